@@ -1,0 +1,1 @@
+"""How an object with arrays crosses from one process to another."""

@@ -1,0 +1,96 @@
+"""Fan-in: many receivers, one selector, one order."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable
+from functools import partial
+
+from pardata.channel.channel import Claim, Receiver, Sender
+from pardata.channel.order import Order
+
+IDLE_S = 5.0  # after this long without work, `on_idle` is called: warm free memory goes back
+
+
+class Collector:
+    """take -> work -> `Receiver.commit`, over any number of receivers.
+
+    All waiting of a process happens in `wait`, on one selector that others may register with: the data of a key is the
+    function to call when its file is readable.
+    """
+
+    def __init__(self, receivers: list[Receiver], order: Order[Claim], senders: list[Sender]) -> None:
+        self.receivers = receivers
+        self.selector = selectors.DefaultSelector()
+        self._order = order
+        self._on_idle: Callable[[], None] | None = None
+        for receiver in receivers:
+            self.watch(receiver.sock, partial(self._receive, receiver))
+        for sender in senders:
+            self.watch(sender.sock, sender.receive)
+
+    def watch(self, file: object, call: Callable[[], None]) -> None:
+        """Call `call` from `wait` whenever `file` is readable."""
+        self.selector.register(file, selectors.EVENT_READ, call)  # type: ignore[arg-type]
+
+    def unwatch(self, file: object) -> None:
+        """Forget `file`."""
+        self.selector.unregister(file)  # type: ignore[arg-type]
+
+    def on_idle(self, call: Callable[[], None]) -> None:
+        """Call `call` after `IDLE_S` seconds without an event."""
+        self._on_idle = call
+
+    def resume(self, first: tuple[int, int] | None) -> None:
+        """Take up what a dead predecessor left: look at every slot, whether or not its hint was read.
+
+        The batch it was working on, `first` (domain, number), comes first: how far it got is told by the last
+        messages of the outgoing channels, which the next batch would overwrite.
+        """
+        claims = [claim for receiver in self.receivers for claim in receiver.look()]
+        claims.sort(key=lambda claim: (claim.domain, claim.number) != first)
+        self._add(claims)
+
+    def _receive(self, receiver: Receiver) -> None:
+        self._add(receiver.receive())
+
+    def _add(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            if self._order.is_stale(claim):
+                claim.receiver.commit(claim)
+            else:
+                self._order.add(claim.receiver.edge, claim)
+
+    def next(self) -> list[Claim] | None:
+        """Return the next claims (one, or one of each edge of a zip) if they are here."""
+        return self._order.pop()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every sender has closed and everything is committed."""
+        return all(receiver.at_end for receiver in self.receivers)
+
+    def poll(self) -> None:
+        """Handle what is there now."""
+        for key, _ in self.selector.select(0):
+            key.data()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Tell the senders what is finished, then sleep until something comes."""
+        flushed = self.flush()
+        limit = timeout_s if flushed else min(0.02, timeout_s or 0.02)  # a full socket is tried again soon
+        if limit is None and self._on_idle is not None:
+            limit = IDLE_S
+        events = self.selector.select(limit)
+        for key, _ in events:
+            key.data()
+        if not events and limit == IDLE_S and self._on_idle is not None:
+            self._on_idle()
+
+    def flush(self) -> bool:
+        """Send what is owed to the senders. Return False if a socket was full."""
+        return all([receiver.flush() for receiver in self.receivers if receiver.owes])
+
+    def close(self) -> None:
+        """Close the selector; sockets belong to their makers."""
+        self.selector.close()

@@ -1,0 +1,239 @@
+"""Object <-> payload bytes + the blocks that its arrays live in. No I/O.
+
+Three encodings: `ARRAYS` (bare arrays that live in blocks: their addresses, by marshal), `RAW` (equal small arrays: one
+header and their bytes), `PICKLE` (anything else: pickle protocol 5, in which every array is a persistent id).
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import pickle
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import cloudpickle
+import numpy as np
+
+from pardata.memory.array import Anchor, view
+
+# Below this an array is copied into the message. Measured: the copy costs as much as lease, release and mapping at
+# about 16 KiB.
+INLINE_BYTES: Final = 16 << 10
+# More blocks than this in one message travel inside its payload.
+MOST_BLOCKS: Final = 1000
+
+PICKLE, ARRAYS, RAW = 0, 1, 2
+
+Array = np.ndarray[Any, Any]
+
+
+class Batch:
+    """What crosses a channel: consecutive items of one domain.
+
+    Attributes
+    ----------
+    domain : int
+        Which numbering the items belong to (one per source; see `pipeline.plan`).
+    number, count : int
+        The item numbers ``number .. number + count - 1`` that this batch stands for.
+    cell : int
+        The token of the batch: a cell of its source's token table.
+    items : list
+        The items that are still there.
+    positions : list of int, or None
+        Where the items stand within ``range(count)``; None if all are there. An empty batch is a tombstone.
+    """
+
+    __slots__ = ("cell", "count", "domain", "items", "number", "positions")
+
+    def __init__(
+        self, domain: int, number: int, count: int, cell: int, items: list[Any], positions: list[int] | None = None
+    ) -> None:
+        self.domain = domain
+        self.number = number
+        self.count = count
+        self.cell = cell
+        self.items = items
+        self.positions = positions
+
+    def with_items(self, items: list[Any], positions: list[int] | None) -> Batch:
+        """Return a batch with the same numbers and other items."""
+        return Batch(self.domain, self.number, self.count, self.cell, items, positions)
+
+    def item_number(self, index: int) -> int:
+        """Return the number of ``items[index]``."""
+        return self.number + (index if self.positions is None else self.positions[index])
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.domain}:{self.number}+{self.count}, {len(self.items)} items>"
+
+
+class BlockSink(Protocol):
+    """Where an encoder puts its arrays."""
+
+    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+        """Return the block that holds `array`, the offset within it, and the array there (copied if need be)."""
+
+
+class Encoded:
+    """A payload and the anchors of the blocks it refers to by index."""
+
+    __slots__ = ("anchors", "kind", "payload")
+
+    def __init__(self, kind: int, payload: bytes, anchors: list[Anchor]) -> None:
+        self.kind = kind
+        self.payload = payload
+        self.anchors = anchors
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    return dtype.num < 17 or dtype.char in "SUmMe"  # bool to complex256, or bytes, str, times, half: `str` says it all
+
+
+def _index(anchors: list[Anchor], block: Anchor) -> int:
+    for index, known in enumerate(anchors):
+        if known is block:
+            return index
+    anchors.append(block)
+    return len(anchors) - 1
+
+
+def _strides(array: Array) -> tuple[int, ...] | None:
+    return None if array.flags.c_contiguous else array.strides
+
+
+class _TakeArrays:
+    """Persistent ids: every array leaves the pickle stream, a large one for a block."""
+
+    sink: BlockSink
+    anchors: list[Anchor]
+
+    def persistent_id(self, obj: Any) -> Any:
+        if type(obj) is np.ndarray:
+            array, dtype = obj, obj.dtype
+            if dtype.hasobject:
+                return None
+            if array.nbytes < INLINE_BYTES:
+                return (array.tobytes(), dtype, array.shape)
+        elif type(obj) is pickle.PickleBuffer:
+            array = np.frombuffer(obj.raw(), np.uint8)
+            if array.nbytes < INLINE_BYTES:
+                return None
+        else:
+            return None
+        if len(self.anchors) >= MOST_BLOCKS:
+            return (array.tobytes(), array.dtype, array.shape)
+        block, offset, placed = self.sink.place(array)
+        return (_index(self.anchors, block), offset, placed.dtype, placed.shape, _strides(placed))
+
+
+class _Pickler(_TakeArrays, pickle.Pickler):
+    def __init__(self, file: io.BytesIO, sink: BlockSink) -> None:
+        pickle.Pickler.__init__(self, file, 5)
+        self.sink, self.anchors = sink, []
+
+
+class _CloudPickler(_TakeArrays, cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, sink: BlockSink) -> None:
+        cloudpickle.Pickler.__init__(self, file, 5)
+        self.sink, self.anchors = sink, []
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: Any, anchors: Sequence[Anchor], inplace: bool) -> None:
+        super().__init__(io.BytesIO(data))
+        self.anchors, self.inplace = anchors, inplace
+
+    def persistent_load(self, pid: Any) -> Any:
+        if len(pid) == 3:
+            data, dtype, shape = pid
+            array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
+            return array.copy() if self.inplace else array
+        index, offset, dtype, shape, strides = pid
+        block = self.anchors[index]
+        return _writable(block, view(block, offset, dtype, shape, strides), self.inplace)
+
+
+def _pickled(pickler: type[_Pickler] | type[_CloudPickler], obj: Any, sink: BlockSink) -> Encoded:
+    file = io.BytesIO()
+    made = pickler(file, sink)
+    made.dump(obj)
+    return Encoded(PICKLE, file.getvalue(), made.anchors)
+
+
+def encode_code(obj: Any, sink: BlockSink) -> Encoded:
+    """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
+    return _pickled(_CloudPickler, obj, sink)
+
+
+def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
+    """Encode any object. What belongs to ``__main__`` is taken by value: no other process has that module."""
+    try:
+        encoded = _pickled(_Pickler, obj, sink)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return _pickled(_CloudPickler, obj, sink)
+    return _pickled(_CloudPickler, obj, sink) if b"__main__" in encoded.payload else encoded
+
+
+def encode(items: list[Any], sink: BlockSink) -> Encoded:
+    """Encode the items of a batch."""
+    for item in items:
+        if type(item) is not np.ndarray or not item.size or not _is_plain(item.dtype):
+            return encode_pickle(items, sink)
+    if not items:
+        return Encoded(ARRAYS, b"", [])
+    first = items[0]
+    if first.nbytes >= INLINE_BYTES:
+        return _encode_arrays(items, sink)
+    dtype, shape = first.dtype, first.shape
+    if len(items) > 1 and any(item.shape != shape or item.dtype != dtype for item in items):
+        return encode_pickle(items, sink)
+    head = marshal.dumps((dtype.str, shape))
+    return Encoded(RAW, b"".join([len(head).to_bytes(2, "little"), head, *[item.tobytes() for item in items]]), [])
+
+
+def _encode_arrays(items: Sequence[Array], sink: BlockSink) -> Encoded:
+    if len(items) > MOST_BLOCKS or any(item.nbytes < INLINE_BYTES for item in items):
+        return encode_pickle(list(items), sink)
+    anchors: list[Anchor] = []
+    addresses = []
+    for item in items:
+        block, offset, placed = sink.place(item)
+        addresses.append((_index(anchors, block), offset, placed.dtype.str, placed.shape, _strides(placed)))
+    return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
+
+
+def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
+    """Return `array` as its reader may have it: read-only, or writable if it asked and nobody else reads the block."""
+    if not inplace:
+        array.setflags(write=False)
+        return array
+    return array.copy(order="K") if block.shared else array
+
+
+def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
+    """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
+    return _Unpickler(payload, anchors, inplace).load()
+
+
+def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:
+    """Return the items of a batch. Nothing that is returned refers to `payload`."""
+    if kind == PICKLE:
+        items: list[Any] = decode_object(payload, anchors, inplace)
+        return items
+    if kind == ARRAYS:
+        return [
+            _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
+            for index, offset, dtype, shape, strides in (marshal.loads(payload) if len(payload) else ())
+        ]
+    data = bytes(payload)
+    start = 2 + int.from_bytes(data[:2], "little")
+    dtype, shape = marshal.loads(data[2:start])
+    return _decode_raw(data, start, np.dtype(dtype), shape, inplace)
+
+
+def _decode_raw(data: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...], inplace: bool) -> list[Any]:
+    buffer: bytes | bytearray = bytearray(data) if inplace else data
+    rows = np.frombuffer(buffer, dtype, offset=start).reshape(-1, *shape)
+    return list(rows) if shape else [rows[index : index + 1].reshape(()) for index in range(len(rows))]

@@ -1,0 +1,49 @@
+"""Which message a collector hands out next. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, Protocol, TypeVar
+
+
+class Numbered(Protocol):
+    """A message, or anything else, that stands for the items ``number .. number + count - 1`` of a domain."""
+
+    domain: int
+    number: int
+    count: int
+
+
+T = TypeVar("T", bound=Numbered)
+
+
+class Order(Protocol[T]):
+    """Decides which messages are next (the others are in `pipeline.ordering`)."""
+
+    def is_stale(self, message: T) -> bool: ...
+    def add(self, edge: int, message: T) -> None: ...
+    def pop(self) -> list[T] | None: ...
+
+
+class Arrival(Generic[T]):
+    """First come, first served."""
+
+    def __init__(self) -> None:
+        self._ready: deque[list[T]] = deque()
+
+    def is_stale(self, message: T) -> bool:
+        """Return whether `message` was finished before: never known here."""
+        return False
+
+    def add(self, edge: int, message: T) -> None:
+        """Take in a message."""
+        self._ready.append([message])
+
+    def pop(self) -> list[T] | None:
+        """Return the next message, in a list of one; None if there is none now."""
+        return self._ready.popleft() if self._ready else None
+
+    @property
+    def parked(self) -> int:
+        """Messages that have come and cannot be handed out yet."""
+        return 0

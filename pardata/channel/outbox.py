@@ -1,0 +1,168 @@
+"""The sending side of a process: its arena, the leases it gives, and the edges to the stages behind it."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from pardata.channel.channel import CAPACITY, Sender
+from pardata.channel.leases import BORROWED, OWN, Lease, LeaseTable
+from pardata.channel.message import INLINE_BYTES, Batch, Encoded, encode
+from pardata.memory.arena import Arena
+from pardata.memory.array import Anchor, anchor, find_anchor, is_in, view
+
+Array = np.ndarray[Any, Any]
+
+# Messages that a worker of a farm may have: one it works on, one ahead. Later ones wait for whoever is free first.
+FARM_WINDOW = 2
+
+
+class Edge:
+    """The channels to all workers of one stage; each message goes to one of them."""
+
+    def __init__(self, senders: list[Sender]) -> None:
+        self.senders = senders
+        self._only = senders[0] if len(senders) == 1 else None
+
+    def pick(self) -> Sender | None:
+        """Return the sender to use now: the only one, or that of the least loaded worker. None: all are busy."""
+        if self._only is not None:
+            return self._only if self._only.has_room else None
+        best = min(self.senders, key=lambda sender: sender.outstanding)
+        return best if best.outstanding < FARM_WINDOW and best.has_room else None
+
+    def last(self) -> list[tuple[int, int, int, int]]:
+        """Return (domain, number, count, cell) of the last message on each channel."""
+        return [message for message in map(Sender.last, self.senders) if message is not None]
+
+
+class _CountReferences:
+    """Stands in for an outbox to learn what an array that nobody else holds looks like in this Python."""
+
+    def __init__(self) -> None:
+        self.seen = (0, 0)
+
+    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+        block = find_anchor(array)
+        assert block is not None
+        self.seen = (sys.getrefcount(array), sys.getrefcount(block))
+        return block, 0, array
+
+
+@cache
+def _expected_references() -> tuple[int, int]:
+    probe = _CountReferences()
+    memory = mmap.mmap(-1, INLINE_BYTES)
+    encode([view(anchor(memory, 0, INLINE_BYTES, [], None), 0, np.uint8, (INLINE_BYTES,), None)], probe)
+    return probe.seen
+
+
+class Outbox:
+    """place / publish.
+
+    Parameters
+    ----------
+    in_parent : bool
+        The sender is a thread of the process that the user started. It is never replaced, so it may pass on any block
+        of the segment; a worker must be able to tell its successor where a block came from.
+    references : int
+        How many references user code is known to keep to what it hands over: 1 while a generator is suspended in
+        ``yield array``.
+    """
+
+    def __init__(
+        self, arena: Arena, leases: LeaseTable, edges: list[Edge], in_parent: bool = False, references: int = 0
+    ) -> None:
+        self.arena = arena
+        self.leases = leases
+        self.edges = edges
+        self.references = references
+        self.sent_bytes = 0
+        self._in_parent = in_parent
+        self._fan_out = len(edges) > 1
+        self._memory = arena.segment.map
+        self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
+        self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
+
+    @property
+    def has_room(self) -> bool:
+        """Whether each edge has a worker that can take a message."""
+        return all(edge.pick() is not None for edge in self.edges)
+
+    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+        """Return the block that holds `array` and its offset there; copied into a new block if it has to be."""
+        self.sent_bytes += array.nbytes
+        block = find_anchor(array)
+        if block is None or not is_in(block, self._memory) or not self._may_pass(block):
+            return self._copy(array)
+        if array.flags.writeable:
+            references, views = _expected_references()
+            if sys.getrefcount(block) > views + isinstance(block.token, Lease):
+                return self._copy(array)  # user code has another view, and may write to it
+            array.setflags(write=False)
+            if sys.getrefcount(array) > references + self.references:
+                block.shared = True  # user code still reads it
+        offset = array.__array_interface__["data"][0] - self._address - block.offset
+        return block, offset, array
+
+    def _may_pass(self, block: Anchor) -> bool:
+        return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
+
+    def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
+        block = self.arena.reserve(array.nbytes)
+        strides = None
+        if array.flags.f_contiguous and not array.flags.c_contiguous:
+            strides = array.strides
+        copied = view(block, 0, array.dtype, array.shape, strides)
+        np.copyto(copied, array)
+        return block, 0, copied
+
+    def _origin(self, block: Anchor) -> Lease:
+        if self._start <= block.offset < self._end:
+            return Lease(OWN, 0, 0)
+        if self._in_parent or not isinstance(block.token, Lease):
+            return Lease(BORROWED, 0, 0)
+        return block.token
+
+    def publish(self, batch: Batch, skip: set[int] | None = None) -> None:
+        """Hand a batch over on every edge, except those in `skip` (a predecessor had done it)."""
+        encoded = encode(batch.items, self)
+        self.sent_bytes += len(encoded.payload)
+        spilled = self._spill(batch, encoded)
+        origins = [self._origin(block) for block in encoded.anchors]
+        if spilled is not None:
+            origins.append(Lease(OWN, 0, 0))
+        for index, edge in enumerate(self.edges):
+            if skip and index in skip:
+                continue
+            sender = edge.pick()
+            assert sender is not None, "publish without room"
+            sender.publish(batch, encoded, spilled, origins, self._fan_out)
+
+    def _spill(self, batch: Batch, encoded: Encoded) -> Anchor | None:
+        """Return a block with positions and payload if they do not fit into a slot."""
+        positions = np.array(batch.positions or (), np.int64)
+        if positions.nbytes + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
+            return None
+        block = self.arena.reserve(positions.nbytes + len(encoded.payload))
+        block[: positions.nbytes] = positions.view(np.uint8)
+        block[positions.nbytes : positions.nbytes + len(encoded.payload)] = np.frombuffer(encoded.payload, np.uint8)
+        return block
+
+    def published_edges(self, domain: int, number: int) -> set[int]:
+        """Return the edges on which a predecessor had already published this batch."""
+        return {
+            index
+            for index, edge in enumerate(self.edges)
+            if any(message[:2] == (domain, number) for message in edge.last())
+        }
+
+    def close(self) -> None:
+        """Close every channel."""
+        for edge in self.edges:
+            for sender in edge.senders:
+                sender.close()

@@ -1,0 +1,104 @@
+"""The right to have one more batch in flight: a table of cells, taken at the source, freed at the end of every path.
+
+A cell names the batch that holds it. Both sides only write what is theirs - the source who holds a cell, each last
+stage (a terminal) up to where it has retired it - so a token is neither lost nor doubled when one of them dies: a
+successor reads the same words.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from dataclasses import dataclass, field
+
+from pardata.channel.channel import _receive, _send, _words
+from pardata.memory.segment import Segment
+
+_PER_MESSAGE = 500
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """Where a source's cells are, and per terminal where each of its workers writes what it has retired."""
+
+    cells: int
+    holders_at: int
+    retired_at: list[list[int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TerminalSpec:
+    """For one worker of the last stage of a path: the domain whose tokens it retires, and where."""
+
+    domain: int
+    cells: int
+    retired_at: int
+
+
+class Tokens:
+    """The source's side."""
+
+    def __init__(self, spec: TokenSpec, segment: Segment, socks: list[socket.socket]) -> None:
+        self.spec = spec
+        self.socks = socks
+        self._holders = _words(segment, spec.holders_at, 8 * spec.cells)
+        self._retired = [[_words(segment, at, 8 * spec.cells) for at in workers] for workers in spec.retired_at]
+        self._free = deque(cell for cell in range(spec.cells) if self._is_free(cell))
+        self._known = set(self._free)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that hold a token."""
+        return self.spec.cells - len(self._free)
+
+    @property
+    def has_free(self) -> bool:
+        """Whether `take` is allowed."""
+        return bool(self._free)
+
+    def take(self, number: int) -> int:
+        """Return a free cell, now held by batch `number`."""
+        cell = self._free.popleft()
+        self._known.discard(cell)
+        self._holders[cell] = number + 1
+        return cell
+
+    def holder(self, number: int) -> int | None:
+        """Return the cell that a dead predecessor took for batch `number`, if any."""
+        for cell in range(self.spec.cells):
+            if self._holders[cell] == number + 1 and cell not in self._known:
+                return cell
+        return None
+
+    def receive(self, sock: socket.socket) -> None:
+        """Take in what the terminals have retired."""
+        for data in _receive(sock):
+            for (cell,) in struct.iter_unpack("<q", data):
+                if cell not in self._known and self._is_free(cell):
+                    self._known.add(cell)
+                    self._free.append(cell)
+
+    def _is_free(self, cell: int) -> bool:
+        held = self._holders[cell]
+        return all(any(words[cell] >= held for words in workers) for workers in self._retired)
+
+
+class Retirer:
+    """A terminal's side: one domain's tokens, from one worker."""
+
+    def __init__(self, spec: TerminalSpec, segment: Segment, sock: socket.socket) -> None:
+        self._words = _words(segment, spec.retired_at, 8 * spec.cells)
+        self._sock = sock
+        self._owed: list[int] = []
+
+    def retire(self, cell: int, number: int) -> None:
+        """Free the cell of batch `number`. Repeating it is harmless."""
+        self._words[cell] = max(self._words[cell], number + 1)
+        self._owed.append(cell)
+
+    def flush(self) -> None:
+        """Tell the source."""
+        while self._owed:
+            _send(self._sock, struct.pack(f"<{min(len(self._owed), _PER_MESSAGE)}q", *self._owed[:_PER_MESSAGE]))
+            del self._owed[:_PER_MESSAGE]

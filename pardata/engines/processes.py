@@ -1,0 +1,415 @@
+"""The engine of every day: each worker a process, each edge channels through shared memory.
+
+      source thread --channels--> worker processes --channels--> this process (if iterated)
+             <--------------- tokens: one per message that leaves the run
+
+The calling thread is the supervisor: `__next__` waits on one selector for items, for what workers report, and for their
+ends. Nothing runs in the background but the threads of sources that read an iterable of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.channel.channel import socket_pair
+from pardata.channel.message import Encoded
+from pardata.errors import PlanError, WorkerLostError
+from pardata.memory.arena import Span
+from pardata.memory.budget import available_bytes
+from pardata.memory.home import Remains, home
+from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.plan import Kind, Plan, Stage
+from pardata.pipeline.stages import ItemProgram, PipeProgram, SourceProgram
+from pardata.pipeline.stream import Run
+from pardata.runtime.faults import Fault
+from pardata.runtime.limits import usable_cores
+from pardata.runtime.process import fork_server
+from pardata.runtime.progress import REFRESH_S, Bars, RunReport, Skipped, StageStatistics
+from pardata.runtime.supervisor import Lost, Supervisor, Worker
+from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, encode_program, give_tokens
+from pardata.runtime.words import (
+    BLOCKED_NS,
+    BUSY_NS,
+    DROPPED,
+    FAILED,
+    ITEMS,
+    MOST_DOMAINS,
+    SENT_BYTES,
+    STARVED_NS,
+)
+from pardata.runtime.worker import Cancelled, Port, StageFailure
+
+# A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
+_SPARE_SLOTS: Final = 4
+_THREAD_JOIN_S: Final = 0.5
+
+fork_server.preload.append("pardata.pipeline.stages")
+
+
+class _ConsumerProgram:
+    """Stands for the consumer in its port: takes in order, gives nothing on."""
+
+    inplace = False
+    name = "consumer"
+
+    def __init__(self, stage: Stage | None) -> None:
+        self._stage = stage
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any]:
+        if self._stage is not None and self._stage.takes_in_order:
+            return InOrder(len(self._stage.edges) if self._stage.zipped else 1, following)
+        return Arrival()
+
+    def run(self, port: Port) -> None:
+        raise NotImplementedError("the consumer is the caller's loop")
+
+
+def program_of(stage: Stage, plan: Plan) -> ItemProgram | PipeProgram | SourceProgram:
+    """Return what the workers of a stage run."""
+    node = stage.node
+    if stage.kind is Kind.SOURCE:
+        assert stage.own_domain is not None
+        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_domain, plan.chunksizes[stage.own_domain])
+    edges = len(stage.edges) if stage.zipped else 1
+    if stage.kind is Kind.PIPE:
+        assert stage.own_domain is not None and stage.fn is not None
+        size = plan.chunksizes[stage.own_domain]
+        return PipeProgram(stage.name, stage.fn, stage.own_domain, edges, stage.takes_in_order, size)
+    skip, is_filter = node.errors == "skip", stage.kind is Kind.FILTER
+    return ItemProgram(stage.name, stage.fn, edges, stage.takes_in_order, node.inplace, is_filter, skip)
+
+
+def source_maker(items: Any) -> Any:
+    """Return a function that returns the iterable of a source."""
+    return items if callable(items) and not hasattr(items, "__iter__") else lambda: items
+
+
+def _runs_here(stage: Stage) -> bool:
+    """Whether a stage is a thread of this process: a source that reads an object of this process."""
+    return stage.kind is Kind.SOURCE and (not callable(stage.fn) or hasattr(stage.fn, "__iter__"))
+
+
+class _SourceThread:
+    """A source over an iterable of this process, and its end of the control socket."""
+
+    def __init__(self, stage: Stage, program: SourceProgram, port: Port, control: socket.socket) -> None:
+        self.stage = stage
+        self.port = port
+        self.control = control
+        self.error: BaseException | None = None
+        self.done = False
+        self._program = program
+        self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._program.run(self.port)
+            self.done = True
+            self.port.finish()
+        except Cancelled:
+            return
+        except StageFailure as failure:
+            self.error = failure.original
+            self._tell(failure.fault)
+        except BaseException as error:
+            self.error = error
+            self._tell(Fault.of(error, self.stage.name, -1, ""))
+
+    def _tell(self, fault: Fault) -> None:
+        with contextlib.suppress(Exception):  # nobody listens any more
+            self.port.report(("failed", fault))
+
+
+class ProcessRun(Run):
+    """A run on processes."""
+
+    def __init__(self, plan: Plan, progress: bool, tokens: int | None, memory_limit: int | None) -> None:
+        self._plan = plan
+        self._skipped: dict[tuple[str, int], Skipped] = {}
+        self._items: deque[Any] = deque()
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._report: RunReport | None = None
+        self._threads: list[_SourceThread] = []
+        self._socks: list[socket.socket] = []
+        self._spans: list[Span] = []
+        self._bars: Bars | None = None
+        if len(plan.roots) > MOST_DOMAINS:
+            raise PlanError(
+                f"{len(plan.roots)} sources, generator filters and merged branches; {MOST_DOMAINS} are possible"
+            )
+        self._home = home()
+        sink = HomeSink(self._home)
+        self._programs = {stage: program_of(stage, plan) for stage in plan.worker_stages}
+        encoded = {
+            stage: encode_program(self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink)
+            for stage in plan.worker_stages
+            if not _runs_here(stage)
+        }
+        fork_server.start()
+        limit = memory_limit if memory_limit is not None else available_bytes() // 2
+        try:
+            self._wire(tokens or plan.default_tokens())
+            self._start(encoded, limit)
+            if progress:
+                self._bars = Bars([stage.name for stage in plan.worker_stages], self._total())
+        except BaseException:
+            self._closed = True
+            self._tear_down()
+            raise
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def _wire(self, tokens: int) -> None:
+        plan = self._plan
+        self._wired: dict[Stage, list[Wired]] = {}
+        for stage in plan.stages:
+            domains = sorted(stage.taken_domains | stage.domains)
+            is_consumer = stage is plan.last and plan.iterated
+            here = is_consumer or _runs_here(stage)
+            self._wired[stage] = [
+                Wired(stage.name, index, self._take_span(), is_consumer or stage.workers > 1, domains, here)
+                for index in range(stage.workers)
+            ]
+        for stage in plan.stages:
+            for index, edge in enumerate(stage.edges):
+                slots = tokens * len(edge.stage.domains) + _SPARE_SLOTS
+                connect(self._wired[edge.stage], self._wired[stage], index if stage.zipped else 0, edge.renamed, slots)
+        for stage in plan.stages:
+            if stage.own_domain is not None:
+                give_tokens(self._wired[stage][0], tokens, self._terminals(stage.own_domain))
+        for workers in self._wired.values():
+            for worker in workers:
+                self._socks += worker.socks
+        if not plan.iterated:  # the supervisor's own port, with nothing to take
+            self._consumer = Wired("consumer", 0, self._take_span(), True, [], True)
+        else:
+            self._consumer = self._wired[plan.last][0]
+
+    def _terminals(self, root: int) -> list[list[tuple[Wired, int]]]:
+        return [
+            [(worker, domain) for worker in self._wired[stage]]
+            for stage in self._plan.stages
+            for domain in sorted(stage.retired_domains)
+            if self._plan.roots[domain] == root
+        ]
+
+    def _take_span(self) -> Span:
+        span = self._home.take_span()
+        self._spans.append(span)
+        return span
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        pair = socket_pair()
+        self._socks += pair
+        return pair
+
+    def _start(self, encoded: dict[Stage, Encoded], limit: int) -> None:
+        everyone = [worker for workers in self._wired.values() for worker in workers if not worker.in_parent]
+        arena = self._home.arena
+        budget_spans = [(worker.span, f"stage {worker.stage!r}") for worker in everyone]
+        budget_spans.append((arena.span, "the main process"))
+        limit += arena.statistics()["live_bytes"]  # what was there before is not the run's
+        segment = self._home.segment
+        consumer_stage = self._plan.last if self._plan.iterated else None
+        ours, theirs = self._pair()
+        self._control = theirs
+        spec = self._consumer.spec(limit, budget_spans)
+        self._port = Port(spec, segment, [ours, *self._consumer.socks], _ConsumerProgram(consumer_stage), arena)
+        self._supervisor = Supervisor(segment, self._port.collector, self._on_event, self._on_lost)
+        self._placed: list[PlacedSpec] = []
+        self._words: dict[Stage, list[memoryview]] = {}
+        threads = max(1, usable_cores() // max(1, len(everyone)))
+        waiting: list[Worker] = []
+        for stage in self._plan.worker_stages:
+            self._words[stage] = []
+            for wired in self._wired[stage]:
+                words = wired.span.words(segment)
+                self._words[stage].append(words)
+                control, child = self._pair()
+                spec = wired.spec(limit, budget_spans)
+                if wired.in_parent:
+                    self._add_thread(
+                        stage, Port(spec, segment, [child, *wired.socks], self._programs[stage], arena), control
+                    )
+                    continue
+                placed = PlacedSpec(self._home, spec, encoded[stage], threads)
+                self._placed.append(placed)
+                redoable = self._programs[stage].redoable
+                waiting.append(Worker(stage.name, placed.at, words, control, [child, *wired.socks], redoable))
+        for worker in waiting:
+            self._supervisor.start(worker)
+        for source in self._threads:
+            source.thread.start()
+        self._begin_s = time.perf_counter()
+        terminal = {stage.name for stage in self._plan.stages if not stage.consumers}
+        self._last_workers = [worker for worker in waiting if worker.stage in terminal]
+
+    def _add_thread(self, stage: Stage, port: Port, control: socket.socket) -> None:
+        program = self._programs[stage]
+        assert isinstance(program, SourceProgram)
+        source = _SourceThread(stage, program, port, control)
+        self._threads.append(source)
+        self._port.collector.watch(control, lambda: self._hear_thread(source))
+
+    def _total(self) -> int | None:
+        totals = [
+            len(stage.node.fn) for stage in self._plan.stages if _runs_here(stage) and hasattr(stage.fn, "__len__")
+        ]
+        return totals[0] if len(totals) == 1 else None
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def __next__(self) -> Any:
+        if not self._items:
+            if self._closed:
+                raise StopIteration
+            try:
+                self._fill()
+            except BaseException:
+                self.close()
+                raise
+            if not self._items:
+                self.close()
+                raise StopIteration
+        return self._items.popleft()
+
+    def _fill(self) -> None:
+        """Get the next items; none at the end of the run."""
+        port = self._port
+        while not self._items:
+            if self._failure is not None:
+                raise self._failure
+            batches = port.try_take()
+            if batches is not None:
+                self._items.extend(_zipped(batches))
+                del batches
+                port.commit()
+            elif self._at_end():
+                return
+            else:
+                port.collector.wait(REFRESH_S if self._bars is not None else None)
+            self._show()
+
+    def _at_end(self) -> bool:
+        if self._plan.iterated:
+            return self._port.collector.at_end
+        return all(worker.done for worker in self._last_workers) and all(
+            source.done for source in self._threads if not source.stage.consumers
+        )
+
+    def _show(self, final: bool = False) -> None:
+        if self._bars is not None:
+            self._bars.update([statistics.items for statistics in self._statistics()], final)
+
+    def _hear_thread(self, source: _SourceThread) -> None:
+        data = source.control.recv(1 << 18)
+        if data and source.error is not None and self._failure is None:
+            self._failure = source.error
+            if isinstance(source.error, Exception):
+                source.error.add_note(f"in source {source.stage.name!r}")
+
+    def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
+        if event[0] == "skipped":
+            skipped = Skipped.of(event[1])
+            self._skipped[skipped.stage, skipped.number] = skipped
+        elif event[0] == "failed":
+            worker.done = True
+            if self._failure is None:
+                self._failure = event[1].exception()
+
+    def _on_lost(self, lost: Lost) -> None:
+        if self._failure is None:
+            self._failure = WorkerLostError(lost.message)
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    def _statistics(self) -> list[StageStatistics]:
+        made = []
+        restarts = {stage.name: 0 for stage in self._plan.worker_stages}
+        for worker in self._supervisor.workers:
+            restarts[worker.stage] += worker.restarts
+        for stage, words in self._words.items():
+            sums = np.array([list(header[:16]) for header in words]).sum(axis=0)
+            made.append(
+                StageStatistics(
+                    stage.name,
+                    stage.workers,
+                    int(sums[ITEMS]),
+                    int(sums[DROPPED]),
+                    int(sums[FAILED]),
+                    int(sums[SENT_BYTES]),
+                    sums[BUSY_NS] / 1e9,
+                    sums[STARVED_NS] / 1e9,
+                    sums[BLOCKED_NS] / 1e9,
+                    restarts[stage.name],
+                )
+            )
+        return made
+
+    def report(self) -> RunReport:
+        if self._report is not None:
+            return self._report
+        skipped = sorted(self._skipped.values(), key=lambda item: (item.stage, item.number))
+        return RunReport(self._statistics(), time.perf_counter() - self._begin_s, skipped)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._supervisor.stop()
+        finally:
+            self._report = self.report()
+            self._show(final=True)
+            self._tear_down()
+
+    def _tear_down(self) -> None:
+        if self._bars is not None:
+            self._bars.close()
+        stuck = self._stop_threads()
+        receivers = []
+        if hasattr(self, "_port"):
+            receivers = self._port.receivers
+            self._port.collector.close()
+        for sock in self._socks:
+            sock.close()
+        if stuck:
+            return  # a source that does not come back may still write into its span: it stays until the process ends
+        live = [(lease, *block) for receiver in receivers for lease, block in (receiver.live or {}).items()]
+        self._wired = {}
+        remains = Remains(self._home, self._spans, live)
+        for receiver in receivers:
+            receiver.retire_to(remains)
+        self._home.arena.trim()
+
+    def _stop_threads(self) -> bool:
+        """Cancel the source threads. Return whether one is held up in the user's iterable."""
+        started = [source for source in self._threads if source.thread.ident is not None]
+        for source in started:
+            with contextlib.suppress(OSError):
+                source.control.send(b"cancel")
+        for source in started:
+            source.thread.join(_THREAD_JOIN_S)
+        for source in self._threads:
+            if not source.thread.is_alive():
+                source.port.collector.close()
+        return any(source.thread.is_alive() for source in started)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+
+def _zipped(batches: list[Any]) -> list[Any]:
+    from pardata.pipeline.stages import zip_batches
+
+    items: list[Any] = zip_batches(batches).items
+    return items

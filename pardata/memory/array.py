@@ -1,0 +1,73 @@
+"""Arrays over a block, and the anchor that keeps the block while any view of it lives."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+class Drop(Protocol):
+    """What an anchor tells when its last view has died: `append` never blocks and never raises."""
+
+    def append(self, token: Any, /) -> None: ...
+
+
+class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
+    """The bytes of one block. Every view of the block has it in its chain of bases.
+
+    An anchor sits directly on the mapping: NumPy shortens a chain of bases only through arrays of the view's own
+    type, so an anchor made by ``.view(Anchor)`` of an ndarray would be cut out of the chain and the block reused
+    under a live view. When the last view dies the anchor dies, and its token is dropped.
+    """
+
+    __slots__ = ("drop", "extent_bytes", "live_rows", "offset", "shared", "token")
+
+    drop: Drop | None
+    token: Any
+    offset: int  # of the block in the segment
+    extent_bytes: int  # what the block occupies there
+    shared: bool  # somebody else may read the same bytes: never to be handed out writable
+    live_rows: int  # leases that this process has given to others
+
+    def __array_finalize__(self, parent: object) -> None:
+        self.drop = None
+
+    def __del__(self) -> None:
+        drop = self.drop
+        if drop is not None:
+            drop.append(self.token)
+
+
+def anchor(memory: mmap.mmap, offset: int, extent_bytes: int, drop: Drop | None, token: Any) -> Anchor:
+    """Return an anchor over ``memory[offset:offset + extent_bytes]``; `token` is dropped when its last view dies."""
+    made: Anchor = np.ndarray.__new__(Anchor, (extent_bytes,), np.uint8, memory, offset)
+    made.offset = offset
+    made.extent_bytes = extent_bytes
+    made.shared = False
+    made.live_rows = 0
+    made.token = token
+    made.drop = drop
+    return made
+
+
+def find_anchor(array: object) -> Anchor | None:
+    """Return the anchor that keeps `array` alive, through views of any kind; None if it is not in a block."""
+    while array is not None:
+        if type(array) is Anchor:
+            return array if array.drop is not None else find_anchor(array.base)
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return None
+
+
+def is_in(block: Anchor, memory: mmap.mmap) -> bool:
+    """Whether a block lies in this mapping."""
+    base: object = block.base
+    return base is memory
+
+
+def view(base: Anchor, offset: int, dtype: DTypeLike, shape: tuple[int, ...], strides: tuple[int, ...] | None) -> Any:
+    """Return an ndarray over the block, `offset` bytes behind the block's beginning."""
+    return np.ndarray(shape, dtype, base, offset, strides)

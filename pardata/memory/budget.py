@@ -1,0 +1,77 @@
+"""How much memory a run may hold, and who holds it: one pair of words per span, each written by its owner only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from pardata.errors import CapacityError
+
+LIVE, RESERVED = 0, 1  # words of a span's header: bytes that somebody can read / those plus the warm free blocks
+
+_CGROUP: Final = "/sys/fs/cgroup"
+
+
+def format_bytes(nbytes: float) -> str:
+    """Return `nbytes` for a person: 3 -> '3 B', 8000000 -> '8.0 MB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"
+
+
+def _read_int(path: str) -> int | None:
+    try:
+        with open(path) as file:
+            return int(file.read())
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+
+
+def available_bytes() -> int:
+    """Return what this process may still use: the system's available memory or the cgroup's rest, if that is less."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/proc/meminfo") as file:
+            available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        pass  # not Linux: the physical memory is the best figure there is
+    limit = _read_int(f"{_CGROUP}/memory.max")
+    if limit is not None:
+        available = min(available, max(0, limit - (_read_int(f"{_CGROUP}/memory.current") or 0)))
+    return available
+
+
+class Budget:
+    """A byte limit over several spans. Holds no state of its own: it adds up the owners' words.
+
+    Two owners may pass the check at the same moment; the limit is exact to one block per process.
+    """
+
+    def __init__(self, limit_bytes: int, headers: Sequence[memoryview], names: Sequence[str]) -> None:
+        self.limit_bytes = limit_bytes
+        self._headers = headers
+        self._names = names
+
+    def live_bytes(self) -> int:
+        """Return the bytes that somebody can still read or write."""
+        return sum(header[LIVE] for header in self._headers)
+
+    def has_room(self, nbytes: int) -> bool:
+        """Return whether `nbytes` more may be kept, warm free blocks included."""
+        return sum(header[RESERVED] for header in self._headers) + nbytes <= self.limit_bytes
+
+    def check(self, nbytes: int, who: str) -> None:
+        """Raise `CapacityError` if `nbytes` more would pass the limit."""
+        live = self.live_bytes()
+        if live + nbytes <= self.limit_bytes:
+            return
+        held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
+        holders = ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size)
+        raise CapacityError(
+            f"{who} needs {format_bytes(nbytes)} of shared memory, but {format_bytes(live)} of the limit of "
+            f"{format_bytes(self.limit_bytes)} are in use (arrays made by: {holders or 'nobody'}). Arrays that are "
+            f"kept by their consumer stay in memory: copy what you keep, keep fewer, or raise memory_limit="
+        )

@@ -1,0 +1,167 @@
+"""The segment of this process tree: its spans, and the arena of the process that the user started.
+
+Every run and every pool of a process takes its spans from one segment, so an array that one of them has made has the
+same address in all of them: a result of a run goes into a pool without a copy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pardata.errors import CapacityError, ConfigError
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.array import Anchor, view
+from pardata.memory.segment import Segment
+
+SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
+
+
+class Home:
+    """The segment and who has which part of it."""
+
+    def __init__(self) -> None:
+        self.segment = Segment.create()
+        self.span_bytes = self.segment.size_bytes // SPANS
+        # The parent's arena is eight spans long: it holds whole input and output arrays.
+        self.arena = Arena(self.segment, Span(0, 8 * self.span_bytes), HEADER_BYTES, None, "the main process")
+        self._free_spans = list(reversed(range(8, SPANS)))
+        self._lock = threading.RLock()
+
+    def take_span(self) -> Span:
+        """Return a span whose bytes are all zero."""
+        with self._lock:
+            if not self._free_spans:
+                raise CapacityError(f"all {SPANS} spans of the segment are in use: close runs and pools that are done")
+            return Span(self._free_spans.pop() * self.span_bytes, self.span_bytes)
+
+    def return_spans(self, spans: Iterable[Span]) -> None:
+        """Give spans back; nobody may use them any more."""
+        for span in spans:
+            self.segment.punch(span.offset, span.size_bytes)
+            with self._lock:
+                self._free_spans.append(span.offset // self.span_bytes)
+
+    @property
+    def spans_in_use(self) -> int:
+        """How many spans belong to a run, to a pool or to arrays that outlived theirs."""
+        return SPANS - 8 - len(self._free_spans)
+
+
+class Remains:
+    """The spans of a run that is over, while somebody keeps arrays in them. Their anchors call `append`."""
+
+    def __init__(self, home: Home, spans: list[Span], live: Iterable[tuple[Any, int, int]]) -> None:
+        """Give back everything but the blocks in `live`: (lease, offset, extent)."""
+        self._home = home
+        self._spans = spans
+        self._blocks = {lease: (offset, extent) for lease, offset, extent in live}
+        self._readers = Counter(self._blocks.values())
+        self._lock = threading.RLock()
+        if not self._blocks:
+            home.return_spans(spans)
+            return
+        for span in spans:
+            position = span.offset
+            for offset, extent in sorted(self._readers):
+                if span.offset <= offset < span.offset + span.size_bytes:
+                    home.segment.punch(position, offset - position)
+                    position = offset + extent
+            home.segment.punch(position, span.offset + span.size_bytes - position)
+
+    def append(self, lease: Any, /) -> None:
+        """End a lease; the last one of a block gives its pages back, the last of all the spans."""
+        with self._lock:
+            block = self._blocks.pop(lease, None)
+            if block is None:
+                return
+            self._readers[block] -= 1
+            if not self._readers[block]:
+                self._home.segment.punch(*block)
+            if not self._blocks:
+                self._home.return_spans(self._spans)
+
+
+_lock = threading.Lock()
+_home: Home | None = None
+_worker_arena: Arena | None = None
+
+
+def home() -> Home:
+    """Return the home of this process, made at the first call."""
+    global _home
+    with _lock:
+        if _home is None:
+            _home = Home()
+        return _home
+
+
+def set_worker_arena(arena: Arena) -> None:
+    """Say that this process is a worker: `empty` is to give memory of its arena."""
+    global _worker_arena
+    _worker_arena = arena
+
+
+def _forget() -> None:
+    """In a forked child: the segment belongs to the parent."""
+    global _home, _lock
+    _home, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+    """Return a new writable array in shared memory, contents undefined.
+
+    Inside a stage or a task it lies in the worker's own arena: to return or to yield it sends it without a copy.
+    Outside it lies in the main process's, from where runs and pools read (and `map_array` writes) it without a copy.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : any dtype without objects
+
+    Returns
+    -------
+    numpy.ndarray
+        The memory returns when the last view of it is gone.
+
+    Raises
+    ------
+    ConfigError
+        `dtype` holds Python objects.
+    CapacityError
+        The memory limit of the run would be passed.
+    """
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        raise ConfigError(f"an array of {kind} holds Python objects, which cannot lie in shared memory")
+    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    count = 1
+    for size in sizes:
+        count *= int(size)
+    arena = _worker_arena if _worker_arena is not None else home().arena
+    block: Anchor = arena.reserve(max(1, count * kind.itemsize))
+    return view(block, 0, kind, sizes, None)
+
+
+def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+    """Return a new array of zeros in shared memory; else as `empty`."""
+    made = empty(shape, dtype)
+    made.fill(0)
+    return made
+
+
+def array(values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
+    """Return a copy of `values` in shared memory; else as `empty`."""
+    given = np.asarray(values, dtype)
+    made = empty(given.shape, given.dtype)
+    made[...] = given
+    return made

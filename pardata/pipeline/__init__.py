@@ -1,0 +1,1 @@
+"""Streams, plans and the decisions behind them."""

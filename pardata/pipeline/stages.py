@@ -1,0 +1,417 @@
+"""What a worker of each kind of stage does: loops over a port, the same in processes and in threads."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import inspect
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from pardata.channel.message import INLINE_BYTES, Batch
+from pardata.errors import WorkerLostError
+from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.runtime.faults import Fault
+from pardata.runtime.worker import StageFailure
+
+# A message should be worth this much of the run's throughput; more items per message save wake-ups, fewer keep
+# latency low.
+BATCH_S: Final = 0.002
+LARGEST_BATCH: Final = 64
+# A batch that is not full leaves after this long: its source may be waiting for its next item.
+LATENCY_S: Final = 0.005
+
+
+class Port(Protocol):
+    """What a program needs of its surroundings (see `runtime.worker.Port`)."""
+
+    lock: threading.RLock
+
+    def take(self) -> list[Batch] | None: ...
+    def publish(self, batch: Batch) -> None: ...
+    def commit(self) -> None: ...
+    def token(self, number: int) -> int: ...
+    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None: ...
+    def attempt(self, domain: int, number: int) -> None: ...
+    def report(self, event: tuple[Any, ...]) -> None: ...
+    def poll(self) -> None: ...
+    def expect_references(self, references: int) -> None: ...
+    def resume_point(self) -> tuple[int, int, int, set[int]] | None: ...
+    @property
+    def last_bytes(self) -> int: ...
+
+
+def zip_batches(batches: list[Batch]) -> Batch:
+    """Pair the items of batches of the same numbers; a number that is missing in one is missing in the result."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    if all(batch.positions is None for batch in batches):
+        return first.with_items(list(zip(*(batch.items for batch in batches), strict=True)), None)
+    tables = [
+        dict(zip(range(batch.count) if batch.positions is None else batch.positions, batch.items, strict=True))
+        for batch in batches
+    ]
+    common = [position for position in range(first.count) if all(position in table for table in tables)]
+    return first.with_items([tuple(table[position] for table in tables) for position in common], common)
+
+
+class ItemProgram:
+    """One item in, one item (`map`, a join without a function) or one or none (`filter`) out."""
+
+    redoable = True
+
+    def __init__(
+        self,
+        name: str,
+        fn: Callable[[Any], Any] | None,
+        edges: int,
+        ordered: bool,
+        inplace: bool,
+        is_filter: bool,
+        skip: bool,
+    ) -> None:
+        self.name = name
+        self.fn = fn
+        self.edges = edges
+        self.ordered = ordered
+        self.inplace = inplace
+        self.is_filter = is_filter
+        self.skip = skip
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any]:
+        """Return the order in which this stage takes its batches."""
+        return InOrder(self.edges, following) if self.ordered or self.edges > 1 else Arrival()
+
+    def run(self, port: Port) -> None:
+        """Process batches until there are no more."""
+        while self._step(port):
+            pass
+
+    def _step(self, port: Port) -> bool:
+        batches = port.take()
+        if batches is None:
+            return False
+        batch = zip_batches(batches)
+        del batches
+        port.publish(self.process(batch, port))
+        del batch
+        port.commit()
+        return True
+
+    def process(self, batch: Batch, port: Port) -> Batch:
+        """Return the batch that `batch` becomes; takes the items out of `batch`."""
+        items, batch.items = batch.items, []
+        taken = len(items)
+        if self.fn is None:
+            port.count(taken)
+            return batch.with_items(items, batch.positions)
+        results: list[Any] = []
+        lost: list[int] = []
+        failed = 0
+        for index in range(taken):
+            try:
+                if self.is_filter:
+                    if self.fn(items[index]):
+                        results.append(items[index])
+                    else:
+                        lost.append(index)
+                else:
+                    results.append(self.fn(items[index]))
+            except Exception as error:
+                fault = Fault.of(_without_frame(error), self.name, batch.item_number(index), items[index])
+                if not self.skip:
+                    raise StageFailure(fault, error) from None
+                port.report(("skipped", fault))
+                lost.append(index)
+                failed += 1
+            items[index] = None  # what the function has dropped is free from here on
+        port.count(taken, len(lost) - failed, failed)
+        if not lost:
+            return batch.with_items(results, batch.positions)
+        gone = set(lost)
+        places = range(taken) if batch.positions is None else batch.positions
+        return batch.with_items(results, [place for index, place in enumerate(places) if index not in gone])
+
+
+def _without_frame(error: Exception) -> Exception:
+    """Drop pardata's own frame from the top of a traceback: the user's begins below."""
+    return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
+
+
+def _closing(iterator: Any) -> contextlib.AbstractContextManager[Any]:
+    """Close a generator at the end of a block; other iterators have nothing to close."""
+    return contextlib.closing(iterator) if inspect.isgenerator(iterator) else contextlib.nullcontext()
+
+
+class Batcher:
+    """Collects items into batches of a new numbering and publishes them.
+
+    Small items are batched: as many as the run gets through in `BATCH_S`, at most `LARGEST_BATCH`, unless
+    `chunksize` says how many. An item that is a large array leaves alone.
+    """
+
+    def __init__(self, port: Port, domain: int, chunksize: int | None, counts: bool) -> None:
+        self._port = port
+        self._counts = counts  # a source counts what it sends, a filter what it takes
+        self._domain = domain
+        self._fixed = chunksize
+        self._target = chunksize or 1
+        self._items: list[Any] = []
+        self._number = 0
+        self._published_s = time.perf_counter()
+        self._flusher: _Flusher | None = None
+
+    def skip_to(self, number: int) -> None:
+        """Go on with item `number`."""
+        self._number = number
+
+    def append(self, items: list[Any]) -> None:
+        """Add one item (in a list, which is emptied: nobody else is to hold it)."""
+        with self._port.lock:
+            item_bytes = items[0].nbytes if type(items[0]) is np.ndarray else 0
+            if self._fixed is None and item_bytes >= INLINE_BYTES:
+                self.flush()
+                self._publish(items)
+                return
+            self._items.append(items.pop())
+            if len(self._items) >= self._target:
+                self.flush()
+            elif self._fixed is None and len(self._items) == 1:
+                self._flush_soon()
+
+    def flush(self) -> None:
+        """Publish what has been collected."""
+        with self._port.lock:
+            if self._items:
+                items, self._items = self._items, []
+                self._publish(items)
+
+    def _publish(self, items: list[Any]) -> None:
+        count = len(items)
+        cell = self._port.token(self._number)
+        self._port.publish(Batch(self._domain, self._number, count, cell, items))
+        if self._counts:
+            self._port.count(count)
+        self._number += count
+        items.clear()
+        self._port.poll()
+        if self._fixed is None:
+            self._adapt(count)
+
+    def _adapt(self, count: int) -> None:
+        now = time.perf_counter()
+        rate = count / max(now - self._published_s, 1e-9)
+        self._published_s = now
+        wanted = int(rate * BATCH_S) if self._port.last_bytes < count * INLINE_BYTES else 1
+        self._target = max(1, min(wanted, 2 * self._target, LARGEST_BATCH))
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None:
+            self._flusher = _Flusher(self)
+        self._flusher.wake()
+
+    def close(self) -> None:
+        """Publish the rest and stop the timer."""
+        if self._flusher is not None:
+            self._flusher.stop()
+        self.flush()
+
+    def abandon(self) -> None:
+        """Stop the timer; what was collected is dropped."""
+        self._items.clear()
+        if self._flusher is not None:
+            self._flusher.stop()
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next item that is appended."""
+        return self._number + len(self._items)
+
+    @property
+    def first_number(self) -> int | None:
+        """Number of the first collected item, None if there is none: says whether the timer's batch is still there."""
+        return self._number if self._items else None
+
+
+class _Flusher:
+    """A timer: a batch that was begun and not filled within `LATENCY_S` leaves as it is."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self._begun = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pardata-flusher", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        if not self._begun.is_set():
+            self._begun.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._begun.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._begun.wait()
+            first = self._batcher.first_number
+            if self._stopped.wait(LATENCY_S):
+                return
+            self._begun.clear()
+            if first is not None and first == self._batcher.first_number:
+                try:
+                    self._batcher.flush()
+                except BaseException:  # cancelled or broken: the source's own thread meets the same
+                    return
+            elif self._batcher.first_number is not None:
+                self._begun.set()
+
+
+class SourceProgram:
+    """Items from an iterable, or from a generator function that a successor can call again.
+
+    A generator function must yield the same items when it is called again: after a kill, its successor calls it and
+    skips what had been sent.
+    """
+
+    inplace = False
+    redoable = True
+
+    def __init__(self, name: str, make: Callable[[], Iterable[Any]], domain: int, chunksize: int | None) -> None:
+        self.name = name
+        self.make = make
+        self.domain = domain
+        self.chunksize = chunksize
+
+    def order(self, following: dict[int, int]) -> Arrival[Any]:
+        """Return an order: a source takes nothing."""
+        return Arrival()
+
+    def run(self, port: Port) -> None:
+        """Send every item."""
+        port.expect_references(1)
+        batcher = Batcher(port, self.domain, self.chunksize, counts=True)
+        try:
+            items = iter(self.make())
+            self._resume(port, batcher, items)
+            with _closing(items):
+                self._send(port, batcher, items)
+        except BaseException:
+            batcher.abandon()
+            raise
+        batcher.close()
+
+    def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        """Skip what a dead predecessor had sent, finishing the batch that had not reached every edge."""
+        point = port.resume_point()
+        if point is None:
+            return
+        number, count, cell, missing = point
+        collections.deque(itertools.islice(items, number), maxlen=0)
+        again = list(itertools.islice(items, count))
+        if len(again) < count:
+            raise WorkerLostError(
+                f"the process of source {self.name!r} was lost after {number + count} items, and its generator "
+                f"function "
+                f"yields fewer when it is called again: give the generator itself to run it in the main process"
+            )
+        if missing:
+            port.publish(Batch(self.domain, number, count, cell, again))
+        batcher.skip_to(number + count)
+
+    def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        while True:
+            port.attempt(self.domain, batcher.next_number)
+            try:
+                item = [next(items)]
+            except StopIteration:
+                return
+            except Exception as error:
+                error = _without_frame(error)
+                raise StageFailure(Fault.of(error, self.name, batcher.next_number, ""), error) from None
+            batcher.append(item)
+
+
+class PipeProgram:
+    """A generator function over the items: a stateful filter. Its state dies with its worker: not redoable."""
+
+    inplace = False
+    redoable = False
+
+    def __init__(
+        self,
+        name: str,
+        fn: Callable[[Iterator[Any]], Iterable[Any]],
+        domain: int,
+        edges: int,
+        ordered: bool,
+        chunksize: int | None,
+    ) -> None:
+        self.name = name
+        self.fn = fn
+        self.domain = domain
+        self.edges = edges
+        self.ordered = ordered
+        self.chunksize = chunksize
+        self._number = -1
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any]:
+        """Return the order in which the generator gets its items."""
+        return InOrder(self.edges, following) if self.ordered or self.edges > 1 else Arrival()
+
+    def run(self, port: Port) -> None:
+        """Run the generator to its end, then let the rest of the input pass by."""
+        port.expect_references(1)
+        batcher = Batcher(port, self.domain, self.chunksize, counts=False)
+        inputs = self._items(port, batcher)
+        try:
+            outputs = iter(self.fn(inputs))
+            with _closing(outputs):
+                self._send(batcher, outputs)
+        except BaseException:
+            batcher.abandon()
+            raise
+        batcher.close()
+        for _ in inputs:
+            pass
+        while (rest := port.take()) is not None:
+            port.commit()
+            del rest
+
+    def _send(self, batcher: Batcher, outputs: Iterator[Any]) -> None:
+        while True:
+            try:
+                item = [next(outputs)]
+            except StopIteration:
+                return
+            except Exception as error:
+                if isinstance(error, StageFailure):
+                    raise
+                error = _without_frame(error)
+                raise StageFailure(Fault.of(error, self.name, self._number, ""), error) from None
+            batcher.append(item)
+
+    def _items(self, port: Port, batcher: Batcher) -> Iterator[Any]:
+        while True:
+            batcher.flush()  # what the generator has yielded may be all there is for a long time
+            batches = port.take()
+            if batches is None:
+                return
+            batch = zip_batches(batches)
+            del batches
+            batch.items.reverse()
+            taken = len(batch.items)
+            while batch.items:
+                self._number = batch.item_number(taken - len(batch.items))
+                yield batch.items.pop()
+            port.count(taken)
+            del batch
+            port.commit()

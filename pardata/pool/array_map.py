@@ -1,0 +1,185 @@
+"""`map_array`: chunks of a shared array in, rows written into one output array."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.memory.array import find_anchor, is_in
+from pardata.memory.home import array as shared_copy
+from pardata.memory.home import empty, home
+from pardata.pool.chunking import Chunks, Chunksize, block_rows
+from pardata.pool.tasks import ArrayAddress, ArrayJob, ArrayTask, Outcome, place_rows
+from pardata.runtime.progress import REFRESH_S, Bars
+
+Array = np.ndarray[Any, Any]
+
+
+class Core(Protocol):
+    """What is needed of the pool."""
+
+    workers: int
+
+    def add(self, job: Any) -> None: ...
+    def wake(self) -> None: ...
+
+
+def address_of(array: Array) -> ArrayAddress:
+    """Return the address of an array in the segment."""
+    memory = np.frombuffer(home().segment.map, np.uint8, 1)
+    offset = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+    return ArrayAddress(offset, array.dtype, array.shape, array.strides)
+
+
+def is_shared(array: Array) -> bool:
+    """Whether an array lies in the segment."""
+    block = find_anchor(array)
+    return block is not None and is_in(block, home().segment.map)
+
+
+class _ArrayMap:
+    """The job. It keeps input and output alive until its last task is done, whatever became of the caller."""
+
+    def __init__(self, fn: Callable[[Any], Any], array: Array, out: Array | None, chunks: Chunks, block: int) -> None:
+        from pardata.pool.pool import Code
+
+        self._make_code = Code
+        self._fn = fn
+        self._array = array
+        self._block = block
+        self._chunks = chunks
+        self._active = 0
+        self._cancelled = False
+        self.out = out
+        self.error: BaseException | None = None
+        self.rows_done = 0
+        self.changed = threading.Condition()
+        self._code = self._encode()
+
+    def _encode(self) -> Any:
+        address = None if self.out is None else address_of(self.out)
+        job = ArrayJob(self._fn, address_of(self._array), address, self._block)
+        return self._make_code(job, f"the function {getattr(self._fn, '__name__', self._fn)!r}")
+
+    @property
+    def finished(self) -> bool:
+        """Whether no task is out and none will follow."""
+        return self._active == 0 and self.exhausted
+
+    @property
+    def exhausted(self) -> bool:
+        return self._cancelled or self._chunks.position >= self._chunks.total
+
+    def cancel(self) -> None:
+        """Hand out no more tasks."""
+        self._cancelled = True
+
+    def next_task(self) -> ArrayTask | None:
+        if self.exhausted or (self.out is None and self._active):
+            return None  # the first chunk says what the output looks like
+        begin, end = self._chunks.next() or (0, 0)
+        self._active += 1
+        return ArrayTask(self._code.address, begin, begin, end)
+
+    def finish(self, task: ArrayTask, outcome: Outcome) -> None:
+        try:
+            if outcome.fault is not None:
+                raise outcome.fault.exception()
+            self._chunks.record(task.end - task.begin, outcome.seconds)
+            if self.out is None:
+                self._make_out(task, outcome.values)
+        except BaseException as error:
+            self._stop(error)
+        self._settle(task.end - task.begin)
+
+    def _make_out(self, task: ArrayTask, first: Array) -> None:
+        rows = task.end - task.begin
+        if first.ndim == 0 or len(first) != rows:
+            raise ValueError(
+                f"the function returned shape {first.shape} for {rows} rows: it must return one row per row"
+            )
+        self.out = empty((self._chunks.total, *first.shape[1:]), first.dtype)
+        place_rows(self.out[task.begin : task.end], first)
+        self._code = self._encode()
+
+    def fail(self, task: ArrayTask | None, error: BaseException) -> None:
+        self._stop(error)
+        self._settle(0, lost=task is not None)
+
+    def _stop(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self._cancelled = True
+
+    def _settle(self, rows: int, lost: bool = True) -> None:
+        with self.changed:
+            self._active -= lost
+            self.rows_done += rows
+            self.changed.notify_all()
+
+
+def _checked(array: Any) -> Array:
+    given = np.asarray(array)
+    if given.ndim == 0:
+        raise ConfigError("map_array needs an array with at least one axis, not a scalar")
+    if given.dtype.hasobject:
+        raise ConfigError(f"map_array cannot share an array of {given.dtype}: it holds Python objects")
+    return given
+
+
+def _check_out(out: Any, rows: int) -> None:
+    if (
+        not isinstance(out, np.ndarray)
+        or out.ndim == 0
+        or len(out) != rows
+        or not out.flags.writeable
+        or out.dtype.hasobject
+    ):
+        what = f"an array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
+
+
+def map_array(core: Core, fn: Callable[[Any], Any], array: Any, chunksize: Chunksize, out: Any, progress: bool) -> Any:
+    """Do what `WorkerPool.map_array` says."""
+    given = _checked(array)
+    rows = len(given)
+    if out is not None:
+        _check_out(out, rows)
+    if rows == 0:
+        made = np.asarray(fn(given))
+        if out is None:
+            return shared_copy(made)
+        return out
+    shared = given if is_shared(given) else shared_copy(given)
+    target = out if out is None or is_shared(out) else empty(out.shape, out.dtype)
+    block = chunksize if isinstance(chunksize, int) else block_rows(rows, shared.nbytes)
+    job = _ArrayMap(fn, shared, target, Chunks(rows, core.workers, chunksize, block), block)
+    core.add(job)
+    _wait(core, job, rows, progress)
+    if job.error is not None:
+        raise job.error
+    if out is None:
+        return job.out
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def _wait(core: Core, job: _ArrayMap, rows: int, progress: bool) -> None:
+    """Wait until the last task is done; on Ctrl-C hand out no more and leave."""
+    bars = Bars(["map_array"], rows, "row") if progress else None
+    try:
+        with job.changed:
+            while not job.finished:
+                job.changed.wait(REFRESH_S if bars is not None else None)
+                if bars is not None:
+                    bars.update([job.rows_done])
+    finally:
+        job.cancel()
+        core.wake()
+        if bars is not None:
+            bars.update([job.rows_done], final=True)
+            bars.close()

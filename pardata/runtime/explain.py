@@ -1,0 +1,64 @@
+"""Finds the part of a function or an object that cannot be pickled."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, Final
+
+import cloudpickle
+
+_DEEPEST: Final = 4
+
+
+def _is_picklable(obj: object) -> bool:
+    try:
+        cloudpickle.dumps(obj, protocol=5)
+    except Exception:
+        return False
+    return True
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what `obj` would take along: (where it is, part)."""
+    if inspect.ismethod(obj):
+        yield "its object", obj.__self__
+        return
+    if inspect.isfunction(obj):
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
+            yield f"the captured variable {name!r}", cell.cell_contents
+        for name in obj.__code__.co_names:
+            if name in obj.__globals__:
+                yield f"the global variable {name!r}", obj.__globals__[name]
+        for index, value in enumerate(obj.__defaults__ or ()):
+            yield f"default value {index}", value
+        return
+    if isinstance(obj, dict):
+        for key, value in obj.items():
+            yield f"key {key!r}", value
+        return
+    if isinstance(obj, list | tuple | set):
+        for index, value in enumerate(obj):
+            yield f"element {index}", value
+        return
+    if hasattr(obj, "func") and hasattr(obj, "args") and hasattr(obj, "keywords"):
+        yield "the function of the partial", obj.func
+        yield "the arguments of the partial", (*obj.args, *obj.keywords.values())
+    for name, value in getattr(obj, "__dict__", {}).items():
+        yield f"the attribute {name!r}", value
+
+
+def explain_unpicklable(obj: object) -> str:
+    """Return which part of `obj` cannot be pickled, as a path from the outside in."""
+    path: list[str] = []
+    for _ in range(_DEEPEST):
+        try:
+            culprit = next(((where, part) for where, part in _parts(obj) if not _is_picklable(part)), None)
+        except ValueError:  # an empty cell
+            culprit = None
+        if culprit is None:
+            break
+        where, obj = culprit
+        path.append(where)
+    kind = f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
+    return f"{' -> '.join(path) or 'it'} is a {kind}, which cannot be pickled"

@@ -1,0 +1,83 @@
+"""How an error of the user's code crosses a process boundary, and how it is raised at the caller."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cloudpickle
+import numpy as np
+
+from pardata.errors import RemoteError, RemoteTraceback
+
+_LONGEST_TEXT: Final = 20_000
+_LONGEST_PICKLE: Final = 60_000
+
+
+def describe_item(item: object) -> str:
+    """Return `item` for a person, in at most 200 characters."""
+    if isinstance(item, np.ndarray):
+        return f"array of shape {item.shape}, {item.dtype}"
+    try:
+        text = repr(item)
+    except Exception:
+        text = f"<{type(item).__name__} whose repr fails>"
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An exception on its way: all of it as text, and the object itself if it survives pickling."""
+
+    stage: str
+    number: int
+    item: str
+    kind: str
+    text: str
+    trace: str
+    pickled: bytes | None
+
+    @classmethod
+    def of(cls, error: BaseException, stage: str, number: int, item: object) -> Fault:
+        """Describe an exception that was just caught."""
+        trace = "".join(traceback.format_exception(error))
+        text = str(error)
+        return cls(
+            stage, number, describe_item(item), f"{type(error).__module__}.{type(error).__qualname__}",
+            text[:_LONGEST_TEXT], trace[-_LONGEST_TEXT:], _round_trip(error),
+        )  # fmt: skip
+
+    @property
+    def error(self) -> str:
+        """Type and text, in one line."""
+        return f"{self.kind.removeprefix('builtins.')}: {self.text}"
+
+    def exception(self) -> BaseException:
+        """Return the exception to raise: of its own type, with a note and the remote traceback as its cause."""
+        error: BaseException | None = None
+        if self.pickled is not None:
+            try:
+                error = pickle.loads(self.pickled)
+            except Exception:
+                error = None
+        if not isinstance(error, BaseException):
+            error = RemoteError(self.error)
+        where = f", item {self.number}" if self.number >= 0 else ""
+        error.add_note(
+            f"in stage {self.stage!r}{where}: {self.item}" if self.item else f"in stage {self.stage!r}{where}"
+        )
+        error.__cause__ = RemoteTraceback(self.trace)
+        return error
+
+
+def _round_trip(error: BaseException) -> bytes | None:
+    """Return the pickled exception if it can be unpickled again to the same type."""
+    try:
+        data: bytes = cloudpickle.dumps(error, protocol=5)
+        again: Any = pickle.loads(data)
+    except Exception:
+        return None
+    same = type(again).__qualname__ == type(error).__qualname__ and str(again) == str(error)
+    return data if same and len(data) <= _LONGEST_PICKLE else None

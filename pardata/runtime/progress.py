@@ -1,0 +1,165 @@
+"""What is counted during a run: the report at its end, and the bars while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from pardata.memory.budget import format_bytes
+from pardata.runtime.faults import Fault
+
+REFRESH_S: Final = 0.1
+_MOST_SKIPPED_SHOWN: Final = 20
+
+
+@dataclass
+class StageStatistics:
+    """Counts of one stage, summed over its workers.
+
+    Attributes
+    ----------
+    items : int
+        Taken in; of a source, sent.
+    dropped, failed : int
+        Let go by a filter; skipped because of an error.
+    bytes : int
+        Sent on: arrays and messages, whether or not they were copied.
+    busy_s, starved_s, blocked_s : float
+        In the stage's function; waiting for input; waiting for a token or a free worker behind.
+    restarts : int
+        Workers that died and were replaced.
+    """
+
+    name: str
+    workers: int
+    items: int = 0
+    dropped: int = 0
+    failed: int = 0
+    bytes: int = 0
+    busy_s: float = 0.0
+    starved_s: float = 0.0
+    blocked_s: float = 0.0
+    restarts: int = 0
+
+
+class Skipped(NamedTuple):
+    """An item that was dropped because of an error in a stage with ``errors="skip"``."""
+
+    stage: str
+    number: int
+    item: str
+    error: str
+    traceback: str
+
+    @classmethod
+    def of(cls, fault: Fault) -> Skipped:
+        """Return what is kept of a fault."""
+        return cls(fault.stage, fault.number, fault.item, fault.error, fault.trace)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+@dataclass
+class RunReport:
+    """What a run did. ``print(report)`` shows it as a table."""
+
+    stages: list[StageStatistics]
+    seconds: float
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def bottleneck(self) -> str | None:
+        """Name of the stage whose workers were busiest: more of them, or a faster one, make the run faster."""
+        busiest = max(self.stages, key=lambda stage: stage.busy_s / max(1, stage.workers), default=None)
+        return busiest.name if busiest is not None and busiest.busy_s > 0 else None
+
+    def __str__(self) -> str:
+        head = (
+            "stage",
+            "workers",
+            "items",
+            "dropped",
+            "failed",
+            "restarts",
+            "sent",
+            "busy s",
+            "starved s",
+            "blocked s",
+        )
+        bottleneck = self.bottleneck
+        rows = [head]
+        for stage in self.stages:
+            rows.append(
+                (
+                    stage.name,
+                    str(stage.workers),
+                    str(stage.items),
+                    str(stage.dropped),
+                    str(stage.failed),
+                    str(stage.restarts),
+                    format_bytes(stage.bytes),
+                    f"{stage.busy_s:.2f}",
+                    f"{stage.starved_s:.2f}",
+                    f"{stage.blocked_s:.2f}",
+                )
+            )
+        lines = [_table(rows), f"{self.seconds:.2f} s; bottleneck: {bottleneck or 'none'}"]
+        for skipped in self.skipped[:_MOST_SKIPPED_SHOWN]:
+            lines.append(f"skipped in {skipped.stage!r}: item {skipped.number}, {skipped.item}: {skipped.error}")
+        if len(self.skipped) > _MOST_SKIPPED_SHOWN:
+            lines.append(f"... and {len(self.skipped) - _MOST_SKIPPED_SHOWN} more skipped items")
+        return "\n".join(lines)
+
+
+class Bars:
+    """One tqdm bar per stage, refreshed at most every `REFRESH_S` seconds."""
+
+    def __init__(self, names: Sequence[str], total: int | None, unit: str = "item") -> None:
+        from tqdm.auto import tqdm
+
+        width = max(map(len, names), default=0)
+        self._bars: list[Any] = [
+            tqdm(
+                total=total,
+                desc=name.ljust(width),
+                unit=unit,
+                position=position,
+                leave=True,
+                dynamic_ncols=True,
+                mininterval=0,
+            )
+            for position, name in enumerate(names)
+        ]
+        self._due_s = 0.0
+
+    def update(self, counts: Sequence[int], final: bool = False) -> None:
+        """Show how far each stage is."""
+        now = time.monotonic()
+        if now < self._due_s and not final:
+            return
+        self._due_s = now + REFRESH_S
+        for bar, count in zip(self._bars, counts, strict=True):
+            if count != bar.n or final:
+                bar.n = count
+                bar.refresh()
+
+    def set_total(self, index: int, total: int) -> None:
+        """Say how many items a stage will have got in the end."""
+        self._bars[index].total = total
+
+    def close(self) -> None:
+        """Leave the bars as they are."""
+        for bar in self._bars:
+            bar.close()

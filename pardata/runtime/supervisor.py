@@ -1,0 +1,205 @@
+"""The parent's side of its workers: start, hear, replace, end.
+
+      control socket readable -> on_event        sentinel readable -> process ended -> replaced, or on_lost
+      both are registered with the one selector that the parent waits on; nothing here polls
+
+A worker is replaced with the same span, sockets and program: its successor finds in the span how far it had got.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import select
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from pardata.channel.collector import Collector
+from pardata.memory.segment import Segment
+from pardata.runtime.process import Process, describe_exit
+from pardata.runtime.words import ATTEMPT, LOADING, running_batch
+
+DEATHS_PER_ITEM: Final = 3
+DEATHS_AT_START: Final = 10  # in a row
+COOPERATIVE_S: Final = 0.5  # how long a worker may take to come back from the user's function when it is cancelled
+TERMINATE_S: Final = 1.0
+
+
+class Worker:
+    """A worker process of the parent, over all its lives."""
+
+    def __init__(
+        self,
+        stage: str,
+        spec_at: tuple[int, int],
+        words: memoryview,
+        control: socket.socket,
+        child_socks: list[socket.socket],
+        redoable: bool,
+    ) -> None:
+        self.stage = stage
+        self.spec_at = spec_at
+        self.words = words
+        self.control = control
+        self.child_socks = child_socks
+        self.redoable = redoable
+        self.process: Process | None = None
+        self.done = False
+        self.restarts = 0
+        self.deaths: Counter[tuple[int, int] | None] = Counter()
+        self.deaths_at_start = 0
+
+    def __repr__(self) -> str:
+        return f"<Worker of {self.stage!r}: {self.process!r}, {self.restarts} restarts>"
+
+
+class Lost:
+    """A worker that will not be replaced as things are: which, working on what, and why in words."""
+
+    def __init__(self, worker: Worker, batch: tuple[int, int] | None, deaths: int, how: str) -> None:
+        self.worker = worker
+        self.batch = batch
+        self.deaths = deaths
+        self.how = how
+
+    @property
+    def message(self) -> str:
+        """What happened, the likely cause, and what to do."""
+        what = f"while it worked on item {self.batch[1]}" if self.batch is not None else "while it was starting"
+        if not self.worker.redoable:
+            return (
+                f"the process of stage {self.worker.stage!r} was {self.how} {what}; the state of its generator is "
+                f"lost, so it "
+                f"cannot be replaced"
+            )
+        return (
+            f"stage {self.worker.stage!r}: {self.deaths} worker processes in a row were lost {what}, the last one "
+            f"{self.how}. Either this item makes its function crash or exit, or it needs more memory than there is"
+        )
+
+
+class Supervisor:
+    """start / stop, and the handlers that a `Collector` calls."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        collector: Collector,
+        on_event: Callable[[Worker, tuple[Any, ...]], None],
+        on_lost: Callable[[Lost], None],
+    ) -> None:
+        self.workers: list[Worker] = []
+        self._segment = segment
+        self._collector = collector
+        self._on_event = on_event
+        self._on_lost = on_lost
+        self._stopping = False
+
+    def start(self, worker: Worker) -> None:
+        """Start a worker, or its successor."""
+        if worker not in self.workers:
+            self.workers.append(worker)
+            self._collector.watch(worker.control, lambda: self._hear(worker))
+        fds = [self._segment.fd, *(sock.fileno() for sock in worker.child_socks)]
+        worker.words[ATTEMPT] = LOADING
+        worker.process = Process(*worker.spec_at, fds)
+        self._collector.watch(worker.process.sentinel, lambda: self._watch(worker))
+
+    def _hear(self, worker: Worker) -> None:
+        while True:
+            try:
+                data = worker.control.recv(1 << 18)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            event = pickle.loads(data)
+            if event[0] == "done":
+                worker.done = True
+            self._on_event(worker, event)
+
+    def _watch(self, worker: Worker) -> None:
+        process = worker.process
+        assert process is not None
+        sentinel = process.sentinel
+        if not process.receive():
+            return
+        self._collector.selector.unregister(sentinel)
+        self._hear(worker)  # what it said before it ended
+        if worker.done or self._stopping:
+            return
+        doing = worker.words[ATTEMPT]
+        if doing == 0:  # it was waiting: nothing is to blame
+            worker.deaths_at_start = 0
+            self.restart(worker)
+            return
+        if doing == LOADING:
+            worker.deaths_at_start += 1
+            batch, deaths, limit = None, worker.deaths_at_start, DEATHS_AT_START
+        else:
+            worker.deaths_at_start = 0
+            batch = running_batch(doing)
+            worker.deaths[batch] += 1
+            deaths, limit = worker.deaths[batch], DEATHS_PER_ITEM
+        lost = Lost(worker, batch, deaths, describe_exit(process.status))
+        if worker.redoable and deaths < limit:
+            self.restart(worker)
+        else:
+            self._on_lost(lost)
+
+    def restart(self, worker: Worker) -> None:
+        """Start the successor of a worker that has ended."""
+        worker.restarts += 1
+        self.start(worker)
+
+    @property
+    def alive(self) -> list[Worker]:
+        """Workers whose process has not ended."""
+        return [worker for worker in self.workers if worker.process is not None and not worker.process.ended]
+
+    def stop(self) -> None:
+        """End every worker: ask, then SIGTERM, then SIGKILL. Returns when all are gone, also on Ctrl-C."""
+        self._stopping = True
+        try:
+            for worker in self.alive:
+                with contextlib.suppress(OSError):
+                    worker.control.send(b"cancel")
+            self._wait(COOPERATIVE_S)
+            self._signal(signal.SIGTERM)
+            self._wait(TERMINATE_S)
+        finally:
+            self._signal(signal.SIGKILL)
+            self._wait(None)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for worker in self.alive:
+            assert worker.process is not None
+            worker.process.signal(number)
+
+    def _wait(self, timeout_s: float | None) -> None:
+        """Wait until every process has ended, or until the time is over; without one, kill those that come up late."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            sentinels = {
+                worker.process.sentinel.fileno(): worker.process for worker in self.alive if worker.process is not None
+            }
+            if not sentinels:
+                return
+            poll = select.poll()
+            for fd in sentinels:
+                poll.register(fd, select.POLLIN)
+            rest_s = None if deadline is None else deadline - time.monotonic()
+            if rest_s is not None and rest_s <= 0:
+                return
+            for fd, _ in poll.poll(None if rest_s is None else rest_s * 1000):
+                process = sentinels[fd]
+                with contextlib.suppress(KeyError, ValueError):
+                    if process.ended:
+                        continue
+                    process.receive()
+                if deadline is None:
+                    process.signal(signal.SIGKILL)  # its pid may have become known only now

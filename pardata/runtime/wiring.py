@@ -1,0 +1,140 @@
+"""Lays a graph of workers out in memory: spans, channels, tokens, and the sockets beside them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pardata.channel.channel import ChannelSpec, socket_pair
+from pardata.channel.message import Encoded, encode_code
+from pardata.channel.tokens import TerminalSpec, TokenSpec
+from pardata.errors import ConfigError
+from pardata.memory.arena import Span, align
+from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.home import Home
+from pardata.memory.segment import PAGE_BYTES
+from pardata.runtime.explain import explain_unpicklable
+from pardata.runtime.worker import CHANNELS_AT, ProcessSpec, WorkerSpec
+
+Array = np.ndarray[Any, Any]
+
+
+class HomeSink:
+    """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._address = int(np.frombuffer(home.segment.map, np.uint8, 1).ctypes.data)
+
+    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+        """Return the block that holds `array`; copied there if it is elsewhere."""
+        block = find_anchor(array)
+        if block is not None and is_in(block, self._home.segment.map):
+            return block, array.__array_interface__["data"][0] - self._address - block.offset, array
+        block = self._home.arena.reserve(array.nbytes)
+        copied = view(block, 0, array.dtype, array.shape, None)
+        copied[...] = array
+        return block, 0, copied
+
+
+def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encoded:
+    """Encode what a worker is to run; raises `ConfigError` naming the part that cannot be pickled."""
+    try:
+        return encode_code(program, sink)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{what} cannot be sent to a worker process: {explain_unpicklable(fn)} ({error})") from error
+
+
+@dataclass(eq=False)
+class Wired:
+    """A worker before its start: what its `WorkerSpec` will say, and its sockets in the order of `Port`."""
+
+    stage: str
+    index: int
+    span: Span
+    farmed: bool
+    domains: list[int]
+    in_parent: bool = False
+    position: int = CHANNELS_AT
+    inputs: list[tuple[ChannelSpec, int, dict[int, int]]] = field(default_factory=list)
+    outputs: list[list[ChannelSpec]] = field(default_factory=list)
+    input_socks: list[socket.socket] = field(default_factory=list)
+    output_socks: list[socket.socket] = field(default_factory=list)
+    tokens: TokenSpec | None = None
+    token_socks: list[socket.socket] = field(default_factory=list)
+    terminals: list[TerminalSpec] = field(default_factory=list)
+    terminal_socks: list[socket.socket] = field(default_factory=list)
+
+    def take(self, nbytes: int) -> int:
+        """Return the offset in the segment of `nbytes` of this worker's control area."""
+        at = self.span.offset + self.position
+        self.position = align(self.position + nbytes, PAGE_BYTES)
+        return at
+
+    @property
+    def socks(self) -> list[socket.socket]:
+        """Its sockets but the control socket."""
+        return [*self.input_socks, *self.output_socks, *self.token_socks, *self.terminal_socks]
+
+    def spec(self, limit_bytes: int, budget_spans: list[tuple[Span, str]]) -> WorkerSpec:
+        """Return what the worker gets to know."""
+        return WorkerSpec(
+            self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
+            self.domains, self.farmed, limit_bytes, budget_spans,
+        )  # fmt: skip
+
+
+def connect(senders: list[Wired], receivers: list[Wired], edge: int, renamed: dict[int, int], slots: int) -> None:
+    """Make the channels of one edge: from each sender to each receiver."""
+    for sender in senders:
+        channels = []
+        for receiver in receivers:
+            spec = ChannelSpec(
+                slots, sender.take(ChannelSpec.sender_bytes(slots)), receiver.take(ChannelSpec.receiver_bytes(slots))
+            )
+            forward, backward = socket_pair()
+            channels.append(spec)
+            sender.output_socks.append(forward)
+            receiver.inputs.append((spec, edge, renamed))
+            receiver.input_socks.append(backward)
+        sender.outputs.append(channels)
+
+
+def give_tokens(source: Wired, cells: int, terminals: list[list[tuple[Wired, int]]]) -> None:
+    """Give a source its tokens; `terminals`: per stage and domain that retires them, (worker, domain) pairs."""
+    retired_at = []
+    for workers in terminals:
+        places = []
+        for worker, domain in workers:
+            at = worker.take(8 * cells)
+            source_end, terminal_end = socket_pair()
+            source.token_socks.append(source_end)
+            worker.terminals.append(TerminalSpec(domain, cells, at))
+            worker.terminal_socks.append(terminal_end)
+            places.append(at)
+        retired_at.append(places)
+    source.tokens = TokenSpec(cells, source.take(8 * cells), retired_at)
+
+
+class PlacedSpec:
+    """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
+
+    def __init__(self, home: Home, spec: WorkerSpec, program: Encoded, threads: int) -> None:
+        blocks = [(block.offset, block.extent_bytes) for block in program.anchors]
+        data = pickle.dumps(
+            ProcessSpec(
+                spec, program.payload, blocks, threads, list(sys.path), list(sys.argv), os.getcwd(), dict(os.environ)
+            )
+        )
+        self._anchors = program.anchors
+        self._block = home.arena.reserve(len(data))
+        self._block[: len(data)] = np.frombuffer(data, np.uint8)
+        self.at = (self._block.offset, len(data))

@@ -1,0 +1,36 @@
+"""The words of a span's header. Written by the owner only; read by the parent for reports, progress and recovery."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# 0 and 1 are the arena's: memory.budget.LIVE and RESERVED
+RUNNING: Final = 2  # which batch is being worked on: see `running_word`; 0: none
+ITEMS: Final = 3  # items taken in (of a source: sent)
+DROPPED: Final = 4  # items that a filter let go
+FAILED: Final = 5  # items skipped because of an error
+SENT_BYTES: Final = 6
+BUSY_NS: Final = 7  # in the user's code and in encoding
+STARVED_NS: Final = 8  # waiting for input
+BLOCKED_NS: Final = 9  # waiting for a token or for a free worker behind
+BATCHES: Final = 10  # committed
+ATTEMPT: Final = (
+    11  # what this life of the worker is doing: as RUNNING while in the user's code, 0: waiting, or LOADING
+)
+FOLLOWING: Final = 64  # + domain: the number after the last one finished, where order is kept
+
+LOADING: Final = -1  # written by the parent before a start
+
+MOST_DOMAINS: Final = 400
+
+_NUMBER_BITS: Final = 48
+
+
+def running_word(domain: int, number: int) -> int:
+    """Return domain and number in one word, so that one store says which batch is being worked on."""
+    return domain << _NUMBER_BITS | (number + 1)
+
+
+def running_batch(word: int) -> tuple[int, int] | None:
+    """Return (domain, number), or None if the word says that nothing is being worked on."""
+    return (word >> _NUMBER_BITS, (word & ((1 << _NUMBER_BITS) - 1)) - 1) if word else None

@@ -1,0 +1,478 @@
+"""The child's loop, and the port through which a stage's program takes, publishes and commits.
+
+      sender's slots -> receivers -> Collector (order) -> take -> the user's function -> Outbox -> slots of the next
+      stage
+                                                                        commit <-'
+
+A program (`pipeline.stages`, `pool.tasks`) is a loop over a `Port`; it does not know whether it runs in a process of
+its own or in a thread of the parent.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from pardata.channel.channel import ChannelSpec, Claim, Receiver, Sender
+from pardata.channel.collector import Collector
+from pardata.channel.leases import BORROWED, OWN, TABLE_BYTES, LeaseTable, Row
+from pardata.channel.message import Batch, decode_object
+from pardata.channel.order import Order
+from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.tokens import Retirer, TerminalSpec, Tokens, TokenSpec
+from pardata.errors import BrokenError, WorkerLostError
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.array import Anchor, anchor
+from pardata.memory.budget import Budget
+from pardata.memory.home import set_worker_arena
+from pardata.memory.segment import Segment
+from pardata.runtime.faults import Fault
+from pardata.runtime.limits import keep_freed_memory, limit_threads
+from pardata.runtime.words import (
+    ATTEMPT,
+    BATCHES,
+    BLOCKED_NS,
+    BUSY_NS,
+    DROPPED,
+    FAILED,
+    FOLLOWING,
+    ITEMS,
+    RUNNING,
+    SENT_BYTES,
+    STARVED_NS,
+    running_batch,
+    running_word,
+)
+
+LEASES_AT = HEADER_BYTES
+CHANNELS_AT = LEASES_AT + TABLE_BYTES
+
+# Commits are told to the senders one by one behind a farm, which hands out work by them, else a few at a time.
+_OWED = 4
+
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """The parent has cancelled the run: leave."""
+
+
+class StageFailure(Exception):
+    """The user's code raised; carries what the parent is to be told."""
+
+    def __init__(self, fault: Fault, original: BaseException) -> None:
+        super().__init__(fault.error)
+        self.fault = fault
+        self.original = original
+
+
+class Program(Protocol):
+    """What a worker does."""
+
+    name: str
+    inplace: bool
+
+    def order(self, following: dict[int, int]) -> Order[Claim]: ...
+    def run(self, port: Port) -> None: ...
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Everything a worker needs but its descriptors, which come in the order: control, inputs, outputs, tokens,
+    terminals.
+    """
+
+    stage: str
+    index: int
+    span: Span
+    control_bytes: int
+    inputs: list[tuple[ChannelSpec, int, dict[int, int]]]
+    outputs: list[list[ChannelSpec]]
+    tokens: TokenSpec | None
+    terminals: list[TerminalSpec]
+    domains: list[int]
+    farmed: bool
+    limit_bytes: int
+    budget_spans: list[tuple[Span, str]]
+
+    @property
+    def label(self) -> str:
+        """Name of the worker for messages."""
+        return f"stage {self.stage!r}"
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What a worker process gets besides: its surroundings, and where its program lies in the segment."""
+
+    worker: WorkerSpec
+    program: bytes
+    blocks: list[tuple[int, int]]
+    threads: int
+    path: list[str]
+    argv: list[str]
+    directory: str
+    environment: dict[str, str] = field(repr=False)
+
+
+class Port:
+    """take -> publish -> commit, and what is counted on the way."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        segment: Segment,
+        socks: list[socket.socket],
+        program: Program,
+        shared_arena: Arena | None = None,
+    ) -> None:
+        self.spec = spec
+        self.words = spec.span.words(segment)
+        self._inplace = program.inplace
+        rest = iter(socks)
+        self.control = next(rest)
+        self.receivers = [
+            Receiver(channel, next(rest), segment, index, edge, renamed)
+            for index, (channel, edge, renamed) in enumerate(spec.inputs)
+        ]
+        table = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8))
+        senders: list[Sender] = []
+        edges = []
+        for channels in spec.outputs:
+            edge = [Sender(channel, next(rest), segment, table, len(senders) + i) for i, channel in enumerate(channels)]
+            senders += edge
+            edges.append(Edge(edge))
+        self.tokens = None
+        if spec.tokens is not None:
+            count = sum(map(len, spec.tokens.retired_at))
+            self.tokens = Tokens(spec.tokens, segment, [next(rest) for _ in range(count)])
+        self._retirers = {terminal.domain: Retirer(terminal, segment, next(rest)) for terminal in spec.terminals}
+        self._senders = senders
+        self._inherited = running_batch(self.words[RUNNING])
+        self.budget = Budget(
+            spec.limit_bytes,
+            [span.words(segment) for span, _ in spec.budget_spans],
+            [name for _, name in spec.budget_spans],
+        )
+        if shared_arena is not None:
+            self.arena = shared_arena
+            for receiver in self.receivers:
+                receiver.live = {}  # what the user keeps outlives the run
+        else:
+            self.arena = self._recover(segment, table)
+        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None)
+        following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
+        self.collector = Collector(self.receivers, program.order(following), senders)
+        self.collector.watch(self.control, self._on_control)
+        if self.tokens is not None:
+            for sock in self.tokens.socks:
+                self.collector.watch(sock, partial(self.tokens.receive, sock))
+        self.lock = threading.RLock()  # the timer of a source, and threads of user code that ask for memory
+        self.last_bytes = 0
+        self._cancelled = False
+        self._claims: list[Claim] = []
+        self._skip: set[int] = set()
+        self._mark_ns = time.perf_counter_ns()
+        self._takes = 0
+        self._is_successor = bool(self.words[BATCHES] or self._inherited or any(s.last_stamp for s in senders))
+        self._announce()
+
+    # -- recovery --------------------------------------------------------------------------------------------------
+
+    def _recover(self, segment: Segment, table: LeaseTable) -> Arena:
+        """Take over what a dead predecessor has given out; of a first worker that is nothing."""
+        last = {sender.index: sender.last_stamp for sender in self._senders}
+        rows = [row for row in table.rows() if row.message <= last[row.channel]]  # later ones were never published
+        own = [(row.offset, row.extent_bytes) for row in rows if row.origin.channel == OWN]
+        arena = Arena(segment, self.spec.span, self.spec.control_bytes, self.budget, self.spec.label, own)
+        anchors: dict[tuple[int, int], Anchor] = {}
+        by_row: dict[int, Anchor] = {}
+        kept: dict[int, list[int]] = {index: [] for index in range(len(self.receivers))}
+        for row in rows:
+            key = (OWN, row.offset) if row.origin.channel == OWN else (row.origin.channel, row.origin.stamp)
+            if key not in anchors:
+                anchors[key] = self._anchor_again(segment, arena, row)
+                if row.origin.channel != OWN:
+                    kept[row.origin.channel].append(row.origin.row)
+            by_row[row.row] = anchors[key]
+        table.restore(by_row)
+        self._kept = kept
+        return arena
+
+    def _anchor_again(self, segment: Segment, arena: Arena, row: Row) -> Anchor:
+        if row.origin.channel == OWN:
+            return arena.adopt(row.offset, row.extent_bytes)
+        assert row.origin.channel != BORROWED, "a worker process borrows only from its channels"
+        returns = self.receivers[row.origin.channel].returns
+        made = anchor(segment.map, row.offset, row.extent_bytes, returns, row.origin)
+        made.shared = True
+        return made
+
+    def _announce(self) -> None:
+        """As a successor, have both sides look again: hints may have died with the predecessor."""
+        if not self._is_successor:
+            self.collector.resume(self._inherited)
+            return
+        for sender in self._senders:
+            sender.hello()
+        for receiver in self.receivers:
+            receiver.hello(self._kept[receiver.index])
+        self.collector.resume(self._inherited)
+
+    # -- the three steps -------------------------------------------------------------------------------------------
+
+    def _on_control(self) -> None:
+        data = self.control.recv(64)
+        if not data:
+            raise BrokenError("the run is gone")
+        self._cancelled = True
+
+    def _wait(self, counter: int, ready: Callable[[], T]) -> T:
+        """Sleep until ``ready()`` is true; return what it returned."""
+        begin = time.perf_counter_ns()
+        attempt, self.words[ATTEMPT] = self.words[ATTEMPT], 0
+        while not (result := ready()):
+            if self._cancelled:
+                raise Cancelled
+            self._flush_retired()
+            self.collector.wait()
+        self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
+        waited = time.perf_counter_ns() - begin
+        self.words[counter] += waited
+        self._mark_ns += waited
+        return result
+
+    def _account(self) -> None:
+        """Count the time since the last call as busy, but for what was spent waiting."""
+        now = time.perf_counter_ns()
+        self.words[BUSY_NS] += now - self._mark_ns
+        self._mark_ns = now
+
+    def _flush_retired(self) -> None:
+        for retirer in self._retirers.values():
+            retirer.flush()
+
+    def try_take(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip, if it is here."""
+        with self.lock:
+            while (claims := self.collector.next()) is not None:
+                if not self._is_finished(claims):
+                    self._claims = claims
+                    self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
+                    return [claim.receiver.read(claim, self._inplace) for claim in claims]
+            return None
+
+    def take(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""
+        with self.lock:
+            self._takes += 1
+            if not self._takes & 7:
+                self.collector.poll()
+            if self._cancelled:
+                raise Cancelled
+            batches = self.try_take()
+            if batches is None:
+                found = self._wait(STARVED_NS, lambda: self.try_take() or self.collector.at_end)
+                batches = None if found is True else found  # type: ignore[assignment]
+            return batches
+
+    def _is_finished(self, claims: list[Claim]) -> bool:
+        """Find out how far a dead predecessor got with this batch; commit it if only that was missing."""
+        self._skip = set()
+        first = claims[0]
+        if self._inherited != (first.domain, first.number):
+            return False
+        self._inherited = None
+        self._skip = self.outbox.published_edges(first.domain, first.number)
+        if self.outbox.edges and len(self._skip) == len(self.outbox.edges):
+            self._claims = claims
+            self.commit()
+            return True
+        if self._inplace:
+            raise WorkerLostError(
+                f"a worker of stage {self.spec.stage!r} was lost while it changed item {first.number} in place: the "
+                f"item "
+                f"cannot be run again. Without inplace=True it could"
+            )
+        return False
+
+    def publish(self, batch: Batch) -> None:
+        """Hand a batch to every edge; waits while all workers of a farm behind are busy."""
+        if not self.outbox.edges:
+            return
+        with self.lock:
+            if not self.outbox.has_room:
+                self._wait(BLOCKED_NS, lambda: self.outbox.has_room)
+            self.outbox.publish(batch, self._skip)
+            self._skip = set()
+            self.last_bytes = self.outbox.sent_bytes
+            self.words[SENT_BYTES] += self.last_bytes
+            self.outbox.sent_bytes = 0
+            if self.tokens is not None:
+                self._account()
+
+    def commit(self) -> None:
+        """Finish what was taken: it will not come again."""
+        with self.lock:
+            claims = self._claims
+            first = claims[0]
+            retirer = self._retirers.get(first.domain)
+            if retirer is not None:
+                retirer.retire(first.cell, first.number)
+            self.words[FOLLOWING + first.domain] = first.number + first.count
+            for claim in claims:
+                claim.receiver.commit(claim)
+            self._claims = []
+            self.words[RUNNING] = self.words[ATTEMPT] = 0
+            self.words[BATCHES] += 1
+            self._account()
+            if self.spec.farmed or sum(receiver.owes for receiver in self.receivers) >= _OWED:
+                self.collector.flush()
+                self._flush_retired()
+
+    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
+        """Count items of the batch at hand."""
+        words = self.words
+        words[ITEMS] += items
+        if dropped:
+            words[DROPPED] += dropped
+        if failed:
+            words[FAILED] += failed
+
+    def attempt(self, domain: int, number: int) -> None:
+        """Say what the user's code is called for, so that it can be blamed."""
+        self.words[ATTEMPT] = running_word(domain, number)
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    def token(self, number: int) -> int:
+        """Return a token for batch `number` of a source; waits until there is one, and memory for one more batch."""
+        tokens = self.tokens
+        assert tokens is not None
+        with self.lock:
+            if self._is_successor:
+                held = tokens.holder(number)
+                if held is not None:
+                    return held
+            if not self._has_memory(tokens):
+                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory(tokens))
+            if not tokens.has_free:
+                self._wait(BLOCKED_NS, lambda: tokens.has_free)
+            return tokens.take(number)
+
+    def _has_memory(self, tokens: Tokens) -> bool:
+        """Whether one more batch of the size of those in flight fits the byte budget."""
+        live = self.budget.live_bytes()
+        return live + live // max(1, tokens.in_flight) <= self.budget.limit_bytes
+
+    def expect_references(self, references: int) -> None:
+        """Say how many references the user's suspended generator has to the array that it yielded."""
+        self.outbox.references = references
+
+    def resume_point(self) -> tuple[int, int, int, set[int]] | None:
+        """Return (number, count, cell, edges that lack it) of the last batch a dead predecessor has published."""
+        newest = [max(messages, default=None) for messages in map(Edge.last, self.outbox.edges)]
+        last = max((message for message in newest if message is not None), default=None)
+        if last is None:
+            return None
+        self._skip = {index for index, message in enumerate(newest) if message == last}
+        missing = set(range(len(newest))) - self._skip
+        if not missing:
+            self._skip = set()
+        return (*last[1:], missing)
+
+    # -- the parent ------------------------------------------------------------------------------------------------
+
+    def report(self, event: tuple[Any, ...]) -> None:
+        """Tell the parent."""
+        send_event(self.control, event)
+
+    def poll(self) -> None:
+        """Handle what has come meanwhile; raises Cancelled."""
+        with self.lock:
+            self.collector.poll()
+            if self._cancelled:
+                raise Cancelled
+
+    def poll_for_memory(self) -> None:
+        """Take in what the readers have given back, unless another thread is at it."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.collector.poll()
+            finally:
+                self.lock.release()
+
+    def finish(self) -> None:
+        """Close every output and tell the parent that the work is done."""
+        self.outbox.close()
+        self.collector.flush()
+        self._flush_retired()
+        self.report(("done",))
+
+
+def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:
+    """Send an event over a control socket, waiting if it is full."""
+    data = pickle.dumps(event)
+    sock.setblocking(True)
+    try:
+        sock.send(data)
+    except OSError:
+        raise BrokenError("the run is gone") from None
+    finally:
+        sock.setblocking(False)
+
+
+def run_program(port: Port, program: Program) -> int:
+    """Run a program to its end; return the exit code."""
+    try:
+        program.run(port)
+        port.finish()
+        return 0
+    except (Cancelled, BrokenError):
+        return 0
+    except StageFailure as failure:
+        port.report(("failed", failure.fault, None))
+    except Exception as error:
+        port.report(("failed", Fault.of(error, port.spec.stage, -1, ""), None))
+    return 1
+
+
+def main(offset: int, length: int, fds: list[int]) -> int:
+    """Be a worker: map the segment ``fds[0]``, read the spec at `offset`, and run its program."""
+    segment = Segment(fds[0], os.fstat(fds[0]).st_size)
+    spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
+    sys.path[:] = spec.path
+    sys.argv[:] = spec.argv
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    os.chdir(spec.directory)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit_threads(spec.threads, spec.environment)
+    keep_freed_memory()
+    np.random.seed()  # or every forked worker would draw the same numbers
+    socks = [socket.socket(fileno=fd) for fd in fds[1:]]
+    try:
+        blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
+        program: Program = decode_object(spec.program, blocks)
+    except Exception as error:
+        fault = Fault.of(error, spec.worker.stage, -1, "while its function was being loaded in the worker")
+        send_event(socks[0], ("failed", fault, None))
+        return 1
+    port = Port(spec.worker, segment, socks, program)
+    set_worker_arena(port.arena)
+    port.arena.before_growth = port.poll_for_memory
+    port.collector.on_idle(port.arena.trim)
+    port.words[ATTEMPT] = 0
+    return run_program(port, program)
