@@ -173,7 +173,7 @@ class Sender:
         shared : bool
             Whether the blocks go to another receiver as well.
         """
-        slot = self._free.pop()
+        slot = self._free[-1]
         stamp = self.last_stamp + 1
         at = self._at(slot)
         position = at * 8 + _BODY
@@ -198,6 +198,7 @@ class Sender:
             self._bytes, at * 8 + 8, batch.domain, batch.number, batch.count, batch.cell,
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None,
         )  # fmt: skip
+        self._free.pop()
         self._words[at] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
         self.last_stamp = stamp
         _send(self.sock, _HINT.pack(slot))
@@ -310,6 +311,8 @@ class Receiver:
         self.edge = edge
         self.renamed = renamed or {}
         self.live: dict[Lease, tuple[int, int]] | None = None  # (offset, extent) of what is held here, if asked for
+        # Blocks that a dead predecessor has handed on: a lease has one anchor, also if its message is read again.
+        self.recovered: dict[Lease, Anchor] = {}
         self.returns = Returns()
         self._segment = segment
         nbytes = ChannelSpec.sender_bytes(spec.slots)
@@ -367,20 +370,28 @@ class Receiver:
             self._taken += 1
             claims.append(Claim(self, slot, stamp, self._words[at + 1 : at + 5]))
 
-    def read(self, claim: Claim, inplace: bool = False) -> Batch:
-        """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
+    def open(self, claim: Claim) -> int:
+        """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
         at = Sender._at(claim.slot)
-        _, _, _, _, kind, leases, positions, length, spilled = self._words[at + 1 : at + _HEAD_WORDS]
         start = at * 8 + _BODY
-        for _ in range(leases):
+        for _ in range(self._words[at + 6]):
             row, stamp, offset, extent, shared = _LEASE.unpack_from(self._bytes, start)
             start += _LEASE.size
             lease = Lease(self.index, row, stamp)
-            block = anchor(self._segment.map, offset, extent, self.returns, lease)
-            block.shared = bool(shared)
+            block = self.recovered.get(lease)
+            if block is None:
+                block = anchor(self._segment.map, offset, extent, self.returns, lease)
+                block.shared = bool(shared)
             if self.live is not None:
                 self.live[lease] = (offset, extent)
             claim.anchors.append(block)
+        return start
+
+    def read(self, claim: Claim, inplace: bool = False) -> Batch:
+        """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
+        start = self.open(claim)
+        at = Sender._at(claim.slot)
+        kind, _, positions, length, spilled = self._words[at + 5 : at + _HEAD_WORDS]
         body = claim.anchors[-1].data if spilled else self._bytes[start : start + 8 * max(positions, 0) + length]
         places = None
         if positions >= 0:
@@ -388,6 +399,11 @@ class Receiver:
             body = body[8 * positions :]
         items = decode(kind, body[:length], claim.anchors, inplace)
         return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+
+    def discard(self, claim: Claim) -> None:
+        """Finish a message that a dead predecessor had processed; its leases end but for those that it handed on."""
+        self.open(claim)
+        self.commit(claim)
 
     def commit(self, claim: Claim) -> None:
         """Finish a message: it will not be processed again. Its leases end when its arrays are gone."""

@@ -57,7 +57,7 @@ class Collector:
     def _add(self, claims: list[Claim]) -> None:
         for claim in claims:
             if self._order.is_stale(claim):
-                claim.receiver.commit(claim)
+                claim.receiver.discard(claim)
             else:
                 self._order.add(claim.receiver.edge, claim)
 

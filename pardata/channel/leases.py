@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from pardata.errors import CapacityError
 from pardata.memory.array import Anchor
 
 ROWS: Final = 1 << 17
@@ -53,13 +52,9 @@ class LeaseTable:
         """Record that `message` on `channel` carries `block`, which stays alive until `release`."""
         if self._free:
             row = self._free.pop()
-        elif self._top < ROWS:
+        else:
             row = self._top
             self._top += 1
-        else:
-            raise CapacityError(
-                f"{ROWS} arrays of one process are held by their consumers; keep copies or fewer arrays"
-            )
         self._stamp += 1
         at, words = row * ROW_WORDS, self._words
         words[at + 1], words[at + 2] = channel, message
@@ -69,6 +64,11 @@ class LeaseTable:
         block.live_rows += 1
         self._anchors[row] = block
         return Lease(channel, row, self._stamp)
+
+    @property
+    def room(self) -> int:
+        """How many leases can still be given."""
+        return ROWS - len(self._anchors)
 
     def release(self, row: int, stamp: int) -> None:
         """End a lease. Giving the same one back twice is harmless: a successor may repeat what the dead one did."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from pardata.channel.channel import CAPACITY, Sender
-from pardata.channel.leases import BORROWED, OWN, Lease, LeaseTable
+from pardata.channel.leases import BORROWED, OWN, ROWS, Lease, LeaseTable
 from pardata.channel.message import INLINE_BYTES, Batch, Encoded, encode
+from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, anchor, find_anchor, is_in, view
 
@@ -131,6 +132,10 @@ class Outbox:
     def publish(self, batch: Batch, skip: set[int] | None = None) -> None:
         """Hand a batch over on every edge, except those in `skip` (a predecessor had done it)."""
         encoded = encode(batch.items, self)
+        if self.leases.room <= len(encoded.anchors) * len(self.edges):
+            raise CapacityError(
+                f"{ROWS} arrays made by {self.arena.who} are held by their consumers: keep copies, or fewer of them"
+            )
         self.sent_bytes += len(encoded.payload)
         spilled = self._spill(batch, encoded)
         origins = [self._origin(block) for block in encoded.anchors]

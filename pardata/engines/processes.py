@@ -9,10 +9,12 @@ ends. Nothing runs in the background but the threads of sources that read an ite
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from typing import Any, Final
 
@@ -120,11 +122,20 @@ class _SourceThread:
             self._tell(failure.fault)
         except BaseException as error:
             self.error = error
-            self._tell(Fault.of(error, self.stage.name, -1, ""))
+            self._tell(Fault.of(error, self.stage.name))
 
     def _tell(self, fault: Fault) -> None:
         with contextlib.suppress(Exception):  # nobody listens any more
             self.port.report(("failed", fault))
+
+
+_open_runs: weakref.WeakSet[ProcessRun] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for run in list(_open_runs):
+        run.close()
 
 
 class ProcessRun(Run):
@@ -135,7 +146,7 @@ class ProcessRun(Run):
         self._skipped: dict[tuple[str, int], Skipped] = {}
         self._items: deque[Any] = deque()
         self._failure: BaseException | None = None
-        self._closed = False
+        self._closed = True  # until everything stands
         self._report: RunReport | None = None
         self._threads: list[_SourceThread] = []
         self._socks: list[socket.socket] = []
@@ -161,9 +172,10 @@ class ProcessRun(Run):
             if progress:
                 self._bars = Bars([stage.name for stage in plan.worker_stages], self._total())
         except BaseException:
-            self._closed = True
-            self._tear_down()
+            self._abandon()
             raise
+        self._closed = False
+        _open_runs.add(self)
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -301,7 +313,7 @@ class ProcessRun(Run):
     def _at_end(self) -> bool:
         if self._plan.iterated:
             return self._port.collector.at_end
-        return all(worker.done for worker in self._last_workers) and all(
+        return all(worker.closed for worker in self._last_workers) and all(
             source.done for source in self._threads if not source.stage.consumers
         )
 
@@ -359,6 +371,12 @@ class ProcessRun(Run):
             return self._report
         skipped = sorted(self._skipped.values(), key=lambda item: (item.stage, item.number))
         return RunReport(self._statistics(), time.perf_counter() - self._begin_s, skipped)
+
+    def _abandon(self) -> None:
+        """Take back a start that failed half-way."""
+        if hasattr(self, "_supervisor"):
+            self._supervisor.stop()
+        self._tear_down()
 
     def close(self) -> None:
         if self._closed:

@@ -125,14 +125,17 @@ class Arena:
 
     def collect(self) -> None:
         """Take back the blocks whose anchors have died since the last time."""
-        while self._dropped:
-            offset, extent = self._dropped.popleft()
-            self._live -= extent
-            if self.budget is not None and not self.budget.has_room(0):
-                self._give_back(offset, extent)
-            else:
-                self._free.setdefault(extent, []).append(offset)
-        self._publish()
+        if not self._dropped:
+            return
+        with self._lock:
+            while self._dropped:
+                offset, extent = self._dropped.popleft()
+                self._live -= extent
+                if self.budget is not None and not self.budget.has_room(0):
+                    self._give_back(offset, extent)
+                else:
+                    self._free.setdefault(extent, []).append(offset)
+            self._publish()
 
     def trim(self) -> None:
         """Give every free block back to the system."""

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import inspect
 import itertools
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +15,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pardata.channel.message import INLINE_BYTES, Batch
-from pardata.errors import WorkerLostError
+from pardata.errors import CapacityError, SerializationError, WorkerLostError
 from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.worker import StageFailure
 
@@ -40,6 +42,7 @@ class Port(Protocol):
     def attempt(self, domain: int, number: int) -> None: ...
     def report(self, event: tuple[Any, ...]) -> None: ...
     def poll(self) -> None: ...
+    def close_outputs(self) -> None: ...
     def expect_references(self, references: int) -> None: ...
     def resume_point(self) -> tuple[int, int, int, set[int]] | None: ...
     @property
@@ -99,10 +102,23 @@ class ItemProgram:
             return False
         batch = zip_batches(batches)
         del batches
-        port.publish(self.process(batch, port))
+        self._publish(port, self.process(batch, port))
         del batch
         port.commit()
         return True
+
+    def _publish(self, port: Port, batch: Batch) -> None:
+        try:
+            port.publish(batch)
+        except CapacityError as error:
+            raise StageFailure(Fault.of(error, self.name, batch.number), error) from None
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            culprit = next((item for item in batch.items if not is_picklable(item)), batch.items)
+            refused = SerializationError(
+                f"the result of stage {self.name!r} for item {batch.number} cannot be sent on: "
+                f"{explain_unpicklable(culprit)} ({error})"
+            )
+            raise StageFailure(Fault.of(refused, self.name, batch.number), refused) from None
 
     def process(self, batch: Batch, port: Port) -> Batch:
         """Return the batch that `batch` becomes; takes the items out of `batch`."""
@@ -336,7 +352,7 @@ class SourceProgram:
                 return
             except Exception as error:
                 error = _without_frame(error)
-                raise StageFailure(Fault.of(error, self.name, batcher.next_number, ""), error) from None
+                raise StageFailure(Fault.of(error, self.name, batcher.next_number), error) from None
             batcher.append(item)
 
 
@@ -380,6 +396,7 @@ class PipeProgram:
             batcher.abandon()
             raise
         batcher.close()
+        port.close_outputs()  # an early end is the end for those behind
         for _ in inputs:
             pass
         while (rest := port.take()) is not None:
@@ -396,7 +413,7 @@ class PipeProgram:
                 if isinstance(error, StageFailure):
                     raise
                 error = _without_frame(error)
-                raise StageFailure(Fault.of(error, self.name, self._number, ""), error) from None
+                raise StageFailure(Fault.of(error, self.name, self._number), error) from None
             batcher.append(item)
 
     def _items(self, port: Port, batcher: Batcher) -> Iterator[Any]:

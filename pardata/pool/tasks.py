@@ -187,7 +187,7 @@ def _publish(port: Port, batch: Batch, outcome: Outcome) -> None:
     try:
         port.publish(batch.with_items([outcome], None))
     except MemoryError as error:
-        port.publish(batch.with_items([Outcome(None, Fault.of(error, "pool", batch.number, ""), 0.0)], None))
+        port.publish(batch.with_items([Outcome(None, Fault.of(error, "pool", batch.number), 0.0)], None))
     except Exception as error:  # the value cannot be pickled
         port.publish(batch.with_items([Outcome(None, Fault.of(error, "pool", batch.number, "its result"), 0.0)], None))
 

@@ -11,7 +11,8 @@ import cloudpickle
 _DEEPEST: Final = 4
 
 
-def _is_picklable(obj: object) -> bool:
+def is_picklable(obj: object) -> bool:
+    """Return whether `obj` can be pickled, by value where need be."""
     try:
         cloudpickle.dumps(obj, protocol=5)
     except Exception:
@@ -53,7 +54,7 @@ def explain_unpicklable(obj: object) -> str:
     path: list[str] = []
     for _ in range(_DEEPEST):
         try:
-            culprit = next(((where, part) for where, part in _parts(obj) if not _is_picklable(part)), None)
+            culprit = next(((where, part) for where, part in _parts(obj) if not is_picklable(part)), None)
         except ValueError:  # an empty cell
             culprit = None
         if culprit is None:

@@ -27,6 +27,9 @@ def describe_item(item: object) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
+NO_ITEM: Final = object()
+
+
 @dataclass(frozen=True)
 class Fault:
     """An exception on its way: all of it as text, and the object itself if it survives pickling."""
@@ -40,19 +43,30 @@ class Fault:
     pickled: bytes | None
 
     @classmethod
-    def of(cls, error: BaseException, stage: str, number: int, item: object) -> Fault:
+    def of(cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> Fault:
         """Describe an exception that was just caught."""
         trace = "".join(traceback.format_exception(error))
         text = str(error)
         return cls(
-            stage, number, describe_item(item), f"{type(error).__module__}.{type(error).__qualname__}",
-            text[:_LONGEST_TEXT], trace[-_LONGEST_TEXT:], _round_trip(error),
-        )  # fmt: skip
+            stage,
+            number,
+            "" if item is NO_ITEM else describe_item(item),
+            f"{type(error).__module__}.{type(error).__qualname__}",
+            text[:_LONGEST_TEXT],
+            trace[-_LONGEST_TEXT:],
+            _round_trip(error),
+        )
 
     @property
     def error(self) -> str:
         """Type and text, in one line."""
         return f"{self.kind.removeprefix('builtins.')}: {self.text}"
+
+    @property
+    def note(self) -> str:
+        """Where it happened: stage, item number and item, as far as they are known."""
+        number = f", item {self.number}" if self.number >= 0 else ""
+        return f"in stage {self.stage!r}{number}" + (f": {self.item}" if self.item else "")
 
     def exception(self) -> BaseException:
         """Return the exception to raise: of its own type, with a note and the remote traceback as its cause."""
@@ -64,10 +78,7 @@ class Fault:
                 error = None
         if not isinstance(error, BaseException):
             error = RemoteError(self.error)
-        where = f", item {self.number}" if self.number >= 0 else ""
-        error.add_note(
-            f"in stage {self.stage!r}{where}: {self.item}" if self.item else f"in stage {self.stage!r}{where}"
-        )
+        error.add_note(self.note)
         error.__cause__ = RemoteTraceback(self.trace)
         return error
 

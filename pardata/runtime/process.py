@@ -63,8 +63,8 @@ class ForkServer:
                 self._start()
 
     def _start(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
+        if self._process is not None:
+            self._end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **os.environ}
         path = [os.path.abspath(entry) for entry in sys.path]
@@ -78,13 +78,22 @@ class ForkServer:
         self._sock = ours
 
     def request(self, offset: int, length: int, fds: Sequence[int]) -> None:
-        """Have a worker forked with `fds`; raises OSError if the server is gone."""
+        """Have a worker forked with `fds`; a server that was killed is replaced first."""
+        data = REQUEST.pack(offset, length, len(fds))
+        parts = [array.array("i", fds[at : at + FDS_PER_MESSAGE]) for at in range(0, len(fds), FDS_PER_MESSAGE)]
         with self._lock:
-            assert self._sock is not None
-            data = REQUEST.pack(offset, length, len(fds))
-            for start in range(0, len(fds), FDS_PER_MESSAGE):
-                part = array.array("i", fds[start : start + FDS_PER_MESSAGE])
-                self._sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, part)])
+            for is_last_try in (False, True):
+                if self._process is None or self._sock is None or self._process.poll() is not None:
+                    self._start()
+                try:
+                    assert self._sock is not None
+                    for part in parts:
+                        self._sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, part)])
+                    return
+                except (BrokenPipeError, ConnectionResetError):
+                    if is_last_try:
+                        raise
+                    self._end()
 
     @property
     def pid(self) -> int | None:
@@ -94,15 +103,18 @@ class ForkServer:
     def stop(self) -> None:
         """End the server; the kernel ends its workers with it."""
         with self._lock:
-            if self._process is None or self._sock is None:
-                return
-            self._sock.close()
-            try:
-                self._process.wait(2)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = self._sock = None
+            if self._process is not None:
+                self._end()
+
+    def _end(self) -> None:
+        assert self._process is not None and self._sock is not None
+        self._sock.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._sock = None
 
     def forget(self) -> None:
         """In a forked child: the server is the parent's."""
@@ -135,14 +147,7 @@ class Process:
         self._pidfd = -1
         self.sentinel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            for attempt in range(3):
-                fork_server.start()
-                try:
-                    fork_server.request(offset, length, [theirs.fileno(), *fds])
-                    break
-                except OSError:
-                    if attempt == 2:
-                        raise
+            fork_server.request(offset, length, [theirs.fileno(), *fds])
         self.sentinel.setblocking(False)
 
     def receive(self) -> bool:

@@ -48,6 +48,7 @@ class Worker:
         self.child_socks = child_socks
         self.redoable = redoable
         self.process: Process | None = None
+        self.closed = False  # nothing more will come out of it
         self.done = False
         self.restarts = 0
         self.deaths: Counter[tuple[int, int] | None] = Counter()
@@ -118,8 +119,9 @@ class Supervisor:
             if not data:
                 return
             event = pickle.loads(data)
-            if event[0] == "done":
-                worker.done = True
+            if event[0] in ("closed", "done"):
+                worker.closed = True
+                worker.done = event[0] == "done"
             self._on_event(worker, event)
 
     def _watch(self, worker: Worker) -> None:

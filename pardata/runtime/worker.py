@@ -60,6 +60,7 @@ CHANNELS_AT = LEASES_AT + TABLE_BYTES
 
 # Commits are told to the senders one by one behind a farm, which hands out work by them, else a few at a time.
 _OWED = 4
+_OWED_SHARE = 64  # or at once, where they hold more than this part of the byte budget
 
 
 T = TypeVar("T")
@@ -90,9 +91,7 @@ class Program(Protocol):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """Everything a worker needs but its descriptors, which come in the order: control, inputs, outputs, tokens,
-    terminals.
-    """
+    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals."""
 
     stage: str
     index: int
@@ -186,6 +185,7 @@ class Port:
         self._skip: set[int] = set()
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
+        self._owed_bytes = 0
         self._is_successor = bool(self.words[BATCHES] or self._inherited or any(s.last_stamp for s in senders))
         self._announce()
 
@@ -218,6 +218,7 @@ class Port:
         returns = self.receivers[row.origin.channel].returns
         made = anchor(segment.map, row.offset, row.extent_bytes, returns, row.origin)
         made.shared = True
+        self.receivers[row.origin.channel].recovered[row.origin] = made
         return made
 
     def _announce(self) -> None:
@@ -247,6 +248,7 @@ class Port:
             if self._cancelled:
                 raise Cancelled
             self._flush_retired()
+            self.arena.collect()  # others read in this span how much is live
             self.collector.wait()
         self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
         waited = time.perf_counter_ns() - begin
@@ -271,7 +273,9 @@ class Port:
                 if not self._is_finished(claims):
                     self._claims = claims
                     self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
-                    return [claim.receiver.read(claim, self._inplace) for claim in claims]
+                    batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
+                    self._forget_recovered()
+                    return batches
             return None
 
     def take(self) -> list[Batch] | None:
@@ -297,8 +301,11 @@ class Port:
         self._inherited = None
         self._skip = self.outbox.published_edges(first.domain, first.number)
         if self.outbox.edges and len(self._skip) == len(self.outbox.edges):
+            for claim in claims:
+                claim.receiver.open(claim)  # its leases end with the commit, but for those that were handed on
             self._claims = claims
             self.commit()
+            self._forget_recovered()
             return True
         if self._inplace:
             raise WorkerLostError(
@@ -307,6 +314,10 @@ class Port:
                 f"cannot be run again. Without inplace=True it could"
             )
         return False
+
+    def _forget_recovered(self) -> None:
+        for receiver in self.receivers:
+            receiver.recovered.clear()
 
     def publish(self, batch: Batch) -> None:
         """Hand a batch to every edge; waits while all workers of a farm behind are busy."""
@@ -333,14 +344,17 @@ class Port:
                 retirer.retire(first.cell, first.number)
             self.words[FOLLOWING + first.domain] = first.number + first.count
             for claim in claims:
+                self._owed_bytes += sum(block.extent_bytes for block in claim.anchors)
                 claim.receiver.commit(claim)
             self._claims = []
             self.words[RUNNING] = self.words[ATTEMPT] = 0
             self.words[BATCHES] += 1
             self._account()
-            if self.spec.farmed or sum(receiver.owes for receiver in self.receivers) >= _OWED:
+            owes = sum(receiver.owes for receiver in self.receivers)
+            if self.spec.farmed or owes >= _OWED or self._owed_bytes > self.spec.limit_bytes // _OWED_SHARE:
                 self.collector.flush()
                 self._flush_retired()
+                self._owed_bytes = 0
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
         """Count items of the batch at hand."""
@@ -373,9 +387,9 @@ class Port:
             return tokens.take(number)
 
     def _has_memory(self, tokens: Tokens) -> bool:
-        """Whether one more batch of the size of those in flight fits the byte budget."""
+        """Whether one more batch fits the byte budget, and besides it one more output of every worker."""
         live = self.budget.live_bytes()
-        return live + live // max(1, tokens.in_flight) <= self.budget.limit_bytes
+        return live + live // max(1, tokens.in_flight) * (1 + len(self.spec.budget_spans)) <= self.budget.limit_bytes
 
     def expect_references(self, references: int) -> None:
         """Say how many references the user's suspended generator has to the array that it yielded."""
@@ -414,8 +428,13 @@ class Port:
             finally:
                 self.lock.release()
 
+    def close_outputs(self) -> None:
+        """Close every output and tell the parent so."""
+        self.outbox.close()
+        self.report(("closed",))
+
     def finish(self) -> None:
-        """Close every output and tell the parent that the work is done."""
+        """Tell the parent that the work is done; close what is not closed."""
         self.outbox.close()
         self.collector.flush()
         self._flush_retired()
@@ -445,7 +464,7 @@ def run_program(port: Port, program: Program) -> int:
     except StageFailure as failure:
         port.report(("failed", failure.fault, None))
     except Exception as error:
-        port.report(("failed", Fault.of(error, port.spec.stage, -1, ""), None))
+        port.report(("failed", Fault.of(error, port.spec.stage), None))
     return 1
 
 
