@@ -49,6 +49,10 @@ _HINT: Final = struct.Struct("<q")
 _WORDS_PER_MESSAGE: Final = 4000
 
 
+class RunGone(BrokenError):
+    """The other end of every socket is closed: nobody waits for this process any more."""
+
+
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     """Return a connected, non-blocking pair that keeps message boundaries."""
     kind = socket.SOCK_SEQPACKET if hasattr(socket, "SOCK_SEQPACKET") else socket.SOCK_DGRAM
@@ -92,7 +96,7 @@ def _receive(sock: socket.socket) -> list[bytes]:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise BrokenError("the run is gone")
+            raise RunGone("the run is gone")
         messages.append(data)
 
 
@@ -107,7 +111,7 @@ def _send(sock: socket.socket, data: bytes) -> None:
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 raise
-            raise BrokenError("the run is gone") from None
+            raise RunGone("the run is gone") from None
 
 
 class Sender:
@@ -438,7 +442,7 @@ class Receiver:
             except OSError as error:
                 if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                     raise
-                raise BrokenError("the run is gone") from None
+                raise RunGone("the run is gone") from None
             del settled[:_WORDS_PER_MESSAGE]
         return True
 

@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import itertools
 import socket
+import sys
 import threading
 import weakref
 from collections import deque
@@ -185,6 +186,7 @@ class _Core:
         self._running: dict[int, tuple[Job, Task]] = {}
         self._numbers = itertools.count()
         self._closing = False
+        self._killed = False
         self._lock = threading.Lock()
         self._socks: list[socket.socket] = []
         self._spans: list[Span] = []
@@ -251,10 +253,11 @@ class _Core:
         with contextlib.suppress(BlockingIOError, OSError):
             self._wake.send(b"!")
 
-    def close(self, wait: bool, cancel: bool) -> None:
-        """Take no more jobs; end when the ones there are done, or cancelled."""
+    def close(self, wait: bool, cancel: bool, kill: bool = False) -> None:
+        """Take no more jobs; end when the ones there are done, or cancelled, or at once."""
         with self._lock:
             self._closing = True
+            self._killed = self._killed or kill
             if cancel:
                 for job in self._jobs:
                     future = getattr(job, "future", None)
@@ -274,7 +277,7 @@ class _Core:
 
     def _run(self) -> None:
         try:
-            while not (self._closing and not self._jobs and not self._running) and self.error is None:
+            while not self._killed and self.error is None and not (self._closing and not self._jobs and not self._running):
                 self._dispatch()
                 if not self._collect():
                     self._port.collector.wait()
@@ -463,6 +466,11 @@ class WorkerPool(Executor):
         self._core.close(wait, cancel_futures)
         self._codes.clear()
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Shut down; on Ctrl-C and the like without waiting for tasks."""
+        kill = kind is not None and not issubclass(kind, Exception)
+        self._core.close(wait=True, cancel=kill, kill=kill)
+
     def _code(self, fn: Callable[..., Any]) -> Code:
         is_hashable = isinstance(fn, Hashable)
         code = self._codes.get(fn) if is_hashable else None
@@ -483,9 +491,9 @@ class WorkerPool(Executor):
         return f"<WorkerPool of {self.workers} processes>"
 
 
+@atexit.register
 def _close_all() -> None:
+    """At the end of the interpreter wait for what was submitted, unless an exception ends it."""
+    failed = getattr(sys, "last_value", None) is not None
     for pool in list(_open_pools):
-        pool.shutdown()
-
-
-atexit.register(_close_all)
+        pool._core.close(wait=True, cancel=failed, kill=failed)

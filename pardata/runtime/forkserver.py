@@ -138,6 +138,6 @@ def main(fd: int, parent: int, preload: list[str]) -> NoReturn:
     """Serve requests from `fd` until the parent is gone; modules in `preload` are loaded once, for every worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     _die_with(parent)
-    for module in ("pardata.runtime.worker", *preload):
+    for module in ("numpy.random", "pardata.runtime.worker", *preload):
         importlib.import_module(module)
     _Server(socket.socket(fileno=fd), parent).serve()

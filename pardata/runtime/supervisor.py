@@ -135,6 +135,8 @@ class Supervisor:
         if worker.done or self._stopping:
             return
         doing = worker.words[ATTEMPT]
+        if doing == 0 and process.status is not None and process.status >= 0:
+            doing = LOADING  # nobody killed it, and it has not said why it left
         if doing == 0:  # it was waiting: nothing is to blame
             worker.deaths_at_start = 0
             self.restart(worker)

@@ -24,14 +24,14 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pardata.channel.channel import ChannelSpec, Claim, Receiver, Sender
+from pardata.channel.channel import ChannelSpec, Claim, Receiver, RunGone, Sender
 from pardata.channel.collector import Collector
 from pardata.channel.leases import BORROWED, OWN, TABLE_BYTES, LeaseTable, Row
 from pardata.channel.message import Batch, decode_object
 from pardata.channel.order import Order
 from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.tokens import Retirer, TerminalSpec, Tokens, TokenSpec
-from pardata.errors import BrokenError, WorkerLostError
+from pardata.errors import WorkerLostError
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import Anchor, anchor
 from pardata.memory.budget import Budget
@@ -237,7 +237,7 @@ class Port:
     def _on_control(self) -> None:
         data = self.control.recv(64)
         if not data:
-            raise BrokenError("the run is gone")
+            raise RunGone("the run is gone")
         self._cancelled = True
 
     def _wait(self, counter: int, ready: Callable[[], T]) -> T:
@@ -448,7 +448,7 @@ def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:
     try:
         sock.send(data)
     except OSError:
-        raise BrokenError("the run is gone") from None
+        raise RunGone("the run is gone") from None
     finally:
         sock.setblocking(False)
 
@@ -459,7 +459,7 @@ def run_program(port: Port, program: Program) -> int:
         program.run(port)
         port.finish()
         return 0
-    except (Cancelled, BrokenError):
+    except (Cancelled, RunGone):
         return 0
     except StageFailure as failure:
         port.report(("failed", failure.fault, None))

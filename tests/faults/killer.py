@@ -1,0 +1,45 @@
+"""Kills workers of a run or of a pool at random."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pardata.runtime.supervisor import Worker
+from pardata.runtime.words import ATTEMPT, LOADING
+
+
+class Killer(threading.Thread):
+    """Kills workers of a run, one after the other, until it is told to stop."""
+
+    def __init__(self, run: Any, seed: int) -> None:
+        super().__init__()
+        self.kills = 0
+        self._workers: Callable[[], list[Worker]] = lambda: list(run._supervisor.workers)
+        self._random = random.Random(seed)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(self._random.uniform(0.002, 0.02)):
+            victims = [worker for worker in self._workers() if self._may_die(worker)]
+            if victims:
+                process = self._random.choice(victims).process
+                assert process is not None and process.pid is not None
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    self.kills += 1
+
+    def _may_die(self, worker: Worker) -> bool:
+        """Whether it lives; one that is still starting is spared mostly, or ten deaths in a row would be real."""
+        if worker.done or worker.process is None or worker.process.pid is None or worker.process.ended:
+            return False
+        return worker.words[ATTEMPT] != LOADING or self._random.random() < 0.02
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()

@@ -1,0 +1,176 @@
+"""Bad input and bad luck: errors reach the caller as themselves, at once, and say what to do (USERS.md 2, 3, 4, 19)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pardata
+
+
+def endless() -> Iterator[int]:
+    number = 0
+    while True:
+        yield number
+        number += 1
+
+
+def test_an_exception_reaches_the_caller_while_every_queue_is_full() -> None:
+    release = pardata.zeros(1, np.int64)  # the last stage waits for ever: what is before it fills up
+
+    def fail_late(x: int) -> int:
+        if x == 40:
+            raise LookupError("forty")
+        return x
+
+    def wait(x: int) -> int:
+        if x > 2:
+            threading.Event().wait()
+        return x
+
+    stream = pardata.source(endless).map(fail_late, workers=2, chunksize=8).map(wait, ordered=False)
+    with pytest.raises(LookupError, match="forty") as caught:
+        stream.run(tokens=64)
+    assert any("'fail_late', item 40" in note for note in caught.value.__notes__)
+    assert isinstance(caught.value.__cause__, pardata.RemoteTraceback)
+    assert "fail_late" in str(caught.value.__cause__)
+    assert release[0] == 0
+
+
+class Unpicklable(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+class Exploding(Exception):
+    """Pickles, but cannot be unpickled: its constructor wants two arguments."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+@pytest.mark.parametrize("error", [lambda: Unpicklable("locked"), lambda: Exploding(1, 2)])
+def test_an_exception_that_cannot_be_unpickled_arrives_readable(error: Any) -> None:
+    def fail(x: int) -> int:
+        raise error()
+
+    with pytest.raises(pardata.RemoteError, match="Unpicklable: locked|Exploding: 1 and 2") as caught:
+        pardata.source([1]).map(fail).run()
+    assert "in fail" in str(caught.value.__cause__)
+    with pardata.WorkerPool(1) as pool, pytest.raises(pardata.RemoteError):
+        pool.submit(fail, 1).result()
+
+
+@pytest.mark.parametrize(
+    ("fatal", "words"),
+    [
+        (lambda x: sys.exit(3), "exited with code 3"),
+        (lambda x: os.kill(os.getpid(), signal.SIGSEGV), "SIGSEGV"),
+        (lambda x: os.kill(os.getpid(), signal.SIGKILL), "out-of-memory"),
+    ],
+)
+def test_an_item_that_kills_three_workers_is_blamed(fatal: Any, words: str) -> None:
+    def stage(x: int) -> int:
+        if x == 5:
+            fatal(x)
+        return x
+
+    with pytest.raises(pardata.WorkerLostError, match=f"'stage'.*3 worker.*item 5.*{words}"):
+        pardata.source(range(9)).map(stage, workers=2, chunksize=1).run()
+
+
+def test_a_task_that_kills_three_workers_is_blamed_and_the_pool_goes_on() -> None:
+    with pardata.WorkerPool(2) as pool:
+        fatal = pool.submit(os._exit, 7)
+        fine = [pool.submit(pow, n, 2) for n in range(20)]
+        with pytest.raises(pardata.WorkerLostError, match="code 7"):
+            fatal.result()
+        assert [future.result() for future in fine] == [n**2 for n in range(20)]
+
+
+def test_an_inplace_stage_killed_half_way_fails_and_names_the_item() -> None:
+    def half(x: np.ndarray) -> np.ndarray:
+        x[:10] += 1
+        if x[-1] == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    frames = (np.full(10_000, n, float) for n in range(9))
+    with pytest.raises(pardata.WorkerLostError, match=r"item 3 in place"):
+        pardata.source(frames).map(half, inplace=True).run()
+
+
+def test_a_killed_generator_filter_fails_the_run_and_says_why() -> None:
+    def count(items: Iterator[int]) -> Iterator[int]:
+        for number in items:
+            if number == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield number
+
+    with pytest.raises(pardata.WorkerLostError, match="state of its generator is lost"):
+        (pardata.source(range(20)) | count).run()
+
+
+def test_a_consumer_that_keeps_everything_gets_an_error_that_names_the_stage() -> None:
+    frames = (np.ones(500_000) for _ in range(10**9))
+    kept = []
+    with pytest.raises(pardata.CapacityError, match="'adder'.*of the limit of 100.0 MB") as caught:
+        for item in pardata.source(frames).map(lambda x: x + 1, name="adder").iterate(memory_limit=100_000_000):
+            kept.append(item)
+    assert len(kept) > 5
+    assert any("item" in note for note in caught.value.__notes__)
+
+
+def test_a_consumer_that_keeps_everything_and_fits_completes() -> None:
+    frames = (np.full(50_000, n, float) for n in range(100))
+    kept = list(pardata.source(frames).map(lambda x: x + 1))
+    assert [item[0] for item in kept] == [n + 1 for n in range(100)]
+
+
+def test_a_small_limit_slows_down_and_does_not_fail() -> None:
+    frames = (np.full(500_000, n, float) for n in range(60))
+    stream = pardata.source(frames).map(lambda x: x + 1).map(lambda x: x + 1).map(lambda x: x + 1)
+    with stream.iterate(memory_limit=50_000_000) as run:
+        assert [item[0] for item in run] == [n + 3 for n in range(60)]
+
+
+def test_a_stage_that_cannot_be_pickled_is_refused_before_anything_starts() -> None:
+    lock = threading.Lock()
+    with pytest.raises(pardata.ConfigError, match=r"test_bad_luck\.py:\d+.*captured variable 'lock'"):
+        pardata.source([1]).map(lambda x: (lock, x)).run()
+    with pardata.WorkerPool(1) as pool, pytest.raises(pardata.ConfigError, match="captured variable 'lock'"):
+        pool.submit(lambda: lock)
+
+
+def test_a_result_that_cannot_be_pickled_names_stage_item_and_part() -> None:
+    with pytest.raises(pardata.SerializationError, match="'maker' for item 0.*key 'lock' is a _thread.lock"):
+        list(pardata.source([1]).map(lambda x: {"lock": threading.Lock()}, name="maker"))
+
+
+def test_an_argument_that_cannot_be_pickled_fails_its_own_future_only() -> None:
+    with pardata.WorkerPool(1) as pool:
+        with pytest.raises(TypeError, match="pickle"):
+            pool.submit(print, threading.Lock()).result()
+        assert pool.submit(pow, 2, 2).result() == 4
+
+
+def test_a_consumer_that_raises_ends_the_run() -> None:
+    with pytest.raises(ZeroDivisionError):
+        for item in pardata.source(endless).map(lambda x: x):
+            item / (item - 5)
+
+
+def test_two_tokens_do_not_deadlock_branches_of_unequal_speed() -> None:
+    stem = pardata.source(range(200)).map(lambda x: x, workers=2)
+    slow = stem.map(lambda x: sum(range(2_000)) * 0 + x, workers=2).filter(lambda x: x % 2)
+    fast = stem.map(lambda x: -x)
+    with pardata.zip(slow, fast).iterate(tokens=2) as run:
+        assert list(run) == [(x, -x) for x in range(200) if x % 2]

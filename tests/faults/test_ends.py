@@ -1,0 +1,212 @@
+"""However a program ends, none of its processes and no shared memory is left (USERS.md 11); and scripts of any form work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+ENDLESS = """
+    import pardata, numpy as np
+
+    def frames():
+        while True:
+            yield np.zeros(100_000)
+
+    def slow(x):
+        return x.cumsum()
+
+    for number, item in enumerate(pardata.source(frames).map(slow, workers=2).map(lambda x: x)):
+        if number == 3:
+            print("running", flush=True)
+"""
+
+POOL = """
+    import pardata, threading
+    pool = pardata.WorkerPool(2)
+    pool.submit(pow, 2, 3).result()
+    endless = pool.submit(lambda: __import__("threading").Event().wait())
+    print("running", flush=True)
+    endless.result()
+"""
+
+
+@contextmanager
+def script(code: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `code` by ``python -`` in a session of its own, up to its line "running"."""
+    process = subprocess.Popen(
+        [sys.executable, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(textwrap.dedent(code))
+        process.stdin.close()
+        process.stdin = None
+        assert process.stdout.readline() == "running\n", process.communicate()[1]
+        yield process
+    finally:
+        for pid in session_of(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.stdout.close()
+        if process.stderr is not None:
+            process.stderr.close()
+        process.wait()
+
+
+def session_of(leader: int) -> list[int]:
+    """Return the processes of a session that are alive (zombies are not)."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] not in "ZX":
+            found.append(int(entry))
+    return found
+
+
+def wait_until_gone(leader: int) -> None:
+    """Wait on pidfds until every process of the session has ended: a hang fails by the watchdog."""
+    while alive := session_of(leader):
+        for pid in alive:
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            import select
+
+            select.select([fd], [], [])
+            os.close(fd)
+
+
+def sigkill_fork_server_then_parent(process: subprocess.Popen[str]) -> None:
+    for pid in session_of(process.pid):
+        if pid != process.pid:
+            os.kill(pid, signal.SIGKILL)
+    process.kill()
+
+
+ENDS: dict[str, Callable[[subprocess.Popen[str]], None]] = {
+    "ctrl-c": lambda process: os.killpg(process.pid, signal.SIGINT),
+    "ctrl-c twice": lambda process: [os.killpg(process.pid, signal.SIGINT) for _ in range(2)] and None,
+    "sigterm": lambda process: process.terminate(),
+    "sigkill of the parent": lambda process: process.kill(),
+    "sigkill of everything": lambda process: os.killpg(process.pid, signal.SIGKILL),
+    "sigkill of all but the parent, then the parent": sigkill_fork_server_then_parent,
+}
+
+
+@pytest.mark.parametrize("code", [ENDLESS, POOL], ids=["stream", "pool"])
+@pytest.mark.parametrize("end", list(ENDS))
+def test_nothing_is_left(code: str, end: str) -> None:
+    before = set(os.listdir("/dev/shm"))
+    with script(code) as process:
+        assert len(session_of(process.pid)) >= 4  # parent, fork server, two workers
+        ENDS[end](process)
+        process.wait()
+        wait_until_gone(process.pid)
+        assert set(os.listdir("/dev/shm")) <= before
+
+
+def run_script(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *(arguments or ("-",))],
+        input=textwrap.dedent(code),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_script_without_guard_with_lambdas_and_closures() -> None:
+    code = """
+        import numpy as np
+        import pardata
+
+        factor = 3
+        class Scale:
+            def __init__(self, by): self.by = by
+            def __call__(self, x): return x * self.by
+
+        def make(offset):
+            return lambda x: x + offset
+
+        print(list(pardata.source(range(4)).map(Scale(factor)).map(make(1), workers=2).map(lambda x: x * factor)))
+        with pardata.WorkerPool(2) as pool:
+            print(list(pool.map(lambda x: x + factor, range(3))))
+    """
+    done = run_script(code)
+    assert (done.stdout, done.stderr) == ("[3, 12, 21, 30]\n[3, 4, 5]\n", "")
+
+
+def test_instances_of_classes_of_the_script_come_back_as_such() -> None:
+    code = """
+        import pardata
+        from dataclasses import dataclass
+
+        @dataclass
+        class Point:
+            x: int
+
+        moved = list(pardata.source([Point(1), Point(2)]).map(lambda p: Point(p.x + 1)))
+        print(moved == [Point(2), Point(3)], all(type(p) is Point for p in moved))
+    """
+    done = run_script(code)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_a_script_that_forgets_to_close_ends_silently() -> None:
+    code = """
+        import pardata
+        run = pardata.source(range(10**9)).map(lambda x: x).iterate()
+        print(next(run))
+        pool = pardata.WorkerPool(2)
+        print(pool.submit(pow, 2, 3).result())
+    """
+    done = run_script(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n8\n", "")
+
+
+def test_kept_results_outlive_their_run_and_their_pool() -> None:
+    code = """
+        import numpy as np, pardata
+        kept = list(pardata.source(np.full(50_000, n, float) for n in range(20)).map(lambda x: x + 1))
+        with pardata.WorkerPool(2) as pool:
+            kept.append(pool.submit(np.full, 50_000, 21.0).result())
+            kept.append(pool.map_array(lambda x: x + 1, np.full(50_000, 21.0)))
+        again = list(pardata.source(np.zeros(50_000) for n in range(50)).map(lambda x: x - 1))
+        print([int(x[0]) for x in kept] == list(range(1, 21)) + [21, 22], all((x == x[0]).all() for x in kept))
+    """
+    done = run_script(code)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_the_fork_server_may_be_killed_during_a_run() -> None:
+    code = """
+        import os, signal
+        import pardata
+        from pardata.runtime.process import fork_server
+
+        out = []
+        for item in pardata.source(range(3000)).map(lambda x: x + 1, workers=2).map(lambda x: x):
+            out.append(item)
+            if len(out) in (20, 500):
+                os.kill(fork_server.pid, signal.SIGKILL)
+        print(out == list(range(1, 3001)))
+    """
+    done = run_script(code)
+    assert (done.stdout, done.stderr) == ("True\n", "")

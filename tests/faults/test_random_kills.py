@@ -1,0 +1,88 @@
+"""Workers are killed at random while a stream runs: what comes out is what the serial engine gives (USERS.md 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.engines.processes import ProcessRun
+from tests.faults.killer import Killer
+from tests.faults.streams import as_key, chain, diamond, double, farms, frames, numbers, wide
+
+KILLS = 30  # at least, per test of a stream; ten of them and the pool
+
+
+@pytest.mark.parametrize("make", [chain, farms, diamond, wide])
+@pytest.mark.parametrize("source", [frames, numbers])
+def test_output_equals_serial_under_random_kills(make: Callable[..., Any], source: Callable[..., Any]) -> None:
+    expected = [as_key(item) for item in make(pardata.source(source)).iterate(engine="serial")]
+    kills, seed = 0, 0
+    while kills < KILLS:
+        with make(pardata.source(source)).iterate() as run:
+            assert isinstance(run, ProcessRun)
+            killer = Killer(run, seed)
+            killer.start()
+            try:
+                got = [as_key(item) for item in run]
+            finally:
+                killer.stop()
+            assert got == expected
+            kills += killer.kills
+            seed += 1
+
+
+@pytest.mark.parametrize("source", [list(range(2000)), np.arange(3_000_000.0).reshape(300, 10_000)])
+def test_a_source_of_this_process_is_read_once(source: Any) -> None:
+    expected = [as_key(item) for item in farms(pardata.source(source)).iterate(engine="serial")]
+    kills, seed = 0, 100
+    while kills < KILLS // 2:
+        with farms(pardata.source(iter(source))).iterate() as run:
+            killer = Killer(run, seed)
+            killer.start()
+            try:
+                got = [as_key(item) for item in run]
+            finally:
+                killer.stop()
+            assert got == expected
+            kills += killer.kills
+            seed += 1
+
+
+def test_unordered_loses_nothing_and_doubles_nothing() -> None:
+    stream = pardata.source(frames).map(double, workers=3, ordered=False)
+    expected = sorted(as_key(item) for item in stream.iterate(engine="serial"))
+    kills, seed = 0, 200
+    while kills < KILLS:
+        with stream.iterate() as run:
+            killer = Killer(run, seed)
+            killer.start()
+            try:
+                got = sorted(as_key(item) for item in run)
+            finally:
+                killer.stop()
+            assert got == expected
+            kills += killer.kills
+            seed += 1
+
+
+def test_pool_results_equal_serial_and_the_pool_still_works() -> None:
+    values = np.random.default_rng(0).random((20_000, 50))
+    shared = pardata.array(values)
+    expected_map = [value * 3 for value in range(3000)]
+    with pardata.WorkerPool(3) as pool:
+        killer = Killer(pool._core, 300)
+        killer.start()
+        try:
+            while killer.kills < KILLS:
+                assert list(pool.map(lambda x: x * 3, range(3000), chunksize=7)) == expected_map
+                assert np.array_equal(pool.map_array(lambda rows: rows.cumsum(axis=1), shared), values.cumsum(axis=1))
+                assert [future.result() for future in [pool.submit(pow, n, 2) for n in range(50)]] == [
+                    n**2 for n in range(50)
+                ]
+        finally:
+            killer.stop()
+        assert pool.submit(pow, 2, 10).result() == 1024
