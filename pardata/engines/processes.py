@@ -339,7 +339,7 @@ class ProcessRun(Run):
 
     def _on_lost(self, lost: Lost) -> None:
         if self._failure is None:
-            self._failure = WorkerLostError(lost.message)
+            self._failure = WorkerLostError(lost.message(f"stage {lost.worker.stage!r}", lost.what))
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

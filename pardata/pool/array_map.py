@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,19 +13,12 @@ from pardata.memory.array import find_anchor, is_in
 from pardata.memory.home import array as shared_copy
 from pardata.memory.home import empty, home
 from pardata.pool.chunking import Chunks, Chunksize, block_rows
+from pardata.pool.dispatcher import Dispatcher
+from pardata.pool.jobs import Code, name_of
 from pardata.pool.tasks import ArrayAddress, ArrayJob, ArrayTask, Outcome, place_rows
 from pardata.runtime.progress import REFRESH_S, Bars
 
 Array = np.ndarray[Any, Any]
-
-
-class Core(Protocol):
-    """What is needed of the pool."""
-
-    workers: int
-
-    def add(self, job: Any) -> None: ...
-    def wake(self) -> None: ...
 
 
 def address_of(array: Array) -> ArrayAddress:
@@ -45,9 +38,6 @@ class _ArrayMap:
     """The job. It keeps input and output alive until its last task is done, whatever became of the caller."""
 
     def __init__(self, fn: Callable[[Any], Any], array: Array, out: Array | None, chunks: Chunks, block: int) -> None:
-        from pardata.pool.pool import Code
-
-        self._make_code = Code
         self._fn = fn
         self._array = array
         self._block = block
@@ -60,10 +50,10 @@ class _ArrayMap:
         self.changed = threading.Condition()
         self._code = self._encode()
 
-    def _encode(self) -> Any:
+    def _encode(self) -> Code:
         address = None if self.out is None else address_of(self.out)
         job = ArrayJob(self._fn, address_of(self._array), address, self._block)
-        return self._make_code(job, f"the function {getattr(self._fn, '__name__', self._fn)!r}")
+        return Code(job, name_of(self._fn))
 
     @property
     def finished(self) -> bool:
@@ -142,7 +132,9 @@ def _check_out(out: Any, rows: int) -> None:
         raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
 
 
-def map_array(core: Core, fn: Callable[[Any], Any], array: Any, chunksize: Chunksize, out: Any, progress: bool) -> Any:
+def map_array(
+    dispatcher: Dispatcher, fn: Callable[[Any], Any], array: Any, chunksize: Chunksize, out: Any, progress: bool
+) -> Any:
     """Do what `WorkerPool.map_array` says."""
     given = _checked(array)
     rows = len(given)
@@ -156,9 +148,9 @@ def map_array(core: Core, fn: Callable[[Any], Any], array: Any, chunksize: Chunk
     shared = given if is_shared(given) else shared_copy(given)
     target = out if out is None or is_shared(out) else empty(out.shape, out.dtype)
     block = chunksize if isinstance(chunksize, int) else block_rows(rows, shared.nbytes)
-    job = _ArrayMap(fn, shared, target, Chunks(rows, core.workers, chunksize, block), block)
-    core.add(job)
-    _wait(core, job, rows, progress)
+    job = _ArrayMap(fn, shared, target, Chunks(rows, dispatcher.workers, chunksize, block), block)
+    dispatcher.add(job)
+    _wait(dispatcher, job, rows, progress)
     if job.error is not None:
         raise job.error
     if out is None:
@@ -168,7 +160,7 @@ def map_array(core: Core, fn: Callable[[Any], Any], array: Any, chunksize: Chunk
     return out
 
 
-def _wait(core: Core, job: _ArrayMap, rows: int, progress: bool) -> None:
+def _wait(dispatcher: Dispatcher, job: _ArrayMap, rows: int, progress: bool) -> None:
     """Wait until the last task is done; on Ctrl-C hand out no more and leave."""
     bars = Bars(["map_array"], rows, "row") if progress else None
     try:
@@ -179,7 +171,7 @@ def _wait(core: Core, job: _ArrayMap, rows: int, progress: bool) -> None:
                     bars.update([job.rows_done])
     finally:
         job.cancel()
-        core.wake()
+        dispatcher.wake()
         if bars is not None:
             bars.update([job.rows_done], final=True)
             bars.close()

@@ -16,7 +16,7 @@ from pardata.channel.message import Batch, decode_object
 from pardata.channel.order import Arrival
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
-from pardata.runtime.faults import Fault
+from pardata.runtime.faults import Fault, describe_item
 from pardata.runtime.worker import Port
 
 _FUNCTIONS_KEPT: Final = 64
@@ -60,6 +60,10 @@ class CallTask(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
+    def describe(self) -> str:
+        """Return what it is, for messages."""
+        return f"task {self.number}: a call with {describe_item(self.args)}"
+
     def run(self, fn: Callable[..., Any], segment: Segment) -> Outcome:
         """Call the function."""
         try:
@@ -74,6 +78,10 @@ class MapTask(NamedTuple):
     code: CodeAddress
     number: int
     items: list[tuple[Any, ...]]
+
+    def describe(self) -> str:
+        """Return what it is, for messages."""
+        return f"items {self.number} to {self.number + len(self.items) - 1} of a map"
 
     def run(self, fn: Callable[..., Any], segment: Segment) -> Outcome:
         """Call the function for each item, up to the first error."""
@@ -104,6 +112,10 @@ class ArrayTask(NamedTuple):
     number: int
     begin: int
     end: int
+
+    def describe(self) -> str:
+        """Return what it is, for messages."""
+        return f"rows {self.begin} to {self.end - 1} of an array"
 
     def run(self, job: ArrayJob, segment: Segment) -> Outcome:
         """Call the function block by block, writing into the output."""

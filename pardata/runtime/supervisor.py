@@ -68,18 +68,17 @@ class Lost:
         self.how = how
 
     @property
-    def message(self) -> str:
-        """What happened, the likely cause, and what to do."""
-        what = f"while it worked on item {self.batch[1]}" if self.batch is not None else "while it was starting"
+    def what(self) -> str:
+        """What the worker was doing."""
+        return "they were starting" if self.batch is None else f"they worked on item {self.batch[1]}"
+
+    def message(self, who: str, what: str) -> str:
+        """Return what happened, the likely cause, and what to do."""
         if not self.worker.redoable:
-            return (
-                f"the process of stage {self.worker.stage!r} was {self.how} {what}; the state of its generator is "
-                f"lost, so it "
-                f"cannot be replaced"
-            )
+            return f"{who}: its process was {self.how}; the state of its generator is lost, so it cannot be replaced"
         return (
-            f"stage {self.worker.stage!r}: {self.deaths} worker processes in a row were lost {what}, the last one "
-            f"{self.how}. Either this item makes its function crash or exit, or it needs more memory than there is"
+            f"{who}: {self.deaths} worker processes were lost while {what}, the last one {self.how}. Either this makes "
+            f"the function crash or exit, or it needs more memory than there is"
         )
 
 

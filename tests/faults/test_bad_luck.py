@@ -83,7 +83,7 @@ def test_an_item_that_kills_three_workers_is_blamed(fatal: Any, words: str) -> N
             fatal(x)
         return x
 
-    with pytest.raises(pardata.WorkerLostError, match=f"'stage'.*3 worker.*item 5.*{words}"):
+    with pytest.raises(pardata.WorkerLostError, match=f"'stage': 3 worker.*item 5.*{words}"):
         pardata.source(range(9)).map(stage, workers=2, chunksize=1).run()
 
 
@@ -91,7 +91,7 @@ def test_a_task_that_kills_three_workers_is_blamed_and_the_pool_goes_on() -> Non
     with pardata.WorkerPool(2) as pool:
         fatal = pool.submit(os._exit, 7)
         fine = [pool.submit(pow, n, 2) for n in range(20)]
-        with pytest.raises(pardata.WorkerLostError, match="code 7"):
+        with pytest.raises(pardata.WorkerLostError, match=r"task 0: a call with \(7,\).*code 7"):
             fatal.result()
         assert [future.result() for future in fine] == [n**2 for n in range(20)]
 
@@ -122,7 +122,7 @@ def test_a_killed_generator_filter_fails_the_run_and_says_why() -> None:
 def test_a_consumer_that_keeps_everything_gets_an_error_that_names_the_stage() -> None:
     frames = (np.ones(500_000) for _ in range(10**9))
     kept = []
-    with pytest.raises(pardata.CapacityError, match="'adder'.*of the limit of 100.0 MB") as caught:
+    with pytest.raises(pardata.CapacityError, match=r"'adder'.*of the limit of 100\.0 MB") as caught:
         for item in pardata.source(frames).map(lambda x: x + 1, name="adder").iterate(memory_limit=100_000_000):
             kept.append(item)
     assert len(kept) > 5
@@ -146,12 +146,12 @@ def test_a_stage_that_cannot_be_pickled_is_refused_before_anything_starts() -> N
     lock = threading.Lock()
     with pytest.raises(pardata.ConfigError, match=r"test_bad_luck\.py:\d+.*captured variable 'lock'"):
         pardata.source([1]).map(lambda x: (lock, x)).run()
-    with pardata.WorkerPool(1) as pool, pytest.raises(pardata.ConfigError, match="captured variable 'lock'"):
+    with pardata.WorkerPool(1) as pool, pytest.raises(pardata.ConfigError, match=r"captured variable 'lock'"):
         pool.submit(lambda: lock)
 
 
 def test_a_result_that_cannot_be_pickled_names_stage_item_and_part() -> None:
-    with pytest.raises(pardata.SerializationError, match="'maker' for item 0.*key 'lock' is a _thread.lock"):
+    with pytest.raises(pardata.SerializationError, match=r"'maker' for item 0.*key 'lock' is a _thread\.lock"):
         list(pardata.source([1]).map(lambda x: {"lock": threading.Lock()}, name="maker"))
 
 

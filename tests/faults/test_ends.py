@@ -1,4 +1,4 @@
-"""However a program ends, none of its processes and no shared memory is left (USERS.md 11); and scripts of any form work."""
+"""However a program ends, no process and no shared memory is left (USERS.md 11); and scripts of any form work."""
 
 from __future__ import annotations
 
