@@ -32,6 +32,7 @@ from pardata.pipeline.stages import ItemProgram, PipeProgram, SourceProgram
 from pardata.pipeline.stream import Run
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
+from pardata.runtime.port import Cancelled, Port, StageFailure
 from pardata.runtime.process import fork_server
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, Skipped, StageStatistics
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
@@ -46,7 +47,6 @@ from pardata.runtime.words import (
     SENT_BYTES,
     STARVED_NS,
 )
-from pardata.runtime.worker import Cancelled, Port, StageFailure
 
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4

@@ -27,10 +27,10 @@ from pardata.pool.jobs import Job, Task
 from pardata.pool.tasks import TaskProgram
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
+from pardata.runtime.port import Port
 from pardata.runtime.process import fork_server
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, encode_program
-from pardata.runtime.worker import Port
 
 _SLOTS: Final = FARM_WINDOW + 2
 

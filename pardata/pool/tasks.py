@@ -17,7 +17,7 @@ from pardata.channel.order import Arrival
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
 from pardata.runtime.faults import Fault, describe_item
-from pardata.runtime.worker import Port
+from pardata.runtime.port import Port
 
 _FUNCTIONS_KEPT: Final = 64
 

@@ -20,7 +20,8 @@ from pardata.memory.array import Anchor, find_anchor, is_in, view
 from pardata.memory.home import Home
 from pardata.memory.segment import PAGE_BYTES
 from pardata.runtime.explain import explain_unpicklable
-from pardata.runtime.worker import CHANNELS_AT, ProcessSpec, WorkerSpec
+from pardata.runtime.port import CHANNELS_AT, WorkerSpec
+from pardata.runtime.worker import ProcessSpec
 
 Array = np.ndarray[Any, Any]
 

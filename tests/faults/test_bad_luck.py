@@ -62,7 +62,7 @@ def test_an_exception_that_cannot_be_unpickled_arrives_readable(error: Any) -> N
     def fail(x: int) -> int:
         raise error()
 
-    with pytest.raises(pardata.RemoteError, match="Unpicklable: locked|Exploding: 1 and 2") as caught:
+    with pytest.raises(pardata.RemoteError, match=r"Unpicklable: locked|Exploding: 1 and 2") as caught:
         pardata.source([1]).map(fail).run()
     assert "in fail" in str(caught.value.__cause__)
     with pardata.WorkerPool(1) as pool, pytest.raises(pardata.RemoteError):

@@ -1,0 +1,164 @@
+"""From items to batches: how many small ones a message carries, and when an unfinished one leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from pardata.channel.message import INLINE_BYTES, Batch
+
+# A message should be worth this much of the run's throughput; more items per message save wake-ups, fewer keep
+# latency low.
+BATCH_S: Final = 0.002
+LARGEST_BATCH: Final = 64
+# A batch that is not full leaves after this long: its source may be waiting for its next item.
+LATENCY_S: Final = 0.005
+
+
+class Port(Protocol):
+    """What a program needs of its surroundings (see `runtime.worker.Port`)."""
+
+    lock: threading.RLock
+
+    def take(self) -> list[Batch] | None: ...
+    def publish(self, batch: Batch) -> None: ...
+    def commit(self) -> None: ...
+    def token(self, number: int) -> int: ...
+    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None: ...
+    def attempt(self, domain: int, number: int) -> None: ...
+    def report(self, event: tuple[Any, ...]) -> None: ...
+    def poll(self) -> None: ...
+    def close_outputs(self) -> None: ...
+    def expect_references(self, references: int) -> None: ...
+    def resume_point(self) -> tuple[int, int, int, set[int]] | None: ...
+    @property
+    def last_bytes(self) -> int: ...
+
+
+class Batcher:
+    """Collects items into batches of a new numbering and publishes them.
+
+    Small items are batched: as many as the run gets through in `BATCH_S`, at most `LARGEST_BATCH`, unless
+    `chunksize` says how many. An item that is a large array leaves alone.
+    """
+
+    def __init__(self, port: Port, domain: int, chunksize: int | None, counts: bool) -> None:
+        self._port = port
+        self._counts = counts  # a source counts what it sends, a filter what it takes
+        self._domain = domain
+        self._fixed = chunksize
+        self._target = chunksize or 1
+        self._items: list[Any] = []
+        self._number = 0
+        self._published_s = time.perf_counter()
+        self._flusher: _Flusher | None = None
+
+    def skip_to(self, number: int) -> None:
+        """Go on with item `number`."""
+        self._number = number
+
+    def append(self, items: list[Any]) -> None:
+        """Add one item (in a list, which is emptied: nobody else is to hold it)."""
+        with self._port.lock:
+            item_bytes = items[0].nbytes if type(items[0]) is np.ndarray else 0
+            if self._fixed is None and item_bytes >= INLINE_BYTES:
+                self.flush()
+                self._publish(items)
+                return
+            self._items.append(items.pop())
+            if len(self._items) >= self._target:
+                self.flush()
+            elif self._fixed is None and len(self._items) == 1:
+                self._flush_soon()
+
+    def flush(self) -> None:
+        """Publish what has been collected."""
+        with self._port.lock:
+            if self._items:
+                items, self._items = self._items, []
+                self._publish(items)
+
+    def _publish(self, items: list[Any]) -> None:
+        count = len(items)
+        cell = self._port.token(self._number)
+        self._port.publish(Batch(self._domain, self._number, count, cell, items))
+        if self._counts:
+            self._port.count(count)
+        self._number += count
+        items.clear()
+        self._port.poll()
+        if self._fixed is None:
+            self._adapt(count)
+
+    def _adapt(self, count: int) -> None:
+        now = time.perf_counter()
+        rate = count / max(now - self._published_s, 1e-9)
+        self._published_s = now
+        wanted = int(rate * BATCH_S) if self._port.last_bytes < count * INLINE_BYTES else 1
+        self._target = max(1, min(wanted, 2 * self._target, LARGEST_BATCH))
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None:
+            self._flusher = _Flusher(self)
+        self._flusher.wake()
+
+    def close(self) -> None:
+        """Publish the rest and stop the timer."""
+        if self._flusher is not None:
+            self._flusher.stop()
+        self.flush()
+
+    def abandon(self) -> None:
+        """Stop the timer; what was collected is dropped."""
+        self._items.clear()
+        if self._flusher is not None:
+            self._flusher.stop()
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next item that is appended."""
+        return self._number + len(self._items)
+
+    @property
+    def first_number(self) -> int | None:
+        """Number of the first collected item, None if there is none: says whether the timer's batch is still there."""
+        return self._number if self._items else None
+
+
+class _Flusher:
+    """A timer: a batch that was begun and not filled within `LATENCY_S` leaves as it is."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self._begun = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pardata-flusher", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        if not self._begun.is_set():
+            self._begun.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._begun.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._begun.wait()
+            first = self._batcher.first_number
+            if self._stopped.wait(LATENCY_S):
+                return
+            self._begun.clear()
+            if first is not None and first == self._batcher.first_number:
+                try:
+                    self._batcher.flush()
+                except BaseException:  # cancelled or broken: the source's own thread meets the same
+                    return
+            elif self._batcher.first_number is not None:
+                self._begun.set()

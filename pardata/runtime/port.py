@@ -1,0 +1,400 @@
+"""The port through which a stage's program takes, publishes and commits.
+
+      sender's slots -> receivers -> Collector -> take -> the user's function -> publish -> Outbox -> next stage's slots
+                            ^------------------------------------------------------ commit
+
+A program (`pipeline.stages`, `pool.tasks`) is a loop over a port; it does not know whether it runs in a process of its
+own or in a thread of the parent.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from pardata.channel.channel import ChannelSpec, Claim, Receiver, RunGone, Sender
+from pardata.channel.collector import Collector
+from pardata.channel.leases import TABLE_BYTES, LeaseTable
+from pardata.channel.message import Batch
+from pardata.channel.order import Order
+from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.tokens import Retirer, TerminalSpec, Tokens, TokenSpec
+from pardata.errors import WorkerLostError
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.budget import Budget
+from pardata.memory.segment import Segment
+from pardata.runtime.faults import Fault
+from pardata.runtime.recovery import recover
+from pardata.runtime.words import (
+    ATTEMPT,
+    BATCHES,
+    BLOCKED_NS,
+    BUSY_NS,
+    DROPPED,
+    FAILED,
+    FOLLOWING,
+    ITEMS,
+    RUNNING,
+    SENT_BYTES,
+    STARVED_NS,
+    running_batch,
+    running_word,
+)
+
+LEASES_AT = HEADER_BYTES
+CHANNELS_AT = LEASES_AT + TABLE_BYTES
+
+# Commits are told to the senders one by one behind a farm, which hands out work by them, else a few at a time.
+_OWED = 4
+_OWED_SHARE = 64  # or at once, where they hold more than this part of the byte budget
+
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """The parent has cancelled the run: leave."""
+
+
+class StageFailure(Exception):
+    """The user's code raised; carries what the parent is to be told."""
+
+    def __init__(self, fault: Fault, original: BaseException) -> None:
+        super().__init__(fault.error)
+        self.fault = fault
+        self.original = original
+
+
+class Program(Protocol):
+    """What a worker does."""
+
+    name: str
+    inplace: bool
+
+    def order(self, following: dict[int, int]) -> Order[Claim]: ...
+    def run(self, port: Port) -> None: ...
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals."""
+
+    stage: str
+    index: int
+    span: Span
+    control_bytes: int
+    inputs: list[tuple[ChannelSpec, int, dict[int, int]]]
+    outputs: list[list[ChannelSpec]]
+    tokens: TokenSpec | None
+    terminals: list[TerminalSpec]
+    domains: list[int]
+    farmed: bool
+    limit_bytes: int
+    budget_spans: list[tuple[Span, str]]
+
+    @property
+    def label(self) -> str:
+        """Name of the worker for messages."""
+        return f"stage {self.stage!r}"
+
+
+class Port:
+    """take -> publish -> commit, and what is counted on the way."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        segment: Segment,
+        socks: list[socket.socket],
+        program: Program,
+        shared_arena: Arena | None = None,
+    ) -> None:
+        self.spec = spec
+        self.words = spec.span.words(segment)
+        self._inplace = program.inplace
+        rest = iter(socks)
+        self.control = next(rest)
+        self.receivers = [
+            Receiver(channel, next(rest), segment, index, edge, renamed)
+            for index, (channel, edge, renamed) in enumerate(spec.inputs)
+        ]
+        table = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8))
+        senders: list[Sender] = []
+        edges = []
+        for channels in spec.outputs:
+            edge = [Sender(channel, next(rest), segment, table, len(senders) + i) for i, channel in enumerate(channels)]
+            senders += edge
+            edges.append(Edge(edge))
+        self.tokens = None
+        if spec.tokens is not None:
+            count = sum(map(len, spec.tokens.retired_at))
+            self.tokens = Tokens(spec.tokens, segment, [next(rest) for _ in range(count)])
+        self._retirers = {terminal.domain: Retirer(terminal, segment, next(rest)) for terminal in spec.terminals}
+        self._senders = senders
+        self._inherited = running_batch(self.words[RUNNING])
+        self.budget = Budget(
+            spec.limit_bytes,
+            [span.words(segment) for span, _ in spec.budget_spans],
+            [name for _, name in spec.budget_spans],
+        )
+        if shared_arena is not None:
+            self.arena = shared_arena
+            for receiver in self.receivers:
+                receiver.live = {}  # what the user keeps outlives the run
+        else:
+            place = (spec.span, spec.control_bytes)
+            self.arena, self._kept = recover(segment, *place, self.budget, spec.label, table, senders, self.receivers)
+        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None)
+        following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
+        self.collector = Collector(self.receivers, program.order(following), senders)
+        self.collector.watch(self.control, self._on_control)
+        if self.tokens is not None:
+            for sock in self.tokens.socks:
+                self.collector.watch(sock, partial(self.tokens.receive, sock))
+        self.lock = threading.RLock()  # the timer of a source, and threads of user code that ask for memory
+        self.last_bytes = 0
+        self._cancelled = False
+        self._claims: list[Claim] = []
+        self._skip: set[int] = set()
+        self._mark_ns = time.perf_counter_ns()
+        self._takes = 0
+        self._owed_bytes = 0
+        self._is_successor = bool(self.words[BATCHES] or self._inherited or any(s.last_stamp for s in senders))
+        self._announce()
+
+    def _announce(self) -> None:
+        """As a successor, have both sides look again: hints may have died with the predecessor."""
+        if not self._is_successor:
+            self.collector.resume(self._inherited)
+            return
+        for sender in self._senders:
+            sender.hello()
+        for receiver in self.receivers:
+            receiver.hello(self._kept[receiver.index])
+        self.collector.resume(self._inherited)
+
+    # -- the three steps -------------------------------------------------------------------------------------------
+
+    def _on_control(self) -> None:
+        data = self.control.recv(64)
+        if not data:
+            raise RunGone("the run is gone")
+        self._cancelled = True
+
+    def _wait(self, counter: int, ready: Callable[[], T]) -> T:
+        """Sleep until ``ready()`` is true; return what it returned."""
+        begin = time.perf_counter_ns()
+        attempt, self.words[ATTEMPT] = self.words[ATTEMPT], 0
+        while not (result := ready()):
+            if self._cancelled:
+                raise Cancelled
+            self._flush_retired()
+            self.arena.collect()  # others read in this span how much is live
+            self.collector.wait()
+        self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
+        waited = time.perf_counter_ns() - begin
+        self.words[counter] += waited
+        self._mark_ns += waited
+        return result
+
+    def _account(self) -> None:
+        """Count the time since the last call as busy, but for what was spent waiting."""
+        now = time.perf_counter_ns()
+        self.words[BUSY_NS] += now - self._mark_ns
+        self._mark_ns = now
+
+    def _flush_retired(self) -> None:
+        for retirer in self._retirers.values():
+            retirer.flush()
+
+    def try_take(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip, if it is here."""
+        with self.lock:
+            while (claims := self.collector.next()) is not None:
+                if not self._is_finished(claims):
+                    self._claims = claims
+                    self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
+                    batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
+                    self._forget_recovered()
+                    return batches
+            return None
+
+    def take(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""
+        with self.lock:
+            self._takes += 1
+            if not self._takes & 7:
+                self.collector.poll()
+            if self._cancelled:
+                raise Cancelled
+            batches = self.try_take()
+            if batches is None:
+                found = self._wait(STARVED_NS, lambda: self.try_take() or self.collector.at_end)
+                batches = None if found is True else found  # type: ignore[assignment]
+            return batches
+
+    def _is_finished(self, claims: list[Claim]) -> bool:
+        """Find out how far a dead predecessor got with this batch; commit it if only that was missing."""
+        self._skip = set()
+        first = claims[0]
+        if self._inherited != (first.domain, first.number):
+            return False
+        self._inherited = None
+        self._skip = self.outbox.published_edges(first.domain, first.number)
+        if self.outbox.edges and len(self._skip) == len(self.outbox.edges):
+            for claim in claims:
+                claim.receiver.open(claim)  # its leases end with the commit, but for those that were handed on
+            self._claims = claims
+            self.commit()
+            self._forget_recovered()
+            return True
+        if self._inplace:
+            raise WorkerLostError(
+                f"a worker of stage {self.spec.stage!r} was lost while it changed item {first.number} in place: the "
+                f"item "
+                f"cannot be run again. Without inplace=True it could"
+            )
+        return False
+
+    def _forget_recovered(self) -> None:
+        for receiver in self.receivers:
+            receiver.recovered.clear()
+
+    def publish(self, batch: Batch) -> None:
+        """Hand a batch to every edge; waits while all workers of a farm behind are busy."""
+        if not self.outbox.edges:
+            return
+        with self.lock:
+            if not self.outbox.has_room:
+                self._wait(BLOCKED_NS, lambda: self.outbox.has_room)
+            self.outbox.publish(batch, self._skip)
+            self._skip = set()
+            self.last_bytes = self.outbox.sent_bytes
+            self.words[SENT_BYTES] += self.last_bytes
+            self.outbox.sent_bytes = 0
+            if self.tokens is not None:
+                self._account()
+
+    def commit(self) -> None:
+        """Finish what was taken: it will not come again."""
+        with self.lock:
+            claims = self._claims
+            first = claims[0]
+            retirer = self._retirers.get(first.domain)
+            if retirer is not None:
+                retirer.retire(first.cell, first.number)
+            self.words[FOLLOWING + first.domain] = first.number + first.count
+            for claim in claims:
+                self._owed_bytes += sum(block.extent_bytes for block in claim.anchors)
+                claim.receiver.commit(claim)
+            self._claims = []
+            self.words[RUNNING] = self.words[ATTEMPT] = 0
+            self.words[BATCHES] += 1
+            self._account()
+            owes = sum(receiver.owes for receiver in self.receivers)
+            if self.spec.farmed or owes >= _OWED or self._owed_bytes > self.spec.limit_bytes // _OWED_SHARE:
+                self.collector.flush()
+                self._flush_retired()
+                self._owed_bytes = 0
+
+    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
+        """Count items of the batch at hand."""
+        words = self.words
+        words[ITEMS] += items
+        if dropped:
+            words[DROPPED] += dropped
+        if failed:
+            words[FAILED] += failed
+
+    def attempt(self, domain: int, number: int) -> None:
+        """Say what the user's code is called for, so that it can be blamed."""
+        self.words[ATTEMPT] = running_word(domain, number)
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    def token(self, number: int) -> int:
+        """Return a token for batch `number` of a source; waits until there is one, and memory for one more batch."""
+        tokens = self.tokens
+        assert tokens is not None
+        with self.lock:
+            if self._is_successor:
+                held = tokens.holder(number)
+                if held is not None:
+                    return held
+            if not self._has_memory(tokens):
+                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory(tokens))
+            if not tokens.has_free:
+                self._wait(BLOCKED_NS, lambda: tokens.has_free)
+            return tokens.take(number)
+
+    def _has_memory(self, tokens: Tokens) -> bool:
+        """Whether one more batch fits the byte budget, and besides it one more output of every worker."""
+        live = self.budget.live_bytes()
+        return live + live // max(1, tokens.in_flight) * (1 + len(self.spec.budget_spans)) <= self.budget.limit_bytes
+
+    def expect_references(self, references: int) -> None:
+        """Say how many references the user's suspended generator has to the array that it yielded."""
+        self.outbox.references = references
+
+    def resume_point(self) -> tuple[int, int, int, set[int]] | None:
+        """Return (number, count, cell, edges that lack it) of the last batch a dead predecessor has published."""
+        newest = [max(messages, default=None) for messages in map(Edge.last, self.outbox.edges)]
+        last = max((message for message in newest if message is not None), default=None)
+        if last is None:
+            return None
+        self._skip = {index for index, message in enumerate(newest) if message == last}
+        missing = set(range(len(newest))) - self._skip
+        if not missing:
+            self._skip = set()
+        return (*last[1:], missing)
+
+    # -- the parent ------------------------------------------------------------------------------------------------
+
+    def report(self, event: tuple[Any, ...]) -> None:
+        """Tell the parent."""
+        send_event(self.control, event)
+
+    def poll(self) -> None:
+        """Handle what has come meanwhile; raises Cancelled."""
+        with self.lock:
+            self.collector.poll()
+            if self._cancelled:
+                raise Cancelled
+
+    def poll_for_memory(self) -> None:
+        """Take in what the readers have given back, unless another thread is at it."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.collector.poll()
+            finally:
+                self.lock.release()
+
+    def close_outputs(self) -> None:
+        """Close every output and tell the parent so."""
+        self.outbox.close()
+        self.report(("closed",))
+
+    def finish(self) -> None:
+        """Tell the parent that the work is done; close what is not closed."""
+        self.outbox.close()
+        self.collector.flush()
+        self._flush_retired()
+        self.report(("done",))
+
+
+def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:
+    """Send an event over a control socket, waiting if it is full."""
+    data = pickle.dumps(event)
+    sock.setblocking(True)
+    try:
+        sock.send(data)
+    except OSError:
+        raise RunGone("the run is gone") from None
+    finally:
+        sock.setblocking(False)
