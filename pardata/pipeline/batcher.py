@@ -151,10 +151,10 @@ class _Flusher:
     def _run(self) -> None:
         while True:
             self._begun.wait()
+            self._begun.clear()  # before looking at `_stopped`, which is set before `_begun`
             first = self._batcher.first_number
             if self._stopped.wait(LATENCY_S):
                 return
-            self._begun.clear()
             if first is not None and first == self._batcher.first_number:
                 try:
                     self._batcher.flush()
