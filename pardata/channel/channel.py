@@ -43,8 +43,9 @@ _LEASE: Final = struct.Struct("<5q")  # row, stamp, offset, extent, shared
 _BODY: Final = 8 * _HEAD_WORDS
 CAPACITY: Final = SLOT_BYTES - _BODY
 
-_HELLO: Final = -1  # forward: look at all your slots again / backward: a new receiver, and the leases it took over
+_HELLO: Final = -1  # forward: a new sender, look at all your slots again / backward: an account of what is held
 _CLOSE: Final = -2
+_HOLDS: Final = -3  # backward: rows of leases that are held, a part of the account that follows
 _HINT: Final = struct.Struct("<q")
 _WORDS_PER_MESSAGE: Final = 4000
 
@@ -137,8 +138,14 @@ class Sender:
         self._words = self._bytes.cast("q")
         self._done = _words(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
         stamps = [self._words[self._at(slot)] for slot in range(spec.slots)]
+        self._held: list[int] = []
+        self._parts = 0
         self.last_stamp = max(stamps)
-        self._free = [slot for slot in reversed(range(spec.slots)) if self._done[slot] == stamps[slot]]
+        self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
+        self._free: list[int] = []
+        for slot in reversed(range(spec.slots)):
+            if self._done[slot] == stamps[slot]:
+                self._add_free(slot)
 
     @staticmethod
     def _at(slot: int) -> int:
@@ -151,17 +158,25 @@ class Sender:
 
     @property
     def has_room(self) -> bool:
-        """Whether `publish` is allowed."""
-        return bool(self._free)
+        """Whether `publish` is allowed.
+
+        The slot of the last message is not used for the next one: a successor reads there what was published last.
+        """
+        return len(self._free) > 1 or (len(self._free) == 1 and self._free[0] != self._last_slot)
+
+    def _add_free(self, slot: int) -> None:
+        if slot == self._last_slot:
+            self._free.insert(0, slot)
+        else:
+            self._free.append(slot)
 
     def last(self) -> tuple[int, int, int, int] | None:
         """Return (domain, number, count, cell) of the last message published, from the words alone."""
-        words = self._words
-        for slot in range(self.spec.slots):
-            at = self._at(slot)
-            if words[at] == self.last_stamp and self.last_stamp:
-                return words[at + 1], words[at + 2], words[at + 3], words[at + 4]
-        return None
+        if not self.last_stamp:
+            return None
+        at = self._at(self._last_slot)
+        domain, number, count, cell = self._words[at + 1 : at + 5]
+        return domain, number, count, cell
 
     def publish(
         self, batch: Batch, encoded: Encoded, spilled: Anchor | None, origins: list[Lease], shared: bool
@@ -204,7 +219,7 @@ class Sender:
         )  # fmt: skip
         self._free.pop()
         self._words[at] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
-        self.last_stamp = stamp
+        self.last_stamp, self._last_slot = stamp, slot
         _send(self.sock, _HINT.pack(slot))
 
     def abandon(self, number: int) -> None:
@@ -228,9 +243,8 @@ class Sender:
         """Take in what the receiver has finished and given back."""
         for data in _receive(self.sock):
             words = memoryview(data).cast("q")
-            if words[0] == _HELLO:
-                newest, count = words[1:3]
-                self._resume(newest, set(words[3 : 3 + count]), set(words[3 + count :]))
+            if words[0] in (_HOLDS, _HELLO):
+                self._take_account(words)
                 continue
             for first, stamp in zip(words[::2], words[1::2], strict=True):
                 if first >= 0:
@@ -238,15 +252,26 @@ class Sender:
                 else:
                     self._settle(-10 - first, stamp)
 
+    def _take_account(self, words: memoryview) -> None:
+        """Take in what the receiver holds: some parts, then the rest. An account with parts missing is void."""
+        if words[0] == _HOLDS:
+            self._held += words[1:]
+            self._parts += 1
+            return
+        parts, newest, count = words[1:4]
+        if parts == self._parts:
+            self._resume(newest, set(words[4 : 4 + count]), set(self._held))
+        self._held, self._parts = [], 0
+
     def _settle(self, slot: int, stamp: int) -> None:
         if self._words[self._at(slot)] == stamp and slot not in self._free:
-            self._free.append(slot)
+            self._add_free(slot)
 
     def _resume(self, newest: int, unfinished: set[int], kept: set[int]) -> None:
-        """Take back every lease that died with the old receiver.
+        """Take back every lease that ended without this side noting it, because one of the two died.
 
-        Those are the leases of messages up to `newest`, the last one that the successor found, that were finished by
-        then and not handed on. (It may have finished others before this is read: their leases are its own.)
+        Those are the leases of messages up to `newest`, the last one that the receiver knew, that were finished by
+        then and are not held. (It may have finished others before this is read: those it gives back itself.)
         """
         for slot in range(self.spec.slots):
             stamp = self._words[self._at(slot)]
@@ -314,7 +339,7 @@ class Receiver:
         self.index = index
         self.edge = edge
         self.renamed = renamed or {}
-        self.live: dict[Lease, tuple[int, int]] | None = None  # (offset, extent) of what is held here, if asked for
+        self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of what is held here
         # Blocks that a dead predecessor has handed on: a lease has one anchor, also if its message is read again.
         self.recovered: dict[Lease, Anchor] = {}
         self.returns = Returns()
@@ -324,9 +349,6 @@ class Receiver:
         self._words = self._bytes.cast("q")
         self._done = _words(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
         self._seen = list(self._done)
-        # Read before anything is finished here, the newest first: an older one is then seen too.
-        self._newest = max(self._words[Sender._at(slot)] for slot in range(spec.slots))
-        self._inherited = [stamp for stamp in self._unfinished_stamps() if stamp <= self._newest]
         self._settled: list[int] = []
         self._unfinished = 0
         self._taken = 0
@@ -355,6 +377,7 @@ class Receiver:
                 self._look(hint, claims)
             elif hint == _HELLO:
                 claims += self.look()
+                self.account()  # the old sender may have died between reading what was given back and noting it
         return claims
 
     def look(self) -> list[Claim]:
@@ -386,8 +409,7 @@ class Receiver:
             if block is None:
                 block = anchor(self._segment.map, offset, extent, self.returns, lease)
                 block.shared = bool(shared)
-            if self.live is not None:
-                self.live[lease] = (offset, extent)
+            self.live[lease] = (offset, extent)
             claim.anchors.append(block)
         return start
 
@@ -416,9 +438,17 @@ class Receiver:
         self._unfinished -= 1
         self._settled += (-10 - claim.slot, claim.stamp)
 
-    def hello(self, kept: list[int]) -> None:
-        """Say that a new receiver has taken over; `kept` are the rows of leases that the old one had handed on."""
-        _send(self.sock, array("q", [_HELLO, self._newest, len(self._inherited), *self._inherited, *kept]).tobytes())
+    def account(self) -> None:
+        """Tell the sender which leases are held and which messages are not finished: all others have ended."""
+        newest = max(
+            self._words[Sender._at(slot)] for slot in range(self.spec.slots)
+        )  # first: older ones are seen then
+        unfinished = [stamp for stamp in self._unfinished_stamps() if stamp <= newest]
+        held = [lease.row for lease in self.live]
+        parts = [held[at : at + _WORDS_PER_MESSAGE] for at in range(0, len(held), _WORDS_PER_MESSAGE)]
+        for part in parts:
+            _send(self.sock, array("q", [_HOLDS, *part]).tobytes())
+        _send(self.sock, array("q", [_HELLO, len(parts), newest, len(unfinished), *unfinished]).tobytes())
 
     @property
     def owes(self) -> int:
@@ -431,8 +461,7 @@ class Receiver:
         count = len(leases)  # more may be dropped meanwhile: by another thread, or by the garbage collector right here
         for lease in leases[:count]:
             settled += lease[1:]
-            if self.live is not None:
-                del self.live[lease]
+            self.live.pop(lease, None)
         del leases[:count]
         while settled:
             try:

@@ -78,6 +78,10 @@ class LeaseTable:
         self._free.append(row)
         self._anchors.pop(row).live_rows -= 1
 
+    def blocks(self) -> list[Anchor]:
+        """Return the blocks that are out on lease."""
+        return list(self._anchors.values())
+
     def on_channel(self, channel: int) -> list[tuple[int, int, int]]:
         """Return (row, stamp, message) of every lease given over `channel`."""
         words = self._words

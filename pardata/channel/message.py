@@ -24,6 +24,7 @@ INLINE_BYTES: Final = 16 << 10
 MOST_BLOCKS: Final = 1000
 
 PICKLE, ARRAYS, RAW = 0, 1, 2
+_ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
 Array = np.ndarray[Any, Any]
 
@@ -179,7 +180,7 @@ def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
 def encode(items: list[Any], sink: BlockSink) -> Encoded:
     """Encode the items of a batch."""
     for item in items:
-        if type(item) is not np.ndarray or not item.size or not _is_plain(item.dtype):
+        if type(item) is not np.ndarray or not item.nbytes or not _is_plain(item.dtype):
             return encode_pickle(items, sink)
     if not items:
         return Encoded(ARRAYS, b"", [])
@@ -190,7 +191,9 @@ def encode(items: list[Any], sink: BlockSink) -> Encoded:
     if len(items) > 1 and any(item.shape != shape or item.dtype != dtype for item in items):
         return encode_pickle(items, sink)
     head = marshal.dumps((dtype.str, shape))
-    return Encoded(RAW, b"".join([len(head).to_bytes(2, "little"), head, *[item.tobytes() for item in items]]), [])
+    start = -(-(2 + len(head)) // _ALIGNMENT) * _ALIGNMENT
+    parts = [start.to_bytes(2, "little"), head.ljust(start - 2, b"\0"), *[item.tobytes() for item in items]]
+    return Encoded(RAW, b"".join(parts), [])
 
 
 def _encode_arrays(items: Sequence[Array], sink: BlockSink) -> Encoded:
@@ -228,7 +231,7 @@ def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = F
             for index, offset, dtype, shape, strides in (marshal.loads(payload) if len(payload) else ())
         ]
     data = bytes(payload)
-    start = 2 + int.from_bytes(data[:2], "little")
+    start = int.from_bytes(data[:2], "little")
     dtype, shape = marshal.loads(data[2:start])
     return _decode_raw(data, start, np.dtype(dtype), shape, inplace)
 

@@ -62,6 +62,16 @@ def _expected_references() -> tuple[int, int]:
     return probe.seen
 
 
+def _is_sole_view(array: Array) -> bool:
+    """Whether the arrays between `array` and its block, if any, are there only because `array` is a view of them."""
+    base = array.base
+    while type(base) is np.ndarray:
+        if sys.getrefcount(base) > 3:  # the view below it, `base` and the call
+            return False
+        base = base.base
+    return type(base) is Anchor
+
+
 class Outbox:
     """place / publish.
 
@@ -70,13 +80,21 @@ class Outbox:
     in_parent : bool
         The sender is a thread of the process that the user started. It is never replaced, so it may pass on any block
         of the segment; a worker must be able to tell its successor where a block came from.
+    has_inplace : bool
+        Some stage of the run changes its input: a block may be given away to be changed, once, if nobody else has it.
     references : int
         How many references user code is known to keep to what it hands over: 1 while a generator is suspended in
         ``yield array``.
     """
 
     def __init__(
-        self, arena: Arena, leases: LeaseTable, edges: list[Edge], in_parent: bool = False, references: int = 0
+        self,
+        arena: Arena,
+        leases: LeaseTable,
+        edges: list[Edge],
+        in_parent: bool = False,
+        has_inplace: bool = False,
+        references: int = 0,
     ) -> None:
         self.arena = arena
         self.leases = leases
@@ -84,6 +102,7 @@ class Outbox:
         self.references = references
         self.sent_bytes = 0
         self._in_parent = in_parent
+        self._has_inplace = has_inplace
         self._fan_out = len(edges) > 1
         self._memory = arena.segment.map
         self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
@@ -100,13 +119,20 @@ class Outbox:
         block = find_anchor(array)
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return self._copy(array)
-        if array.flags.writeable:
-            references, views = _expected_references()
-            if sys.getrefcount(block) > views + isinstance(block.token, Lease):
-                return self._copy(array)  # user code has another view, and may write to it
-            array.setflags(write=False)
-            if sys.getrefcount(array) > references + self.references:
-                block.shared = True  # user code still reads it
+        references, views = _expected_references()
+        has_other_views = sys.getrefcount(block) > views + isinstance(block.token, Lease) or not _is_sole_view(array)
+        if has_other_views and array.flags.writeable:
+            return self._copy(array)  # user code may still write to it
+        array.setflags(write=False)
+        if self._has_inplace and not block.shared:
+            if block.given_away:
+                raise ValueError(
+                    "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
+                    "one, "
+                    "or a copy"
+                )
+            block.shared = has_other_views or sys.getrefcount(array) > references + self.references
+            block.given_away = not (block.shared or self._fan_out)
         offset = array.__array_interface__["data"][0] - self._address - block.offset
         return block, offset, array
 

@@ -97,6 +97,10 @@ class Retirer:
         self._words[cell] = max(self._words[cell], number + 1)
         self._owed.append(cell)
 
+    def resume(self) -> None:
+        """As a successor, tell the source again whatever the predecessor may not have told."""
+        self._owed += range(len(self._words))
+
     def flush(self) -> None:
         """Tell the source."""
         while self._owed:

@@ -118,13 +118,13 @@ class _SourceThread:
         except Cancelled:
             return
         except StageFailure as failure:
-            self.error = failure.original
-            self._tell(failure.fault)
+            self._tell(failure.original, failure.fault)
         except BaseException as error:
-            self.error = error
-            self._tell(Fault.of(error, self.stage.name))
+            self._tell(error, Fault.of(error, self.stage.name))
 
-    def _tell(self, fault: Fault) -> None:
+    def _tell(self, error: BaseException, fault: Fault) -> None:
+        error.add_note(fault.note)
+        self.error = error
         with contextlib.suppress(Exception):  # nobody listens any more
             self.port.report(("failed", fault))
 
@@ -143,7 +143,7 @@ class ProcessRun(Run):
 
     def __init__(self, plan: Plan, progress: bool, tokens: int | None, memory_limit: int | None) -> None:
         self._plan = plan
-        self._skipped: dict[tuple[str, int], Skipped] = {}
+        self._skipped: dict[tuple[str, int, int], Skipped] = {}
         self._items: deque[Any] = deque()
         self._failure: BaseException | None = None
         self._closed = True  # until everything stands
@@ -182,12 +182,15 @@ class ProcessRun(Run):
     def _wire(self, tokens: int) -> None:
         plan = self._plan
         self._wired: dict[Stage, list[Wired]] = {}
+        has_inplace = any(stage.node.inplace for stage in plan.stages)
         for stage in plan.stages:
             domains = sorted(stage.taken_domains | stage.domains)
             is_consumer = stage is plan.last and plan.iterated
             here = is_consumer or _runs_here(stage)
             self._wired[stage] = [
-                Wired(stage.name, index, self._take_span(), is_consumer or stage.workers > 1, domains, here)
+                Wired(
+                    stage.name, index, self._take_span(), is_consumer or stage.workers > 1, domains, here, has_inplace
+                )
                 for index in range(stage.workers)
             ]
         for stage in plan.stages:
@@ -325,13 +328,11 @@ class ProcessRun(Run):
         data = source.control.recv(1 << 18)
         if data and source.error is not None and self._failure is None:
             self._failure = source.error
-            if isinstance(source.error, Exception):
-                source.error.add_note(f"in source {source.stage.name!r}")
 
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
         if event[0] == "skipped":
             skipped = Skipped.of(event[1])
-            self._skipped[skipped.stage, skipped.number] = skipped
+            self._skipped[skipped.stage, event[2], skipped.number] = skipped  # a redo may tell it again
         elif event[0] == "failed":
             worker.done = True
             if self._failure is None:
@@ -382,6 +383,7 @@ class ProcessRun(Run):
         if self._closed:
             return
         self._closed = True
+        self._items.clear()
         try:
             self._supervisor.stop()
         finally:
@@ -401,9 +403,10 @@ class ProcessRun(Run):
             sock.close()
         if stuck:
             return  # a source that does not come back may still write into its span: it stays until the process ends
-        live = [(lease, *block) for receiver in receivers for lease, block in (receiver.live or {}).items()]
+        live = [(lease, *block) for receiver in receivers for lease, block in receiver.live.items()]
+        lent = [block for source in self._threads for block in source.port.outbox.leases.blocks()]
         self._wired = {}
-        remains = Remains(self._home, self._spans, live)
+        remains = Remains(self._home, self._spans, live, lent)
         for receiver in receivers:
             receiver.retire_to(remains)
         self._home.arena.trim()

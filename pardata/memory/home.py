@@ -21,6 +21,7 @@ from pardata.memory.array import Anchor, view
 from pardata.memory.segment import Segment
 
 SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
+_SMALLEST_SPAN_BYTES: Final = 128 << 20
 
 
 class Home:
@@ -28,17 +29,22 @@ class Home:
 
     def __init__(self) -> None:
         self.segment = Segment.create()
-        self.span_bytes = self.segment.size_bytes // SPANS
-        # The parent's arena is eight spans long: it holds whole input and output arrays.
-        self.arena = Arena(self.segment, Span(0, 8 * self.span_bytes), HEADER_BYTES, None, "the main process")
-        self._free_spans = list(reversed(range(8, SPANS)))
+        self.span_bytes = max(self.segment.size_bytes // SPANS, _SMALLEST_SPAN_BYTES)
+        self._spans = self.segment.size_bytes // self.span_bytes
+        # The parent's arena is eight spans long (a quarter of a small segment): it holds whole input and output arrays.
+        own = max(1, min(8, self._spans // 4))
+        self.arena = Arena(self.segment, Span(0, own * self.span_bytes), HEADER_BYTES, None, "the main process")
+        self._free_spans = list(reversed(range(own, self._spans)))
+        self._most_free = len(self._free_spans)
         self._lock = threading.RLock()
 
     def take_span(self) -> Span:
         """Return a span whose bytes are all zero."""
         with self._lock:
             if not self._free_spans:
-                raise CapacityError(f"all {SPANS} spans of the segment are in use: close runs and pools that are done")
+                raise CapacityError(
+                    f"all {self._most_free} spans of the segment are in use: close runs and pools that are done"
+                )
             return Span(self._free_spans.pop() * self.span_bytes, self.span_bytes)
 
     def return_spans(self, spans: Iterable[Span]) -> None:
@@ -51,18 +57,30 @@ class Home:
     @property
     def spans_in_use(self) -> int:
         """How many spans belong to a run, to a pool or to arrays that outlived theirs."""
-        return SPANS - 8 - len(self._free_spans)
+        return self._most_free - len(self._free_spans)
 
 
 class Remains:
-    """The spans of a run that is over, while somebody keeps arrays in them. Their anchors call `append`."""
+    """The spans of a run that is over, while somebody keeps arrays in them. Their anchors call `append`.
 
-    def __init__(self, home: Home, spans: list[Span], live: Iterable[tuple[Any, int, int]]) -> None:
-        """Give back everything but the blocks in `live`: (lease, offset, extent)."""
+    Parameters
+    ----------
+    live : (lease, offset, extent) triples
+        What is still held. All other pages of the spans are given back now.
+    lent : anchors
+        Blocks outside of the spans that the run had borrowed; each is kept as long as a lease on it.
+    """
+
+    def __init__(
+        self, home: Home, spans: list[Span], live: Iterable[tuple[Any, int, int]], lent: Iterable[Anchor] = ()
+    ) -> None:
         self._home = home
         self._spans = spans
+        self._pid = os.getpid()
         self._blocks = {lease: (offset, extent) for lease, offset, extent in live}
         self._readers = Counter(self._blocks.values())
+        self._lent = {(block.offset, block.extent_bytes): block for block in lent}
+        self._lent = {place: block for place, block in self._lent.items() if place in self._readers}
         self._lock = threading.RLock()
         if not self._blocks:
             home.return_spans(spans)
@@ -77,15 +95,21 @@ class Remains:
 
     def append(self, lease: Any, /) -> None:
         """End a lease; the last one of a block gives its pages back, the last of all the spans."""
+        if os.getpid() != self._pid:
+            return  # in a forked child: the pages are the parent's
         with self._lock:
             block = self._blocks.pop(lease, None)
             if block is None:
                 return
             self._readers[block] -= 1
-            if not self._readers[block]:
-                self._home.segment.punch(*block)
-            if not self._blocks:
-                self._home.return_spans(self._spans)
+            is_last_of_block = not self._readers[block]
+            spans = [] if self._blocks else self._spans
+            if spans:
+                self._spans = []  # an anchor that dies within the calls below comes back here
+        if is_last_of_block and self._lent.pop(block, None) is None:
+            self._home.segment.punch(*block)
+        if spans:
+            self._home.return_spans(spans)
 
 
 _lock = threading.Lock()
@@ -117,6 +141,21 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
+def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Return a new writable array in a block of `arena`, contents undefined; else as `empty`."""
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        raise ConfigError(f"an array of {kind} holds Python objects, which cannot lie in shared memory")
+    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    count = 1
+    for size in sizes:
+        if size < 0:
+            raise ConfigError(f"negative dimensions are not allowed: {shape}")
+        count *= int(size)
+    block = arena.reserve(max(1, count * kind.itemsize))
+    return view(block, 0, kind, sizes, None)
+
+
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     """Return a new writable array in shared memory, contents undefined.
 
@@ -140,22 +179,13 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     CapacityError
         The memory limit of the run would be passed.
     """
-    kind = np.dtype(dtype)
-    if kind.hasobject:
-        raise ConfigError(f"an array of {kind} holds Python objects, which cannot lie in shared memory")
-    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    count = 1
-    for size in sizes:
-        count *= int(size)
-    arena = _worker_arena if _worker_arena is not None else home().arena
-    block: Anchor = arena.reserve(max(1, count * kind.itemsize))
-    return view(block, 0, kind, sizes, None)
+    return new_array(_worker_arena if _worker_arena is not None else home().arena, shape, dtype)
 
 
 def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     """Return a new array of zeros in shared memory; else as `empty`."""
     made = empty(shape, dtype)
-    made.fill(0)
+    made[...] = np.zeros((), dtype)
     return made
 
 

@@ -16,7 +16,7 @@ PAGE_BYTES: Final = mmap.PAGESIZE
 
 # 32 TiB of the 128 TiB that a Linux process has: mapping it took 6 us here, and no page table exists before a touch.
 _LARGEST_BYTES: Final = 32 << 40
-_SMALLEST_BYTES: Final = 64 << 30
+_SMALLEST_BYTES: Final = 2 << 30
 
 _MFD_NOEXEC_SEAL: Final = 8  # not in `os` before Python 3.13; kernels before 6.3 refuse it
 
@@ -78,7 +78,7 @@ class Segment:
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""
-        if hasattr(mmap, "MADV_REMOVE"):
+        if nbytes > 0 and hasattr(mmap, "MADV_REMOVE"):
             self.map.madvise(mmap.MADV_REMOVE, offset, nbytes)
 
     def close_fd(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pardata.channel.message import INLINE_BYTES, Batch
+from pardata.pipeline.handover import hand_over
 
 # A message should be worth this much of the run's throughput; more items per message save wake-ups, fewer keep
 # latency low.
@@ -68,10 +69,12 @@ class Batcher:
                 self.flush()
                 self._publish(items)
                 return
-            self._items.append(items.pop())
-            if len(self._items) >= self._target:
+            if len(self._items) + 1 >= self._target:
+                self._items.append(items.pop())
                 self.flush()
-            elif self._fixed is None and len(self._items) == 1:
+                return
+            self._items += hand_over(items)[0]  # it waits, and the generator may change what it has yielded
+            if self._fixed is None and len(self._items) == 1:
                 self._flush_soon()
 
     def flush(self) -> None:

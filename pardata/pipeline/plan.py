@@ -215,7 +215,7 @@ class Plan:
         for stage in self.stages:
             if stage.node.inplace and any(len(edge.stage.consumers) > 1 for edge in stage.edges):
                 shared = next(edge.stage for edge in stage.edges if len(edge.stage.consumers) > 1)
-                others = ", ".join(other.name for other in shared.consumers if other is not stage)
+                others = ", ".join(other.name for other in shared.consumers if other is not stage) or stage.name
                 raise PlanError(
                     f"stage {stage.name!r} ({stage.node.where}) wants to change its input in place, but {others} "
                     f"reads the "

@@ -113,7 +113,7 @@ class ItemProgram:
                 fault = Fault.of(_without_frame(error), self.name, batch.item_number(index), items[index])
                 if not self.skip:
                     raise StageFailure(fault, error) from None
-                port.report(("skipped", fault))
+                port.report(("skipped", fault, batch.domain))
                 lost.append(index)
                 failed += 1
             items[index] = None  # what the function has dropped is free from here on

@@ -10,8 +10,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.memory.array import find_anchor, is_in
-from pardata.memory.home import array as shared_copy
-from pardata.memory.home import empty, home
+from pardata.memory.home import home, new_array
 from pardata.pool.chunking import Chunks, Chunksize, block_rows
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import Code, name_of
@@ -26,6 +25,18 @@ def address_of(array: Array) -> ArrayAddress:
     memory = np.frombuffer(home().segment.map, np.uint8, 1)
     offset = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
     return ArrayAddress(offset, array.dtype, array.shape, array.strides)
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array where this process's workers see it (in a worker, `pardata.empty` is where its parent sees it)."""
+    made: Array = new_array(home().arena, shape, dtype)
+    return made
+
+
+def _copy(array: Array) -> Array:
+    copied = _empty(array.shape, array.dtype)
+    copied[...] = array
+    return copied
 
 
 def is_shared(array: Array) -> bool:
@@ -92,7 +103,7 @@ class _ArrayMap:
             raise ValueError(
                 f"the function returned shape {first.shape} for {rows} rows: it must return one row per row"
             )
-        self.out = empty((self._chunks.total, *first.shape[1:]), first.dtype)
+        self.out = _empty((self._chunks.total, *first.shape[1:]), first.dtype)
         place_rows(self.out[task.begin : task.end], first)
         self._code = self._encode()
 
@@ -143,10 +154,10 @@ def map_array(
     if rows == 0:
         made = np.asarray(fn(given))
         if out is None:
-            return shared_copy(made)
+            return _copy(made)
         return out
-    shared = given if is_shared(given) else shared_copy(given)
-    target = out if out is None or is_shared(out) else empty(out.shape, out.dtype)
+    shared = given if is_shared(given) else _copy(given)
+    target = out if out is None or is_shared(out) else _empty(out.shape, out.dtype)
     block = chunksize if isinstance(chunksize, int) else block_rows(rows, shared.nbytes)
     job = _ArrayMap(fn, shared, target, Chunks(rows, dispatcher.workers, chunksize, block), block)
     dispatcher.add(job)

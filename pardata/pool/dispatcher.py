@@ -207,8 +207,8 @@ class Dispatcher:
             for sock in self._socks:
                 sock.close()
             receivers = self._port.receivers
-            live = [(lease, *block) for receiver in receivers for lease, block in (receiver.live or {}).items()]
-            remains = Remains(self._home, self._spans, live)
+            live = [(lease, *block) for receiver in receivers for lease, block in receiver.live.items()]
+            remains = Remains(self._home, self._spans, live, self._port.outbox.leases.blocks())
             for receiver in receivers:
                 receiver.retire_to(remains)
             self._home.arena.trim()

@@ -46,7 +46,7 @@ class Fault:
     def of(cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> Fault:
         """Describe an exception that was just caught."""
         trace = "".join(traceback.format_exception(error))
-        text = str(error)
+        text = _text_of(error)
         return cls(
             stage,
             number,
@@ -78,9 +78,18 @@ class Fault:
                 error = None
         if not isinstance(error, BaseException):
             error = RemoteError(self.error)
+        if isinstance(error, StopIteration):  # it would end the caller's loop silently (PEP 479)
+            error = RuntimeError("the function raised StopIteration")
         error.add_note(self.note)
         error.__cause__ = RemoteTraceback(self.trace)
         return error
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"<its __str__ raised {type(failure).__name__}>"
 
 
 def _round_trip(error: BaseException) -> bytes | None:
@@ -90,5 +99,5 @@ def _round_trip(error: BaseException) -> bytes | None:
         again: Any = pickle.loads(data)
     except Exception:
         return None
-    same = type(again).__qualname__ == type(error).__qualname__ and str(again) == str(error)
+    same = type(again).__qualname__ == type(error).__qualname__ and _text_of(again) == _text_of(error)
     return data if same and len(data) <= _LONGEST_PICKLE else None

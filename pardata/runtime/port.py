@@ -95,6 +95,7 @@ class WorkerSpec:
     terminals: list[TerminalSpec]
     domains: list[int]
     farmed: bool
+    has_inplace: bool
     limit_bytes: int
     budget_spans: list[tuple[Span, str]]
 
@@ -145,12 +146,10 @@ class Port:
         )
         if shared_arena is not None:
             self.arena = shared_arena
-            for receiver in self.receivers:
-                receiver.live = {}  # what the user keeps outlives the run
         else:
             place = (spec.span, spec.control_bytes)
-            self.arena, self._kept = recover(segment, *place, self.budget, spec.label, table, senders, self.receivers)
-        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None)
+            self.arena = recover(segment, *place, self.budget, spec.label, table, senders, self.receivers)
+        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None, spec.has_inplace)
         following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
         self.collector = Collector(self.receivers, program.order(following), senders)
         self.collector.watch(self.control, self._on_control)
@@ -176,7 +175,9 @@ class Port:
         for sender in self._senders:
             sender.hello()
         for receiver in self.receivers:
-            receiver.hello(self._kept[receiver.index])
+            receiver.account()
+        for retirer in self._retirers.values():
+            retirer.resume()
         self.collector.resume(self._inherited)
 
     # -- the three steps -------------------------------------------------------------------------------------------
@@ -322,6 +323,8 @@ class Port:
         """Return a token for batch `number` of a source; waits until there is one, and memory for one more batch."""
         tokens = self.tokens
         assert tokens is not None
+        if not self.outbox.edges:
+            return 0  # nothing leaves: nobody would give a token back
         with self.lock:
             if self._is_successor:
                 held = tokens.holder(number)

@@ -19,10 +19,10 @@ def recover(
     table: LeaseTable,
     senders: list[Sender],
     receivers: list[Receiver],
-) -> tuple[Arena, list[list[int]]]:
-    """Return the arena of a worker, and per receiver the sender's rows of what the dead predecessor had handed on.
+) -> Arena:
+    """Return the arena of a worker, with the blocks that its dead predecessor has given out; of a first one: empty.
 
-    Of a first worker the table is empty, and so is its arena.
+    What the predecessor had received and handed on is held by the receivers again.
     """
     last = {sender.index: sender.last_stamp for sender in senders}
     rows = [row for row in table.rows() if row.message <= last[row.channel]]  # later ones were never published
@@ -30,17 +30,14 @@ def recover(
     arena = Arena(segment, span, control_bytes, budget, who, own)
     anchors: dict[tuple[int, int], Anchor] = {}  # one per block of the arena, one per lease of a receiver
     by_row: dict[int, Anchor] = {}
-    kept: list[list[int]] = [[] for _ in receivers]
     for row in rows:
         is_own = row.origin.channel == OWN
         key = (OWN, row.offset) if is_own else (row.origin.channel, row.origin.stamp)
         if key not in anchors:
             anchors[key] = arena.adopt(row.offset, row.extent_bytes) if is_own else _held(segment, receivers, row)
-            if not is_own:
-                kept[row.origin.channel].append(row.origin.row)
         by_row[row.row] = anchors[key]
     table.restore(by_row)
-    return arena, kept
+    return arena
 
 
 def _held(segment: Segment, receivers: list[Receiver], row: Row) -> Anchor:
@@ -49,4 +46,5 @@ def _held(segment: Segment, receivers: list[Receiver], row: Row) -> Anchor:
     made = anchor(segment.map, row.offset, row.extent_bytes, receiver.returns, row.origin)
     made.shared = True
     receiver.recovered[row.origin] = made
+    receiver.live[row.origin] = (row.offset, row.extent_bytes)
     return made

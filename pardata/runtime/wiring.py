@@ -64,6 +64,7 @@ class Wired:
     farmed: bool
     domains: list[int]
     in_parent: bool = False
+    has_inplace: bool = False
     position: int = CHANNELS_AT
     inputs: list[tuple[ChannelSpec, int, dict[int, int]]] = field(default_factory=list)
     outputs: list[list[ChannelSpec]] = field(default_factory=list)
@@ -89,7 +90,7 @@ class Wired:
         """Return what the worker gets to know."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.domains, self.farmed, limit_bytes, budget_spans,
+            self.domains, self.farmed, self.has_inplace, limit_bytes, budget_spans,
         )  # fmt: skip
 
 

@@ -1,0 +1,123 @@
+"""How an item passes from one stage to the next within a process: as it would come out of a channel between two.
+
+Every reader has objects of its own, so what it changes is seen by nobody else, and a generator may fill a buffer
+again that it has yielded. Arrays are read-only and share one memory, or are the reader's own if it asked for that.
+What nobody else can write to is not copied: an array that has just been made, or that came from another stage.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import types
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.memory.array import Anchor
+
+Array = np.ndarray[Any, Any]
+
+_IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
+_BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
+
+
+def _is_array(obj: object) -> bool:
+    return type(obj) is np.ndarray and not obj.dtype.hasobject
+
+
+def _holders(box: list[Any]) -> tuple[int, int]:
+    """Return how many references there are to the array in `box`, and to the one that it is a view of."""
+    return sys.getrefcount(box[0]), sys.getrefcount(box[0].base)
+
+
+_OWNER: Final = _holders([np.empty(1)])[0]
+_VIEW: Final = _holders([np.empty(1)[:]])
+
+
+def _is_alone(box: list[Any]) -> bool:
+    """Whether nobody but `box` has the array in it, or its memory: what a function has just made and let go of."""
+    holders, base = _holders(box), box[0].base
+    if base is None:
+        return holders[0] == _OWNER
+    return holders == _VIEW and isinstance(base, np.ndarray) and (base.base is None or type(base) is Anchor)
+
+
+def _is_sealed(array: Any) -> bool:
+    """Whether the memory of an array can be written by nobody."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return array is None or type(array) is bytes
+
+
+def _own(box: list[Any], inplace: bool) -> Array:
+    """Return the array in `box` for a reader; copied if others could write to it, or see what the reader writes."""
+    if not _is_alone(box) and (inplace or not _is_sealed(box[0])):
+        box[0] = box[0].copy(order="A")
+    array: Array = box.pop()
+    for part in (array.base, array):
+        if isinstance(part, np.ndarray):
+            part.setflags(write=inplace)
+    return array
+
+
+class _Pickler(pickle.Pickler):
+    """Takes arrays out of the stream, and what is the same for every reader."""
+
+    def __init__(self, file: io.BytesIO, inplace: bool) -> None:
+        super().__init__(file, 5)
+        self.taken: list[Any] = []
+        self._inplace = inplace
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if _is_array(obj):
+            self.taken.append(_own([obj], self._inplace))
+        elif isinstance(obj, _BY_REFERENCE):
+            self.taken.append(obj)
+        else:
+            return None
+        return len(self.taken) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, taken: list[Any]) -> None:
+        super().__init__(file)
+        self._taken = taken
+
+    def persistent_load(self, index: int) -> Any:
+        return self._taken[index]
+
+
+def _copy(item: Any, inplace: bool) -> tuple[Any, int]:
+    """Return a copy of an item, and the bytes of its arrays. What cannot be pickled is passed on itself."""
+    file = io.BytesIO()
+    pickler = _Pickler(file, inplace)
+    try:
+        pickler.dump(item)
+        file.seek(0)
+        copied = _Unpickler(file, pickler.taken).load()
+    except Exception:
+        return item, 0
+    return copied, sum(taken.nbytes for taken in pickler.taken if type(taken) is np.ndarray)
+
+
+def hand_over(items: list[Any], inplace: bool = False) -> tuple[list[Any], int]:
+    """Return the items for a reader, and the bytes of their arrays. Empties `items`, so that nobody else holds them."""
+    handed: list[Any] = []
+    nbytes = 0
+    items.reverse()
+    while items:
+        box = [items.pop()]
+        if type(box[0]) in _IMMUTABLE or isinstance(box[0], np.number):
+            handed.append(box[0])
+        elif _is_array(box[0]):
+            handed.append(_own(box, inplace))
+            nbytes += handed[-1].nbytes
+        else:
+            copied, more = _copy(box[0], inplace)
+            handed.append(copied)
+            nbytes += more
+    return handed, nbytes
