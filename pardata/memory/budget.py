@@ -8,7 +8,8 @@ from typing import Final
 
 from pardata.errors import CapacityError
 
-LIVE, RESERVED = 0, 1  # words of a span's header: bytes that somebody can read / those plus the warm free blocks
+# Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent.
+LIVE, RESERVED, LARGEST = 0, 1, 12
 
 _CGROUP: Final = "/sys/fs/cgroup"
 
@@ -58,6 +59,10 @@ class Budget:
     def live_bytes(self) -> int:
         """Return the bytes that somebody can still read or write."""
         return sum(header[LIVE] for header in self._headers)
+
+    def largest_bytes(self) -> int:
+        """Return the size of the largest batch that anybody has sent."""
+        return max(header[LARGEST] for header in self._headers)
 
     def has_room(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be kept, warm free blocks included."""

@@ -28,7 +28,7 @@ def address_of(array: Array) -> ArrayAddress:
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array where this process's workers see it (in a worker, `pardata.empty` is where its parent sees it)."""
+    """Return an array that the pool's workers see: in a nested pool that is not what `pardata.empty` gives."""
     made: Array = new_array(home().arena, shape, dtype)
     return made
 

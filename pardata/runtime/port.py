@@ -27,7 +27,7 @@ from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.tokens import Retirer, TerminalSpec, Tokens, TokenSpec
 from pardata.errors import WorkerLostError
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
-from pardata.memory.budget import Budget
+from pardata.memory.budget import LARGEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.faults import Fault
 from pardata.runtime.recovery import recover
@@ -278,6 +278,7 @@ class Port:
             self._skip = set()
             self.last_bytes = self.outbox.sent_bytes
             self.words[SENT_BYTES] += self.last_bytes
+            self.words[LARGEST] = max(self.words[LARGEST], self.last_bytes)
             self.outbox.sent_bytes = 0
             if self.tokens is not None:
                 self._account()
@@ -330,16 +331,16 @@ class Port:
                 held = tokens.holder(number)
                 if held is not None:
                     return held
-            if not self._has_memory(tokens):
-                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory(tokens))
+            if not self._has_memory():
+                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory())
             if not tokens.has_free:
                 self._wait(BLOCKED_NS, lambda: tokens.has_free)
             return tokens.take(number)
 
-    def _has_memory(self, tokens: Tokens) -> bool:
+    def _has_memory(self) -> bool:
         """Whether one more batch fits the byte budget, and besides it one more output of every worker."""
-        live = self.budget.live_bytes()
-        return live + live // max(1, tokens.in_flight) * (1 + len(self.spec.budget_spans)) <= self.budget.limit_bytes
+        needed = self.budget.largest_bytes() * (1 + len(self.spec.budget_spans))
+        return self.budget.live_bytes() + needed <= self.budget.limit_bytes
 
     def expect_references(self, references: int) -> None:
         """Say how many references the user's suspended generator has to the array that it yielded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# 0 and 1 are the arena's: memory.budget.LIVE and RESERVED
+# 0, 1 and 12 are in memory.budget: LIVE, RESERVED and LARGEST
 RUNNING: Final = 2  # which batch is being worked on: see `running_word`; 0: none
 ITEMS: Final = 3  # items taken in (of a source: sent)
 DROPPED: Final = 4  # items that a filter let go
