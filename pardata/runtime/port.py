@@ -339,7 +339,8 @@ class Port:
 
     def _has_memory(self) -> bool:
         """Whether one more batch fits the byte budget, and besides it one more output of every worker."""
-        needed = self.budget.largest_bytes() * (1 + len(self.spec.budget_spans))
+        largest = max(self.words[LARGEST], self.budget.largest_bytes())
+        needed = largest * (1 + len(self.spec.budget_spans))
         return self.budget.live_bytes() + needed <= self.budget.limit_bytes
 
     def expect_references(self, references: int) -> None:
