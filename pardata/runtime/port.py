@@ -331,16 +331,19 @@ class Port:
                 held = tokens.holder(number)
                 if held is not None:
                     return held
-            if not self._has_memory():
-                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory())
+            if not self._has_memory(tokens):
+                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory(tokens))
             if not tokens.has_free:
                 self._wait(BLOCKED_NS, lambda: tokens.has_free)
             return tokens.take(number)
 
-    def _has_memory(self) -> bool:
-        """Whether one more batch fits the byte budget, and besides it one more output of every worker."""
+    def _has_memory(self, tokens: Tokens) -> bool:
+        """Whether one more batch fits the byte budget.
+
+        Each one in flight may be about to occupy a second block: its stage's output, while the input is given back.
+        """
         largest = max(self.words[LARGEST], self.budget.largest_bytes())
-        needed = largest * (1 + len(self.spec.budget_spans))
+        needed = largest * (tokens.in_flight + 1 + len(self.spec.budget_spans))
         return self.budget.live_bytes() + needed <= self.budget.limit_bytes
 
     def expect_references(self, references: int) -> None:
