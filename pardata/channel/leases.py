@@ -82,6 +82,10 @@ class LeaseTable:
         """Return the blocks that are out on lease."""
         return list(self._anchors.values())
 
+    def clear(self) -> None:
+        """Let go of every block: the run is over."""
+        self._anchors.clear()
+
     def on_channel(self, channel: int) -> list[tuple[int, int, int]]:
         """Return (row, stamp, message) of every lease given over `channel`."""
         words = self._words

@@ -151,6 +151,7 @@ class ProcessRun(Run):
         self._threads: list[_SourceThread] = []
         self._socks: list[socket.socket] = []
         self._spans: list[Span] = []
+        self._placed: list[PlacedSpec] = []
         self._bars: Bars | None = None
         if len(plan.roots) > MOST_DOMAINS:
             raise PlanError(
@@ -239,7 +240,6 @@ class ProcessRun(Run):
         spec = self._consumer.spec(limit, budget_spans)
         self._port = Port(spec, segment, [ours, *self._consumer.socks], _ConsumerProgram(consumer_stage), arena)
         self._supervisor = Supervisor(segment, self._port.collector, self._on_event, self._on_lost)
-        self._placed: list[PlacedSpec] = []
         self._words: dict[Stage, list[memoryview]] = {}
         threads = max(1, usable_cores() // max(1, len(everyone)))
         waiting: list[Worker] = []
@@ -409,6 +409,9 @@ class ProcessRun(Run):
         remains = Remains(self._home, self._spans, live, lent)
         for receiver in receivers:
             receiver.retire_to(remains)
+        for source in self._threads:
+            source.port.outbox.leases.clear()
+        self._placed.clear()
         self._home.arena.trim()
 
     def _stop_threads(self) -> bool:

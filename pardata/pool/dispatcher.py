@@ -211,6 +211,8 @@ class Dispatcher:
             remains = Remains(self._home, self._spans, live, self._port.outbox.leases.blocks())
             for receiver in receivers:
                 receiver.retire_to(remains)
+            self._port.outbox.leases.clear()
+            self._placed.clear()
             self._home.arena.trim()
 
 

@@ -52,6 +52,7 @@ CHANNELS_AT = LEASES_AT + TABLE_BYTES
 
 # Commits are told to the senders one by one behind a farm, which hands out work by them, else a few at a time.
 _OWED = 4
+_ROUNDING = 1.25  # a block may be that much larger than what lies in it
 _OWED_SHARE = 64  # or at once, where they hold more than this part of the byte budget
 
 
@@ -338,13 +339,15 @@ class Port:
             return tokens.take(number)
 
     def _has_memory(self, tokens: Tokens) -> bool:
-        """Whether one more batch fits the byte budget.
+        """Whether the byte budget has room for one more batch on all its way.
 
-        Each one in flight may be about to occupy a second block: its stage's output, while the input is given back.
+        A batch in flight may occupy a block at every stage for a moment, where the one before has not yet noted what it
+        was given back. What is live above that is kept by somebody.
         """
         largest = max(self.words[LARGEST], self.budget.largest_bytes())
-        needed = largest * (tokens.in_flight + 1 + len(self.spec.budget_spans))
-        return self.budget.live_bytes() + needed <= self.budget.limit_bytes
+        per_batch = largest * _ROUNDING * (1 + len({name for _, name in self.spec.budget_spans}))
+        kept = max(0.0, self.budget.live_bytes() - tokens.in_flight * per_batch)
+        return kept + (tokens.in_flight + 1) * per_batch <= self.budget.limit_bytes
 
     def expect_references(self, references: int) -> None:
         """Say how many references the user's suspended generator has to the array that it yielded."""
