@@ -73,8 +73,11 @@ class Batch:
 class BlockSink(Protocol):
     """Where an encoder puts its arrays."""
 
-    def place(self, array: Array) -> tuple[Anchor, int, Array]:
-        """Return the block that holds `array`, the offset within it, and the array there (copied if need be)."""
+    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block of `array`, the offset within it, and the array there (copied if need be).
+
+        `is_bare`: it is an item itself, not a part of one.
+        """
 
 
 class Encoded:
@@ -105,10 +108,9 @@ def _strides(array: Array) -> tuple[int, ...] | None:
 
 
 class _TakeArrays:
-    """Persistent ids: every array leaves the pickle stream, a large one for a block."""
+    """Persistent ids: every array leaves the pickle stream; a large one is noted for a block."""
 
-    sink: BlockSink
-    anchors: list[Anchor]
+    arrays: list[Array]
 
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is np.ndarray:
@@ -123,58 +125,67 @@ class _TakeArrays:
                 return None
         else:
             return None
-        if len(self.anchors) >= MOST_BLOCKS:
+        if len(self.arrays) >= MOST_BLOCKS:
             return (array.tobytes(), array.dtype, array.shape)
-        block, offset, placed = self.sink.place(array)
-        return (_index(self.anchors, block), offset, placed.dtype, placed.shape, _strides(placed))
+        self.arrays.append(array)
+        return len(self.arrays) - 1
 
 
 class _Pickler(_TakeArrays, pickle.Pickler):
-    def __init__(self, file: io.BytesIO, sink: BlockSink) -> None:
+    def __init__(self, file: io.BytesIO) -> None:
         pickle.Pickler.__init__(self, file, 5)
-        self.sink, self.anchors = sink, []
+        self.arrays = []
 
 
 class _CloudPickler(_TakeArrays, cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO, sink: BlockSink) -> None:
+    def __init__(self, file: io.BytesIO) -> None:
         cloudpickle.Pickler.__init__(self, file, 5)
-        self.sink, self.anchors = sink, []
+        self.arrays = []
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: Any, anchors: Sequence[Anchor], inplace: bool) -> None:
-        super().__init__(io.BytesIO(data))
-        self.anchors, self.inplace = anchors, inplace
+    def __init__(self, file: io.BytesIO, arrays: list[Array], inplace: bool) -> None:
+        super().__init__(file)
+        self.arrays, self.inplace = arrays, inplace
 
     def persistent_load(self, pid: Any) -> Any:
-        if len(pid) == 3:
-            data, dtype, shape = pid
-            array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
-            return array.copy() if self.inplace else array
-        index, offset, dtype, shape, strides = pid
-        block = self.anchors[index]
-        return _writable(block, view(block, offset, dtype, shape, strides), self.inplace)
+        if isinstance(pid, int):
+            return self.arrays[pid]
+        data, dtype, shape = pid
+        array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
+        return array.copy() if self.inplace else array
 
 
-def _pickled(pickler: type[_Pickler] | type[_CloudPickler], obj: Any, sink: BlockSink) -> Encoded:
+def _pickled(pickler: type[_Pickler] | type[_CloudPickler], obj: Any) -> tuple[bytes, list[Array]]:
     file = io.BytesIO()
-    made = pickler(file, sink)
+    made = pickler(file)
     made.dump(obj)
-    return Encoded(PICKLE, file.getvalue(), made.anchors)
+    return file.getvalue(), made.arrays
+
+
+def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded:
+    """Put the arrays of a pickle stream into blocks; their addresses stand before the stream."""
+    anchors: list[Anchor] = []
+    addresses = []
+    for array in arrays:
+        block, offset, placed = sink.place(array, False)
+        addresses.append((_index(anchors, block), offset, placed.dtype, placed.shape, _strides(placed)))
+    head = pickle.dumps(addresses, 5) if addresses else b""
+    return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
 
 
 def encode_code(obj: Any, sink: BlockSink) -> Encoded:
     """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
-    return _pickled(_CloudPickler, obj, sink)
+    return _with_blocks(*_pickled(_CloudPickler, obj), sink)
 
 
 def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
     """Encode any object. What belongs to ``__main__`` is taken by value: no other process has that module."""
     try:
-        encoded = _pickled(_Pickler, obj, sink)
+        stream, arrays = _pickled(_Pickler, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        return _pickled(_CloudPickler, obj, sink)
-    return _pickled(_CloudPickler, obj, sink) if b"__main__" in encoded.payload else encoded
+        return encode_code(obj, sink)
+    return encode_code(obj, sink) if b"__main__" in stream else _with_blocks(stream, arrays, sink)
 
 
 def encode(items: list[Any], sink: BlockSink) -> Encoded:
@@ -202,7 +213,7 @@ def _encode_arrays(items: Sequence[Array], sink: BlockSink) -> Encoded:
     anchors: list[Anchor] = []
     addresses = []
     for item in items:
-        block, offset, placed = sink.place(item)
+        block, offset, placed = sink.place(item, True)
         addresses.append((_index(anchors, block), offset, placed.dtype.str, placed.shape, _strides(placed)))
     return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
 
@@ -217,7 +228,14 @@ def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
 
 def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
     """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
-    return _Unpickler(payload, anchors, inplace).load()
+    file = io.BytesIO(payload)
+    length = int.from_bytes(file.read(4), "little")
+    addresses = pickle.loads(file.read(length)) if length else ()
+    arrays = [
+        _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
+        for index, offset, dtype, shape, strides in addresses
+    ]
+    return _Unpickler(file, arrays, inplace).load()
 
 
 def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:

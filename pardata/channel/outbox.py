@@ -47,7 +47,7 @@ class _CountReferences:
     def __init__(self) -> None:
         self.seen = (0, 0)
 
-    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
         block = find_anchor(array)
         assert block is not None
         self.seen = (sys.getrefcount(array), sys.getrefcount(block))
@@ -72,6 +72,18 @@ def _is_sole_view(array: Array) -> bool:
     return type(base) is Anchor
 
 
+def _is_local_of(generator: Any, array: Array) -> bool:
+    """Whether a suspended generator has `array` in one of its variables: it has just yielded it, and will let go."""
+    frame = getattr(generator, "gi_frame", None)
+    if frame is None:
+        return False
+    variables = frame.f_locals
+    found = any(value is array for value in variables.values())
+    if isinstance(variables, dict):
+        variables.clear()  # before Python 3.13 a copy that the frame keeps, and with it the array
+    return found
+
+
 class Outbox:
     """place / publish.
 
@@ -82,9 +94,6 @@ class Outbox:
         of the segment; a worker must be able to tell its successor where a block came from.
     has_inplace : bool
         Some stage of the run changes its input: a block may be given away to be changed, once, if nobody else has it.
-    references : int
-        How many references user code is known to keep to what it hands over: 1 while a generator is suspended in
-        ``yield array``.
     """
 
     def __init__(
@@ -94,12 +103,11 @@ class Outbox:
         edges: list[Edge],
         in_parent: bool = False,
         has_inplace: bool = False,
-        references: int = 0,
     ) -> None:
         self.arena = arena
         self.leases = leases
         self.edges = edges
-        self.references = references
+        self.generator: object = None  # of user code, suspended in the yield of what is being sent
         self.sent_bytes = 0
         self._in_parent = in_parent
         self._has_inplace = has_inplace
@@ -113,28 +121,34 @@ class Outbox:
         """Whether each edge has a worker that can take a message."""
         return all(edge.pick() is not None for edge in self.edges)
 
-    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block that holds `array` and its offset there; copied into a new block if it has to be."""
         self.sent_bytes += array.nbytes
         block = find_anchor(array)
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return self._copy(array)
-        references, views = _expected_references()
-        has_other_views = sys.getrefcount(block) > views + isinstance(block.token, Lease) or not _is_sole_view(array)
-        if has_other_views and array.flags.writeable:
+        is_alone = self._is_alone(array, block) if is_bare else _is_sole_view(array)
+        if array.flags.writeable and not is_alone:
             return self._copy(array)  # user code may still write to it
         array.setflags(write=False)
         if self._has_inplace and not block.shared:
             if block.given_away:
                 raise ValueError(
                     "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
-                    "one, "
-                    "or a copy"
+                    "one, or a copy"
                 )
-            block.shared = has_other_views or sys.getrefcount(array) > references + self.references
+            block.shared = not (is_alone and is_bare)
             block.given_away = not (block.shared or self._fan_out)
         offset = array.__array_interface__["data"][0] - self._address - block.offset
         return block, offset, array
+
+    def _is_alone(self, array: Array, block: Anchor) -> bool:
+        """Whether user code has neither `array` nor another view of its block."""
+        references, views = _expected_references()
+        held = sys.getrefcount(array) - references - 1  # for this call
+        if sys.getrefcount(block) - 1 > views + isinstance(block.token, Lease) or not _is_sole_view(array):
+            return False
+        return held <= 0 or (held == 1 and _is_local_of(self.generator, array))
 
     def _may_pass(self, block: Anchor) -> bool:
         return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)

@@ -113,6 +113,8 @@ class Arena:
             if not self._free.get(extent) and self.before_growth is not None:
                 self.before_growth()
                 self.collect()
+            if self.budget is not None:
+                self.budget.check(extent, self.who)
             free = self._free.get(extent)
             offset = free.pop() if free else self._carve(extent)
             self._live += extent
@@ -153,10 +155,8 @@ class Arena:
         return self._reserved - self._live
 
     def _carve(self, extent: int) -> int:
-        if self.budget is not None:
-            self.budget.check(extent, self.who)
-            if not self.budget.has_room(extent):
-                self.trim()
+        if self.budget is not None and not self.budget.has_room(extent):
+            self.trim()
         alignment = HUGE_PAGE_BYTES if extent >= HUGE_PAGE_BYTES else PAGE_BYTES
         for index, (start, size) in enumerate(self._gaps):
             offset = align(start, alignment)

@@ -157,10 +157,10 @@ class SourceProgram:
 
     def run(self, port: Port) -> None:
         """Send every item."""
-        port.expect_references(1)
         batcher = Batcher(port, self.domain, self.chunksize, counts=True)
         try:
             items = iter(self.make())
+            port.expect_generator(items)
             self._resume(port, batcher, items)
             with _closing(items):
                 self._send(port, batcher, items)
@@ -229,11 +229,11 @@ class PipeProgram:
 
     def run(self, port: Port) -> None:
         """Run the generator to its end, then let the rest of the input pass by."""
-        port.expect_references(1)
         batcher = Batcher(port, self.domain, self.chunksize, counts=False)
         inputs = self._items(port, batcher)
         try:
             outputs = iter(self.fn(inputs))
+            port.expect_generator(outputs)
             with _closing(outputs):
                 self._send(batcher, outputs)
         except BaseException:

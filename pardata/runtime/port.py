@@ -40,6 +40,7 @@ from pardata.runtime.words import (
     FAILED,
     FOLLOWING,
     ITEMS,
+    LIVES,
     RUNNING,
     SENT_BYTES,
     STARVED_NS,
@@ -119,6 +120,8 @@ class Port:
     ) -> None:
         self.spec = spec
         self.words = spec.span.words(segment)
+        self._is_successor = self.words[LIVES] > 0
+        self.words[LIVES] += 1
         self._inplace = program.inplace
         rest = iter(socks)
         self.control = next(rest)
@@ -165,7 +168,6 @@ class Port:
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
         self._owed_bytes = 0
-        self._is_successor = bool(self.words[BATCHES] or self._inherited or any(s.last_stamp for s in senders))
         self._announce()
 
     def _announce(self) -> None:
@@ -349,9 +351,9 @@ class Port:
         kept = max(0.0, self.budget.live_bytes() - tokens.in_flight * per_batch)
         return kept + (tokens.in_flight + 1) * per_batch <= self.budget.limit_bytes
 
-    def expect_references(self, references: int) -> None:
-        """Say how many references the user's suspended generator has to the array that it yielded."""
-        self.outbox.references = references
+    def expect_generator(self, generator: object) -> None:
+        """Say which suspended generator of the user's still has the array that it has just yielded."""
+        self.outbox.generator = generator
 
     def resume_point(self) -> tuple[int, int, int, set[int]] | None:
         """Return (number, count, cell, edges that lack it) of the last batch a dead predecessor has published."""

@@ -33,7 +33,7 @@ class HomeSink:
         self._home = home
         self._address = int(np.frombuffer(home.segment.map, np.uint8, 1).ctypes.data)
 
-    def place(self, array: Array) -> tuple[Anchor, int, Array]:
+    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block that holds `array`; copied there if it is elsewhere."""
         block = find_anchor(array)
         if block is not None and is_in(block, self._home.segment.map):

@@ -19,6 +19,7 @@ ATTEMPT: Final = (
 )
 FOLLOWING: Final = 64  # + domain: the number after the last one finished, where order is kept
 
+LIVES: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start
 
 MOST_DOMAINS: Final = 400
