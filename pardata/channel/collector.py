@@ -41,15 +41,16 @@ class Collector:
         """Call `call` after `IDLE_S` seconds without an event."""
         self._on_idle = call
 
-    def resume(self, first: tuple[int, int] | None) -> None:
+    def resume(self, first: tuple[int, int] | None) -> bool:
         """Take up what a dead predecessor left: look at every slot, whether or not its hint was read.
 
         The batch it was working on, `first` (domain, number), comes first: how far it got is told by the last
-        messages of the outgoing channels, which the next batch would overwrite.
+        messages of the outgoing channels, which the next batch would overwrite. Return whether it is there.
         """
         claims = [claim for receiver in self.receivers for claim in receiver.look()]
         claims.sort(key=lambda claim: (claim.domain, claim.number) != first)
         self._add(claims)
+        return bool(claims) and (claims[0].domain, claims[0].number) == first
 
     def _receive(self, receiver: Receiver) -> None:
         self._add(receiver.receive())

@@ -172,16 +172,15 @@ class Port:
 
     def _announce(self) -> None:
         """As a successor, have both sides look again: hints may have died with the predecessor."""
-        if not self._is_successor:
-            self.collector.resume(self._inherited)
-            return
-        for sender in self._senders:
-            sender.hello()
-        for receiver in self.receivers:
-            receiver.account()
-        for retirer in self._retirers.values():
-            retirer.resume()
-        self.collector.resume(self._inherited)
+        if self._is_successor:
+            for sender in self._senders:
+                sender.hello()
+            for receiver in self.receivers:
+                receiver.account()
+            for retirer in self._retirers.values():
+                retirer.resume()
+        if not self.collector.resume(self._inherited):
+            self._forget_recovered()
 
     # -- the three steps -------------------------------------------------------------------------------------------
 
