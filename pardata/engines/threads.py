@@ -1,0 +1,118 @@
+"""Each worker a thread of this process: for functions that let go of the GIL, as most of NumPy does, files and sockets.
+
+The stages run the same programs as in processes, over `ThreadPort`. Functions are shared by all workers and need not be
+picklable; arrays pass without a copy where that is safe (`pipeline.handover`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import fields
+from typing import Any, Final
+
+from pardata.engines.local import total_items
+from pardata.engines.thread_port import Hub, ThreadPort
+from pardata.pipeline.plan import Plan, Stage
+from pardata.pipeline.stages import zip_batches
+from pardata.pipeline.stream import Run
+from pardata.runtime.port import Cancelled
+from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
+
+_JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's function when the run is over
+
+
+class ThreadRun(Run):
+    """A run on threads."""
+
+    def __init__(self, plan: Plan, progress: bool, tokens: int | None) -> None:
+        self._hub = Hub(plan, tokens or plan.default_tokens())
+        self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
+        self._items: deque[Any] = deque()
+        self._statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
+        self._threads: list[threading.Thread] = []
+        self._report: RunReport | None = None
+        self._closed = False
+        self._begin_s = time.perf_counter()
+        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if progress else None
+        try:
+            for stage in reversed(plan.worker_stages):
+                for _ in range(stage.workers):
+                    self._start(stage)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, stage: Stage) -> None:
+        port = ThreadPort(self._hub, stage, self._hub.inboxes[stage])
+        self._statistics[stage].append(port.statistics)
+        thread = threading.Thread(
+            target=port.work, args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def __next__(self) -> Any:
+        while not self._items:
+            if self._closed:
+                raise StopIteration
+            try:
+                self._fill()
+            except Cancelled:
+                self.close()
+                if self._hub.failure is not None:
+                    raise self._hub.failure from self._hub.failure.__cause__
+            except BaseException:
+                self.close()
+                raise
+        return self._items.popleft()
+
+    def _fill(self) -> None:
+        batches = self._inlet.take(REFRESH_S if self._bars is not None else None)
+        if batches is None:
+            self.close()
+        elif batches:
+            self._items.extend(zip_batches(batches).items)
+            self._inlet.commit()
+        self._show()
+
+    def _show(self, final: bool = False) -> None:
+        if self._bars is not None:
+            self._bars.update([sum(part.items for part in parts) for parts in self._statistics.values()], final)
+
+    def report(self) -> RunReport:
+        if self._report is not None:
+            return self._report
+        names = [field.name for field in fields(StageStatistics)[2:]]
+        stages = [
+            StageStatistics(
+                stage.name, stage.workers, **{name: sum(getattr(part, name) for part in parts) for name in names}
+            )
+            for stage, parts in self._statistics.items()
+        ]
+        skipped = sorted(self._hub.skipped, key=lambda item: (item.stage, item.number))
+        return RunReport(stages, time.perf_counter() - self._begin_s, skipped)
+
+    def close(self) -> None:
+        """End the run. A thread that does not come back from the user's function is left to end by itself."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hub.cancel()
+        deadline = time.monotonic() + _JOIN_S
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._report = self.report()
+        self._items.clear()
+        self._show(final=True)
+        if self._bars is not None:
+            self._bars.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+
+__all__ = ["ThreadRun"]

@@ -1,0 +1,61 @@
+"""After every test nothing of pardata is left: no process, thread, descriptor or shared memory."""
+
+import gc
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tqdm import tqdm
+
+from pardata.memory.home import home
+from pardata.runtime.process import fork_server
+
+
+def worker_processes():
+    """Process ids of the fork server's children."""
+    if fork_server.pid is None:
+        return []
+    return Path(f"/proc/{fork_server.pid}/task/{fork_server.pid}/children").read_text().split()
+
+
+def open_files():
+    """What the descriptors of this process refer to: kind or path, without the inode numbers."""
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{entry}").split(":[")[0])
+        except FileNotFoundError:
+            pass  # the descriptor of the listing itself
+    return found
+
+
+def holdings():
+    """All that pardata has now, kind by kind; each kind may only become less."""
+    gc.collect()
+    return {
+        "spans of the segment": Counter(spans=home().spans_in_use),
+        "worker processes": Counter(worker_processes()),
+        "threads": Counter(thread.name for thread in threading.enumerate() if thread.name.startswith("pardata-")),
+        "open files": Counter(open_files()),
+        "entries of /dev/shm": Counter(name for name in os.listdir("/dev/shm") if "pardata" in name),
+    }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_is_made_once():
+    """The bars' lock, and objects that the garbage collector need not look at after every test."""
+    tqdm.get_lock()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Fail the test if it has left something. Stacks are dumped after `faulthandler_timeout` (pyproject.toml)."""
+    fork_server.start()  # a test may have ended it
+    before = holdings()
+    yield
+    left = {kind: now - before[kind] for kind, now in holdings().items()}
+    assert not any(left.values()), f"left behind: { {kind: dict(more) for kind, more in left.items() if more} }"

@@ -1,0 +1,48 @@
+import os
+
+import pytest
+
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.home import Home
+from pardata.memory.segment import Segment
+
+SPAN_BYTES = 1 << 30
+
+
+@pytest.fixture
+def segment():
+    """A segment whose descriptors are closed afterwards."""
+    made = Segment.create()
+    yield made
+    made.close_fd()
+    del made.map
+
+
+@pytest.fixture
+def make_arena(segment):
+    """Make an arena over the span number `index` of the segment, the first one if not told otherwise."""
+
+    def make(index=0, budget=None, who="worker", live=(), size_bytes=SPAN_BYTES):
+        return Arena(segment, Span(index * SPAN_BYTES, size_bytes), HEADER_BYTES, budget, who, live)
+
+    return make
+
+
+@pytest.fixture
+def arena(make_arena):
+    return make_arena()
+
+
+@pytest.fixture
+def resident_bytes(segment):
+    """A function that tells how much memory the segment takes."""
+    return lambda: 512 * os.fstat(segment.fd).st_blocks
+
+
+@pytest.fixture
+def home():
+    """A home of its own: not the one that `pardata.empty` uses."""
+    made = Home()
+    yield made
+    made.segment.close_fd()
+    vars(made).clear()

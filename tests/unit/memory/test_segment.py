@@ -1,0 +1,88 @@
+"""A segment is huge in address space, empty in memory, and has no name."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES, Segment
+
+HANG_S = 60
+
+
+def test_new_segment_is_huge_and_takes_no_memory(segment, resident_bytes):
+    assert segment.size_bytes >= 64 << 30
+    assert len(segment.map) == os.fstat(segment.fd).st_size == segment.size_bytes
+    assert resident_bytes() == 0
+
+
+def test_only_what_was_written_takes_memory(segment, resident_bytes):
+    for offset in (0, segment.size_bytes // 2, segment.size_bytes - 1):
+        segment.map[offset] = 1
+    assert PAGE_BYTES <= resident_bytes() <= 3 * HUGE_PAGE_BYTES
+
+
+def test_punched_range_gives_its_pages_back_and_reads_as_zeros(segment, resident_bytes):
+    size = 4 * HUGE_PAGE_BYTES
+    written = np.frombuffer(segment.map, np.uint8, 3 * size)
+    written[:] = 7
+    before = resident_bytes()
+    segment.punch(size, size)
+    assert resident_bytes() == before - size
+    assert [int(written[at]) for at in (size - 1, size, 2 * size - 1, 2 * size)] == [7, 0, 0, 7]
+
+
+def test_second_mapping_of_the_same_descriptor_sees_the_same_bytes(segment):
+    other = Segment(os.dup(segment.fd), segment.size_bytes)
+    segment.map[12345] = 42
+    assert other.map[12345] == 42
+    other.close_fd()
+
+
+def test_mapping_outlives_its_descriptor(segment):
+    segment.close_fd()
+    segment.close_fd()  # harmless
+    segment.map[0] = 5
+    assert segment.map[0] == 5
+
+
+def test_descriptor_is_not_inherited_by_programs_that_are_started(segment):
+    assert not os.get_inheritable(segment.fd)
+
+
+def test_segment_has_no_name(segment):
+    assert os.fstat(segment.fd).st_nlink == 0
+
+
+def test_prepared_huge_range_takes_no_memory_before_it_is_written(segment, resident_bytes):
+    segment.prepare(HUGE_PAGE_BYTES, 8 * HUGE_PAGE_BYTES)
+    assert resident_bytes() == 0
+
+
+def test_without_memfd_pages_are_allocated_before_their_first_use(monkeypatch):
+    """So that a full /dev/shm is an OSError in `prepare` and not a SIGBUS in the user's code."""
+    monkeypatch.delattr(os, "memfd_create")
+    segment = Segment.create()
+    assert os.fstat(segment.fd).st_nlink == 0
+    segment.prepare(0, 16 * PAGE_BYTES)
+    assert 512 * os.fstat(segment.fd).st_blocks == 16 * PAGE_BYTES
+    segment.punch(0, 16 * PAGE_BYTES)
+    assert os.fstat(segment.fd).st_blocks == 0
+    segment.close_fd()
+
+
+SMALL_ADDRESS_SPACE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 30,) * 2)
+import pardata
+print(pardata.zeros(1 << 20).sum())
+"""
+
+
+@pytest.mark.parametrize("limit_gib", [1000, 100, 8])
+def test_arrays_are_made_where_the_address_space_is_limited(limit_gib):
+    command = [sys.executable, "-c", SMALL_ADDRESS_SPACE, str(limit_gib)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
+    assert (done.returncode, done.stdout) == (0, "0.0\n"), done.stderr

@@ -1,0 +1,266 @@
+"""A run in one process: source -> middle -> sink. Each stage may be killed at any line, and is replaced as in a run.
+
+A tracer ends the step of a stage at the n-th line of pardata. What a SIGKILL there would leave is what the step has
+written to shared memory and to its sockets until then. The objects of the dead stage are dropped.
+"""
+
+import gc
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import pardata
+from pardata.channel.channel import socket_pair
+from pardata.channel.message import Batch
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.segment import Segment
+from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.runtime.port import Port
+from pardata.runtime.wiring import Wired, connect, give_tokens
+
+PACKAGE = str(Path(pardata.__file__).parent)
+SPAN_BYTES = 1 << 30
+TOKENS = 3
+SLOTS = TOKENS + 4  # as engines.processes has it
+LARGE = 4096
+
+
+class Killed(BaseException):
+    """Ends a step where a process would have been killed."""
+
+
+class KillAtLine:
+    """A context that ends at the `line`-th line of pardata that is reached; ``killed_at`` tells which it was."""
+
+    def __init__(self, line):
+        self._left = line
+        self.killed_at = None
+
+    def __enter__(self):
+        sys.settrace(self._call)
+        return self
+
+    def _call(self, frame, event, _):
+        code = frame.f_code  # NumPy's hooks and finalizers cannot raise; they write to the process's own memory only
+        is_hook = code.co_name in ("__array_finalize__", "__del__")
+        return self._line if code.co_filename.startswith(PACKAGE) and not is_hook else None
+
+    def _line(self, frame, event, _):
+        if event == "line":
+            self._left -= 1
+            if self._left <= 0 and self.killed_at is None:
+                self.killed_at = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+                raise Killed
+        return self._line
+
+    def __exit__(self, kind, *_):
+        sys.settrace(None)
+        return kind is Killed
+
+
+class Program:
+    """What a port needs to know of its program."""
+
+    inplace = False
+    name = "program"
+
+    def __init__(self, edges=1, ordered=True):
+        self._edges, self._ordered = edges, ordered
+
+    def order(self, following):
+        return InOrder(self._edges, following) if self._ordered else Arrival()
+
+
+def value_of(arrays):
+    """The number that all entries of all `arrays` have; None if there are several."""
+    numbers = {float(number) for array in arrays for number in (array.min(), array.max())}
+    return int(numbers.pop()) if len(numbers) == 1 else None
+
+
+class Chain:
+    """source -> middle =edges=> sink.
+
+    Parameters
+    ----------
+    edges : int
+        Channels from the middle to the sink, which takes the items of all of them together.
+    farm : bool
+        Whether a second worker, "other", shares the work of the middle.
+    spills : bool
+        Whether the items are too large for a slot, besides their arrays.
+    passes_on : bool
+        Whether the middle returns what it gets, or a new array.
+    keeps : bool
+        Whether the sink keeps all that it gets until `let_go`.
+    sink_is_worker : bool
+        Else the sink is the consumer in the main process, which is never killed.
+    """
+
+    def __init__(self, edges=1, farm=False, spills=False, passes_on=True, keeps=False, sink_is_worker=False):
+        self.segment = Segment.create()
+        self._parent = Arena(self.segment, Span(0, SPAN_BYTES), HEADER_BYTES, None, "main process")
+        self._passes_on = passes_on
+        self._keeps = keeps
+        self._rest = b"x" * 70_000 if spills else b""
+        middles = ["middle", "other"] if farm else ["middle"]
+        self.names = ["source", *middles, "sink"]
+        self._is_worker = dict.fromkeys(self.names, True) | {"sink": sink_is_worker}
+        self._wired = {
+            name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), farm, [0], not self._is_worker[name])
+            for index, name in enumerate(self.names)
+        }
+        workers = [self._wired[name] for name in middles]
+        source, sink = self._wired["source"], self._wired["sink"]
+        connect([source], workers, 0, {}, SLOTS)
+        for edge in range(edges):
+            connect(workers, [sink], edge, {}, SLOTS)
+        give_tokens(source, TOKENS, [[(sink, 0)]])
+        self._controls = {name: socket_pair() for name in self.names}
+        self._programs = dict.fromkeys(self.names, Program(ordered=not farm)) | {"sink": Program(edges)}
+        self._ports = {}
+        self._kept = []
+        self.values = []  # per item that the sink has processed, the number that was read in its arrays
+        self._next = 0
+        for name in self.names:
+            self.start(name)
+
+    def start(self, name):
+        """Start a stage, or its successor."""
+        self.stop(name)
+        wired = self._wired[name]
+        arena = None if self._is_worker[name] else self._parent
+        spans = [(worker.span, worker.stage) for worker in self._wired.values()]
+        socks = [self._controls[name][1], *wired.socks]
+        self._ports[name] = Port(wired.spec(1 << 40, spans), self.segment, socks, self._programs[name], arena)
+        if name == "source":
+            self._resume()
+
+    def stop(self, name):
+        """The objects of a stage are gone, as with its process."""
+        port = self._ports.pop(name, None)
+        if port is not None:
+            port.collector.close()
+            vars(port.collector).clear()
+
+    def _resume(self):
+        """As `pipeline.stages.SourceProgram` does."""
+        port = self._ports["source"]
+        point = port.resume_point()
+        self._next = 0
+        if point is not None:
+            number, count, cell, missing = point
+            if missing:
+                port.publish(Batch(0, number, count, cell, [self._item(number)]))
+            self._next = number + count
+
+    def _item(self, number):
+        return np.full(LARGE, float(number)), self._rest
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def step(self, name):
+        """Let a stage process one batch if it can."""
+        port = self._ports[name]
+        port.poll()
+        if name == "source":
+            self._send(port)
+        else:
+            self._process(port, name)
+
+    def _send(self, port):
+        has_token = port.tokens.has_free or (port._is_successor and port.tokens.holder(self._next) is not None)
+        if has_token and port.outbox.has_room:  # else it would wait
+            cell = port.token(self._next)
+            port.publish(Batch(0, self._next, 1, cell, [self._item(self._next)]))
+            self._next += 1
+
+    def _process(self, port, name):
+        batches = port.try_take() if port.outbox.has_room else None
+        if batches is None:  # as a port does before it sleeps
+            port._flush_retired()
+            port.arena.collect()
+            port.collector.flush()
+            return
+        if name != "sink":
+            (batch,) = batches
+            items, batch.items = batch.items, []
+            if not self._passes_on:
+                items = [(items[0][0] + 0, items[0][1])]
+            port.publish(batch.with_items(items, None))
+        else:
+            arrays = [batch.items[0][0] for batch in batches]
+            self.values.append(value_of(arrays))
+            if self._keeps:
+                self._kept.append((self.values[-1], arrays))
+        port.commit()
+
+    def step_and_kill(self, name, line):
+        """Let a stage step, and kill it at this line. Return where that was; None if it came to the end of the step."""
+        return self._killed(name, line, lambda: self.step(name))
+
+    def restart_and_kill(self, name, line):
+        """Start the successor of a stage and let it step, and kill it at this line; as `step_and_kill`."""
+        return self._killed(name, line, lambda: (self.start(name), self.step(name)))
+
+    def _killed(self, name, line, work):
+        with KillAtLine(line) as tracer:
+            work()
+        if tracer.killed_at is not None:
+            self.stop(name)
+        return tracer.killed_at
+
+    def round(self):
+        """One step of each stage."""
+        for name in self.names:
+            self.step(name)
+
+    def drain(self, items):
+        """Run until the sink has processed `items` items. A stage that comes to a standstill before fails."""
+        for _ in range(8 * items):
+            if len(set(self.values)) >= items:
+                break
+            self.round()
+        assert len(set(self.values)) >= items, f"standstill after {self.values}"
+        self.settle()
+
+    def settle(self):
+        """Process what is in flight; everyone hears what was given back."""
+        for _ in range(3 * TOKENS):  # what is in flight, and what is given back for it
+            for name in self.names[1:]:
+                self.step(name)
+            self._ports["source"].poll()
+
+    # -- what must hold --------------------------------------------------------------------------------------------
+
+    def let_go(self):
+        """Drop what the sink has kept; return whether it was still what it had been."""
+        kept, self._kept = self._kept, []
+        return all(value_of(arrays) == value for value, arrays in kept)
+
+    @property
+    def live_bytes(self):
+        """What the arenas of the workers believe to be in use."""
+        return sum(self._ports[name].arena.statistics()["live_bytes"] for name in self.names if name != "sink")
+
+    @property
+    def tokens_in_flight(self):
+        return self._ports["source"].tokens.in_flight
+
+    @property
+    def slots_in_use(self):
+        return sum(sender.outstanding for port in self._ports.values() for sender in port._senders)
+
+    def close(self):
+        """Close the descriptors and let go of the memory."""
+        for name in list(self._ports):
+            self.stop(name)
+        for wired in self._wired.values():
+            for sock in wired.socks:
+                sock.close()
+        for pair in self._controls.values():
+            for sock in pair:
+                sock.close()
+        self.segment.close_fd()
+        vars(self).clear()
+        gc.collect()  # a port that was killed while it was being made still has its selector

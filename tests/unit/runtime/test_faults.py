@@ -1,0 +1,169 @@
+"""An error of the user's code reaches the caller as its own type, or as text where that cannot be."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from pardata.errors import RemoteError, RemoteTraceback
+from pardata.runtime.faults import Fault, describe_item
+
+
+def fault_of(error, **where):
+    """Raise `error`, and describe it as a worker does."""
+    try:
+        raise error
+    except BaseException as caught:
+        return pickle.loads(pickle.dumps(Fault.of(caught, "sobel", **where)))  # as it crosses to the parent
+
+
+class WithState(ValueError):
+    def __init__(self, message, *, code):
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self):
+        return _with_state, (self.args[0], self.code)
+
+
+def _with_state(message, code):
+    return WithState(message, code=code)
+
+
+class NeedsTwo(Exception):
+    """Pickles, and cannot be unpickled: its constructor wants more than `args` says."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+class HoldsALock(Exception):
+    def __init__(self, message):
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class ChangesItsMind(Exception):
+    """Unpickles as something else."""
+
+    def __reduce__(self):
+        return ValueError, ("something else",)
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("bad value"), KeyError("key"), OSError(2, "no such"), MemoryError()], ids=repr
+)
+def test_builtin_exception_arrives_as_its_own_type(error):
+    raised = fault_of(error).exception()
+    assert type(raised) is type(error)
+    assert raised.args == error.args
+
+
+def test_exception_of_the_user_keeps_its_attributes():
+    raised = fault_of(WithState("bad", code=7)).exception()
+    assert type(raised) is WithState
+    assert raised.code == 7
+
+
+def test_note_names_stage_item_number_and_item():
+    raised = fault_of(ValueError("bad"), number=5, item=np.zeros((2, 3), "f4")).exception()
+    assert raised.__notes__ == ["in stage 'sobel', item 5: array of shape (2, 3), float32"]
+
+
+def test_note_leaves_out_what_is_not_known():
+    assert fault_of(ValueError()).note == "in stage 'sobel'"
+    assert fault_of(ValueError(), number=5).note == "in stage 'sobel', item 5"
+
+
+def test_notes_of_the_user_stay():
+    error = ValueError("bad")
+    error.add_note("look at the exposure")
+    assert fault_of(error).exception().__notes__ == ["look at the exposure", "in stage 'sobel'"]
+
+
+def test_remote_traceback_is_the_cause():
+    def user_function():
+        raise ZeroDivisionError("by zero")
+
+    try:
+        user_function()
+    except ZeroDivisionError as caught:
+        raised = Fault.of(caught, "sobel").exception()
+    assert type(raised.__cause__) is RemoteTraceback
+    assert "in user_function" in str(raised.__cause__)
+    assert "ZeroDivisionError: by zero" in str(raised.__cause__)
+
+
+@pytest.mark.parametrize(
+    "error", [NeedsTwo(1, 2), HoldsALock("busy"), ChangesItsMind("mine")], ids=lambda e: type(e).__name__
+)
+def test_exception_that_cannot_cross_arrives_as_text(error):
+    fault = fault_of(error, number=3)
+    assert fault.pickled is None
+    raised = fault.exception()
+    assert type(raised) is RemoteError
+    assert f"{type(error).__name__}: {error}" in str(raised)
+    assert type(error).__name__ in str(raised.__cause__)
+    assert raised.__notes__ == ["in stage 'sobel', item 3"]
+
+
+def test_exception_that_cannot_be_unpickled_by_the_caller_arrives_as_text():
+    fault = fault_of(ValueError("bad"))
+    object.__setattr__(fault, "pickled", b"no pickle")
+    assert type(fault.exception()) is RemoteError
+    object.__setattr__(fault, "pickled", pickle.dumps("no exception"))
+    assert type(fault.exception()) is RemoteError
+
+
+def test_exception_that_holds_a_large_array_arrives_as_text():
+    error = ValueError("bad", np.zeros(100_000))
+    fault = fault_of(error)
+    assert fault.pickled is None
+    assert len(pickle.dumps(fault)) < 100_000
+    assert "bad" in str(fault.exception())
+
+
+def test_exception_without_a_text_is_named():
+    assert "NoText" in fault_of(NoText()).error
+
+
+def test_stop_iteration_does_not_end_the_callers_loop():
+    raised = fault_of(StopIteration(3), number=2).exception()
+    assert type(raised) is RuntimeError
+    assert raised.__notes__ == ["in stage 'sobel', item 2"]
+
+
+def test_one_line_names_type_and_text():
+    assert fault_of(ValueError("bad value")).error == "ValueError: bad value"
+    assert fault_of(WithState("bad", code=1)).error.endswith("test_faults.WithState: bad")
+
+
+def test_very_long_text_is_cut():
+    fault = fault_of(ValueError("x" * 1_000_000))
+    assert len(pickle.dumps(fault)) < 150_000
+
+
+class NoRepr:
+    def __repr__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ("frame.png", "'frame.png'"),
+        (np.zeros((4, 5), ">i2"), "array of shape (4, 5), >i2"),
+        (NoRepr(), "<NoRepr whose repr fails>"),
+        ([0] * 1000, "[" + "0, " * 65 + "0..."),
+    ],
+    ids=["text", "array", "no repr", "long"],
+)
+def test_item_is_described_in_a_line(item, text):
+    assert describe_item(item) == text
+    assert len(describe_item(item)) <= 200

@@ -1,0 +1,100 @@
+"""A worker may be killed at any line: its successor makes the run what it would have been.
+
+Every line of pardata that one step of a stage reaches is tried, one after the other (see `chain.py`).
+"""
+
+import contextlib
+import functools
+
+import pytest
+
+from tests.unit.runtime.chain import Chain
+
+ITEMS = 8
+SETUPS = {  # which stage is killed, after how many items, and what the run is like
+    "source at its first item": ("source", 0, {}),
+    "source": ("source", 4, {"keeps": True}),
+    "source of a farm": ("source", 4, {"farm": True, "passes_on": False}),
+    "source of large messages": ("source", 4, {"spills": True}),
+    "stage at its first item": ("middle", 0, {"keeps": True}),
+    "stage that passes on": ("middle", 4, {"keeps": True}),
+    "stage that makes new arrays": ("middle", 4, {"passes_on": False}),
+    "stage with two readers": ("middle", 4, {"edges": 2, "keeps": True}),
+    "stage with two readers that keep nothing": ("middle", 4, {"edges": 2}),
+    "worker of a farm": ("middle", 4, {"farm": True, "keeps": True}),
+    "sink at its first item": ("sink", 0, {"sink_is_worker": True}),
+    "sink": ("sink", 4, {"sink_is_worker": True}),
+    "sink that pairs": ("sink", 4, {"sink_is_worker": True, "edges": 2, "passes_on": False}),
+}
+
+
+def what_went_wrong(chain, role):
+    """Run to the end; return what is not as it would be without a kill."""
+    wrong = set()
+    try:
+        chain.drain(ITEMS)
+    except AssertionError:
+        wrong.add("lost or held up")
+    seen = list(dict.fromkeys(chain.values)) if role == "sink" else chain.values  # a sink may see an item again
+    if seen != list(range(len(seen))):
+        wrong.add("lost, doubled or mixed up")
+    if not chain.let_go():
+        wrong.add("freed too early")
+    chain.settle()
+    if not wrong and chain.live_bytes:
+        wrong.add("memory")
+    if not wrong and chain.tokens_in_flight:
+        wrong.add("token")
+    if not wrong and chain.slots_in_use:
+        wrong.add("slot")
+    return wrong
+
+
+@functools.cache
+def kills(setup):
+    """Return {what went wrong: the lines at which the stage was killed}."""
+    role, items, options = SETUPS[setup]
+    found = {}
+    line = 1
+    while True:
+        with contextlib.closing(Chain(**options)) as chain:
+            for _ in range(items):
+                chain.round()
+            for name in chain.names[: chain.names.index(role)]:
+                chain.step(name)
+            killed_at = chain.step_and_kill(role, line)
+            if killed_at is None:
+                assert line > 100, "a step is more than that"
+                return found
+            chain.start(role)
+            for wrong in what_went_wrong(chain, role):
+                found.setdefault(wrong, []).append(killed_at)
+        line += 1
+
+
+in_any_setup = pytest.mark.parametrize("setup", list(SETUPS))
+
+
+@in_any_setup
+def test_nothing_is_lost_or_doubled_or_held_up(setup):
+    assert kills(setup).keys() & {"lost or held up", "lost, doubled or mixed up"} == set(), kills(setup)
+
+
+@in_any_setup
+def test_nothing_is_freed_while_somebody_has_it(setup):
+    assert "freed too early" not in kills(setup), kills(setup)
+
+
+@in_any_setup
+def test_all_memory_comes_back(setup):
+    assert "memory" not in kills(setup), kills(setup)
+
+
+@in_any_setup
+def test_every_token_comes_back(setup):
+    assert "token" not in kills(setup), kills(setup)
+
+
+@in_any_setup
+def test_every_slot_comes_back(setup):
+    assert "slot" not in kills(setup), kills(setup)
