@@ -2,8 +2,6 @@
 
 import contextlib
 
-import contextlib
-
 import numpy as np
 import pytest
 
