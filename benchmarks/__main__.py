@@ -27,25 +27,22 @@ def main() -> None:
     """Measure what the command line asks for."""
     arguments = _parse()
     isolate.become_reaper()
-    before = machine.describe()
     limits = _attempt("limits", "-", SECONDS)
-    results = {}
+    record: dict[str, Any] = {"command": sys.argv[1:], "machine": machine.describe(), "limits": limits}
+    results: dict[str, dict[str, Any]] = {}
     for scenario in arguments.scenarios:
         rounds = _measure(scenario, arguments)
         results[scenario.name] = report.judge(scenario, rounds) | {"rounds": rounds}
+        _save(record | {"scenarios": results, "same_speed": report.judge_same_speed(results)}, arguments.out)
     print(report.table(results, {} if "error" in limits else limits))
-    record = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv[1:],
-        "machine": before,
-        "load_after": machine.describe()["load"],
-        "limits": limits,
-        "scenarios": results,
-        "same_speed": report.judge_same_speed(results),
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
     print(f"\nall rounds: {arguments.out}")
+
+
+def _save(record: dict[str, Any], path: Path) -> None:
+    """Write what there is so far: a long run that is stopped keeps the scenarios that it has done."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"date": now, "load": machine.describe()["load"]} | record, indent=1) + "\n")
 
 
 def _parse() -> argparse.Namespace:

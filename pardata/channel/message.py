@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import marshal
 import pickle
+import types
+from collections import ChainMap
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import cloudpickle
 import numpy as np
@@ -137,7 +139,15 @@ class _Pickler(_TakeArrays, pickle.Pickler):
         self.arrays = []
 
 
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    """As cloudpickle does, but tracebacks of a worker are to name the user's file."""
+    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in arguments)
+
+
 class _CloudPickler(_TakeArrays, cloudpickle.Pickler):  # type: ignore[misc]
+    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+
     def __init__(self, file: io.BytesIO) -> None:
         cloudpickle.Pickler.__init__(self, file, 5)
         self.arrays = []

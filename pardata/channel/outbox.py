@@ -127,7 +127,7 @@ class Outbox:
         block = find_anchor(array)
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return self._copy(array)
-        is_alone = self._is_alone(array, block) if is_bare else _is_sole_view(array)
+        is_alone = is_bare and self._is_alone(array, block)  # of a part of an object that cannot be told
         if array.flags.writeable and not is_alone:
             return self._copy(array)  # user code may still write to it
         array.setflags(write=False)
@@ -137,7 +137,7 @@ class Outbox:
                     "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
                     "one, or a copy"
                 )
-            block.shared = not (is_alone and is_bare)
+            block.shared = not is_alone
             block.given_away = not (block.shared or self._fan_out)
         offset = array.__array_interface__["data"][0] - self._address - block.offset
         return block, offset, array

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
+import pickle
 import socket
 import threading
 import time
@@ -107,6 +109,9 @@ class _SourceThread:
         self.control = control
         self.error: BaseException | None = None
         self.done = False
+        self.is_abandoned = False
+        self._has_ended = False
+        self._lock = threading.Lock()
         self._program = program
         self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
 
@@ -121,6 +126,21 @@ class _SourceThread:
             self._tell(failure.original, failure.fault)
         except BaseException as error:
             self._tell(error, Fault.of(error, self.stage.name))
+        finally:
+            self._end()
+
+    def abandon(self) -> bool:
+        """Leave the thread to itself if it lives; it gives its span back when it comes to its end."""
+        with self._lock:
+            self.is_abandoned = not self._has_ended
+        return self.is_abandoned
+
+    def _end(self) -> None:
+        with self._lock:
+            self._has_ended = True
+        if self.is_abandoned:
+            self.port.outbox.leases.clear()
+            home().return_spans([self.port.spec.span])
 
     def _tell(self, error: BaseException, fault: Fault) -> None:
         error.add_note(fault.note)
@@ -147,6 +167,7 @@ class ProcessRun(Run):
         self._items: deque[Any] = deque()
         self._failure: BaseException | None = None
         self._closed = True  # until everything stands
+        self._pid = os.getpid()
         self._report: RunReport | None = None
         self._threads: list[_SourceThread] = []
         self._socks: list[socket.socket] = []
@@ -326,8 +347,11 @@ class ProcessRun(Run):
 
     def _hear_thread(self, source: _SourceThread) -> None:
         data = source.control.recv(1 << 18)
-        if data and source.error is not None and self._failure is None:
-            self._failure = source.error
+        if not data or self._failure is not None:
+            return
+        event = pickle.loads(data)
+        if event[0] == "failed":
+            self._failure = source.error or event[1].exception()
 
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
         if event[0] == "skipped":
@@ -380,8 +404,8 @@ class ProcessRun(Run):
         self._tear_down()
 
     def close(self) -> None:
-        if self._closed:
-            return
+        if self._closed or os.getpid() != self._pid:
+            return  # a forked child has a copy of the run, which is its parent's
         self._closed = True
         self._items.clear()
         try:
@@ -394,15 +418,14 @@ class ProcessRun(Run):
     def _tear_down(self) -> None:
         if self._bars is not None:
             self._bars.close()
-        stuck = self._stop_threads()
+        for source in self._stop_threads():  # it may still write into its span, and gives it back itself
+            self._spans.remove(source.port.spec.span)
         receivers = []
         if hasattr(self, "_port"):
             receivers = self._port.receivers
             self._port.collector.close()
         for sock in self._socks:
             sock.close()
-        if stuck:
-            return  # a source that does not come back may still write into its span: it stays until the process ends
         live = [(lease, *block) for receiver in receivers for lease, block in receiver.live.items()]
         lent = [block for source in self._threads for block in source.port.outbox.leases.blocks()]
         self._wired = {}
@@ -410,12 +433,13 @@ class ProcessRun(Run):
         for receiver in receivers:
             receiver.retire_to(remains)
         for source in self._threads:
-            source.port.outbox.leases.clear()
+            if not source.is_abandoned:
+                source.port.outbox.leases.clear()
         self._placed.clear()
         self._home.arena.trim()
 
-    def _stop_threads(self) -> bool:
-        """Cancel the source threads. Return whether one is held up in the user's iterable."""
+    def _stop_threads(self) -> list[_SourceThread]:
+        """Cancel the source threads. Return those that are held up in the user's iterable."""
         started = [source for source in self._threads if source.thread.ident is not None]
         for source in started:
             with contextlib.suppress(OSError):
@@ -425,11 +449,12 @@ class ProcessRun(Run):
         for source in self._threads:
             if not source.thread.is_alive():
                 source.port.collector.close()
-        return any(source.thread.is_alive() for source in started)
+        return [source for source in started if source.abandon()]
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self.close()
+        """End a run that nobody holds: in a thread, for the garbage collector may be anywhere, with any lock held."""
+        if not getattr(self, "_closed", True) and os.getpid() == self._pid:
+            threading.Thread(target=self.close, name="pardata-closer").start()
 
 
 def _zipped(batches: list[Any]) -> list[Any]:

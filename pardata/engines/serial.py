@@ -54,6 +54,7 @@ class SerialRun(Run):
         self._outputs: dict[Stage, Iterator[Iterator[Batch]]] = {}
         self._made: list[Generator[Batch, None, None]] = []
         self._items: list[Any] = []
+        self._failure: list[BaseException] = []
         self._inner_s = 0.0
         self._seconds: float | None = None
         self._begin_s = time.perf_counter()
@@ -67,12 +68,13 @@ class SerialRun(Run):
             try:
                 self._fill()
             except StageFailure as failure:
+                self._failure = [original_error(failure)]
                 self.close()
-                error = original_error(failure)
-                raise error from error.__cause__
             except BaseException:
                 self.close()
                 raise
+            if self._failure:  # raised here, where no other error is handled that would be its context
+                raise self._failure.pop()
         return self._items.pop()
 
     def _fill(self) -> None:

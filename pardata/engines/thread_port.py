@@ -72,13 +72,21 @@ class Hub:
         self.tokens = {root: Tokens(self.lock, tokens, retired.count(root)) for root in plan.roots}
 
     def cancel(self, failure: BaseException | None = None) -> None:
-        """Have every thread leave; of several failures the first is the caller's."""
+        """Have every thread leave, and drop what waits; of several failures the first is the caller's."""
         with self.lock:
             if not self.cancelled:
                 self.cancelled, self.failure = True, failure
-            waited_for: list[Inbox | Tokens] = [*self.inboxes.values(), *self.tokens.values()]
-            for each in waited_for:
-                each.changed.notify_all()
+            for inbox in self.inboxes.values():
+                inbox.order = Arrival()
+                inbox.changed.notify_all()
+            for tokens in self.tokens.values():
+                tokens.changed.notify_all()
+
+    def take_failure(self) -> BaseException:
+        """Return what went wrong, to be raised; its traceback leads to the hub, so the hub is to hold it no longer."""
+        assert self.failure is not None
+        failure, self.failure = self.failure, None
+        return failure
 
 
 class ThreadPort:
@@ -142,6 +150,7 @@ class ThreadPort:
             handed.append((inbox, position, Batch(domain, batch.number, batch.count, 0, items, batch.positions)))
         self.statistics.bytes += self.last_bytes
         with self._hub.lock:
+            self.poll()
             for inbox, position, made in handed:
                 inbox.order.add(position, made)
                 inbox.changed.notify()
@@ -173,8 +182,11 @@ class ThreadPort:
         self.statistics.failed += failed
 
     def report(self, event: tuple[Any, ...]) -> None:
-        """Note an item that was skipped."""
-        self._hub.skipped.append(Skipped.of(event[1]))
+        """Note an item that was skipped, or that the timer has failed."""
+        if event[0] == "skipped":
+            self._hub.skipped.append(Skipped.of(event[1]))
+        else:
+            self._hub.cancel(event[1].exception())
 
     def poll(self) -> None:
         """Raise `Cancelled` if the run is over."""

@@ -61,11 +61,11 @@ class ThreadRun(Run):
                 self._fill()
             except Cancelled:
                 self.close()
-                if self._hub.failure is not None:
-                    raise self._hub.failure from self._hub.failure.__cause__
             except BaseException:
                 self.close()
                 raise
+            if self._hub.failure is not None:  # raised here, where no other error is handled that would be its context
+                raise self._hub.take_failure()
         return self._items.popleft()
 
     def _fill(self) -> None:

@@ -82,6 +82,7 @@ class Remains:
         self._lent = {(block.offset, block.extent_bytes): block for block in lent}
         self._lent = {place: block for place, block in self._lent.items() if place in self._readers}
         self._lock = threading.RLock()
+        self._depth = 0
         if not self._blocks:
             home.return_spans(spans)
             return
@@ -102,14 +103,14 @@ class Remains:
             if block is None:
                 return
             self._readers[block] -= 1
-            is_last_of_block = not self._readers[block]
-            spans = [] if self._blocks else self._spans
-            if spans:
-                self._spans = []  # an anchor that dies within the calls below comes back here
-        if is_last_of_block and self._lent.pop(block, None) is None:
-            self._home.segment.punch(*block)
-        if spans:
-            self._home.return_spans(spans)
+            self._depth += 1
+            if not self._readers[block] and self._lent.pop(block, None) is None:
+                self._home.segment.punch(*block)  # another anchor may die in here, and come back to this method
+            self._depth -= 1
+            spans: list[Span] = []
+            if not self._blocks and not self._depth:
+                spans, self._spans = self._spans, []
+        self._home.return_spans(spans)
 
 
 _lock = threading.Lock()
@@ -133,9 +134,9 @@ def set_worker_arena(arena: Arena) -> None:
 
 
 def _forget() -> None:
-    """In a forked child: the segment belongs to the parent."""
-    global _home, _lock
-    _home, _lock = None, threading.Lock()
+    """In a forked child: the segment belongs to the parent, and the arena to the worker that forked."""
+    global _home, _lock, _worker_arena
+    _home, _lock, _worker_arena = None, threading.Lock(), None
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -48,6 +48,7 @@ class Segment:
         self.fd = fd
         self.size_bytes = size_bytes
         self.map = mmap.mmap(fd, size_bytes)
+        self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
         self._on_tmpfs = not hasattr(os, "memfd_create")
 
     @classmethod
@@ -78,7 +79,7 @@ class Segment:
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""
-        if nbytes > 0 and hasattr(mmap, "MADV_REMOVE"):
+        if nbytes > 0 and os.getpid() == self._pid and hasattr(mmap, "MADV_REMOVE"):
             self.map.madvise(mmap.MADV_REMOVE, offset, nbytes)
 
     def close_fd(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from typing import Any, Final, Protocol
@@ -9,7 +10,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pardata.channel.message import INLINE_BYTES, Batch
+from pardata.errors import CapacityError, SerializationError
 from pardata.pipeline.handover import hand_over
+from pardata.runtime.explain import explain_unpicklable, is_picklable
+from pardata.runtime.faults import Fault
+from pardata.runtime.port import TIMER_NAME, StageFailure
 
 # A message should be worth this much of the run's throughput; more items per message save wake-ups, fewer keep
 # latency low.
@@ -20,7 +25,7 @@ LATENCY_S: Final = 0.005
 
 
 class Port(Protocol):
-    """What a program needs of its surroundings (see `runtime.worker.Port`)."""
+    """What a program needs of its surroundings (see `runtime.port.Port`)."""
 
     lock: threading.RLock
 
@@ -39,6 +44,21 @@ class Port(Protocol):
     def last_bytes(self) -> int: ...
 
 
+def publish(port: Port, batch: Batch, stage: str) -> None:
+    """Publish a batch; an error names stage and item, and what in it cannot be sent."""
+    try:
+        port.publish(batch)
+    except CapacityError as error:
+        raise StageFailure(Fault.of(error, stage, batch.number), error) from None
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        culprit = next((item for item in batch.items if not is_picklable(item)), batch.items)
+        refused = SerializationError(
+            f"the result of stage {stage!r} for item {batch.number} cannot be sent on: "
+            f"{explain_unpicklable(culprit)} ({error})"
+        )
+        raise StageFailure(Fault.of(refused, stage, batch.number), refused) from None
+
+
 class Batcher:
     """Collects items into batches of a new numbering and publishes them.
 
@@ -46,8 +66,10 @@ class Batcher:
     `chunksize` says how many. An item that is a large array leaves alone.
     """
 
-    def __init__(self, port: Port, domain: int, chunksize: int | None, counts: bool) -> None:
+    def __init__(self, port: Port, stage: str, domain: int, chunksize: int | None, counts: bool) -> None:
         self._port = port
+        self._stage = stage
+        self._failure: BaseException | None = None
         self._counts = counts  # a source counts what it sends, a filter what it takes
         self._domain = domain
         self._fixed = chunksize
@@ -64,6 +86,8 @@ class Batcher:
     def append(self, items: list[Any]) -> None:
         """Add one item (in a list, which is emptied: nobody else is to hold it)."""
         with self._port.lock:
+            if self._failure is not None:
+                raise self._failure
             item_bytes = items[0].nbytes if type(items[0]) is np.ndarray else 0
             if self._fixed is None and item_bytes >= INLINE_BYTES:
                 self.flush()
@@ -80,6 +104,8 @@ class Batcher:
     def flush(self) -> None:
         """Publish what has been collected."""
         with self._port.lock:
+            if self._failure is not None:
+                raise self._failure
             if self._items:
                 items, self._items = self._items, []
                 self._publish(items)
@@ -87,7 +113,7 @@ class Batcher:
     def _publish(self, items: list[Any]) -> None:
         count = len(items)
         cell = self._port.token(self._number)
-        self._port.publish(Batch(self._domain, self._number, count, cell, items))
+        publish(self._port, Batch(self._domain, self._number, count, cell, items), self._stage)
         if self._counts:
             self._port.count(count)
         self._number += count
@@ -107,6 +133,17 @@ class Batcher:
         if self._flusher is None:
             self._flusher = _Flusher(self)
         self._flusher.wake()
+
+    def flush_late(self) -> bool:
+        """As `flush`, for the timer: an error is the run's, whatever the source is doing. Return if all is well."""
+        try:
+            self.flush()
+        except StageFailure as failure:
+            self._failure = failure
+            self._port.report(("failed", failure.fault))
+        except BaseException as failure:  # cancelled, or the run is gone
+            self._failure = failure
+        return self._failure is None
 
     def close(self) -> None:
         """Publish the rest and stop the timer."""
@@ -138,7 +175,7 @@ class _Flusher:
         self._batcher = batcher
         self._begun = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pardata-flusher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=TIMER_NAME, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -159,9 +196,7 @@ class _Flusher:
             if self._stopped.wait(LATENCY_S):
                 return
             if first is not None and first == self._batcher.first_number:
-                try:
-                    self._batcher.flush()
-                except BaseException:  # cancelled or broken: the source's own thread meets the same
+                if not self._batcher.flush_late():
                     return
             elif self._batcher.first_number is not None:
                 self._begun.set()

@@ -50,6 +50,8 @@ class Node:
     where: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
         if not isinstance(self.workers, int | np.integer) or self.workers < 1:
             raise ConfigError(f"stage {self.name!r}: workers must be an int of at least 1, not {self.workers!r}")
         if self.chunksize is not None and (not isinstance(self.chunksize, int | np.integer) or self.chunksize < 1):

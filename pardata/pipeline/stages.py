@@ -6,15 +6,14 @@ import collections
 import contextlib
 import inspect
 import itertools
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pardata.channel.message import Batch
-from pardata.errors import CapacityError, SerializationError, WorkerLostError
-from pardata.pipeline.batcher import Batcher, Port
+from pardata.errors import WorkerLostError
+from pardata.pipeline.batcher import Batcher, Port, publish
+from pardata.pipeline.handover import hand_over
 from pardata.pipeline.ordering import Arrival, InOrder
-from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.port import StageFailure
 
@@ -72,23 +71,10 @@ class ItemProgram:
             return False
         batch = zip_batches(batches)
         del batches
-        self._publish(port, self.process(batch, port))
+        publish(port, self.process(batch, port), self.name)
         del batch
         port.commit()
         return True
-
-    def _publish(self, port: Port, batch: Batch) -> None:
-        try:
-            port.publish(batch)
-        except CapacityError as error:
-            raise StageFailure(Fault.of(error, self.name, batch.number), error) from None
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
-            culprit = next((item for item in batch.items if not is_picklable(item)), batch.items)
-            refused = SerializationError(
-                f"the result of stage {self.name!r} for item {batch.number} cannot be sent on: "
-                f"{explain_unpicklable(culprit)} ({error})"
-            )
-            raise StageFailure(Fault.of(refused, self.name, batch.number), refused) from None
 
     def process(self, batch: Batch, port: Port) -> Batch:
         """Return the batch that `batch` becomes; takes the items out of `batch`."""
@@ -109,6 +95,9 @@ class ItemProgram:
                         lost.append(index)
                 else:
                     results.append(self.fn(items[index]))
+                    if taken > 1:  # it waits for the others, and the function may change it meanwhile
+                        items[index] = None
+                        results += hand_over([results.pop()])[0]
             except Exception as error:
                 fault = Fault.of(_without_frame(error), self.name, batch.item_number(index), items[index])
                 if not self.skip:
@@ -157,7 +146,7 @@ class SourceProgram:
 
     def run(self, port: Port) -> None:
         """Send every item."""
-        batcher = Batcher(port, self.domain, self.chunksize, counts=True)
+        batcher = Batcher(port, self.name, self.domain, self.chunksize, counts=True)
         try:
             items = iter(self.make())
             port.expect_generator(items)
@@ -229,10 +218,10 @@ class PipeProgram:
 
     def run(self, port: Port) -> None:
         """Run the generator to its end, then let the rest of the input pass by."""
-        batcher = Batcher(port, self.domain, self.chunksize, counts=False)
+        batcher = Batcher(port, self.name, self.domain, self.chunksize, counts=False)
         inputs = self._items(port, batcher)
         try:
-            outputs = iter(self.fn(inputs))
+            outputs = self._outputs(inputs)
             port.expect_generator(outputs)
             with _closing(outputs):
                 self._send(batcher, outputs)
@@ -259,6 +248,16 @@ class PipeProgram:
                 error = _without_frame(error)
                 raise StageFailure(Fault.of(error, self.name, self._number), error) from None
             batcher.append(item)
+
+    def _outputs(self, inputs: Iterator[Any]) -> Iterator[Any]:
+        made = self.fn(inputs)
+        try:
+            return iter(made)
+        except TypeError:
+            raise TypeError(
+                f"a filter gets the iterator of all items and yields items; {self.name!r} returned a "
+                f"{type(made).__name__}. For a function of one item use stream.map"
+            ) from None
 
     def _items(self, port: Port, batcher: Batcher) -> Iterator[Any]:
         while True:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError
 from pardata.pipeline.plan import Errors, Kind, Node, Plan, user_line
 from pardata.runtime.progress import RunReport
+
+MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
 
 Engine = Literal["processes", "threads", "serial"]
 Chunksize = int | Literal["auto"]
@@ -136,6 +139,10 @@ class Stream:
         return self._then(Kind.PIPE, generator_function, None)
 
     def _then(self, kind: Kind, fn: Any, name: str | None, **options: Any) -> Stream:
+        if kind is not Kind.PIPE and inspect.isgeneratorfunction(fn):
+            raise ConfigError(
+                f"{_name_of(fn)!r} is a generator function, which takes all items: use stream | {_name_of(fn)}"
+            )
         return Stream(Node(kind, name or _name_of(fn), fn, (self._node,), where=user_line(), **options))
 
     def iterate(
@@ -151,13 +158,12 @@ class Stream:
         Parameters
         ----------
         engine : "processes", "threads" or "serial"
-            "serial" runs everything in the calling thread, one item after the other: for debugging, and the "
-            "reference for
-            the others.
+            "serial" runs everything in the calling thread, one item after the other: for debugging, and the
+            reference for the others.
         progress : bool
             Show a bar per stage.
         tokens : int, optional
-            Messages of one source that may be in flight; default: 2 x workers + stages.
+            Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages.
         memory_limit : int, optional
             Bytes of shared memory the run may hold; default: half of what is available.
 
@@ -189,11 +195,13 @@ class Stream:
             yield from run
 
     def _start(self, iterated: bool, engine: str, progress: bool, tokens: int | None, memory_limit: int | None) -> Run:
-        if tokens is not None and tokens < 1:
-            raise ConfigError(f"tokens must be at least 1, not {tokens}")
-        if memory_limit is not None and memory_limit < 1:
-            raise ConfigError(f"memory_limit must be a positive number of bytes, not {memory_limit}")
+        for name, value in (("tokens", tokens), ("memory_limit", memory_limit)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name} must be an int of at least 1, not {value!r}")
+        if tokens is not None and tokens > MOST_TOKENS:
+            raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {tokens}")
         plan = Plan(self._node, iterated)
+        _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
         if engine == "processes":
             from pardata.engines.processes import ProcessRun
 
@@ -210,6 +218,22 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {' <- '.join(_chain(self._node))}>"
+
+
+_used_up: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _use_up(sources: list[Node]) -> None:
+    """Refuse a run over an iterator that an earlier one has read: it would be empty, or begin in the middle."""
+    iterators = [node for node in sources if isinstance(node.fn, Iterator)]
+    for node in iterators:
+        if type(node.fn).__weakrefoffset__ and node.fn in _used_up:
+            raise ConfigError(
+                f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array "
+                f"or a "
+                f"generator function can be run again"
+            )
+    _used_up.update(node.fn for node in iterators if type(node.fn).__weakrefoffset__)
 
 
 def _chain(node: Node) -> list[str]:

@@ -56,6 +56,7 @@ class _ArrayMap:
         self._active = 0
         self._cancelled = False
         self.out = out
+        self._exact = out is None  # the first chunk's dtype is everybody's; an `out` of the user's takes what fits
         self.error: BaseException | None = None
         self.rows_done = 0
         self.changed = threading.Condition()
@@ -63,7 +64,7 @@ class _ArrayMap:
 
     def _encode(self) -> Code:
         address = None if self.out is None else address_of(self.out)
-        job = ArrayJob(self._fn, address_of(self._array), address, self._block)
+        job = ArrayJob(self._fn, address_of(self._array), address, self._block, self._exact)
         return Code(job, name_of(self._fn))
 
     @property
@@ -80,10 +81,11 @@ class _ArrayMap:
         self._cancelled = True
 
     def next_task(self) -> ArrayTask | None:
-        if self.exhausted or (self.out is None and self._active):
-            return None  # the first chunk says what the output looks like
-        begin, end = self._chunks.next() or (0, 0)
-        self._active += 1
+        with self.changed:
+            if self.exhausted or (self.out is None and self._active):
+                return None  # the first chunk says what the output looks like
+            begin, end = self._chunks.next() or (0, 0)
+            self._active += 1
         return ArrayTask(self._code.address, begin, begin, end)
 
     def finish(self, task: ArrayTask, outcome: Outcome) -> None:
@@ -104,7 +106,7 @@ class _ArrayMap:
                 f"the function returned shape {first.shape} for {rows} rows: it must return one row per row"
             )
         self.out = _empty((self._chunks.total, *first.shape[1:]), first.dtype)
-        place_rows(self.out[task.begin : task.end], first)
+        place_rows(self.out[task.begin : task.end], first, True)
         self._code = self._encode()
 
     def fail(self, task: ArrayTask | None, error: BaseException) -> None:
@@ -123,9 +125,11 @@ class _ArrayMap:
 
 
 def _checked(array: Any) -> Array:
+    if isinstance(array, np.ma.MaskedArray):
+        raise ConfigError("map_array cannot share a masked array: give its data and its mask")
     given = np.asarray(array)
     if given.ndim == 0:
-        raise ConfigError("map_array needs an array with at least one axis, not a scalar")
+        raise ConfigError(f"map_array needs an array with at least one axis, not {type(array).__name__}")
     if given.dtype.hasobject:
         raise ConfigError(f"map_array cannot share an array of {given.dtype}: it holds Python objects")
     return given
@@ -147,6 +151,8 @@ def map_array(
     dispatcher: Dispatcher, fn: Callable[[Any], Any], array: Any, chunksize: Chunksize, out: Any, progress: bool
 ) -> Any:
     """Do what `WorkerPool.map_array` says."""
+    if not callable(fn):
+        raise ConfigError(f"map_array needs a function, not {type(fn).__name__}")
     given = _checked(array)
     rows = len(given)
     if out is not None:
@@ -157,7 +163,9 @@ def map_array(
             return _copy(made)
         return out
     shared = given if is_shared(given) else _copy(given)
-    target = out if out is None or is_shared(out) else _empty(out.shape, out.dtype)
+    in_place = out is not None and is_shared(out) and not np.may_share_memory(out, shared)
+    # What overlaps the input is written at the end: a chunk that is done again must find the input as it was.
+    target = out if out is None or in_place else _empty(out.shape, out.dtype)
     block = chunksize if isinstance(chunksize, int) else block_rows(rows, shared.nbytes)
     job = _ArrayMap(fn, shared, target, Chunks(rows, dispatcher.workers, chunksize, block), block)
     dispatcher.add(job)

@@ -1,8 +1,7 @@
 """How large the next chunk is. Pure: sizes and seconds in, sizes out.
 
-"auto" aims at chunks of `TARGET_S`: long enough that handing one out does not count, short enough to balance. It "
-"begins with
-one unit, at most quadruples, and hands out at most half of a worker's fair share of what is left, so that nobody
+"auto" aims at chunks of `TARGET_S`: long enough that handing one out does not count, short enough to balance. It begins
+with one unit, at most quadruples, and hands out at most half of a worker's fair share of what is left, so that nobody
 sits on the last long chunk.
 
 Source: guided self-scheduling (Polychronopoulos & Kuck 1987) with a time target, as in joblib's batching.
@@ -15,7 +14,6 @@ from typing import Final, Literal
 from pardata.errors import ConfigError
 
 TARGET_S: Final = 0.02
-CLAIM_S: Final = 0.0001  # what handing out a chunk costs, measured; it is to be at most 2 % of the chunk's work
 GROWTH: Final = 4
 BLOCK_BYTES: Final = (
     256 << 10
@@ -68,7 +66,7 @@ class Chunks:
     def _automatic(self, rest: int) -> int:
         if self._item_s is None:
             return self._unit
-        wanted = max(TARGET_S, CLAIM_S / 0.02) / max(self._item_s, 1e-9)
+        wanted = TARGET_S / max(self._item_s, 1e-9)
         share = rest / (2 * self._workers)
         size = int(min(wanted, share, GROWTH * self._last))
         return max(self._unit, size - size % self._unit)

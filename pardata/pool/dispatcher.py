@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket
 import threading
 from collections import deque
@@ -42,6 +43,7 @@ class Dispatcher:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._pid = os.getpid()
         self._home = home()
         self._jobs: deque[Job] = deque()
         self._running: dict[int, tuple[Job, Task]] = {}
@@ -115,6 +117,8 @@ class Dispatcher:
 
     def close(self, wait: bool, kill: bool = False) -> None:
         """Take no more jobs; end when those that are here are done, or at once."""
+        if os.getpid() != self._pid:
+            return  # a forked child has a copy of the handle; the pool is its parent's
         with self._lock:
             self._closing = True
             if kill and self._error is None:
@@ -147,12 +151,13 @@ class Dispatcher:
         while without_task < len(self._jobs) and self._port.outbox.has_room:
             job = self._jobs[0]
             task = job.next_task()
-            without_task = 0 if task is not None else without_task + 1
             if job.exhausted:
                 self._jobs.popleft()
             else:
                 self._jobs.rotate(-1)
+                without_task += task is None
             if task is not None:
+                without_task = 0
                 self._send(job, task)
 
     def _send(self, job: Job, task: Task) -> None:
@@ -166,13 +171,21 @@ class Dispatcher:
 
     def _collect(self) -> bool:
         """Take in an outcome. Return whether there was one."""
-        batches = self._port.try_take()
-        if batches is None:
-            return False
-        outcome = batches[0].items.pop()
+        try:
+            batches = self._port.try_take()
+            if batches is None:
+                return False
+            number, outcome, error = batches[0].number, batches[0].items.pop(), None
+        except Exception as failure:  # the result cannot be unpickled
+            number, outcome, error = self._port.claimed().number, None, failure
         self._port.commit()
-        job, task = self._running.pop(batches[0].number)
-        job.finish(task, outcome)
+        job, task = self._running.pop(number, (None, None))
+        if job is None:
+            return True  # it had been given up when its third worker died
+        if error is not None:
+            job.fail(task, error)
+        else:
+            job.finish(task, outcome)
         return True
 
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
@@ -187,9 +200,10 @@ class Dispatcher:
             return
         number = lost.batch[1]
         self._port.outbox.edges[0].senders[self._index[lost.worker]].abandon(number)
-        job, task = self._running.pop(number)
         self._supervisor.restart(lost.worker)
-        job.fail(task, WorkerLostError(lost.message("the pool", f"they worked on {task.describe()}")))
+        job, task = self._running.pop(number, (None, None))
+        if job is not None and task is not None:  # else its outcome was published before the third death
+            job.fail(task, WorkerLostError(lost.message("the pool", f"they worked on {task.describe()}")))
 
     def _end(self) -> None:
         with self._lock:

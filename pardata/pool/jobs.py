@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +41,14 @@ def name_of(fn: object) -> str:
     return f"the function {getattr(fn, '__name__', fn)!r}"
 
 
+def is_importable(fn: object) -> bool:
+    """Whether a worker finds the function under its name: then it is the same whenever it is sent."""
+    module = getattr(fn, "__module__", None)
+    if module in (None, "__main__") or not (inspect.isfunction(fn) or inspect.isbuiltin(fn)):
+        return False
+    return getattr(sys.modules.get(str(module)), getattr(fn, "__qualname__", ""), None) is fn
+
+
 class Code:
     """An encoded function in the main process's arena; it must live as long as a task that names it."""
 
@@ -49,6 +59,8 @@ class Code:
         encoded = encode_program(fn, what, fn, HomeSink(memory))
         size = len(encoded.payload)
         self._anchors = encoded.anchors
+        # What tells it from others; None if it has captured large arrays, which the bytes do not hold.
+        self.payload = None if encoded.anchors else encoded.payload
         self._block = memory.arena.reserve(size)
         self._block[:size] = memoryview(encoded.payload)
         blocks = [(block.offset, block.extent_bytes) for block in encoded.anchors]

@@ -7,7 +7,7 @@ import itertools
 import sys
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from pardata.errors import ConfigError
 from pardata.pool.array_map import map_array
 from pardata.pool.chunking import Chunks, Chunksize, check_chunksize
 from pardata.pool.dispatcher import Dispatcher
-from pardata.pool.jobs import CallJob, Code, MapJob, name_of
+from pardata.pool.jobs import CallJob, Code, MapJob, is_importable, name_of
 from pardata.runtime.limits import usable_cores
 
 _FUNCTIONS_KEPT: Final = 64
@@ -46,7 +46,7 @@ class WorkerPool(Executor):
         self._dispatcher = Dispatcher(self.workers)
         self._codes: dict[Any, Code] = {}
         self._numbers = itertools.count()
-        _open_pools.add(self)
+        _open_pools.add(self._dispatcher)  # which lives as long as its thread, whatever becomes of the handle
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Return the future of ``fn(*args, **kwargs)``.
@@ -109,13 +109,15 @@ class WorkerPool(Executor):
         Parameters
         ----------
         fn : callable
-            Gets a read-only array of some rows, returns as many: of any shape and dtype, but the same for all.
+            Gets a read-only array of some rows (none, if `array` has none), returns as many: of any shape and dtype,
+            but the same for all.
         array : array_like, shape (n, ...), any dtype without objects
             Not copied if it lives in shared memory (`pardata.empty`, a result of this method, an item of a run).
         chunksize : int (rows per call) or "auto"
             "auto" hands workers chunks of about 20 ms, and calls `fn` with blocks that fit the cache.
         out : array, shape (n, ...), optional
-            Where to write; without a copy if it lives in shared memory.
+            Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory and does
+            not overlap `array`.
         progress : bool
             Show a bar.
 
@@ -148,15 +150,17 @@ class WorkerPool(Executor):
         self._dispatcher.close(wait=True, kill=kind is not None and not issubclass(kind, Exception))
 
     def _code(self, fn: Callable[..., Any]) -> Code:
-        """Return the encoded function; what a closure has captured may change, so only others are kept."""
-        keep = isinstance(fn, Hashable) and not getattr(fn, "__closure__", None)
-        code = self._codes.get(fn) if keep else None
+        """Return the encoded function; one that travels by value is encoded again, as it may have changed."""
+        if not callable(fn):
+            raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
+        is_fixed = is_importable(fn)
+        code = self._codes.get(fn) if is_fixed else None
         if code is None:
             code = Code(fn, name_of(fn))
-            if keep:
-                self._codes[fn] = code
-                if len(self._codes) > _FUNCTIONS_KEPT:
-                    del self._codes[next(iter(self._codes))]
+            key = fn if is_fixed else code.payload
+            code = self._codes.setdefault(key, code) if code.payload is not None else code
+            if len(self._codes) > _FUNCTIONS_KEPT:
+                del self._codes[next(iter(self._codes))]
         return code
 
     def __del__(self) -> None:
@@ -168,12 +172,12 @@ class WorkerPool(Executor):
         return f"<WorkerPool of {self.workers} processes>"
 
 
-_open_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+_open_pools: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
     """At the end of the interpreter wait for what was submitted, unless an exception ends it."""
     failed = getattr(sys, "last_value", None) is not None
-    for pool in list(_open_pools):
-        pool._dispatcher.close(wait=True, kill=failed)
+    for dispatcher in list(_open_pools):
+        dispatcher.close(wait=True, kill=failed)

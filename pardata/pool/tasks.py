@@ -97,12 +97,16 @@ class MapTask(NamedTuple):
 
 
 class ArrayJob(NamedTuple):
-    """What all chunks of a `map_array` have in common; encoded once. Without `out` the result is sent back."""
+    """What all chunks of a `map_array` have in common; encoded once. Without `out` the result is sent back.
+
+    `exact`: results must have the dtype of `out`; else one that NumPy casts to it as "same_kind".
+    """
 
     fn: Callable[..., Any]
     array: ArrayAddress
     out: ArrayAddress | None
     block: int
+    exact: bool
 
 
 class ArrayTask(NamedTuple):
@@ -130,22 +134,22 @@ class ArrayTask(NamedTuple):
             out = job.out.open(segment)
             for row in range(self.begin, self.end, job.block):
                 end = min(row + job.block, self.end)
-                place_rows(out[row:end], np.asarray(job.fn(array[row:end])))
+                place_rows(out[row:end], np.asarray(job.fn(array[row:end])), job.exact)
         except Exception as error:
             fault = Fault.of(error, _name(job.fn), row, f"rows {row} to {min(row + job.block, self.end)}")
             return Outcome(None, fault, time.perf_counter() - begin)
         return Outcome(None, None, time.perf_counter() - begin)
 
 
-def place_rows(out: Any, value: Any) -> None:
-    """Put the result for some rows into its place; raises ValueError if it does not fit there exactly."""
+def place_rows(out: Any, value: Any, exact: bool) -> None:
+    """Put the result for some rows into its place; raises ValueError if its shape or (`exact`) its dtype differs."""
     if value.shape != out.shape:
         raise ValueError(
             f"the function returned shape {value.shape} for {len(out)} rows where {out.shape} was expected: it must "
             f"return one "
             f"row per row, all of one shape"
         )
-    if not np.can_cast(value.dtype, out.dtype, "same_kind"):
+    if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
         raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
     out[...] = value
 
@@ -178,15 +182,21 @@ class TaskProgram:
 
     @staticmethod
     def _step(port: Port, functions: _Functions) -> bool:
-        batches = port.take()
+        try:
+            batches = port.take()
+        except Exception as error:  # an argument cannot be unpickled
+            port.publish(port.claimed().with_items([Outcome(None, Fault.of(error, "a pool's task"), 0.0)], None))
+            port.commit()
+            return True
         if batches is None:
             return False
         batch = batches[0]
         task = batch.items.pop()
         try:
             outcome = task.run(functions.get(task.code), port.arena.segment)
-        except Exception as error:  # the function itself could not be loaded
-            outcome = Outcome(None, Fault.of(error, "pool", task.number, "while its function was being loaded"), 0.0)
+        except Exception as error:
+            fault = Fault.of(error, "a pool's task", task.number, "while its function was being loaded")
+            outcome = Outcome(None, fault, 0.0)
         del task, batches
         port.count(1)
         _publish(port, batch, outcome)

@@ -92,10 +92,32 @@ def _text_of(error: BaseException) -> str:
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
+def rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    """Return an exception without calling its constructor, which may want other arguments than it passes on."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class _Rebuilt:
+    """Pickles as an exception whose own pickle cannot be read back."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._parts = (type(error), error.args, {k: v for k, v in error.__dict__.items() if k != "__notes__"})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, self._parts
+
+
 def _round_trip(error: BaseException) -> bytes | None:
     """Return the pickled exception if it can be unpickled again to the same type."""
+    return _attempt(error, error) or _attempt(_Rebuilt(error), error)
+
+
+def _attempt(pickled: object, error: BaseException) -> bytes | None:
     try:
-        data: bytes = cloudpickle.dumps(error, protocol=5)
+        data: bytes = cloudpickle.dumps(pickled, protocol=5)
         again: Any = pickle.loads(data)
     except Exception:
         return None

@@ -3,10 +3,10 @@
       parent  -- one SEQPACKET socket: (where the spec lies, descriptors) -->  fork server  -- fork -->  worker
       parent  <- one sentinel socket per worker: pid, then exit status -----   fork server  <- SIGCHLD -   worker
 
-The server dies with the parent (it polls the parent's pidfd, and sees the socket's end) and every worker dies with the
-server (PR_SET_PDEATHSIG; the server has one thread, so the signal's "parent thread" is the server). So the kernel takes
-down the whole tree after a SIGKILL of the parent; nothing of it has to run. Without pidfd or prctl (macOS) the sockets'
-ends tell the same, once a worker comes back from user code.
+The server dies with the parent (it polls the parent's pidfd, and sees the socket's end; the thread that started it
+may end before) and every worker dies with the server (PR_SET_PDEATHSIG, whose "parent" is a thread: the server has
+only one). So the kernel takes down the whole tree after a SIGKILL of the parent; nothing of it has to run. Without
+pidfd or prctl (macOS) the sockets' ends tell the same, once a worker comes back from user code.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ class _Server:
 def main(fd: int, parent: int, preload: list[str]) -> NoReturn:
     """Serve requests from `fd` until the parent is gone; modules in `preload` are loaded once, for every worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    _die_with(parent)
+    if os.getppid() != parent:
+        os._exit(1)
     for module in ("numpy.random", "pardata.runtime.worker", *preload):
         importlib.import_module(module)
     _Server(socket.socket(fileno=fd), parent).serve()

@@ -71,7 +71,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-@dataclass
+@dataclass(repr=False)
 class RunReport:
     """What a run did. ``print(report)`` shows it as a table."""
 
@@ -84,6 +84,10 @@ class RunReport:
         """Name of the stage whose workers were busiest: more of them, or a faster one, make the run faster."""
         busiest = max(self.stages, key=lambda stage: stage.busy_s / max(1, stage.workers), default=None)
         return busiest.name if busiest is not None and busiest.busy_s > 0 else None
+
+    def __repr__(self) -> str:
+        """Return the table: what a person at a prompt wants to see."""
+        return str(self)
 
     def __str__(self) -> str:
         head = (

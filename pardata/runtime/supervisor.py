@@ -136,7 +136,7 @@ class Supervisor:
         doing = worker.words[ATTEMPT]
         if doing == 0 and process.status is not None and process.status >= 0:
             doing = LOADING  # nobody killed it, and it has not said why it left
-        if doing == 0:  # it was waiting: nothing is to blame
+        if doing == 0 and worker.redoable:  # it was waiting: nothing is to blame
             worker.deaths_at_start = 0
             self.restart(worker)
             return
@@ -149,7 +149,7 @@ class Supervisor:
             worker.deaths[batch] += 1
             deaths, limit = worker.deaths[batch], DEATHS_PER_ITEM
         lost = Lost(worker, batch, deaths, describe_exit(process.status))
-        if worker.redoable and deaths < limit:
+        if deaths < limit and (worker.redoable or doing == LOADING):
             self.restart(worker)
         else:
             self._on_lost(lost)

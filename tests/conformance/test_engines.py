@@ -611,14 +611,18 @@ def test_note_shows_the_item(engine):
 
 @pytest.mark.parametrize("engine", ["serial", "threads"])
 def test_error_of_this_process_is_the_original_object(engine):
-    error, cause = ValueError("x"), KeyError("y")
+    error, context = ValueError("x"), KeyError("y")
 
     def fail(x):
-        raise error from cause
+        try:
+            raise context
+        except KeyError:
+            raise error  # noqa: B904 - so that it has a context and no cause
 
     with pytest.raises(ValueError) as caught:
         run(numbers().map(fail), engine)
-    assert caught.value is error and error.__cause__ is cause
+    assert caught.value is error
+    assert error.__context__ is context and error.__cause__ is None and not error.__suppress_context__
 
 
 def test_error_that_cannot_be_pickled(engine):
@@ -724,6 +728,9 @@ def test_run_ends_when_nobody_holds_it(engine):
     next(items)
     del items
     gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "pardata-closer":
+            thread.join()
 
 
 def test_exception_of_the_consumer(engine):

@@ -1,4 +1,4 @@
-"""Stages that are killed at any lines, also while they recover: what comes out is what came in."""
+"""Stages that are killed at any lines, several at a time, and while they recover: what comes out is what came in."""
 
 import contextlib
 import gc
@@ -13,45 +13,40 @@ ITEMS = 8
 
 @st.composite
 def runs(draw):
-    """(how the chain is made, steps and kills). A kill is at a line of a step, then at lines of the recoveries."""
+    """(how the chain is made, [(stage, line at which it is killed or None)]). A stage that is dead is started first."""
     options = {
         "edges": draw(st.integers(1, 2)),
         "farm": draw(st.booleans()),
         "passes_on": draw(st.booleans()),
         "keeps": draw(st.booleans()),
+        "sink_is_worker": draw(st.booleans()),
     }
-    workers = ["source", "middle", "other"] if options["farm"] else ["source", "middle"]
-    step = st.tuples(st.sampled_from([*workers, "sink"]), st.none())
-    kill = st.tuples(st.sampled_from(workers), st.lists(st.integers(1, 600), min_size=1, max_size=3))
-    return options, draw(st.lists(st.one_of(step, step, kill), max_size=20))
+    stages = ["source", "middle", *["other"] * options["farm"], "sink"]
+    mortal = stages if options["sink_is_worker"] else stages[:-1]
+    step = st.tuples(st.sampled_from(stages), st.none())
+    kill = st.tuples(st.sampled_from(mortal), st.integers(1, 600))
+    return options, draw(st.lists(st.one_of(step, step, kill), max_size=25))
 
 
 def play(chain, events):
-    chain.round()  # kills at the first item: see tests/unit/runtime/test_kills.py
-    for name, lines in events:
-        if lines is None:
-            chain.step(name)
-            continue
-        first, *again = lines
-        if chain.step_and_kill(name, first) is None:
-            continue
-        for line in again:
-            killed_at = chain.restart_and_kill(name, line)
+    for name, line in events:
+        if line is not None:
+            chain.step_and_kill(name, line)
             gc.collect()  # a port that was killed while it was being made still has its selector
-            if killed_at is None:
-                break
         else:
-            chain.start(name)
+            chain.step(name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(runs())
 def test_what_comes_out_is_what_came_in_and_everything_is_given_back(run):
     options, events = run
     with contextlib.closing(Chain(**options)) as chain:
         play(chain, events)
         chain.drain(ITEMS)
-        assert chain.values == list(range(len(chain.values)))
+        # A sink that was killed may process an item again: what it does happens at least once.
+        values = list(dict.fromkeys(chain.values)) if options["sink_is_worker"] else chain.values
+        assert values == list(range(len(values)))
         assert chain.let_go()
         chain.settle()
         assert (chain.live_bytes, chain.tokens_in_flight, chain.slots_in_use) == (0, 0, 0)

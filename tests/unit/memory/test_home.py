@@ -1,6 +1,7 @@
 """The spans of a process, and the arrays that its user makes."""
 
 import gc
+import threading
 
 import numpy as np
 import pytest
@@ -127,6 +128,29 @@ def test_span_is_returned_once_when_a_lease_ends_within_the_end_of_another(home,
     monkeypatch.setattr(home.segment, "punch", punch_and_end_another)
     remains.append((0, 0))
     assert home.spans_in_use == 0
+
+
+def test_pages_are_not_given_back_when_they_are_somebody_elses_already(home, run_that_is_over, monkeypatch):
+    """One thread ends a lease; before it goes on, another one ends the last lease, and a run is started."""
+    span, _, remains = run_that_is_over([1, 1])
+    punch = home.segment.punch
+
+    def others_come_first(*block):
+        monkeypatch.setattr(home.segment, "punch", punch)
+        other.start()
+        other.join(timeout=0.5)  # or it waits until the first is done: as good
+        taken.append(home.take_span())
+        home.segment.map[block[0]] = 7
+        punch(*block)
+
+    taken = []
+    other = threading.Thread(target=remains.append, args=((1, 0),))
+    monkeypatch.setattr(home.segment, "punch", others_come_first)
+    remains.append((0, 0))
+    other.join()
+    (new,) = taken
+    if new == span:
+        assert word_at(home, span.offset + BLOCK) == 7
 
 
 @pytest.mark.parametrize("is_dropped_by_its_owner", [False, True])

@@ -137,10 +137,12 @@ import pardata
 from pardata.memory.home import home
 {make}
 expected = [array.copy() for array in arrays]
+parents = home()
 pid = os.fork()
 if pid == 0:
     del arrays
     gc.collect()
+    parents.arena.trim()
     fresh = [pardata.zeros(1 << 18) for _ in range(4)]
     os._exit(0)
 assert os.waitpid(pid, 0)[1] == 0

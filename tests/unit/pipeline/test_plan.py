@@ -281,6 +281,11 @@ def test_wrong_option_is_named_where_it_is_given(options, message):
         source().map(work, **options)
 
 
+def test_one_is_enough():
+    plan = plan_of(source().map(work, workers=1, chunksize=1))
+    assert plan.chunksizes == {0: 1}
+
+
 def test_numpy_ints_are_ints():
     plan = plan_of(source().map(work, workers=np.int64(2), chunksize=np.int32(3)))
     assert stage_of(plan, "work").workers == 2

@@ -142,6 +142,8 @@ class Chain:
         if port is not None:
             port.collector.close()
             vars(port.collector).clear()
+        if name == "sink":
+            self._kept.clear()
 
     def _resume(self):
         """As `pipeline.stages.SourceProgram` does."""
@@ -160,7 +162,9 @@ class Chain:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def step(self, name):
-        """Let a stage process one batch if it can."""
+        """Let a stage process one batch if it can; start it if it was killed."""
+        if name not in self._ports:
+            self.start(name)
         port = self._ports[name]
         port.poll()
         if name == "source":
@@ -197,15 +201,8 @@ class Chain:
 
     def step_and_kill(self, name, line):
         """Let a stage step, and kill it at this line. Return where that was; None if it came to the end of the step."""
-        return self._killed(name, line, lambda: self.step(name))
-
-    def restart_and_kill(self, name, line):
-        """Start the successor of a stage and let it step, and kill it at this line; as `step_and_kill`."""
-        return self._killed(name, line, lambda: (self.start(name), self.step(name)))
-
-    def _killed(self, name, line, work):
         with KillAtLine(line) as tracer:
-            work()
+            self.step(name)
         if tracer.killed_at is not None:
             self.stop(name)
         return tracer.killed_at
@@ -229,6 +226,8 @@ class Chain:
         for _ in range(3 * TOKENS):  # what is in flight, and what is given back for it
             for name in self.names[1:]:
                 self.step(name)
+            if "source" not in self._ports:
+                self.start("source")
             self._ports["source"].poll()
 
     # -- what must hold --------------------------------------------------------------------------------------------

@@ -98,3 +98,17 @@ def test_every_token_comes_back(setup):
 @in_any_setup
 def test_every_slot_comes_back(setup):
     assert "slot" not in kills(setup), kills(setup)
+
+
+def test_block_that_a_dead_worker_had_passed_on_comes_back_also_if_its_successor_has_nothing_to_do():
+    with contextlib.closing(Chain(farm=True)) as chain:
+        for name in ("source", "source", "middle", "other"):
+            chain.step(name)
+        assert chain.step_and_kill("other", 1)
+        chain.start("other")
+        for _ in range(5):
+            for name in ("middle", "sink", "other"):
+                chain.step(name)
+        assert chain.values == [0, 1]
+        chain.settle()
+        assert chain.live_bytes == 0
