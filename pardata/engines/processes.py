@@ -18,6 +18,8 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -260,7 +262,7 @@ class ProcessRun(Run):
         self._control = theirs
         spec = self._consumer.spec(limit, budget_spans)
         self._port = Port(spec, segment, [ours, *self._consumer.socks], _ConsumerProgram(consumer_stage), arena)
-        self._supervisor = Supervisor(segment, self._port.collector, self._on_event, self._on_lost)
+        self._supervisor = Supervisor(segment, self._port.collector, _weakly(self._on_event), _weakly(self._on_lost))
         self._words: dict[Stage, list[memoryview]] = {}
         threads = max(1, usable_cores() // max(1, len(everyone)))
         waiting: list[Worker] = []
@@ -293,7 +295,7 @@ class ProcessRun(Run):
         assert isinstance(program, SourceProgram)
         source = _SourceThread(stage, program, port, control)
         self._threads.append(source)
-        self._port.collector.watch(control, lambda: self._hear_thread(source))
+        self._port.collector.watch(control, partial(_weakly(self._hear_thread), source))
 
     def _total(self) -> int | None:
         totals = [
@@ -452,9 +454,24 @@ class ProcessRun(Run):
         return [source for source in started if source.abandon()]
 
     def __del__(self) -> None:
-        """End a run that nobody holds: in a thread, for the garbage collector may be anywhere, with any lock held."""
+        """End a run that nobody holds: in a thread, as it may be dropped anywhere, with any lock held."""
         if not getattr(self, "_closed", True) and os.getpid() == self._pid:
             threading.Thread(target=self.close, name="pardata-closer").start()
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that calls `method` while its object lives.
+
+    So a run is not part of a reference cycle: when nobody holds it, it ends at once, with its sockets still open.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*arguments)
+
+    return call
 
 
 def _zipped(batches: list[Any]) -> list[Any]:
