@@ -38,6 +38,8 @@ class Killer(threading.Thread):
         """Whether it lives; one that is still starting is spared mostly, or ten deaths in a row would be real."""
         if worker.done or worker.process is None or worker.process.pid is None or worker.process.ended:
             return False
+        if max(worker.deaths.values(), default=0) >= 2:
+            return False  # a third death at the same item would be blamed on the item
         return worker.words[ATTEMPT] != LOADING or self._random.random() < 0.02
 
     def stop(self) -> None:
