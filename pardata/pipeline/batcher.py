@@ -11,7 +11,7 @@ import numpy as np
 
 from pardata.channel.message import INLINE_BYTES, Batch
 from pardata.errors import CapacityError, SerializationError
-from pardata.pipeline.handover import hand_over
+from pardata.pipeline.handover import hand_over, is_nobody_elses
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.port import TIMER_NAME, StageFailure
@@ -97,7 +97,8 @@ class Batcher:
                 self._items.append(items.pop())
                 self.flush()
                 return
-            self._items += hand_over(items)[0]  # it waits, and the generator may change what it has yielded
+            # It waits, and the generator may change what it has yielded.
+            self._items += [items.pop()] if is_nobody_elses(items) else hand_over(items)[0]
             if self._fixed is None and len(self._items) == 1:
                 self._flush_soon()
 

@@ -104,6 +104,12 @@ def _copy(item: Any, inplace: bool) -> tuple[Any, int]:
     return copied, sum(taken.nbytes for taken in pickler.taken if type(taken) is np.ndarray)
 
 
+def is_nobody_elses(box: list[Any]) -> bool:
+    """Whether the last item in `box` can be changed by nobody outside of it: the cheap test for the common cases."""
+    kind = type(box[-1])
+    return kind in _IMMUTABLE or (_is_array(box[-1]) and box[-1].base is None and sys.getrefcount(box[-1]) <= _OWNER)
+
+
 def hand_over(items: list[Any], inplace: bool = False) -> tuple[list[Any], int]:
     """Return the items for a reader, and the bytes of their arrays. Empties `items`, so that nobody else holds them."""
     handed: list[Any] = []

@@ -12,7 +12,7 @@ from typing import Any
 from pardata.channel.message import Batch
 from pardata.errors import WorkerLostError
 from pardata.pipeline.batcher import Batcher, Port, publish
-from pardata.pipeline.handover import hand_over
+from pardata.pipeline.handover import hand_over, is_nobody_elses
 from pardata.pipeline.ordering import Arrival, InOrder
 from pardata.runtime.faults import Fault
 from pardata.runtime.port import StageFailure
@@ -95,8 +95,8 @@ class ItemProgram:
                         lost.append(index)
                 else:
                     results.append(self.fn(items[index]))
-                    if taken > 1:  # it waits for the others, and the function may change it meanwhile
-                        items[index] = None
+                    if taken > 1 and not is_nobody_elses(results):
+                        items[index] = None  # it waits for the others, and the function may change it meanwhile
                         results += hand_over([results.pop()])[0]
             except Exception as error:
                 fault = Fault.of(_without_frame(error), self.name, batch.item_number(index), items[index])

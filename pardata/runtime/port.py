@@ -170,6 +170,7 @@ class Port:
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
         self._owed_bytes = 0
+        self._blocks_per_batch = 1 + len({name for _, name in spec.budget_spans})
         self._announce()
 
     def _announce(self) -> None:
@@ -272,8 +273,9 @@ class Port:
         return False
 
     def _forget_recovered(self) -> None:
-        for receiver in self.receivers:
-            receiver.recovered.clear()
+        if self._is_successor:
+            for receiver in self.receivers:
+                receiver.recovered.clear()
 
     def claimed(self) -> Batch:
         """Return a batch without items that has the numbers of what is being worked on: also if it cannot be read."""
@@ -357,7 +359,7 @@ class Port:
         was given back. What is live above that is kept by somebody.
         """
         largest = max(self.words[LARGEST], self.budget.largest_bytes())
-        per_batch = largest * _ROUNDING * (1 + len({name for _, name in self.spec.budget_spans}))
+        per_batch = largest * _ROUNDING * self._blocks_per_batch
         kept = max(0.0, self.budget.live_bytes() - tokens.in_flight * per_batch)
         return kept + (tokens.in_flight + 1) * per_batch <= self.budget.limit_bytes
 
