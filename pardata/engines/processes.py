@@ -26,7 +26,7 @@ import numpy as np
 
 from pardata.channel.channel import socket_pair
 from pardata.channel.message import Encoded
-from pardata.errors import PlanError, WorkerLostError
+from pardata.errors import InternalError, PlanError, WorkerLostError
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
 from pardata.memory.home import Remains, home
@@ -74,7 +74,7 @@ class _ConsumerProgram:
         return Arrival()
 
     def run(self, port: Port) -> None:
-        raise NotImplementedError("the consumer is the caller's loop")
+        raise InternalError("the consumer is the caller's loop")
 
 
 def program_of(stage: Stage, plan: Plan) -> ItemProgram | PipeProgram | SourceProgram:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 
@@ -24,13 +25,13 @@ class Run(Iterator[Any]):
     memory is left but for the arrays that are still held.
     """
 
+    @abstractmethod
     def report(self) -> RunReport:
         """Return what has been counted so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """End the run, finished or not. Returns when every process is gone."""
-        raise NotImplementedError
 
     def finish(self) -> RunReport:
         """Run to the end without taking items; close; return the report."""
