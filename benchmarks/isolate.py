@@ -56,9 +56,9 @@ def run_side(scenario: str, side: str, seconds: float) -> dict[str, Any]:
             out, err = process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            left = _reap(process.pid)
+            left = _reap()
             raise SideFailed(f"no result after {TIMEOUT_S:g} s") from None
-        left = _reap(process.pid)
+        left = _reap()
     if process.returncode != 0:
         raise SideFailed(f"exit status {process.returncode}: {' | '.join(err.strip().splitlines()[-3:])}")
     cpu_s += _children_cpu_s()
@@ -78,7 +78,7 @@ def _children_cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _reap(group: int) -> int:
+def _reap() -> int:
     """Wait for adopted processes; kill those that are still there after the grace time, and say how many."""
     end = time.perf_counter() + GRACE_S
     while time.perf_counter() < end:
@@ -86,12 +86,9 @@ def _reap(group: int) -> int:
             return 0
         time.sleep(0.01)
     left = _children()
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
     while _reap_ended():
+        for pid in _children():  # not yet waited for, so the number is still theirs
+            os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     return len(left)
 
