@@ -141,6 +141,7 @@ class _SourceThread:
         with self._lock:
             self._has_ended = True
         if self.is_abandoned:
+            self.port.collector.close()
             self.port.outbox.leases.clear()
             home().return_spans([self.port.spec.span])
 

@@ -164,6 +164,9 @@ def test_an_item_that_the_batch_timer_cannot_send_ends_the_run() -> None:
     with pytest.raises(pardata.SerializationError, match="is a _thread.lock"):
         list(pardata.source(items()).map(lambda x: x))
     gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "pardata-source":  # the run did not wait for it, and it gives its span back at its end
+            thread.join()
 
 
 def test_map_array_in_place_survives_a_kill(tmp_path: Any) -> None:
