@@ -386,9 +386,9 @@ class ProcessRun(Run):
                     int(sums[DROPPED]),
                     int(sums[FAILED]),
                     int(sums[SENT_BYTES]),
-                    sums[BUSY_NS] / 1e9,
-                    sums[STARVED_NS] / 1e9,
-                    sums[BLOCKED_NS] / 1e9,
+                    float(sums[BUSY_NS]) / 1e9,
+                    float(sums[STARVED_NS]) / 1e9,
+                    float(sums[BLOCKED_NS]) / 1e9,
                     restarts[stage.name],
                 )
             )

@@ -87,6 +87,7 @@ class ItemProgram:
         lost: list[int] = []
         failed = 0
         for index in range(taken):
+            port.attempt(batch.domain, batch.item_number(index))
             try:
                 if self.is_filter:
                     if self.fn(items[index]):

@@ -98,6 +98,16 @@ def test_an_item_that_kills_three_workers_is_blamed(fatal: Any, words: str) -> N
         pardata.source(range(9)).map(stage, workers=2, chunksize=1).run()
 
 
+def test_the_item_is_blamed_and_not_the_batch_that_it_came_in() -> None:
+    def stage(x: int) -> int:
+        if x == 500:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    with pytest.raises(pardata.WorkerLostError, match="on item 500,"):
+        pardata.source(range(1000)).map(stage, chunksize=64).run()
+
+
 def test_a_task_that_kills_three_workers_is_blamed_and_the_pool_goes_on() -> None:
     with pardata.WorkerPool(2) as pool:
         fatal = pool.submit(os._exit, 7)
