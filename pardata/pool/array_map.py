@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from pardata.memory.home import home, new_array
 from pardata.pool.chunking import Chunks, Chunksize, block_rows
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import Code, name_of
-from pardata.pool.tasks import ArrayAddress, ArrayJob, ArrayTask, Outcome, place_rows
+from pardata.pool.tasks import ArrayAddress, ArrayJob, ArrayTask, Outcome, PagedInput, PagedRows, place_rows
 from pardata.runtime.progress import REFRESH_S, Bars
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +49,9 @@ def is_shared(array: Array) -> bool:
 class _ArrayMap:
     """The job. It keeps input and output alive until its last task is done, whatever became of the caller."""
 
-    def __init__(self, fn: Callable[[Any], Any], array: Array, out: Array | None, chunks: Chunks, block: int) -> None:
+    def __init__(
+        self, fn: Callable[[Any], Any], array: Array | PagedRows, out: Array | None, chunks: Chunks, block: int
+    ) -> None:
         self._fn = fn
         self._array = array
         self._block = block
@@ -64,7 +67,8 @@ class _ArrayMap:
 
     def _encode(self) -> Code:
         address = None if self.out is None else address_of(self.out)
-        job = ArrayJob(self._fn, address_of(self._array), address, self._block, self._exact)
+        array = address_of(self._array) if isinstance(self._array, np.ndarray) else PagedInput(self._array)
+        job = ArrayJob(self._fn, array, address, self._block, self._exact)
         return Code(job, name_of(self._fn))
 
     @property
@@ -135,6 +139,15 @@ def _checked(array: Any) -> Array:
     return given
 
 
+def _is_paged(array: object) -> TypeGuard[PagedRows]:
+    return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
+
+
+def _whole_pages(paged: PagedRows, block: int) -> int:
+    """Return `block` rows, rounded up to whole pages: no two chunks read the same page."""
+    return -(-block // paged.page_rows) * paged.page_rows
+
+
 def _check_out(out: Any, rows: int) -> None:
     if (
         not isinstance(out, np.ndarray)
@@ -153,20 +166,25 @@ def map_array(
     """Do what `WorkerPool.map_array` says."""
     if not callable(fn):
         raise ConfigError(f"map_array needs a function, not {type(fn).__name__}")
-    given = _checked(array)
-    rows = len(given)
+    paged = array if _is_paged(array) else None
+    given = _checked(array) if paged is None else paged
+    rows = given.shape[0]
     if out is not None:
         _check_out(out, rows)
     if rows == 0:
-        made = np.asarray(fn(given))
+        made = np.asarray(fn(given[:]))
         if out is None:
             return _copy(made)
         return out
-    shared = given if is_shared(given) else _copy(given)
-    in_place = out is not None and is_shared(out) and not np.may_share_memory(out, shared)
+    shared = given if not isinstance(given, np.ndarray) or is_shared(given) else _copy(given)
+    overlaps = isinstance(shared, np.ndarray) and out is not None and np.may_share_memory(out, shared)
+    in_place = out is not None and is_shared(out) and not overlaps
     # What overlaps the input is written at the end: a chunk that is done again must find the input as it was.
     target = out if out is None or in_place else _empty(out.shape, out.dtype)
-    block = chunksize if isinstance(chunksize, int) else block_rows(rows, shared.nbytes)
+    nbytes = math.prod(given.shape) * given.dtype.itemsize
+    block = chunksize if isinstance(chunksize, int) else block_rows(rows, nbytes)
+    if paged is not None and not isinstance(chunksize, int):
+        block = _whole_pages(paged, block)
     job = _ArrayMap(fn, shared, target, Chunks(rows, dispatcher.workers, chunksize, block), block)
     dispatcher.add(job)
     _wait(dispatcher, job, rows, progress)

@@ -112,7 +112,8 @@ class WorkerPool(Executor):
             Gets a read-only array of some rows (none, if `array` has none), returns as many: of any shape and dtype,
             but the same for all.
         array : array_like, shape (n, ...), any dtype without objects
-            Not copied if it lives in shared memory (`pardata.empty`, a result of this method, an item of a run).
+            Not copied if it lives in shared memory (`pardata.empty`, a result of this method, an item of a run). Of a
+            file in pages every worker reads its own rows, whole pages at a time.
         chunksize : int (rows per call) or "auto"
             "auto" hands workers chunks of about 20 ms, and calls `fn` with blocks that fit the cache.
         out : array, shape (n, ...), optional

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -42,6 +42,39 @@ class ArrayAddress(NamedTuple):
     def open(self, segment: Segment) -> Any:
         """Return the array, writable."""
         return np.ndarray(self.shape, self.dtype, segment.map, self.offset, self.strides)
+
+    def rows(self, segment: Segment) -> Any:
+        """Return the array, read-only."""
+        array = self.open(segment)
+        array.setflags(write=False)
+        return array
+
+
+class PagedRows(Protocol):
+    """Rows that are read where they are needed, page by page: a file, for instance. Pickles as a recipe."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def page_rows(self) -> int:
+        """Rows per page: chunks end where pages end."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return an array of these rows."""
+
+
+class PagedInput(NamedTuple):
+    """Stands where an `ArrayAddress` does, for rows that are not in memory."""
+
+    paged: PagedRows
+
+    def rows(self, segment: Segment) -> PagedRows:
+        """Return what gives the rows."""
+        return self.paged
 
 
 class Outcome(NamedTuple):
@@ -103,7 +136,7 @@ class ArrayJob(NamedTuple):
     """
 
     fn: Callable[..., Any]
-    array: ArrayAddress
+    array: ArrayAddress | PagedInput
     out: ArrayAddress | None
     block: int
     exact: bool
@@ -123,8 +156,7 @@ class ArrayTask(NamedTuple):
 
     def run(self, job: ArrayJob, segment: Segment) -> Outcome:
         """Call the function block by block, writing into the output."""
-        array = job.array.open(segment)
-        array.setflags(write=False)
+        array = job.array.rows(segment)
         begin = time.perf_counter()
         row = self.begin
         try:
