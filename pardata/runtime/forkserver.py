@@ -1,7 +1,7 @@
 """The clean process that workers are forked from: numpy and pardata are loaded, nothing of the user's is.
 
       parent  -- one SEQPACKET socket: (where the spec lies, descriptors) -->  fork server  -- fork -->  worker
-      parent  <- one sentinel socket per worker: pid, then exit status -----   fork server  <- SIGCHLD -   worker
+      parent  <- one sentinel socket per worker: pid, then exit status, peak   fork server  <- SIGCHLD -   worker
 
 The server dies with the parent (it polls the parent's pidfd, and sees the socket's end; the thread that started it
 may end before) and every worker dies with the server (PR_SET_PDEATHSIG, whose "parent" is a thread: the server has
@@ -25,7 +25,7 @@ from typing import Final, NoReturn
 
 REQUEST: Final = struct.Struct("<qqi")  # offset and length of the spec in the segment, number of descriptors
 PID: Final = struct.Struct("<q")
-STATUS: Final = struct.Struct("<i")
+STATUS: Final = struct.Struct("<iq")  # exit code or minus the signal; the most memory it had, in bytes
 FDS_PER_MESSAGE: Final = 250  # the kernel's limit is 253
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -88,12 +88,13 @@ class _Server:
 
     def _reap(self) -> None:
         while self._sentinels:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 return
+            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
             sentinel = self._sentinels.pop(pid)
             with sentinel, contextlib.suppress(OSError):
-                sentinel.send(STATUS.pack(os.waitstatus_to_exitcode(status)))
+                sentinel.send(STATUS.pack(os.waitstatus_to_exitcode(status), peak))
 
     def _fork(self, offset: int, length: int, fds: list[int]) -> None:
         pid = os.fork()

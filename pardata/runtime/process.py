@@ -137,12 +137,15 @@ class Process:
     ended : bool
     status : int or None
         Exit code, or minus the signal; None while it lives, and if the server died with it.
+    peak_bytes : int or None
+        The most physical memory it had; None where the status is.
     """
 
     def __init__(self, offset: int, length: int, fds: Sequence[int]) -> None:
         """Start a worker whose spec lies at ``[offset, offset + length)`` of the segment ``fds[0]``."""
         self.pid: int | None = None
         self.status: int | None = None
+        self.peak_bytes: int | None = None
         self.ended = False
         self._pidfd = -1
         self.sentinel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -161,8 +164,11 @@ class Process:
                 data = b""
             if len(data) == PID.size:
                 self._know(PID.unpack(data)[0])
+            elif data:
+                status, self.peak_bytes = STATUS.unpack(data)
+                self._end(status)
             else:
-                self._end(STATUS.unpack(data)[0] if data else None)
+                self._end(None)
         return True
 
     def _know(self, pid: int) -> None:

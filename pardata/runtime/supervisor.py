@@ -50,6 +50,7 @@ class Worker:
         self.process: Process | None = None
         self.closed = False  # nothing more will come out of it
         self.done = False
+        self.leaving = False  # it has said that it makes room for a fresh process
         self.restarts = 0
         self.deaths: Counter[tuple[int, int] | None] = Counter()
         self.deaths_at_start = 0
@@ -61,11 +62,14 @@ class Worker:
 class Lost:
     """A worker that will not be replaced as things are: which, working on what, and why in words."""
 
-    def __init__(self, worker: Worker, batch: tuple[int, int] | None, deaths: int, how: str) -> None:
+    def __init__(
+        self, worker: Worker, batch: tuple[int, int] | None, deaths: int, how: str, peak_bytes: int | None = None
+    ) -> None:
         self.worker = worker
         self.batch = batch
         self.deaths = deaths
         self.how = how
+        self.peak_bytes = peak_bytes
 
     @property
     def what(self) -> str:
@@ -91,8 +95,10 @@ class Supervisor:
         collector: Collector,
         on_event: Callable[[Worker, tuple[Any, ...]], None],
         on_lost: Callable[[Lost], None],
+        deaths_per_item: int = DEATHS_PER_ITEM,
     ) -> None:
         self.workers: list[Worker] = []
+        self._deaths_per_item = deaths_per_item  # a pool looks at each death of a task itself
         self._segment = segment
         self._collector = collector
         self._on_event = on_event
@@ -121,6 +127,7 @@ class Supervisor:
             if event[0] in ("closed", "done"):
                 worker.closed = True
                 worker.done = event[0] == "done"
+            worker.leaving = event[0] == "leaving"
             self._on_event(worker, event)
 
     def _watch(self, worker: Worker) -> None:
@@ -132,6 +139,10 @@ class Supervisor:
         self._collector.selector.unregister(sentinel)
         self._hear(worker)  # what it said before it ended
         if worker.done or self._stopping:
+            return
+        if worker.leaving:
+            worker.leaving = False
+            self.start(worker)
             return
         doing = worker.words[ATTEMPT]
         if doing == 0 and process.status is not None and process.status >= 0:
@@ -147,8 +158,8 @@ class Supervisor:
             worker.deaths_at_start = 0
             batch = running_batch(doing)
             worker.deaths[batch] += 1
-            deaths, limit = worker.deaths[batch], DEATHS_PER_ITEM
-        lost = Lost(worker, batch, deaths, describe_exit(process.status))
+            deaths, limit = worker.deaths[batch], self._deaths_per_item
+        lost = Lost(worker, batch, deaths, describe_exit(process.status), process.peak_bytes)
         if deaths < limit and (worker.redoable or doing == LOADING):
             self.restart(worker)
         else:
