@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from pardata.engines import processes  # noqa: F401 - the fork server preloads what is asked for before its start
 from pardata.memory.home import home
-from pardata.pool import dispatcher  # noqa: F401
 from pardata.runtime.process import fork_server
 
 

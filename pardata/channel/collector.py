@@ -5,11 +5,21 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
-from pardata.channel.channel import Claim, Receiver, Sender
 from pardata.channel.order import Order
+from pardata.channel.receiver import Claim, Receiver
+from pardata.channel.sender import Sender
 
 IDLE_S = 5.0  # after this long without work, `on_idle` is called: warm free memory goes back
+
+
+class Debtor(Protocol):
+    """Something with hints to send that did not fit into their socket, or were not worth a message of their own."""
+
+    @property
+    def owes(self) -> object: ...
+    def flush(self) -> bool: ...
 
 
 class Collector:
@@ -23,6 +33,7 @@ class Collector:
         self.receivers = receivers
         self.selector = selectors.DefaultSelector()
         self._order = order
+        self._debtors: list[Debtor] = [*receivers, *senders]
         self._on_idle: Callable[[], None] | None = None
         for receiver in receivers:
             self.watch(receiver.sock, partial(self._receive, receiver))
@@ -32,6 +43,10 @@ class Collector:
     def watch(self, file: object, call: Callable[[], None]) -> None:
         """Call `call` from `wait` whenever `file` is readable."""
         self.selector.register(file, selectors.EVENT_READ, call)  # type: ignore[arg-type]
+
+    def owe(self, debtor: Debtor) -> None:
+        """Have `flush` ask `debtor` as well."""
+        self._debtors.append(debtor)
 
     def unwatch(self, file: object) -> None:
         """Forget `file`."""
@@ -77,7 +92,7 @@ class Collector:
             key.data()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Tell the senders what is finished, then sleep until something comes."""
+        """Tell the others what they are owed, then sleep until something comes."""
         flushed = self.flush()
         limit = timeout_s if flushed else min(0.02, timeout_s or 0.02)  # a full socket is tried again soon
         if limit is None and self._on_idle is not None:
@@ -89,8 +104,8 @@ class Collector:
             self._on_idle()
 
     def flush(self) -> bool:
-        """Send what is owed to the senders. Return False if a socket was full."""
-        return all([receiver.flush() for receiver in self.receivers if receiver.owes])
+        """Send what is owed. Return False if a socket was full."""
+        return all([debtor.flush() for debtor in self._debtors if debtor.owes])
 
     def close(self) -> None:
         """Close the selector; sockets belong to their makers."""

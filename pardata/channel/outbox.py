@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel.channel import CAPACITY, Sender
+from pardata.channel.channel import CAPACITY
 from pardata.channel.leases import BORROWED, OWN, ROWS, Lease, LeaseTable
 from pardata.channel.message import INLINE_BYTES, Batch, Encoded, encode
+from pardata.channel.sender import Sender
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, anchor, find_anchor, is_in, view

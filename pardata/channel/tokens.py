@@ -12,7 +12,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass, field
 
-from pardata.channel.channel import _receive, _send, _words
+from pardata.channel.channel import receive_all, try_send, words_at
 from pardata.memory.segment import Segment
 
 _PER_MESSAGE = 500
@@ -42,8 +42,8 @@ class Tokens:
     def __init__(self, spec: TokenSpec, segment: Segment, socks: list[socket.socket]) -> None:
         self.spec = spec
         self.socks = socks
-        self._holders = _words(segment, spec.holders_at, 8 * spec.cells)
-        self._retired = [[_words(segment, at, 8 * spec.cells) for at in workers] for workers in spec.retired_at]
+        self._holders = words_at(segment, spec.holders_at, 8 * spec.cells)
+        self._retired = [[words_at(segment, at, 8 * spec.cells) for at in workers] for workers in spec.retired_at]
         self._free = deque(cell for cell in range(spec.cells) if self._is_free(cell))
         self._known = set(self._free)
 
@@ -73,7 +73,7 @@ class Tokens:
 
     def receive(self, sock: socket.socket) -> None:
         """Take in what the terminals have retired."""
-        for data in _receive(sock):
+        for data in receive_all(sock):
             for (cell,) in struct.iter_unpack("<q", data):
                 if cell not in self._known and self._is_free(cell):
                     self._known.add(cell)
@@ -88,7 +88,7 @@ class Retirer:
     """A terminal's side: one domain's tokens, from one worker."""
 
     def __init__(self, spec: TerminalSpec, segment: Segment, sock: socket.socket) -> None:
-        self._words = _words(segment, spec.retired_at, 8 * spec.cells)
+        self._words = words_at(segment, spec.retired_at, 8 * spec.cells)
         self._sock = sock
         self._owed: list[int] = []
 
@@ -101,8 +101,16 @@ class Retirer:
         """As a successor, tell the source again whatever the predecessor may not have told."""
         self._owed += range(len(self._words))
 
-    def flush(self) -> None:
-        """Tell the source."""
+    @property
+    def owes(self) -> bool:
+        """Whether `flush` has something to tell."""
+        return bool(self._owed)
+
+    def flush(self) -> bool:
+        """Tell the source. Return False if its socket is full: try again later."""
         while self._owed:
-            _send(self._sock, struct.pack(f"<{min(len(self._owed), _PER_MESSAGE)}q", *self._owed[:_PER_MESSAGE]))
+            part = self._owed[:_PER_MESSAGE]
+            if not try_send(self._sock, struct.pack(f"<{len(part)}q", *part)):
+                return False
             del self._owed[:_PER_MESSAGE]
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pardata.pipeline.plan import Kind, Plan
-from pardata.runtime.port import StageFailure
+from pardata.runtime.program import StageFailure
 
 
 def original_error(failure: StageFailure) -> BaseException:

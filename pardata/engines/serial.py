@@ -14,14 +14,14 @@ from typing import Any
 
 from pardata.channel.message import Batch
 from pardata.engines.local import original_error, total_items
-from pardata.engines.processes import program_of, source_maker
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.ordering import InOrder
 from pardata.pipeline.plan import Edge, Kind, Plan, Stage
+from pardata.pipeline.programs import program_of, source_maker
 from pardata.pipeline.stages import ItemProgram, zip_batches
 from pardata.pipeline.stream import Run
 from pardata.runtime.faults import Fault
-from pardata.runtime.port import StageFailure
+from pardata.runtime.program import StageFailure
 from pardata.runtime.progress import Bars, RunReport, Skipped, StageStatistics
 
 

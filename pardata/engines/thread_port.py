@@ -15,12 +15,12 @@ from typing import Any
 
 from pardata.channel.message import Batch
 from pardata.engines.local import original_error
-from pardata.engines.processes import program_of
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.ordering import Arrival, InOrder
 from pardata.pipeline.plan import Plan, Stage
+from pardata.pipeline.programs import program_of
 from pardata.pipeline.stages import ItemProgram, PipeProgram, SourceProgram
-from pardata.runtime.port import Cancelled, StageFailure
+from pardata.runtime.program import Cancelled, StageFailure
 from pardata.runtime.progress import Skipped, StageStatistics
 
 

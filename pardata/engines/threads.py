@@ -17,7 +17,7 @@ from pardata.engines.thread_port import Hub, ThreadPort
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.stages import zip_batches
 from pardata.pipeline.stream import Run
-from pardata.runtime.port import Cancelled
+from pardata.runtime.program import Cancelled
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 
 _JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's function when the run is over

@@ -14,7 +14,7 @@ from pardata.errors import CapacityError, SerializationError
 from pardata.pipeline.handover import hand_over, is_nobody_elses
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
-from pardata.runtime.port import TIMER_NAME, StageFailure
+from pardata.runtime.program import TIMER_NAME, StageFailure
 
 # A message should be worth this much of the run's throughput; more items per message save wake-ups, fewer keep
 # latency low.

@@ -15,7 +15,7 @@ from pardata.pipeline.batcher import Batcher, Port, publish
 from pardata.pipeline.handover import hand_over, is_nobody_elses
 from pardata.pipeline.ordering import Arrival, InOrder
 from pardata.runtime.faults import Fault
-from pardata.runtime.port import StageFailure
+from pardata.runtime.program import StageFailure
 
 
 def zip_batches(batches: list[Batch]) -> Batch:

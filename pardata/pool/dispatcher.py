@@ -23,7 +23,7 @@ from pardata.channel.outbox import FARM_WINDOW
 from pardata.errors import WorkerLostError
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
-from pardata.memory.home import Remains, home
+from pardata.memory.home import home
 from pardata.pool.jobs import Job, Task
 from pardata.pool.tasks import TaskProgram
 from pardata.runtime.faults import Fault
@@ -31,11 +31,9 @@ from pardata.runtime.limits import usable_cores
 from pardata.runtime.port import Port
 from pardata.runtime.process import fork_server
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
-from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, encode_program
+from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
 
 _SLOTS: Final = FARM_WINDOW + 2
-
-fork_server.preload.append("pardata.pool.tasks")
 
 
 class Dispatcher:
@@ -217,17 +215,8 @@ class Dispatcher:
             while self._jobs:
                 self._jobs.popleft().fail(None, error)
             self._running.clear()
-            self._port.collector.close()
-            for sock in self._socks:
-                sock.close()
-            receivers = self._port.receivers
-            live = [(lease, *block) for receiver in receivers for lease, block in receiver.live.items()]
-            remains = Remains(self._home, self._spans, live, self._port.outbox.leases.blocks())
-            for receiver in receivers:
-                receiver.retire_to(remains)
-            self._port.outbox.leases.clear()
             self._placed.clear()
-            self._home.arena.trim()
+            dissolve(self._home, [self._port], self._spans, self._socks)
 
 
 def _drain(sock: socket.socket) -> None:

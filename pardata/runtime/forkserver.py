@@ -135,11 +135,11 @@ class _Server:
             os._exit(code & 0xFF)
 
 
-def main(fd: int, parent: int, preload: list[str]) -> NoReturn:
+def main(fd: int, parent: int, preload: tuple[str, ...]) -> NoReturn:
     """Serve requests from `fd` until the parent is gone; modules in `preload` are loaded once, for every worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     if os.getppid() != parent:
         os._exit(1)
-    for module in ("numpy.random", "pardata.runtime.worker", *preload):
+    for module in preload:
         importlib.import_module(module)
     _Server(socket.socket(fileno=fd), parent).serve()

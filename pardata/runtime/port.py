@@ -14,22 +14,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from pardata.channel.channel import ChannelSpec, Claim, Receiver, RunGone, Sender
+from pardata.channel.channel import RunGone
 from pardata.channel.collector import Collector
 from pardata.channel.leases import TABLE_BYTES, LeaseTable
 from pardata.channel.message import Batch
 from pardata.channel.order import Order
 from pardata.channel.outbox import Edge, Outbox
-from pardata.channel.tokens import Retirer, TerminalSpec, Tokens, TokenSpec
+from pardata.channel.receiver import Claim, Receiver
+from pardata.channel.sender import Sender
+from pardata.channel.tokens import Retirer, Tokens
 from pardata.errors import WorkerLostError
-from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, Budget
 from pardata.memory.segment import Segment
-from pardata.runtime.faults import Fault
+from pardata.runtime.program import LEASES_AT, TIMER_NAME, Cancelled, WorkerSpec
 from pardata.runtime.recovery import recover
 from pardata.runtime.words import (
     ATTEMPT,
@@ -48,31 +49,12 @@ from pardata.runtime.words import (
     running_word,
 )
 
-LEASES_AT = HEADER_BYTES
-CHANNELS_AT = LEASES_AT + TABLE_BYTES
-
 # Commits are told to the senders one by one behind a farm, which hands out work by them, else a few at a time.
-_OWED = 4
-TIMER_NAME = "pardata-flusher"  # the thread of a source that sends batches which were begun and not filled
-
-_ROUNDING = 1.25  # a block may be that much larger than what lies in it
-_OWED_SHARE = 64  # or at once, where they hold more than this part of the byte budget
-
+_OWED: Final = 4
+_OWED_SHARE: Final = 64  # or at once, where they hold more than this part of the byte budget
+_ROUNDING: Final = 1.25  # a block may be that much larger than what lies in it
 
 T = TypeVar("T")
-
-
-class Cancelled(BaseException):
-    """The parent has cancelled the run: leave."""
-
-
-class StageFailure(Exception):
-    """The user's code raised; carries what the parent is to be told."""
-
-    def __init__(self, fault: Fault, original: BaseException) -> None:
-        super().__init__(fault.error)
-        self.fault = fault
-        self.original = original
 
 
 class Program(Protocol):
@@ -83,30 +65,6 @@ class Program(Protocol):
 
     def order(self, following: dict[int, int]) -> Order[Claim]: ...
     def run(self, port: Port) -> None: ...
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals."""
-
-    stage: str
-    index: int
-    span: Span
-    control_bytes: int
-    inputs: list[tuple[ChannelSpec, int, dict[int, int]]]
-    outputs: list[list[ChannelSpec]]
-    tokens: TokenSpec | None
-    terminals: list[TerminalSpec]
-    domains: list[int]
-    farmed: bool
-    has_inplace: bool
-    limit_bytes: int
-    budget_spans: list[tuple[Span, str]]
-
-    @property
-    def label(self) -> str:
-        """Name of the worker for messages."""
-        return f"stage {self.stage!r}"
 
 
 class Port:
@@ -159,6 +117,8 @@ class Port:
         following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
         self.collector = Collector(self.receivers, program.order(following), senders)
         self.collector.watch(self.control, self._on_control)
+        for retirer in self._retirers.values():
+            self.collector.owe(retirer)
         if self.tokens is not None:
             for sock in self.tokens.socks:
                 self.collector.watch(sock, partial(self.tokens.receive, sock))
@@ -203,7 +163,6 @@ class Port:
         while not (result := ready()):
             if self._cancelled:
                 raise Cancelled
-            self._flush_retired()
             self.arena.collect()  # others read in this span how much is live
             self.collector.wait()
         if not is_timer:
@@ -218,10 +177,6 @@ class Port:
         now = time.perf_counter_ns()
         self.words[BUSY_NS] += now - self._mark_ns
         self._mark_ns = now
-
-    def _flush_retired(self) -> None:
-        for retirer in self._retirers.values():
-            retirer.flush()
 
     def try_take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip, if it is here."""
@@ -317,7 +272,6 @@ class Port:
             owes = sum(receiver.owes for receiver in self.receivers)
             if self.spec.farmed or owes >= _OWED or self._owed_bytes > self.spec.limit_bytes // _OWED_SHARE:
                 self.collector.flush()
-                self._flush_retired()
                 self._owed_bytes = 0
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
@@ -408,8 +362,9 @@ class Port:
     def finish(self) -> None:
         """Tell the parent that the work is done; close what is not closed."""
         self.outbox.close()
-        self.collector.flush()
-        self._flush_retired()
+        with self.lock:
+            while not self.collector.flush():
+                self.collector.wait()
         self.report(("done",))
 
 

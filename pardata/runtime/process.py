@@ -20,6 +20,9 @@ _START = (
     "import sys; sys.path[:] = {path!r}; from pardata.runtime.forkserver import main; main({fd}, {parent}, {preload!r})"
 )
 
+# Loaded once, by the server, for every worker: what any of them may run (by name, as those are layers above).
+_PRELOAD = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.stages", "pardata.pool.tasks")
+
 # Threads of the linear-algebra libraries are set per worker; the server itself is to have none when it forks.
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -51,7 +54,6 @@ class ForkServer:
     """The server process, started at the first request and again if it was killed."""
 
     def __init__(self) -> None:
-        self.preload: list[str] = []
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,7 +70,7 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **os.environ}
         path = [os.path.abspath(entry) for entry in sys.path]
-        code = _START.format(path=path, fd=theirs.fileno(), parent=os.getpid(), preload=self.preload)
+        code = _START.format(path=path, fd=theirs.fileno(), parent=os.getpid(), preload=_PRELOAD)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         python = os.fsdecode(multiprocessing.spawn.get_executable())
         with theirs:

@@ -159,10 +159,6 @@ class Bars:
                 bar.n = count
                 bar.refresh()
 
-    def set_total(self, index: int, total: int) -> None:
-        """Say how many items a stage will have got in the end."""
-        self._bars[index].total = total
-
     def close(self) -> None:
         """Leave the bars as they are."""
         for bar in self._bars:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pardata.channel.channel import Receiver, Sender
 from pardata.channel.leases import BORROWED, OWN, LeaseTable, Row
+from pardata.channel.receiver import Receiver
+from pardata.channel.sender import Sender
 from pardata.memory.arena import Arena, Span
 from pardata.memory.array import Anchor, anchor
 from pardata.memory.budget import Budget

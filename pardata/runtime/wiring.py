@@ -17,10 +17,11 @@ from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.errors import ConfigError
 from pardata.memory.arena import Span, align
 from pardata.memory.array import Anchor, find_anchor, is_in, view
-from pardata.memory.home import Home
+from pardata.memory.home import Home, Remains
 from pardata.memory.segment import PAGE_BYTES
 from pardata.runtime.explain import explain_unpicklable
-from pardata.runtime.port import CHANNELS_AT, WorkerSpec
+from pardata.runtime.port import Port
+from pardata.runtime.program import CHANNELS_AT, WorkerSpec
 from pardata.runtime.worker import ProcessSpec
 
 Array = np.ndarray[Any, Any]
@@ -124,6 +125,26 @@ def give_tokens(source: Wired, cells: int, terminals: list[list[tuple[Wired, int
             places.append(at)
         retired_at.append(places)
     source.tokens = TokenSpec(cells, source.take(8 * cells), retired_at)
+
+
+def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socket.socket]) -> None:
+    """Take back what a run or a pool had, when its processes are gone; `ports` are those of the main process.
+
+    Arrays that are still held keep their pages until they are let go of.
+    """
+    for port in ports:
+        port.collector.close()
+    for sock in socks:
+        sock.close()
+    receivers = [receiver for port in ports for receiver in port.receivers]
+    live = [(lease, *block) for receiver in receivers for lease, block in receiver.live.items()]
+    lent = [block for port in ports for block in port.outbox.leases.blocks()]
+    remains = Remains(home, spans, live, lent)
+    for receiver in receivers:
+        receiver.retire_to(remains)
+    for port in ports:
+        port.outbox.leases.clear()
+    home.arena.trim()
 
 
 class PlacedSpec:

@@ -18,7 +18,8 @@ from pardata.memory.home import set_worker_arena
 from pardata.memory.segment import Segment
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import keep_freed_memory, limit_threads
-from pardata.runtime.port import Cancelled, Port, Program, StageFailure, WorkerSpec, send_event
+from pardata.runtime.port import Port, Program, send_event
+from pardata.runtime.program import Cancelled, StageFailure, WorkerSpec
 from pardata.runtime.words import (
     ATTEMPT,
 )

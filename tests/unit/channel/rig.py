@@ -4,10 +4,12 @@ from collections import Counter
 
 import numpy as np
 
-from pardata.channel.channel import ChannelSpec, Receiver, Sender, socket_pair
+from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import OWN, TABLE_BYTES, LeaseTable
 from pardata.channel.message import Batch
 from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.receiver import Receiver
+from pardata.channel.sender import Sender
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
 

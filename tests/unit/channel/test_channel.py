@@ -182,6 +182,37 @@ def test_socket_that_is_full_delays_what_is_told_and_loses_nothing(make_rig):
     assert rig.receiver.owes == 0
 
 
+def test_publishing_into_a_full_socket_waits_for_nobody_and_loses_nothing(make_rig):
+    """A receiver that computes for a long time does not read; both could be in that position at once."""
+    rig = make_rig(slots=1000)
+    rig.send(*range(900), size=4)
+    rig.sender.close()
+    assert rig.sender.owes
+    assert not rig.sender.flush()
+    claims = rig.receiver.receive()
+    assert 0 < len(claims) < 900
+    assert rig.sender.flush()
+    claims += rig.receiver.receive()
+    assert numbers(claims) == list(range(900))
+    assert not rig.sender.owes
+    rig.finish(claims)
+    assert rig.receiver.at_end
+
+
+def test_successor_of_a_receiver_whose_sender_does_not_read_waits_for_nobody(make_rig):
+    rig = make_rig(slots=1000)
+    rig.send(*range(600), size=4)
+    for claim in rig.receiver.receive() + rig.receiver.look():
+        rig.finish([claim])
+        rig.receiver.flush()
+    rig.replace_receiver()
+    assert rig.receiver.owes
+    while not rig.receiver.flush():
+        rig.sender.receive()
+    rig.sender.receive()
+    assert rig.free_slots == 1000
+
+
 # -- the end of the stream ---------------------------------------------------------------------------------------------
 
 

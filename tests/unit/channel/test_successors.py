@@ -2,6 +2,7 @@
 
 import pytest
 
+from pardata.channel.channel import slot_at
 from pardata.channel.leases import OWN, Lease
 from pardata.channel.message import Batch
 from tests.unit.channel.rig import LARGE, DyingWords, Killed, numbers, values
@@ -147,9 +148,10 @@ def test_account_that_died_half_way_frees_nothing_that_is_held(rig, monkeypatch)
         if len(sent) == 2:
             raise Killed
         sent.append(sock.send(data))
+        return True
 
     with monkeypatch.context() as patch:
-        patch.setattr("pardata.channel.channel._send", die_after_two)
+        patch.setattr("pardata.channel.receiver.try_send", die_after_two)
         with pytest.raises(Killed):
             rig.replace_receiver(leases[:8999])
     rig.sender.receive()
@@ -180,7 +182,7 @@ def test_message_whose_hint_died_with_the_sender_is_received(rig, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("pardata.channel.channel._send", die)
+        patch.setattr("pardata.channel.sender.try_send", die)
         with pytest.raises(Killed):
             rig.send(0)
     assert rig.receiver.receive() == []
@@ -192,7 +194,7 @@ def test_message_whose_hint_died_with_the_sender_is_received(rig, monkeypatch):
 def die_at_the_stamp(rig, number, after=False):
     """Have the sender killed at the store that publishes `number`, in the slot that it will use."""
     slot = rig.sender._free[-1]
-    rig.sender._words = DyingWords(rig.sender._words, rig.sender._at(slot), after)
+    rig.sender._words = DyingWords(rig.sender._words, slot_at(slot), after)
     with pytest.raises(Killed):
         rig.send(number)
 

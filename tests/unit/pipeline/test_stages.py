@@ -9,7 +9,7 @@ import pytest
 from pardata.channel.message import Batch
 from pardata.pipeline.stages import ItemProgram
 from pardata.runtime.faults import Fault
-from pardata.runtime.port import StageFailure
+from pardata.runtime.program import StageFailure
 
 
 class Port:

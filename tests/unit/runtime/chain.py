@@ -182,7 +182,6 @@ class Chain:
     def _process(self, port, name):
         batches = port.try_take() if port.outbox.has_room else None
         if batches is None:  # as a port does before it sleeps
-            port._flush_retired()
             port.arena.collect()
             port.collector.flush()
             return

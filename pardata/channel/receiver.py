@@ -1,0 +1,226 @@
+"""The reading end of a channel."""
+
+from __future__ import annotations
+
+import socket
+from array import array
+from collections.abc import Callable
+
+from pardata.channel.channel import (
+    BODY,
+    HEAD_WORDS,
+    HELLO,
+    HINT,
+    HOLDS,
+    LEASE,
+    LOOK,
+    WORDS_PER_MESSAGE,
+    ChannelSpec,
+    receive_all,
+    slot_at,
+    try_send,
+    words_at,
+)
+from pardata.channel.leases import Lease
+from pardata.channel.message import Batch, decode
+from pardata.memory.array import Anchor, Drop, anchor
+from pardata.memory.segment import Segment
+
+
+class Claim:
+    """A message that a receiver works on; it stays in its slot until it is committed."""
+
+    __slots__ = ("anchors", "cell", "count", "domain", "number", "receiver", "slot", "stamp")
+
+    def __init__(self, receiver: Receiver, slot: int, stamp: int, numbers: memoryview) -> None:
+        self.receiver = receiver
+        self.slot = slot
+        self.stamp = stamp
+        domain, self.number, self.count, self.cell = numbers
+        self.domain = receiver.renamed.get(domain, domain)
+        self.anchors: list[Anchor] = []
+
+    def __repr__(self) -> str:
+        return f"<Claim {self.domain}:{self.number}+{self.count} of {self.receiver!r}>"
+
+
+class Returns:
+    """Where the anchors of one receiver drop their leases. `append` is replaced when the run is over."""
+
+    __slots__ = ("append", "leases")
+
+    def __init__(self) -> None:
+        self.leases: list[Lease] = []
+        self.append: Callable[[Lease], None] = self.leases.append
+
+
+class Receiver:
+    """The reading end: `receive` what was published, `read` it, `commit` it.
+
+    Parameters
+    ----------
+    index : int
+        The channel's number among the incoming channels of this process.
+    edge : int
+        Which input of a zip it belongs to.
+    renamed : dict
+        What its domains are called here (see `pipeline.plan.Edge`).
+    """
+
+    def __init__(
+        self,
+        spec: ChannelSpec,
+        sock: socket.socket,
+        segment: Segment,
+        index: int,
+        edge: int = 0,
+        renamed: dict[int, int] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.sock = sock
+        self.index = index
+        self.edge = edge
+        self.renamed = renamed or {}
+        self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of what is held here
+        # Blocks that a dead predecessor has handed on: a lease has one anchor, also if its message is read again.
+        self.recovered: dict[Lease, Anchor] = {}
+        self.returns = Returns()
+        self._segment = segment
+        nbytes = ChannelSpec.sender_bytes(spec.slots)
+        self._bytes = memoryview(segment.map)[spec.sender_at : spec.sender_at + nbytes]
+        self._words = self._bytes.cast("q")
+        self._done = words_at(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
+        self._seen = list(self._done)
+        self._settled: list[int] = []
+        self._accounts: list[bytes] = []  # go before what was settled later
+        self._unfinished = 0
+        self._taken = 0
+        self._is_successor = any(self._done)
+
+    def _unfinished_stamps(self) -> list[int]:
+        stamps = ((slot, self._words[slot_at(slot)]) for slot in range(self.spec.slots))
+        return [stamp for slot, stamp in stamps if stamp != self._done[slot]]
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the sender has closed and everything it sent is committed."""
+        closed = self._words[0]
+        if not closed or self._unfinished:
+            return False
+        if self._is_successor:
+            return not self._unfinished_stamps()
+        return self._taken == closed - 1
+
+    def receive(self) -> list[Claim]:
+        """Return the messages that have been published since the last time."""
+        claims: list[Claim] = []
+        for data in receive_all(self.sock):
+            (hint,) = HINT.unpack(data)
+            if hint >= 0:
+                self._look(hint, claims)
+            elif hint in (HELLO, LOOK):
+                claims += self.look()
+            if hint == HELLO:
+                self.account()  # the old sender may have died between reading what was given back and noting it
+        return claims
+
+    def look(self) -> list[Claim]:
+        """Return the unfinished messages that have not been returned before, whether or not a hint has come."""
+        claims: list[Claim] = []
+        for slot in range(self.spec.slots):
+            self._look(slot, claims)
+        claims.sort(key=lambda claim: claim.stamp)
+        return claims
+
+    def _look(self, slot: int, claims: list[Claim]) -> None:
+        at = slot_at(slot)
+        stamp = self._words[at]
+        if stamp != self._seen[slot]:  # SYNC POINT: publish
+            self._seen[slot] = stamp
+            self._unfinished += 1
+            self._taken += 1
+            claims.append(Claim(self, slot, stamp, self._words[at + 1 : at + 5]))
+
+    def open(self, claim: Claim) -> int:
+        """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
+        at = slot_at(claim.slot)
+        start = at * 8 + BODY
+        for _ in range(self._words[at + 6]):
+            row, stamp, offset, extent, shared = LEASE.unpack_from(self._bytes, start)
+            start += LEASE.size
+            lease = Lease(self.index, row, stamp)
+            block = self.recovered.get(lease)
+            if block is None:
+                block = anchor(self._segment.map, offset, extent, self.returns, lease)
+                block.shared = bool(shared)
+            self.live[lease] = (offset, extent)
+            claim.anchors.append(block)
+        return start
+
+    def read(self, claim: Claim, inplace: bool = False) -> Batch:
+        """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
+        start = self.open(claim)
+        at = slot_at(claim.slot)
+        kind, _, positions, length, spilled = self._words[at + 5 : at + HEAD_WORDS]
+        body = claim.anchors[-1].data if spilled else self._bytes[start : start + 8 * max(positions, 0) + length]
+        places = None
+        if positions >= 0:
+            places = list(body[: 8 * positions].cast("q"))
+            body = body[8 * positions :]
+        items = decode(kind, body[:length], claim.anchors, inplace)
+        return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+
+    def discard(self, claim: Claim) -> None:
+        """Finish a message that a dead predecessor had processed; its leases end but for those that it handed on."""
+        self.open(claim)
+        self.commit(claim)
+
+    def commit(self, claim: Claim) -> None:
+        """Finish a message: it will not be processed again. Its leases end when its arrays are gone."""
+        self._done[claim.slot] = claim.stamp  # SYNC POINT: commit
+        claim.anchors.clear()
+        self._unfinished -= 1
+        self._settled += (-10 - claim.slot, claim.stamp)
+
+    def account(self) -> None:
+        """Tell the sender which leases are held and which messages are not finished: all others have ended."""
+        newest = max(self._words[slot_at(slot)] for slot in range(self.spec.slots))  # first: older ones are seen then
+        unfinished = [stamp for stamp in self._unfinished_stamps() if stamp <= newest]
+        held = [lease.row for lease in self.live]
+        parts = [held[at : at + WORDS_PER_MESSAGE] for at in range(0, len(held), WORDS_PER_MESSAGE)]
+        self._accounts += (array("q", [HOLDS, *part]).tobytes() for part in parts)
+        self._accounts.append(array("q", [HELLO, len(parts), newest, len(unfinished), *unfinished]).tobytes())
+        self.flush()
+
+    @property
+    def owes(self) -> int:
+        """How many hints wait for `flush`."""
+        return len(self._accounts) + len(self._settled) // 2 + len(self.returns.leases)
+
+    def flush(self) -> bool:
+        """Tell the sender what is finished and given back. Return False if its socket is full: try again later."""
+        leases, settled = self.returns.leases, self._settled
+        count = len(leases)  # more may be dropped meanwhile: by another thread, or by the garbage collector right here
+        for lease in leases[:count]:
+            settled += lease[1:]
+            self.live.pop(lease, None)
+        del leases[:count]
+        while self._accounts:
+            if not try_send(self.sock, self._accounts[0]):
+                return False
+            del self._accounts[0]
+        while settled:
+            if not try_send(self.sock, array("q", settled[:WORDS_PER_MESSAGE]).tobytes()):
+                return False
+            del settled[:WORDS_PER_MESSAGE]
+        return True
+
+    def retire_to(self, remains: Drop) -> None:
+        """The run is over: what is still held here ends at `remains`."""
+        leases = self.returns.leases
+        self.returns.append = remains.append
+        while leases:
+            remains.append(leases.pop())
+
+    def __repr__(self) -> str:
+        return f"<Receiver {self.index}: {self._taken} taken, {self._unfinished} unfinished>"

@@ -1,0 +1,210 @@
+"""The writing end of a channel."""
+
+from __future__ import annotations
+
+import socket
+from array import array
+
+from pardata.channel.channel import (
+    BODY,
+    CLOSE,
+    HEAD,
+    HELLO,
+    HINT,
+    HOLDS,
+    LEASE,
+    LOOK,
+    ChannelSpec,
+    receive_all,
+    slot_at,
+    try_send,
+    words_at,
+)
+from pardata.channel.leases import Lease, LeaseTable
+from pardata.channel.message import Batch, Encoded
+from pardata.memory.array import Anchor
+from pardata.memory.segment import Segment
+
+
+class Sender:
+    """The writing end.
+
+    Parameters
+    ----------
+    index : int
+        The channel's number among the outgoing channels of this process.
+    leases : LeaseTable
+        Of this process; shared by all its senders.
+    """
+
+    def __init__(
+        self, spec: ChannelSpec, sock: socket.socket, segment: Segment, leases: LeaseTable, index: int
+    ) -> None:
+        self.spec = spec
+        self.sock = sock
+        self.index = index
+        self._leases = leases
+        nbytes = ChannelSpec.sender_bytes(spec.slots)
+        self._bytes = memoryview(segment.map)[spec.sender_at : spec.sender_at + nbytes]
+        self._words = self._bytes.cast("q")
+        self._done = words_at(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
+        stamps = [self._words[slot_at(slot)] for slot in range(spec.slots)]
+        self._held: list[int] = []
+        self._parts = 0
+        self._owed: int | None = None
+        self.last_stamp = max(stamps)
+        self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
+        self._free: list[int] = []
+        for slot in reversed(range(spec.slots)):
+            if self._done[slot] == stamps[slot]:
+                self._add_free(slot)
+
+    @property
+    def outstanding(self) -> int:
+        """Messages that the receiver has not finished, as far as is known here."""
+        return self.spec.slots - len(self._free)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `publish` is allowed.
+
+        The slot of the last message is not used for the next one: a successor reads there what was published last.
+        """
+        return len(self._free) > 1 or (len(self._free) == 1 and self._free[0] != self._last_slot)
+
+    def _add_free(self, slot: int) -> None:
+        if slot == self._last_slot:
+            self._free.insert(0, slot)
+        else:
+            self._free.append(slot)
+
+    def last(self) -> tuple[int, int, int, int] | None:
+        """Return (domain, number, count, cell) of the last message published, from the words alone."""
+        if not self.last_stamp:
+            return None
+        at = slot_at(self._last_slot)
+        domain, number, count, cell = self._words[at + 1 : at + 5]
+        return domain, number, count, cell
+
+    def publish(
+        self, batch: Batch, encoded: Encoded, spilled: Anchor | None, origins: list[Lease], shared: bool
+    ) -> None:
+        """Hand a batch to the receiver.
+
+        Parameters
+        ----------
+        spilled : Anchor, optional
+            The block that holds positions and payload, if they do not fit into a slot.
+        origins : list of Lease
+            Where each of ``encoded.anchors`` (and then `spilled`) came from.
+        shared : bool
+            Whether the blocks go to another receiver as well.
+        """
+        slot = self._free[-1]
+        stamp = self.last_stamp + 1
+        at = slot_at(slot)
+        position = at * 8 + BODY
+        blocks = encoded.anchors if spilled is None else [*encoded.anchors, spilled]
+        for block, origin in zip(blocks, origins, strict=True):
+            unshared = not (shared or block.shared or block.live_rows)
+            lease = self._leases.give(block, self.index, stamp, origin)
+            LEASE.pack_into(
+                self._bytes, position, lease.row, lease.stamp, block.offset, block.extent_bytes, not unshared
+            )
+            position += LEASE.size
+        count = -1
+        if batch.positions is not None:
+            count = len(batch.positions)
+        if spilled is None:
+            if count > 0:
+                raw = array("q", batch.positions or ()).tobytes()
+                self._bytes[position : position + len(raw)] = raw
+                position += len(raw)
+            self._bytes[position : position + len(encoded.payload)] = encoded.payload
+        HEAD.pack_into(
+            self._bytes, at * 8 + 8, batch.domain, batch.number, batch.count, batch.cell,
+            encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None,
+        )  # fmt: skip
+        self._free.pop()
+        self._words[at] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
+        self.last_stamp, self._last_slot = stamp, slot
+        self._hint(slot)
+
+    def abandon(self, number: int) -> None:
+        """Finish message `number` in place of a receiver that is dead: nobody will process it."""
+        for slot in range(self.spec.slots):
+            at = slot_at(slot)
+            if self._words[at] != self._done[slot] and self._words[at + 2] == number:
+                self._done[slot] = self._words[at]
+                self._settle(slot, self._words[at])
+
+    def close(self) -> None:
+        """Say that no more will come: CLOSE(count)."""
+        self._words[0] = self.last_stamp + 1
+        self._hint(CLOSE)
+
+    def hello(self) -> None:
+        """Say that a new sender has taken over: hints of the old one may be missing."""
+        self._hint(HELLO)
+
+    def _hint(self, hint: int) -> None:
+        """Wake the receiver; if its socket is full, later: one look at all slots then stands for all that is owed."""
+        if self._owed is None and try_send(self.sock, HINT.pack(hint)):
+            return
+        self._owed = HELLO if HELLO in (hint, self._owed) else LOOK
+
+    @property
+    def owes(self) -> bool:
+        """Whether `flush` has something to tell."""
+        return self._owed is not None
+
+    def flush(self) -> bool:
+        """Tell the receiver what is owed. Return False if its socket is still full."""
+        if self._owed is not None and try_send(self.sock, HINT.pack(self._owed)):
+            self._owed = None
+        return self._owed is None
+
+    def receive(self) -> None:
+        """Take in what the receiver has finished and given back."""
+        for data in receive_all(self.sock):
+            words = memoryview(data).cast("q")
+            if words[0] in (HOLDS, HELLO):
+                self._take_account(words)
+                continue
+            for first, stamp in zip(words[::2], words[1::2], strict=True):
+                if first >= 0:
+                    self._leases.release(first, stamp)
+                else:
+                    self._settle(-10 - first, stamp)
+
+    def _take_account(self, words: memoryview) -> None:
+        """Take in what the receiver holds: some parts, then the rest. An account with parts missing is void."""
+        if words[0] == HOLDS:
+            self._held += words[1:]
+            self._parts += 1
+            return
+        parts, newest, count = words[1:4]
+        if parts == self._parts:
+            self._resume(newest, set(words[4 : 4 + count]), set(self._held))
+        self._held, self._parts = [], 0
+
+    def _settle(self, slot: int, stamp: int) -> None:
+        if self._words[slot_at(slot)] == stamp and slot not in self._free:
+            self._add_free(slot)
+
+    def _resume(self, newest: int, unfinished: set[int], kept: set[int]) -> None:
+        """Take back every lease that ended without this side noting it, because one of the two died.
+
+        Those are the leases of messages up to `newest`, the last one that the receiver knew, that were finished by
+        then and are not held. (It may have finished others before this is read: those it gives back itself.)
+        """
+        for slot in range(self.spec.slots):
+            stamp = self._words[slot_at(slot)]
+            if self._done[slot] == stamp:
+                self._settle(slot, stamp)
+        for row, stamp, message in self._leases.on_channel(self.index):
+            if message <= newest and message not in unfinished and row not in kept:
+                self._leases.release(row, stamp)
+
+    def __repr__(self) -> str:
+        return f"<Sender {self.index}: {self.last_stamp} sent, {self.outstanding} unfinished>"

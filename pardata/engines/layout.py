@@ -1,0 +1,89 @@
+"""The graph of a plan, laid out in memory: a span for every worker, a channel for every pair of neighbours."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from pardata.channel.channel import socket_pair
+from pardata.memory.arena import Span
+from pardata.memory.home import Home
+from pardata.pipeline.plan import Plan, Stage
+from pardata.pipeline.programs import runs_here
+from pardata.runtime.wiring import Wired, connect, give_tokens
+
+# A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
+_SPARE_SLOTS: Final = 4
+
+
+class Layout:
+    """Spans, channels and sockets of a run.
+
+    Attributes
+    ----------
+    wired : dict
+        The workers of each stage.
+    consumer : Wired
+        What the caller's loop reads from; without one, the supervisor's own port with nothing to take.
+    """
+
+    def __init__(self, plan: Plan, tokens: int, home: Home, spans: list[Span], socks: list[socket.socket]) -> None:
+        self._home = home
+        self._plan = plan
+        self._tokens = tokens
+        self._spans = spans  # the run's: also of a layout that is not finished, because there is no more memory
+        self._socks = socks
+        has_inplace = any(stage.node.inplace for stage in plan.stages)
+        self.wired = {stage: self._workers(stage, has_inplace) for stage in plan.stages}
+        for stage in plan.stages:
+            self._connect(stage)
+        for stage in plan.stages:
+            if stage.own_domain is not None:
+                give_tokens(self.wired[stage][0], tokens, self._terminals(stage.own_domain))
+        for workers in self.wired.values():
+            for worker in workers:
+                socks += worker.socks
+        if plan.iterated:
+            self.consumer = self.wired[plan.last][0]
+        else:
+            self.consumer = Wired("consumer", 0, self._take_span(), True, [], True)
+
+    def _workers(self, stage: Stage, has_inplace: bool) -> list[Wired]:
+        domains = sorted(stage.taken_domains | stage.domains)
+        is_consumer = stage is self._plan.last and self._plan.iterated
+        here = is_consumer or runs_here(stage)
+        farmed = is_consumer or stage.workers > 1
+        return [
+            Wired(stage.name, index, self._take_span(), farmed, domains, here, has_inplace)
+            for index in range(stage.workers)
+        ]
+
+    def _connect(self, stage: Stage) -> None:
+        for index, edge in enumerate(stage.edges):
+            slots = self._tokens * len(edge.stage.domains) + _SPARE_SLOTS
+            senders = self.wired[edge.stage]
+            connect(senders, self.wired[stage], index if stage.zipped else 0, edge.renamed, slots)
+
+    def _terminals(self, root: int) -> list[list[tuple[Wired, int]]]:
+        return [
+            [(worker, domain) for worker in self.wired[stage]]
+            for stage in self._plan.stages
+            for domain in sorted(stage.retired_domains)
+            if self._plan.roots[domain] == root
+        ]
+
+    def _take_span(self) -> Span:
+        span = self._home.take_span()
+        self._spans.append(span)
+        return span
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """Return the two ends of a control socket."""
+        pair = socket_pair()
+        self._socks += pair
+        return pair
+
+    @property
+    def processes(self) -> list[Wired]:
+        """The workers that are processes of their own."""
+        return [worker for workers in self.wired.values() for worker in workers if not worker.in_parent]

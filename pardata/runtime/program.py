@@ -1,0 +1,54 @@
+"""What a worker is told about itself, and what may come out of its program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pardata.channel.channel import ChannelSpec
+from pardata.channel.leases import TABLE_BYTES
+from pardata.channel.tokens import TerminalSpec, TokenSpec
+from pardata.memory.arena import HEADER_BYTES, Span
+from pardata.runtime.faults import Fault
+
+LEASES_AT: Final = HEADER_BYTES
+CHANNELS_AT: Final = LEASES_AT + TABLE_BYTES
+
+TIMER_NAME: Final = "pardata-flusher"  # the thread of a source that sends batches which were begun and not filled
+
+
+class Cancelled(BaseException):
+    """The parent has cancelled the run: leave."""
+
+
+class StageFailure(Exception):
+    """The user's code raised; carries what the parent is to be told."""
+
+    def __init__(self, fault: Fault, original: BaseException) -> None:
+        super().__init__(fault.error)
+        self.fault = fault
+        self.original = original
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals."""
+
+    stage: str
+    index: int
+    span: Span
+    control_bytes: int
+    inputs: list[tuple[ChannelSpec, int, dict[int, int]]]
+    outputs: list[list[ChannelSpec]]
+    tokens: TokenSpec | None
+    terminals: list[TerminalSpec]
+    domains: list[int]
+    farmed: bool
+    has_inplace: bool
+    limit_bytes: int
+    budget_spans: list[tuple[Span, str]]
+
+    @property
+    def label(self) -> str:
+        """Name of the worker for messages."""
+        return f"stage {self.stage!r}"
