@@ -16,6 +16,7 @@ from pardata.errors import (
     StaleBlockError,
     WorkerLostError,
 )
+from pardata.lookup.table import Table
 from pardata.memory.home import array, empty, zeros
 from pardata.pipeline.stream import Run, Stream, merge, source, zip
 from pardata.pool.pool import WorkerPool
@@ -42,6 +43,7 @@ __all__ = [
     "StageStatistics",
     "StaleBlockError",
     "Stream",
+    "Table",
     "WorkerLostError",
     "WorkerPool",
     "array",

@@ -1,0 +1,1 @@
+"""Huge objects cut into pieces and pages."""

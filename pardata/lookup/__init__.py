@@ -1,0 +1,1 @@
+"""Shared data that workers query: one interface, three places."""

@@ -1,0 +1,157 @@
+"""What all look-ups have in common: a read-only mapping that also answers many keys at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Columns = dict[str | None, Array]  # the key None: there is one column and it has no name
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "<no default>"
+
+
+MISSING: Final = _Missing()
+
+
+class Lookup(Mapping[Any, Any]):
+    """A read-only mapping from keys to rows that lies outside of the process.
+
+    A row of one unnamed column is its value: a Python scalar, a string, bytes, an array or any object. A row of named
+    columns is a dict. Handles are small and pickle as a recipe; each process opens what is behind them at its first
+    look-up, and again after a fork.
+    """
+
+    def get_many(self, keys: Any, default: Any = MISSING) -> Any:
+        """Return the values of many keys at once.
+
+        Parameters
+        ----------
+        keys : array or sequence, shape (n,)
+        default : object, optional
+            The value in place of a missing key's (in every column).
+
+        Returns
+        -------
+        array, shape (n, ...); or a dict of such arrays, one per column
+            In the order of `keys`. Numbers and arrays in an array of their dtype, all else in one of objects.
+
+        Raises
+        ------
+        KeyError
+            The first key that is missing, if there is no `default`.
+        """
+        asked = as_keys(keys)
+        found, columns = self._find(asked)
+        if not found.all():
+            if default is MISSING:
+                raise KeyError(plain(asked[int(np.argmin(found))]))
+            columns = {name: _filled(column, found, default) for name, column in columns.items()}
+        return unwrapped(columns)
+
+    @abstractmethod
+    def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
+        """Return what has keys from `low` (included) to `high` (not included), in order of the keys.
+
+        Parameters
+        ----------
+        low, high : key, optional
+            Default: from the first, to the last.
+
+        Returns
+        -------
+        keys : array, shape (n,)
+        values : as `get_many`
+
+        Raises
+        ------
+        ConfigError
+            The keys are not ordered.
+        """
+
+    @abstractmethod
+    def _find(self, keys: Any) -> tuple[Array, Columns]:
+        """Return which of the keys there are, and the columns of those, in the order of `keys`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what this process has opened; the next look-up opens it again where that is possible."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def as_keys(keys: Any) -> Any:
+    """Return `keys` as they are asked for: an array of numbers, or a list."""
+    if hasattr(keys, "to_numpy"):  # a column of a pandas table
+        keys = keys.to_numpy()
+    if not isinstance(keys, np.ndarray):
+        keys = list(keys)
+        if keys and all(type(key) is int for key in keys):
+            try:
+                return np.array(keys, np.int64)
+            except OverflowError:
+                return keys
+        return np.array(keys) if keys and all(type(key) is float for key in keys) else keys
+    if keys.ndim != 1:
+        raise TypeError(f"keys must have one axis, not shape {keys.shape}")
+    return keys if keys.dtype.kind in "biuf" else keys.tolist()
+
+
+def plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def unwrapped(columns: Columns) -> Any:
+    """Return the one column without a name, or the dict of columns."""
+    return columns.get(None, columns)
+
+
+def array_of(values: list[Any]) -> Array:
+    """Return the values of a column as an array: of numbers if all are of one kind, else of objects.
+
+    Missing numbers (None) are NaN among floats.
+    """
+    kinds = set(map(type, values))
+    if kinds == {float, type(None)}:
+        return np.array([np.nan if value is None else value for value in values])
+    if (kinds and kinds <= {int, float}) or kinds == {bool}:
+        try:
+            return np.array(values)
+        except OverflowError:
+            pass
+    return objects(values)
+
+
+def objects(values: list[Any]) -> Array:
+    """Return an array of objects, whatever they are."""
+    made = np.empty(len(values), object)
+    for index, value in enumerate(values):  # one by one: NumPy would take sequences apart
+        made[index] = value
+    return made
+
+
+def _filled(column: Array, found: Array, default: Any) -> Array:
+    """Return the column with `default` where nothing was found, of a dtype that holds both exactly."""
+    is_scalar = isinstance(default, bool | int | float | complex | str | bytes | np.generic | np.ndarray)
+    given = np.asarray(default) if is_scalar else objects([default])
+    alike = all(dtype.kind in "biufc" for dtype in (column.dtype, given.dtype)) or column.dtype.kind == given.dtype.kind
+    if alike and given.dtype != object:
+        dtype = np.result_type(column.dtype, default if type(default) in (bool, int, float) else given.dtype)
+        made = np.empty((len(found), *column.shape[1:]), dtype)
+        made[~found] = given
+    else:
+        made = np.empty((len(found), *column.shape[1:]), object)
+        made[~found] = objects([default])
+    made[found] = column
+    return made

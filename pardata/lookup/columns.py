@@ -1,0 +1,143 @@
+"""The columns of a table: arrays, or a heap of bytes from which each value is decoded when it is asked for."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import cloudpickle
+import numpy as np
+
+from pardata.errors import SerializationError
+from pardata.lookup.base import Array, objects
+
+_PICKLE_PROTOCOL: Final = 5
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        data = pickle.dumps(value, _PICKLE_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        data = b"__main__"
+    if b"__main__" not in data:  # no other process has that module: what belongs to it goes by value
+        return data
+    try:
+        made: bytes = cloudpickle.dumps(value, _PICKLE_PROTOCOL)
+    except Exception as error:
+        raise SerializationError(f"a value of type {type(value).__name__} cannot be pickled: {error}") from error
+    return made
+
+
+def _text(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _as_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+CODECS: Final[dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]] = {
+    "text": (_text, _as_text),
+    "bytes": (bytes, bytes),
+    "pickle": (_encoded, pickle.loads),
+}
+
+
+def kind_of(values: Sequence[Any]) -> str:
+    """Return which codec keeps these values exactly."""
+    if all(type(value) is str for value in values):
+        return "text"
+    return "bytes" if all(type(value) is bytes for value in values) else "pickle"
+
+
+def as_array(values: Any) -> Array | list[Any]:
+    """Return a column as an array without objects where that loses nothing, else as a list."""
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OT":
+        return values
+    given: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    kinds = set(map(type, given))
+    if kinds == {int}:
+        try:
+            return np.array(given, np.int64)
+        except OverflowError:
+            return given
+    if len(kinds) == 1 and kinds <= {bool, float, complex}:
+        return np.array(given)
+    if len(kinds) == 1 and isinstance(given[0], np.generic | np.ndarray):
+        same = len({(value.dtype, value.shape) for value in given}) == 1
+        return np.stack(given) if same and not given[0].dtype.hasobject else given
+    return given
+
+
+class ArrayColumn:
+    """Rows of an array: numbers, fixed strings, records, or arrays of one shape."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        # What is not a scalar of Python's comes as NumPy gives it.
+        self.get: Callable[[int], Any] = array.__getitem__
+        if array.ndim == 1 and array.dtype.names is None and array.dtype.kind not in "mM":
+            self.get = array.item
+
+    def take(self, rows: Any) -> Array:
+        """Return the values of many rows: a view for a slice, else a copy."""
+        taken: Array = self.array[rows]
+        return taken
+
+
+class HeapColumn:
+    """Values of any length, one after the other in a heap of bytes.
+
+    Parameters
+    ----------
+    ends : array of int64, shape (n,)
+        Where in `heap` each value ends; it begins where the one before it does.
+    """
+
+    def __init__(self, ends: Array, heap: Array, codec: str) -> None:
+        self._ends = ends.data
+        self._heap = heap.data
+        self._decode = CODECS[codec][1]
+        self._count = len(ends)
+
+    def raw(self, row: int) -> bytes:
+        """Return the bytes of a row."""
+        return bytes(self._heap[self._ends[row - 1] if row else 0 : self._ends[row]])
+
+    def get(self, row: int) -> Any:
+        """Return the value of a row."""
+        return self._decode(bytes(self._heap[self._ends[row - 1] if row else 0 : self._ends[row]]))
+
+    def take(self, rows: Any) -> Array:
+        """Return the values of many rows, as an array of objects."""
+        numbers = range(*rows.indices(self._count)) if isinstance(rows, slice) else rows.tolist()
+        return objects([self.get(row) for row in numbers])
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.get, range(self._count))
+
+
+class HeapDraft:
+    """The values of a `HeapColumn` before they have a place."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.codec = kind_of(values)
+        encode = CODECS[self.codec][0]
+        self.parts = [encode(value) for value in values]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the heap."""
+        return sum(map(len, self.parts))
+
+    def write(self, ends: Array, heap: Array, order: Array | None) -> None:
+        """Put the values into their places, in `order`."""
+        parts = self.parts if order is None else [self.parts[row] for row in order.tolist()]
+        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends)
+        memory, position = heap.data, 0
+        for part in parts:
+            memory[position : position + len(part)] = part
+            position += len(part)

@@ -1,0 +1,161 @@
+"""How a table finds the row of a key: by bisection of sorted numbers, or by the checksum of a text, verified."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.lookup.base import Array, plain
+from pardata.lookup.columns import HeapColumn, HeapDraft
+
+_LONG = 64  # keys asked for at once, from which on sorting them first pays: neighbours share their cache lines
+
+
+class NumberKeys:
+    """Sorted numbers, int64 or float64."""
+
+    ordered = True
+
+    def __init__(self, keys: Array) -> None:
+        self._keys = keys
+        self._view = keys.data  # a quarter of the cost of an item of the array; compares with any number exactly
+
+    def find(self, key: Any) -> int:
+        """Return the row of a key, or -1."""
+        try:
+            row = bisect_left(self._view, key)
+        except TypeError:  # not a number
+            return -1
+        return row if row < len(self._view) and self._view[row] == key else -1
+
+    def find_many(self, keys: Any) -> Array:
+        """Return the row of each key, or -1."""
+        if isinstance(keys, list) or (keys.dtype.kind == "f") != (self._keys.dtype.kind == "f") or keys.dtype == "u8":
+            # Mixed kinds of numbers are compared one by one, exactly: float64 does not hold every int64.
+            return np.fromiter(map(self.find, map(plain, keys)), np.intp, len(keys))
+        keys = keys.astype(self._keys.dtype, copy=False)
+        if not len(self._keys):
+            return np.full(len(keys), -1, np.intp)
+        if len(keys) < _LONG or (keys[1:] >= keys[:-1]).all():
+            return self._find_sorted(keys)
+        order = np.argsort(keys)
+        rows = np.empty(len(keys), np.intp)
+        rows[order] = self._find_sorted(keys[order])
+        return rows
+
+    def _find_sorted(self, keys: Array) -> Array:
+        rows = self._keys.searchsorted(keys)
+        rows[rows == len(self._keys)] = 0
+        rows[self._keys[rows] != keys] = -1
+        return rows
+
+    def span(self, low: Any, high: Any) -> slice:
+        """Return the rows of ``low <= key < high``."""
+        first = 0 if low is None else bisect_left(self._view, low)
+        return slice(first, max(first, len(self._view) if high is None else bisect_left(self._view, high)))
+
+    def take(self, rows: slice) -> Array:
+        """Return the keys of some rows."""
+        return self._keys[rows]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._keys.item, range(len(self._keys)))
+
+
+class TextKeys:
+    """Strings or bytes, in the order of their CRC-32; equal sums are told apart by comparing the keys.
+
+    A billion keys share a sum with 0.2 others on average, so 32 bits are enough, and half of what 64 would take.
+    """
+
+    ordered = False
+
+    def __init__(self, sums: Array, ends: Array, heap: Array, codec: str) -> None:
+        self._sums = sums
+        self._view = sums.data
+        self._column = HeapColumn(ends, heap, codec)
+        self._type = str if codec == "text" else bytes
+
+    def _raw(self, key: Any) -> bytes | None:
+        if not isinstance(key, self._type):
+            return None
+        return key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
+
+    def find(self, key: Any) -> int:
+        """Return the row of a key, or -1."""
+        raw = self._raw(key)
+        return -1 if raw is None else self._verified(raw, bisect_left(self._view, zlib.crc32(raw)))
+
+    def _verified(self, raw: bytes, row: int) -> int:
+        sum_ = zlib.crc32(raw)
+        while row < len(self._view) and self._view[row] == sum_:
+            if self._column.raw(row) == raw:
+                return row
+            row += 1
+        return -1
+
+    def find_many(self, keys: Any) -> Array:
+        """Return the row of each key, or -1."""
+        raws = [self._raw(key) for key in keys]
+        sums = np.fromiter((zlib.crc32(raw or b"") for raw in raws), np.uint32, len(raws))
+        first = self._sums.searchsorted(sums).tolist()
+        found = (-1 if raw is None else self._verified(raw, row) for raw, row in zip(raws, first, strict=True))
+        return np.fromiter(found, np.intp, len(raws))
+
+    def span(self, low: Any, high: Any) -> slice:
+        """Raise: rows are in no order that a user knows."""
+        raise ConfigError("range() needs ordered keys: those of this table are texts, which it finds by checksum")
+
+    def take(self, rows: slice) -> Array:
+        """Return the keys of some rows."""
+        return self._column.take(rows)
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._column)
+
+
+def number_keys(keys: Array) -> Array:
+    """Return numeric keys as int64 or float64; raises `ConfigError` where that would change one."""
+    made = keys.astype(np.float64 if keys.dtype.kind == "f" else np.int64)
+    if keys.dtype.kind == "f" and np.isnan(made).any():
+        raise ConfigError("NaN cannot be a key: it equals nothing")
+    if (made != keys).any():
+        raise ConfigError(f"a key of {keys.dtype} does not fit {made.dtype}")
+    return made
+
+
+def check_unique(is_repeated: Array, key_of: Any) -> None:
+    """Raise `ConfigError` if a key occurs twice. ``is_repeated[i]``: the (i + 1)th key in order equals the ith."""
+    if is_repeated.any():
+        raise ConfigError(f"the key {plain(key_of(int(np.argmax(is_repeated))))!r} occurs more than once")
+
+
+def sort_numbers(keys: Array) -> tuple[Array, Array | None]:
+    """Return the sorted keys and the order they were in (None: that one)."""
+    order = None if (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
+    keys = keys if order is None else keys[order]
+    check_unique(keys[1:] == keys[:-1], keys.__getitem__)
+    return keys, order
+
+
+def sort_texts(draft: HeapDraft) -> tuple[Array, Array]:
+    """Return the sorted checksums of the keys and the order of the keys."""
+    if len(set(draft.parts)) < len(draft.parts):
+        parts = sorted(draft.parts)
+        decode = str if draft.codec == "text" else bytes
+        twice = next(part for part, after in zip(parts, parts[1:], strict=False) if part == after)
+        raise ConfigError(f"the key {twice.decode() if decode is str else twice!r} occurs more than once")
+    sums = np.fromiter(map(zlib.crc32, draft.parts), np.uint32, len(draft.parts))
+    order = np.argsort(sums, kind="stable")
+    return sums[order], order

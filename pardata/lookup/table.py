@@ -1,0 +1,277 @@
+"""A look-up table in shared memory: built once, read by all workers, replaced as a whole while they read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pardata.errors import BrokenError, ClosedError, ConfigError
+from pardata.lookup.base import Array, Columns, Lookup, unwrapped
+from pardata.lookup.board import ID_BYTES, Board, tag_of
+from pardata.lookup.columns import ArrayColumn, HeapColumn, HeapDraft, as_array, kind_of
+from pardata.lookup.keys import NumberKeys, TextKeys, number_keys, sort_numbers, sort_texts
+from pardata.memory.budget import format_bytes
+from pardata.memory.sealed import Draft, SealedFile
+
+Given = dict[str | None, Any]  # the columns as the user has given them
+
+
+def _split(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
+    """Return the keys and the columns of what the user has given."""
+    if values is not None:
+        if key is not None:
+            raise ConfigError("a table of keys and values has no key column: leave out key=")
+        return data, dict(values) if isinstance(values, Mapping) else {None: values}
+    if isinstance(data, Mapping) and key is None:
+        return list(data), {None: list(data.values())}
+    if isinstance(data, np.ndarray) and data.dtype.names:
+        names: tuple[str, ...] = data.dtype.names
+        columns: Given = {name: data[name] for name in names}
+    elif hasattr(data, "columns") and hasattr(data, "index"):  # a pandas DataFrame
+        columns = {name: data[name] for name in data.columns}
+        if key is None:
+            return data.index, columns
+    elif isinstance(data, Mapping):
+        columns = dict(data)
+    else:
+        raise ConfigError(
+            f"Table(...) takes a dict, keys and values, a structured array or a DataFrame, not {type(data).__name__}"
+        )
+    if key not in columns:
+        raise ConfigError(f"key= must name the column of the keys, one of {list(columns)}, not {key!r}")
+    return columns.pop(key), columns
+
+
+class _Rows:
+    """One generation, open."""
+
+    def __init__(self, generation: int, file: SealedFile) -> None:
+        arrays, info = file.arrays, file.info
+        self.generation = generation
+        self.file = file
+        self.keys: NumberKeys | TextKeys
+        if info["keys"] is None:
+            self.keys = NumberKeys(arrays["keys"])
+        else:
+            self.keys = TextKeys(arrays["sums"], arrays["key ends"], arrays["key heap"], info["keys"])
+        self.columns: dict[str | None, ArrayColumn | HeapColumn] = {}
+        for number, (name, codec) in enumerate(info["columns"]):
+            self.columns[name] = (
+                ArrayColumn(arrays[f"{number}"])
+                if codec is None
+                else HeapColumn(arrays[f"{number} ends"], arrays[f"{number} heap"], codec)
+            )
+        self.get_value = self.columns[None].get if None in self.columns else self._get_record
+        self.find = self.keys.find
+
+    def _get_record(self, row: int) -> dict[str | None, Any]:
+        return {name: column.get(row) for name, column in self.columns.items()}
+
+
+class Table(Lookup):
+    """A look-up table in shared memory.
+
+    All processes read the same memory, without a lock and without a copy; nothing of it is left when the last of them
+    is gone. Numbers are found by bisection, texts by checksum.
+
+    Parameters
+    ----------
+    data : mapping, array or sequence of keys, structured array, or DataFrame
+        Keys are numbers, or str, or bytes, each once.
+    values : array or sequence, or mapping name -> such, of one entry per key
+        With `data` as the keys. Arrays stay arrays; str and bytes are kept exactly; anything else is pickled, and
+        unpickled whenever it is looked up.
+    key : str, optional
+        The column of a structured array, of a DataFrame (default: its index) or of a mapping of columns that holds
+        the keys.
+
+    Raises
+    ------
+    ConfigError
+        A key occurs twice, keys are of several kinds, lengths differ, or the arguments do not fit each other.
+    SerializationError
+        A value cannot be pickled.
+    CapacityError
+        There is not enough memory.
+
+    Notes
+    -----
+    The table lives as long as the process that made it keeps it; who has it open then may go on reading. Pickling a
+    table pickles its address. Only the process that made it can `replace` its contents.
+    """
+
+    def __init__(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
+        self._replacing = threading.Lock()
+        self._maker = os.getpid()
+        self._set_up(Board(os.urandom(ID_BYTES)))
+        self.replace(data, values, key=key)
+
+    def _set_up(self, board: Board) -> None:
+        self._board = board
+        self._words: Sequence[int] = board.words
+        self._rows: _Rows | None = None
+        self._closed = False
+
+    def replace(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
+        """Put other contents in the place of these, at once for all; arguments and errors as for `Table`.
+
+        Every look-up sees all of the old contents or all of the new ones. If it raises, or if the process is killed
+        meanwhile, the old contents stay. The old memory returns when the last array or process lets go of it; until
+        then both are there.
+        """
+        if os.getpid() != self._maker:
+            raise ConfigError("only the process that made a table can replace its contents")
+        if self._closed:
+            raise ClosedError("the table was closed")
+        with self._replacing:
+            generation = self._words[0] + 1
+            file = _build(*_split(data, values, key), tag_of(self._board.identity, generation))
+            rows = _Rows(generation, file)
+            self._board.publish(generation, file.path)
+            self._rows = rows  # lets go of the old file: who has it open keeps it
+
+    def __getitem__(self, key: Any) -> Any:
+        rows = self._rows
+        if rows is None or rows.generation != self._words[0]:
+            rows = self._open()
+        row = rows.find(key)
+        if row < 0:
+            raise KeyError(key)
+        return rows.get_value(row)
+
+    def __contains__(self, key: object) -> bool:
+        return self._open().find(key) >= 0
+
+    def __len__(self) -> int:
+        return len(self._open().keys)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._open().keys)
+
+    def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
+        rows = self._open()
+        span = rows.keys.span(low, high)
+        return rows.keys.take(span), unwrapped({name: column.take(span) for name, column in rows.columns.items()})
+
+    def _find(self, keys: Any) -> tuple[Array, Columns]:
+        rows = self._open()
+        numbers = rows.keys.find_many(keys)
+        found = numbers >= 0
+        if not found.all():
+            numbers = numbers[found]
+        return found, {name: column.take(numbers) for name, column in rows.columns.items()}
+
+    def _open(self) -> _Rows:
+        """Return the current generation. Threads may do this at once: each has one whole generation."""
+        rows = self._rows
+        if rows is None or rows.generation != self._words[0]:
+            if self._closed:
+                raise ClosedError("the table was closed")
+            try:
+                self._rows = _Rows(*self._board.open_current())
+            except BrokenError:
+                if rows is None:
+                    raise
+                # The maker has ended right after a publication. What is open here stays whole: go on with it.
+                self._words = (rows.generation,)
+                return rows
+            return self._rows
+        return rows
+
+    @property
+    def generation(self) -> int:
+        """How often the contents have been put in place: 1 at first."""
+        return self._words[0]
+
+    @property
+    def columns(self) -> list[str | None]:
+        """The names of the columns; ``[None]`` for one without a name."""
+        return list(self._open().columns)
+
+    def close(self) -> None:
+        """Let go of the memory. If this process has made the table, nobody can open it any more."""
+        self._closed = True
+        self._rows = None
+
+    def statistics(self) -> dict[str, int]:
+        """Return keys, nbytes (of shared memory) and generation."""
+        rows = self._open()
+        return {"keys": len(rows.keys), "nbytes": rows.file.nbytes, "generation": rows.generation}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self._board.identity, self._board.path)
+
+    def __repr__(self) -> str:
+        try:
+            numbers = self.statistics()
+        except (ClosedError, BrokenError) as error:
+            return f"<Table: {error}>"
+        return f"<Table of {numbers['keys']} keys, {format_bytes(numbers['nbytes'])}, generation {self.generation}>"
+
+
+def _opened(identity: bytes, path: str) -> Table:
+    """Return a handle of another process's table."""
+    table = object.__new__(Table)
+    table._maker = -1
+    table._set_up(Board(identity, path))
+    return table
+
+
+def _build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
+    """Sort, measure, write and seal."""
+    key_draft: HeapDraft | None = None
+    given = as_array(keys)
+    if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" and given.ndim == 1:
+        first, order = sort_numbers(number_keys(given))
+        layout: dict[str, Any] = {"keys": (first.dtype, first.shape)}
+    else:
+        texts = given.tolist() if isinstance(given, np.ndarray) else given
+        if kind_of(texts) == "pickle":
+            raise ConfigError("keys must be numbers of one kind, or all str, or all bytes")
+        key_draft = HeapDraft(texts)
+        first, order = sort_texts(key_draft)
+        layout = {"sums": (first.dtype, first.shape)} | _heap_layout("key", key_draft)
+    if not columns:
+        raise ConfigError("a table needs at least one column of values")
+    drafts: list[Array | HeapDraft] = []
+    for number, (name, values) in enumerate(columns.items()):
+        made = as_array(values)
+        if len(made) != len(first):
+            raise ConfigError(f"there are {len(first)} keys, but {len(made)} values{f' of {name!r}' if name else ''}")
+        draft = made if isinstance(made, np.ndarray) else HeapDraft(made)
+        drafts.append(draft)
+        layout |= (
+            {f"{number}": (draft.dtype, draft.shape)}
+            if isinstance(draft, np.ndarray)
+            else _heap_layout(f"{number}", draft)
+        )
+    codecs = [None if isinstance(draft, np.ndarray) else draft.codec for draft in drafts]
+    info = {"keys": key_draft and key_draft.codec, "columns": list(zip(columns, codecs, strict=True))}
+    file = Draft(layout, info, tag)
+    file.arrays["keys" if key_draft is None else "sums"][...] = first
+    for number, draft in enumerate(drafts):
+        _write(file, f"{number}", draft, order)
+    if key_draft is not None:
+        _write(file, "key", key_draft, order)
+    return file.seal()
+
+
+def _write(file: Draft, name: str, draft: Array | HeapDraft, order: Array | None) -> None:
+    """Put a column into its place, in the order of the keys."""
+    if isinstance(draft, HeapDraft):
+        draft.write(file.arrays[f"{name} ends"], file.arrays[f"{name} heap"], order)
+    elif order is None:
+        file.arrays[name][...] = draft
+    else:
+        np.take(draft, order, axis=0, out=file.arrays[name], mode="clip")  # "raise" would buffer `out`
+
+
+def _heap_layout(name: str, draft: HeapDraft) -> dict[str, Any]:
+    return {
+        f"{name} ends": (np.dtype(np.int64), (len(draft.parts),)),
+        f"{name} heap": (np.dtype(np.uint8), (draft.nbytes,)),
+    }

@@ -1,0 +1,186 @@
+"""Arrays in a nameless file of their own, which any process of the user can open while its maker keeps it.
+
+      maker:   draft -> fill -> seal                    (nobody can write to it, cut it or lengthen it afterwards)
+      reader:  open /proc/<maker>/fd/<n> -> map -> views
+
+The kernel counts who has it mapped: a reader needs no lease, may be killed at any moment, and keeps its arrays when the
+maker lets go or ends. No name exists that somebody would have to remove. Where there is no memfd (macOS) the file is a
+temporary one, removed when the maker lets go of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import pickle
+import struct
+import tempfile
+import weakref
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.errors import BrokenError, CapacityError, StaleBlockError
+from pardata.memory.budget import available_bytes, format_bytes
+
+TAG_BYTES: Final = 24
+_HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")  # magic, tag, bytes of the head that follows
+_MAGIC: Final = b"pdsealed"
+_ALIGNMENT: Final = 64
+_MFD_NOEXEC_SEAL: Final = 8  # not in `os` before Python 3.13; kernels before 6.3 refuse it
+_SEALS: Final = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
+
+Layout = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+Array = np.ndarray[Any, Any]
+
+
+def shareable_file(name: str) -> tuple[int, str]:
+    """Return a descriptor of a new empty file in memory, and the path by which other processes open it."""
+    if hasattr(os, "memfd_create"):
+        for flags in (os.MFD_ALLOW_SEALING | _MFD_NOEXEC_SEAL, os.MFD_ALLOW_SEALING):
+            try:
+                fd = os.memfd_create(name, os.MFD_CLOEXEC | flags)
+            except OSError:
+                continue
+            return fd, f"/proc/{os.getpid()}/fd/{fd}"
+    return tempfile.mkstemp(prefix=f"{name}-")
+
+
+def let_go(fd: int, path: str, pid: int) -> None:
+    """Close the maker's descriptor; remove the file where it has a name."""
+    os.close(fd)
+    if os.getpid() == pid and not path.startswith("/proc/"):
+        os.unlink(path)
+
+
+def open_shareable(path: str) -> int:
+    """Return a descriptor of another process's file.
+
+    Raises `BrokenError` if its maker has ended or let it go.
+    """
+    try:
+        # By now the number may belong to a pipe or a terminal of the maker: neither wait for it nor adopt it.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise BrokenError(f"{path} is gone: the process that made it has ended or let it go ({error})") from error
+
+
+def _align(value: int) -> int:
+    return -(-value // _ALIGNMENT) * _ALIGNMENT
+
+
+def _views(memory: mmap.mmap, layout: list[tuple[str, np.dtype[Any], tuple[int, ...], int]]) -> dict[str, Array]:
+    return {name: np.ndarray(shape, dtype, memory, offset) for name, dtype, shape, offset in layout}
+
+
+class Draft:
+    """A sealed file in the making.
+
+    Parameters
+    ----------
+    layout : name -> (dtype without objects, shape)
+    info : object
+        Anything small that can be pickled; readers get it.
+    tag : bytes
+        What a reader must know to accept the file: `TAG_BYTES` of them.
+
+    Attributes
+    ----------
+    arrays : name -> array, writable, zeros at first
+
+    Raises
+    ------
+    CapacityError
+        There is not so much memory.
+    """
+
+    def __init__(self, layout: Layout, info: object, tag: bytes) -> None:
+        offset, places = 0, []
+        for name, (dtype, shape) in layout.items():
+            places.append((name, dtype, shape, offset))
+            offset += _align(int(np.prod(shape, dtype=object)) * dtype.itemsize)
+        # The offsets stand in the head and depend on its length: a bound for it comes first.
+        start = _align(_HEADER.size + len(pickle.dumps((info, places), 5)) + 9 * len(places))
+        self._places = [(name, dtype, shape, start + offset) for name, dtype, shape, offset in places]
+        head = pickle.dumps((info, self._places), 5)
+        assert _HEADER.size + len(head) <= start
+        self._info, self._size = info, start + offset
+        if self._size > available_bytes():
+            raise CapacityError(
+                f"{format_bytes(self._size)} of shared memory are needed, but {format_bytes(available_bytes())} of "
+                f"memory are available"
+            )
+        self._fd, self._path = shareable_file("pardata-table")
+        self._finalizer = weakref.finalize(self, let_go, self._fd, self._path, os.getpid())
+        os.ftruncate(self._fd, self._size)
+        self._memory = mmap.mmap(self._fd, self._size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._memory.madvise(mmap.MADV_HUGEPAGE)
+        self._memory[: _HEADER.size] = _HEADER.pack(_MAGIC, tag, len(head))
+        self._memory[_HEADER.size : _HEADER.size + len(head)] = head
+        self.arrays = _views(self._memory, self._places)
+
+    def seal(self) -> SealedFile:
+        """Make it read-only for everybody, this process included. The draft cannot be used any more."""
+        self.arrays.clear()
+        self._memory.close()
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, sum(getattr(fcntl, seal) for seal in _SEALS))
+        except (AttributeError, OSError):
+            pass  # a temporary file, or a child forked just now has the writable mapping too: a net less, no more
+        self._finalizer.detach()
+        return SealedFile(self._fd, self._path, self._info, self._places, maker=True)
+
+
+class SealedFile:
+    """Arrays that never change.
+
+    Attributes
+    ----------
+    arrays : name -> array, read-only
+        Valid as long as they are held, whatever becomes of this object or of the maker.
+    info : object
+        What the maker said about them.
+    path : str
+        Where other processes of the user find it while the maker keeps this object.
+    """
+
+    def __init__(
+        self, fd: int, path: str, info: Any, places: list[tuple[str, np.dtype[Any], tuple[int, ...], int]], maker: bool
+    ) -> None:
+        self.path = path
+        self.info = info
+        self.nbytes = os.fstat(fd).st_size
+        memory = mmap.mmap(fd, self.nbytes, prot=mmap.PROT_READ)
+        self.arrays = _views(memory, places)
+        if maker:
+            weakref.finalize(self, let_go, fd, path, os.getpid())
+        else:
+            os.close(fd)
+
+    @classmethod
+    def open(cls, path: str, tag: bytes) -> SealedFile:
+        """Open another process's file.
+
+        Raises
+        ------
+        BrokenError
+            Its maker has ended or let it go.
+        StaleBlockError
+            There is something else at `path` by now.
+        """
+        fd = open_shareable(path)
+        try:
+            magic, found, length = _HEADER.unpack(os.pread(fd, _HEADER.size, 0))
+            if magic != _MAGIC or found != tag:
+                raise struct.error
+            info, places = pickle.loads(os.pread(fd, length, _HEADER.size))
+        except (struct.error, OSError) as error:
+            os.close(fd)
+            raise StaleBlockError(f"{path} is not what it was: its maker has let go of it") from error
+        return cls(fd, path, info, places, maker=False)
+
+    def __repr__(self) -> str:
+        return f"<SealedFile {self.path}, {format_bytes(self.nbytes)}: {', '.join(self.arrays)}>"
