@@ -1,8 +1,11 @@
 """Pipelines and pools of processes over large NumPy arrays: arrays do not move, nothing is lost, nothing is left."""
 
+from typing import TYPE_CHECKING, Any
+
 from pardata.errors import (
     BrokenError,
     CapacityError,
+    ChecksumError,
     ClosedError,
     ConfigError,
     DeadlineExceeded,
@@ -22,13 +25,19 @@ from pardata.pipeline.stream import Run, Stream, merge, source, zip
 from pardata.pool.pool import WorkerPool
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
+if TYPE_CHECKING:
+    from pardata.lookup.database import Database
+    from pardata.lookup.writer import Writer
+
 __version__ = "0.1.0"
 
 __all__ = [
     "BrokenError",
     "CapacityError",
+    "ChecksumError",
     "ClosedError",
     "ConfigError",
+    "Database",
     "DeadlineExceeded",
     "InternalError",
     "MissingExtraError",
@@ -46,6 +55,7 @@ __all__ = [
     "Table",
     "WorkerLostError",
     "WorkerPool",
+    "Writer",
     "array",
     "empty",
     "merge",
@@ -53,3 +63,14 @@ __all__ = [
     "zeros",
     "zip",
 ]
+
+# What needs more of the standard library is loaded at its first use: `import pardata` stays as fast as NumPy's.
+_LATE = {"Database": "pardata.lookup.database", "Writer": "pardata.lookup.writer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'pardata' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATE[name]), name)

@@ -33,6 +33,10 @@ class WorkerLostError(BrokenError, BrokenProcessPool):
     """A worker process died and its work could not be redone."""
 
 
+class ChecksumError(BrokenError):
+    """Data in a file are not what was written there: damaged, or cut off."""
+
+
 class CapacityError(PardataError, MemoryError):
     """The memory limit would be passed: what was needed, what is free, who holds it."""
 

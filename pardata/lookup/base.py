@@ -79,6 +79,16 @@ class Lookup(Mapping[Any, Any]):
     def _find(self, keys: Any) -> tuple[Array, Columns]:
         """Return which of the keys there are, and the columns of those, in the order of `keys`."""
 
+    @property
+    @abstractmethod
+    def columns(self) -> list[str | None]:
+        """The names of the columns of a row; ``[None]`` for one without a name."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """What tells these contents from other ones at other times or places."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of what this process has opened; the next look-up opens it again where that is possible."""

@@ -20,7 +20,7 @@ from pardata.memory.sealed import Draft, SealedFile
 Given = dict[str | None, Any]  # the columns as the user has given them
 
 
-def _split(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
+def split_columns(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
     """Return the keys and the columns of what the user has given."""
     if values is not None:
         if key is not None:
@@ -129,7 +129,7 @@ class Table(Lookup):
             raise ClosedError("the table was closed")
         with self._replacing:
             generation = self._words[0] + 1
-            file = _build(*_split(data, values, key), tag_of(self._board.identity, generation))
+            file = _build(*split_columns(data, values, key), tag_of(self._board.identity, generation))
             rows = _Rows(generation, file)
             self._board.publish(generation, file.path)
             self._rows = rows  # lets go of the old file: who has it open keeps it
@@ -188,8 +188,11 @@ class Table(Lookup):
         return self._words[0]
 
     @property
+    def version(self) -> str:
+        return f"{self._board.identity.hex()}-{self.generation}"
+
+    @property
     def columns(self) -> list[str | None]:
-        """The names of the columns; ``[None]`` for one without a name."""
         return list(self._open().columns)
 
     def close(self) -> None:

@@ -1,0 +1,240 @@
+"""One process that writes results into an SQLite file, while others read it.
+
+      put(rows) -> at most `queue` batches on the way -> the writing process: one transaction per batch
+
+A transaction holds the rows and the batch's number. A writing process that is killed is replaced, and does again what
+was not committed: a batch whose number is there has been written.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from pardata.errors import ClosedError, ConfigError
+from pardata.files.replacing import HolderLock
+from pardata.lookup.loading import Column, create_table, quoted, tuple_of
+from pardata.pool.pool import WorkerPool
+
+_BATCHES: Final = "pardata_batches"
+_SCHEMA: Final = f"CREATE TABLE IF NOT EXISTS {_BATCHES} (writer TEXT, batch INTEGER, PRIMARY KEY (writer, batch))"
+
+
+class _Target(NamedTuple):
+    path: str
+    table: str
+    columns: tuple[str, ...]
+    key: str | None
+    writer: str
+
+
+class Writer:
+    """Writes rows into a table of an SQLite file, in a process of its own.
+
+    Parameters
+    ----------
+    path : path
+        Created if it is not there; readers may have it open meanwhile.
+    columns : sequence of str
+    key : str, optional
+        One of the columns: a row takes the place of an earlier one with the same key.
+    table : str
+        Created if it is not there.
+    queue : int
+        Batches that may be on the way; with more, `put` waits.
+
+    Raises
+    ------
+    ConfigError
+        Another writer has the file, it is not a database, or its table has other columns.
+
+    Notes
+    -----
+    At the end of the ``with`` block everything is written. If the writing process is killed nothing is lost and nothing
+    is written twice. If all is killed, what was written is whole batches.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        columns: Sequence[str],
+        *,
+        key: str | None = None,
+        table: str = "data",
+        queue: int = 16,
+    ) -> None:
+        names = tuple(columns)
+        if isinstance(columns, str) or not names or len(set(names)) < len(names):
+            raise ConfigError(f"columns must be different names, not {columns!r}")
+        if key is not None and key not in names:
+            raise ConfigError(f"key= must be one of the columns {names}, not {key!r}")
+        if not isinstance(queue, int) or queue < 1:
+            raise ConfigError(f"queue must be an int of at least 1, not {queue!r}")
+        self.path = os.path.abspath(os.fspath(path))
+        self._target = _Target(self.path, table, names, key, os.urandom(8).hex())
+        self._queue = queue
+        self._number = 0
+        self._waiting: deque[Future[int]] = deque()
+        self._written = 0
+        self._closed = False
+        self._lock = HolderLock(self.path)
+        try:
+            _prepare(self._target)
+            self._pool = WorkerPool(1)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def put(self, rows: Any) -> None:
+        """Hand rows over; they are one batch, written whole or not at all.
+
+        Parameters
+        ----------
+        rows : list of rows (sequences or dicts), or mapping column -> array or sequence
+
+        Raises
+        ------
+        ConfigError
+            They do not fit the columns.
+        ClosedError
+            After `close`.
+        Exception
+            What SQLite said of an earlier batch; nothing more can be put.
+        """
+        if self._closed:
+            raise ClosedError("the writer was closed")
+        batch = _as_rows(rows, self._target.columns)
+        while len(self._waiting) >= self._queue:
+            self._take()
+        oldest = self._number - len(self._waiting)
+        self._waiting.append(self._pool.submit(_write, self._target, self._number, oldest, batch))
+        self._number += 1
+
+    def flush(self) -> int:
+        """Wait until all that was put is written; return how many rows that are."""
+        while self._waiting:
+            self._take()
+        return self._written
+
+    def _take(self) -> None:
+        try:
+            self._written += self._waiting[0].result()
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt):
+                self._closed = True
+            raise
+        self._waiting.popleft()
+
+    def close(self) -> None:
+        """Write all that was put, end the process and give the file free. Raises as `put`."""
+        try:
+            if not self._closed:
+                self.flush()
+                self._pool.submit(_finish, self._target).result()
+        finally:
+            self._closed = True
+            self._pool.shutdown()
+            self._waiting.clear()
+            self._lock.release()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Writer to {self.path}: {self._number} batches, {len(self._waiting)} on the way>"
+
+
+def _as_rows(rows: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    if hasattr(rows, "columns") or (isinstance(rows, Mapping)):
+        if set(rows) != set(columns):
+            raise ConfigError(f"the columns {list(rows)} were put where {list(columns)} are expected")
+        given = [rows[name] for name in columns]
+        if len({len(column) for column in given}) > 1:
+            raise ConfigError("the columns that were put have different lengths")
+        return list(zip(*(np.asarray(column).tolist() for column in given), strict=True))
+    order = range(len(columns))
+    return [tuple_of(row, columns, order) for row in rows]
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60.0)
+    connection.execute("PRAGMA journal_mode = WAL")  # readers go on while a batch is written
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _prepare(target: _Target) -> None:
+    """Have the table there, with these columns."""
+    try:
+        connection = _connect(target.path)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_SCHEMA)
+            found = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(target.table)})")]
+            if not found:
+                order = [target.key, *(name for name in target.columns if name != target.key)]
+                columns = [Column(name) for name in order if name is not None]
+                create_table(connection, target.table, columns, keyed=target.key is not None)
+            elif set(found) != set(target.columns):
+                raise ConfigError(f"{target.path}: the table {target.table!r} has the columns {found}")
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise ConfigError(f"{target.path} cannot be written as a database: {error}") from error
+
+
+# -- the writing process -----------------------------------------------------------------------------------------------
+
+_open: dict[str, sqlite3.Connection] = {}
+
+
+def _connection(target: _Target) -> sqlite3.Connection:
+    if target.path not in _open:
+        _open[target.path] = _connect(target.path)
+    return _open[target.path]
+
+
+def _write(target: _Target, number: int, oldest: int, rows: Iterable[Sequence[Any]]) -> int:
+    """Write a batch, unless an earlier life of this process has; forget those before the `oldest` on the way."""
+    connection = _connection(target)
+    count = 0
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        given = (target.writer, number)
+        rows = list(rows)
+        count = len(rows)
+        if connection.execute(f"SELECT 1 FROM {_BATCHES} WHERE writer = ? AND batch = ?", given).fetchone() is None:
+            names = ", ".join(map(quoted, target.columns))
+            marks = ", ".join("?" * len(target.columns))
+            connection.executemany(
+                f"INSERT OR REPLACE INTO {quoted(target.table)} ({names}) VALUES ({marks})"
+                if target.key is not None
+                else f"INSERT INTO {quoted(target.table)} ({names}) VALUES ({marks})",
+                rows,
+            )
+            connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ? AND batch < ?", (target.writer, oldest))
+            connection.execute(f"INSERT INTO {_BATCHES} VALUES (?, ?)", given)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return count
+
+
+def _finish(target: _Target) -> None:
+    """Forget the numbers of batches, and put all that was written into the file itself."""
+    connection = _connection(target)
+    connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ?", (target.writer,))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    del _open[target.path]

@@ -1,0 +1,218 @@
+"""Writers that are killed: nothing is lost, nothing is there twice, no file is torn."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.files.replacing import HolderLock
+from tests.conftest import worker_processes
+
+BATCHES, ROWS = 60, 20
+
+
+def batch(number):
+    return [(number * ROWS + i, f"row {i}") for i in range(ROWS)]
+
+
+def contents(path, table="data"):
+    connection = sqlite3.connect(path)
+    rows = connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+    left = connection.execute("SELECT * FROM pardata_batches").fetchall()
+    connection.close()
+    return rows, left
+
+
+ALL = [row for number in range(BATCHES) for row in batch(number)]
+
+
+def test_rows_of_every_kind_are_written_and_read_meanwhile(tmp_path):
+    path = tmp_path / "a.db"
+    with pardata.Writer(path, ["id", "name"], key="id", queue=2) as writer:
+        with pardata.Database(path) as database:
+            writer.put([(1, "one"), {"name": "two", "id": 2}])
+            assert writer.flush() == 2
+            assert database[2] == {"name": "two"}
+            writer.put({"id": np.array([3, 1]), "name": ["three", "uno"]})
+            assert writer.flush() == 4
+            assert dict(database) == {1: {"name": "uno"}, 2: {"name": "two"}, 3: {"name": "three"}}
+        with pytest.raises(pardata.ConfigError, match="being written by process"):
+            pardata.Writer(path, ["id", "name"])
+        for wrong in ([(1,)], [{"id": 1}], {"id": [1]}, {"id": [1], "name": []}):
+            with pytest.raises(pardata.ConfigError):
+                writer.put(wrong)
+    with pytest.raises(pardata.ClosedError):
+        writer.put([])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.db"]
+    with pardata.Writer(path, ["name", "id"]) as writer:
+        writer.put([("four", 4)])
+    assert contents(path) == ([(1, "uno"), (2, "two"), (3, "three"), (4, "four")], [])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": []}, "different names"),
+        ({"columns": ["a", "a"]}, "different names"),
+        ({"columns": ["a"], "key": "b"}, "key= must be"),
+        ({"columns": ["a"], "queue": 0}, "queue must be"),
+    ],
+)
+def test_bad_arguments(tmp_path, options, message):
+    with pytest.raises(pardata.ConfigError, match=message):
+        pardata.Writer(tmp_path / "a.db", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_database_reaches_the_caller_and_ends_the_writer(tmp_path):
+    path = tmp_path / "a.db"
+    with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"), pardata.Writer(path, ["a"], key="a") as writer:
+        writer.put([(1,)])
+        writer.put([(2,), (None,)])
+        writer.put([(3,)])
+        writer.flush()
+    with pardata.Database(path) as database:
+        assert 1 in database and 2 not in database
+    path = tmp_path / "b.db"
+    pardata.Database.create(path, {1: 2}).close()
+    with pytest.raises(pardata.ConfigError, match="has the columns"):
+        pardata.Writer(path, ["other"])
+    (tmp_path / "c.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(pardata.ConfigError, match="cannot be written as a database"):
+        pardata.Writer(tmp_path / "c.db", ["a"])
+
+
+@pytest.mark.parametrize("key", ["id", None])
+def test_the_writing_process_is_killed_again_and_again(tmp_path, key):
+    path = tmp_path / "a.db"
+    with pardata.Writer(path, ["id", "name"], key=key) as writer:
+        for number in range(BATCHES):
+            writer.put(batch(number))
+            if number % 6 == 0:
+                for pid in worker_processes():
+                    os.kill(int(pid), signal.SIGKILL)
+    assert contents(path) == (ALL, [])
+
+
+@pytest.mark.parametrize("window", ["begin", "middle", "before", "after"])
+def test_the_writing_process_is_killed_in_each_window_of_a_batch(tmp_path, window, monkeypatch):
+    flag = str(tmp_path / "killed")
+    monkeypatch.setattr("pardata.lookup.writer._write", lambda *arguments: write_in(window, flag, *arguments))
+    with pardata.Writer(tmp_path / "a.db", ["id", "name"]) as writer:
+        for number in range(5):
+            writer.put(batch(number))
+        writer.flush()
+        assert os.path.exists(flag)
+        rows, _ = contents(tmp_path / "a.db")
+        assert rows == ALL[: 5 * ROWS]
+
+
+def write_in(window, flag, target, *arguments):
+    """In the writing process: as `_write`, but kill it once, in a window."""
+    from pardata.lookup import writer
+
+    class Killing(sqlite3.Connection):
+        def execute(self, sql, *parameters):
+            done = super().execute(sql, *parameters) if (window, sql) == ("after", "COMMIT") else None
+            begins = {"begin": "BEGIN", "middle": "INSERT INTO pardata", "before": "COMMIT", "after": "COMMIT"}[window]
+            if sql.startswith(begins):
+                try:
+                    os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    pass
+                else:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return done or super().execute(sql, *parameters)
+
+    if target.path not in writer._open:
+        writer._open[target.path] = sqlite3.connect(target.path, isolation_level=None, timeout=60.0, factory=Killing)
+    return writer._write(target, *arguments)
+
+
+ALL_KILLED = """
+import os, signal, sys
+import pardata
+from tests.faults.test_writers import batch
+writer = pardata.Writer(sys.argv[1], ["id", "name"], key="id")
+for number in range(10):
+    writer.put(batch(number))
+    if number == 5:
+        writer.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_everything_is_killed_and_the_next_writer_goes_on(tmp_path):
+    path = tmp_path / "a.db"
+    done = subprocess.run([sys.executable, "-c", ALL_KILLED, path], check=False)
+    assert done.returncode == -9
+    with pardata.Writer(path, ["id", "name"], key="id") as writer:
+        rows, _ = contents(path)
+        assert len(rows) >= 6 * ROWS and len(rows) % ROWS == 0  # whole batches, all that `flush` had waited for
+        for number in range(BATCHES):
+            writer.put(batch(number))
+    rows, _ = contents(path)
+    assert rows == ALL
+
+
+def test_a_lock_dies_with_its_holder_also_where_a_forked_child_lives_on(tmp_path):
+    read, write = os.pipe()
+    code = """
+import os, sys, signal
+from pardata.files.replacing import HolderLock
+lock = HolderLock(sys.argv[1])
+started, tell = os.pipe()
+if os.fork() == 0:
+    os.write(tell, b"!")
+    os.read(int(sys.argv[2]), 1)
+    os._exit(0)
+os.read(started, 1)
+print("ready", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    path = str(tmp_path / "a")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, path, str(read)], pass_fds=[read], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "ready\n"
+    holder.wait()
+    HolderLock(path).release()
+    os.write(write, b"!")
+    holder.stdout.read()  # until the child has ended
+    holder.stdout.close()
+    os.close(read)
+    os.close(write)
+
+
+LOADING = """
+import os, signal, sys
+import pardata
+window = sys.argv[2]
+
+def rows():
+    yield (1, 2)
+    if window == "filling":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if window == "filled":
+    from pardata.files import replacing
+    replacing.put_in_place = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+pardata.Database.create(sys.argv[1], rows(), key="a", columns=["a", "b"])
+"""
+
+
+@pytest.mark.parametrize("window", ["filling", "filled", "never"])
+def test_a_load_that_is_killed_leaves_the_old_file(tmp_path, window):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, {"old": 1}).close()
+    done = subprocess.run([sys.executable, "-c", LOADING, path, window], check=False)
+    assert done.returncode == (0 if window == "never" else -9)
+    with pardata.Database(path) as database:
+        assert dict(database) == ({1: {"b": 2}} if window == "never" else {"old": 1})
+    pardata.Database.create(path, {"new": 1}).close()  # nobody's lock, and what was left is thrown away
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]

@@ -1,0 +1,227 @@
+"""What only a database does: files of all kinds, SQL, pieces of a query, freezing."""
+
+import pickle
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas
+import pytest
+
+import pardata
+from pardata.files.replacing import HolderLock
+
+COLUMNS = ["id", "name", "x"]
+ROWS = [(3, "c", 0.5), (1, "a", None), (2, "b", 2.0)]
+
+
+@pytest.fixture
+def existing(tmp_path):
+    """The path of a database that something else has made."""
+    path = tmp_path / "it's 100% #1?.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE places (id INTEGER PRIMARY KEY, name TEXT UNIQUE, x REAL)")
+    connection.executemany("INSERT INTO places VALUES (?, ?, ?)", ROWS)
+    connection.commit()
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_existing_file(existing, frozen):
+    with pardata.Database(existing, frozen=frozen) as database:
+        assert database[3] == {"name": "c", "x": 0.5}
+        assert database[1] == {"name": "a", "x": None}
+        assert list(database) == [1, 2, 3]
+        many = database.get_many([3, 1])
+        assert many["name"].tolist() == ["c", "a"]
+        np.testing.assert_array_equal(many["x"], [0.5, np.nan])
+    with pardata.Database(existing, "places", "name") as database:
+        assert database["b"] == {"id": 2, "x": 2.0}
+        assert database.range("b")[0].tolist() == ["b", "c"]
+
+
+def test_what_is_not_frozen_is_read_as_it_is_now(existing):
+    with pardata.Database(existing) as database:
+        before = database.version
+        connection = sqlite3.connect(existing)
+        connection.execute("UPDATE places SET x = 7 WHERE id = 1")
+        connection.commit()
+        connection.close()
+        assert database[1]["x"] == 7
+        assert database.version != before
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            database.query("DELETE FROM places")
+
+
+def test_rows_of_every_kind(tmp_path):
+    (tmp_path / "table.csv").write_text("name,id,x\nc,3,0.5\na,1,\nb,2,2\n")
+    frame = pandas.DataFrame(ROWS, columns=COLUMNS)
+    kinds = {
+        "sequences": (iter(ROWS), {"columns": COLUMNS}),
+        "dicts": ((dict(zip(COLUMNS, row, strict=True)) for row in ROWS), {}),
+        "csv": (tmp_path / "table.csv", {}),
+        "columns": (dict(zip(COLUMNS, zip(*ROWS, strict=True), strict=True)), {}),
+        "frame": (frame, {}),
+    }
+    for name, (data, options) in kinds.items():
+        with pardata.Database.create(tmp_path / f"{name}.db", data, key="id", **options) as database:
+            assert len(database) == 3, name
+            assert database[3] == {"name": "c", "x": 0.5}, name
+            assert database.get_many([2, 1])["name"].tolist() == ["b", "a"], name
+            np.testing.assert_array_equal(database.get_many([2, 1])["x"], [2.0, np.nan])
+    with pardata.Database.create(tmp_path / "dict.db", {"a": 1.5, "b": 2.5}) as database:
+        assert dict(database) == {"a": 1.5, "b": 2.5}
+
+
+def test_a_csv_cell_is_a_number_only_if_the_whole_column_is(tmp_path):
+    (tmp_path / "a.csv").write_text("id,zip,n\n1,00501,1\n2,10001,\n")
+    with pardata.Database.create(tmp_path / "a.db", str(tmp_path / "a.csv"), key="id") as database:
+        assert database[1] == {"zip": "00501", "n": 1}
+        assert database[2] == {"zip": "10001", "n": None}
+
+
+def test_query_returns_arrays(existing):
+    with pardata.Database(existing) as database:
+        found = database.query("SELECT id, x, name FROM places WHERE id >= ? ORDER BY id", [2])
+        assert found["id"].dtype == np.int64 and found["x"].dtype == np.float64 and found["name"].dtype == object
+        assert found["x"].tolist() == [2.0, 0.5]
+        assert database.query("SELECT max(id) AS m FROM places WHERE name < :n", {"n": "c"})["m"].tolist() == [2]
+        assert database.query("SELECT id FROM places WHERE 0")["id"].shape == (0,)
+        with pytest.raises(pardata.ConfigError, match="same name"):
+            database.query("SELECT id, id FROM places")
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            database.query("SELECT * FROM elsewhere")
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10, 10_000])
+def test_map_rows_covers_every_row_once_in_order(tmp_path, rows):
+    keys = np.random.default_rng(0).permutation(100) ** 2
+    data = {"id": keys, "group": keys % 7, "v": keys / 2}
+    with (
+        pardata.Database.create(tmp_path / "a.db", data, key="id") as database,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for parameters in ((10,), {"low": 10}):
+            mark = "?" if isinstance(parameters, tuple) else ":low"
+            sql = f"SELECT id, v FROM data WHERE id >= {mark}"
+            parts = list(database.map_rows(lambda part: part["id"], sql, parameters, pool=pool, rows=rows))
+            assert np.concatenate(parts).tolist() == sorted(keys[keys >= 10])
+            assert len(parts) == -(-np.sum(keys >= 10) // rows)
+        parts = database.map_rows(len_of_group, "SELECT * FROM data", pool=pool, key="group", rows=rows)
+        assert sum(parts) == 100
+        assert list(database.map_rows(len, "SELECT * FROM data WHERE 0", pool=pool)) == []
+        with pytest.raises(pardata.ConfigError, match="NULL"):
+            database.map_rows(len, "SELECT NULL AS id FROM data", pool=pool)
+        with pytest.raises(pardata.ConfigError, match="rows must be"):
+            database.map_rows(len, "SELECT * FROM data", pool=pool, rows=0)
+
+
+def len_of_group(part):
+    return len(part["group"])
+
+
+def test_every_thread_has_its_own_connection(existing):
+    with pardata.Database(existing, frozen=True) as database, ThreadPoolExecutor(4) as pool:
+        assert [row["name"] for row in pool.map(database.__getitem__, [1, 2, 3] * 100)] == ["a", "b", "c"] * 100
+    assert database[1]["name"] == "a"  # opened again
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("nothing.db", None, "No such file"),
+        ("foreign.db", b"this is no database at all, but a text" * 100, "not a database"),
+        ("empty.db", b"", r"has the tables \[\]"),
+        (".", None, "directory"),
+    ],
+)
+def test_missing_and_foreign_files_are_named(tmp_path, name, content, reason):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(pardata.ConfigError, match=reason) as caught:
+        pardata.Database(tmp_path / name)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_wrong_table_and_key(existing, tmp_path):
+    for arguments in (("nothing",), ("places", "nothing")):
+        with pytest.raises(pardata.ConfigError, match="nothing"):
+            pardata.Database(existing, *arguments)
+    connection = sqlite3.connect(existing)
+    connection.execute("CREATE TABLE other (a, b)")
+    connection.close()
+    with pytest.raises(pardata.ConfigError, match="places.*other"):
+        pardata.Database(existing)
+    with pytest.raises(pardata.ConfigError, match="key= must name"):
+        pardata.Database(existing, "other")
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ({"a": 1, "b": object()}, {}, "numbers of 64 bits"),
+        ({"a": 2**70}, {}, "numbers of 64 bits"),
+        ([(1, 2)], {"key": "a"}, "need columns="),
+        ([(1, 2), (3,)], {"key": "a", "columns": ["a", "b"]}, "1 values where there are 2"),
+        ([{"a": 1}, {"b": 1}], {"key": "a"}, "expected"),
+        ([(1, 2)], {"key": "c", "columns": ["a", "b"]}, "key= must name"),
+        ([(None, 2)], {"key": "a", "columns": ["a", "b"]}, "is nothing"),
+        ({"a": [1, 2], "b": [1]}, {"key": "a"}, "one value per key"),
+    ],
+)
+def test_what_cannot_be_kept_leaves_the_old_file(tmp_path, data, options, message):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, {1: 2}).close()
+    before = path.read_bytes()
+    with pytest.raises(pardata.ConfigError, match=message):
+        pardata.Database.create(path, data, **options)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
+    assert path.read_bytes() == before
+
+
+def test_a_frozen_file_that_was_replaced_is_not_mixed_with_the_new_one(tmp_path):
+    path = tmp_path / "a.db"
+    with pardata.Database.create(path, {1: 2}) as database:
+        pickled = pickle.dumps(database)
+        assert database[1] == 2
+        pardata.Database.create(path, {1: 3}).close()
+        assert database[1] == 2
+        with pytest.raises(pardata.BrokenError, match="replaced or changed") as caught:
+            pickle.loads(pickled)[1]
+        assert str(path) in str(caught.value)
+
+
+def test_two_writers_of_one_file(tmp_path):
+    lock = HolderLock(str(tmp_path / "a.db"))
+    with pytest.raises(pardata.ConfigError, match="being written by process"):
+        pardata.Database.create(tmp_path / "a.db", {1: 2})
+    lock.release()
+    pardata.Database.create(tmp_path / "a.db", {1: 2}).close()
+    with pytest.raises(pardata.ConfigError, match="cannot be written"):
+        pardata.Database.create(tmp_path / "nowhere" / "a.db", {1: 2})
+
+
+def test_a_lock_file_that_is_left_is_no_lock_and_losers_of_a_race_see_it(tmp_path):
+    path = str(tmp_path / "a")
+    (tmp_path / "a.lock").write_text("123")
+    winners = []
+    barrier = threading.Barrier(8)
+
+    def race():
+        barrier.wait()
+        try:
+            winners.append(HolderLock(path))
+        except pardata.ConfigError:
+            pass
+
+    threads = [threading.Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(winners) == 1
+    winners.pop().release()
+    assert list(tmp_path.iterdir()) == []
