@@ -30,11 +30,13 @@ from pardata.errors import WorkerLostError
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, Budget
 from pardata.memory.segment import Segment
-from pardata.runtime.program import LEASES_AT, TIMER_NAME, Cancelled, WorkerSpec
+from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
+from pardata.runtime.program import CONDEMNED_AT, LEASES_AT, TIMER_NAME, Cancelled, WorkerSpec
 from pardata.runtime.recovery import recover
 from pardata.runtime.words import (
     ATTEMPT,
     BATCHES,
+    BEGUN_NS,
     BLOCKED_NS,
     BUSY_NS,
     DROPPED,
@@ -45,6 +47,7 @@ from pardata.runtime.words import (
     RUNNING,
     SENT_BYTES,
     STARVED_NS,
+    WAITS_FOR,
     running_batch,
     running_word,
 )
@@ -126,6 +129,7 @@ class Port:
         self.last_bytes = 0
         self._cancelled = False
         self._claims: list[Claim] = []
+        self._condemned = condemned(spec.span.words(segment, CONDEMNED_AT, CONDEMNED_BYTES // 8), spec.label)
         self._skip: set[int] = set()
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
@@ -160,12 +164,14 @@ class Port:
         attempt = self.words[ATTEMPT]
         if not is_timer:
             self.words[ATTEMPT] = 0
+            self.words[WAITS_FOR], self.words[BEGUN_NS] = counter, time.monotonic_ns()
         while not (result := ready()):
             if self._cancelled:
                 raise Cancelled
             self.arena.collect()  # others read in this span how much is live
             self.collector.wait()
         if not is_timer:
+            self.words[BEGUN_NS] = time.monotonic_ns()
             self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
         waited = time.perf_counter_ns() - begin
         self.words[counter] += waited
@@ -184,6 +190,7 @@ class Port:
             while (claims := self.collector.next()) is not None:
                 if not self._is_finished(claims):
                     self._claims = claims
+                    self.words[BEGUN_NS] = time.monotonic_ns()
                     self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
                     batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
                     self._forget_recovered()
@@ -284,7 +291,10 @@ class Port:
             words[FAILED] += failed
 
     def attempt(self, domain: int, number: int) -> None:
-        """Say what the user's code is called for, so that it can be blamed."""
+        """Say what the user's code is called for, so that it can be blamed; raises what the parent decided of it."""
+        if self._condemned and (domain, number) in self._condemned:
+            raise self._condemned[domain, number]
+        self.words[BEGUN_NS] = time.monotonic_ns()
         self.words[ATTEMPT] = running_word(domain, number)
 
     # -- sources ---------------------------------------------------------------------------------------------------

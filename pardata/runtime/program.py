@@ -9,10 +9,12 @@ from pardata.channel.channel import ChannelSpec
 from pardata.channel.leases import TABLE_BYTES
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.memory.arena import HEADER_BYTES, Span
+from pardata.runtime.condemned import CONDEMNED_BYTES
 from pardata.runtime.faults import Fault
 
 LEASES_AT: Final = HEADER_BYTES
-CHANNELS_AT: Final = LEASES_AT + TABLE_BYTES
+CONDEMNED_AT: Final = LEASES_AT + TABLE_BYTES
+CHANNELS_AT: Final = CONDEMNED_AT + CONDEMNED_BYTES
 
 TIMER_NAME: Final = "pardata-flusher"  # the thread of a source that sends batches which were begun and not filled
 

@@ -16,21 +16,41 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pardata.channel.collector import Collector
 from pardata.memory.segment import Segment
 from pardata.runtime.process import Process, describe_exit
-from pardata.runtime.words import ATTEMPT, LOADING, running_batch
+from pardata.runtime.words import ATTEMPT, BEGUN_NS, LOADING, running_batch
 
 DEATHS_PER_ITEM: Final = 3
 DEATHS_AT_START: Final = 10  # in a row
 COOPERATIVE_S: Final = 0.5  # how long a worker may take to come back from the user's function when it is cancelled
 TERMINATE_S: Final = 1.0
+_SOON_S: Final = 0.001  # before this the time is not looked at again
+
+
+class Limits(NamedTuple):
+    """What an item may take: seconds at one go, and how often it is begun again when they are over."""
+
+    timeout_s: float | None = None
+    retries: int = 0
+
+
+def _no_limits(batch: tuple[int, int]) -> Limits:
+    return Limits()
 
 
 class Worker:
-    """A worker process of the parent, over all its lives."""
+    """A worker process of the parent, over all its lives.
+
+    Attributes
+    ----------
+    shortest_s : float, optional
+        The shortest time limit of an item that it may begin; None: none has one.
+    limits_of : callable
+        The limits of an item: (domain, number).
+    """
 
     def __init__(
         self,
@@ -54,6 +74,23 @@ class Worker:
         self.restarts = 0
         self.deaths: Counter[tuple[int, int] | None] = Counter()
         self.deaths_at_start = 0
+        self.shortest_s: float | None = None
+        self.limits_of: Callable[[tuple[int, int]], Limits] = _no_limits
+        self.late: int | None = None  # what it was killed for: its word ATTEMPT
+        self.times_late: Counter[tuple[int, int]] = Counter()
+
+    @property
+    def late_in_s(self) -> float:
+        """Seconds until it may be late with its item, or with the next one; not positive: it is late."""
+        assert self.shortest_s is not None
+        doing = self.words[ATTEMPT]
+        batch = None if doing == LOADING else running_batch(doing)
+        if batch is None or doing == self.late:
+            return self.shortest_s
+        timeout_s = self.limits_of(batch).timeout_s
+        if timeout_s is None:
+            return self.shortest_s
+        return timeout_s - (time.monotonic_ns() - self.words[BEGUN_NS]) / 1e9
 
     def __repr__(self) -> str:
         return f"<Worker of {self.stage!r}: {self.process!r}, {self.restarts} restarts>"
@@ -63,13 +100,21 @@ class Lost:
     """A worker that will not be replaced as things are: which, working on what, and why in words."""
 
     def __init__(
-        self, worker: Worker, batch: tuple[int, int] | None, deaths: int, how: str, peak_bytes: int | None = None
+        self,
+        worker: Worker,
+        batch: tuple[int, int] | None,
+        deaths: int,
+        status: int | None,
+        peak_bytes: int | None = None,
+        timeout_s: float = 0.0,
     ) -> None:
         self.worker = worker
         self.batch = batch
         self.deaths = deaths
-        self.how = how
+        self.status = status
+        self.how = describe_exit(status)
         self.peak_bytes = peak_bytes
+        self.timeout_s = timeout_s  # not 0: it was killed because it took longer than that
 
     @property
     def what(self) -> str:
@@ -145,6 +190,9 @@ class Supervisor:
             self.start(worker)
             return
         doing = worker.words[ATTEMPT]
+        if worker.late is not None:
+            self._replace_late(worker, running_batch(doing) if doing == worker.late else None)
+            return
         if doing == 0 and process.status is not None and process.status >= 0:
             doing = LOADING  # nobody killed it, and it has not said why it left
         if doing == 0 and worker.redoable:  # it was waiting: nothing is to blame
@@ -159,11 +207,41 @@ class Supervisor:
             batch = running_batch(doing)
             worker.deaths[batch] += 1
             deaths, limit = worker.deaths[batch], self._deaths_per_item
-        lost = Lost(worker, batch, deaths, describe_exit(process.status), process.peak_bytes)
+        lost = Lost(worker, batch, deaths, process.status, process.peak_bytes)
         if deaths < limit and (worker.redoable or doing == LOADING):
             self.restart(worker)
         else:
             self._on_lost(lost)
+
+    def _replace_late(self, worker: Worker, batch: tuple[int, int] | None) -> None:
+        """Replace a worker that was killed because it was late with `batch`; None: it had just got over it."""
+        assert worker.process is not None
+        worker.late = None
+        if batch is None:
+            self.restart(worker)
+            return
+        limits = worker.limits_of(batch)
+        worker.times_late[batch] += 1
+        times = worker.times_late[batch]
+        if times <= limits.retries:
+            self.restart(worker)
+        else:
+            peak_bytes = worker.process.peak_bytes
+            self._on_lost(Lost(worker, batch, times, worker.process.status, peak_bytes, limits.timeout_s or 0.0))
+
+    def enforce(self) -> float | None:
+        """Kill workers that are late; return in how many seconds that is to be looked at again, None: never."""
+        due_s = None
+        for worker in self.workers:
+            if worker.shortest_s is None or worker.process is None or worker.done:
+                continue
+            left_s = worker.late_in_s
+            if left_s <= 0 and worker.process.pid is not None:
+                worker.late = worker.words[ATTEMPT]
+                worker.process.signal(signal.SIGKILL)
+                continue  # its end is an event
+            due_s = max(left_s, _SOON_S) if due_s is None else max(min(due_s, left_s), _SOON_S)
+        return due_s
 
     def restart(self, worker: Worker) -> None:
         """Start the successor of a worker that has ended."""
