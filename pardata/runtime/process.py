@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from pardata.runtime.exits import describe_exit
 from pardata.runtime.forkserver import FDS_PER_MESSAGE, PID, REQUEST, STATUS
 
 _START = (
@@ -25,29 +26,6 @@ _PRELOAD = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.stages",
 
 # Threads of the linear-algebra libraries are set per worker; the server itself is to have none when it forks.
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def describe_exit(status: int | None) -> str:
-    """Return how a process ended, in words.
-
-    >>> describe_exit(-9)
-    'killed by SIGKILL (often the out-of-memory killer)'
-    """
-    hints = {
-        signal.SIGKILL: " (often the out-of-memory killer)",
-        signal.SIGSEGV: " (a crash in native code)",
-        signal.SIGBUS: " (a truncated file or a full file system under a mapping)",
-        signal.SIGABRT: " (native code gave up)",
-    }
-    if status is None:
-        return "gone together with the fork server"
-    if status >= 0:
-        return f"exited with code {status}"
-    try:
-        name = signal.Signals(-status)
-    except ValueError:
-        return f"killed by signal {-status}"
-    return f"killed by {name.name}{hints.get(name, '')}"
 
 
 class ForkServer:

@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple
 
 from pardata.channel.collector import Collector
 from pardata.memory.segment import Segment
-from pardata.runtime.process import Process, describe_exit
+from pardata.runtime.exits import describe_exit
+from pardata.runtime.process import Process
 from pardata.runtime.words import ATTEMPT, BEGUN_NS, LOADING, running_batch
 
 DEATHS_PER_ITEM: Final = 3

@@ -1,0 +1,28 @@
+"""How a process ended, for people."""
+
+from __future__ import annotations
+
+import signal
+
+
+def describe_exit(status: int | None) -> str:
+    """Return how a process ended, in words.
+
+    >>> describe_exit(-9)
+    'killed by SIGKILL (often the out-of-memory killer)'
+    """
+    hints = {
+        signal.SIGKILL: " (often the out-of-memory killer)",
+        signal.SIGSEGV: " (a crash in native code)",
+        signal.SIGBUS: " (a truncated file or a full file system under a mapping)",
+        signal.SIGABRT: " (native code gave up)",
+    }
+    if status is None:
+        return "gone together with the fork server"
+    if status >= 0:
+        return f"exited with code {status}"
+    try:
+        name = signal.Signals(-status)
+    except ValueError:
+        return f"killed by signal {-status}"
+    return f"killed by {name.name}{hints.get(name, '')}"
