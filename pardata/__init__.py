@@ -26,6 +26,7 @@ from pardata.pool.pool import WorkerPool
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
+    from pardata.files.paged import PagedFile
     from pardata.lookup.database import Database
     from pardata.lookup.writer import Writer
 
@@ -41,6 +42,7 @@ __all__ = [
     "DeadlineExceeded",
     "InternalError",
     "MissingExtraError",
+    "PagedFile",
     "PardataError",
     "PlanError",
     "RemoteError",
@@ -65,7 +67,11 @@ __all__ = [
 ]
 
 # What needs more of the standard library is loaded at its first use: `import pardata` stays as fast as NumPy's.
-_LATE = {"Database": "pardata.lookup.database", "Writer": "pardata.lookup.writer"}
+_LATE = {
+    "Database": "pardata.lookup.database",
+    "PagedFile": "pardata.files.paged",
+    "Writer": "pardata.lookup.writer",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -52,9 +52,14 @@ class HolderLock:
         os.pwrite(self._fd, str(self._pid).encode(), 0)
         _held.add(self)
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process holds it: not after `release`, and not in a forked child."""
+        return self._fd >= 0 and os.getpid() == self._pid
+
     def release(self) -> None:
         """Let the next one write."""
-        if self._fd >= 0 and os.getpid() == self._pid:
+        if self.is_mine:
             os.unlink(self._path)
             self.forget()
 
@@ -107,6 +112,7 @@ def replacing(path: str) -> Iterator[str]:
         yield part
         put_in_place(part, path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        lock.release()
+        if lock.is_mine:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+            lock.release()

@@ -1,0 +1,254 @@
+"""The bytes of a paged file. Pure: no I/O.
+
+      header   64 bytes: where the rest is
+      pages    each at a multiple of 64 bytes: data, compressed or not, and their CRC-32C
+      meta     JSON; then, where records differ in size, the number of the first record of each page
+      index    (offset, nbytes) of each page, and its CRC-32C: that of a Zarr v3 shard, at the end of the file
+
+So the file is a shard of a Zarr array with all chunks in it, where the pages are chunks of equal shape.
+
+Source: Zarr v3 specification, sharding codec 1.0
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from pardata.errors import ChecksumError, ConfigError, MissingExtraError
+from pardata.files.checksums import crc32c
+
+ALIGNMENT: Final = 64
+CHECKSUM_BYTES: Final = 4
+TOKEN_BYTES: Final = 8
+MAGIC: Final = b"pardata\1"
+HEADER: Final = struct.Struct(f"<8sQQQQ{TOKEN_BYTES}s12xI")  # ..., CRC-32C of what is before it
+_GZIP_BITS: Final = 31  # zlib's number for "with a gzip header"
+_KINDS: Final = ("array", "bytes", "objects")
+
+Array = np.ndarray[Any, Any]
+
+
+class Header(NamedTuple):
+    """Where what is."""
+
+    meta_offset: int
+    meta_bytes: int
+    page_count: int
+    file_bytes: int
+    token: bytes  # which writer made it
+
+    def pack(self) -> bytes:
+        """Return the bytes at the beginning of the file."""
+        packed = HEADER.pack(MAGIC, *self, 0)[:-CHECKSUM_BYTES]
+        return packed + crc32c(packed).to_bytes(CHECKSUM_BYTES, "little")
+
+    @classmethod
+    def unpack(cls, data: bytes, path: str) -> Header:
+        """Return the header.
+
+        Raises `ConfigError` if the file is something else, `ChecksumError` if it is damaged.
+        """
+        if data[: len(MAGIC)] != MAGIC:
+            raise ConfigError(f"{path} is not a paged file: it does not begin with {MAGIC!r}")
+        check(data, f"{path}, header")
+        _, *fields, _ = HEADER.unpack(data)
+        return cls(*fields)
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the index, its checksum included."""
+        return 16 * self.page_count + CHECKSUM_BYTES
+
+
+def sealed(data: Any) -> bytes:
+    """Return data and their checksum."""
+    return b"".join([data, crc32c(data).to_bytes(CHECKSUM_BYTES, "little")])
+
+
+def check(data: Any, what: str) -> memoryview:
+    """Return what `sealed` was given; raise `ChecksumError` if it is something else by now."""
+    view = memoryview(data)
+    body = view[:-CHECKSUM_BYTES]
+    check_parts(body, view[-CHECKSUM_BYTES:], what)
+    return body
+
+
+def check_parts(body: Any, tail: Any, what: str) -> None:
+    """Raise `ChecksumError` if `tail` is not the checksum of `body`."""
+    if crc32c(body) != int.from_bytes(tail, "little"):
+        raise ChecksumError(f"{what} is damaged: the checksum of its {len(body)} bytes is wrong")
+
+
+def pack_index(places: Sequence[tuple[int, int]]) -> bytes:
+    """Return the index of pages at (offset, nbytes)."""
+    return sealed(np.array(places, "<u8").reshape(-1, 2).tobytes())
+
+
+def padded_size(nbytes: int) -> int:
+    """Return `nbytes` rounded up to the alignment."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the pages hold, and how.
+
+    Parameters
+    ----------
+    kind : "array", "bytes" or "objects"
+    page_records : int
+        Rows per page (the last one may have fewer; it is filled up with zeros); 0 for bytes and objects.
+    descr : object
+        The dtype as in a .npy file.
+    item_shape : tuple of int
+        Of a row.
+    page_bytes : int
+        What a page of bytes or objects is to have at least.
+    compression : None, "gzip" or "zstd"
+    """
+
+    kind: str
+    page_records: int = 0
+    descr: Any = None
+    item_shape: tuple[int, ...] = ()
+    page_bytes: int = 0
+    compression: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ConfigError(f"kind must be one of {_KINDS}, not {self.kind!r}")
+        codec_of(self.compression)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a row's entries."""
+        return np.lib.format.descr_to_dtype(_tuples(self.descr))
+
+    @cached_property
+    def item_bytes(self) -> int:
+        """Bytes of a row."""
+        return int(np.prod(self.item_shape, dtype=object)) * self.dtype.itemsize
+
+    def part_of(self, record: Any) -> bytes:
+        """Return the bytes of a record of bytes or objects."""
+        return bytes(record) if self.kind == "bytes" else pickle.dumps(record, 5)
+
+    def encode(self, records: Any) -> bytes:
+        """Return the stored bytes of a page of rows, or of the parts that `part_of` has made of records."""
+        data = self._encode_rows(records) if self.kind == "array" else _joined(records)
+        return sealed(codec_of(self.compression)[0](data))
+
+    def _encode_rows(self, rows: Array) -> bytes:
+        rest = self.page_records - len(rows)
+        return rows.tobytes() + bytes(rest * self.item_bytes)
+
+    def decode(self, stored: Any, count: int, what: str) -> Any:
+        """Return the `count` records of a page; raises `ChecksumError` naming `what`."""
+        data: Any = check(stored, what)
+        if self.compression is not None:
+            data = codec_of(self.compression)[1](data)
+        if self.kind == "array":
+            # `data` is read-only, and so is the array.
+            return np.frombuffer(data, self.dtype, count * self.item_count).reshape(count, *self.item_shape)
+        return _decode_records(data, self.kind)
+
+    @cached_property
+    def item_count(self) -> int:
+        """Entries of a row."""
+        return int(np.prod(self.item_shape, dtype=object))
+
+    def pack(self, records: int, starts: Array) -> bytes:
+        """Return the meta data: this, how many records there are, and where the pages of records begin."""
+        head = json.dumps({**asdict(self), "records": records}).encode()
+        tail = b"" if self.kind == "array" else starts.astype("<u8").tobytes()
+        return sealed(len(head).to_bytes(8, "little") + head + tail)
+
+    @classmethod
+    def unpack(cls, data: Any, page_count: int, path: str) -> tuple[Format, int, Array]:
+        """Return the format, how many records there are, and the number of the first record of each page."""
+        body = check(data, f"{path}, meta data")
+        end = 8 + int.from_bytes(body[:8], "little")
+        fields = json.loads(bytes(body[8:end]))
+        records = fields.pop("records")
+        made = cls(**{**fields, "item_shape": tuple(fields["item_shape"])})
+        if made.kind == "array":
+            starts = np.minimum(np.arange(page_count + 1) * made.page_records, records)
+        else:
+            starts = np.frombuffer(body[end:], "<u8").astype(np.int64)
+        return made, records, starts
+
+
+def array_format(dtype: Any, item_shape: Sequence[int], page_bytes: int, compression: str | None) -> Format:
+    """Return the format of rows of an array, as many per page as make up `page_bytes`."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    if kind.hasobject:
+        raise ConfigError(f"an array of {kind} holds Python objects: use kind='objects'")
+    shape = tuple(int(size) for size in item_shape)
+    item_bytes = int(np.prod(shape, dtype=object)) * kind.itemsize
+    if not item_bytes:
+        raise ConfigError(f"rows of shape {shape} and dtype {kind} have no bytes")
+    return Format(
+        "array", max(1, page_bytes // item_bytes), np.lib.format.dtype_to_descr(kind), shape, page_bytes, compression
+    )
+
+
+def _tuples(descr: Any) -> Any:
+    """Return the fields of a record as tuples, which JSON makes lists."""
+    if not isinstance(descr, list):
+        return descr
+    return [
+        (tuple(name) if isinstance(name, list) else name, _tuples(kind), *map(tuple, rest))
+        for name, kind, *rest in descr
+    ]
+
+
+def _joined(parts: Sequence[bytes]) -> bytes:
+    lengths = np.array([len(part) for part in parts], "<u8")
+    return b"".join([len(parts).to_bytes(8, "little"), lengths.tobytes(), *parts])
+
+
+def _decode_records(data: Any, kind: str) -> list[Any]:
+    view = memoryview(data)
+    count = int.from_bytes(view[:8], "little")
+    position = 8 + 8 * count
+    records: list[Any] = []
+    for length in np.frombuffer(view[8:position], "<u8").tolist():
+        part = view[position : position + length]
+        records.append(bytes(part) if kind == "bytes" else pickle.loads(part))
+        position += length
+    return records
+
+
+def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
+    """Return the functions that compress and decompress."""
+    if compression is None:
+        return bytes, bytes
+    if compression == "gzip":
+        return _to_gzip, lambda data: zlib.decompress(data, _GZIP_BITS)
+    if compression == "zstd":
+        try:
+            import zstandard
+        except ImportError as error:
+            raise MissingExtraError("zstd compression needs a package: pip install pardata[zstd]") from error
+        return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress
+    raise ConfigError(f'compression must be None, "gzip" or "zstd", not {compression!r}')
+
+
+def _to_gzip(data: bytes) -> bytes:
+    codec = zlib.compressobj(6, zlib.DEFLATED, _GZIP_BITS)
+    return codec.compress(data) + codec.flush()
+
+
+def new_token() -> bytes:
+    """Return what tells a file from all others that have had its name."""
+    return os.urandom(TOKEN_BYTES)

@@ -1,0 +1,71 @@
+"""A paged file seen as a Zarr v3 array: it is the one shard of it, and beside it stands the description.
+
+Source: Zarr v3 specification, core and sharding codec 1.0
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any
+
+from pardata.errors import ConfigError
+from pardata.files.layout import Format
+
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+_COMPRESSORS: dict[str | None, list[dict[str, Any]]] = {
+    None: [],
+    "gzip": [{"name": "gzip", "configuration": {"level": 6}}],
+    "zstd": [{"name": "zstd", "configuration": {"level": 3, "checksum": False}}],
+}
+
+
+def describe(form: Format, records: int, page_count: int) -> dict[str, Any]:
+    """Return the contents of ``zarr.json``; raises `ConfigError` for what a Zarr array cannot hold."""
+    if form.kind != "array" or form.dtype.kind not in "biufc":
+        raise ConfigError(f"only arrays of numbers can be read as Zarr, not {form.descr or form.kind}")
+    page = [form.page_records, *form.item_shape]
+    sharding = {
+        "chunk_shape": page,
+        "codecs": [_BYTES, *_COMPRESSORS[form.compression], {"name": "crc32c"}],
+        "index_codecs": [_BYTES, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [records, *form.item_shape],
+        "data_type": form.dtype.name,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [max(1, page_count) * form.page_records, *form.item_shape]},
+        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": False if form.dtype.kind == "b" else [0.0, 0.0] if form.dtype.kind == "c" else 0,
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "attributes": {},
+    }
+
+
+def link_as_zarr(path: str, form: Format, records: int, page_count: int, directory: str) -> None:
+    """Make the directory."""
+    description = describe(form, records, page_count)
+    parts = ["0"] * len(description["shape"])
+    shard = os.path.join(directory, "c", *parts)
+    try:
+        os.mkdir(directory)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be made: {error}") from error
+    try:
+        with open(os.path.join(directory, "zarr.json"), "w") as file:
+            json.dump(description, file, indent=1)
+        if page_count:
+            os.makedirs(os.path.dirname(shard))
+            try:
+                os.link(path, shard)
+            except OSError:  # on another file system, or one without links
+                os.symlink(path, shard)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise

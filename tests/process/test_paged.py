@@ -1,0 +1,137 @@
+"""Paged files between processes: read by workers, written by workers, writers killed in each window."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pardata
+
+ROWS = np.random.default_rng(0).random((3000, 10))
+PAGE_ROWS = 100
+
+
+@pytest.fixture
+def path(tmp_path):
+    with pardata.PagedFile.create(tmp_path / "a", item_shape=(10,), page_bytes=PAGE_ROWS * 80) as writer:
+        writer.extend(ROWS)
+    return tmp_path / "a"
+
+
+def test_pages_go_to_workers_as_descriptors_and_rows_to_streams(path):
+    with pardata.PagedFile(path) as file:
+        assert len(pickle.dumps(file.pages()[3])) < 300
+        sums = pardata.source(file.pages()).map(lambda page: (page.begin, page.open().sum(axis=1)), workers=2)
+        assert np.array_equal(np.concatenate([part for _, part in sums]), ROWS.sum(axis=1))
+        assert np.array_equal(list(pardata.source(file).map(lambda row: row.sum())), [row.sum() for row in ROWS])
+
+
+def test_map_array_reads_whole_pages_in_the_workers(path):
+    with pardata.PagedFile(path) as file, pardata.WorkerPool(2) as pool:
+        seen = pool.map_array(lambda rows: np.full(len(rows), len(rows)), file)
+        assert len(seen) == len(ROWS) and (seen % PAGE_ROWS == 0).all()
+        assert np.array_equal(pool.map_array(lambda rows: rows * 2, file), ROWS * 2)
+        assert np.array_equal(pool.map_array(lambda rows: rows * 2, file, chunksize=77), ROWS * 2)
+        out = np.zeros(len(ROWS))
+        assert pool.map_array(lambda rows: rows.sum(axis=1), file, out=out) is out
+        assert np.array_equal(out, ROWS.sum(axis=1))
+
+
+def test_a_forked_child_reads_too(path):
+    with pardata.PagedFile(path) as file:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if np.array_equal(file[:], ROWS) else 1)
+        assert np.array_equal(file[:], ROWS)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+@pytest.mark.parametrize("kind", ["array", "bytes"])
+def test_workers_write_pages_and_are_killed_meanwhile(tmp_path, compression, kind):
+    options = {"kind": kind, "compression": compression, "page_bytes": PAGE_ROWS * 80}
+    options |= {"item_shape": (10,)} if kind == "array" else {}
+    count = len(ROWS) // PAGE_ROWS
+    with (
+        pardata.WorkerPool(3) as pool,
+        pardata.PagedFile.create(tmp_path / "b", **options) as writer,
+    ):
+        pages, flag = writer.pages, tmp_path / "killed"
+        for entry in pool.map(lambda number: write_page(pages, kind, flag, number), range(count), chunksize=1):
+            writer.add(entry)
+    with pardata.PagedFile(tmp_path / "b") as file:
+        assert file.page_count == count
+        if kind == "array":
+            assert np.array_equal(file[:], ROWS)
+        else:
+            assert list(file) == [row.tobytes() for row in ROWS]
+
+
+def write_page(pages, kind, flag, number):
+    """Write a page; every third worker's first is killed in the middle: after its bytes, or after half of them."""
+    rows = ROWS[number * PAGE_ROWS : (number + 1) * PAGE_ROWS]
+    given = rows if kind == "array" else [row.tobytes() for row in rows]
+    if number % 4 == 1 and not os.path.exists(f"{flag}{number}"):
+        open(f"{flag}{number}", "w").close()
+        if number % 8 == 1:
+            pages.write_page(number, given)
+        else:
+            os.write(pages._descriptor(), b"half of a page, and of odd length")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pages.write_page(number, given)
+
+
+WRITER = """
+import os, signal, sys
+import numpy as np
+from pardata.files import paging
+from pardata import PagedFile
+
+path, window = sys.argv[1:]
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+rows = np.ones((300, 10))
+open_writer = PagedFile(path).append if window == "appending" else lambda: PagedFile.create(path, item_shape=(10,))
+if window == "appending":
+    paging._copy = die
+with open_writer() as writer:
+    writer.extend(rows)
+    if window == "pages":
+        die()
+    if window == "meta":
+        paging._write_all = die
+    if window == "header":
+        write = paging._write_all
+        paging._write_all = lambda fd, data, offset: write(fd, data, offset) if offset else die()
+    if window == "in place":
+        paging.put_in_place = die
+"""
+
+
+@pytest.mark.parametrize("window", ["pages", "meta", "header", "in place", "appending", "never"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_writer_that_is_killed_leaves_the_old_file_or_none(path, window, is_there):
+    if not is_there:
+        if window == "appending":
+            return
+        path.unlink()
+    done = subprocess.run([sys.executable, "-c", WRITER, path, window], check=False)
+    assert done.returncode == (0 if window == "never" else -9)
+    if window == "never":
+        wanted = np.ones((300, 10))
+    elif is_there:
+        wanted = ROWS
+    else:
+        assert not path.exists()
+        wanted = ROWS[:0]
+    if path.exists():
+        with pardata.PagedFile(path) as file:
+            assert np.array_equal(file[:], wanted)
+    with pardata.PagedFile.create(path, item_shape=(10,)) as writer:  # its lock is gone with it
+        writer.extend(ROWS[:5])
+    with pardata.PagedFile(path) as file:
+        assert np.array_equal(file[:], ROWS[:5])
+    assert [entry.name for entry in path.parent.iterdir()] == ["a"]
