@@ -26,6 +26,7 @@ from pardata.pool.pool import WorkerPool
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
+    from pardata import files
     from pardata.files.paged import PagedFile
     from pardata.lookup.database import Database
     from pardata.lookup.writer import Writer
@@ -60,6 +61,7 @@ __all__ = [
     "Writer",
     "array",
     "empty",
+    "files",
     "merge",
     "source",
     "zeros",
@@ -71,6 +73,7 @@ _LATE = {
     "Database": "pardata.lookup.database",
     "PagedFile": "pardata.files.paged",
     "Writer": "pardata.lookup.writer",
+    "files": "pardata.files",
 }
 
 
@@ -79,4 +82,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'pardata' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LATE[name]), name)
+    module = import_module(_LATE[name])
+    return module if name == "files" else getattr(module, name)

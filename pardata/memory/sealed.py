@@ -184,3 +184,32 @@ class SealedFile:
 
     def __repr__(self) -> str:
         return f"<SealedFile {self.path}, {format_bytes(self.nbytes)}: {', '.join(self.arrays)}>"
+
+
+class SealedHandle:
+    """A sealed file that pickles as its address, and is opened in another process when it is asked for its arrays."""
+
+    def __init__(self, path: str, tag: bytes, file: SealedFile | None = None) -> None:
+        self._path = path
+        self._tag = tag
+        self._file = file
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> SealedHandle:
+        """Return the handle of copies of some arrays; raises `CapacityError` as `Draft`."""
+        tag = os.urandom(TAG_BYTES)
+        draft = Draft({name: (array.dtype, array.shape) for name, array in arrays.items()}, None, tag)
+        for name, array in arrays.items():
+            draft.arrays[name][...] = array
+        file = draft.seal()
+        return cls(file.path, tag, file)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The arrays, read-only; raises `BrokenError` if their maker has let them go."""
+        if self._file is None:
+            self._file = SealedFile.open(self._path, self._tag)
+        return self._file.arrays
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SealedHandle, (self._path, self._tag)

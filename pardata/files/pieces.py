@@ -1,0 +1,305 @@
+"""Cut something huge into pieces that are sent to workers as descriptors, each opened where it is worked on."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import cloudpickle
+import numpy as np
+
+from pardata.errors import BrokenError, ConfigError, SerializationError
+from pardata.files.layout import Array
+from pardata.files.paged import PagedFile
+from pardata.memory.array import find_anchor, is_in
+from pardata.memory.home import home
+from pardata.memory.sealed import SealedHandle
+from pardata.runtime.limits import usable_cores
+
+By = Literal["rows", "bytes", "lines"]
+
+_PIECES_PER_CORE: Final = 4  # so that a slow one does not leave the other cores idle for long
+_READ_BYTES: Final = 1 << 16
+
+
+class Source(Protocol):
+    """What pieces are cut from."""
+
+    def read(self, begin: int, end: int) -> Any:
+        """Return the entries from `begin` to `end`."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The entries ``begin <= i < end`` of something, not their data: rows, bytes, or bytes of whole lines."""
+
+    source: Source
+    begin: int
+    end: int
+
+    def open(self) -> Any:
+        """Return the data: an array of rows, a list, bytes, or a list of lines (str, with their line ends).
+
+        Raises
+        ------
+        BrokenError
+            What it was cut from has changed or is gone.
+        """
+        return self.source.read(self.begin, self.end)
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows of an array in pardata's shared memory: sent to workers as an address."""
+
+    array: Array
+
+    def read(self, begin: int, end: int) -> Any:
+        return self.array[begin:end]
+
+
+@dataclass(frozen=True)
+class SealedRows:
+    """Rows of an array that was copied into a file of its own, once."""
+
+    handle: SealedHandle
+
+    def read(self, begin: int, end: int) -> Any:
+        return self.handle.arrays["rows"][begin:end]
+
+
+@dataclass(frozen=True)
+class SealedBytes:
+    """Bytes that were copied into a file of their own, once."""
+
+    handle: SealedHandle
+
+    def read(self, begin: int, end: int) -> bytes:
+        return self.handle.arrays["bytes"][begin:end].tobytes()
+
+
+@dataclass(frozen=True)
+class SealedPickle:
+    """A part of a list, pickled in a file of its own."""
+
+    handle: SealedHandle
+    place: tuple[int, int]
+
+    def read(self, begin: int, end: int) -> Any:
+        return pickle.loads(self.handle.arrays["bytes"][slice(*self.place)].data)
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows of an array in a file, which is mapped where they are read."""
+
+    path: str
+    stamp: tuple[int, ...]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+
+    def read(self, begin: int, end: int) -> Any:
+        _check_stamp(self.path, self.stamp)
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[begin:end]
+
+
+@dataclass(frozen=True)
+class FileBytes:
+    """Bytes of a file."""
+
+    path: str
+    stamp: tuple[int, ...]
+
+    def read(self, begin: int, end: int) -> bytes:
+        _check_stamp(self.path, self.stamp)
+        with open(self.path, "rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+
+@dataclass(frozen=True)
+class FileLines:
+    """Lines of a text file in UTF-8, ended by a line feed."""
+
+    file: FileBytes
+
+    def read(self, begin: int, end: int) -> list[str]:
+        lines = self.file.read(begin, end).split(b"\n")
+        last = lines.pop()
+        return [f"{line.decode()}\n" for line in lines] + ([last.decode()] if last else [])
+
+
+@dataclass(frozen=True)
+class PagedRows:
+    """Records of a paged file."""
+
+    file: PagedFile
+
+    def read(self, begin: int, end: int) -> Any:
+        return self.file[begin:end]
+
+
+def stamp_of(path: str) -> tuple[int, ...]:
+    """Return what changes when a file does."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _check_stamp(path: str, stamp: tuple[int, ...]) -> None:
+    try:
+        if stamp_of(path) == stamp:
+            return
+    except OSError as error:
+        raise BrokenError(f"{path} cannot be read any more: {error}") from error
+    raise BrokenError(f"{path} was changed since it was split")
+
+
+def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 1) -> list[Piece]:
+    """Cut something huge into pieces of about equal size.
+
+    Parameters
+    ----------
+    obj : array, list, bytes, path, or PagedFile
+        An array in pardata's shared memory, a memmap, a file and a paged file stay where they are; any other array,
+        a list and bytes are copied once into shared memory, which lives as long as one of the pieces here does.
+    pieces : int, optional
+        How many; fewer, where there is not so much. Default: four per core.
+    by : "rows", "bytes" or "lines"
+        Rows of an array, of a ``.npy`` file or of a paged file, and entries of a list; bytes of a file or of a bytes
+        object; lines of a text file.
+    align : int
+        Pieces begin at multiples of it (rows or bytes; those of a paged file begin at pages anyhow).
+
+    Returns
+    -------
+    list of Piece
+        In order, without gaps: descriptors to be sent to workers.
+
+    Raises
+    ------
+    ConfigError
+        The arguments do not fit each other, or the file cannot be read.
+    """
+    for name, value in (("pieces", pieces), ("align", align)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{name} must be an int of at least 1, not {value!r}")
+    if by not in ("rows", "bytes", "lines"):
+        raise ConfigError(f'by must be "rows", "bytes" or "lines", not {by!r}')
+    wanted = pieces or _PIECES_PER_CORE * usable_cores()
+    if isinstance(obj, str | os.PathLike):
+        try:
+            return _split_file(os.path.abspath(os.fspath(obj)), wanted, by, align)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{os.fspath(obj)} cannot be split: {error}") from error
+    if by == "bytes" and isinstance(obj, bytes | bytearray | memoryview):
+        data = np.frombuffer(obj, np.uint8)
+        return _cut(SealedBytes(SealedHandle.of({"bytes": data})), _bounds(len(data), wanted, align))
+    if by != "rows":
+        raise ConfigError(
+            f'by="{by}" needs the path of a file{" or bytes" * (by == "bytes")}, not {type(obj).__name__}'
+        )
+    if isinstance(obj, PagedFile):
+        page = obj.page_rows if obj.is_array else 1
+        return _cut(PagedRows(obj), _bounds(len(obj), wanted, max(align, -(-align // page) * page)))
+    if isinstance(obj, np.ndarray):
+        return _split_array(obj, wanted, align)
+    if isinstance(obj, list | tuple):
+        return _split_list(obj, _bounds(len(obj), wanted, align))
+    raise ConfigError(f"split takes an array, a list, bytes, a path or a PagedFile, not {type(obj).__name__}")
+
+
+def _bounds(count: int, pieces: int, align: int) -> list[int]:
+    """Return where pieces begin, and `count`: multiples of `align`, as equal as that allows, none empty."""
+    units = -(-count // align)
+    cuts = {number * units // pieces * align for number in range(pieces)}
+    return [*sorted(cut for cut in cuts if cut < count), count]
+
+
+def _cut(source: Source, bounds: Sequence[int]) -> list[Piece]:
+    return [Piece(source, begin, end) for begin, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def _split_array(array: Array, wanted: int, align: int) -> list[Piece]:
+    if array.ndim == 0 or array.dtype.hasobject:
+        raise ConfigError(f"an array of shape {array.shape} and {array.dtype} has no rows that could be shared")
+    bounds = _bounds(len(array), wanted, align)
+    block = find_anchor(array)
+    if block is not None and is_in(block, home().segment.map):
+        return _cut(SharedRows(array), bounds)
+    if isinstance(array, np.memmap) and array.filename is not None and array.flags.c_contiguous and array.size:
+        return _cut(_mapped(array), bounds)
+    return _cut(SealedRows(SealedHandle.of({"rows": array})), bounds)
+
+
+def _mapped(array: np.memmap[Any, Any]) -> MappedRows:
+    """Return where a memmap, or a view of one, lies in its file."""
+    array.flush()
+    mapping: mmap.mmap = array._mmap  # type: ignore[attr-defined]
+    begin = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
+    start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    offset = start + array.__array_interface__["data"][0] - begin
+    path = os.path.abspath(str(array.filename))
+    return MappedRows(path, stamp_of(path), array.dtype, array.shape, offset)
+
+
+def _split_list(items: Sequence[Any], bounds: Sequence[int]) -> list[Piece]:
+    spans = list(zip(bounds, bounds[1:], strict=False))
+    pickles = [dumps(list(items[begin:end])) for begin, end in spans]
+    handle = SealedHandle.of({"bytes": np.frombuffer(b"".join(pickles), np.uint8)})
+    ends = np.cumsum([0, *map(len, pickles)]).tolist()
+    return [
+        Piece(SealedPickle(handle, place), *span)
+        for span, place in zip(spans, zip(ends, ends[1:], strict=False), strict=True)
+    ]
+
+
+def dumps(items: Any) -> bytes:
+    """Pickle, by value what belongs to ``__main__``: no other process has that module."""
+    try:
+        data = pickle.dumps(items, 5)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        data = b"__main__"
+    if b"__main__" not in data:
+        return data
+    try:
+        made: bytes = cloudpickle.dumps(items, 5)
+    except Exception as error:
+        raise SerializationError(f"an entry cannot be pickled: {error}") from error
+    return made
+
+
+def _split_file(path: str, wanted: int, by: By, align: int) -> list[Piece]:
+    if by == "rows":
+        if not path.endswith(".npy"):
+            raise ConfigError(f'{path} is no .npy file: say by="lines" or by="bytes"')
+        array = np.load(path, mmap_mode="r")
+        if not array.flags.c_contiguous:
+            raise ConfigError(f"{path} is in Fortran order: its rows are not together")
+        return _split_array(array, wanted, align)
+    file = FileBytes(path, stamp_of(path))
+    bounds = _bounds(file.stamp[2], wanted, align)
+    if by == "bytes":
+        return _cut(file, bounds)
+    if align != 1:
+        raise ConfigError("lines are cut at line ends: leave out align=")
+    with open(path, "rb") as opened:
+        cuts = {0, *(_line_end(opened, cut) for cut in bounds[1:-1]), bounds[-1]}
+    return _cut(FileLines(file), sorted(cuts))
+
+
+def _line_end(file: Any, position: int) -> int:
+    """Return where the first line begins that begins at `position` or behind it."""
+    file.seek(position - 1)
+    while data := file.read(_READ_BYTES):
+        found: int = data.find(b"\n")
+        if found >= 0:
+            return int(file.tell()) - len(data) + found + 1
+    return int(file.tell())

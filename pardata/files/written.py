@@ -1,0 +1,219 @@
+"""Pieces in a directory: one file each, and a manifest that says which belong together.
+
+      lock -> write and fsync every piece, under new names -> the manifest takes the place of the old one -> remove
+      what no manifest names
+
+So the directory always holds one whole set: the old one until the manifest has its name, the new one from then on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.errors import ChecksumError, ConfigError
+from pardata.files.checksums import crc32c
+from pardata.files.pieces import By, Piece, dumps, split
+from pardata.files.replacing import HolderLock, put_in_place
+
+_MANIFEST: Final = "manifest.json"
+_FORMAT: Final = "pardata pieces 1"
+
+
+@dataclass(frozen=True)
+class FilePiece:
+    """A piece that lies in a file of its own: a descriptor, not its data.
+
+    Attributes
+    ----------
+    begin, end : int
+        Which entries of the whole it holds.
+    nbytes : int
+        Of the file.
+    """
+
+    path: str
+    begin: int
+    end: int
+    nbytes: int
+    checksum: int
+
+    def open(self) -> Any:
+        """Return the data: an array (read-only), a list, or bytes.
+
+        Raises
+        ------
+        ChecksumError
+            The file is missing, cut off or damaged.
+        """
+        try:
+            data = Path(self.path).read_bytes()
+        except OSError as error:
+            raise ChecksumError(f"{self.path} cannot be read: {error}") from error
+        if len(data) != self.nbytes or crc32c(data) != self.checksum:
+            raise ChecksumError(f"{self.path} is damaged: its {len(data)} bytes are not the {self.nbytes} written")
+        return _array_of(data) if self.path.endswith(".npy") else pickle.loads(data)
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+
+def _array_of(data: bytes) -> Any:
+    """Return the array of a .npy file, over its bytes."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(file)
+    return np.ndarray(shape, dtype, data, file.tell(), order="F" if is_fortran else "C")
+
+
+def _bytes_of(data: Any) -> tuple[bytes, str]:
+    """Return the contents and the suffix of the file for some data."""
+    if isinstance(data, np.ndarray):
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(data), version=(2, 0), allow_pickle=False)
+        return file.getvalue(), ".npy"
+    return dumps(data), ".pickle"
+
+
+def write_pieces(
+    obj: Any, directory: str | os.PathLike[str], pieces: int | None = None, *, by: By = "rows", align: int = 1
+) -> list[FilePiece]:
+    """Write something huge as one file per piece, with a manifest; the directory is made if it is not there.
+
+    A set of pieces that is there is replaced as a whole; if this raises or is killed, it stays.
+
+    Parameters
+    ----------
+    obj, pieces, by, align
+        As for `split`; or `obj` is what that has returned.
+    directory : path
+
+    Returns
+    -------
+    list of FilePiece
+        As `read_pieces` gives them.
+
+    Raises
+    ------
+    ConfigError
+        As for `split`; another process writes there, or the directory holds other files.
+    OSError
+        The disk is full.
+    """
+    given = obj if isinstance(obj, list) and obj and isinstance(obj[0], Piece) else None
+    cut = given if given is not None else split(obj, pieces, by=by, align=align)
+    folder = Path(os.path.abspath(os.fspath(directory)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error}") from error
+    lock = HolderLock(str(folder / _MANIFEST))
+    written: list[FilePiece] = []
+    try:
+        _check_foreign(folder)
+        token = os.urandom(4).hex()
+        for number, piece in enumerate(cut):
+            written.append(_write(folder / f"{number:06d}-{token}", piece))
+        _write_manifest(folder, written)
+        _remove_others(folder, written)
+    except BaseException:
+        if lock.is_mine and not _is_in_place(folder, written):
+            _remove(Path(piece.path) for piece in written)
+        raise
+    finally:
+        lock.release()
+    return written
+
+
+def _write(stem: Path, piece: Piece) -> FilePiece:
+    data, suffix = _bytes_of(piece.open())
+    path = f"{stem}{suffix}"
+    part = f"{path}.part"
+    try:
+        Path(part).write_bytes(data)
+        put_in_place(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return FilePiece(path, piece.begin, piece.end, len(data), crc32c(data))
+
+
+def _write_manifest(folder: Path, written: list[FilePiece]) -> None:
+    entries = [asdict(piece) | {"path": Path(piece.path).name} for piece in written]
+    text = json.dumps({"format": _FORMAT, "pieces": entries})
+    part = folder / f"{_MANIFEST}.part"
+    try:
+        part.write_text(json.dumps({"contents": text, "checksum": crc32c(text.encode())}))
+        put_in_place(str(part), str(folder / _MANIFEST))
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _ours(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if {".npy", ".pickle", ".part"} & set(path.suffixes)]
+
+
+def _check_foreign(folder: Path) -> None:
+    """Refuse a directory of other things: pieces that nobody knows any more are removed from it."""
+    known = {_MANIFEST, f"{_MANIFEST}.lock", *(path.name for path in _ours(folder) if path.name[6:7] == "-")}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known | {f"{_MANIFEST}.part"})
+    if others:
+        raise ConfigError(f"{folder} holds other files, {others[0]!r} for one: pieces need a directory of their own")
+
+
+def _remove_others(folder: Path, written: list[FilePiece]) -> None:
+    keep = {piece.path for piece in written}
+    _remove(path for path in _ours(folder) if str(path) not in keep)
+
+
+def _remove(paths: Any) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _is_in_place(folder: Path, written: list[FilePiece]) -> bool:
+    """Whether the manifest names these pieces already."""
+    try:
+        return read_pieces(folder) == written
+    except (ConfigError, ChecksumError):
+        return False
+
+
+def read_pieces(directory: str | os.PathLike[str]) -> list[FilePiece]:
+    """Return the descriptors of the pieces that `write_pieces` has written; nothing else is read.
+
+    Raises
+    ------
+    ConfigError
+        There are none.
+    ChecksumError
+        The manifest is damaged.
+    """
+    folder = Path(os.path.abspath(os.fspath(directory)))
+    path = folder / _MANIFEST
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read, there are no pieces: {error}") from error
+    try:
+        outer = json.loads(raw)
+        text = outer["contents"]
+        if crc32c(text.encode()) != outer["checksum"]:
+            raise ValueError("its checksum is wrong")
+        contents = json.loads(text)
+        if contents["format"] != _FORMAT:
+            raise ConfigError(f"{path} is of the format {contents['format']!r}, not {_FORMAT!r}")
+        return [FilePiece(**{**entry, "path": str(folder / entry["path"])}) for entry in contents["pieces"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ChecksumError(f"{path} is damaged: {error}") from error
