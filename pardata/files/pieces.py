@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
@@ -208,7 +209,7 @@ def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 
         )
     if isinstance(obj, PagedFile):
         page = obj.page_rows if obj.is_array else 1
-        return _cut(PagedRows(obj), _bounds(len(obj), wanted, max(align, -(-align // page) * page)))
+        return _cut(PagedRows(obj), _bounds(len(obj), wanted, math.lcm(align, page)))
     if isinstance(obj, np.ndarray):
         return _split_array(obj, wanted, align)
     if isinstance(obj, list | tuple):
