@@ -30,7 +30,21 @@ class BrokenError(PardataError):
 
 
 class WorkerLostError(BrokenError, BrokenProcessPool):
-    """A worker process died and its work could not be redone."""
+    """A worker process died and its work could not be redone.
+
+    Attributes
+    ----------
+    items : range or None
+        Numbers of the items (of `map_array`: rows) that it worked on, if a task of a pool was lost.
+    status : int or None
+        Exit code, or minus the signal.
+    peak_bytes : int or None
+        The most physical memory the process had.
+    """
+
+    items: range | None = None
+    status: int | None = None
+    peak_bytes: int | None = None
 
 
 class ChecksumError(BrokenError):

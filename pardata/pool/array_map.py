@@ -1,214 +1,302 @@
-"""`map_array`: chunks of a shared array in, rows written into one output array."""
+"""`map_array`, `reduce_array`, `foreach_array`: check what was given, place it, wait, hand the result over."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-import threading
-from collections.abc import Callable
-from typing import Any, TypeGuard
+import operator
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.memory.array import find_anchor, is_in
-from pardata.memory.home import home, new_array
-from pardata.pool.chunking import Chunks, Chunksize, block_rows
-from pardata.pool.dispatcher import Dispatcher
-from pardata.pool.jobs import Code, name_of
-from pardata.pool.tasks import ArrayAddress, ArrayJob, ArrayTask, Outcome, PagedInput, PagedRows, place_rows
-from pardata.runtime.progress import REFRESH_S, Bars
+from pardata.pool.addresses import Address, is_paged, overlap
+from pardata.pool.array_job import ArrayJob, fits, result_shape, writing
+from pardata.pool.chunking import BLOCK_BYTES, Chunks, Policy, parse_chunksize
+from pardata.pool.crew import Crew
+from pardata.pool.jobs import name_of
+from pardata.pool.rows import Array, Work
+from pardata.runtime.progress import Bars
 
-Array = np.ndarray[Any, Any]
-
-
-def address_of(array: Array) -> ArrayAddress:
-    """Return the address of an array in the segment."""
-    memory = np.frombuffer(home().segment.map, np.uint8, 1)
-    offset = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
-    return ArrayAddress(offset, array.dtype, array.shape, array.strides)
+_HALO_SHARE: Final = 8  # a call gets at least so many times its halo
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array that the pool's workers see: in a nested pool that is not what `pardata.empty` gives."""
-    made: Array = new_array(home().arena, shape, dtype)
-    return made
+class Inputs:
+    """The arrays of a job, checked.
 
+    Raises
+    ------
+    ConfigError
+        One has no such axis, another length along it, or holds Python objects.
+    """
 
-def _copy(array: Array) -> Array:
-    copied = _empty(array.shape, array.dtype)
-    copied[...] = array
-    return copied
-
-
-def is_shared(array: Array) -> bool:
-    """Whether an array lies in the segment."""
-    block = find_anchor(array)
-    return block is not None and is_in(block, home().segment.map)
-
-
-class _ArrayMap:
-    """The job. It keeps input and output alive until its last task is done, whatever became of the caller."""
-
-    def __init__(
-        self, fn: Callable[[Any], Any], array: Array | PagedRows, out: Array | None, chunks: Chunks, block: int
-    ) -> None:
-        self._fn = fn
-        self._array = array
-        self._block = block
-        self._chunks = chunks
-        self._active = 0
-        self._cancelled = False
-        self.out = out
-        self._exact = out is None  # the first chunk's dtype is everybody's; an `out` of the user's takes what fits
-        self.error: BaseException | None = None
-        self.rows_done = 0
-        self.changed = threading.Condition()
-        self._code = self._encode()
-
-    def _encode(self) -> Code:
-        address = None if self.out is None else address_of(self.out)
-        array = address_of(self._array) if isinstance(self._array, np.ndarray) else PagedInput(self._array)
-        job = ArrayJob(self._fn, array, address, self._block, self._exact)
-        return Code(job, name_of(self._fn))
-
-    @property
-    def finished(self) -> bool:
-        """Whether no task is out and none will follow."""
-        return self._active == 0 and self.exhausted
-
-    @property
-    def exhausted(self) -> bool:
-        return self._cancelled or self._chunks.position >= self._chunks.total
-
-    def cancel(self) -> None:
-        """Hand out no more tasks."""
-        self._cancelled = True
-
-    def next_task(self) -> ArrayTask | None:
-        with self.changed:
-            if self.exhausted or (self.out is None and self._active):
-                return None  # the first chunk says what the output looks like
-            begin, end = self._chunks.next() or (0, 0)
-            self._active += 1
-        return ArrayTask(self._code.address, begin, begin, end)
-
-    def finish(self, task: ArrayTask, outcome: Outcome) -> None:
+    def __init__(self, what: str, arrays: Sequence[Any], axis: int, halo: int) -> None:
+        self.arrays = [_checked(what, array) for array in arrays]
+        first = self.arrays[0]
+        ndim = len(first.shape)
         try:
-            if outcome.fault is not None:
-                raise outcome.fault.exception()
-            self._chunks.record(task.end - task.begin, outcome.seconds)
-            if self.out is None:
-                self._make_out(task, outcome.values)
-        except BaseException as error:
-            self._stop(error)
-        self._settle(task.end - task.begin)
+            self.axis = operator.index(axis)
+        except TypeError:
+            raise ConfigError(f"axis must be an int, not {axis!r}") from None
+        if not -ndim <= self.axis < ndim:
+            raise ConfigError(f"{what} got axis={axis} for an array of shape {first.shape}, which has no such axis")
+        self.axis %= ndim
+        self.rows: int = first.shape[self.axis]
+        for array in self.arrays[1:]:
+            if len(array.shape) <= self.axis or array.shape[self.axis] != self.rows:
+                raise ConfigError(
+                    f"{what} cuts all arrays alike: shape {array.shape} has not {self.rows} entries along axis "
+                    f"{self.axis}, as {first.shape} has"
+                )
+        if not isinstance(halo, int) or isinstance(halo, bool) or halo < 0:
+            raise ConfigError(f"halo must be an int of at least 0, not {halo!r}")
+        self.halo = halo
+        self.page_rows: int = max([array.page_rows for array in self.arrays if is_paged(array)], default=1)
+        if self.page_rows > 1 and self.axis:
+            raise ConfigError("rows that are read page by page are cut along axis 0")
 
-    def _make_out(self, task: ArrayTask, first: Array) -> None:
-        rows = task.end - task.begin
-        if first.ndim == 0 or len(first) != rows:
-            raise ValueError(
-                f"the function returned shape {first.shape} for {rows} rows: it must return one row per row"
-            )
-        self.out = _empty((self._chunks.total, *first.shape[1:]), first.dtype)
-        place_rows(self.out[task.begin : task.end], first, True)
-        self._code = self._encode()
+    @property
+    def nbytes(self) -> int:
+        """Of the largest array."""
+        return max(int(math.prod(array.shape) * array.dtype.itemsize) for array in self.arrays)
 
-    def fail(self, task: ArrayTask | None, error: BaseException) -> None:
-        self._stop(error)
-        self._settle(0, lost=task is not None)
+    def hold(self, crew: Crew) -> None:
+        """Have every array where the workers can get at it."""
+        self.arrays = [crew.places.hold(array) for array in self.arrays]
 
-    def _stop(self, error: BaseException) -> None:
-        self.error = self.error or error
-        self._cancelled = True
+    def addresses(self, crew: Crew) -> tuple[Address, ...]:
+        return tuple(crew.places.address(array) for array in self.arrays)
 
-    def _settle(self, rows: int, lost: bool = True) -> None:
-        with self.changed:
-            self._active -= lost
-            self.rows_done += rows
-            self.changed.notify_all()
+    def blocks(self, chunksize: object) -> tuple[int, Policy, bool]:
+        """Return the entries per call, how calls are put into chunks, and whether a call may be of fewer entries.
+
+        An int and a size say what a call gets: chunks are several calls then. Other chunk sizes leave that to us.
+        """
+        policy = parse_chunksize(chunksize)
+        if policy.kind == "fixed":
+            return int(policy.value), Policy("auto"), False
+        row_bytes = max(1, self.nbytes // max(1, self.rows))
+        block = int(policy.value if policy.kind == "bytes" else BLOCK_BYTES) // row_bytes
+        block = max(1, block, _HALO_SHARE * self.halo)
+        if self.page_rows > 1:
+            block = -(-block // self.page_rows) * self.page_rows  # no two chunks read the same page
+        return min(block, self.rows), Policy("auto") if policy.kind == "bytes" else policy, True
 
 
-def _checked(array: Any) -> Array:
+def _checked(what: str, array: Any) -> Any:
+    if is_paged(array):
+        return array
     if isinstance(array, np.ma.MaskedArray):
-        raise ConfigError("map_array cannot share a masked array: give its data and its mask")
-    given = np.asarray(array)
+        raise ConfigError(f"{what} cannot share a masked array: give its data and its mask")
+    given = np.asarray(array) if not isinstance(array, np.ndarray) else array.view(np.ndarray)
     if given.ndim == 0:
-        raise ConfigError(f"map_array needs an array with at least one axis, not {type(array).__name__}")
+        raise ConfigError(f"{what} needs an array with at least one axis, not {type(array).__name__}")
     if given.dtype.hasobject:
-        raise ConfigError(f"map_array cannot share an array of {given.dtype}: it holds Python objects")
+        raise ConfigError(f"{what} cannot share an array of {given.dtype}: it holds Python objects")
     return given
 
 
-def _is_paged(array: object) -> TypeGuard[PagedRows]:
-    return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
+class Output:
+    """Where `map_array` writes: a new shared array, an array of the user's, or a file that appears at the end."""
+
+    def __init__(self, crew: Crew, out: Any, inputs: Inputs, dtype: Any) -> None:
+        self._crew = crew
+        self._inputs = inputs
+        self._dtype = None if dtype is None else np.dtype(dtype)
+        self._path = os.fspath(out) if isinstance(out, str | os.PathLike) else None
+        self._given: Array | None = None
+        self._target: Array | None = None
+        self._partial: str | None = None
+        if self._path is not None:
+            if not str(self._path).endswith(".npy"):
+                raise ConfigError(f"out must be an array or the path of a .npy file, not {self._path!r}")
+            if not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
+                raise ConfigError(f"out={self._path!r}: there is no such directory")
+        elif out is not None:
+            self._given = _checked_out(out, inputs.rows)
+        if self._dtype is not None and self._dtype.hasobject:
+            raise ConfigError(f"dtype={self._dtype} holds Python objects, which cannot be shared")
+
+    def make(self, work: Work) -> Callable[[Array, int], tuple[Array, Work]]:
+        """Return what makes the output of the first block's result."""
+
+        def make_out(first: Array, axis: int) -> tuple[Array, Work]:
+            shape = result_shape(first, axis, self._inputs.rows)
+            dtype = self._dtype or first.dtype
+            if self._given is not None:
+                dtype = self._given.dtype
+                if self._given.shape != shape:
+                    raise ConfigError(f"out has shape {self._given.shape}; the function's results need {shape}")
+            if first.dtype.hasobject:
+                raise ConfigError("the function returned Python objects: use map for these")
+            if not fits(first, dtype):
+                raise ValueError(f"the function returned {first.dtype}, which does not fit the output's {dtype}")
+            self._target = self._place(shape, dtype)
+            exact = self._given is None and self._dtype is None
+            return self._target, writing(work, self._crew.places.address(self._target), axis, exact)
+
+        return make_out
+
+    def _place(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        if self._path is not None:
+            folder = os.path.dirname(os.path.abspath(self._path))
+            fd, self._partial = tempfile.mkstemp(".npy", "." + os.path.basename(self._path), folder)
+            os.close(fd)
+            return np.lib.format.open_memmap(self._partial, "w+", dtype, shape)
+        out = self._given
+        # What overlaps an input is written at the end: a chunk that is done again must find the input as it was.
+        reaches = out is not None and self._crew.places.reaches(out)
+        if out is not None and reaches and not any(overlap(out, array) for array in self._inputs.arrays):
+            return out
+        return self._crew.places.empty(shape, dtype)
+
+    def finish(self, out: Any) -> Any:
+        """Return what the user gets; `out` is what they gave."""
+        target = self._target
+        if self._path is not None:
+            assert isinstance(target, np.memmap) and self._partial is not None
+            target.flush()
+            os.chmod(self._partial, 0o666 & ~_umask())
+            os.replace(self._partial, self._path)
+            self._partial = None
+            return np.load(self._path, mmap_mode="r+")
+        if self._given is None:
+            return target
+        if target is not self._given:
+            self._given[...] = target
+        return out
+
+    def discard(self) -> None:
+        """Remove a file that was begun."""
+        if self._partial is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._partial)
 
 
-def _whole_pages(paged: PagedRows, block: int) -> int:
-    """Return `block` rows, rounded up to whole pages: no two chunks read the same page."""
-    return -(-block // paged.page_rows) * paged.page_rows
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
-def _check_out(out: Any, rows: int) -> None:
-    if (
-        not isinstance(out, np.ndarray)
-        or out.ndim == 0
-        or len(out) != rows
-        or not out.flags.writeable
-        or out.dtype.hasobject
-    ):
+def _checked_out(out: Any, rows: int) -> Array:
+    if not isinstance(out, np.ndarray) or rows not in out.shape or not out.flags.writeable or out.dtype.hasobject:
         what = f"an array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
+    return out.view(np.ndarray) if type(out) is not np.ndarray else out
+
+
+def _check_function(what: str, fn: object) -> None:
+    if not callable(fn):
+        raise ConfigError(f"{what} needs a function, not {type(fn).__name__}")
+
+
+def _run(
+    crew: Crew,
+    what: str,
+    work: Work,
+    inputs: Inputs,
+    chunksize: object,
+    progress: Any,
+    make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
+) -> ArrayJob:
+    block, policy, splits = inputs.blocks(chunksize)
+    chunks = Chunks(policy, crew.workers, inputs.rows, block)
+    crew.recent.append(chunks)
+
+    def encode(work: Work) -> Any:
+        return crew.encode(work, name_of(work.fn))
+
+    number, retries = crew.next_number(), crew.setup.retries
+    job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits)
+    bars = Bars([what], inputs.rows, "row", progress) if progress else None
+    crew.add(job)
+    try:
+        job.wait(crew.help, bars)
+    finally:
+        job.cancel()
+        crew.wake()
+        if bars is not None:
+            bars.update([job.progress], final=True)
+            bars.close()
+    if job.error is not None:
+        raise job.error
+    return job
 
 
 def map_array(
-    dispatcher: Dispatcher, fn: Callable[[Any], Any], array: Any, chunksize: Chunksize, out: Any, progress: bool
+    crew: Crew,
+    fn: Callable[..., Any],
+    arrays: Sequence[Any],
+    axis: int,
+    chunksize: object,
+    out: Any,
+    halo: int,
+    dtype: Any,
+    progress: Any,
 ) -> Any:
     """Do what `WorkerPool.map_array` says."""
-    if not callable(fn):
-        raise ConfigError(f"map_array needs a function, not {type(fn).__name__}")
-    paged = array if _is_paged(array) else None
-    given = _checked(array) if paged is None else paged
-    rows = given.shape[0]
-    if out is not None:
-        _check_out(out, rows)
-    if rows == 0:
-        made = np.asarray(fn(given[:]))
-        if out is None:
-            return _copy(made)
-        return out
-    shared = given if not isinstance(given, np.ndarray) or is_shared(given) else _copy(given)
-    overlaps = isinstance(shared, np.ndarray) and out is not None and np.may_share_memory(out, shared)
-    in_place = out is not None and is_shared(out) and not overlaps
-    # What overlaps the input is written at the end: a chunk that is done again must find the input as it was.
-    target = out if out is None or in_place else _empty(out.shape, out.dtype)
-    nbytes = math.prod(given.shape) * given.dtype.itemsize
-    block = chunksize if isinstance(chunksize, int) else block_rows(rows, nbytes)
-    if paged is not None and not isinstance(chunksize, int):
-        block = _whole_pages(paged, block)
-    job = _ArrayMap(fn, shared, target, Chunks(rows, dispatcher.workers, chunksize, block), block)
-    dispatcher.add(job)
-    _wait(dispatcher, job, rows, progress)
-    if job.error is not None:
-        raise job.error
-    if out is None:
-        return job.out
-    if target is not out:
-        out[...] = target
-    return out
-
-
-def _wait(dispatcher: Dispatcher, job: _ArrayMap, rows: int, progress: bool) -> None:
-    """Wait until the last task is done; on Ctrl-C hand out no more and leave."""
-    bars = Bars(["map_array"], rows, "row") if progress else None
+    _check_function("map_array", fn)
+    inputs = Inputs("map_array", arrays, axis, halo)
+    output = Output(crew, out, inputs, dtype)
+    parse_chunksize(chunksize)
+    if inputs.rows == 0:
+        return _map_nothing(crew, fn, inputs, out, output)
+    inputs.hold(crew)
+    work = Work(fn, inputs.addresses(crew), "first", inputs.axis, halo)
     try:
-        with job.changed:
-            while not job.finished:
-                job.changed.wait(REFRESH_S if bars is not None else None)
-                if bars is not None:
-                    bars.update([job.rows_done])
+        _run(crew, "map_array", work, inputs, chunksize, progress, output.make(work))
+        return output.finish(out)
     finally:
-        job.cancel()
-        dispatcher.wake()
-        if bars is not None:
-            bars.update([job.rows_done], final=True)
-            bars.close()
+        output.discard()
+
+
+def _map_nothing(crew: Crew, fn: Callable[..., Any], inputs: Inputs, out: Any, output: Output) -> Any:
+    made = np.asarray(fn(*(array[:] for array in inputs.arrays)))
+    if isinstance(out, np.ndarray):
+        return out
+    target, _ = output.make(Work(fn, (), "first"))(made, min(inputs.axis, made.ndim - 1))
+    target[...] = made
+    return output.finish(out)
+
+
+def reduce_array(
+    crew: Crew,
+    fn: Callable[[Any], Any],
+    array: Any,
+    combine: Callable[[Any, Any], Any],
+    axis: int,
+    chunksize: object,
+    progress: Any,
+) -> Any:
+    """Do what `WorkerPool.reduce_array` says."""
+    _check_function("reduce_array", fn)
+    _check_function("reduce_array", combine)
+    inputs = Inputs("reduce_array", [array], axis, 0)
+    parse_chunksize(chunksize)
+    if inputs.rows == 0:
+        return fn(inputs.arrays[0][:])
+    inputs.hold(crew)
+    work = Work(fn, inputs.addresses(crew), "reduce", inputs.axis, combine=combine)
+    return _run(crew, "reduce_array", work, inputs, chunksize, progress).combined()
+
+
+def foreach_array(
+    crew: Crew, fn: Callable[[Any], Any], array: Any, axis: int, chunksize: object, progress: Any
+) -> None:
+    """Do what `WorkerPool.foreach_array` says."""
+    _check_function("foreach_array", fn)
+    if not isinstance(array, np.ndarray) or not array.flags.writeable:
+        raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
+    inputs = Inputs("foreach_array", [array], axis, 0)
+    parse_chunksize(chunksize)
+    if inputs.rows == 0:
+        return
+    inputs.hold(crew)
+    work = Work(fn, inputs.addresses(crew), "each", inputs.axis)
+    _run(crew, "foreach_array", work, inputs, chunksize, progress)
+    if not crew.places.reaches(array):
+        array[...] = inputs.arrays[0]

@@ -1,84 +1,234 @@
-"""How large the next chunk is. Pure: sizes and seconds in, sizes out.
+"""How large the next chunk is, and what is left to hand out. Pure: sizes and seconds in, sizes out.
+
+Two sizes are kept apart. A *chunk* is what a worker claims; a *block* is what one call of the function receives.
 
 "auto" aims at chunks of `TARGET_S`: long enough that handing one out does not count, short enough to balance. It begins
-with one unit, at most quadruples, and hands out at most half of a worker's fair share of what is left, so that nobody
-sits on the last long chunk.
+with one unit, at most quadruples, and hands out at most half of a worker's fair share of what is left. What the past
+cannot tell - a chunk that turns out long - is mended afterwards: its worker gives the unfinished rest back.
 
 Source: guided self-scheduling (Polychronopoulos & Kuck 1987) with a time target, as in joblib's batching.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import re
+from bisect import insort
+from collections import Counter
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError
 
 TARGET_S: Final = 0.02
 GROWTH: Final = 4
+CLAIM_S: Final = 150e-6  # to hand out a chunk and hear of it, measured between two processes that sleep
+OVERHEAD: Final = 0.02  # the part of a chunk's time that handing it out may cost, if there is enough to do
+WORST_OVERHEAD: Final = 0.25  # and if not
+GIVE_BACK: Final = 2  # a chunk that takes so many times the target is cut
+BUNDLE_S: Final = 1e-3  # chunks of a fixed size travel together up to this time: a message costs as much as 100 us
+AHEAD_S: Final = CLAIM_S / 0.04  # chunks shorter than this are handed out one ahead: the wait for the next would count
 BLOCK_BYTES: Final = (
     256 << 10
 )  # what one call gets of an array: a quarter of the L2 cache, several times a call's overhead
 
-Chunksize = int | Literal["auto"]
+Chunksize = int | str
+Kind = Literal["fixed", "auto", "static", "guided", "time", "bytes"]
+
+_QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|B|kB|KB|MB|GB)\s*")
+_SECONDS: Final = {"ms": 1e-3, "s": 1.0}
+_BYTES: Final = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def check_chunksize(chunksize: object) -> Chunksize:
-    """Return `chunksize` if it is "auto" or an int of at least 1; raise `ConfigError` otherwise."""
-    if isinstance(chunksize, str) and chunksize == "auto":
-        return "auto"
+@dataclass(frozen=True)
+class Policy:
+    """A chunksize, understood: its kind, and its items, seconds or bytes."""
+
+    kind: Kind
+    value: float = 0.0
+
+    @property
+    def target_s(self) -> float:
+        """How long a chunk should take."""
+        return self.value if self.kind == "time" else TARGET_S
+
+
+def parse_chunksize(chunksize: object) -> Policy:
+    """Return what `chunksize` means.
+
+    Raises
+    ------
+    ConfigError
+        It is not an int of at least 1, "auto", "static", "guided", a time like "20ms" or a size like "4MB".
+    """
     if isinstance(chunksize, int) and not isinstance(chunksize, bool) and chunksize >= 1:
-        return chunksize
-    raise ConfigError(f'chunksize must be "auto" or an int of at least 1, not {chunksize!r}')
+        return Policy("fixed", chunksize)
+    if isinstance(chunksize, str):
+        if chunksize in ("auto", "static", "guided"):
+            return Policy(chunksize)  # type: ignore[arg-type]
+        match = _QUANTITY.fullmatch(chunksize)
+        if match is not None and float(match[1]) > 0:
+            if match[2] in _SECONDS:
+                return Policy("time", float(match[1]) * _SECONDS[match[2]])
+            return Policy("bytes", float(match[1]) * _BYTES[match[2]])
+    raise ConfigError(
+        f'chunksize must be an int of at least 1, "auto", "static", "guided", a time such as "20ms" or a size such as '
+        f'"4MB", not {chunksize!r}'
+    )
 
 
 class Chunks:
-    """Cuts ``range(total)`` into consecutive chunks.
+    """Says how many items the next chunk gets.
 
     Parameters
     ----------
-    total : int
+    policy : Policy
     workers : int
-    chunksize : int or "auto"
+    total : int or None
+        None while nobody knows.
     unit : int
-        "auto" hands out multiples of it (the last chunk may be shorter).
+        Sizes are multiples of it (the last chunk may be shorter).
+    item_bytes : float
+        Of one item; 0 if it is not known (yet).
     """
 
-    def __init__(self, total: int, workers: int, chunksize: Chunksize, unit: int = 1) -> None:
-        self.total = total
-        self.position = 0
+    def __init__(
+        self, policy: Policy, workers: int, total: int | None = None, unit: int = 1, item_bytes: float = 0.0
+    ) -> None:
+        self.policy = policy
+        self.item_s: float | None = None
+        self.item_bytes = item_bytes
+        self.claim_s = CLAIM_S
+        self.given_back = 0
         self._workers = workers
-        self._fixed = None if chunksize == "auto" else chunksize
+        self._total = total
         self._unit = unit
         self._last = 0
-        self._item_s: float | None = None
+        self._sizes: Counter[int] = Counter()
 
-    def next(self) -> tuple[int, int] | None:
-        """Return the next (begin, end); None at the end."""
-        rest = self.total - self.position
-        if rest <= 0:
-            return None
-        size = min(rest, self._fixed or self._automatic(rest))
-        begin = self.position
-        self.position += size
+    def size(self, rest: int, is_all: bool = True) -> int:
+        """Return the size of the next chunk out of `rest` items; `is_all`: no more will come."""
+        size = max(1, min(rest, self._wanted(rest, is_all)))
+        if size < rest:
+            size = min(rest, max(self._unit, size - size % self._unit))
         self._last = size
-        return begin, self.position
+        self._sizes[size] += 1
+        return size
 
-    def _automatic(self, rest: int) -> int:
-        if self._item_s is None:
+    def _wanted(self, rest: int, is_all: bool) -> int:
+        kind, workers = self.policy.kind, self._workers
+        if kind == "fixed":
+            return self._bundle(rest, int(self.policy.value))
+        if kind == "static":
+            return -(-(self._total or rest) // workers)
+        if kind == "guided":
+            return -(-rest // (2 * workers))
+        if kind == "bytes":
+            return int(self.policy.value / self.item_bytes) if self.item_bytes else self._unit
+        return self._timed(rest, is_all)
+
+    def _bundle(self, rest: int, fixed: int) -> int:
+        if self.item_s is None:
+            return fixed
+        count = min(BUNDLE_S / max(self.item_s, 1e-9), rest / (2 * self._workers), GROWTH * self._last) // fixed
+        return fixed * max(1, int(count))
+
+    @property
+    def limit_s(self) -> float | None:
+        """After how long a worker gives the rest of the chunk of the last size back; None: never."""
+        kind = self.policy.kind
+        if kind == "fixed":
+            return GIVE_BACK * BUNDLE_S if self._last > self.policy.value else None
+        return GIVE_BACK * self.policy.target_s if kind in ("auto", "guided", "time") else None
+
+    def _timed(self, rest: int, is_all: bool) -> int:
+        if self.item_s is None:
             return self._unit
-        wanted = TARGET_S / max(self._item_s, 1e-9)
-        share = rest / (2 * self._workers)
-        size = int(min(wanted, share, GROWTH * self._last))
-        return max(self._unit, size - size % self._unit)
+        item_s = max(self.item_s, 1e-9)
+        share = rest / self._workers
+        size = max(self.policy.target_s, self.claim_s / OVERHEAD) / item_s
+        size = min(size, share / 2 if is_all else share, GROWTH * self._last)
+        return int(max(size, min(self.claim_s / (WORST_OVERHEAD * item_s), share)))
 
-    def record(self, size: int, seconds: float) -> None:
-        """Take in that `size` items took `seconds`; slower than expected counts for more than faster."""
-        item_s = seconds / size
-        if self._item_s is None:
-            self._item_s = item_s
+    def record(self, items: int, seconds: float) -> None:
+        """Take in that `items` items took `seconds`; slower than expected counts for more than faster."""
+        if items < 1:
+            return
+        item_s = seconds / items
+        if self.item_s is None:
+            self.item_s = item_s
         else:
-            weight = 0.5 if item_s > self._item_s else 0.25
-            self._item_s += weight * (item_s - self._item_s)
+            weight = 0.5 if item_s > self.item_s else 0.25
+            self.item_s += weight * (item_s - self.item_s)
+
+    def record_claim(self, seconds: float) -> None:
+        """Take in that it took `seconds` to send a chunk: what it holds may be large."""
+        self.claim_s += 0.25 * (CLAIM_S + seconds - self.claim_s)
+
+    @property
+    def goes_ahead(self) -> bool:
+        """Whether a worker should get the next chunk before it has finished the one at hand.
+
+        It would otherwise wait for long in comparison. A chunk that waits behind a long one cannot be taken back.
+        """
+        if self.item_s is None:
+            return False
+        return self.item_s * self._last < max(AHEAD_S, 25 * (self.claim_s - CLAIM_S))
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many chunks there were, of which sizes, and how many were cut."""
+        sizes = sorted(self._sizes)
+        count = self._sizes.total()
+        below = accumulate(self._sizes[size] for size in sizes)
+        return {
+            "policy": self.policy.kind,
+            "chunks": count,
+            "smallest": min(sizes, default=0),
+            "median": next((size for size, n in zip(sizes, below, strict=True) if 2 * n >= count), 0),
+            "largest": max(sizes, default=0),
+            "given_back": self.given_back,
+            "item_s": self.item_s or 0.0,
+        }
+
+
+class Ranges:
+    """The items that wait: what was given back, then the rest of ``range(total)``."""
+
+    def __init__(self, total: int = 0) -> None:
+        self.total = total
+        self._position = 0
+        self._returned: list[tuple[int, int]] = []  # sorted
+
+    @property
+    def rest(self) -> int:
+        """How many items wait."""
+        return self.total - self._position + sum(end - begin for begin, end in self._returned)
+
+    @property
+    def first(self) -> int:
+        """The lowest item that waits; `total` if none does."""
+        return self._returned[0][0] if self._returned else self._position
+
+    def take(self, size: int) -> tuple[int, int]:
+        """Return the next (begin, end): consecutive items, at most `size` of them."""
+        if self._returned:
+            begin, end = self._returned.pop(0)
+            if end - begin > size:
+                insort(self._returned, (begin + size, end))
+            return begin, min(end, begin + size)
+        begin = self._position
+        self._position = min(self.total, begin + size)
+        return begin, self._position
+
+    def give_back(self, begin: int, end: int) -> None:
+        """Take back what was not finished."""
+        if begin < end:
+            insort(self._returned, (begin, end))
+
+    def clear(self) -> None:
+        """Hand out no more."""
+        self._position = self.total
+        self._returned.clear()
 
 
 def block_rows(rows: int, nbytes: int) -> int:

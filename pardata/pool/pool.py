@@ -1,66 +1,135 @@
-"""A pool of worker processes: submit, map, map_array."""
+"""A pool of workers: submit, map, map_array."""
 
 from __future__ import annotations
 
 import atexit
-import itertools
+import os
 import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, Final
+from typing import Any, Final, Literal, NoReturn
 
 from pardata.errors import ConfigError
-from pardata.pool.array_map import map_array
-from pardata.pool.chunking import Chunks, Chunksize, check_chunksize
+from pardata.pool.array_map import foreach_array, map_array, reduce_array
+from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
+from pardata.pool.context import current
+from pardata.pool.crew import Crew, Setup
 from pardata.pool.dispatcher import Dispatcher
-from pardata.pool.jobs import CallJob, Code, MapJob, is_importable, name_of
+from pardata.pool.jobs import CallJob, is_importable, name_of
+from pardata.pool.map_job import MapJob
+from pardata.pool.results import Results, TaskFuture
+from pardata.pool.threads import ThreadCrew
 from pardata.runtime.limits import usable_cores
+from pardata.runtime.progress import Bars
 
 _FUNCTIONS_KEPT: Final = 64
 
 
 class WorkerPool(Executor):
-    """Worker processes for tasks: a `concurrent.futures.Executor` that knows arrays.
+    """Workers for tasks: a `concurrent.futures.Executor` that knows arrays.
 
-    A worker that is killed is replaced and its task done again; a task that takes down three workers gets a
+    A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a
     `WorkerLostError`, and the pool goes on. Functions may be lambdas and closures; arrays that they have captured
-    travel once, not once per task. What they get and what they return is read-only where it is large.
+    travel once, not once per task. What they get and what they return is read-only where it is large. What workers
+    print and log appears in this process, tagged. A pool that is called is its `map`.
 
     Parameters
     ----------
     workers : int, optional
-        Default: the cores that this process may use.
+        Default: the cores that this process may use; within a worker of another pool that one's share of them.
+    max_workers : int, optional
+        Another name of `workers`, that of `concurrent.futures`.
+    initializer, initargs
+        Called in every worker before its first task. If it raises, the pool is broken: `WorkerLostError`.
+    max_tasks_per_worker : int, optional
+        After so many tasks a worker process makes room for a fresh one. (A chunk of a map is one task.)
+    memory_limit : int, optional
+        Bytes of shared memory that workers may fill with results. Default: half of what is available.
+    timeout_s : float, optional
+        A call (of `map_array`: for one block) that takes longer is ended with its worker: `DeadlineExceeded`.
+    retries : int
+        How often a call that raised or took too long is tried again.
+    kind : "process" or "thread"
+        Threads share everything and cannot be ended.
+    shared : object
+        Travels to each worker once: ``pardata.worker().shared``. Its large arrays are shared, and read-only there.
+    seed : int, optional
+        Of ``pardata.worker().random``. Default: another one for every pool.
+    name : str
+        For messages, and as the tag of what workers print.
 
     Raises
     ------
     ConfigError
-        `workers` is not an int of at least 1.
+        Wrong arguments, also as a ValueError; or `initializer`, `initargs` or `shared` cannot be pickled.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and (not isinstance(workers, int) or workers < 1):
-            raise ConfigError(f"workers must be an int of at least 1, not {workers!r}")
-        self.workers = workers or usable_cores()
-        self._dispatcher = Dispatcher(self.workers)
-        self._codes: dict[Any, Code] = {}
-        self._numbers = itertools.count()
-        _open_pools.add(self._dispatcher)  # which lives as long as its thread, whatever becomes of the handle
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        max_workers: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks_per_worker: int | None = None,
+        memory_limit: int | None = None,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        kind: Literal["process", "thread"] = "process",
+        shared: Any = None,
+        seed: int | None = None,
+        name: str = "pool",
+    ) -> None:
+        self.workers = self._max_workers = _count(workers, max_workers)
+        _check_least("max_tasks_per_worker", max_tasks_per_worker, int, 1)
+        _check_least("memory_limit", memory_limit, int, 1)
+        _check_least("timeout_s", timeout_s, int | float, 0)
+        _check_least("retries", retries, int, 0)
+        if initializer is not None and not callable(initializer):
+            raise ConfigError(f"initializer must be a function, not {type(initializer).__name__}")
+        if seed is None:
+            seed = int.from_bytes(os.urandom(8), "little")
+        setup = Setup(
+            self.workers, name, initializer, tuple(initargs), max_tasks_per_worker, memory_limit, timeout_s, retries,
+            shared, seed,
+        )  # fmt: skip
+        self.kind = kind
+        self._codes: dict[Any, Any] = {}
+        self._crew: Crew
+        if kind == "thread":
+            for option in ("max_tasks_per_worker", "memory_limit", "timeout_s"):
+                if locals()[option] is not None:
+                    raise ConfigError(f'{option} is for processes: with kind="thread" nothing can be ended')
+            self._crew = ThreadCrew(setup)
+        elif kind == "process":
+            self._crew = Dispatcher(setup)
+        else:
+            raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
+        _open_pools.add(self._crew)  # which lives as long as its thread, whatever becomes of the handle
+
+    @property
+    def size(self) -> int:
+        """The number of workers, as some libraries ask for it."""
+        return self.workers
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return the future of ``fn(*args, **kwargs)``.
+        """Return the future of ``fn(*args, **kwargs)``. To cancel it ends it, also while it runs.
 
         Raises
         ------
         ConfigError
-            `fn` cannot be pickled. (Arguments that cannot be fail the future.)
+            `fn` cannot be pickled. (Arguments that cannot be fail the future: `SerializationError`.)
         RuntimeError
             The pool was shut down.
         """
-        job = CallJob(self._code(fn), next(self._numbers), args, kwargs)
-        self._dispatcher.add(job)
-        return job.future
+        future = TaskFuture(self._crew)
+        number = self._crew.next_number()
+        job = CallJob(future, self._code(fn), number, args, kwargs, self._crew.setup.retries)
+        future.job = job
+        self._crew.add(job)
+        return future
 
     def map(
         self,
@@ -68,117 +137,272 @@ class WorkerPool(Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: Chunksize = "auto",
+        buffersize: int | None = None,
+        progress: Any = False,
     ) -> Iterator[Any]:
         """Return an iterator over ``fn(*items)``, in order; work begins at once.
 
         Parameters
         ----------
         iterables : iterables
-            Read to the end of the shortest before anything else happens.
+            Read to the end of the shortest before anything else happens; with `buffersize`, as results are taken.
         timeout : float, optional
             Seconds from now on until the last result, else TimeoutError.
-        chunksize : int or "auto"
-            Items per task; "auto" aims at tasks of 20 ms.
+        chunksize : int or str
+            Items per task. "auto" aims at tasks of 20 ms, and a worker gives back what it has not begun when a task
+            turns out long. "20ms" (or another time) asks for another aim, "4MB" for so much per task, "static" for one
+            task per worker, "guided" for shorter and shorter ones. Short tasks of a fixed number travel together.
+        buffersize : int, optional
+            How many items may be taken from `iterables` whose results were not taken: for long or endless ones.
+        progress : bool or a class like tqdm
+            Show a bar while results are waited for.
 
         Raises
         ------
         ConfigError
-            A wrong `chunksize`, or `fn` cannot be pickled. An error of `fn` is raised where its result would come.
+            A wrong `chunksize` or `buffersize`, or `fn` cannot be pickled. An error of `fn` is raised where its result
+            would come.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        items = list(zip(*iterables, strict=False))
-        job = MapJob(self._code(fn), items, Chunks(len(items), self.workers, check_chunksize(chunksize)))
-        if items:
-            self._dispatcher.add(job)
-        return job.results(deadline)
+        if buffersize is not None:
+            _check_least("buffersize", buffersize, int, 1)
+        star = len(iterables) != 1
+        items: Any = zip(*iterables, strict=False) if star else iterables[0]
+        return self.results(fn, items, star=star, deadline=deadline, chunksize=chunksize, window=buffersize,
+                            lazy=buffersize is not None, progress=progress)  # fmt: skip
+
+    __call__ = map
+
+    def results(
+        self,
+        fn: Callable[..., Any],
+        items: Iterable[Any],
+        *,
+        star: bool = False,
+        ordered: bool = True,
+        deadline: float | None = None,
+        chunksize: Chunksize = "auto",
+        window: int | None = None,
+        lazy: bool = False,
+        ends: bool = True,
+        progress: Any = False,
+    ) -> Results:
+        """Return an iterator over results: what all kinds of `map` are made of.
+
+        Parameters
+        ----------
+        star : bool
+            Items are tuples of arguments.
+        ordered : bool
+            Results come in the order of their items; else as they are there.
+        deadline : float, optional
+            Of `time.monotonic`.
+        window, lazy
+            `lazy`: items are taken as results are taken, so that an endless iterable needs little memory; at most
+            `window` at a time.
+        ends : bool
+            The first error ends the iterator.
+        """
+        policy = parse_chunksize(chunksize)
+        crew = self._crew
+        source = iter(items) if lazy else None
+        given = [] if lazy else items if isinstance(items, range) else list(items)
+        chunks = Chunks(policy, self.workers, None if lazy else len(given))
+        crew.recent.append(chunks)
+        job = MapJob(
+            self._code(fn), crew.next_number(), given, chunks, star=star, ordered=ordered, source=source,
+            window=window, retries=crew.setup.retries, timed=crew.setup.timeout_s is not None,
+        )  # fmt: skip
+        bars = Bars(["map"], None if lazy else len(given), "item", progress) if progress else None
+        return Results(crew, job, deadline, ends, bars)
 
     def map_array(
         self,
-        fn: Callable[[Any], Any],
+        fn: Callable[..., Any],
         array: Any,
-        *,
+        *arrays: Any,
+        axis: int = 0,
         chunksize: Chunksize = "auto",
         out: Any = None,
-        progress: bool = False,
+        halo: int = 0,
+        dtype: Any = None,
+        progress: Any = False,
     ) -> Any:
-        """Apply `fn` to consecutive rows of `array` and put the results together.
+        """Apply `fn` to consecutive blocks of `array` along `axis` and put the results together.
 
-        The result equals ``fn(array)`` for any `fn` that treats rows (entries along axis 0) independently, whatever
-        the chunking. If it raises, `out` may be partly written and no other memory stays reserved.
+        The result equals ``fn(array)`` for any `fn` that treats entries along `axis` independently, or that looks no
+        further than `halo`, whatever the chunking. If it raises, `out` may be partly written and no other memory stays
+        reserved.
 
         Parameters
         ----------
         fn : callable
-            Gets a read-only array of some rows (none, if `array` has none), returns as many: of any shape and dtype,
-            but the same for all.
-        array : array_like, shape (n, ...), any dtype without objects
-            Not copied if it lives in shared memory (`pardata.empty`, a result of this method, an item of a run). Of a
-            file in pages every worker reads its own rows, whole pages at a time.
-        chunksize : int (rows per call) or "auto"
-            "auto" hands workers chunks of about 20 ms, and calls `fn` with blocks that fit the cache.
-        out : array, shape (n, ...), optional
-            Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory and does
-            not overlap `array`.
-        progress : bool
-            Show a bar.
+            Gets a read-only block of each array (of length 0, if they are), returns as many entries along `axis`. It
+            may change the other axes, or drop some; `axis` then counts from the end.
+        array, arrays : array_like, shape (n, ...) if `axis` is 0, any dtype without objects
+            Of the same length along `axis`. Not copied if they live in shared memory (`pardata.empty`, a result of this
+            method, an item of a run), nor a `numpy.memmap`, which the workers open by its path. Of a file in pages
+            every worker reads its own rows, whole pages at a time.
+        chunksize : int or str
+            An int (or a size, "4MB") says what a call gets. Else calls get blocks that fit the cache, and workers get
+            as many at a time as `chunksize` says: see `map`.
+        out : array, shape as the result, or path of a .npy file, optional
+            Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory or in a
+            `numpy.memmap` and does not overlap an input. A file appears when it is complete.
+        halo : int
+            How many entries more `fn` gets on each side, where there are any. Its result for them is cut off.
+        dtype : dtype, optional
+            Of the result. Default: that of the first block's result.
+        progress : bool or a class like tqdm
+            Show a bar, in rows.
 
         Returns
         -------
-        array, shape (n, ...), dtype of the first chunk's result, in shared memory; or `out`
+        array in shared memory; or `out`; of a path a `numpy.memmap`
 
         Raises
         ------
         ConfigError
-            `array` has no axis 0 or holds objects, `out` does not fit, or `fn` cannot be pickled.
+            There is no such axis, arrays differ in length, hold objects, `out` does not fit, or `fn` cannot be pickled.
+            Nothing was written.
         ValueError
-            `fn` returned another number of rows, or another shape or dtype than for the first chunk.
+            `fn` returned another number of entries, or another shape or dtype than for the first block.
 
         Source: guided self-scheduling, Polychronopoulos & Kuck 1987
         """
-        return map_array(self._dispatcher, fn, array, check_chunksize(chunksize), out, progress)
+        return map_array(self._crew, fn, (array, *arrays), axis, chunksize, out, halo, dtype, progress)
+
+    def reduce_array(
+        self,
+        fn: Callable[[Any], Any],
+        array: Any,
+        combine: Callable[[Any, Any], Any],
+        *,
+        axis: int = 0,
+        chunksize: Chunksize = "auto",
+        progress: Any = False,
+    ) -> Any:
+        """Return what `combine` makes of the results of `fn` for blocks of `array` along `axis`.
+
+        Workers combine the results of their own blocks; what they send is combined two by two, in the order of the
+        rows. `combine` must be associative: how blocks fall is not the same every time.
+
+        Parameters and errors as of `map_array`; an array without entries gives ``fn(array)``.
+        """
+        return reduce_array(self._crew, fn, array, combine, axis, chunksize, progress)
+
+    def foreach_array(
+        self,
+        fn: Callable[[Any], Any],
+        array: Any,
+        *,
+        axis: int = 0,
+        chunksize: Chunksize = "auto",
+        progress: Any = False,
+    ) -> None:
+        """Call `fn` with blocks of `array` along `axis` that it may change in place; what it returns does not count.
+
+        An array in shared memory (or a `numpy.memmap`) is changed where it is; another one is copied there and back.
+        A call that is killed half-way cannot be done again: `WorkerLostError` names its rows.
+
+        Parameters as of `map_array`.
+
+        Raises
+        ------
+        ConfigError
+            `array` is not a writable array, holds objects, or has no such axis.
+        """
+        foreach_array(self._crew, fn, array, axis, chunksize, progress)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what happened so far.
+
+        Returns
+        -------
+        dict
+            "seconds" since the start, "workers" (per worker: tasks, work_s, wait_s, deaths, processes), "longest" (the
+            longest calls: seconds, item), "sent_bytes" (arguments), "chunks" (per map of late: policy, number and sizes
+            of its chunks, how many were given back).
+        """
+        return {**self._crew.statistics(), "chunks": [chunks.statistics() for chunks in self._crew.recent]}
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `wait`, return when everything is done and every process is gone."""
         if cancel_futures:
-            for job in self._dispatcher.waiting_jobs():
+            for job in self._crew.waiting_jobs():
                 if isinstance(job, CallJob):
                     job.future.cancel()
-        self._dispatcher.close(wait)
+        self._crew.close(wait)
         self._codes.clear()
+
+    def terminate(self) -> None:
+        """End at once: what is not done gets a `WorkerLostError`."""
+        self._crew.close(wait=True, kill=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Shut down; on Ctrl-C and the like without waiting for tasks."""
-        self._dispatcher.close(wait=True, kill=kind is not None and not issubclass(kind, Exception))
+        self._crew.close(wait=True, kill=kind is not None and not issubclass(kind, Exception))
 
-    def _code(self, fn: Callable[..., Any]) -> Code:
+    def _code(self, fn: Callable[..., Any]) -> Any:
         """Return the encoded function; one that travels by value is encoded again, as it may have changed."""
         if not callable(fn):
             raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
+        if self.kind == "thread":
+            return self._crew.encode(fn, "")
         is_fixed = is_importable(fn)
         code = self._codes.get(fn) if is_fixed else None
         if code is None:
-            code = Code(fn, name_of(fn))
+            code = self._crew.encode(fn, name_of(fn))
             key = fn if is_fixed else code.payload
             code = self._codes.setdefault(key, code) if code.payload is not None else code
             if len(self._codes) > _FUNCTIONS_KEPT:
                 del self._codes[next(iter(self._codes))]
         return code
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a pool belongs to the process that made it and cannot be sent to a worker; within a task use pardata.map, "
+            "or make a pool there: it gets the worker's share of the cores"
+        )
+
     def __del__(self) -> None:
-        dispatcher = getattr(self, "_dispatcher", None)
-        if dispatcher is not None:
-            dispatcher.close(wait=False)
+        crew = getattr(self, "_crew", None)
+        if crew is not None:
+            crew.abandon()
 
     def __repr__(self) -> str:
-        return f"<WorkerPool of {self.workers} processes>"
+        return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
 
 
-_open_pools: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+def _count(workers: int | None, max_workers: int | None) -> int:
+    """Return the number of workers that is meant."""
+    if workers is not None and max_workers is not None:
+        raise ConfigError("workers and max_workers are two names for the same: give one")
+    if max_workers is not None:
+        if not isinstance(max_workers, int):
+            raise ConfigError(f"max_workers must be an int, not {max_workers!r}")
+        if max_workers < 1:
+            raise ConfigError("max_workers must be greater than 0")
+        return max_workers
+    if workers is None:
+        context = current()
+        return max(1, usable_cores() // (context.workers if context is not None else 1))
+    if not isinstance(workers, int) or workers < 1:
+        raise ConfigError(f"workers must be an int of at least 1, not {workers!r}")
+    return workers
+
+
+def _check_least(name: str, value: Any, kind: Any, least: float) -> None:
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
+        raise ConfigError(f"{name} must be at least {least}, not {value!r}")
+
+
+_open_pools: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
     """At the end of the interpreter wait for what was submitted, unless an exception ends it."""
     failed = getattr(sys, "last_value", None) is not None
-    for dispatcher in list(_open_pools):
-        dispatcher.close(wait=True, kill=failed)
+    for crew in list(_open_pools):
+        crew.close(wait=True, kill=failed)

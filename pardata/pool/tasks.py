@@ -1,25 +1,30 @@
-"""What a pool's worker does: take a task, call its function, send the outcome.
+"""What a pool's worker does with a task. No channel, no process: a thread can run these as well.
 
-A task is a tuple; its function lies in the main process's arena, is decoded once per worker and kept.
+A task is a tuple - kind, address of its function, number of its job, what it is about - and gives an `Outcome`, which
+is a tuple too: both are pickled once per message, and a class would be looked up in each.
 """
 
 from __future__ import annotations
 
+import os
+import pickle
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
-import numpy as np
+from pardata.pool.context import WorkerContext
+from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
+from pardata.runtime.faults import Fault
 
-from pardata.channel.message import Batch, decode_object
-from pardata.channel.order import Arrival
-from pardata.memory.array import anchor
-from pardata.memory.segment import Segment
-from pardata.runtime.faults import Fault, describe_item
-from pardata.runtime.port import Port
+CALL, ITEMS, ROWS = 0, 1, 2
 
-_FUNCTIONS_KEPT: Final = 64
+_HERE: Final = os.path.dirname(__file__)
+
+_SHORT_NS: Final = 10_000  # calls shorter than this are looked after a few at a time
+_MOST_AT_ONCE: Final = 32  # should they turn out long after all, so many are done before anything is given back
+_WORTH_NS: Final = 300_000  # a rest shorter than this is not given back: the message would cost as much
+_PLAIN: Final = {int, float, complex, bool, str, bytes, type(None)}
+_PACKED_FROM: Final = 16
 
 
 class CodeAddress(NamedTuple):
@@ -31,236 +36,134 @@ class CodeAddress(NamedTuple):
     blocks: list[tuple[int, int]]
 
 
-class ArrayAddress(NamedTuple):
-    """Where an array lies in the segment; valid while the main process holds the array."""
-
-    offset: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def open(self, segment: Segment) -> Any:
-        """Return the array, writable."""
-        return np.ndarray(self.shape, self.dtype, segment.map, self.offset, self.strides)
-
-    def rows(self, segment: Segment) -> Any:
-        """Return the array, read-only."""
-        array = self.open(segment)
-        array.setflags(write=False)
-        return array
-
-
-class PagedRows(Protocol):
-    """Rows that are read where they are needed, page by page: a file, for instance. Pickles as a recipe."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def page_rows(self) -> int:
-        """Rows per page: chunks end where pages end."""
-
-    def __getitem__(self, rows: slice, /) -> Any:
-        """Return an array of these rows."""
-
-
-class PagedInput(NamedTuple):
-    """Stands where an `ArrayAddress` does, for rows that are not in memory."""
-
-    paged: PagedRows
-
-    def rows(self, segment: Segment) -> PagedRows:
-        """Return what gives the rows."""
-        return self.paged
-
-
 class Outcome(NamedTuple):
-    """What came of a task: its values, or how far it came and what went wrong then; and the seconds it took."""
+    """What came of a task.
 
+    `done` counts its calls, the one that raised included; what is behind them was not begun, and is the parent's
+    again. `longest` is the longest call looked at: (seconds, index).
+    """
+
+    done: int
     values: Any
     fault: Fault | None
     seconds: float
+    longest: tuple[float, int] = (0.0, 0)
 
 
-class CallTask(NamedTuple):
-    """One call."""
+class Pace:
+    """Says in shared words how far a task is, and when it has to stop.
 
-    code: CodeAddress
-    number: int
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def describe(self) -> str:
-        """Return what it is, for messages."""
-        return f"task {self.number}: a call with {describe_item(self.args)}"
-
-    def run(self, fn: Callable[..., Any], segment: Segment) -> Outcome:
-        """Call the function."""
-        try:
-            return Outcome(fn(*self.args, **self.kwargs), None, 0.0)
-        except Exception as error:
-            return Outcome(None, _fault(error, fn, self.number, self.args), 0.0)
-
-
-class MapTask(NamedTuple):
-    """Consecutive calls of a map."""
-
-    code: CodeAddress
-    number: int
-    items: list[tuple[Any, ...]]
-
-    def describe(self) -> str:
-        """Return what it is, for messages."""
-        return f"items {self.number} to {self.number + len(self.items) - 1} of a map"
-
-    def run(self, fn: Callable[..., Any], segment: Segment) -> Outcome:
-        """Call the function for each item, up to the first error."""
-        values: list[Any] = []
-        begin = time.perf_counter()
-        for item in self.items:
-            try:
-                values.append(fn(*item))
-            except Exception as error:
-                fault = _fault(error, fn, self.number + len(values), item)
-                return Outcome(values, fault, time.perf_counter() - begin)
-        return Outcome(values, None, time.perf_counter() - begin)
-
-
-class ArrayJob(NamedTuple):
-    """What all chunks of a `map_array` have in common; encoded once. Without `out` the result is sent back.
-
-    `exact`: results must have the dtype of `out`; else one that NumPy casts to it as "same_kind".
+    Parameters
+    ----------
+    words, parent : memoryview
+        Headers of this worker's span and of the parent's.
     """
 
-    fn: Callable[..., Any]
-    array: ArrayAddress | PagedInput
-    out: ArrayAddress | None
-    block: int
-    exact: bool
+    def __init__(self, words: memoryview, parent: memoryview) -> None:
+        self.words = words
+        self._parent = parent
+
+    def begin(self, position: int, stride: int) -> None:
+        """Note that the calls ``position .. position + stride - 1`` begin."""
+        words = self.words
+        words[POSITION], words[STRIDE] = position, stride
+        words[STARTED_NS] = time.perf_counter_ns()
+
+    def end(self) -> None:
+        """Note that no task is being worked on."""
+        words = self.words
+        words[STARTED_NS] = words[STRIDE] = words[POSITION] = 0
+
+    def must_stop(self, spent_ns: int, done: int, rest: int, limit_ns: int) -> bool:
+        """Whether the rest of the task is to be given back: it takes long, or somebody has nothing to do."""
+        if not limit_ns or rest <= 0:
+            return False
+        return spent_ns > limit_ns or (bool(self._parent[HUNGRY]) and spent_ns * rest > _WORTH_NS * done)
 
 
-class ArrayTask(NamedTuple):
-    """The rows ``[begin, end)`` of a `map_array`."""
+def pack(items: Sequence[Any]) -> Any:
+    """Return items as they are best put into a message: plain ones as bytes, which no pickler looks through again."""
+    if len(items) >= _PACKED_FROM and type(items) is list and set(map(type, items)) <= _PLAIN:
+        return pickle.dumps(items, 5)
+    return items
 
-    code: CodeAddress
-    number: int
-    begin: int
-    end: int
 
-    def describe(self) -> str:
-        """Return what it is, for messages."""
-        return f"rows {self.begin} to {self.end - 1} of an array"
+def unpack(packed: Any) -> Any:
+    """Return the items."""
+    return pickle.loads(packed) if type(packed) is bytes else packed
 
-    def run(self, job: ArrayJob, segment: Segment) -> Outcome:
-        """Call the function block by block, writing into the output."""
-        array = job.array.rows(segment)
-        begin = time.perf_counter()
-        row = self.begin
+
+def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Outcome:
+    """Make one call."""
+    begin = time.perf_counter()
+    try:
+        value, fault = fn(*args, **kwargs), None
+    except Exception as error:
+        value, fault = None, fault_of(error, fn, number, args[0] if len(args) == 1 else args)
+    seconds = time.perf_counter() - begin
+    return Outcome(1, value, fault, seconds, (seconds, 0))
+
+
+def run_items(
+    fn: Callable[..., Any],
+    items: Sequence[Any],
+    begin: int,
+    star: bool,
+    limit_ns: int,
+    careful: bool,
+    pace: Pace,
+    context: WorkerContext,
+    job: int,
+) -> Outcome:
+    """Call the function for consecutive items, up to the first error or until something is to be given back.
+
+    Parameters
+    ----------
+    begin : int
+        Number of the first item.
+    star : bool
+        An item is a tuple of arguments.
+    careful : bool
+        Say before each call which it is: the calls have a time limit, or one of them has killed a worker.
+    """
+    values: list[Any] = []
+    context.enter(job, begin, values)
+    total, at, stride = len(items), 0, 1
+    longest_ns, longest = 0, 0
+    fault = None
+    start = last = time.perf_counter_ns()
+    while at < total:
+        pace.begin(at, stride)
+        end = at + stride
         try:
-            if job.out is None:
-                value = np.asarray(job.fn(array[self.begin : self.end]))
-                return Outcome(value, None, time.perf_counter() - begin)
-            out = job.out.open(segment)
-            for row in range(self.begin, self.end, job.block):
-                end = min(row + job.block, self.end)
-                place_rows(out[row:end], np.asarray(job.fn(array[row:end])), job.exact)
+            if star:
+                for item in items[at:end]:
+                    values.append(fn(*item))
+            else:
+                for item in items[at:end]:
+                    values.append(fn(item))
         except Exception as error:
-            fault = Fault.of(error, _name(job.fn), row, f"rows {row} to {min(row + job.block, self.end)}")
-            return Outcome(None, fault, time.perf_counter() - begin)
-        return Outcome(None, None, time.perf_counter() - begin)
+            fault = fault_of(error, fn, begin + len(values), item)
+        now = time.perf_counter_ns()
+        if stride == 1 and now - last > longest_ns:
+            longest_ns, longest = now - last, at
+        last, at = now, len(values)
+        if fault is not None or pace.must_stop(now - start, at, total - at, limit_ns):
+            break
+        if not careful:
+            stride = min(2 * stride, _MOST_AT_ONCE) if now - start < _SHORT_NS * at else 1
+    done = len(values) + (fault is not None)
+    return Outcome(done, values, fault, (last - start) / 1e9, (longest_ns / 1e9, longest))
 
 
-def place_rows(out: Any, value: Any, exact: bool) -> None:
-    """Put the result for some rows into its place; raises ValueError if its shape or (`exact`) its dtype differs."""
-    if value.shape != out.shape:
-        raise ValueError(
-            f"the function returned shape {value.shape} for {len(out)} rows where {out.shape} was expected: it must "
-            f"return one "
-            f"row per row, all of one shape"
-        )
-    if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
-        raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
-    out[...] = value
-
-
-def _name(fn: Callable[..., Any]) -> str:
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return the name of a function for messages."""
     return str(getattr(fn, "__name__", type(fn).__name__))
 
 
-def _fault(error: Exception, fn: Callable[..., Any], number: int, args: tuple[Any, ...]) -> Fault:
-    error = error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
-    return Fault.of(error, _name(fn), number, args[0] if len(args) == 1 else args)
-
-
-class TaskProgram:
-    """The loop of a pool's worker."""
-
-    name = "pool"
-    inplace = False
-    redoable = True
-
-    def order(self, following: dict[int, int]) -> Arrival[Any]:
-        """Return the order of tasks: as they come."""
-        return Arrival()
-
-    def run(self, port: Port) -> None:
-        """Run tasks until the pool closes."""
-        functions = _Functions(port.arena.segment)
-        while self._step(port, functions):
-            pass
-
-    @staticmethod
-    def _step(port: Port, functions: _Functions) -> bool:
-        try:
-            batches = port.take()
-        except Exception as error:  # an argument cannot be unpickled
-            port.publish(port.claimed().with_items([Outcome(None, Fault.of(error, "a pool's task"), 0.0)], None))
-            port.commit()
-            return True
-        if batches is None:
-            return False
-        batch = batches[0]
-        task = batch.items.pop()
-        try:
-            outcome = task.run(functions.get(task.code), port.arena.segment)
-        except Exception as error:
-            fault = Fault.of(error, "a pool's task", task.number, "while its function was being loaded")
-            outcome = Outcome(None, fault, 0.0)
-        del task, batches
-        port.count(1)
-        _publish(port, batch, outcome)
-        del outcome
-        port.commit()
-        return True
-
-
-def _publish(port: Port, batch: Batch, outcome: Outcome) -> None:
-    try:
-        port.publish(batch.with_items([outcome], None))
-    except MemoryError as error:
-        port.publish(batch.with_items([Outcome(None, Fault.of(error, "pool", batch.number), 0.0)], None))
-    except Exception as error:  # the value cannot be pickled
-        port.publish(batch.with_items([Outcome(None, Fault.of(error, "pool", batch.number, "its result"), 0.0)], None))
-
-
-class _Functions:
-    """Decoded functions, the most recent ones."""
-
-    def __init__(self, segment: Segment) -> None:
-        self._segment = segment
-        self._known: OrderedDict[int, Any] = OrderedDict()
-
-    def get(self, code: CodeAddress) -> Any:
-        if code.key in self._known:
-            self._known.move_to_end(code.key)
-            return self._known[code.key]
-        memory = self._segment.map
-        blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
-        payload = memoryview(memory)[code.offset : code.offset + code.length]
-        made = self._known[code.key] = decode_object(payload, blocks)
-        if len(self._known) > _FUNCTIONS_KEPT:
-            self._known.popitem(last=False)
-        return made
+def fault_of(error: Exception, fn: Callable[..., Any], number: int, item: object) -> Fault:
+    """Describe what the user's function raised, without the pool's own files in its traceback."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+        trace = trace.tb_next
+    return Fault.of(error.with_traceback(trace), name_of(fn), number, item)

@@ -3,8 +3,8 @@
       sender's slots -> receivers -> Collector -> take -> the user's function -> publish -> Outbox -> next stage's slots
                             ^------------------------------------------------------ commit
 
-A program (`pipeline.stages`, `pool.tasks`) is a loop over a port; it does not know whether it runs in a process of its
-own or in a thread of the parent.
+A program (`pipeline.stages`, `pool.program`) is a loop over a port; it does not know whether it runs in a process of
+its own or in a thread of the parent.
 """
 
 from __future__ import annotations

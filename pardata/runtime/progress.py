@@ -130,12 +130,14 @@ class RunReport:
 class Bars:
     """One tqdm bar per stage, refreshed at most every `REFRESH_S` seconds."""
 
-    def __init__(self, names: Sequence[str], total: int | None, unit: str = "item") -> None:
-        from tqdm.auto import tqdm
+    def __init__(self, names: Sequence[str], total: int | None, unit: str = "item", kind: Any = True) -> None:
+        """Make the bars: tqdm's own, or of the class `kind`, which is like tqdm's."""
+        if kind is True:
+            from tqdm.auto import tqdm as kind
 
         width = max(map(len, names), default=0)
         self._bars: list[Any] = [
-            tqdm(
+            kind(
                 total=total,
                 desc=name.ljust(width),
                 unit=unit,

@@ -1,0 +1,176 @@
+"""Where the arrays of a job are: in the segment, in a file, or wherever something reads them from.
+
+An address is picklable; a worker opens it and has the array, without a copy.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeGuard
+
+import numpy as np
+
+from pardata.memory.array import find_anchor, is_in
+from pardata.memory.home import home, new_array
+from pardata.memory.segment import Segment
+
+Array = np.ndarray[Any, Any]
+
+
+class PagedRows(Protocol):
+    """Rows that are read where they are needed, page by page: a file, for instance. Pickles as a recipe."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def page_rows(self) -> int:
+        """Rows per page: chunks end where pages end."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return an array of these rows."""
+
+
+class Address(Protocol):
+    """What a worker makes an array of."""
+
+    def open(self, segment: Segment) -> Any:
+        """Return the array, writable where it can be."""
+
+
+class ArrayAddress(NamedTuple):
+    """Where an array lies in the segment; valid while the main process holds the array."""
+
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def open(self, segment: Segment) -> Any:
+        return np.ndarray(self.shape, self.dtype, segment.map, self.offset, self.strides)
+
+
+@dataclass(frozen=True)
+class FileAddress:
+    """Where an array lies in a file that is mapped. `path` is absolute."""
+
+    path: str
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    writable: bool
+
+    def open(self, segment: Segment) -> Any:
+        access = mmap.ACCESS_WRITE if self.writable else mmap.ACCESS_READ
+        with open(self.path, "r+b" if self.writable else "rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=access)
+        return np.ndarray(self.shape, self.dtype, mapping, self.offset, self.strides)
+
+
+class Opened(NamedTuple):
+    """Stands where an address does, for what is here already, or reads itself: `PagedRows`, an array of a thread."""
+
+    array: Any
+
+    def open(self, segment: Segment) -> Any:
+        return self.array
+
+
+def is_paged(array: object) -> TypeGuard[PagedRows]:
+    """Whether something reads its rows by itself."""
+    return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
+
+
+def is_shared(array: Array) -> bool:
+    """Whether an array lies in the segment."""
+    block = find_anchor(array)
+    return block is not None and is_in(block, home().segment.map)
+
+
+def _start(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _mapped_file(array: Array) -> np.memmap[Any, Any] | None:
+    """Return the memmap that `array` is, or is a view of, if what it shows is what is in the file."""
+    found: Any = array
+    while found is not None and not (isinstance(found, np.memmap) and isinstance(found.base, mmap.mmap)):
+        found = getattr(found, "base", None)
+    if found is None or found.mode == "c" or not isinstance(found.filename, str | os.PathLike):
+        return None
+    return found
+
+
+def is_mapped(array: Array) -> bool:
+    """Whether an array lies in a file that another process can map by its path."""
+    return _mapped_file(array) is not None
+
+
+def address_of(array: Any) -> Address:
+    """Return the address of an array that lies in the segment or in a mapped file."""
+    if is_paged(array):
+        return Opened(array)
+    mapped = _mapped_file(array)
+    if mapped is not None:
+        offset = mapped.offset + _start(array) - _start(mapped)
+        path = os.path.abspath(str(mapped.filename))
+        return FileAddress(path, offset, array.dtype, array.shape, array.strides, mapped.mode != "r")
+    memory = np.frombuffer(home().segment.map, np.uint8, 1)
+    return ArrayAddress(_start(array) - _start(memory), array.dtype, array.shape, array.strides)
+
+
+class SharedPlaces:
+    """How worker processes get at arrays: in the segment, or in a file."""
+
+    def hold(self, array: Any) -> Any:
+        """Return `array`, or a copy of it, where workers can get at it."""
+        if is_paged(array) or is_shared(array) or is_mapped(array):
+            return array
+        copied = self.empty(array.shape, array.dtype)
+        copied[...] = array
+        return copied
+
+    def reaches(self, array: Array) -> bool:
+        """Whether workers can write to `array`."""
+        return is_shared(array) or is_mapped(array)
+
+    def address(self, array: Any) -> Address:
+        """Return where an array is that `hold` has returned; valid while that is held."""
+        return address_of(array)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an array that the workers see: in a nested pool that is not what `pardata.empty` gives."""
+        made: Array = new_array(home().arena, shape, dtype)
+        return made
+
+
+class LocalPlaces:
+    """How threads get at arrays: they have them."""
+
+    def hold(self, array: Any) -> Any:
+        return array
+
+    def reaches(self, array: Array) -> bool:
+        return True
+
+    def address(self, array: Any) -> Address:
+        return Opened(array.view() if isinstance(array, np.ndarray) else array)  # a worker makes it read-only
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return np.empty(shape, dtype)
+
+
+def overlap(out: Array, array: Any) -> bool:
+    """Whether writing to `out` may change `array`."""
+    if not isinstance(array, np.ndarray):
+        return False
+    one, other = _mapped_file(out), _mapped_file(array)
+    if one is not None and other is not None and one is not other:
+        return os.path.samefile(one.filename, other.filename)  # type: ignore[arg-type]
+    return bool(np.may_share_memory(out, array))

@@ -1,0 +1,92 @@
+"""What a task knows of where it runs: `pardata.worker()`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class WorkerContext:
+    """Where the calling code runs. One object per worker.
+
+    Attributes
+    ----------
+    index : int
+        0 .. workers - 1; a replacement has the index of the worker it replaces.
+    workers : int
+        Of the pool.
+    pool : str
+        The pool's name.
+    shared : object
+        What the pool was given as ``shared=``; its arrays lie in shared memory and are read-only.
+    """
+
+    def __init__(self, index: int, workers: int, pool: str, shared: Any = None, seed: int | None = None) -> None:
+        self.index = index
+        self.workers = workers
+        self.pool = pool
+        self.shared = shared
+        self._seed = seed
+        self._job = 0
+        self._begin = 0
+        self._done: Sequence[Any] = ()
+        self._random: tuple[tuple[int, int], np.random.Generator] | None = None
+
+    def enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
+        """Note that calls begin: for item ``begin + len(done)`` of a job of the pool."""
+        self._job, self._begin, self._done = job, begin, done
+
+    @property
+    def item(self) -> int:
+        """Number of the item (of `map_array`: of its first row) that is being worked on."""
+        return self._begin + len(self._done)
+
+    @property
+    def random(self) -> np.random.Generator:
+        """A random generator for this item: the same whichever worker has it, however often, in whatever chunk.
+
+        It depends on the pool's ``seed=``, on how many calls, maps and so on the pool was asked for before, and on the
+        number of the item. Asked for again during the same item it goes on.
+
+        Source: spawn keys of numpy.random.SeedSequence
+        """
+        key = (self._job, self.item)
+        if self._random is None or self._random[0] != key:
+            self._random = key, np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
+        return self._random[1]
+
+    def __repr__(self) -> str:
+        return f"<worker {self.index} of {self.workers} of {self.pool}>"
+
+
+_of_thread = threading.local()
+_of_process: WorkerContext | None = None
+
+
+def set_context(context: WorkerContext, of_thread: bool = False) -> None:
+    """Say what `worker` returns in this process, or in this thread."""
+    global _of_process
+    if of_thread:
+        _of_thread.context = context
+    else:
+        _of_process = context
+
+
+def worker() -> WorkerContext:
+    """Return where the calling code runs: within a task of a pool its worker, elsewhere a stand-in with index 0.
+
+    So a function that asks for its random generator can be called directly as well.
+
+    >>> pardata.worker().random.normal()  # doctest: +SKIP
+    """
+    found: WorkerContext | None = getattr(_of_thread, "context", None) or _of_process
+    return found if found is not None else WorkerContext(0, 1, f"process {os.getpid()}")
+
+
+def current() -> WorkerContext | None:
+    """Return the context of the pool's worker that this is, if it is one."""
+    return getattr(_of_thread, "context", None) or _of_process

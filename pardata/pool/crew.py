@@ -1,0 +1,106 @@
+"""Who does a pool's work: one contract, kept by worker processes (`dispatcher`) and by threads (`threads`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pardata.pool.addresses import Address, Array
+from pardata.pool.chunking import Chunks
+from pardata.pool.jobs import CallJob, Job
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a pool is made of; see `WorkerPool`."""
+
+    workers: int
+    name: str = "pool"
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    most_tasks: int | None = None
+    memory_limit: int | None = None
+    timeout_s: float | None = None
+    retries: int = 0
+    shared: Any = None
+    seed: int | None = None
+
+
+class Places(Protocol):
+    """How workers get at arrays."""
+
+    def hold(self, array: Any) -> Any: ...
+    def reaches(self, array: Array) -> bool: ...
+    def address(self, array: Any) -> Address: ...
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array: ...
+
+
+class Crew(Protocol):
+    """Workers, and who feeds them."""
+
+    setup: Setup
+    workers: int
+    places: Places
+    recent: deque[Chunks]
+    """How the last maps were cut."""
+
+    def encode(self, fn: Any, what: str) -> Any:
+        """Return what tasks name a function, or a `Work`, by: an object with `wire`."""
+
+    def next_number(self) -> int:
+        """Return the number of the next job."""
+
+    def add(self, job: Job) -> None:
+        """Give the workers a job. Raises RuntimeError after `close`, `WorkerLostError` if the pool broke."""
+
+    def kick(self, job: Job) -> None:
+        """Have a job looked at again: it may have tasks now."""
+
+    def wake(self) -> None:
+        """Have all jobs looked at again, some time soon. Takes no lock."""
+
+    def help(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Do a part of the work while the caller waits for `is_there`; return what it says."""
+
+    def cancel(self, job: CallJob) -> bool:
+        """Cancel a call that runs. Return False if it cannot be, or is done."""
+
+    def waiting_jobs(self) -> list[Job]:
+        """Return the jobs that still have tasks to hand out."""
+
+    def close(self, wait: bool, kill: bool = False) -> None:
+        """Take no more jobs; end when those that are here are done, or at once."""
+
+    def abandon(self) -> None:
+        """As `close` without waiting, for a pool that nobody holds. Takes no lock."""
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what each worker did, and the longest calls."""
+
+
+@dataclass
+class Log:
+    """What the workers of a pool did, one entry of `workers` each."""
+
+    workers: list[dict[str, float]]
+    longest: list[tuple[float, str]] = field(default_factory=list)
+
+    def add(self, worker: int, seconds: float, longest_s: float, what: Callable[[], str]) -> None:
+        """Take in a task."""
+        entry = self.workers[worker]
+        entry["tasks"] += 1
+        entry["work_s"] += seconds
+        if len(self.longest) < 5 or longest_s > self.longest[-1][0]:
+            self.longest = sorted([*self.longest, (longest_s, what())], reverse=True)[:5]
+
+    @classmethod
+    def of(cls, workers: int) -> Log:
+        """Return the log of so many workers."""
+        return cls([{"tasks": 0, "work_s": 0.0, "deaths": 0} for _ in range(workers)])
+
+    def statistics(self, spent_s: float) -> dict[str, Any]:
+        """Return the log, with the time each worker waited."""
+        workers = [{**entry, "wait_s": max(0.0, spent_s - entry["work_s"])} for entry in self.workers]
+        return {"seconds": spent_s, "workers": workers, "longest": list(self.longest)}

@@ -1,0 +1,114 @@
+"""What a worker prints and logs goes to the parent, which writes it to its own streams, tagged.
+
+A worker's `sys.stdout` and `sys.stderr` are replaced by objects that send whole lines over its control socket. So it
+shows where the user looks, also in a notebook, and lines of two workers do not run into each other. Warnings go through
+`sys.stderr`. Log records go to the parent's logger of the same name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from typing import Any, Final
+
+from pardata.runtime.port import Port
+
+_LONGEST: Final = 16_000  # characters per event: a control socket takes messages of a few pages
+
+
+class _Lines(io.TextIOBase):
+    """A text stream whose lines are sent as events."""
+
+    def __init__(self, port: Port, name: str) -> None:
+        self._port = port
+        self._name = name
+        self._begun = ""
+
+    @property
+    def name(self) -> str:
+        return f"<{self._name}>"
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        self._begun += text
+        at = self._begun.rfind("\n") + 1
+        if at or len(self._begun) > _LONGEST:
+            at = at or len(self._begun)
+            lines, self._begun = self._begun[:at], self._begun[at:]
+            self._send(lines)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._begun:
+            text, self._begun = self._begun, ""
+            self._send(text)
+
+    def _send(self, text: str) -> None:
+        for start in range(0, len(text), _LONGEST):
+            with contextlib.suppress(Exception):  # nobody listens any more
+                self._port.report(("said", self._name, text[start : start + _LONGEST]))
+
+
+class _Records(logging.Handler):
+    """Sends log records, with their text made up here: their arguments may not be picklable."""
+
+    def __init__(self, port: Port) -> None:
+        super().__init__()
+        self._port = port
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        plain = dict(record.__dict__, msg=message[:_LONGEST], args=None, exc_info=None, exc_text=None)
+        kept = {key: value for key, value in plain.items() if isinstance(value, str | int | float | type(None))}
+        with contextlib.suppress(Exception):
+            self._port.report(("logged", kept))
+
+
+def forward_output(port: Port, log_level: int) -> None:
+    """In a worker: from now on what is printed and logged goes to the parent.
+
+    Parameters
+    ----------
+    log_level : int
+        Of the parent's root logger.
+    """
+    sys.stdout, sys.stderr = _Lines(port, "stdout"), _Lines(port, "stderr")
+    root = logging.getLogger()
+    root.handlers[:] = [_Records(port)]
+    root.setLevel(log_level)
+
+
+def flush_output() -> None:
+    """In a worker: send lines that were begun, before the task's outcome."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def show(tag: str, event: tuple[Any, ...]) -> bool:
+    """In the parent: write what a worker has said. Return whether the event was of that kind."""
+    if event[0] == "said":
+        stream = sys.stdout if event[1] == "stdout" else sys.stderr
+        text = "".join(f"[{tag}] {line}" for line in event[2].splitlines(keepends=True))
+        with contextlib.suppress(Exception):
+            stream.write(text if text.endswith("\n") else text + "\n")
+            stream.flush()
+        return True
+    if event[0] == "logged":
+        record = logging.makeLogRecord(event[1])
+        record.processName = tag
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+        return True
+    return False

@@ -1,0 +1,211 @@
+"""The loop of a pool's worker process: take a task, call its function, send the outcome.
+
+Functions lie in the main process's arena; each is decoded once per worker and kept.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pardata.channel.message import Batch, decode_object
+from pardata.channel.order import Arrival
+from pardata.errors import SerializationError
+from pardata.memory.arena import HEADER_WORDS
+from pardata.memory.array import anchor
+from pardata.memory.segment import Segment
+from pardata.pool.context import WorkerContext, set_context
+from pardata.pool.output import flush_output, forward_output
+from pardata.pool.rows import OpenWork, Work, run_rows
+from pardata.pool.tasks import CALL, ITEMS, CodeAddress, Outcome, Pace, pack, run_call, run_items, unpack
+from pardata.runtime.explain import explain_unpicklable, is_picklable
+from pardata.runtime.faults import Fault
+from pardata.runtime.port import Port
+from pardata.runtime.program import StageFailure
+from pardata.runtime.words import ATTEMPT, LOADING
+
+_FUNCTIONS_KEPT: Final = 64
+# A worker looks for its next task so long before it goes to sleep: to wake it costs 40 us and more. It does so only
+# while tasks come quickly one after the other.
+_SPIN_S: Final = 200e-6
+
+
+@dataclass
+class TaskProgram:
+    """The program of every worker of a pool.
+
+    Parameters
+    ----------
+    parent_at : int
+        Offset of the parent's span.
+    initializer, initargs
+        Called once in every worker process, before its first task.
+    most_tasks : int, optional
+        After so many tasks the process makes room for a fresh one.
+    """
+
+    pool: str
+    workers: int
+    parent_at: int
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    most_tasks: int | None = None
+    shared: Any = None
+    seed: int | None = None
+    log_level: int = 0
+
+    name = "pool"
+    inplace = False
+    redoable = True
+
+    def order(self, following: dict[int, int]) -> Arrival[Any]:
+        """Return the order of tasks: as they come."""
+        return Arrival()
+
+    def run(self, port: Port) -> None:
+        """Run tasks until the pool closes, or as many as this process may."""
+        forward_output(port, self.log_level)
+        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed)
+        set_context(context)
+        self._initialize(port)
+        loop = _Loop(port, self.parent_at, context)
+        count = 0
+        while loop.step():
+            count += 1
+            if count == self.most_tasks:
+                port.collector.flush()
+                port.report(("leaving",))
+                raise SystemExit(0)
+
+    def _initialize(self, port: Port) -> None:
+        if self.initializer is None:
+            return
+        port.words[ATTEMPT] = LOADING
+        try:
+            self.initializer(*self.initargs)
+        except Exception as error:
+            raise StageFailure(Fault.of(error, "the pool's initializer"), error) from None
+        port.words[ATTEMPT] = 0
+
+
+class _Loop:
+    def __init__(self, port: Port, parent_at: int, context: WorkerContext) -> None:
+        segment = port.arena.segment
+        parent = memoryview(segment.map)[parent_at : parent_at + 8 * HEADER_WORDS].cast("q")
+        self._port = port
+        self._context = context
+        self._pace = Pace(port.words, parent)
+        self._functions = _Functions(segment)
+        self._gap_s = 0.0
+
+    def step(self) -> bool:
+        """Do one task. Return False if there will be none."""
+        port = self._port
+        try:
+            batches = self._take()
+        except Exception as error:  # an argument cannot be unpickled
+            batch = port.claimed()
+            outcome = Outcome(1, None, Fault.of(error, "a pool's task", item="while its arguments were loaded"), 0.0)
+            kind = CALL
+        else:
+            if batches is None:
+                return False
+            batch = batches[0]
+            task = batch.items.pop()
+            kind = task[0]
+            port.count(1)
+            outcome = self._perform(task)
+            del task, batches
+        flush_output()
+        self._publish(batch, outcome, kind == ITEMS)
+        del outcome
+        self._context.enter(0, 0)
+        self._pace.end()
+        port.commit()
+        return True
+
+    def _take(self) -> list[Batch] | None:
+        """Return the next task. Looks for a moment before it sleeps, if that was enough the last time."""
+        port = self._port
+        begin = time.perf_counter()
+        batches = port.try_take()
+        while batches is None and self._gap_s < 2 * _SPIN_S:
+            port.poll()
+            batches = port.try_take()
+            if batches is None:
+                if time.perf_counter() - begin > _SPIN_S:
+                    break
+                os.sched_yield()
+        if batches is None:
+            batches = port.take()
+        self._gap_s = time.perf_counter() - begin
+        return batches
+
+    def _perform(self, task: tuple[Any, ...]) -> Outcome:
+        try:
+            fn = self._functions.get(CodeAddress(*task[1]))
+        except Exception as error:
+            return Outcome(1, None, Fault.of(error, "a pool's task", item="while its function was being loaded"), 0.0)
+        return perform(task, fn, self._pace, self._context)
+
+    def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
+        port = self._port
+        try:
+            values = pack(outcome.values) if are_items else outcome.values
+            port.publish(batch.with_items([(outcome.done, values, *outcome[2:])], None))
+        except Exception as error:  # no memory, or a value that cannot be pickled
+            port.publish(batch.with_items([tuple(_unsent(outcome, error))], None))
+
+
+def perform(task: tuple[Any, ...], fn: Any, pace: Pace, context: WorkerContext) -> Outcome:
+    """Do a task with its function."""
+    kind, _, job = task[:3]
+    if kind == CALL:
+        args, kwargs = task[3:]
+        context.enter(job, 0)
+        pace.begin(0, 1)
+        return run_call(fn, args, kwargs, job)
+    if kind == ITEMS:
+        begin, packed, star, limit_ns, careful = task[3:]
+        return run_items(fn, unpack(packed), begin, star, limit_ns, careful, pace, context, job)
+    begin, end, block, limit_ns = task[3:]
+    return run_rows(fn, begin, end, block, limit_ns, pace, context, job)
+
+
+def _unsent(outcome: Outcome, error: Exception) -> Outcome:
+    """Return what is sent instead of an outcome that cannot be: an error, at the item whose value is to blame."""
+    values = outcome.values if isinstance(outcome.values, list) else [outcome.values]
+    index = next((i for i, value in enumerate(values) if not is_picklable(value)), 0)
+    if not isinstance(error, MemoryError):
+        told = SerializationError(f"the result cannot be sent back: {explain_unpicklable(values[index])}")
+        error = told.with_traceback(error.__traceback__)
+    fault = Fault.of(error, "pool", item="its result")
+    before = values[:index] if isinstance(outcome.values, list) else None
+    return Outcome(index + 1, before, fault, outcome.seconds)
+
+
+class _Functions:
+    """Decoded functions, the most recent ones."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._known: OrderedDict[int, Any] = OrderedDict()
+
+    def get(self, code: CodeAddress) -> Any:
+        if code.key in self._known:
+            self._known.move_to_end(code.key)
+            return self._known[code.key]
+        memory = self._segment.map
+        blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
+        payload = memoryview(memory)[code.offset : code.offset + code.length]
+        made = decode_object(payload, blocks)
+        if isinstance(made, Work):
+            made = OpenWork(made, self._segment)
+        self._known[code.key] = made
+        if len(self._known) > _FUNCTIONS_KEPT:
+            self._known.popitem(last=False)
+        return made

@@ -1,0 +1,139 @@
+"""What the caller of a pool holds: futures, and iterators over the results of a map."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+from pardata.pool.crew import Crew
+from pardata.pool.jobs import CallJob
+from pardata.pool.map_job import MapJob
+from pardata.runtime.progress import Bars
+
+
+class TaskFuture(Future[Any]):
+    """The future of a call. `cancel` also ends a call that is running: its worker is killed, the others go on."""
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__()
+        self._crew = crew
+        self.job: CallJob | None = None
+
+    def cancel(self) -> bool:
+        """Cancel the call, running or not. Return False if it is done."""
+        job = self.job
+        if super().cancel():
+            return True
+        return job is not None and self.running() and self._crew.cancel(job)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the call returned; else as `concurrent.futures.Future.result`."""
+        if not self.done():
+            self._crew.help(self.done, timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised; else as `concurrent.futures.Future.exception`."""
+        if not self.done():
+            self._crew.help(self.done, timeout)
+        return super().exception(timeout)
+
+
+class Results:
+    """An iterator over the results of a map.
+
+    Parameters
+    ----------
+    deadline : float, optional
+        Of `time.monotonic`: then TimeoutError is raised.
+    ends : bool
+        The first error ends it, as a generator; else the next call gives the next result.
+    """
+
+    def __init__(
+        self, crew: Crew, job: MapJob, deadline: float | None = None, ends: bool = True, bars: Bars | None = None
+    ) -> None:
+        self._crew = crew
+        self._job: MapJob | None = job
+        self._deadline = deadline
+        self._ends = ends
+        self._bars = bars
+        self._values: list[Any] = []  # reversed
+        self._error: BaseException | None = None
+        self._number = 0
+        self._pull()
+        if not job.exhausted:
+            crew.add(job)
+        elif job.is_complete:
+            self.close()
+
+    def _pull(self) -> None:
+        job = self._job
+        assert job is not None
+        try:
+            has_more = job.pull(self._number - len(self._values))
+        except BaseException:
+            self.close()
+            raise
+        if has_more and self._number:
+            self._crew.kick(job)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self.next()
+
+    def next(self, timeout: float | None = None) -> Any:
+        """Return the next result; raises StopIteration at the end, TimeoutError if it does not come in time."""
+        if not self._values and self._error is None:
+            self._fill(timeout)
+        if self._values:
+            return self._values.pop()
+        error, self._error = self._error, None
+        assert error is not None
+        if self._ends:
+            self.close()
+        try:
+            raise error
+        finally:
+            del error
+
+    def _fill(self, timeout: float | None) -> None:
+        job = self._job
+        if job is None:
+            raise StopIteration
+        self._pull()
+        if job.is_complete and self._number >= job.ranges.total:
+            self.close()
+            raise StopIteration
+        deadline = self._deadline if timeout is None else time.monotonic() + timeout
+        try:
+            values, self._error = job.take(self._number, self._crew.help, deadline, self._bars)
+        except TimeoutError:
+            if self._ends:
+                self.close()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._number += len(values) + (self._error is not None)
+        values.reverse()
+        self._values = values
+
+    def close(self) -> None:
+        """Hand out no more of the map's items."""
+        job, self._job = self._job, None
+        if job is None:
+            return
+        job.cancel()
+        self._crew.wake()  # takes no lock: this may be called by the garbage collector
+        if self._bars is not None:
+            self._bars.update([job.progress], final=True)
+            self._bars.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_job", None) is not None:
+            self.close()

@@ -1,0 +1,163 @@
+"""What a worker does with a range of an array: call the function block by block, and put the results into place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pardata.memory.segment import Segment
+from pardata.pool.addresses import Address
+from pardata.pool.context import WorkerContext
+from pardata.pool.tasks import Outcome, Pace, fault_of
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all chunks of a job on arrays have in common; encoded once.
+
+    Parameters
+    ----------
+    kind : "map" (results into `out`), "first" (the result of one block is sent back), "reduce" or "each" (in place)
+    axis : int
+        Along which the inputs are cut.
+    halo : int
+        How many entries more a call gets on each side, where there are any.
+    place : int
+        The axis of `out` that belongs to it.
+    exact : bool
+        Results must have the dtype of `out`; else one that NumPy casts to it as "same_kind".
+    combine : callable
+        Of "reduce".
+    """
+
+    fn: Callable[..., Any]
+    inputs: tuple[Address, ...]
+    kind: Literal["map", "first", "reduce", "each"]
+    axis: int = 0
+    halo: int = 0
+    out: Address | None = None
+    place: int = 0
+    exact: bool = True
+    combine: Callable[[Any, Any], Any] | None = None
+
+
+class OpenWork:
+    """A `Work` with its arrays, as a worker has it."""
+
+    def __init__(self, work: Work, segment: Segment) -> None:
+        self.work = work
+        self.inputs = [address.open(segment) for address in work.inputs]
+        if work.kind != "each":
+            for array in self.inputs:
+                if isinstance(array, np.ndarray):
+                    array.setflags(write=False)
+        self.out = None if work.out is None else work.out.open(segment)
+        self.length: int = self.inputs[0].shape[work.axis]
+
+    def call(self, begin: int, end: int) -> tuple[Any, int, int]:
+        """Return what the function makes of the entries ``[begin, end)``, and which it got."""
+        low, high = max(0, begin - self.work.halo), min(self.length, end + self.work.halo)
+        return self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs)), low, high
+
+    def put(self, begin: int, end: int) -> None:
+        """Call the function and write its result."""
+        made, low, high = self.call(begin, end)
+        value = trimmed(np.asarray(made), self.work.place, begin, end, low, high)
+        place(cut(self.out, self.work.place, begin, end), value, self.work.place, self.work.exact)
+
+    def first(self, begin: int, end: int) -> tuple[Array, int]:
+        """Return the function's result for a block, and which of its axes belongs to the inputs' axis."""
+        made, low, high = self.call(begin, end)
+        value = np.asarray(made)
+        where = place_of(
+            value.shape,
+            self.inputs[0].ndim if hasattr(self.inputs[0], "ndim") else len(self.inputs[0].shape),
+            self.work.axis,
+            high - low,
+        )
+        return trimmed(value, where, begin, end, low, high), where
+
+
+def cut(array: Any, axis: int, begin: int, end: int) -> Any:
+    """Return the entries ``[begin, end)`` of `array` along `axis`."""
+    return array[begin:end] if axis == 0 else array[(slice(None),) * axis + (slice(begin, end),)]
+
+
+def trimmed(value: Array, axis: int, begin: int, end: int, low: int, high: int) -> Array:
+    """Return a result for ``[low, high)`` without its halo."""
+    if (low, high) == (begin, end):
+        return value
+    if value.ndim <= axis or value.shape[axis] != high - low:
+        raise ValueError(_wrong(value.shape, high - low))
+    kept: Array = cut(value, axis, begin - low, end - low)
+    return kept
+
+
+def _wrong(shape: tuple[int, ...], length: int) -> str:
+    return f"the function returned shape {shape} for {length} rows: it must return one row per row, all of one shape"
+
+
+def place_of(shape: tuple[int, ...], ndim: int, axis: int, length: int) -> int:
+    """Return which axis of a result belongs to `axis` of an input of `ndim` axes, of which the call got `length`.
+
+    It stays where it is; if the function has dropped an axis in front of it, it is counted from the end.
+    """
+    for where in (axis, axis - ndim + len(shape)):
+        if 0 <= where < len(shape) and shape[where] == length:
+            return where
+    raise ValueError(_wrong(shape, length))
+
+
+def place(out: Any, value: Array, axis: int, exact: bool) -> None:
+    """Put a result into its place; raises ValueError if its shape or (`exact`) its dtype differs."""
+    if value.shape != out.shape:
+        raise ValueError(
+            f"the function returned shape {value.shape} for {out.shape[axis]} rows where {out.shape} was expected: it "
+            f"must return one row per row, all of one shape"
+        )
+    if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
+        raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
+    out[...] = value
+
+
+def run_rows(
+    opened: OpenWork, begin: int, end: int, block: int, limit_ns: int, pace: Pace, context: WorkerContext, job: int
+) -> Outcome:
+    """Call the function for the entries ``[begin, end)``, `block` of them at a time."""
+    work = opened.work
+    value: Any = None
+    at, upto = begin, begin
+    fault = None
+    longest_ns, longest = 0, begin
+    start = last = time.perf_counter_ns()
+    while upto < end:
+        at, upto = upto, min(upto + block, end)
+        pace.begin(at - begin, upto - at)
+        context.enter(job, at)
+        try:
+            if work.kind == "map":
+                opened.put(at, upto)
+            elif work.kind == "first":
+                value = opened.first(at, upto)
+                end = upto
+            elif work.kind == "each":
+                opened.call(at, upto)
+            else:
+                made, _, _ = opened.call(at, upto)
+                assert work.combine is not None
+                value = made if at == begin else work.combine(value, made)
+        except Exception as error:
+            fault = fault_of(error, work.fn, at, f"rows {at} to {upto}")
+        now = time.perf_counter_ns()
+        if now - last > longest_ns:
+            longest_ns, longest = now - last, at
+        last = now
+        if fault is not None or pace.must_stop(now - start, upto - begin, end - upto, limit_ns):
+            break
+    return Outcome(upto - begin, value, fault, (last - start) / 1e9, (longest_ns / 1e9, longest - begin))

@@ -1,0 +1,218 @@
+"""A pool of threads: the same jobs, no processes. For functions that let go of the GIL, and for debugging."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pardata.errors import WorkerLostError
+from pardata.memory.home import home
+from pardata.pool.addresses import LocalPlaces
+from pardata.pool.chunking import Chunks
+from pardata.pool.context import WorkerContext, set_context
+from pardata.pool.crew import Log, Places, Setup
+from pardata.pool.jobs import CallJob, Effect, Job, Task
+from pardata.pool.program import perform
+from pardata.pool.rows import OpenWork, Work
+from pardata.pool.tasks import Outcome, Pace
+from pardata.pool.words import HUNGRY, POSITION
+from pardata.runtime.faults import Fault
+
+
+class _Here:
+    """What tasks name a function by, in the same process: the function."""
+
+    def __init__(self, fn: Any) -> None:
+        self.wire = OpenWork(fn, home().segment) if isinstance(fn, Work) else fn
+
+
+class ThreadCrew:
+    """Threads that take tasks from a common line."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.workers = setup.workers
+        self.places: Places = LocalPlaces()
+        self.recent: deque[Chunks] = deque(maxlen=20)
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._active = 0
+        self._idle = 0
+        self._closing = False
+        self._error: BaseException | None = None
+        self._log = Log.of(setup.workers)
+        self._begin_s = time.perf_counter()
+        self._parent = memoryview(array("q", bytes(512)))
+        self._here = threading.local()
+        self._threads = [
+            threading.Thread(target=self._run, args=(index,), name="pardata-pool-thread", daemon=True)
+            for index in range(setup.workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def encode(self, fn: Any, what: str) -> Any:
+        return _Here(fn)
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def add(self, job: Job) -> None:
+        with self._changed:
+            if self._error is not None:
+                raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
+            if self._closing:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._queue(job)
+
+    def kick(self, job: Job) -> None:
+        with self._changed:
+            self._queue(job)
+
+    def wake(self) -> None:
+        """Nothing to do: a thread that comes for a task drops jobs that have none."""
+
+    def help(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """In a thread of this pool: do what waits, so that a task may wait for other tasks. Elsewhere nothing."""
+        if not hasattr(self._here, "pace") or timeout_s is not None:
+            return False
+        while not is_there():
+            with self._changed:
+                task = self._next_task()
+            if task is None:
+                return False
+            context = self._here.context
+            self._do(task, self._context(context.index))
+            set_context(context, of_thread=True)
+        return True
+
+    def cancel(self, job: CallJob) -> bool:
+        return False  # a thread cannot be ended
+
+    def waiting_jobs(self) -> list[Job]:
+        with self._changed:
+            return list(self._jobs)
+
+    def close(self, wait: bool, kill: bool = False) -> None:
+        with self._changed:
+            self._closing = True
+            if kill and self._error is None:
+                self._error = WorkerLostError("the pool was ended before its work was done")
+                effects = [job.fail(None, self._error) for job in self._jobs]
+                self._jobs.clear()
+            else:
+                effects = []
+            self._changed.notify_all()
+        for effect in effects:
+            if effect is not None:
+                effect()
+        if wait:
+            for thread in self._threads:
+                if thread is not threading.current_thread():
+                    thread.join()
+
+    def abandon(self) -> None:
+        self._closing = True
+        threading.Thread(target=self.close, args=(False,), name="pardata-closer").start()
+
+    def statistics(self) -> dict[str, Any]:
+        with self._changed:
+            return self._log.statistics(time.perf_counter() - self._begin_s)
+
+    # -- the threads -------------------------------------------------------------------------------------------------
+
+    def _queue(self, job: Job) -> None:
+        if not job.queued and not job.exhausted:
+            job.queued = True
+            self._jobs.append(job)
+        self._changed.notify_all()
+
+    def _next_task(self) -> Task | None:
+        for _ in range(len(self._jobs)):
+            job = self._jobs.popleft()
+            task = job.next_task(False)
+            if job.exhausted:
+                job.queued = False
+            else:
+                self._jobs.append(job)
+            if task is not None:
+                self._active += 1
+                return task
+        return None
+
+    def _wait(self) -> Task | None:
+        """Return the next task; None at the end."""
+        with self._changed:
+            while (task := self._next_task()) is None:
+                if self._closing and (self._error is not None or not (self._jobs or self._active)):
+                    self._changed.notify_all()
+                    return None
+                self._idle += 1
+                self._parent[HUNGRY] = int(bool(self._active) and not self._jobs)
+                self._changed.wait()
+                self._idle -= 1
+            self._parent[HUNGRY] = int(self._idle > 0 and not self._jobs)
+            return task
+
+    def _context(self, index: int) -> WorkerContext:
+        setup = self.setup
+        return WorkerContext(index, self.workers, setup.name, setup.shared, setup.seed)
+
+    def _run(self, index: int) -> None:
+        setup = self.setup
+        context = self._context(index)
+        set_context(context, of_thread=True)
+        self._here.context = context
+        self._here.pace = Pace(memoryview(array("q", bytes(512))), self._parent)
+        if setup.initializer is not None:
+            try:
+                setup.initializer(*setup.initargs)
+            except BaseException as error:
+                self._break(error)
+                return
+        while (task := self._wait()) is not None:
+            self._do(task, context)
+            del task
+
+    def _break(self, error: BaseException) -> None:
+        broken = WorkerLostError(f"the initializer of the pool raised {type(error).__name__}: {error}")
+        broken.__cause__ = error
+        with self._changed:
+            self._error = self._error or broken
+            self._closing = True
+            effects: list[Effect | None] = [job.fail(None, self._error) for job in self._jobs]
+            self._jobs.clear()
+            self._changed.notify_all()
+        for effect in effects:
+            if effect is not None:
+                effect()
+
+    def _do(self, task: Task, context: WorkerContext) -> None:
+        set_context(context, of_thread=True)
+        pace: Pace = self._here.pace
+        task.position = lambda: int(pace.words[POSITION])
+        message = task.job.message(task)
+        try:
+            outcome = perform(message, message[1], pace, context)
+        except BaseException as error:  # SystemExit and the like
+            outcome = Outcome(1, None, Fault.of(error, "a pool's task"), 0.0)
+        context.enter(0, 0)
+        pace.end()
+        del message
+        with self._changed:
+            self._active -= 1
+            seconds, index = outcome.longest
+            name = type(task.job).__name__
+            self._log.add(context.index, outcome.seconds, seconds, lambda: f"item {task.begin + index} of {name}")
+            effect = task.job.finish(task, outcome)
+            self._queue(task.job)
+        if effect is not None:
+            with contextlib.suppress(Exception):
+                effect()
