@@ -22,6 +22,7 @@ from pardata.errors import (
 from pardata.lookup.table import Table
 from pardata.memory.home import array, empty, zeros
 from pardata.pipeline.stream import Run, Stream, merge, source, zip
+from pardata.pool.context import worker
 from pardata.pool.pool import WorkerPool
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
@@ -64,6 +65,7 @@ __all__ = [
     "files",
     "merge",
     "source",
+    "worker",
     "zeros",
     "zip",
 ]

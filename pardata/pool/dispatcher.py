@@ -40,10 +40,11 @@ from pardata.pool.output import show
 from pardata.pool.program import TaskProgram
 from pardata.pool.tasks import Outcome
 from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
+from pardata.runtime.exits import describe_exit
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.port import Port
-from pardata.runtime.process import describe_exit, fork_server
+from pardata.runtime.process import fork_server
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
 from pardata.runtime.words import ATTEMPT, running_batch

@@ -21,9 +21,9 @@ from pardata.memory.budget import format_bytes
 from pardata.memory.home import home
 from pardata.pool.chunking import Chunks, Ranges
 from pardata.pool.tasks import CALL, CodeAddress, Outcome
+from pardata.runtime.exits import describe_exit
 from pardata.runtime.explain import explain_unpicklable
 from pardata.runtime.faults import describe_item
-from pardata.runtime.process import describe_exit
 from pardata.runtime.wiring import HomeSink, encode_program
 
 DEATHS_PER_ITEM: Final = 3

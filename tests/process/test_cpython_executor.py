@@ -13,8 +13,8 @@ if sys.version_info < (3, 13):
     pytest.skip(REASON, allow_module_level=True)
 pytest.importorskip("test.test_concurrent_futures", reason=REASON)
 
-from test import support
-from test.test_concurrent_futures import executor, test_as_completed, test_wait, util
+from test import support  # noqa: E402
+from test.test_concurrent_futures import executor, test_as_completed, test_wait, util  # noqa: E402
 
 
 class _ProcessPool(util.ExecutorMixin):
