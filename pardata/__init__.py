@@ -21,7 +21,8 @@ from pardata.errors import (
 )
 from pardata.lookup.table import Table
 from pardata.memory.home import array, empty, zeros
-from pardata.pipeline.stream import Run, Stream, merge, source, zip
+from pardata.pipeline.item_program import DeadLetter
+from pardata.pipeline.stream import Run, Stream, concat, merge, run, source, zip
 from pardata.pool.context import worker
 from pardata.pool.pool import WorkerPool
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
@@ -41,6 +42,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "Database",
+    "DeadLetter",
     "DeadlineExceeded",
     "InternalError",
     "MissingExtraError",
@@ -61,9 +63,11 @@ __all__ = [
     "WorkerPool",
     "Writer",
     "array",
+    "concat",
     "empty",
     "files",
     "merge",
+    "run",
     "source",
     "worker",
     "zeros",

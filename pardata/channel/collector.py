@@ -33,6 +33,7 @@ class Collector:
         self.receivers = receivers
         self.selector = selectors.DefaultSelector()
         self._order = order
+        order.has_ended = self._has_ended
         self._debtors: list[Debtor] = [*receivers, *senders]
         self._on_idle: Callable[[], None] | None = None
         for receiver in receivers:
@@ -80,6 +81,9 @@ class Collector:
     def next(self) -> list[Claim] | None:
         """Return the next claims (one, or one of each edge of a zip) if they are here."""
         return self._order.pop()
+
+    def _has_ended(self, edge: int) -> bool:
+        return all(receiver.at_end for receiver in self.receivers if receiver.edge == edge)
 
     @property
     def at_end(self) -> bool:

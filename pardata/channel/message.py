@@ -45,10 +45,13 @@ class Batch:
     items : list
         The items that are still there.
     positions : list of int, or None
-        Where the items stand within ``range(count)``; None if all are there. An empty batch is a tombstone.
+        Where the items stand within ``range(count)``, modulo `count`; None if all are there. An empty batch is a
+        tombstone.
+    branches : list of int, or None
+        Which of the sender's branches each item goes to; None: there are none. Does not cross the channel.
     """
 
-    __slots__ = ("cell", "count", "domain", "items", "number", "positions")
+    __slots__ = ("branches", "cell", "count", "domain", "items", "number", "positions")
 
     def __init__(
         self, domain: int, number: int, count: int, cell: int, items: list[Any], positions: list[int] | None = None
@@ -59,6 +62,7 @@ class Batch:
         self.cell = cell
         self.items = items
         self.positions = positions
+        self.branches: list[int] | None = None
 
     def with_items(self, items: list[Any], positions: list[int] | None) -> Batch:
         """Return a batch with the same numbers and other items."""
@@ -66,7 +70,14 @@ class Batch:
 
     def item_number(self, index: int) -> int:
         """Return the number of ``items[index]``."""
-        return self.number + (index if self.positions is None else self.positions[index])
+        return self.number + (index if self.positions is None else self.positions[index] % self.count)
+
+    def select(self, branch: int) -> Batch:
+        """Return the items of one branch."""
+        assert self.branches is not None
+        chosen = [index for index, other in enumerate(self.branches) if other == branch]
+        positions = chosen if self.positions is None else [self.positions[index] for index in chosen]
+        return self.with_items([self.items[index] for index in chosen], positions)
 
     def __repr__(self) -> str:
         return f"<Batch {self.domain}:{self.number}+{self.count}, {len(self.items)} items>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -14,11 +15,18 @@ class Numbered(Protocol):
     count: int
 
 
+def never(edge: int) -> bool:
+    """Return that no input has ended: what an order knows that nobody has told."""
+    return False
+
+
 T = TypeVar("T", bound=Numbered)
 
 
 class Order(Protocol[T]):
     """Decides which messages are next (the others are in `pipeline.ordering`)."""
+
+    has_ended: Callable[[int], bool]  # whether an input has closed and nothing of it is left; set by the collector
 
     def is_stale(self, message: T) -> bool: ...
     def add(self, edge: int, message: T) -> None: ...
@@ -30,6 +38,7 @@ class Arrival(Generic[T]):
 
     def __init__(self) -> None:
         self._ready: deque[list[T]] = deque()
+        self.has_ended: Callable[[int], bool] = never
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: never known here."""

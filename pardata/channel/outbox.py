@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -36,6 +37,15 @@ class Edge:
             return self._only if self._only.has_room else None
         best = min(self.senders, key=lambda sender: sender.outstanding)
         return best if best.outstanding < FARM_WINDOW and best.has_room else None
+
+    @property
+    def load(self) -> int:
+        """Messages that the least loaded worker has not finished."""
+        return min(sender.outstanding for sender in self.senders)
+
+    def any(self) -> Sender:
+        """Return a sender with room for a message without items, which no worker is kept from work by."""
+        return min((sender for sender in self.senders if sender.has_room), key=lambda sender: sender.outstanding)
 
     def last(self) -> list[tuple[int, int, int, int]]:
         """Return (domain, number, count, cell) of the last message on each channel."""
@@ -93,6 +103,8 @@ class Outbox:
     in_parent : bool
         The sender is a thread of the process that the user started. It is never replaced, so it may pass on any block
         of the segment; a worker must be able to tell its successor where a block came from.
+    branches : sequence
+        Per edge, which of the items go there; None: all.
     has_inplace : bool
         Some stage of the run changes its input: a block may be given away to be changed, once, if nobody else has it.
     """
@@ -104,6 +116,7 @@ class Outbox:
         edges: list[Edge],
         in_parent: bool = False,
         has_inplace: bool = False,
+        branches: Sequence[int | None] = (),
     ) -> None:
         self.arena = arena
         self.leases = leases
@@ -113,6 +126,9 @@ class Outbox:
         self._in_parent = in_parent
         self._has_inplace = has_inplace
         self._fan_out = len(edges) > 1
+        self._branches: dict[int | None, list[int]] = {}  # which edges belong to each
+        for index in range(len(edges)):
+            self._branches.setdefault(branches[index] if branches else None, []).append(index)
         self._memory = arena.segment.map
         self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
         self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
@@ -121,6 +137,36 @@ class Outbox:
     def has_room(self) -> bool:
         """Whether each edge has a worker that can take a message."""
         return all(edge.pick() is not None for edge in self.edges)
+
+    def has_room_for(self, batch: Batch) -> bool:
+        """Whether each edge on which items go has a worker that can take a message."""
+        if batch.branches is None:
+            return self.has_room
+        used = set(batch.branches)
+        return all(
+            self.edges[index].pick() is not None
+            for branch, indices in self._branches.items()
+            for index in indices
+            if branch in used
+        )
+
+    def free_branch(self) -> int | None:
+        """Return the branch that has least to do; None if all are busy."""
+        loads = [
+            (max(self.edges[index].load for index in indices), branch)
+            for branch, indices in self._branches.items()
+            if branch is not None
+        ]
+        load, free = min(loads)
+        return free if load < FARM_WINDOW else None
+
+    def chosen_branch(self, batch: tuple[int, int]) -> int | None:
+        """Return the branch to which a predecessor has sent the items of `batch`, its last one: (domain, number)."""
+        for branch, indices in self._branches.items():
+            senders = [sender for index in indices for sender in self.edges[index].senders]
+            if any((sender.last() or ())[:2] == batch and sender.has_sent_items for sender in senders):
+                return branch
+        return None
 
     def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block that holds `array` and its offset there; copied into a new block if it has to be."""
@@ -171,7 +217,27 @@ class Outbox:
         return block.token
 
     def publish(self, batch: Batch, skip: set[int] | None = None) -> None:
-        """Hand a batch over on every edge, except those in `skip` (a predecessor had done it)."""
+        """Hand a batch over on every edge, except those in `skip` (a predecessor had done it).
+
+        What has items goes first: so a successor finds to which branch they went.
+        """
+        parcels = []
+        for branch, indices in self._branches.items():
+            part = batch if branch is None or batch.branches is None else batch.select(branch)
+            parcels.append((indices, part, *self._pack(part, len(indices) > 1)))
+        parcels.sort(key=lambda parcel: not parcel[1].items)
+        for indices, part, encoded, spilled, origins in parcels:
+            for index in indices:
+                if skip and index in skip:
+                    continue
+                edge = self.edges[index]
+                sender = edge.pick() or (None if part.items else edge.any())
+                assert sender is not None, "publish without room"
+                sender.publish(part, encoded, spilled, origins, len(indices) > 1)
+
+    def _pack(self, batch: Batch, fan_out: bool) -> tuple[Encoded, Anchor | None, list[Lease]]:
+        """Return a batch as it is sent, where its blocks come from, and the block for what does not fit into a slot."""
+        self._fan_out = fan_out
         encoded = encode(batch.items, self)
         if self.leases.room <= len(encoded.anchors) * len(self.edges):
             raise CapacityError(
@@ -182,12 +248,7 @@ class Outbox:
         origins = [self._origin(block) for block in encoded.anchors]
         if spilled is not None:
             origins.append(Lease(OWN, 0, 0))
-        for index, edge in enumerate(self.edges):
-            if skip and index in skip:
-                continue
-            sender = edge.pick()
-            assert sender is not None, "publish without room"
-            sender.publish(batch, encoded, spilled, origins, self._fan_out)
+        return encoded, spilled, origins
 
     def _spill(self, batch: Batch, encoded: Encoded) -> Anchor | None:
         """Return a block with positions and payload if they do not fit into a slot."""

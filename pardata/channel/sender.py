@@ -86,6 +86,11 @@ class Sender:
         domain, number, count, cell = self._words[at + 1 : at + 5]
         return domain, number, count, cell
 
+    @property
+    def has_sent_items(self) -> bool:
+        """Whether the last message had items: from the words alone."""
+        return self._last_slot >= 0 and self._words[slot_at(self._last_slot) + 7] != 0
+
     def publish(
         self, batch: Batch, encoded: Encoded, spilled: Anchor | None, origins: list[Lease], shared: bool
     ) -> None:

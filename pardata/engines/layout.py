@@ -8,12 +8,15 @@ from typing import Final
 from pardata.channel.channel import socket_pair
 from pardata.memory.arena import Span
 from pardata.memory.home import Home
+from pardata.pipeline.node import Kind
+from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import runs_here
 from pardata.runtime.wiring import Wired, connect, give_tokens
 
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4
+_STATE_BYTES: Final = 4 << 30  # of address space, for two copies of what a generator filter saves
 
 
 class Layout:
@@ -38,6 +41,9 @@ class Layout:
         for stage in plan.stages:
             self._connect(stage)
         for stage in plan.stages:
+            if stage.kind is Kind.PIPE and has_state(stage.fn):
+                nbytes = min(_STATE_BYTES, home.span_bytes // 4)
+                self.wired[stage][0].state = (self.wired[stage][0].take(nbytes), nbytes)
             if stage.own_domain is not None:
                 give_tokens(self.wired[stage][0], tokens, self._terminals(stage.own_domain))
         for workers in self.wired.values():
@@ -62,7 +68,8 @@ class Layout:
         for index, edge in enumerate(stage.edges):
             slots = self._tokens * len(edge.stage.domains) + _SPARE_SLOTS
             senders = self.wired[edge.stage]
-            connect(senders, self.wired[stage], index if stage.zipped else 0, edge.renamed, slots)
+            told_apart = index if stage.fanin.edges > 1 else 0
+            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch)
 
     def _terminals(self, root: int) -> list[list[tuple[Wired, int]]]:
         return [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pardata.pipeline.plan import Kind, Plan
+from pardata.pipeline.node import Kind
+from pardata.pipeline.plan import Plan
 from pardata.runtime.program import StageFailure
 
 

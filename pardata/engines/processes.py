@@ -29,16 +29,20 @@ from pardata.errors import InternalError, PlanError, WorkerLostError
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
 from pardata.memory.home import home
-from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.failures import Failures
+from pardata.pipeline.joining import join_batches
+from pardata.pipeline.ordering import Arrival, InOrder, InTurn
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import program_of, runs_here
-from pardata.pipeline.stages import zip_batches
-from pardata.pipeline.stream import Run
+from pardata.pipeline.stream import Run, RunOptions
+from pardata.runtime.condemned import CONDEMNED_BYTES, condemn, explain
+from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.port import Port
 from pardata.runtime.process import fork_server
-from pardata.runtime.progress import REFRESH_S, Bars, RunReport, Skipped, StageStatistics
-from pardata.runtime.supervisor import Lost, Supervisor, Worker
+from pardata.runtime.program import CONDEMNED_AT
+from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
+from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, dissolve, encode_program
 from pardata.runtime.words import (
     BLOCKED_NS,
@@ -61,10 +65,8 @@ class _ConsumerProgram:
     def __init__(self, stage: Stage | None) -> None:
         self._stage = stage
 
-    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any]:
-        if self._stage is not None and self._stage.takes_in_order:
-            return InOrder(len(self._stage.edges) if self._stage.zipped else 1, following)
-        return Arrival()
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        return Arrival() if self._stage is None else self._stage.fanin.order(following)
 
     def run(self, port: Port) -> None:
         raise InternalError("the consumer is the caller's loop")
@@ -82,9 +84,11 @@ def _close_all() -> None:
 class ProcessRun(Run):
     """A run on processes."""
 
-    def __init__(self, plan: Plan, progress: bool, tokens: int | None, memory_limit: int | None) -> None:
+    def __init__(self, plan: Plan, options: RunOptions) -> None:
         self._plan = plan
-        self._skipped: dict[tuple[str, int, int], Skipped] = {}
+        self._options = options
+        self._failures = Failures(plan)
+        self._condemned: set[tuple[int, int]] = set()
         self._items: deque[Any] = deque()
         self._failure: BaseException | None = None
         self._closed = True  # until everything stands
@@ -108,11 +112,11 @@ class ProcessRun(Run):
             if not runs_here(stage)
         }
         fork_server.start()
-        limit = memory_limit if memory_limit is not None else available_bytes() // 2
+        limit = options.memory_limit or available_bytes() // 2
         try:
-            layout = Layout(plan, tokens or plan.default_tokens(), self._home, self._spans, self._socks)
+            layout = Layout(plan, options.tokens or plan.default_tokens(), self._home, self._spans, self._socks)
             self._start(layout, encoded, limit)
-            if progress:
+            if options.progress:
                 self._bars = Bars([stage.name for stage in plan.worker_stages], self._total())
         except BaseException:
             self._abandon()
@@ -134,6 +138,9 @@ class ProcessRun(Run):
         spec = layout.consumer.spec(limit, budget_spans)
         self._port = Port(spec, segment, [control, *layout.consumer.socks], _ConsumerProgram(consumer_stage), arena)
         self._supervisor = Supervisor(segment, self._port.collector, _weakly(self._on_event), _weakly(self._on_lost))
+        self._supervisor.max_restarts = self._options.max_restarts
+        self._spans_of: dict[Worker, Span] = {}
+        self._stages = {stage.name: stage for stage in self._plan.stages}
         self._words: dict[Stage, list[memoryview]] = {}
         threads = max(1, usable_cores() // max(1, len(everyone)))
         waiting: list[Worker] = []
@@ -152,13 +159,17 @@ class ProcessRun(Run):
                 placed = PlacedSpec(self._home, spec, encoded[stage], threads)
                 self._placed.append(placed)
                 redoable = self._programs[stage].redoable
-                waiting.append(Worker(stage.name, placed.at, words, control, [child, *wired.socks], redoable))
+                worker = Worker(stage.name, placed.at, words, control, [child, *wired.socks], redoable)
+                worker.shortest_s = stage.node.timeout_s
+                worker.limits_of = partial(_same_for_all, Limits(stage.node.timeout_s, stage.node.retries))
+                self._spans_of[worker] = wired.span
+                waiting.append(worker)
         for worker in waiting:
             self._supervisor.start(worker)
         for local in self._locals:
             local.thread.start()
         self._begin_s = time.perf_counter()
-        terminal = {stage.name for stage in self._plan.stages if not stage.consumers}
+        terminal = {stage.name for stage in self._plan.ends}
         self._last_workers = [worker for worker in waiting if worker.stage in terminal]
 
     def _add_local(self, stage: Stage, port: Port, control: socket.socket) -> None:
@@ -194,15 +205,19 @@ class ProcessRun(Run):
         while not self._items:
             if self._failure is not None:
                 raise self._failure
+            late_in_s = self._supervisor.enforce()
             batches = port.try_take()
             if batches is not None:
-                self._items.extend(zip_batches(batches).items)
+                self._items.extend(join_batches(batches, self._plan.last.policy).items)
                 del batches
                 port.commit()
             elif self._at_end():
-                return
+                self._failure = self._failures.at_end(self._items_of)
+                if self._failure is None:
+                    return
             else:
-                port.collector.wait(REFRESH_S if self._bars is not None else None)
+                waits = [late_in_s, REFRESH_S if self._bars is not None else None]
+                port.collector.wait(min((wait for wait in waits if wait is not None), default=None))
             self._show()
 
     def _at_end(self) -> bool:
@@ -218,21 +233,46 @@ class ProcessRun(Run):
 
     def _hear_local(self, local: LocalWorker) -> None:
         event = local.hear()
-        if event is not None and event[0] == "failed" and self._failure is None:
-            self._failure = local.error or event[1].exception()
+        if event is None:
+            return
+        if event[0] == "skipped":
+            self._skip(*event[1:])
+        elif event[0] == "failed":
+            self._fail(local.error or event[1].exception())
 
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
         if event[0] == "skipped":
-            skipped = Skipped.of(event[1])
-            self._skipped[skipped.stage, event[2], skipped.number] = skipped  # a redo may tell it again
+            self._skip(*event[1:])
         elif event[0] == "failed":
             worker.done = True
-            if self._failure is None:
-                self._failure = event[1].exception()
+            self._fail(event[1].exception())
+
+    def _skip(self, fault: Fault, domain: int, is_listed: bool) -> None:
+        verdict = self._failures.note(fault, domain, is_listed, self._items_of)
+        if verdict is not None:
+            self._fail(verdict)
+
+    def _fail(self, failure: BaseException) -> None:
+        if self._failure is None:
+            self._failure = failure
+
+    def _items_of(self, stage: str) -> int:
+        return sum(words[ITEMS] for words in self._words[self._stages[stage]])
 
     def _on_lost(self, lost: Lost) -> None:
-        if self._failure is None:
-            self._failure = WorkerLostError(lost.message(f"stage {lost.worker.stage!r}", lost.what))
+        """Go on without the item that is to blame, where that was asked for; else the run fails."""
+        stage = self._stages[lost.worker.stage]
+        who = f"stage {stage.name!r}"
+        is_spared = stage.node.errors != "raise" and not stage.node.inplace and lost.spent is None
+        if lost.batch is not None and is_spared and lost.batch not in self._condemned:
+            self._condemned.add(lost.batch)  # should it be to blame once more, it was not the call
+            words = self._spans_of[lost.worker].words(self._home.segment, CONDEMNED_AT, CONDEMNED_BYTES // 8)
+            condemn(words, lost.batch, lost.deaths, lost.status, lost.timeout_s)
+            self._supervisor.restart(lost.worker)
+        elif lost.batch is not None and lost.timeout_s:
+            self._fail(explain(who, f"item {lost.batch[1]}", lost.deaths, lost.status, lost.timeout_s))
+        else:
+            self._fail(WorkerLostError(lost.message(who, lost.what)))
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
@@ -262,8 +302,7 @@ class ProcessRun(Run):
     def report(self) -> RunReport:
         if self._report is not None:
             return self._report
-        skipped = sorted(self._skipped.values(), key=lambda item: (item.stage, item.number))
-        return RunReport(self._statistics(), time.perf_counter() - self._begin_s, skipped)
+        return RunReport(self._statistics(), time.perf_counter() - self._begin_s, self._failures.skipped)
 
     def _abandon(self) -> None:
         """Take back a start that failed half-way."""
@@ -313,3 +352,7 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
             alive(*arguments)
 
     return call
+
+
+def _same_for_all(limits: Limits, batch: tuple[int, int]) -> Limits:
+    return limits

@@ -6,6 +6,7 @@ user's functions work as in any script.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import time
@@ -14,23 +15,36 @@ from typing import Any
 
 from pardata.channel.message import Batch
 from pardata.engines.local import original_error, total_items
+from pardata.pipeline.failures import Failures
 from pardata.pipeline.handover import hand_over
-from pardata.pipeline.ordering import InOrder
-from pardata.pipeline.plan import Edge, Kind, Plan, Stage
+from pardata.pipeline.item_program import ItemProgram
+from pardata.pipeline.joining import join_batches
+from pardata.pipeline.node import Kind
+from pardata.pipeline.ordering import InOrder, Policy
+from pardata.pipeline.pipe_program import has_state
+from pardata.pipeline.plan import Edge, Plan, Stage
 from pardata.pipeline.programs import program_of, source_maker
-from pardata.pipeline.stages import ItemProgram, zip_batches
-from pardata.pipeline.stream import Run
-from pardata.runtime.faults import Fault
+from pardata.pipeline.stream import Run, RunOptions
+from pardata.pipeline.user_code import failure_of, opened
 from pardata.runtime.program import StageFailure
-from pardata.runtime.progress import Bars, RunReport, Skipped, StageStatistics
+from pardata.runtime.progress import Bars, RunReport, StageStatistics
+
+
+class TooManyErrors(BaseException):
+    """Leads out of a stage that has failed too often."""
+
+    def __init__(self, verdict: BaseException) -> None:
+        super().__init__()
+        self.verdict = verdict
 
 
 class _Port:
     """The counting half of a port, enough for `ItemProgram.process`."""
 
-    def __init__(self, statistics: StageStatistics, skipped: list[Skipped]) -> None:
-        self._statistics = statistics
-        self._skipped = skipped
+    def __init__(self, run: SerialRun, stage: Stage) -> None:
+        self._run = run
+        self._statistics = run._statistics[stage]
+        self._turns = itertools.count()
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
         self._statistics.items += items
@@ -41,16 +55,22 @@ class _Port:
         pass
 
     def report(self, event: tuple[Any, ...]) -> None:
-        self._skipped.append(Skipped.of(event[1]))
+        verdict = self._run._failures.note(event[1], event[2], event[3], self._run._items_of)
+        if verdict is not None:
+            raise TooManyErrors(verdict)
+
+    def choose(self, branches: int) -> int:
+        return next(self._turns) % branches
 
 
 class SerialRun(Run):
     """A run in the calling thread."""
 
-    def __init__(self, plan: Plan, progress: bool) -> None:
+    def __init__(self, plan: Plan, options: RunOptions) -> None:
         self._plan = plan
         self._statistics = {stage: StageStatistics(stage.name, stage.workers) for stage in plan.stages}
-        self._skipped: list[Skipped] = []
+        self._failures = Failures(plan)
+        self._stages = {stage.name: stage for stage in plan.stages}
         self._outputs: dict[Stage, Iterator[Iterator[Batch]]] = {}
         self._made: list[Generator[Batch, None, None]] = []
         self._items: list[Any] = []
@@ -58,8 +78,9 @@ class SerialRun(Run):
         self._inner_s = 0.0
         self._seconds: float | None = None
         self._begin_s = time.perf_counter()
-        self._batches = self._output(plan.last)
-        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if progress else None
+        ends = [self._output(stage) for stage in plan.ends]
+        self._batches = ends[0] if len(ends) == 1 else _in_turn(ends, "arrival")
+        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if options.progress else None
 
     def __next__(self) -> Any:
         while not self._items:
@@ -69,6 +90,9 @@ class SerialRun(Run):
                 self._fill()
             except StageFailure as failure:
                 self._failure = [original_error(failure)]
+                self.close()
+            except TooManyErrors as failure:
+                self._failure = [failure.verdict]
                 self.close()
             except BaseException:
                 self.close()
@@ -80,6 +104,8 @@ class SerialRun(Run):
     def _fill(self) -> None:
         batch = next(self._batches, None)
         if batch is None:
+            verdict = self._failures.at_end(self._items_of)
+            self._failure += [] if verdict is None else [verdict]
             self.close()
             return
         self._items = batch.items[::-1]
@@ -119,10 +145,11 @@ class SerialRun(Run):
     def _inputs(self, stage: Stage) -> Iterator[Batch]:
         """Return what a stage takes: paired for a zip, in turn for a merge."""
         edges = [self._read(edge, stage.node.inplace) for edge in stage.edges]
-        return _paired(edges) if stage.zipped else _in_turn(edges)
+        return _joined(edges, stage.policy) if stage.zipped else _in_turn(edges, stage.policy)
 
     def _read(self, edge: Edge, inplace: bool) -> Iterator[Batch]:
-        for batch in self._output(edge.stage):
+        for whole in self._output(edge.stage):
+            batch = whole if edge.branch is None or whole.branches is None else whole.select(edge.branch)
             items, _ = hand_over(list(batch.items), inplace)
             domain = edge.renamed.get(batch.domain, batch.domain)
             yield Batch(domain, batch.number, batch.count, 0, items, batch.positions)
@@ -139,8 +166,8 @@ class SerialRun(Run):
                 yield Batch(stage.own_domain or 0, number, 1, 0, [item])
         except StageFailure:
             raise
-        except Exception as error:
-            raise StageFailure(Fault.of(error, stage.name, number_at()), error) from None
+        except (Exception, SystemExit) as error:
+            raise failure_of(error, stage.name, number_at()) from None
         finally:
             if inspect.isgenerator(items):
                 items.close()
@@ -156,15 +183,19 @@ class SerialRun(Run):
                 yield from batch.items
 
         assert stage.fn is not None
-        generator_function = stage.fn
+        generator_function = copy.copy(stage.fn) if has_state(stage.fn) else stage.fn
         return self._iterated(stage, lambda: generator_function(inputs()), lambda: number)
 
     def _mapped(self, stage: Stage) -> Generator[Batch, None, None]:
         program = program_of(stage, self._plan)
         assert isinstance(program, ItemProgram)
-        port = _Port(self._statistics[stage], self._skipped)
-        for batch in self._inputs(stage):
-            yield program.process(batch, port)  # type: ignore[arg-type]
+        port = _Port(self, stage)
+        with opened(program.fn, program.retries) as fn:
+            for batch in self._inputs(stage):
+                yield program.process(batch, port, fn)  # type: ignore[arg-type]
+
+    def _items_of(self, stage: str) -> int:
+        return self._statistics[self._stages[stage]].items
 
     def _show(self, final: bool = False) -> None:
         if self._bars is not None:
@@ -172,8 +203,8 @@ class SerialRun(Run):
 
     def report(self) -> RunReport:
         seconds = self._seconds if self._seconds is not None else time.perf_counter() - self._begin_s
-        skipped = sorted(self._skipped, key=lambda item: (item.stage, item.number))
-        return RunReport([self._statistics[stage] for stage in self._plan.worker_stages], seconds, skipped)
+        statistics = [self._statistics[stage] for stage in self._plan.worker_stages]
+        return RunReport(statistics, seconds, self._failures.skipped)
 
     def close(self) -> None:
         """End the run: the user's generators are closed, the last stage first."""
@@ -191,19 +222,22 @@ class SerialRun(Run):
             self._bars.close()
 
 
-def _paired(edges: list[Iterator[Batch]]) -> Iterator[Batch]:
-    """Pair by number, as they come."""
+def _joined(edges: list[Iterator[Batch]], policy: Policy) -> Iterator[Batch]:
+    """Join by number, as they come."""
     order: InOrder[Batch] = InOrder(len(edges))
     for batches in itertools.zip_longest(*edges):
         for index, batch in enumerate(batches):
             if batch is not None:
                 order.add(index, batch)
-        while (paired := order.pop()) is not None:
-            yield zip_batches(paired)
+        while (joined := order.pop()) is not None:
+            yield join_batches(joined, policy)
 
 
-def _in_turn(edges: list[Iterator[Batch]]) -> Iterator[Batch]:
-    """Interleave; a single one passes through."""
+def _in_turn(edges: list[Iterator[Batch]], policy: Policy) -> Iterator[Batch]:
+    """Interleave, or take one after the other; a single one passes through."""
+    if policy == "sequence":
+        yield from itertools.chain.from_iterable(edges)
+        return
     while edges:
         for edge in list(edges):
             batch = next(edge, None)

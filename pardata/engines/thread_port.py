@@ -11,26 +11,44 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from pardata.channel.message import Batch
 from pardata.engines.local import original_error
+from pardata.errors import InternalError
+from pardata.pipeline.failures import Failures
 from pardata.pipeline.handover import hand_over
-from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.ordering import Arrival, InOrder, InTurn
 from pardata.pipeline.plan import Plan, Stage
-from pardata.pipeline.programs import program_of
-from pardata.pipeline.stages import ItemProgram, PipeProgram, SourceProgram
+from pardata.pipeline.programs import Program, program_of
 from pardata.runtime.program import Cancelled, StageFailure
-from pardata.runtime.progress import Skipped, StageStatistics
+from pardata.runtime.progress import StageStatistics
+from pardata.runtime.state import Saved
+
+Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
 
 
 class Inbox:
-    """What waits for the workers of a stage; `senders` are the workers that may still add to it."""
+    """What waits for the workers of a stage; `senders` are the workers that may still add to it, input by input."""
 
-    def __init__(self, lock: threading.RLock, order: Arrival[Batch] | InOrder[Batch], senders: int) -> None:
+    def __init__(self, lock: threading.RLock, order: Order, senders: list[int]) -> None:
         self.changed = threading.Condition(lock)
         self.order = order
         self.senders = senders
+        self.waiting = 0
+        order.has_ended = lambda edge: not self.senders[edge]
+
+    def add(self, edge: int, batch: Batch) -> None:
+        """Add a batch, and wake a worker."""
+        self.order.add(edge, batch)
+        self.waiting += 1
+        self.changed.notify()
+
+    def pop(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip."""
+        batches = self.order.pop()
+        self.waiting -= len(batches or ())
+        return batches
 
 
 class Tokens:
@@ -59,15 +77,16 @@ class Hub:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
         self.cancelled = False
         self.failure: BaseException | None = None
-        self.skipped: list[Skipped] = []
+        self.failures = Failures(plan)
+        self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
+        self._stages = {stage.name: stage for stage in plan.stages}
         self.roots = plan.roots
         self.programs = {stage: program_of(stage, plan) for stage in plan.stages}
         self.inboxes: dict[Stage | None, Inbox] = {
-            stage: Inbox(self.lock, self.programs[stage].order({}), sum(edge.stage.workers for edge in stage.edges))
-            for stage in plan.stages
+            stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
         }
         ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
-        self.inboxes[None] = Inbox(self.lock, Arrival(), ends)  # nothing goes there; it tells the caller of the end
+        self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])  # nothing goes there; it tells the caller of the end
         retired = [plan.roots[domain] for stage in plan.stages for domain in stage.retired_domains]
         self.tokens = {root: Tokens(self.lock, tokens, retired.count(root)) for root in plan.roots}
 
@@ -82,6 +101,16 @@ class Hub:
             for tokens in self.tokens.values():
                 tokens.changed.notify_all()
 
+    def items_of(self, stage: str) -> int:
+        """Return how many items a stage has taken."""
+        return sum(part.items for part in self.statistics[self._stages[stage]])
+
+    def judge_at_end(self) -> None:
+        """Fail a run of which too many items were skipped."""
+        verdict = self.failures.at_end(self.items_of)
+        if verdict is not None:
+            self.cancel(verdict)
+
     def take_failure(self) -> BaseException:
         """Return what went wrong, to be raised; its traceback leads to the hub, so the hub is to hold it no longer."""
         assert self.failure is not None
@@ -89,8 +118,28 @@ class Hub:
         return failure
 
 
+class _Output(NamedTuple):
+    """Where what a stage makes goes: an input of another stage."""
+
+    inbox: Inbox
+    edge: int
+    renamed: dict[int, int]
+    inplace: bool
+    branch: int | None
+
+
+def _part(batch: Batch, branch: int | None) -> Batch:
+    return batch if branch is None or batch.branches is None else batch.select(branch)
+
+
+def _senders(stage: Stage) -> list[int]:
+    """Return how many workers send to a stage, per input that it tells apart."""
+    workers = [edge.stage.workers for edge in stage.edges]
+    return workers if stage.fanin.edges > 1 else [sum(workers)]
+
+
 class ThreadPort:
-    """What a program needs of its surroundings (`pipeline.stages.Port`), for one thread."""
+    """What a program needs of its surroundings (`pipeline.batcher.Port`), for one thread."""
 
     last_bytes = 0
 
@@ -101,12 +150,18 @@ class ThreadPort:
         self._stage = stage
         self._inbox = inbox
         self._outputs = [
-            (hub.inboxes[reader], index if reader.zipped else 0, edge.renamed, reader.node.inplace)
+            _Output(
+                hub.inboxes[reader],
+                index if reader.fanin.edges > 1 else 0,
+                edge.renamed,
+                reader.node.inplace,
+                edge.branch,
+            )
             for reader in dict.fromkeys(stage.consumers)
             for index, edge in enumerate(reader.edges)
             if edge.stage is stage
         ]
-        self._open = [output[0] for output in self._outputs] or [hub.inboxes[None]]
+        self._open = [(output.inbox, output.edge) for output in self._outputs] or [(hub.inboxes[None], 0)]
         self._taken = (0, 0)
         self._mark_s = time.perf_counter()
 
@@ -130,7 +185,7 @@ class ThreadPort:
         """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""
         inbox = self._inbox
         with self._hub.lock:
-            while (batches := inbox.order.pop()) is None and inbox.senders:
+            while (batches := inbox.pop()) is None and any(inbox.senders):
                 waited = self._sleep(inbox.changed, timeout_s)
                 self.statistics.starved_s += waited
                 if timeout_s is not None and waited >= timeout_s:
@@ -142,18 +197,23 @@ class ThreadPort:
 
     def publish(self, batch: Batch) -> None:
         """Hand a batch to every reader."""
-        items = batch.items
-        handed: list[tuple[Inbox, int, Batch]] = []
-        for inbox, position, renamed, inplace in self._outputs:
-            items, self.last_bytes = hand_over(list(items) if handed else items, inplace)
-            domain = renamed.get(batch.domain, batch.domain)
-            handed.append((inbox, position, Batch(domain, batch.number, batch.count, 0, items, batch.positions)))
+        parts = {output.branch: _part(batch, output.branch) for output in self._outputs}
+        if batch.branches is not None:
+            batch.items.clear()  # nobody else is to hold them
+        handed: dict[int | None, list[Any]] = {}
+        made: list[tuple[_Output, Batch]] = []
+        for output in self._outputs:
+            part = parts[output.branch]
+            items = list(handed[output.branch]) if output.branch in handed else part.items
+            handed[output.branch], self.last_bytes = hand_over(items, output.inplace)
+            domain = output.renamed.get(batch.domain, batch.domain)
+            sent = Batch(domain, batch.number, batch.count, 0, handed[output.branch], part.positions)
+            made.append((output, sent))
         self.statistics.bytes += self.last_bytes
         with self._hub.lock:
             self.poll()
-            for inbox, position, made in handed:
-                inbox.order.add(position, made)
-                inbox.changed.notify()
+            for output, sent in made:
+                output.inbox.add(output.edge, sent)
         if self._stage.own_domain is not None:
             self._account()
 
@@ -184,9 +244,31 @@ class ThreadPort:
     def report(self, event: tuple[Any, ...]) -> None:
         """Note an item that was skipped, or that the timer has failed."""
         if event[0] == "skipped":
-            self._hub.skipped.append(Skipped.of(event[1]))
+            with self._hub.lock:
+                verdict = self._hub.failures.note(event[1], event[2], event[3], self._hub.items_of)
+            if verdict is not None:
+                self._hub.cancel(verdict)
         else:
             self._hub.cancel(event[1].exception())
+
+    def choose(self, branches: int) -> int:
+        """Return the branch that has least to do."""
+        with self._hub.lock:
+            loads = {output.branch: output.inbox.waiting for output in self._outputs}
+            return min(loads, key=lambda branch: loads[branch]) or 0 if loads else 0
+
+    def publish_again(self, batch: Batch, missing: set[int]) -> None:
+        """Never called: a thread has no predecessor."""
+        raise InternalError("a thread has no predecessor")
+
+    def load_state(self) -> None:
+        """Return None: a thread has no predecessor."""
+
+    def save_state(self, saved: Saved) -> None:
+        """Do nothing: a thread has no successor."""
+
+    def loaded(self) -> None:
+        """Do nothing: nobody asks."""
 
     def poll(self) -> None:
         """Raise `Cancelled` if the run is over."""
@@ -197,8 +279,8 @@ class ThreadPort:
         """Tell the readers that no more will come."""
         with self._hub.lock:
             open_, self._open = self._open, []
-            for inbox in open_:
-                inbox.senders -= 1
+            for inbox, edge in open_:
+                inbox.senders[edge] -= 1
                 inbox.changed.notify_all()
 
     def attempt(self, domain: int, number: int) -> None:
@@ -211,7 +293,7 @@ class ThreadPort:
     def resume_point(self) -> None:
         """Return None: a thread has no predecessor."""
 
-    def work(self, program: ItemProgram | PipeProgram | SourceProgram) -> None:
+    def work(self, program: Program) -> None:
         """Be a worker."""
         try:
             program.run(self)

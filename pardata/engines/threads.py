@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from pardata.engines.local import total_items
 from pardata.engines.thread_port import Hub, ThreadPort
+from pardata.pipeline.joining import join_batches
 from pardata.pipeline.plan import Plan, Stage
-from pardata.pipeline.stages import zip_batches
-from pardata.pipeline.stream import Run
+from pardata.pipeline.stream import Run, RunOptions
 from pardata.runtime.program import Cancelled
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 
@@ -26,16 +26,17 @@ _JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's 
 class ThreadRun(Run):
     """A run on threads."""
 
-    def __init__(self, plan: Plan, progress: bool, tokens: int | None) -> None:
-        self._hub = Hub(plan, tokens or plan.default_tokens())
+    def __init__(self, plan: Plan, options: RunOptions) -> None:
+        self._plan = plan
+        self._hub = Hub(plan, options.tokens or plan.default_tokens())
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
         self._items: deque[Any] = deque()
-        self._statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
+        self._statistics = self._hub.statistics
         self._threads: list[threading.Thread] = []
         self._report: RunReport | None = None
         self._closed = False
         self._begin_s = time.perf_counter()
-        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if progress else None
+        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if options.progress else None
         try:
             for stage in reversed(plan.worker_stages):
                 for _ in range(stage.workers):
@@ -71,9 +72,10 @@ class ThreadRun(Run):
     def _fill(self) -> None:
         batches = self._inlet.take(REFRESH_S if self._bars is not None else None)
         if batches is None:
+            self._hub.judge_at_end()
             self.close()
         elif batches:
-            self._items.extend(zip_batches(batches).items)
+            self._items.extend(join_batches(batches, self._plan.last.policy).items)
             self._inlet.commit()
         self._show()
 
@@ -91,8 +93,7 @@ class ThreadRun(Run):
             )
             for stage, parts in self._statistics.items()
         ]
-        skipped = sorted(self._hub.skipped, key=lambda item: (item.stage, item.number))
-        return RunReport(stages, time.perf_counter() - self._begin_s, skipped)
+        return RunReport(stages, time.perf_counter() - self._begin_s, self._hub.failures.skipped)
 
     def close(self) -> None:
         """End the run. A thread that does not come back from the user's function is left to end by itself."""

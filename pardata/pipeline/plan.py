@@ -7,61 +7,13 @@ takes (an empty one where all items were dropped), so order, pairing and tokens 
 
 from __future__ import annotations
 
-import enum
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from pardata.errors import ConfigError, PlanError
-
-Errors = Literal["raise", "skip"]
-
-
-class Kind(enum.Enum):
-    """What a node does with its inputs."""
-
-    SOURCE = "source"
-    MAP = "map"
-    FILTER = "filter"
-    PIPE = "pipe"
-    ZIP = "zip"
-    MERGE = "merge"
-
-
-JOINS = (Kind.ZIP, Kind.MERGE)
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A stage as the user wrote it. Immutable; the inputs are nodes, so a cycle cannot be written down."""
-
-    kind: Kind
-    name: str
-    fn: Any = None
-    inputs: tuple[Node, ...] = ()
-    workers: int = 1
-    ordered: bool = True
-    inplace: bool = False
-    chunksize: int | None = None
-    errors: Errors = "raise"
-    where: str = ""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
-        if not isinstance(self.workers, int | np.integer) or self.workers < 1:
-            raise ConfigError(f"stage {self.name!r}: workers must be an int of at least 1, not {self.workers!r}")
-        if self.chunksize is not None and (not isinstance(self.chunksize, int | np.integer) or self.chunksize < 1):
-            raise ConfigError(
-                f'stage {self.name!r}: chunksize must be "auto" or an int of at least 1, not {self.chunksize!r}'
-            )
-        if self.errors not in ("raise", "skip"):
-            raise ConfigError(f'stage {self.name!r}: errors must be "raise" or "skip", not {self.errors!r}')
-        if self.kind in (Kind.MAP, Kind.FILTER, Kind.PIPE) and not callable(self.fn):
-            raise ConfigError(f"stage {self.name!r}: a function is needed, not {type(self.fn).__name__}")
+from pardata.errors import PlanError
+from pardata.pipeline.node import JOINS, Kind, Node
+from pardata.pipeline.ordering import Fanin, Policy
 
 
 @dataclass(eq=False)
@@ -74,6 +26,9 @@ class Stage:
         What it reads, one per input: the stage, and how domains are renamed on the way.
     domains : set of int
         Numberings of its output.
+    keys : frozenset
+        The stages that have given items of one number to several, or several of a number to one: streams with
+        different ones cannot be zipped.
     takes_in_order : bool
         Whether it waits for the next number; else it takes what comes first.
     """
@@ -84,7 +39,8 @@ class Stage:
     workers: int
     fn: Callable[..., Any] | None
     edges: list[Edge] = field(default_factory=list)
-    zipped: bool = False
+    policy: Policy = "arrival"
+    keys: frozenset[Stage] = frozenset()
     domains: set[int] = field(default_factory=set)
     own_domain: int | None = None
     takes_in_order: bool = True
@@ -95,6 +51,16 @@ class Stage:
     def kind(self) -> Kind:
         """What the stage does."""
         return self.node.kind
+
+    @property
+    def zipped(self) -> bool:
+        """Whether it takes one message of each input, of the same number."""
+        return self.fanin.is_zipped
+
+    @property
+    def fanin(self) -> Fanin:
+        """How it takes its input."""
+        return Fanin(self.policy, 1 if self.policy == "arrival" else len(self.edges), self.takes_in_order)
 
     @property
     def taken_domains(self) -> set[int]:
@@ -112,9 +78,13 @@ class Stage:
 
 @dataclass(eq=False)
 class Edge:
-    """One input of a stage. `renamed` keeps items apart that meet again in a merge under the same number."""
+    """One input of a stage: all items of another one, or those of one of its branches.
+
+    `renamed` keeps items apart that meet again in a merge under the same number.
+    """
 
     stage: Stage
+    branch: int | None = None
     renamed: dict[int, int] = field(default_factory=dict)
 
 
@@ -123,27 +93,39 @@ class Plan:
 
     Parameters
     ----------
-    last : Node
-        Its output is the run's.
+    lasts : Node
+        Their output is the run's.
     iterated : bool
         Whether somebody takes the output; then there is one more stage, the consumer, in the calling process.
     """
 
-    def __init__(self, last: Node, iterated: bool) -> None:
+    def __init__(self, *lasts: Node, iterated: bool) -> None:
         if iterated:
-            last = Node(Kind.MAP, "consumer", fn=_no_function, inputs=(last,))
+            lasts = (Node(Kind.MAP, "consumer", fn=_no_function, inputs=lasts),)
         self.iterated = iterated
         self.stages: list[Stage] = []
         self.roots: list[int] = []  # per domain, the one whose tokens it uses
+        self._lasts = lasts
         self._used: dict[Node, int] = {}
         self._names: dict[str, int] = {}
         self._built: dict[Node, Stage] = {}
-        for node in _reachable(last):
+        for node in _reachable(lasts):
             for given in node.inputs:
                 self._used[given] = self._used.get(given, 0) + 1
-        self.last = self._build(last)
+        for last in lasts:
+            self._build(last)
         self._check()
         self.chunksizes = self._chunksizes()
+
+    @property
+    def last(self) -> Stage:
+        """The stage whose output is the run's: the consumer if there is one."""
+        return self._edge(self._lasts[-1]).stage
+
+    @property
+    def ends(self) -> list[Stage]:
+        """The stages whose output is not read."""
+        return [stage for stage in self.stages if not stage.consumers]
 
     @property
     def worker_stages(self) -> list[Stage]:
@@ -155,6 +137,8 @@ class Plan:
         return 2 * sum(stage.workers for stage in self.worker_stages) + len(self.stages)
 
     def _build(self, node: Node) -> Stage:
+        if node.kind is Kind.BRANCH:
+            return self._build(node.inputs[0])
         if node in self._built:
             return self._built[node]
         joined = node
@@ -165,43 +149,77 @@ class Plan:
             and self._used[node.inputs[0]] == 1
         ):
             joined = node.inputs[0]  # a single worker joins its inputs itself
-        inputs = [self._build(given) for given in joined.inputs]
+        edges = [self._edge(given) for given in joined.inputs]
         stage = Stage(
             len(self.stages), node, self._name(node.name), node.workers, None if node.kind in JOINS else node.fn
         )
-        stage.edges = [Edge(given) for given in inputs]
-        for given in inputs:
-            given.consumers.append(stage)
+        stage.edges = edges
+        stage.policy = joined.policy
+        for edge in edges:
+            edge.stage.consumers.append(stage)
         self._number(stage, joined)
         self._order(stage)
         self.stages.append(stage)
         self._built[node] = stage
         return stage
 
+    def _edge(self, node: Node) -> Edge:
+        stage = self._build(node)
+        return Edge(stage, node.branch if stage.node.branches > 1 else None)
+
     def _name(self, wanted: str) -> str:
         count = self._names[wanted] = self._names.get(wanted, 0) + 1
         return wanted if count == 1 else f"{wanted}-{count}"
 
     def _number(self, stage: Stage, joined: Node) -> None:
-        if joined.kind is Kind.ZIP:
-            stage.zipped = True
-            first = stage.edges[0].stage.domains
-            if any(edge.stage.domains != first for edge in stage.edges):
-                raise PlanError(
-                    f"zip ({joined.where}) pairs items by their number, so its streams must come from the same "
-                    f"source, and no "
-                    f"generator filter may lie in between: {', '.join(edge.stage.name for edge in stage.edges)} do not"
-                )
+        stage.keys = frozenset().union(*(edge.stage.keys for edge in stage.edges))
+        if stage.zipped:
+            self._check_zip(stage, joined)
         elif joined.kind is Kind.MERGE:
             seen: set[int] = set()
             for edge in stage.edges:
                 edge.renamed = {domain: self._new_domain(self.roots[domain]) for domain in edge.stage.domains & seen}
                 seen |= edge.stage.domains
+        elif len(stage.edges) > 1:
+            self._check_turns(stage, joined)
+        if stage.policy == "ordered":
+            stage.keys |= {stage}
         if stage.kind in (Kind.SOURCE, Kind.PIPE):
             stage.own_domain = self._new_domain(None)
             stage.domains = {stage.own_domain}
+            stage.keys = frozenset()
         else:
             stage.domains = stage.taken_domains
+
+    def _check_zip(self, stage: Stage, joined: Node) -> None:
+        first = stage.edges[0].stage
+        others = [edge.stage for edge in stage.edges]
+        does = "pairs items" if joined.kind is Kind.ZIP else "puts items in order"
+        if any(other.domains != first.domains for other in others):
+            raise PlanError(
+                f"{joined.name} ({joined.where}) {does} by their number, so its streams must come from the same "
+                f"source, "
+                f"and nothing that numbers items anew may lie in between (a generator filter, batch, window, flat_map, "
+                f"concat): {', '.join(other.name for other in others)} do not"
+            )
+        if any(other.keys != first.keys for other in others):
+            raise PlanError(
+                f"{joined.name} ({joined.where}) {does} by their number, and behind a merge in the order of numbers "
+                f"one number may stand for several: {', '.join(other.name for other in others)} cannot be compared"
+            )
+
+    def _check_turns(self, stage: Stage, joined: Node) -> None:
+        """Refuse inputs that wait for each other: while one is read the source of both would stand still."""
+        seen: set[Stage] = set()
+        for edge in stage.edges:
+            above = _upstream(edge.stage)
+            if above & seen:
+                shared = min(above & seen, key=lambda common: common.index)
+                raise PlanError(
+                    f"{joined.name} ({joined.where}) waits for one of its streams while others are not read, so they "
+                    f"must not have a common source: {shared.name!r} is one"
+                )
+            seen |= above
 
     def _new_domain(self, root: int | None) -> int:
         self.roots.append(len(self.roots) if root is None else root)
@@ -215,14 +233,42 @@ class Plan:
 
     def _check(self) -> None:
         for stage in self.stages:
-            if stage.node.inplace and any(len(edge.stage.consumers) > 1 for edge in stage.edges):
-                shared = next(edge.stage for edge in stage.edges if len(edge.stage.consumers) > 1)
-                others = ", ".join(other.name for other in shared.consumers if other is not stage) or stage.name
+            if stage.node.inplace:
+                self._check_inplace(stage)
+            if stage.node.branches > 1:
+                self._check_branches(stage)
+
+    @staticmethod
+    def _check_inplace(stage: Stage) -> None:
+        for edge in stage.edges:
+            readers = [
+                reader
+                for reader in dict.fromkeys(edge.stage.consumers)
+                for other in reader.edges
+                if other.stage is edge.stage and other.branch == edge.branch
+            ]
+            if len(readers) > 1:
+                others = ", ".join(sorted({other.name for other in readers if other is not stage})) or stage.name
                 raise PlanError(
                     f"stage {stage.name!r} ({stage.node.where}) wants to change its input in place, but {others} "
-                    f"reads the "
-                    f"output of {shared.name!r} as well"
+                    f"reads the output of {edge.stage.name!r} as well"
                 )
+
+    def _check_branches(self, stage: Stage) -> None:
+        """Refuse a branch that nobody reads: its items would be lost."""
+        read = {edge.branch for reader in stage.consumers for edge in reader.edges if edge.stage is stage}
+        read |= {edge.branch for edge in map(self._edge, self._lasts) if edge.stage is stage}
+        unread = set(range(stage.node.branches)) - read
+        if unread and stage.node.errors == "stream":
+            raise PlanError(
+                f'stage {stage.name!r} ({stage.node.where}) has errors="stream", so both the stream and its `failed` '
+                f"must be read: one of them is not"
+            )
+        if unread:
+            raise PlanError(
+                f"{stage.name} ({stage.node.where}): nobody reads branch {', '.join(map(str, sorted(unread)))} of "
+                f"{stage.node.branches}"
+            )
 
     def _chunksizes(self) -> dict[int, int | None]:
         """Return, per source or generator filter, the least chunksize asked for by a stage that its items pass."""
@@ -231,6 +277,8 @@ class Plan:
             for stage in self.stages:
                 passes = domain in stage.taken_domains or domain == stage.own_domain
                 asked = stage.node.chunksize if passes else None
+                if stage.policy == "round_robin" and domain in stage.taken_domains:
+                    sizes[root] = 1
                 if asked is not None and (stage.kind is not Kind.PIPE or domain == stage.own_domain):
                     sizes[root] = min(asked, sizes.get(root) or asked)
         return {root: sizes.get(root) for root in self.roots}
@@ -240,21 +288,24 @@ def _no_function(item: Any) -> Any:
     return item
 
 
-def _reachable(last: Node) -> Iterable[Node]:
+def _upstream(stage: Stage) -> set[Stage]:
+    """Return a stage and all that its items come from."""
+    seen: set[Stage] = set()
+    waiting = [stage]
+    while waiting:
+        found = waiting.pop()
+        if found not in seen:
+            seen.add(found)
+            waiting += (edge.stage for edge in found.edges)
+    return seen
+
+
+def _reachable(lasts: Iterable[Node]) -> Iterable[Node]:
     seen: dict[Node, None] = {}
-    waiting = [last]
+    waiting = list(lasts)
     while waiting:
         node = waiting.pop()
         if node not in seen:
             seen[node] = None
             waiting += node.inputs
     return seen
-
-
-def user_line() -> str:
-    """Return "file:line" of the caller outside of this package."""
-    package = __name__.split(".", 1)[0]
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".", 1)[0] == package:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

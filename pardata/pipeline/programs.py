@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pardata.pipeline.plan import Kind, Plan, Stage
-from pardata.pipeline.stages import ItemProgram, PipeProgram, SourceProgram
+from pardata.pipeline.item_program import ItemProgram
+from pardata.pipeline.node import Kind
+from pardata.pipeline.pipe_program import PipeProgram
+from pardata.pipeline.plan import Plan, Stage
+from pardata.pipeline.source_program import SourceProgram
 
 Program = ItemProgram | PipeProgram | SourceProgram
 
@@ -16,13 +19,12 @@ def program_of(stage: Stage, plan: Plan) -> Program:
     if stage.kind is Kind.SOURCE:
         assert stage.own_domain is not None
         return SourceProgram(stage.name, source_maker(stage.fn), stage.own_domain, plan.chunksizes[stage.own_domain])
-    edges = len(stage.edges) if stage.zipped else 1
     if stage.kind is Kind.PIPE:
         assert stage.own_domain is not None and stage.fn is not None
-        size = plan.chunksizes[stage.own_domain]
-        return PipeProgram(stage.name, stage.fn, stage.own_domain, edges, stage.takes_in_order, size)
-    skip, is_filter = node.errors == "skip", stage.kind is Kind.FILTER
-    return ItemProgram(stage.name, stage.fn, edges, stage.takes_in_order, node.inplace, is_filter, skip)
+        return PipeProgram(stage.name, stage.fn, stage.own_domain, stage.fanin, plan.chunksizes[stage.own_domain])
+    return ItemProgram(
+        stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, node.errors, node.retries, node.branches
+    )
 
 
 def source_maker(items: Any) -> Any:
@@ -31,5 +33,9 @@ def source_maker(items: Any) -> Any:
 
 
 def runs_here(stage: Stage) -> bool:
-    """Whether a stage is a thread of the process that runs it: a source that reads an object of this process."""
-    return stage.kind is Kind.SOURCE and (not callable(stage.fn) or hasattr(stage.fn, "__iter__"))
+    """Whether the workers of a stage are threads of the process that runs it.
+
+    Those of a source that reads an object of this process are, and where the user has asked for it.
+    """
+    reads_object = stage.kind is Kind.SOURCE and (not callable(stage.fn) or hasattr(stage.fn, "__iter__"))
+    return reads_object or stage.node.thread

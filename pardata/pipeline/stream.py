@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import inspect
+import os
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from pardata.errors import ConfigError
-from pardata.pipeline.plan import Errors, Kind, Node, Plan, user_line
+from pardata.pipeline.node import Errors, Kind, Node, user_line
+from pardata.pipeline.ordering import Policy
+from pardata.pipeline.plan import Plan
+from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten, pass_on
+from pardata.pipeline.sources import async_source, iterate_async, npy_source
 from pardata.runtime.progress import RunReport
 
 MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
 
 Engine = Literal["processes", "threads", "serial"]
+WorkerKind = Literal["process", "thread"]
 Chunksize = int | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a plan is to be run (see `Stream.iterate`)."""
+
+    progress: bool = False
+    tokens: int | None = None
+    memory_limit: int | None = None
+    max_restarts: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("tokens", self.tokens, 1),
+            ("memory_limit", self.memory_limit, 1),
+            ("max_restarts", self.max_restarts, 0),
+        ):
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise ConfigError(f"{name} must be an int of at least {least}, not {value!r}")
+        if self.tokens is not None and self.tokens > MOST_TOKENS:
+            raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {self.tokens}")
 
 
 class Run(Iterator[Any]):
@@ -77,6 +107,10 @@ class Stream:
         inplace: bool = False,
         chunksize: Chunksize = "auto",
         errors: Errors = "raise",
+        max_errors: int | float | None = None,
+        retries: int = 0,
+        timeout_s: float | None = None,
+        kind: WorkerKind = "process",
         name: str | None = None,
     ) -> Stream:
         """Return the stream of ``fn(item)``.
@@ -84,7 +118,9 @@ class Stream:
         Parameters
         ----------
         fn : callable
-            Any: a lambda or a closure as well. Must not depend on other items: each worker has its own copy.
+            Any: a lambda or a closure as well. Must not depend on other items: each worker has its own copy. A class
+            whose objects can be called, or an object with `open` or `close`, is a stage with a state per worker:
+            `open` is called before its first item, `close` at the end, also if the run is ended early.
         workers : int
             Processes that share the work; each free one gets the next item.
         ordered : bool
@@ -94,8 +130,20 @@ class Stream:
             worker is killed half-way, the item is lost and the run fails.
         chunksize : int or "auto"
             Items per message. The least that any stage asks for counts, from the source on.
-        errors : "raise" or "skip"
-            What an exception in `fn` does: end the run, or drop the item, count it and name it in the report.
+        errors : "raise", "skip" or "stream"
+            What is done with an item that failed: end the run; drop it, count it and name it in the report; or hand it
+            on as a `DeadLetter` in the stream `failed`. An item fails if `fn` raises, if its result cannot be
+            pickled, if it has cost three workers their lives, or if it takes too long.
+        max_errors : int or float, optional
+            How many items may fail before the run does: a number, or a fraction of the items (0.01), which counts from
+            the 100th item on and at the end.
+        retries : int
+            How often an item is tried again after an exception or after `timeout_s`.
+        timeout_s : float, optional
+            What takes longer is ended: its worker process is killed and replaced. `DeadlineExceeded` if that was the
+            last try. Counts while a loop over the stream waits for its next item; other engines cannot end anything.
+        kind : "process" or "thread"
+            "thread": the workers are threads of the calling process, for what waits for disks and networks.
 
         Raises
         ------
@@ -111,7 +159,19 @@ class Stream:
             inplace=inplace,
             chunksize=_size(chunksize),
             errors=errors,
+            max_errors=max_errors,
+            retries=retries,
+            timeout_s=timeout_s,
+            thread=_is_thread(kind),
+            branches=2 if errors == "stream" else 1,
         )
+
+    @property
+    def failed(self) -> Stream:
+        """The dead letters of a stage with ``errors="stream"``: a stream of `DeadLetter`."""
+        if self._node.errors != "stream" or self._node.kind is not Kind.MAP:
+            raise ConfigError(f'stream {self._node.name!r} has no `failed`: its stage needs errors="stream"')
+        return _branch(self._node, 1, f"{self._node.name}.failed")
 
     def filter(
         self,
@@ -131,11 +191,91 @@ class Stream:
             Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=_size(chunksize), errors=errors
         )
 
+    def flat_map(
+        self,
+        fn: Callable[[Any], Iterable[Any]],
+        *,
+        workers: int = 1,
+        ordered: bool = True,
+        errors: Literal["raise", "skip"] = "raise",
+        name: str | None = None,
+    ) -> Stream:
+        """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew.
+
+        One worker sends what `fn` yields as it comes. Several workers, and ``errors="skip"``, wait for all of it,
+        and a failed item leaves nothing behind.
+        """
+        if workers == 1 and errors == "raise":
+            return self._then(Kind.PIPE, FlatMap(_checked(fn)), name or _name_of(fn))
+        made = self._then(
+            Kind.MAP, ListOf(_checked(fn)), name or _name_of(fn), workers=workers, ordered=ordered, errors=errors
+        )
+        return made.unbatch()
+
+    def batch(self, n: int, *, drop_last: bool = False) -> Stream:
+        """Return the stream of lists of `n` items; the last one may be shorter, unless `drop_last`."""
+        return self._regroup(f"batch({n})", Batches(_count("batch", "n", n), drop_last))
+
+    def unbatch(self) -> Stream:
+        """Return the stream of what is in the items: lists, arrays (row by row), or other iterables."""
+        return self._regroup("unbatch", flatten)
+
+    def window(self, size: int, step: int = 1) -> Stream:
+        """Return the stream of lists of `size` items in a row, a new one every `step` items; only whole ones."""
+        made = Windows(_count("window", "size", size), _count("window", "step", step))
+        return self._regroup(f"window({size}, {step})", made)
+
+    def _regroup(self, name: str, fn: Any) -> Stream:
+        """As a thread of the calling process: it only passes references on, and what it holds dies with nobody."""
+        return self._then(Kind.PIPE, fn, name, thread=True)
+
+    def reduce(self, fn: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Stream:
+        """Return the stream of one item: `fn` of what has come so far and the next item, from `initial` on.
+
+        What has come so far is saved with every message, and may be changed by `fn`.
+        """
+        return self._then(Kind.PIPE, Reduce(_checked(fn), initial), name or _name_of(fn))
+
+    def partition(self, key: Callable[[Any], Any], n: int, *, name: str | None = None) -> tuple[Stream, ...]:
+        """Return `n` streams that share the items by key: the same key goes always to the same one.
+
+        Parameters
+        ----------
+        key : callable
+            Returns an int (the stream is its remainder by `n`), a str, bytes, or what pickles alike if it is alike.
+        """
+        node = self._then(Kind.PARTITION, key, name, branches=_count("partition", "n", n))._node
+        return tuple(_branch(node, index, f"{node.name}[{index}]") for index in range(n))
+
+    def scatter(self, n: int) -> tuple[Stream, ...]:
+        """Return `n` streams that share the items: each message goes to one that is free."""
+        node = self._then(Kind.SCATTER, None, "scatter", branches=_count("scatter", "n", n))._node
+        return tuple(_branch(node, index, f"scatter[{index}]") for index in range(n))
+
+    def to(self, sink: Any, *, name: str | None = None) -> Stream:
+        """Return a stream without items that writes what comes to `sink` when it is run.
+
+        Parameters
+        ----------
+        sink : list, path of a .npy file, or callable
+            A list of the calling process is appended to, in order. The rows of a file are written in place, in order;
+            it has its name only when it is whole. A function is called with each item, in order, in a process.
+        """
+        if isinstance(sink, list):
+            return self._then(Kind.SINK, sink.append, name or "list", thread=True)
+        if isinstance(sink, str | os.PathLike):
+            path = os.path.abspath(os.fspath(sink))
+            if not path.endswith(".npy"):
+                raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
+            return self._then(Kind.PIPE, NpyWriter(path), name or os.path.basename(path))
+        return self._then(Kind.SINK, sink, name)
+
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of what ``generator_function(items)`` yields: a stateful filter, in a process of its own.
 
         Set up before its loop, tear down after it. Its items are numbered anew, so it cannot be zipped with a stream
-        that does not go through it. If its process is killed its state is lost, and the run fails.
+        that does not go through it. If its process is killed its state is lost, and the run fails; unless it is an
+        object with `snapshot`, which returns all the state, and `restore`, which takes it: then another goes on.
         """
         return self._then(Kind.PIPE, generator_function, None)
 
@@ -153,6 +293,7 @@ class Stream:
         progress: bool = False,
         tokens: int | None = None,
         memory_limit: int | None = None,
+        max_restarts: int | None = None,
     ) -> Run:
         """Start a run and return it: an iterator over the items.
 
@@ -167,6 +308,8 @@ class Stream:
             Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages.
         memory_limit : int, optional
             Bytes of shared memory the run may hold; default: half of what is available.
+        max_restarts : int, optional
+            How many killed workers are replaced before the run fails; default: any number.
 
         Raises
         ------
@@ -174,7 +317,8 @@ class Stream:
             A stage's function cannot be pickled, the plan is wrong (`PlanError`), or an argument is; nothing was
             started.
         """
-        return self._start(True, engine, progress, tokens, memory_limit)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts)
+        return _start(Plan(self._node, iterated=True), engine, options)
 
     def run(
         self,
@@ -183,42 +327,52 @@ class Stream:
         progress: bool = False,
         tokens: int | None = None,
         memory_limit: int | None = None,
+        max_restarts: int | None = None,
     ) -> RunReport:
         """Run to the end, drop the output, and return the report; arguments and errors as for `iterate`.
 
         An exception of the user's code is raised as its own type, with a note of stage and item and the remote
         traceback.
         """
-        return self._start(False, engine, progress, tokens, memory_limit).finish()
+        options = RunOptions(progress, tokens, memory_limit, max_restarts)
+        return _start(Plan(self._node, iterated=False), engine, options).finish()
 
     def __iter__(self) -> Iterator[Any]:
         with self.iterate() as run:
             yield from run
 
-    def _start(self, iterated: bool, engine: str, progress: bool, tokens: int | None, memory_limit: int | None) -> Run:
-        for name, value in (("tokens", tokens), ("memory_limit", memory_limit)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name} must be an int of at least 1, not {value!r}")
-        if tokens is not None and tokens > MOST_TOKENS:
-            raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {tokens}")
-        plan = Plan(self._node, iterated)
-        _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
-        if engine == "processes":
-            from pardata.engines.processes import ProcessRun
-
-            return ProcessRun(plan, progress, tokens, memory_limit)
-        if engine == "threads":
-            from pardata.engines.threads import ThreadRun
-
-            return ThreadRun(plan, progress, tokens)
-        if engine == "serial":
-            from pardata.engines.serial import SerialRun
-
-            return SerialRun(plan, progress)
-        raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
-
     def __repr__(self) -> str:
         return f"<Stream {' <- '.join(_chain(self._node))}>"
+
+
+def _start(plan: Plan, engine: str, options: RunOptions) -> Run:
+    _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
+    if engine == "processes":
+        from pardata.engines.processes import ProcessRun
+
+        return ProcessRun(plan, options)
+    if engine == "threads":
+        from pardata.engines.threads import ThreadRun
+
+        return ThreadRun(plan, options)
+    if engine == "serial":
+        from pardata.engines.serial import SerialRun
+
+        return SerialRun(plan, options)
+    raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
+
+
+def run(
+    *streams: Stream,
+    engine: Engine = "processes",
+    progress: bool = False,
+    tokens: int | None = None,
+    memory_limit: int | None = None,
+    max_restarts: int | None = None,
+) -> RunReport:
+    """Run several streams at once, to the end; what they share runs once. Else as `Stream.run`."""
+    options = RunOptions(progress, tokens, memory_limit, max_restarts)
+    return _start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
 
 
 _used_up: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -252,16 +406,25 @@ def source(items: Any, *, name: str | None = None) -> Stream:
 
     Parameters
     ----------
-    items : iterable, generator function or array
+    items : iterable, generator function, array, or path of a .npy file
         An iterable or a generator object is read by a thread of the calling process; an array gives its rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
-        called again and what had been sent is skipped, so it must yield the same items again.
+        called again and what had been sent is skipped, so it must yield the same items again. An asynchronous
+        generator function runs there in an event loop. A file is mapped, and its rows are read as they are needed. A
+        queue is an iterable in the words of Python: ``iter(queue.get, None)`` ends at the first None.
 
     Raises
     ------
     ConfigError
         `items` is none of these.
     """
+    if isinstance(items, str | os.PathLike):
+        name, items = name or os.path.basename(os.fspath(items)), npy_source(items)
+    elif inspect.isasyncgenfunction(items):
+        name, items = name or _name_of(items), async_source(items)
+    elif hasattr(items, "__aiter__"):
+        asynchronous = items
+        name, items = name or "source", iterate_async(lambda: aiter(asynchronous))
     if inspect.isgeneratorfunction(items):
         if any(p.default is p.empty and p.kind in (0, 1, 3) for p in inspect.signature(items).parameters.values()):
             raise ConfigError(
@@ -292,21 +455,72 @@ def zip(*streams: Stream) -> Stream:
 
     The streams must come from one source. If an item was dropped in one of them, its pair is dropped.
     """
-    return _join(Kind.ZIP, streams)
+    return _join(Kind.ZIP, "zip", streams, "zip")
 
 
-def merge(*streams: Stream) -> Stream:
-    """Return the stream of the items of all streams as they arrive; each stream's own order is kept."""
-    return _join(Kind.MERGE, streams)
+def merge(*streams: Stream, policy: Literal["arrival", "fair", "round_robin", "ordered"] = "arrival") -> Stream:
+    """Return the stream of the items of all streams; each stream's own order is kept.
+
+    Parameters
+    ----------
+    policy : str
+        "arrival": what comes first. "fair": of the streams that have something, each in turn, so that a flooding one
+        does not delay the others. "round_robin": an item of each in turn, waiting for it; dropped items lose theirs.
+        "ordered": by item number, for branches of one source: what was one stream is in its old order again.
+    """
+    if policy not in ("arrival", "fair", "round_robin", "ordered"):
+        raise ConfigError(f'merge: policy must be "arrival", "fair", "round_robin" or "ordered", not {policy!r}')
+    if policy == "round_robin":
+        return _take_turns(policy, streams, policy)
+    return _join(Kind.MERGE, "merge", streams, policy)
 
 
-def _join(kind: Kind, streams: tuple[Stream, ...]) -> Stream:
+def concat(*streams: Stream) -> Stream:
+    """Return the stream of all items of the first stream, then of the second, and so on; they are numbered anew.
+
+    The streams must not have a common source: it would wait for the first to end.
+    """
+    return _take_turns("concat", streams, "sequence")
+
+
+def _nodes(what: str, streams: tuple[Stream, ...]) -> tuple[Node, ...]:
     if not streams:
-        raise ConfigError(f"{kind.value}() needs at least one stream")
+        raise ConfigError(f"{what}() needs at least one stream")
     for stream in streams:
         if not isinstance(stream, Stream):
-            raise ConfigError(f"{kind.value}() takes streams, not {type(stream).__name__}: use pardata.source(...)")
-    return Stream(Node(kind, kind.value, None, tuple(stream._node for stream in streams), where=user_line()))
+            raise ConfigError(f"{what}() takes streams, not {type(stream).__name__}: use pardata.source(...)")
+    return tuple(stream._node for stream in streams)
 
 
-__all__ = ["Run", "Stream", "merge", "source", "zip"]
+def _join(kind: Kind, name: str, streams: tuple[Stream, ...], policy: Policy) -> Stream:
+    return Stream(Node(kind, name, None, _nodes(name, streams), policy=policy, where=user_line()))
+
+
+def _take_turns(name: str, streams: tuple[Stream, ...], policy: Policy) -> Stream:
+    nodes = _nodes("merge" if policy == "round_robin" else name, streams)
+    return Stream(Node(Kind.PIPE, name, pass_on, nodes, thread=True, policy=policy, where=user_line()))
+
+
+def _branch(node: Node, index: int, name: str) -> Stream:
+    return Stream(Node(Kind.BRANCH, name, None, (node,), branch=index, where=node.where))
+
+
+def _is_thread(kind: str) -> bool:
+    if kind not in ("process", "thread"):
+        raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
+    return kind == "thread"
+
+
+def _count(what: str, name: str, value: Any) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{what}: {name} must be an int of at least 1, not {value!r}")
+    return int(value)
+
+
+def _checked(fn: Any) -> Any:
+    if not callable(fn):
+        raise ConfigError(f"a function is needed, not {type(fn).__name__}")
+    return fn
+
+
+__all__ = ["Run", "RunOptions", "Stream", "concat", "merge", "run", "source", "zip"]

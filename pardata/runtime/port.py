@@ -3,7 +3,7 @@
       sender's slots -> receivers -> Collector -> take -> the user's function -> publish -> Outbox -> next stage's slots
                             ^------------------------------------------------------ commit
 
-A program (`pipeline.stages`, `pool.program`) is a loop over a port; it does not know whether it runs in a process of
+A program (`pipeline.programs`, `pool.program`) is a loop over a port; it does not know whether it runs in a process of
 its own or in a thread of the parent.
 """
 
@@ -33,6 +33,7 @@ from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
 from pardata.runtime.program import CONDEMNED_AT, LEASES_AT, TIMER_NAME, Cancelled, WorkerSpec
 from pardata.runtime.recovery import recover
+from pardata.runtime.state import Saved, StateArea
 from pardata.runtime.words import (
     ATTEMPT,
     BATCHES,
@@ -63,7 +64,6 @@ T = TypeVar("T")
 class Program(Protocol):
     """What a worker does."""
 
-    name: str
     inplace: bool
 
     def order(self, following: dict[int, int]) -> Order[Claim]: ...
@@ -116,7 +116,8 @@ class Port:
         else:
             place = (spec.span, spec.control_bytes)
             self.arena = recover(segment, *place, self.budget, spec.label, table, senders, self.receivers)
-        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None, spec.has_inplace)
+        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None, spec.has_inplace, spec.branches)
+        self._state = None if spec.state is None else StateArea(segment, *spec.state, spec.label)
         following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
         self.collector = Collector(self.receivers, program.order(following), senders)
         self.collector.watch(self.control, self._on_control)
@@ -249,8 +250,8 @@ class Port:
         if not self.outbox.edges:
             return
         with self.lock:
-            if not self.outbox.has_room:
-                self._wait(BLOCKED_NS, lambda: self.outbox.has_room)
+            if not self.outbox.has_room_for(batch):
+                self._wait(BLOCKED_NS, lambda: self.outbox.has_room_for(batch))
             self.outbox.publish(batch, self._skip)
             self._skip = set()
             self.last_bytes = self.outbox.sent_bytes
@@ -259,6 +260,22 @@ class Port:
             self.outbox.sent_bytes = 0
             if self.tokens is not None:
                 self._account()
+
+    def publish_again(self, batch: Batch, missing: set[int]) -> None:
+        """Hand a batch that a dead predecessor had begun to hand over to the edges that lack it."""
+        with self.lock:
+            self._skip = set(range(len(self.outbox.edges))) - missing
+            self.publish(batch)
+
+    def choose(self, branches: int) -> int:
+        """Return a branch that is free; waits for one. A successor stays with what its predecessor has chosen."""
+        with self.lock:
+            first = self._claims[0]
+            chosen = self.outbox.chosen_branch((first.domain, first.number)) if self._skip else None
+            if chosen is None and self.outbox.edges:
+                self._wait(BLOCKED_NS, lambda: self.outbox.free_branch() is not None)
+                chosen = self.outbox.free_branch()
+            return chosen or 0
 
     def commit(self) -> None:
         """Finish what was taken: it will not come again."""
@@ -337,11 +354,20 @@ class Port:
         last = max((message for message in newest if message is not None), default=None)
         if last is None:
             return None
-        self._skip = {index for index, message in enumerate(newest) if message == last}
-        missing = set(range(len(newest))) - self._skip
-        if not missing:
-            self._skip = set()
-        return (*last[1:], missing)
+        return (*last[1:], {index for index, message in enumerate(newest) if message != last})
+
+    def load_state(self) -> Saved | None:
+        """Return what a predecessor has saved."""
+        return None if self._state is None else self._state.load()
+
+    def save_state(self, saved: Saved) -> None:
+        """Save a state for a successor."""
+        if self._state is not None:
+            self._state.save(saved)
+
+    def loaded(self) -> None:
+        """Say that the user's code stands: from here on a death is not one of the start."""
+        self.words[ATTEMPT] = 0
 
     # -- the parent ------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ _START = (
 )
 
 # Loaded once, by the server, for every worker: what any of them may run (by name, as those are layers above).
-_PRELOAD = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.stages", "pardata.pool.program")
+_PRELOAD = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.programs", "pardata.pool.program")
 
 # Threads of the linear-algebra libraries are set per worker; the server itself is to have none when it forks.
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pardata.channel.channel import ChannelSpec
@@ -49,6 +49,8 @@ class WorkerSpec:
     has_inplace: bool
     limit_bytes: int
     budget_spans: list[tuple[Span, str]]
+    branches: list[int | None] = field(default_factory=list)  # per edge of `outputs`: which items go there, None: all
+    state: tuple[int, int] | None = None  # where, and in how many bytes, it saves its state
 
     @property
     def label(self) -> str:

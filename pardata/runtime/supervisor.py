@@ -108,6 +108,7 @@ class Lost:
         status: int | None,
         peak_bytes: int | None = None,
         timeout_s: float = 0.0,
+        spent: int | None = None,
     ) -> None:
         self.worker = worker
         self.batch = batch
@@ -115,6 +116,7 @@ class Lost:
         self.status = status
         self.how = describe_exit(status)
         self.peak_bytes = peak_bytes
+        self.spent = spent  # so many workers of the run have been replaced, and no more may be
         self.timeout_s = timeout_s  # not 0: it was killed because it took longer than that
 
     @property
@@ -124,6 +126,8 @@ class Lost:
 
     def message(self, who: str, what: str) -> str:
         """Return what happened, the likely cause, and what to do."""
+        if self.spent is not None:
+            return f"{who}: a worker process was {self.how}, and max_restarts={self.spent} of the run have been used up"
         if not self.worker.redoable:
             return f"{who}: its process was {self.how}; the state of its generator is lost, so it cannot be replaced"
         return (
@@ -150,6 +154,7 @@ class Supervisor:
         self._on_event = on_event
         self._on_lost = on_lost
         self._stopping = False
+        self.max_restarts: int | None = None  # of all workers together
 
     def start(self, worker: Worker) -> None:
         """Start a worker, or its successor."""
@@ -246,6 +251,11 @@ class Supervisor:
 
     def restart(self, worker: Worker) -> None:
         """Start the successor of a worker that has ended."""
+        assert worker.process is not None
+        if self.max_restarts is not None and sum(each.restarts for each in self.workers) >= self.max_restarts:
+            status, peak_bytes = worker.process.status, worker.process.peak_bytes
+            self._on_lost(Lost(worker, None, 1, status, peak_bytes, spent=self.max_restarts))
+            return
         worker.restarts += 1
         self.start(worker)
 

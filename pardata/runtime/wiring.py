@@ -69,6 +69,8 @@ class Wired:
     position: int = CHANNELS_AT
     inputs: list[tuple[ChannelSpec, int, dict[int, int]]] = field(default_factory=list)
     outputs: list[list[ChannelSpec]] = field(default_factory=list)
+    branches: list[int | None] = field(default_factory=list)
+    state: tuple[int, int] | None = None
     input_socks: list[socket.socket] = field(default_factory=list)
     output_socks: list[socket.socket] = field(default_factory=list)
     tokens: TokenSpec | None = None
@@ -91,12 +93,19 @@ class Wired:
         """Return what the worker gets to know."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.domains, self.farmed, self.has_inplace, limit_bytes, budget_spans,
+            self.domains, self.farmed, self.has_inplace, limit_bytes, budget_spans, self.branches, self.state,
         )  # fmt: skip
 
 
-def connect(senders: list[Wired], receivers: list[Wired], edge: int, renamed: dict[int, int], slots: int) -> None:
-    """Make the channels of one edge: from each sender to each receiver."""
+def connect(
+    senders: list[Wired],
+    receivers: list[Wired],
+    edge: int,
+    renamed: dict[int, int],
+    slots: int,
+    branch: int | None = None,
+) -> None:
+    """Make the channels of one edge: from each sender to each receiver; `branch`: which items go there, None: all."""
     for sender in senders:
         channels = []
         for receiver in receivers:
@@ -109,6 +118,7 @@ def connect(senders: list[Wired], receivers: list[Wired], edge: int, renamed: di
             receiver.inputs.append((spec, edge, renamed))
             receiver.input_socks.append(backward)
         sender.outputs.append(channels)
+        sender.branches.append(branch)
 
 
 def give_tokens(source: Wired, cells: int, terminals: list[list[tuple[Wired, int]]]) -> None:

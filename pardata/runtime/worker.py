@@ -20,9 +20,6 @@ from pardata.runtime.faults import Fault
 from pardata.runtime.limits import keep_freed_memory, limit_threads
 from pardata.runtime.port import Port, Program, send_event
 from pardata.runtime.program import Cancelled, StageFailure, WorkerSpec
-from pardata.runtime.words import (
-    ATTEMPT,
-)
 
 
 @dataclass(frozen=True)
@@ -79,5 +76,4 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     set_worker_arena(port.arena)
     port.arena.before_growth = port.poll_for_memory
     port.collector.on_idle(port.arena.trim)
-    port.words[ATTEMPT] = 0
     return run_program(port, program)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -83,7 +82,7 @@ def test_an_exception_with_a_constructor_of_its_own_is_caught_as_itself() -> Non
 @pytest.mark.parametrize(
     ("fatal", "words"),
     [
-        (lambda x: sys.exit(3), "exited with code 3"),
+        (lambda x: os._exit(3), "exited with code 3"),
         (lambda x: os.kill(os.getpid(), signal.SIGSEGV), "SIGSEGV"),
         (lambda x: os.kill(os.getpid(), signal.SIGKILL), "out-of-memory"),
     ],

@@ -11,12 +11,24 @@ import pytest
 import pardata
 from pardata.engines.processes import ProcessRun
 from tests.faults.killer import Killer
-from tests.faults.streams import as_key, chain, diamond, double, farms, frames, numbers, wide
+from tests.faults.streams import (
+    as_key,
+    branches,
+    chain,
+    diamond,
+    double,
+    farms,
+    frames,
+    letters,
+    numbers,
+    regrouped,
+    wide,
+)
 
-KILLS = 30  # at least, per test of a stream; ten of them and the pool
+KILLS = 30  # at least, per test of a stream
 
 
-@pytest.mark.parametrize("make", [chain, farms, diamond, wide])
+@pytest.mark.parametrize("make", [chain, farms, diamond, wide, regrouped, branches, letters])
 @pytest.mark.parametrize("source", [frames, numbers])
 def test_output_equals_serial_under_random_kills(make: Callable[..., Any], source: Callable[..., Any]) -> None:
     expected = [as_key(item) for item in make(pardata.source(source)).iterate(engine="serial")]

@@ -19,7 +19,7 @@ SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 # A stream starts the engine that its user has named: it is imported in the function that does.
 LAZY = {("pardata.pipeline.stream", "engines")}
 
-PURE = ["pardata.pipeline.plan", "pardata.pipeline.ordering", "pardata.pool.chunking"]
+PURE = ["pardata.pipeline.node", "pardata.pipeline.plan", "pardata.pipeline.ordering", "pardata.pool.chunking"]
 PROCESSES = {"os", "signal", "subprocess", "multiprocessing", "threading", "queue", "asyncio"}
 IMPURE = PROCESSES | {"socket", "select", "selectors", "mmap", "time"}
 
@@ -116,7 +116,7 @@ def test_errors_import_nothing_of_the_package():
         ("pardata.engines.serial", "pardata.pipeline.plan", False, True),
         ("pardata.pipeline.stream", "pardata.engines.serial", True, True),
         ("pardata.pipeline.stream", "pardata.engines.serial", False, False),
-        ("pardata.pipeline.stages", "pardata.engines.serial", True, False),
+        ("pardata.pipeline.programs", "pardata.engines.serial", True, False),
         ("pardata.channel.channel", "pardata", False, False),
         ("pardata", "pardata.pipeline.stream", False, True),
     ],

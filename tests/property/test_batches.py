@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pardata.channel.message import Batch
-from pardata.pipeline.stages import zip_batches
+from pardata.pipeline.joining import zip_batches
 
 
 @st.composite

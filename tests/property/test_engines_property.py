@@ -64,6 +64,10 @@ def joining():
     return join
 
 
+def repeating(modulus):
+    return lambda item: [(item[0], item[1] + k) for k in range(item[1] % modulus)]
+
+
 def doubling():
     def double(items):
         for tag, value in items:
@@ -94,6 +98,11 @@ CHUNKSIZES = st.sampled_from(["auto", 1, 3, 64])
 WORKERS = st.integers(1, 3)
 
 
+REGROUPINGS = ["batch", "flat_map", "concat"]
+BRANCHINGS = ["partition", "scatter", "letters"]
+KINDS = ["source", "map", "map", "filter", "skip", "pipe", "zip", "zip", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
+
+
 @st.composite
 def graphs(draw):
     """Steps of a graph, and what is known of its last stream."""
@@ -114,7 +123,7 @@ def graphs(draw):
 
     add_source()
     for _ in range(draw(st.integers(1, 7))):
-        kind = draw(st.sampled_from(["source", "map", "map", "filter", "skip", "pipe", "zip", "zip", "merge", "merge"]))
+        kind = draw(st.sampled_from(KINDS))
         given = draw_stream()
         known = traits[given]
         if kind == "source":
@@ -128,6 +137,12 @@ def graphs(draw):
             pipe = draw(st.sampled_from(possible))
             behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
             add(behind, "pipe", given, pipe, draw(st.integers(0, 9)))
+        elif kind in REGROUPINGS:
+            behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
+            add(behind, kind, given, draw(st.integers(1, 5)), draw(WORKERS))
+        elif kind in BRANCHINGS:
+            behind = known._replace(numbering=len(steps), in_order=True)
+            add(behind, kind, given, draw(st.integers(2, 4)), draw(WORKERS))
         elif kind == "zip":
             others = [index for index, other in enumerate(traits) if other.numbering == known.numbering]
             other = draw(st.sampled_from(others))
@@ -136,7 +151,8 @@ def graphs(draw):
             other = draw_stream()
             numbered = known.numbered and traits[other].numbered
             in_order = known.in_order and traits[other].in_order
-            add(Traits(len(steps), numbered, in_order, merged=True), "merge", given, other)
+            policy = draw(st.sampled_from(["arrival", "fair"]))
+            add(Traits(len(steps), numbered, in_order, merged=True), "merge", given, other, policy)
     return steps, traits[-1]
 
 
@@ -165,8 +181,24 @@ def make_zip(number, made, given, other, workers):
     return pardata.zip(made[given], made[other]).map(joining(), workers=workers)
 
 
-def make_merge(number, made, given, other):
-    return pardata.merge(made[given].map(tagging(f"{number}a")), made[other].map(tagging(f"{number}b")))
+def make_merge(number, made, given, other, policy):
+    tagged = made[given].map(tagging(f"{number}a")), made[other].map(tagging(f"{number}b"))
+    return pardata.merge(*tagged, policy=policy)
+
+
+def make_concat(number, made, given, count, workers):
+    return pardata.concat(made[given].map(mapping(3), workers=workers), pardata.source([(f"more{number}", 1)] * count))
+
+
+def make_partition(number, made, given, n, workers):
+    branches = made[given].partition(lambda item: item[1], n)
+    mapped = [branch.map(mapping(k), workers=workers, ordered=k > 0) for k, branch in enumerate(branches)]
+    return pardata.merge(*mapped, policy="ordered")
+
+
+def make_letters(number, made, given, k, workers):
+    good = made[given].map(failing(k), errors="stream", workers=workers)
+    return pardata.merge(good.map(mapping(2)), good.failed.map(lambda letter: letter.item), policy="ordered")
 
 
 MAKERS = {
@@ -177,6 +209,12 @@ MAKERS = {
     "pipe": make_pipe,
     "zip": make_zip,
     "merge": make_merge,
+    "batch": lambda number, made, given, n, workers: made[given].batch(n).map(list, workers=workers).unbatch(),
+    "flat_map": lambda number, made, given, k, workers: made[given].flat_map(repeating(k), workers=workers),
+    "concat": make_concat,
+    "partition": make_partition,
+    "scatter": lambda number, made, given, n, workers: pardata.merge(*made[given].scatter(n), policy="ordered"),
+    "letters": make_letters,
 }
 
 

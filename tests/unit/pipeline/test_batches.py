@@ -1,7 +1,7 @@
 """Pairing of batches by the numbers of their items."""
 
 from pardata.channel.message import Batch
-from pardata.pipeline.stages import zip_batches
+from pardata.pipeline.joining import zip_batches
 
 
 def batch(items, positions=None, count=4):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pardata.channel.message import Batch
-from pardata.pipeline.stages import ItemProgram
+from pardata.pipeline.item_program import ItemProgram
+from pardata.pipeline.node import Kind
 from pardata.runtime.faults import Fault
 from pardata.runtime.program import StageFailure
 
@@ -36,9 +37,10 @@ def port():
 
 def process(port, fn, items, positions=None, is_filter=False, skip=False):
     """Let a stage process the batch of items 100, 101, ..."""
-    program = ItemProgram("stage", fn, 1, True, False, is_filter, skip)
+    what = Kind.FILTER if is_filter else Kind.MAP
+    program = ItemProgram("stage", fn, what, errors="skip" if skip else "raise")
     count = len(items) if positions is None else max(positions) + 1
-    return program.process(Batch(2, 100, count, 7, list(items), positions), port)
+    return program.process(Batch(2, 100, count, 7, list(items), positions), port, fn)
 
 
 def fails_for(*bad):
@@ -87,11 +89,11 @@ def test_skipped_item_is_reported_with_its_domain_and_the_others_go_on(port):
     batch = process(port, fails_for(2, 4), [1, 2, 3, 4], skip=True)
     assert (batch.items, batch.positions) == ([10, 30], [0, 2])
     assert port.counted == (4, 0, 2)
-    assert [(kind, fault.number, domain) for kind, fault, domain in port.reported] == [
-        ("skipped", 101, 2),
-        ("skipped", 103, 2),
+    assert [(kind, fault.number, domain, listed) for kind, fault, domain, listed in port.reported] == [
+        ("skipped", 101, 2, True),
+        ("skipped", 103, 2, True),
     ]
-    assert all(isinstance(fault, Fault) for _, fault, _ in port.reported)
+    assert all(isinstance(fault, Fault) for _, fault, _, _ in port.reported)
 
 
 def test_item_is_let_go_before_the_next_one_is_processed(port):
@@ -107,7 +109,7 @@ def test_item_is_let_go_before_the_next_one_is_processed(port):
 
     batch = Batch(2, 100, 3, 7, items)
     del items
-    ItemProgram("stage", fn, 1, True, False, False, False).process(batch, port)
+    ItemProgram("stage", fn).process(batch, port, fn)
     assert seen == [3, 2, 1]
 
 

@@ -146,14 +146,14 @@ class Chain:
             self._kept.clear()
 
     def _resume(self):
-        """As `pipeline.stages.SourceProgram` does."""
+        """As `pipeline.source_program.SourceProgram` does."""
         port = self._ports["source"]
         point = port.resume_point()
         self._next = 0
         if point is not None:
             number, count, cell, missing = point
             if missing:
-                port.publish(Batch(0, number, count, cell, [self._item(number)]))
+                port.publish_again(Batch(0, number, count, cell, [self._item(number)]), missing)
             self._next = number + count
 
     def _item(self, number):

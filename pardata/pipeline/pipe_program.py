@@ -1,0 +1,185 @@
+"""What a generator filter runs: a generator function over the items, with a numbering of its own for what it yields."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import cloudpickle
+
+from pardata.channel.message import Batch
+from pardata.pipeline.batcher import Batcher, Port
+from pardata.pipeline.handover import hand_over
+from pardata.pipeline.joining import join_batches
+from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.user_code import closing, failure_of
+from pardata.runtime.program import StageFailure
+from pardata.runtime.state import Saved
+
+
+def has_state(fn: object) -> bool:
+    """Whether a generator filter can be taken up where a killed one has left off."""
+    return callable(getattr(fn, "snapshot", None)) and callable(getattr(fn, "restore", None))
+
+
+class PipeProgram:
+    """A generator function over the items: a stateful filter.
+
+    Its state dies with its worker, unless it is an object with `snapshot` and `restore`: then its state is saved
+    before a batch is committed, when all that was made of it has been sent. A successor restores it, takes the batch
+    that was at work again, and leaves out what had been sent.
+    """
+
+    inplace = False
+
+    def __init__(
+        self,
+        name: str,
+        fn: Callable[[Iterator[Any]], Iterable[Any]],
+        domain: int,
+        fanin: Fanin,
+        chunksize: int | None,
+    ) -> None:
+        self.name = name
+        self.fn = fn
+        self.domain = domain
+        self.fanin = fanin
+        self.chunksize = chunksize
+        self.redoable = has_state(fn)
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        """Return the order in which batches are taken."""
+        return self.fanin.order(following)
+
+    def run(self, port: Port) -> None:
+        """Run the generator to its end, then let the rest of the input pass by."""
+        port.loaded()
+        pipe = _Pipe(self, port)
+        if not pipe.has_ended:
+            pipe.run()
+        port.close_outputs()  # an early end is the end for those behind
+        pipe.pass_by()
+
+
+class _Pipe:
+    """One run of a `PipeProgram`."""
+
+    def __init__(self, program: PipeProgram, port: Port) -> None:
+        self._program = program
+        self._port = port
+        self._fn: Any = program.fn
+        if program.redoable:
+            self._fn = copy.copy(self._fn)  # the threads of several runs have one object
+        self._batcher = Batcher(port, program.name, program.domain, program.chunksize, counts=False)
+        self._saved = port.load_state() if program.redoable else None
+        self._again = _Again(port, program.domain, self._batcher, self._saved) if program.redoable else None
+        self._number = -1
+        self._inputs = self._items()
+        self.has_ended = self._saved is not None and self._saved.has_ended
+        if self._saved is not None and not self.has_ended:
+            self._fn.restore(pickle.loads(self._saved.data))
+
+    def run(self) -> None:
+        try:
+            outputs = self._outputs()
+            self._port.expect_generator(outputs)
+            with closing(outputs):
+                self._send(outputs)
+        except BaseException:
+            self._batcher.abandon()
+            raise
+        self._batcher.close()
+        self.has_ended = True
+        if self._program.redoable:
+            self._port.save_state(Saved(b"", self._batcher.next_number, -1, -1, True))
+
+    def pass_by(self) -> None:
+        for _ in self._inputs:
+            pass
+        while (rest := self._port.take()) is not None:
+            self._port.commit()
+            del rest
+
+    def _send(self, outputs: Iterator[Any]) -> None:
+        while True:
+            try:
+                item = [next(outputs)]
+            except StopIteration:
+                return
+            except StageFailure:
+                raise
+            except (Exception, SystemExit) as error:
+                raise failure_of(error, self._program.name, self._number) from None
+            if self._again is None or not self._again.takes(item):
+                self._batcher.append(item)
+
+    def _outputs(self) -> Iterator[Any]:
+        made = self._fn(self._inputs)
+        try:
+            return iter(made)
+        except TypeError:
+            raise TypeError(
+                f"a filter gets the iterator of all items and yields items; {self._program.name!r} returned a "
+                f"{type(made).__name__}. For a function of one item use stream.map"
+            ) from None
+
+    def _items(self) -> Iterator[Any]:
+        port = self._port
+        while True:
+            self._flush()  # what the generator has yielded may be all there is for a long time
+            batches = port.take()
+            if batches is None:
+                return
+            batch = join_batches(batches, self._program.fanin.policy)
+            del batches
+            domain, number = batch.domain, batch.number
+            if self._saved is not None and (domain, number) == (self._saved.domain, self._saved.number):
+                batch.items.clear()  # it was saved, and not committed
+            batch.items.reverse()
+            taken = len(batch.items)
+            while batch.items:
+                self._number = batch.item_number(taken - len(batch.items))
+                yield batch.items.pop()
+            port.count(taken)
+            del batch
+            self._save(domain, number)
+            port.commit()
+
+    def _flush(self) -> None:
+        if not self.has_ended:
+            self._batcher.flush()
+
+    def _save(self, domain: int, number: int) -> None:
+        if self._program.redoable and not self.has_ended:
+            self._batcher.flush()
+            data = cloudpickle.dumps(self._fn.snapshot(), protocol=5)
+            self._port.save_state(Saved(data, self._batcher.next_number, domain, number, False))
+
+
+class _Again:
+    """What a successor makes once more: all that had been sent since the state was saved is left out."""
+
+    def __init__(self, port: Port, domain: int, batcher: Batcher, saved: Saved | None) -> None:
+        self._port = port
+        self._position = saved.next_output if saved is not None else 0
+        point = port.resume_point()
+        number, count, cell, self._missing = point if point is not None else (self._position, 0, 0, set())
+        self._batch = Batch(domain, number, count, cell, [])
+        self._end = number + count
+        batcher.skip_to(max(self._end, self._position))
+
+    def takes(self, item: list[Any]) -> bool:
+        """Return whether `item` (in a list, which is emptied) had been sent."""
+        if self._position >= self._end:
+            return False
+        if self._position >= self._batch.number and self._missing:
+            self._batch.items += hand_over(item)[0]
+        self._position += 1
+        if self._position == self._end and self._missing:
+            self._port.publish_again(self._batch, self._missing)
+        return True
+
+
+__all__ = ["PipeProgram", "has_state"]

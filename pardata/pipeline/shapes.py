@@ -1,0 +1,184 @@
+"""Generator filters that a stream's methods are made of: what regroups items, folds them, or writes them to a file.
+
+`snapshot` and `restore` of those that run in a process of their own let a successor go on where a killed one was.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def pass_on(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield the items as they come."""
+    yield from items
+
+
+def flatten(items: Iterator[Iterable[Any]]) -> Iterator[Any]:
+    """Yield what is in each item."""
+    for group in items:
+        yield from group
+
+
+class Batches:
+    """Lists of `count` items; what is left at the end is a shorter one, unless `drop_last`."""
+
+    def __init__(self, count: int, drop_last: bool) -> None:
+        self._count = count
+        self._drop_last = drop_last
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[list[Any]]:
+        """Yield the lists."""
+        group: list[Any] = []
+        for item in items:
+            group.append(item)
+            del item
+            if len(group) == self._count:
+                yield group
+                group = []
+        if group and not self._drop_last:
+            yield group
+
+
+class Windows:
+    """Lists of `size` items in a row, one beginning every `step` items; no incomplete one."""
+
+    def __init__(self, size: int, step: int) -> None:
+        self._size = size
+        self._step = step
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[list[Any]]:
+        """Yield the lists."""
+        window: deque[Any] = deque()
+        passing = 0  # items in front of the next window
+        for item in items:
+            if passing:
+                passing -= 1
+                continue
+            window.append(item)
+            del item
+            if len(window) == self._size:
+                yield list(window)
+                for _ in range(min(self._step, self._size)):
+                    window.popleft()
+                passing = max(0, self._step - self._size)
+
+
+class FlatMap:
+    """What `fn` makes of each item, one after the other. Has no state: an item can be done again."""
+
+    def __init__(self, fn: Callable[[Any], Iterable[Any]]) -> None:
+        self._fn = fn
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield the results."""
+        for item in items:
+            yield from self._fn(item)
+
+    def snapshot(self) -> None:
+        """Return nothing."""
+
+    def restore(self, state: None) -> None:
+        """Do nothing."""
+
+
+class ListOf:
+    """A function whose result is a list of what `fn` makes of an item."""
+
+    def __init__(self, fn: Callable[[Any], Iterable[Any]]) -> None:
+        self._fn = fn
+
+    def __call__(self, item: Any) -> list[Any]:
+        """Return the list."""
+        return list(self._fn(item))
+
+
+class Reduce:
+    """One item at the end: ``fn(... fn(fn(initial, item), item) ..., item)``."""
+
+    def __init__(self, fn: Callable[[Any, Any], Any], initial: Any) -> None:
+        self._fn = fn
+        self._value = initial
+        self._is_initial = True
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield the value."""
+        if self._is_initial:
+            self._value = copy.deepcopy(self._value)  # it is the user's, and the function may change it
+        for item in items:
+            self._value = self._fn(self._value, item)
+            del item
+        yield self._value
+
+    def snapshot(self) -> Any:
+        """Return the value so far."""
+        return self._value
+
+    def restore(self, state: Any) -> None:
+        """Go on with a value."""
+        self._value = state
+        self._is_initial = False
+
+
+class NpyWriter:
+    """Writes items as the rows of a ``.npy`` file, which has its name only when it is whole."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._rows = 0
+        self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of a row
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Write; yield nothing."""
+        part = f"{self._path}.part"
+        if self._rows and not os.path.exists(part):
+            return  # a predecessor has finished it
+        file = os.open(part, os.O_RDWR | os.O_CREAT | (0 if self._rows else os.O_TRUNC), 0o666)
+        try:
+            for item in items:
+                row = np.asarray(item)
+                self._check(row)
+                os.pwrite(file, row.tobytes(), len(self._header()) + self._rows * row.nbytes)
+                self._rows += 1
+                del item
+            os.pwrite(file, self._header(), 0)  # now that the number of rows is known
+        finally:
+            os.close(file)
+        os.replace(part, self._path)
+        yield from ()
+
+    def _check(self, row: Array) -> None:
+        kind = row.dtype, row.shape
+        if row.dtype.hasobject:
+            raise ValueError(f"{self._path}: rows of {row.dtype} hold Python objects, which a .npy file cannot")
+        if self._kind is None:
+            self._kind = kind
+        elif self._kind != kind:
+            raise ValueError(
+                f"row {self._rows} of {self._path} has shape {row.shape} and dtype {row.dtype}; those before it have "
+                f"{self._kind[1]} and {self._kind[0]}"
+            )
+
+    def _header(self) -> bytes:
+        """Return the header, as long for any number of rows."""
+        dtype, shape = self._kind or (np.dtype(float), ())
+        file = io.BytesIO()
+        fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (self._rows, *shape)}
+        np.lib.format.write_array_header_1_0(file, fields)
+        return file.getvalue()
+
+    def snapshot(self) -> Any:
+        """Return how many rows there are, and what a row is."""
+        return self._rows, self._kind
+
+    def restore(self, state: Any) -> None:
+        """Go on behind those rows."""
+        self._rows, self._kind = state

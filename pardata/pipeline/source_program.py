@@ -1,0 +1,80 @@
+"""What a source runs."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pardata.channel.message import Batch
+from pardata.errors import WorkerLostError
+from pardata.pipeline.batcher import Batcher, Port
+from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.user_code import closing, failure_of
+
+
+class SourceProgram:
+    """Items from an iterable, or from a generator function that a successor can call again.
+
+    A generator function must yield the same items when it is called again: after a kill, its successor calls it and
+    skips what had been sent.
+    """
+
+    inplace = False
+    redoable = True
+    fanin = Fanin()  # takes nothing
+
+    def __init__(self, name: str, make: Callable[[], Iterable[Any]], domain: int, chunksize: int | None) -> None:
+        self.name = name
+        self.make = make
+        self.domain = domain
+        self.chunksize = chunksize
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        """Return the order in which batches are taken."""
+        return self.fanin.order(following)
+
+    def run(self, port: Port) -> None:
+        """Send every item."""
+        port.loaded()
+        batcher = Batcher(port, self.name, self.domain, self.chunksize, counts=True)
+        try:
+            items = iter(self.make())
+            port.expect_generator(items)
+            self._resume(port, batcher, items)
+            with closing(items):
+                self._send(port, batcher, items)
+        except BaseException:
+            batcher.abandon()
+            raise
+        batcher.close()
+
+    def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        """Skip what a dead predecessor had sent, finishing the batch that had not reached every edge."""
+        point = port.resume_point()
+        if point is None:
+            return
+        number, count, cell, missing = point
+        collections.deque(itertools.islice(items, number), maxlen=0)
+        again = list(itertools.islice(items, count))
+        if len(again) < count:
+            raise WorkerLostError(
+                f"the process of source {self.name!r} was lost after {number + count} items, and its generator "
+                f"function "
+                f"yields fewer when it is called again: give the generator itself to run it in the main process"
+            )
+        if missing:
+            port.publish_again(Batch(self.domain, number, count, cell, again), missing)
+        batcher.skip_to(number + count)
+
+    def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        while True:
+            port.attempt(self.domain, batcher.next_number)
+            try:
+                item = [next(items)]
+            except StopIteration:
+                return
+            except (Exception, SystemExit) as error:
+                raise failure_of(error, self.name, batcher.next_number) from None
+            batcher.append(item)

@@ -1,0 +1,67 @@
+"""How the programs of a stage call what the user has written, and tell what it raised."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from pardata.runtime.faults import NO_ITEM, Fault
+from pardata.runtime.program import StageFailure
+
+
+def without_frame(error: BaseException) -> BaseException:
+    """Drop pardata's own frames from the top of a traceback: the user's begin below."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pardata."):
+        trace = trace.tb_next
+    return error.with_traceback(trace or error.__traceback__)
+
+
+def failure_of(error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> StageFailure:
+    """Return what ends the run because of an exception in the user's code.
+
+    `SystemExit` would end the process that raises it without a word: it is told as an error.
+    """
+    error = without_frame(error)
+    if isinstance(error, SystemExit):
+        told = RuntimeError(f"the function called sys.exit({error.code!r})")
+        error = told.with_traceback(error.__traceback__)
+    return StageFailure(Fault.of(error, stage, number, item), error)
+
+
+def closing(iterator: Any) -> contextlib.AbstractContextManager[Any]:
+    """Close a generator at the end of a block; other iterators have nothing to close."""
+    return contextlib.closing(iterator) if inspect.isgenerator(iterator) else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def opened(fn: Any, retries: int) -> Iterator[Callable[[Any], Any]]:
+    """Give a worker its own object of a stage with state: made, opened, and closed whatever happens.
+
+    A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
+    what it is.
+    """
+    if isinstance(fn, type) and any("__call__" in kind.__dict__ for kind in fn.__mro__):
+        made = fn()
+    elif hasattr(fn, "open") or hasattr(fn, "close"):
+        made = copy.copy(fn)  # threads have one object
+    else:
+        made = fn
+    if hasattr(made, "open") and made is not fn:
+        made.open()
+    try:
+        yield partial(_try_again, made, retries) if retries else made
+    finally:
+        if hasattr(made, "close") and made is not fn:
+            made.close()
+
+
+def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:
+    for _ in range(retries):
+        with contextlib.suppress(Exception):
+            return fn(item)
+    return fn(item)
