@@ -30,7 +30,9 @@ from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 if TYPE_CHECKING:
     from pardata import files
     from pardata.files.paged import PagedFile
+    from pardata.lookup.client import Service
     from pardata.lookup.database import Database
+    from pardata.lookup.serving import serve
     from pardata.lookup.writer import Writer
 
 __version__ = "0.1.0"
@@ -54,6 +56,7 @@ __all__ = [
     "Run",
     "RunReport",
     "SerializationError",
+    "Service",
     "Skipped",
     "StageStatistics",
     "StaleBlockError",
@@ -68,6 +71,7 @@ __all__ = [
     "files",
     "merge",
     "run",
+    "serve",
     "source",
     "worker",
     "zeros",
@@ -78,7 +82,9 @@ __all__ = [
 _LATE = {
     "Database": "pardata.lookup.database",
     "PagedFile": "pardata.files.paged",
+    "Service": "pardata.lookup.client",
     "Writer": "pardata.lookup.writer",
+    "serve": "pardata.lookup.serving",
     "files": "pardata.files",
 }
 

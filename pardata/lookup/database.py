@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -26,9 +27,24 @@ _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a
 _connections_of_the_parent: list[Any] = []  # in a forked child: not to be used, and not to be closed
 
 
+class _Open:
+    """A connection of one thread of one process; it is closed when the thread ends."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+
+    def close(self) -> None:
+        if self.pid == os.getpid():
+            self.connection.close()
+        else:
+            _connections_of_the_parent.append(self.connection)
+
+    __del__ = close
+
+
 class _Connections(threading.local):
-    connection: sqlite3.Connection | None = None
-    pid = 0
+    open: _Open | None = None
 
 
 class Database(Lookup):
@@ -216,8 +232,7 @@ class Database(Lookup):
         self.frozen = frozen
         self._version = ""
         self._local = _Connections()
-        self._opened: list[sqlite3.Connection] = []
-        self._pid = os.getpid()
+        self._opened: weakref.WeakSet[_Open] = weakref.WeakSet()
 
     def _prepare(self) -> None:
         self._names = [column.name for column in self._columns[1:]]
@@ -262,23 +277,19 @@ class Database(Lookup):
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection of this thread, opened anew after a fork."""
-        local, pid = self._local, os.getpid()
-        if local.connection is not None and local.pid == pid:
-            return local.connection
-        if self._pid != pid:
-            if self._pid:
-                _connections_of_the_parent.extend(self._opened)
-            self._opened, self._pid = [], pid
+        local = self._local
+        if local.open is not None and local.open.pid == os.getpid():
+            return local.open.connection
         if self._version and self.version != self._version:
             raise BrokenError(f"{self.path} was replaced or changed since this handle of a frozen database was made")
         name = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         uri = f"file:{name}?mode=ro{'&immutable=1' if self.frozen else ''}"
-        local.connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
-        local.pid = pid
-        self._opened.append(local.connection)
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
+        local.open = _Open(connection)
+        self._opened.add(local.open)
         if self.frozen:
-            local.connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
-        return local.connection
+            connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+        return connection
 
     def _execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         return self._connect().execute(sql, parameters)
@@ -337,12 +348,9 @@ class Database(Lookup):
         return "-".join(f"{stat.st_ino:x}.{stat.st_mtime_ns:x}.{stat.st_size:x}" for stat in found)
 
     def close(self) -> None:
-        if self._pid == os.getpid():
-            for connection in self._opened:
-                connection.close()
-            self._opened.clear()
+        for opened in list(self._opened):
+            opened.close()
         self._local = _Connections()
-        self._pid = 0
 
     def __del__(self) -> None:
         if hasattr(self, "_opened"):

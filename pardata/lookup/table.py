@@ -111,10 +111,10 @@ class Table(Lookup):
         self.replace(data, values, key=key)
 
     def _set_up(self, board: Board) -> None:
-        self._board = board
+        self._board: Board | None = board
+        self._identity, self._path = board.identity, board.path
         self._words: Sequence[int] = board.words
         self._rows: _Rows | None = None
-        self._closed = False
 
     def replace(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
         """Put other contents in the place of these, at once for all; arguments and errors as for `Table`.
@@ -125,13 +125,12 @@ class Table(Lookup):
         """
         if os.getpid() != self._maker:
             raise ConfigError("only the process that made a table can replace its contents")
-        if self._closed:
-            raise ClosedError("the table was closed")
         with self._replacing:
+            board = self._opened_board()
             generation = self._words[0] + 1
-            file = _build(*split_columns(data, values, key), tag_of(self._board.identity, generation))
+            file = _build(*split_columns(data, values, key), tag_of(board.identity, generation))
             rows = _Rows(generation, file)
-            self._board.publish(generation, file.path)
+            board.publish(generation, file.path)
             self._rows = rows  # lets go of the old file: who has it open keeps it
 
     def __getitem__(self, key: Any) -> Any:
@@ -169,10 +168,8 @@ class Table(Lookup):
         """Return the current generation. Threads may do this at once: each has one whole generation."""
         rows = self._rows
         if rows is None or rows.generation != self._words[0]:
-            if self._closed:
-                raise ClosedError("the table was closed")
             try:
-                self._rows = _Rows(*self._board.open_current())
+                self._rows = _Rows(*self._opened_board().open_current())
             except BrokenError:
                 if rows is None:
                     raise
@@ -182,14 +179,20 @@ class Table(Lookup):
             return self._rows
         return rows
 
+    def _opened_board(self) -> Board:
+        if self._board is None:
+            raise ClosedError("the table was closed")
+        return self._board
+
     @property
     def generation(self) -> int:
         """How often the contents have been put in place: 1 at first."""
+        self._opened_board()
         return self._words[0]
 
     @property
     def version(self) -> str:
-        return f"{self._board.identity.hex()}-{self.generation}"
+        return f"{self._identity.hex()}-{self.generation}"
 
     @property
     def columns(self) -> list[str | None]:
@@ -197,8 +200,8 @@ class Table(Lookup):
 
     def close(self) -> None:
         """Let go of the memory. If this process has made the table, nobody can open it any more."""
-        self._closed = True
-        self._rows = None
+        self._words = (0,)
+        self._rows = self._board = None
 
     def statistics(self) -> dict[str, int]:
         """Return keys, nbytes (of shared memory) and generation."""
@@ -206,7 +209,7 @@ class Table(Lookup):
         return {"keys": len(rows.keys), "nbytes": rows.file.nbytes, "generation": rows.generation}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self._board.identity, self._board.path)
+        return _opened, (self._identity, self._path)
 
     def __repr__(self) -> str:
         try:

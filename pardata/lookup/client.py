@@ -1,0 +1,342 @@
+"""A look-up in another process, asked over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+import urllib.parse
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from pardata.errors import BrokenError, ConfigError, DeadlineExceeded
+from pardata.lookup import wire
+from pardata.lookup.base import Array, Columns, Lookup, plain, unwrapped
+
+_KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
+_BODY_BYTES: Final = 8 << 20  # half of what a service takes
+_FIRST_PAUSE_S: Final = 0.01
+_LONGEST_PAUSE_S: Final = 0.5
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _Answer(NamedTuple):
+    status: int
+    kind: str
+    version: str
+    body: bytes
+
+
+class _Kept:
+    """The connection of one thread of one process; it is closed when the thread ends."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
+class _Local(threading.local):
+    kept: _Kept | None = None
+
+
+class Service(Lookup):
+    """A look-up that another process serves.
+
+    Parameters
+    ----------
+    address : str
+        ``unix:<path>``, or ``http://<host>:<port>``.
+    token : str, optional
+    cache : int
+        Keys whose values are kept here, the most recent ones; forgotten when the contents change.
+    max_age_s : float
+        For so long after an answer of the service its contents are taken to be unchanged: a kept value may be that much
+        too old. 0: ask before every answer.
+    retry_s : float
+        For so long a service that does not answer is tried again: it may be starting anew.
+    timeout_s : float
+        To wait for an answer.
+
+    Raises
+    ------
+    BrokenError
+        (every look-up) The service does not answer, or answers nonsense.
+    DeadlineExceeded
+        It takes longer than `timeout_s`.
+    ConfigError
+        The token is refused, or a key or range is.
+
+    Notes
+    -----
+    Each thread has a connection of its own and keeps it; a process opens its own at its first look-up and after a fork.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: str | None = None,
+        *,
+        cache: int = 10_000,
+        max_age_s: float = 1.0,
+        retry_s: float = 10.0,
+        timeout_s: float = 60.0,
+    ) -> None:
+        if not address.startswith(("unix:", "http://")):
+            raise ConfigError(f"address must be unix:<path> or http://<host>:<port>, not {address!r}")
+        self.address = address
+        self._token = token
+        self._options = {"cache": cache, "max_age_s": max_age_s, "retry_s": retry_s, "timeout_s": timeout_s}
+        for name, value in self._options.items():
+            if not isinstance(value, int | float) or value < 0:
+                raise ConfigError(f"{name} must be a number of at least 0, not {value!r}")
+        self._headers = {"Accept": f"{wire.NPY}, {wire.JSON}"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._most, self._max_age_s = cache, max_age_s
+        self._retry_s, self._timeout_s = retry_s, timeout_s
+        self._local = _Local()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._version = ""
+        self._about: dict[str, Any] = {}
+        self._asked_at = -self._max_age_s
+
+    # -- look-ups --------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        key = plain(key)
+        kept = (type(key), key)  # 1, 1.0 and True may have been answered differently by what is behind the service
+        if self._most and self._is_fresh():
+            try:
+                value = self._kept[kept]
+                self._kept.move_to_end(kept)
+                return value
+            except (KeyError, TypeError):  # TypeError: not hashable
+                pass
+        answer = self._ask("GET", "/item", {"key": key})
+        if answer.status == 404:
+            raise KeyError(key)
+        value = wire.from_json(self._json(answer)["value"])
+        self._keep(kept, value)
+        return value
+
+    def _keep(self, kept: Any, value: Any) -> None:
+        if self._most:
+            self._kept[kept] = value
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self[key]
+        except KeyError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        count: int = self._describe()["keys"]
+        return count
+
+    def __iter__(self) -> Iterator[Any]:
+        keys, _ = self._columns(self._ask("GET", "/keys"), [])
+        return iter(keys.tolist())
+
+    def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
+        bounds = {"low": low, "high": high}
+        asked = {name: plain(bound) for name, bound in bounds.items() if bound is not None}
+        names = self.columns
+        keys, columns = self._columns(self._ask("GET", "/range", asked), names)
+        return keys, unwrapped(columns)
+
+    def _find(self, keys: Any) -> tuple[Array, Columns]:
+        while True:
+            names = self.columns
+            version = self._version
+            parts = []
+            for body in _requests(keys):
+                answer = self._ask("POST", "/many", body=body)
+                parts.append(self._columns(answer, names))
+                if answer.version and answer.version != version:
+                    break
+            else:
+                break  # all parts are of one version
+        found = np.concatenate([first for first, _ in parts])
+        return found, {name: np.concatenate([columns[name] for _, columns in parts]) for name in names}
+
+    # -- what the service is ---------------------------------------------------------------------------------------
+
+    def _is_fresh(self) -> bool:
+        """Whether what is kept here may be used: the contents are known to have been the same a moment ago."""
+        if not self._version:
+            return False
+        if time.monotonic() - self._asked_at >= self._max_age_s:
+            self._describe()
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what the service says about itself now."""
+        answer = self._ask("GET", "/about", version=self._version if self._about else "")
+        if answer.status != 304:
+            self._about = self._json(answer)
+        return self._about
+
+    @property
+    def columns(self) -> list[str | None]:
+        about = self._about or self._describe()
+        return list(about["columns"])
+
+    @property
+    def version(self) -> str:
+        version: str = self._describe()["version"]
+        return version
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | None = None,
+        body: tuple[bytes, str] | None = None,
+        version: str = "",
+    ) -> _Answer:
+        """Send a request, again if the service went away; note the version that answered."""
+        headers = dict(self._headers)
+        if query:
+            path += "?" + urllib.parse.urlencode({name: _json_of(value) for name, value in query.items()})
+        if body is not None:
+            headers["Content-Type"] = body[1]
+        if version:
+            headers["If-None-Match"] = f'"{version}"'
+        answer = self._send(method, path, None if body is None else body[0], headers)
+        if answer.status == 401:
+            raise ConfigError(f"{self.address} has refused the token")
+        is_missing_key = answer.status == 404 and self._json(answer).get("error") == wire.MISSING_KEY
+        if answer.status not in (200, 304) and not is_missing_key:
+            said = answer.body[:500].decode(errors="replace")
+            kind = ConfigError if answer.status in (400, 413) else BrokenError
+            raise kind(f"{self.address} has answered {path.partition('?')[0]} with {answer.status}: {said}")
+        if answer.version and answer.version != self._version:
+            self._forget()
+            self._version = answer.version
+        self._asked_at = time.monotonic()
+        return answer
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> _Answer:
+        end = time.monotonic() + self._retry_s
+        pause = _FIRST_PAUSE_S
+        while True:
+            connection, is_used = self._connect()
+            try:
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                version = (response.headers.get("ETag") or "").strip('"')
+                return _Answer(response.status, response.headers.get_content_type(), version, response.read())
+            except TimeoutError as error:
+                self._disconnect()
+                raise DeadlineExceeded(f"{self.address} has not answered for {self._timeout_s:g} s") from error
+            except (OSError, http.client.HTTPException) as error:
+                self._disconnect()
+                if time.monotonic() + pause > end:
+                    said = str(error) or type(error).__name__
+                    raise BrokenError(
+                        f"{self.address} does not answer, tried for {self._retry_s:g} s: {said}"
+                    ) from error
+                if not is_used:  # a connection that was kept may just have been closed: try a new one at once
+                    time.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _connect(self) -> tuple[http.client.HTTPConnection, bool]:
+        """Return the connection of this thread and whether it had been used before."""
+        kept = self._local.kept
+        if kept is not None and kept.pid == os.getpid():
+            return kept.connection, True
+        if self.address.startswith("unix:"):
+            made: http.client.HTTPConnection = _UnixConnection(self.address.removeprefix("unix:"), self._timeout_s)
+        else:
+            made = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=self._timeout_s)
+        self._local.kept = _Kept(made)
+        return made, False
+
+    def _disconnect(self) -> None:
+        self._local.kept = None
+
+    def _json(self, answer: _Answer) -> dict[str, Any]:
+        try:
+            said = json.loads(answer.body)
+            if isinstance(said, dict):
+                return said
+            raise ValueError(f"a {type(said).__name__}")
+        except ValueError as error:
+            raise BrokenError(f"{self.address} has answered {answer.status} and no JSON object: {error}") from error
+
+    def _columns(self, answer: _Answer, names: list[str | None]) -> tuple[Array, Columns]:
+        try:
+            return wire.unpack(answer.body, answer.kind, names)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BrokenError(f"{self.address} has answered something that is no look-up: {error}") from error
+
+    def close(self) -> None:
+        self._disconnect()
+        self._forget()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.address, self._token, self._options)
+
+    def __repr__(self) -> str:
+        return f"<Service at {self.address}>"
+
+
+def _opened(address: str, token: str | None, options: dict[str, Any]) -> Service:
+    return Service(address, token, **options)
+
+
+def _json_of(key: Any) -> str:
+    try:
+        return json.dumps(wire.to_json(key))
+    except TypeError as error:
+        raise KeyError(key) from error
+
+
+def _requests(keys: Any) -> Iterator[tuple[bytes, str]]:
+    """Yield the bodies of the requests for many keys, one at least."""
+    for begin in range(0, max(1, len(keys)), _KEYS_AT_ONCE):
+        part = keys[begin : begin + _KEYS_AT_ONCE]
+        body = _packed(part)
+        if len(body[0]) > _BODY_BYTES and len(part) > 1:  # long texts
+            half = len(part) // 2
+            yield from _requests(part[:half])
+            yield from _requests(part[half:])
+        else:
+            yield body
+
+
+def _packed(keys: Any) -> tuple[bytes, str]:
+    """Return the body of a request for many keys: an array as .npy, else JSON."""
+    if isinstance(keys, np.ndarray):
+        return wire.to_npy([keys]), wire.NPY
+    try:
+        return json.dumps({"keys": [wire.to_json(plain(key)) for key in keys]}).encode(), wire.JSON
+    except TypeError as error:
+        raise KeyError(str(error)) from error

@@ -1,0 +1,163 @@
+"""Serve a look-up to other programs on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import stat
+import tempfile
+import threading
+from typing import Any, Final
+
+from pardata.errors import ConfigError, MissingExtraError
+from pardata.lookup.base import Lookup
+from pardata.lookup.client import Service
+
+_POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
+
+
+class Server:
+    """A running look-up service; made by `serve`.
+
+    Attributes
+    ----------
+    address : str
+        ``unix:<path>`` or ``http://127.0.0.1:<port>``.
+    token : str
+        What a client must show.
+    """
+
+    def __init__(self, lookup: Lookup, address: str | None, token: str | None, threads: int) -> None:
+        try:
+            from waitress import server, wasyncore
+
+            from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
+        except ImportError as error:
+            raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error
+        self._wasyncore = wasyncore
+        self.token = secrets.token_urlsafe(32) if token is None else token
+        self._folder = None if address else tempfile.mkdtemp(prefix="pardata-")  # nobody else may enter it
+        self._connections: dict[Any, Any] = {}
+        self._stopping = False
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
+        try:
+            app = LookupApp(lookup, self.token)
+            listener, self.address = _listen(address or f"unix:{self._folder}/service")
+        except BaseException:
+            self._remove_folder()
+            raise
+        self._server = server.create_server(
+            app,
+            map=self._connections,
+            sockets=[listener],
+            threads=threads,
+            max_request_body_size=MOST_BODY_BYTES,
+            clear_untrusted_proxy_headers=True,
+            ident="pardata",
+        )
+        self._thread = threading.Thread(target=self._run, name="pardata-service", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wasyncore.loop(timeout=_POLL_S, use_poll=True, map=self._connections, count=1)
+        self._server.task_dispatcher.shutdown()
+        self._wasyncore.close_all(self._connections)
+
+    def lookup(self, **options: Any) -> Service:
+        """Return a client of this service; options as for `Service`."""
+        return Service(self.address, self.token, **options)
+
+    def close(self) -> None:
+        """End the service; requests that are being answered get their answer, connections are closed."""
+        if not self._stopping:
+            self._stopping = True
+            self._server.pull_trigger()
+            self._thread.join()
+            if self.address.startswith("unix:"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.address.removeprefix("unix:"))
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Server at {self.address}{', closed' if self._stopping else ''}>"
+
+
+def _listen(address: str) -> tuple[socket.socket, str]:
+    """Return a socket bound to an address, and the address with its port.
+
+    Raises `ConfigError` if it is taken, or is none.
+    """
+    if address.startswith("unix:"):
+        sock, place = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), address.removeprefix("unix:")
+    else:
+        host, _, port = address.removeprefix("http://").partition(":")
+        if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
+            raise ConfigError(
+                f"address must be unix:<path> or 127.0.0.1:<port>, not {address!r}; for other machines have a server "
+                f"of your choice run pardata.lookup.service.LookupApp behind TLS"
+            )
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if sock.family == socket.AF_INET:
+            sock.bind(("127.0.0.1", int(port)))
+            return sock, f"http://127.0.0.1:{sock.getsockname()[1]}"
+        _remove_stale(place)
+        sock.bind(place)
+        os.chmod(place, 0o600)  # before anybody can connect
+        return sock, address
+    except (OSError, OverflowError) as error:
+        sock.close()
+        raise ConfigError(f"no service can be opened at {address}: {error}") from error
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of a server that was killed; what answers, or is no socket, stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+
+
+def serve(lookup: Lookup, address: str | None = None, *, token: str | None = None, threads: int = 4) -> Server:
+    """Serve a look-up to other programs on this machine, until the ``with`` block ends.
+
+    Parameters
+    ----------
+    lookup : Table, Database or Service
+    address : str, optional
+        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket in a folder of its own.
+    token : str, optional
+        Default: a new one; ``.token`` tells.
+    threads : int
+        That answer requests.
+
+    Raises
+    ------
+    ConfigError
+        A wrong argument, or the address is taken.
+    MissingExtraError
+        Werkzeug or waitress is not installed.
+    """
+    if not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads must be an int of at least 1, not {threads!r}")
+    return Server(lookup, address, token, threads)

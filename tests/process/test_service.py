@@ -1,0 +1,364 @@
+"""The service and its clients: tokens, versions, restarts, and requests that mean harm."""
+
+import http.client
+import http.server
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import werkzeug.serving
+
+import pardata
+from pardata.lookup import client as clients
+from pardata.lookup import wire
+from pardata.lookup.client import _UnixConnection
+from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
+
+KEYS = np.arange(0, 3000, 3)
+
+
+@pytest.fixture
+def table():
+    with pardata.Table(KEYS, KEYS * 2) as made:
+        yield made
+
+
+@pytest.fixture
+def server(table):
+    with pardata.serve(table) as made:
+        yield made
+
+
+def request(server, method, path, body=None, token=None, **headers):
+    """Ask as any other program would; return status, headers and body."""
+    connection = _UnixConnection(server.address.removeprefix("unix:"), 30)
+    try:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        token = server.token if token is None else token
+        try:
+            connection.request(method, path, body, {"Authorization": f"Bearer {token}"} | headers)
+        except BrokenPipeError:
+            pass  # the answer came before all of the body was taken
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        connection.close()
+
+
+def test_other_programs_read_json(server, table):
+    status, headers, body = request(server, "GET", "/item?key=6")
+    assert (status, json.loads(body)) == (200, {"value": 12})
+    etag = headers["ETag"]
+    assert request(server, "GET", "/item?key=6", If_None_Match=etag)[0] == 304
+    status, _, body = request(server, "POST", "/many", '{"keys": [6, 7, 9]}')
+    said = json.loads(body)
+    assert status == 200 and said["first"]["values"] == [True, False, True]
+    assert said["columns"] == [{"dtype": "<i8", "values": [12, 18]}] and said["names"] == [None]
+    status, headers, body = request(
+        server, "POST", "/many", wire.to_npy([np.array([6, 7])]), Content_Type=wire.NPY, Accept=wire.NPY
+    )
+    assert headers["Content-Type"] == wire.NPY and [part.tolist() for part in wire.from_npy(body)] == [
+        [True, False],
+        [12],
+    ]
+    assert json.loads(request(server, "GET", "/range?low=3&high=9")[2])["columns"][0]["values"] == [6, 12]
+    assert json.loads(request(server, "GET", "/about")[2])["keys"] == 1000
+    table.replace({6: "six"})
+    status, headers, body = request(server, "GET", "/item?key=6", If_None_Match=etag)
+    assert (status, json.loads(body)) == (200, {"value": "six"}) and headers["ETag"] != etag
+
+
+@pytest.mark.parametrize("path", ["/about", "/item?key=3", "/keys", "/nothing"])
+def test_a_wrong_token_is_401(server, path):
+    for token in ("", "wrong", server.token + "x", server.token[:-1], "\xe9"):
+        assert request(server, "GET", path, token=token)[0] == 401
+    assert request(server, "GET", "/health", token="")[2] == b'{"status": "ok"}'
+    with pardata.Service(server.address, "wrong") as client, pytest.raises(pardata.ConfigError, match="refused the"):
+        client[3]
+    with pardata.Service(server.address) as client, pytest.raises(pardata.ConfigError, match="refused the"):
+        len(client)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "kind", "status"),
+    [
+        ("GET", "/nothing", None, None, 404),
+        ("POST", "/item", b"{}", None, 404),
+        ("GET", "/item", None, None, 400),
+        ("GET", "/item?key=", None, None, 400),
+        ("GET", "/item?key={}", None, None, 400),
+        ("GET", "/item?key=[[[", None, None, 400),
+        ("GET", "/item?key=" + "[" * 20_000, None, None, 400),
+        ("GET", "/item?key=7", None, None, 404),
+        ("GET", '/item?key={"npy":"AAAA"}', None, None, 400),
+        ("POST", "/many", b"", None, 400),
+        ("POST", "/many", b"\xff\xfe", None, 400),
+        ("POST", "/many", b"[1, 2]", None, 400),
+        ("POST", "/many", b'{"keys": 7}', None, 400),
+        ("POST", "/many", b'{"keys": [{"a": 1}]}', None, 400),
+        ("POST", "/many", b"[" * 100_000, None, 400),
+        ("POST", "/many", b"nonsense", wire.NPY, 400),
+        ("POST", "/many", b"", wire.NPY, 400),
+        ("POST", "/many", wire.to_npy([np.zeros((2, 2))]), wire.NPY, 400),
+        ("POST", "/many", wire.to_npy([KEYS, KEYS]), wire.NPY, 400),
+        ("POST", "/many", bytes(MOST_BODY_BYTES + 1), None, 413),
+    ],
+)
+def test_wrong_requests_are_4xx_and_the_service_goes_on(server, method, path, body, kind, status):
+    headers = {} if kind is None else {"Content_Type": kind}
+    assert request(server, method, path.replace('"', "%22"), body, **headers)[0] == status
+    assert request(server, "GET", "/item?key=3")[0] == 200
+
+
+def test_a_thousand_random_requests_do_no_harm(server):
+    rng = random.Random(0)
+    good = b"POST /many HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Length: 15\r\n\r\n" % (
+        server.token.encode()
+    )
+    good += b'{"keys": [3,6]}'
+    path = server.address.removeprefix("unix:")
+    for number in range(1000):
+        data = bytearray(good if number % 2 else rng.randbytes(rng.randrange(1, 300)))
+        for _ in range(rng.randrange(4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.sendall(data[: rng.randrange(1, len(data) + 1)])
+            sock.shutdown(socket.SHUT_WR)
+            if number % 10 == 0:
+                sock.settimeout(10)
+                try:
+                    answer = sock.recv(100)
+                except ConnectionError:
+                    answer = b""
+                assert not answer.startswith(b"HTTP/1.1 5"), data
+    with server.lookup() as client:
+        assert client[3] == 6
+
+
+def test_the_client_keeps_values_until_the_contents_change(server, table, monkeypatch):
+    asked = []
+    ask = pardata.Service._ask
+    monkeypatch.setattr(
+        pardata.Service, "_ask", lambda self, *args, **options: asked.append(args[1]) or ask(self, *args, **options)
+    )
+    with server.lookup(max_age_s=1000) as client:
+        assert [client[3], client[6], client[3]] == [6, 12, 6]
+        assert asked == ["/item", "/item"]
+        table.replace(KEYS, KEYS * 3)
+        assert client[3] == 6  # so old it may be
+        assert client[9] == 27  # the answer tells of the new version
+        assert client[3] == 9
+    asked.clear()
+    with server.lookup(max_age_s=0) as client:
+        assert [client[3], client[3]] == [9, 9]
+        assert asked == ["/item", "/about"]  # which says: not modified
+        table.replace(KEYS, KEYS * 4)
+        assert client[3] == 12
+    with server.lookup(cache=0) as client:
+        assert [client[3], client[3]] == [12, 12]
+    with server.lookup(cache=2, max_age_s=1000) as client:
+        assert [client[key] for key in (3, 6, 9, 6)] == [12, 24, 36, 24]
+        assert [key for _, key in client._kept] == [9, 6]
+
+
+def test_many_keys_come_out_of_one_version(server, table, monkeypatch):
+    monkeypatch.setattr(clients, "_KEYS_AT_ONCE", 100)
+    columns = pardata.Service._columns
+    replaced = []
+
+    def replacing(self, *arguments):
+        if not replaced:
+            replaced.append(table.replace(KEYS, KEYS * 5))
+        return columns(self, *arguments)
+
+    with server.lookup() as client:
+        assert client.columns == [None]
+        monkeypatch.setattr(pardata.Service, "_columns", replacing)
+        assert np.array_equal(client.get_many(KEYS), KEYS * 5)
+
+
+SERVER = """
+import sys
+import pardata
+with pardata.Table([1], [int(sys.argv[2])]) as table, pardata.serve(table, sys.argv[1], token="secret"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start(address, value):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, address, str(value)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def stop(process):
+    process.stdin.close()
+    process.stdout.close()
+    process.wait()
+
+
+def test_a_server_that_is_killed_and_started_anew_is_found_again(tmp_path, monkeypatch):
+    address = f"unix:{tmp_path}/service"
+    process = start(address, 10)
+    with pardata.Service(address, "secret", max_age_s=0) as client:
+        assert client[1] == 10
+        process.send_signal(signal.SIGKILL)
+        stop(process)
+        failed = threading.Event()
+        monkeypatch.setattr(clients.time, "sleep", lambda seconds: failed.set() or threading.Event().wait(seconds))
+        results = []
+        thread = threading.Thread(target=lambda: results.append(client[1]))
+        thread.start()
+        failed.wait()  # it has met a closed door
+        process = start(address, 20)
+        thread.join()
+        assert results == [20]
+        client.close()
+    stop(process)
+
+
+def test_a_server_that_stays_away_is_an_error_that_says_so(table, tmp_path):
+    with pardata.serve(table) as server, server.lookup(retry_s=0.05, max_age_s=0) as client:
+        assert client[3] == 6
+        server.close()
+        with pytest.raises(pardata.BrokenError, match="does not answer, tried for 0.05 s"):
+            client[3]
+        with pytest.raises(pardata.BrokenError, match=str(server.address)):
+            client.get_many([3])
+    with (
+        pardata.Service(f"unix:{tmp_path}/nothing", retry_s=0) as client,
+        pytest.raises(pardata.BrokenError, match="No such file"),
+    ):
+        len(client)
+
+
+def test_a_server_that_says_nothing_is_a_deadline(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/silent")
+        listener.listen()
+        with (
+            pardata.Service(f"unix:{tmp_path}/silent", timeout_s=0.05) as client,
+            pytest.raises(pardata.DeadlineExceeded, match="has not answered for 0.05 s"),
+        ):
+            client[1]
+
+
+class _Nonsense(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self):
+        self.send_response(int(self.headers["Authorization"].removeprefix("Bearer ")))
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_server_of_something_else_is_an_error(status):
+    with http.server.HTTPServer(("127.0.0.1", 0), _Nonsense) as other:
+        thread = threading.Thread(target=other.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            client = pardata.Service(f"http://127.0.0.1:{other.server_port}", str(status))
+            for ask in (lambda: client[1], lambda: client.get_many([1]), lambda: list(client), lambda: len(client)):
+                with pytest.raises(pardata.BrokenError, match="has answered"):
+                    ask()
+            client.close()
+        finally:
+            other.shutdown()
+            thread.join()
+
+
+def test_any_wsgi_server_runs_the_application(table):
+    """Here Werkzeug's own, which closes every connection after its answer; `serve` uses waitress."""
+    other = werkzeug.serving.make_server("127.0.0.1", 0, LookupApp(table, "secret"), request_handler=_Quiet)
+    thread = threading.Thread(target=other.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        with pardata.Service(f"http://127.0.0.1:{other.server_port}", "secret", max_age_s=0) as client:
+            assert [client[3], client[6], len(client)] == [6, 12, 1000]
+            assert np.array_equal(client.get_many(KEYS), KEYS * 2)
+    finally:
+        other.shutdown()
+        thread.join()
+        other.server_close()
+
+
+class _Quiet(werkzeug.serving.WSGIRequestHandler):
+    def log(self, *_):
+        pass
+
+
+def test_on_loopback(table):
+    with pardata.serve(table, "127.0.0.1:0", token="secret") as server:
+        assert server.address.startswith("http://127.0.0.1:")
+        with pardata.Service(server.address, "secret") as client:
+            assert client[3] == 6 and list(client)[:2] == [0, 3]
+        with pytest.raises(pardata.ConfigError, match="no service can be opened"):
+            pardata.serve(table, server.address)
+
+
+def test_a_database_and_a_service_are_served_too(tmp_path):
+    with (
+        pardata.Database.create(tmp_path / "a.db", {"a": 1, "b": 2}) as database,
+        pardata.serve(database) as first,
+        first.lookup() as near,
+        pardata.serve(near) as second,
+        second.lookup() as far,
+    ):
+        assert dict(far) == {"a": 1, "b": 2} and far.range("b")[0].tolist() == ["b"]
+
+
+def test_long_keys_go_in_several_requests(table, server):
+    keys = [f"{number}".zfill(40_000) for number in range(300)]
+    table.replace(keys, np.arange(300))
+    with server.lookup() as client:
+        assert np.array_equal(client.get_many(keys), np.arange(300))
+
+
+def test_what_cannot_be_sent_or_ranged_is_an_error(table, server):
+    table.replace({"a": {1, 2}})
+    with server.lookup() as client:
+        with pytest.raises(pardata.ConfigError, match="cannot be sent"):
+            client["a"]
+        with pytest.raises(pardata.ConfigError, match="ordered"):
+            client.range("a", "b")
+        with pytest.raises(KeyError):
+            client[object()]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda table: pardata.serve({1: 2}), "not dict"),
+        (lambda table: pardata.serve(table, "0.0.0.0:80"), "LookupApp behind TLS"),
+        (lambda table: pardata.serve(table, "unix:/nowhere/at/all"), "no service can be opened"),
+        (lambda table: pardata.serve(table, threads=0), "threads must be"),
+        (lambda table: pardata.Service("localhost:80"), "address must be"),
+        (lambda table: pardata.Service("unix:a", cache=-1), "cache must be"),
+    ],
+)
+def test_bad_arguments(table, make, message):
+    with pytest.raises(pardata.ConfigError, match=message):
+        make(table)
+
+
+def test_missing_packages_are_named(table, monkeypatch):
+    monkeypatch.setitem(sys.modules, "waitress", None)
+    with pytest.raises(pardata.MissingExtraError, match=r"pardata\[http\]"):
+        pardata.serve(table)
