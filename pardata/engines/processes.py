@@ -25,6 +25,7 @@ import numpy as np
 from pardata.channel.message import Encoded
 from pardata.engines.layout import Layout
 from pardata.engines.local_worker import LocalWorker, stop
+from pardata.engines.stall import StallWatch
 from pardata.errors import InternalError, PlanError, WorkerLostError
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
@@ -143,6 +144,7 @@ class ProcessRun(Run):
         self._stages = {stage.name: stage for stage in self._plan.stages}
         self._words: dict[Stage, list[memoryview]] = {}
         threads = max(1, usable_cores() // max(1, len(everyone)))
+        self._stall = StallWatch(self._plan, self._words, self._options.stall_s)
         waiting: list[Worker] = []
         for stage in self._plan.worker_stages:
             self._words[stage] = []
@@ -202,6 +204,7 @@ class ProcessRun(Run):
     def _fill(self) -> None:
         """Get the next items; none at the end of the run."""
         port = self._port
+        self._stall.begin()
         while not self._items:
             if self._failure is not None:
                 raise self._failure
@@ -216,7 +219,7 @@ class ProcessRun(Run):
                 if self._failure is None:
                     return
             else:
-                waits = [late_in_s, REFRESH_S if self._bars is not None else None]
+                waits = [late_in_s, self._stall.look(), REFRESH_S if self._bars is not None else None]
                 port.collector.wait(min((wait for wait in waits if wait is not None), default=None))
             self._show()
 

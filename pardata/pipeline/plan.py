@@ -95,11 +95,13 @@ class Plan:
     ----------
     lasts : Node
         Their output is the run's.
+    is_whole : bool
+        Whether it is to be run; a part of a graph can be drawn.
     iterated : bool
         Whether somebody takes the output; then there is one more stage, the consumer, in the calling process.
     """
 
-    def __init__(self, *lasts: Node, iterated: bool) -> None:
+    def __init__(self, *lasts: Node, iterated: bool, is_whole: bool = True) -> None:
         if iterated:
             lasts = (Node(Kind.MAP, "consumer", fn=_no_function, inputs=lasts),)
         self.iterated = iterated
@@ -114,7 +116,8 @@ class Plan:
                 self._used[given] = self._used.get(given, 0) + 1
         for last in lasts:
             self._build(last)
-        self._check()
+        if is_whole:
+            self._check()
         self.chunksizes = self._chunksizes()
 
     @property

@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.pipeline.draw import as_svg, as_text
+from pardata.pipeline.dry import DryRun
 from pardata.pipeline.node import Errors, Kind, Node, user_line
 from pardata.pipeline.ordering import Policy
 from pardata.pipeline.plan import Plan
@@ -20,6 +22,7 @@ from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce,
 from pardata.pipeline.sources import async_source, iterate_async, npy_source
 from pardata.runtime.progress import RunReport
 
+STALL_S: Final = 60.0
 MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
 
 Engine = Literal["processes", "threads", "serial"]
@@ -35,6 +38,7 @@ class RunOptions:
     tokens: int | None = None
     memory_limit: int | None = None
     max_restarts: int | None = None
+    stall_s: float | None = STALL_S
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -46,6 +50,8 @@ class RunOptions:
                 raise ConfigError(f"{name} must be an int of at least {least}, not {value!r}")
         if self.tokens is not None and self.tokens > MOST_TOKENS:
             raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {self.tokens}")
+        if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
+            raise ConfigError(f"stall_s must be a number above 0, or None, not {self.stall_s!r}")
 
 
 class Run(Iterator[Any]):
@@ -294,6 +300,7 @@ class Stream:
         tokens: int | None = None,
         memory_limit: int | None = None,
         max_restarts: int | None = None,
+        stall_s: float | None = STALL_S,
     ) -> Run:
         """Start a run and return it: an iterator over the items.
 
@@ -310,6 +317,8 @@ class Stream:
             Bytes of shared memory the run may hold; default: half of what is available.
         max_restarts : int, optional
             How many killed workers are replaced before the run fails; default: any number.
+        stall_s : float, optional
+            Seconds without progress after which one warning says who waits for whom; None: never.
 
         Raises
         ------
@@ -317,7 +326,7 @@ class Stream:
             A stage's function cannot be pickled, the plan is wrong (`PlanError`), or an argument is; nothing was
             started.
         """
-        options = RunOptions(progress, tokens, memory_limit, max_restarts)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
         return _start(Plan(self._node, iterated=True), engine, options)
 
     def run(
@@ -328,18 +337,52 @@ class Stream:
         tokens: int | None = None,
         memory_limit: int | None = None,
         max_restarts: int | None = None,
+        stall_s: float | None = STALL_S,
     ) -> RunReport:
         """Run to the end, drop the output, and return the report; arguments and errors as for `iterate`.
 
         An exception of the user's code is raised as its own type, with a note of stage and item and the remote
         traceback.
         """
-        options = RunOptions(progress, tokens, memory_limit, max_restarts)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
         return _start(Plan(self._node, iterated=False), engine, options).finish()
 
     def __iter__(self) -> Iterator[Any]:
         with self.iterate() as run:
             yield from run
+
+    def dry_run(self, *items: Any) -> DryRun:
+        """Run one item through all stages, in the calling thread, and return what each made of it.
+
+        Parameters
+        ----------
+        *items
+            One for each source, in the order in which they are needed; without any, the first of each source. Sinks
+            are left out.
+
+        Returns
+        -------
+        DryRun
+            ``print`` shows, per stage, shape, dtype and bytes of what it hands on, and the seconds it took.
+        """
+        from pardata.engines.dry_run import dry_run
+
+        return dry_run(Plan(self._node, iterated=False), items)
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Write a picture of the graph to an SVG file."""
+        if not os.fspath(path).endswith(".svg"):
+            raise ConfigError(f"draw({str(path)!r}): pictures are SVG files: the path must end in .svg")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self._repr_svg_())
+
+    def _repr_svg_(self) -> str:
+        """Return the picture that a notebook shows."""
+        return as_svg(Plan(self._node, iterated=False, is_whole=False))
+
+    def __str__(self) -> str:
+        """Return the graph as text: a line per stage, from the sources down."""
+        return as_text(Plan(self._node, iterated=False, is_whole=False))
 
     def __repr__(self) -> str:
         return f"<Stream {' <- '.join(_chain(self._node))}>"
@@ -369,9 +412,10 @@ def run(
     tokens: int | None = None,
     memory_limit: int | None = None,
     max_restarts: int | None = None,
+    stall_s: float | None = STALL_S,
 ) -> RunReport:
     """Run several streams at once, to the end; what they share runs once. Else as `Stream.run`."""
-    options = RunOptions(progress, tokens, memory_limit, max_restarts)
+    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
     return _start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
 
 

@@ -59,7 +59,8 @@ class Skipped(NamedTuple):
         return cls(fault.stage, fault.number, fault.item, fault.error, fault.trace)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines, the first cell of each to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -119,7 +120,7 @@ class RunReport:
                     f"{stage.blocked_s:.2f}",
                 )
             )
-        lines = [_table(rows), f"{self.seconds:.2f} s; bottleneck: {bottleneck or 'none'}"]
+        lines = [table(rows), f"{self.seconds:.2f} s; bottleneck: {bottleneck or 'none'}"]
         for skipped in self.skipped[:_MOST_SKIPPED_SHOWN]:
             lines.append(f"skipped in {skipped.stage!r}: item {skipped.number}, {skipped.item}: {skipped.error}")
         if len(self.skipped) > _MOST_SKIPPED_SHOWN:

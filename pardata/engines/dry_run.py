@@ -1,0 +1,92 @@
+"""One item through a whole plan, in this process: what each stage makes of it, and how long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from pardata.channel.message import Batch
+from pardata.engines.serial import SerialRun
+from pardata.errors import ConfigError
+from pardata.pipeline.dry import DryEdge, DryRun
+from pardata.pipeline.node import Kind
+from pardata.pipeline.plan import Plan, Stage
+from pardata.pipeline.programs import source_maker
+from pardata.pipeline.shapes import NpyWriter
+from pardata.pipeline.stream import RunOptions
+
+_PARTS = 3
+
+
+def _describe(item: Any) -> str:
+    """Return kind, shape and dtype of an item; of a few parts, each."""
+    if isinstance(item, np.ndarray | np.generic):
+        return f"{item.dtype} {item.shape}"
+    if isinstance(item, tuple | list) and item:
+        more = ", ..." if len(item) > _PARTS else ""
+        return f"{type(item).__name__} of {len(item)}: {', '.join(map(_describe, item[:_PARTS]))}{more}"
+    return type(item).__name__
+
+
+def dry_run(plan: Plan, items: tuple[Any, ...]) -> DryRun:
+    """Run one item of each source through a plan (see `Stream.dry_run`)."""
+    run = _Run(plan, items)
+    report = run.finish()
+    return DryRun(
+        [
+            DryEdge(
+                stage.name, len(run.found[stage.name]), next(iter(run.found[stage.name]), "nothing"), stage.bytes,
+                stage.busy_s,
+            )
+            for stage in report.stages
+        ]
+    )  # fmt: skip
+
+
+class _Run(SerialRun):
+    """Notes what each stage hands on."""
+
+    def __init__(self, plan: Plan, items: tuple[Any, ...]) -> None:
+        self.found: dict[str, list[Any]] = {stage.name: [] for stage in plan.stages}
+        sources = [stage for stage in plan.stages if stage.kind is Kind.SOURCE]
+        if items and len(items) != len(sources):
+            names = ", ".join(repr(stage.name) for stage in sources)
+            raise ConfigError(f"dry_run() needs an item for each source ({names}), or none; {len(items)} were given")
+        for stage, item in zip(sources, items, strict=False):
+            stage.fn = [item]  # type: ignore[assignment]
+        for stage in sources[len(items) :]:
+            if isinstance(stage.fn, Iterator):
+                raise ConfigError(f"source {stage.name!r} can be read only once: give dry_run() an item for it")
+            stage.fn = partial(_first, source_maker(stage.fn))
+        for stage in plan.stages:
+            if stage.kind is Kind.SINK:
+                stage.fn = _ignore
+            elif isinstance(stage.fn, NpyWriter):
+                stage.fn = _ignore_all
+        super().__init__(plan, RunOptions())
+
+    def _measured(self, stage: Stage, made: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in super()._measured(stage, made):
+            self.found[stage.name] += map(_describe, batch.items)
+            yield batch
+
+
+def _first(make: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    yield from islice(make(), 1)
+
+
+def _ignore(item: Any) -> None:
+    """Stand in for a sink."""
+
+
+def _ignore_all(items: Iterator[Any]) -> Iterator[Any]:
+    for _ in items:
+        pass
+    yield from ()
+
+
+__all__ = ["dry_run"]

@@ -1,0 +1,66 @@
+"""Looking at a stream: one item through all stages, and who waits for whom when nothing moves."""
+
+import time
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.errors import ConfigError
+
+
+def mean_level(frame):
+    return frame.mean()
+
+
+def double(frame):
+    return frame * 2
+
+
+def test_dry_run_tells_what_each_stage_makes(tmp_path):
+    frames = pardata.source(np.zeros((5, 20, 30), np.float32)).map(double)
+    stream = pardata.zip(frames, frames.map(mean_level)).batch(1).to(tmp_path / "x.npy")
+    dry = stream.dry_run(np.ones((4, 6)))
+    made = {edge.stage: (edge.items, edge.first, edge.nbytes) for edge in dry.edges}
+    assert made["source"] == (1, "float64 (4, 6)", 192)
+    assert made["double"] == (1, "float64 (4, 6)", 192)
+    assert made["mean_level"][:2] == (1, "float64 ()")
+    assert made["batch(1)"][:2] == (1, "list of 1: tuple of 2: float64 (4, 6), float64 ()")
+    assert made["x.npy"][0] == 0
+    assert not list(tmp_path.iterdir())  # sinks are left out
+    assert all(edge.seconds >= 0 for edge in dry.edges)
+    assert "float64 (4, 6)" in str(dry).split("\n")[2]
+
+
+def test_dry_run_takes_the_first_item_of_each_source():
+    a, b = pardata.source(np.zeros((5, 3))), pardata.source(range(7), name="b")
+    assert [edge.first for edge in pardata.merge(a, b).dry_run().edges] == ["float64 (3,)", "int", "float64 (3,)"]
+
+
+def test_dry_run_needs_an_item_where_a_source_is_read_once():
+    with pytest.raises(ConfigError, match="can be read only once"):
+        pardata.source(iter(range(3))).map(abs).dry_run()
+    assert pardata.source(iter(range(3))).map(abs).dry_run(-3).edges[1].first == "int"
+    with pytest.raises(ConfigError, match="an item for each source"):
+        pardata.source(range(3)).dry_run(1, 2)
+
+
+def test_error_of_a_dry_run_is_the_users():
+    with pytest.raises(ZeroDivisionError):
+        pardata.source(range(3)).map(lambda x: 1 / x).dry_run()
+
+
+def test_run_that_stands_still_says_who_waits_for_whom():
+    def hang(x):
+        if x == 3:
+            time.sleep(3600)
+        return x
+
+    stream = pardata.source(range(100)).map(abs).map(hang, name="slow", chunksize=1).map(abs, name="behind")
+    with pytest.raises(RuntimeWarning) as caught:  # as an error, here: pyproject.toml
+        stream.run(stall_s=0.3)
+    text = str(caught.value)
+    assert "nothing has moved for 0.3 s" in text
+    assert "stage 'slow': works on item 3 for" in text
+    assert "stage 'behind': waits for 'slow'" in text
+    assert "stage 'source': waits for a message to come out at the end, or memory" in text
