@@ -92,6 +92,10 @@ def _side(result: dict[str, Any], side: str) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "items/s":
         return f"{value:,.0f}/s" if value >= 100 else f"{value:.1f}/s"
+    if unit == "MB":
+        return f"{value:.1f} MB"
+    if value < 1e-3:
+        return f"{value * 1e6:.3g} us"
     return f"{value:.3f} s" if value >= 0.1 else f"{value * 1e3:.1f} ms"
 
 

@@ -12,21 +12,23 @@ class Bar:
 
     Parameters
     ----------
-    kind : "faster" (at least `limit` times), "as long" (at most `limit` times as long) or "seconds" (at most, alone)
+    kind : "faster" (at least `limit` times), "as long" (at most `limit` times as long), "seconds" or "MB" (at most)
     limit : float
     """
 
-    kind: Literal["faster", "as long", "seconds"]
+    kind: Literal["faster", "as long", "seconds", "MB"]
     limit: float
 
     def __str__(self) -> str:
         if self.kind == "faster":
             return f">= {self.limit:g} x"
-        return f"<= {self.limit:g} x" if self.kind == "as long" else f"<= {self.limit:g} s"
+        if self.kind == "seconds" and self.limit < 1e-3:
+            return f"<= {self.limit * 1e6:g} us"
+        return f"<= {self.limit:g} {({'as long': 'x', 'seconds': 's', 'MB': 'MB'})[self.kind]}"
 
     def reached(self, ours: float, ratio: float | None) -> bool | None:
         """True or False, or None where there is nothing to compare with."""
-        if self.kind == "seconds":
+        if self.kind in ("seconds", "MB"):
             return ours <= self.limit
         if ratio is None:
             return None
@@ -39,14 +41,14 @@ class Scenario:
 
     Parameters
     ----------
-    unit : "items/s" (more is better) or "s" (less is better)
+    unit : "items/s" (more is better), "s" or "MB" (less is better)
     sides : side -> "module:function" below this package; the first is pardata, the second the rival of the bar, all
         others are shown for information
     bar : Bar or None (information only)
     """
 
     name: str
-    unit: Literal["items/s", "s"]
+    unit: Literal["items/s", "s", "MB"]
     sides: dict[str, str] = field(hash=False)
     bar: Bar | None = None
 
@@ -59,6 +61,11 @@ class Scenario:
         """How many times faster pardata is; for an "as long" bar, how many times as long it takes."""
         faster = ours / theirs if self.unit == "items/s" else theirs / ours
         return 1 / faster if self.bar is not None and self.bar.kind == "as long" else faster
+
+
+def _lookup(name: str, bar: Bar, **rivals: str) -> Scenario:
+    """A look-up by one worker; seconds per key."""
+    return Scenario(f"lookup_{name}", "s", {"pardata": "lookups_pardata:measure", **rivals}, bar)
 
 
 def _chain(name: str, bar: Bar | None, serial: bool = False) -> Scenario:
@@ -101,6 +108,30 @@ SCENARIOS = (
         {"pardata": "recovery_pardata:pool", "executor, rebuilt": "recovery_executor:measure"},
     ),
     Scenario("recovery_stage", "s", {"pardata": "recovery_pardata:stage"}),
+    _lookup("table_one", Bar("seconds", 2e-6), dict="lookups_rivals:private"),
+    _lookup("table_many", Bar("seconds", 0.4e-6)),
+    _lookup("table_manager", Bar("faster", 30), **{"Manager().dict()": "lookups_rivals:manager"}),
+    Scenario("lookup_table_memory", "MB", {"pardata": "lookups_pardata:memory"}, Bar("MB", 5)),
+    _lookup("database_one", Bar("seconds", 5e-6)),
+    _lookup("database_many", Bar("seconds", 2e-6)),
+    _lookup("service_one", Bar("seconds", 800e-6)),
+    _lookup("service_many", Bar("seconds", 5e-6)),
+    Scenario(
+        "paged_random",
+        "s",
+        {"pardata": "paged:random_pages", "os.pread": "paged:random_pread"},
+        Bar("as long", 1.3),
+    ),
+    Scenario(
+        "paged_sequential",
+        "s",
+        {
+            "pardata": "paged:sequential_pages",
+            "np.fromfile": "paged:sequential_fromfile",
+            "all as one array": "paged:sequential_whole",
+        },
+        Bar("faster", 0.8),
+    ),
 )
 
 # The cost of a hop must not depend on the size: the fastest and the slowest of these within this ratio.

@@ -22,6 +22,7 @@ from pardata.lookup.loading import META, Column, load, quoted, rows_of
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 _KEYS_AT_ONCE: Final = 500  # per query: past that it only gets longer; every SQLite takes 999 parameters
+_KEPT: Final = (int, float, str, bytes)  # what a key in a database can be
 _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a copy
 
 _connections_of_the_parent: list[Any] = []  # in a forked child: not to be used, and not to be closed
@@ -301,7 +302,7 @@ class Database(Lookup):
         except (OverflowError, UnicodeEncodeError):
             return None
         except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
-            if isinstance(key, int | float | str | bytes):
+            if isinstance(key, _KEPT):
                 raise
             row = None  # of a type that no database holds
         if row is None and isinstance(key, np.generic):  # SQLite takes it for bytes
@@ -310,19 +311,29 @@ class Database(Lookup):
         return row if row is not None and row[0] == key else None
 
     def _find(self, keys: Any) -> tuple[Array, Columns]:
-        asked = [key for key in (keys.tolist() if isinstance(keys, np.ndarray) else map(plain, keys))]
-        known = self._fetch_many(asked)
-        rows = [known.get(key) if key.__hash__ else None for key in asked]
-        found = np.fromiter((row is not None for row in rows), bool, len(rows))
-        _, *columns = self._arrays([row for row in rows if row is not None])
+        rows: list[Any]
+        if isinstance(keys, np.ndarray):
+            asked = keys.tolist()
+            known = self._fetch_many(asked)
+            rows = list(map(known.get, asked))
+        else:
+            asked = [plain(key) for key in keys]
+            known = self._fetch_many([key for key in asked if isinstance(key, _KEPT)])
+            rows = [known.get(key) if isinstance(key, _KEPT) else None for key in asked]
+        if None not in rows:
+            found = np.ones(len(rows), bool)
+        else:
+            found = np.array([row is not None for row in rows])
+            rows = [row for row in rows if row is not None]
+        _, *columns = self._arrays(rows)
         return found, dict(zip(self._shown, columns, strict=True))
 
     def _fetch_many(self, keys: list[Any]) -> dict[Any, Any]:
-        wanted = [key for key in keys if isinstance(key, int | float | str | bytes)]
+        """Return the rows of those keys that there are, by key."""
         try:
-            wanted.sort()  # neighbours lie on the same pages
+            wanted = sorted(keys)  # neighbours lie on the same pages
         except TypeError:
-            pass  # of several types
+            wanted = list(keys)  # of several types
         known: dict[Any, Any] = {}
         for begin in range(0, len(wanted), _KEYS_AT_ONCE):
             part = wanted[begin : begin + _KEYS_AT_ONCE]
@@ -331,7 +342,7 @@ class Database(Lookup):
                 rows = self._execute(self._some, part).fetchall()
             except (OverflowError, UnicodeEncodeError):
                 rows = [row for key in set(part) if (row := self._fetch(key)) is not None]
-            known.update(zip((row[0] for row in rows), rows, strict=True))
+            known.update({row[0]: row for row in rows})
         return known
 
     def _arrays(self, rows: Sequence[tuple[Any, ...]]) -> list[Array]:

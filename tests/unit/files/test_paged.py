@@ -215,12 +215,16 @@ def test_every_truncation_is_found(tmp_path):
         PagedFile(path)
 
 
-def test_damage_behind_an_open_file_is_found_also_in_pages_that_were_read_before(tmp_path):
+@pytest.mark.parametrize("settled_ns", [-(10**12), 10**12])
+def test_damage_behind_an_open_file_is_found_also_in_pages_that_were_read_before(tmp_path, monkeypatch, settled_ns):
+    """Whether the pages are taken to be verified, or the file is too new for that."""
+    monkeypatch.setattr("pardata.files.paged._SETTLED_NS", settled_ns)
     array = RNG.random((24, 3))
     path = tmp_path / "a"
     with write(path, array, page_bytes=192) as file:
         for _ in range(2):
             assert np.array_equal(np.concatenate([file.page(number) for number in range(3)]), array)
+        assert any(file._verified) == (settled_ns < 0)
         offset, _ = file._places[1]
         before = os.stat(path)
         flip(path, offset + 5)
