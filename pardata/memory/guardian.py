@@ -1,0 +1,220 @@
+"""Records of named blocks, and who removes what a dead session has left: a helper process now, else the next start.
+
+Every process that creates named blocks has a *register*: a file in its session's directory that it holds a `flock` on,
+and in which it notes each name before the block exists. A lock ends with its holder, however that ends; so a register
+whose lock can be had is final, and what it names can be removed:
+
+    <base>/<session>/root        of the process that began the session; while it is locked, nothing of it is touched
+    <base>/<session>/<pid>-...   of its other processes; these blocks stay while root *or* their creator lives
+
+The directory is the state. The guardian only waits for the locks, so it can be killed without loss, and the sweep at
+the next start does the same without waiting. This file is run as a script by the guardian, by a Python that loads
+nothing else: it imports nothing of the package.
+"""
+
+import fcntl
+import os
+import stat
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+ROOT: Final = "root"
+MAGIC: Final = b"pardata1"
+HEADER_BYTES: Final = 4096  # magic, process id
+SLOT_BYTES: Final = 512
+LIVE: Final = 1  # a slot's state, its first word: written last, cleared first
+SLOT: Final = struct.Struct("<qqqqd256s216s")  # state, inode, nbytes, group, created, name, where
+SLOTS: Final = 1 << 17  # twice the mappings that a process may have; the file is sparse
+
+SHM: Final = "/dev/shm"
+HAS_SHM: Final = os.path.isdir(SHM)
+
+
+class Record(NamedTuple):
+    """What a register says of one block."""
+
+    name: str
+    inode: int  # 0: whatever has this name, which nobody else uses
+    nbytes: int
+    group: int  # the manager it belongs to, or 0
+    created: float  # seconds since the epoch
+    where: str  # file and line
+    pid: int  # of the creator
+
+
+def base_directory() -> str:
+    """Return where the sessions of this user are: a directory that nobody else may write to."""
+    path = os.path.join(SHM if HAS_SHM else tempfile.gettempdir(), f"pardata-{os.geteuid()}")
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to") from None
+    return path
+
+
+def inode_of(name: str) -> int:
+    """Return the inode that the block `name` has now, 0 where names have none.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    return os.stat(f"{SHM}/{name}", follow_symlinks=False).st_ino if HAS_SHM else 0
+
+
+def unlink_name(name: str) -> None:
+    """Remove the name of a block; its memory stays until the last process has unmapped it."""
+    if HAS_SHM:
+        os.unlink(f"{SHM}/{name}")
+    else:
+        import _posixshmem
+
+        _posixshmem.shm_unlink("/" + name)
+
+
+def remove(record: Record) -> bool:
+    """Remove a recorded block, if it still is the one that was recorded."""
+    try:
+        if record.inode and inode_of(record.name) != record.inode:
+            return False
+        unlink_name(record.name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_register(path: str) -> Iterator[Record]:
+    """Yield the blocks that a register names. It may be in use."""
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES)
+        if header[: len(MAGIC)] != MAGIC:
+            return  # its process ended before it was ready
+        pid = int.from_bytes(header[8:16], "little")
+        while len(data := file.read(SLOT_BYTES)) == SLOT_BYTES:
+            state, inode, nbytes, group, created, name, where = SLOT.unpack(data)
+            if state == LIVE:
+                texts = (os.fsdecode(text.rstrip(b"\0")) for text in (name, where))
+                yield Record(next(texts), inode, nbytes, group, created, next(texts), pid)
+
+
+def registers(session: str) -> list[str]:
+    """Return the paths of a session's registers, root's first; none if there is no such session."""
+    try:
+        names = os.listdir(session)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [os.path.join(session, name) for name in sorted(names, key=lambda name: (name != ROOT, name))]
+
+
+def records(session: str) -> list[Record]:
+    """Return all blocks that a session's registers name."""
+    found: list[Record] = []
+    for path in registers(session):
+        try:
+            found += read_register(path)
+        except FileNotFoundError:
+            continue  # removed just now
+    return found
+
+
+def lock(path: str, wait: bool) -> int:
+    """Return a descriptor that holds the lock of the register at `path`; -1 if its process lives, or it is gone."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if os.fstat(fd).st_nlink:
+            return fd
+    except BlockingIOError:
+        pass
+    os.close(fd)
+    return -1
+
+
+def is_alive(session: str) -> bool:
+    """Whether the process that began the session lives."""
+    try:
+        fd = os.open(os.path.join(session, ROOT), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def sweep_session(session: str) -> list[Record]:
+    """Remove what a session has left, unless its root lives; return what was removed."""
+    removed: list[Record] = []
+    if is_alive(session):
+        return removed
+    for path in registers(session):
+        fd = lock(path, wait=False)
+        if fd < 0:
+            continue  # its process lives on, or another sweeper was faster
+        removed += [record for record in read_register(path) if remove(record)]
+        if os.path.basename(path) != ROOT:
+            os.unlink(path)
+        os.close(fd)
+    try:
+        if registers(session) == [root := os.path.join(session, ROOT)]:
+            os.unlink(root)  # last: without it a session is dead
+        os.rmdir(session)
+    except OSError:
+        pass  # a process of it lives, or another sweeper is at work
+    return removed
+
+
+def prune(session: str) -> None:
+    """Remove the registers of a living session's dead processes that name nothing."""
+    for path in registers(session)[1:]:
+        fd = lock(path, wait=False)
+        if fd >= 0:
+            if not any(read_register(path)):
+                os.unlink(path)
+            os.close(fd)
+
+
+def sweep(base: str) -> list[Record]:
+    """Remove what the dead sessions of this user have left. Sessions that are in use are not touched."""
+    removed: list[Record] = []
+    for name in sorted(os.listdir(base)):
+        path = os.path.join(base, name)
+        if os.path.islink(path):
+            if not os.path.isdir(os.path.dirname(os.readlink(path))):
+                _unlink_if_there(path)  # the address of a manager whose session is gone
+        else:
+            removed += sweep_session(path)
+    return removed
+
+
+def _unlink_if_there(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def main(session: str) -> None:
+    """Wait until a session's root is dead, then for its other processes, and remove what each has left."""
+    path: str | None = os.path.join(session, ROOT)
+    while path is not None:
+        fd = lock(path, wait=True)
+        if fd >= 0:
+            os.close(fd)
+        sweep_session(session)
+        path = next((path for path in registers(session) if os.path.basename(path) != ROOT), None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,181 @@
+"""Named shared-memory objects of the OS: create, publish, open, map. With `segment.py` the only file that knows the OS.
+
+On Linux a name is a file in /dev/shm, as it is for `shm_open` of any other program. A block with a name of the user's
+choice is made without a name, recorded by its inode, and then linked into view: so it appears whole, and nobody who
+finds the record can take somebody else's block of that name for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import mmap
+import os
+import sys
+from typing import Any, Final
+
+from pardata.errors import CapacityError
+from pardata.memory.budget import available_bytes, format_bytes
+from pardata.memory.guardian import HAS_SHM, SHM, inode_of
+
+# Without a descriptor behind it, a mapping costs no more than address space: 1,000 blocks under `ulimit -n 64`.
+_TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
+_ANONYMOUS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+_SHARED_IN_PLACE: Final = mmap.MAP_SHARED | 0x10  # MAP_FIXED
+_READ_WRITE: Final = mmap.PROT_READ | mmap.PROT_WRITE
+
+# Pages of a block are allocated when it is made if it takes more than a sixteenth of what is free, together with the
+# other ones of this process that were not: then a full mount is an error here, not a SIGBUS later. To allocate 1 MiB
+# takes 200 us, ten times as long as all the rest of making and freeing a block.
+_LAZY_SHARE: Final = 16
+_LARGE_BYTES: Final = 64 << 20  # from here on the machine's memory is asked as well
+
+_src_dir_fd: int | None = None
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a block can have it, else raise `ValueError`."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a block is a str, not {type(name).__name__}")
+    if "\0" in name:
+        raise ValueError(f"embedded null character in the name {name!r}")
+    if "/" in name or name in ("", ".", ".."):
+        raise ValueError(f"the name of a block is a file name without a slash, not {name!r}")
+    return name
+
+
+def create(name: str) -> int:
+    """Create an empty block and return its descriptor. Raises `FileExistsError`."""
+    if not HAS_SHM:
+        return _shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    try:
+        return os.open(f"{SHM}/{name}", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise explained(error, 0) from None
+
+
+def create_nameless() -> int:
+    """Create an empty block that `publish` can give a name to; -1 where the OS has none."""
+    if not HAS_SHM or not hasattr(os, "O_TMPFILE"):
+        return -1
+    try:
+        return os.open(SHM, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            return -1
+        raise explained(error, 0) from None
+
+
+def publish(fd: int, name: str) -> None:
+    """Give a nameless block its name. Raises `FileExistsError`."""
+    global _src_dir_fd
+    if _src_dir_fd is None:
+        _src_dir_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # Python follows links only with one
+    os.link(f"/proc/self/fd/{fd}", f"{SHM}/{name}", src_dir_fd=_src_dir_fd, follow_symlinks=True)
+
+
+def open_block(name: str) -> int:
+    """Return a descriptor of an existing block. Raises `FileNotFoundError`."""
+    if not HAS_SHM:
+        return _shm_open(name, os.O_RDWR)
+    return os.open(f"{SHM}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def _shm_open(name: str, flags: int) -> int:
+    import _posixshmem
+
+    return int(_posixshmem.shm_open("/" + name, flags, mode=0o600))
+
+
+class Room:
+    """What this process has made on the mount of named blocks without having it allocated: promised, not yet paid."""
+
+    def __init__(self) -> None:
+        self._lazy_bytes = 0
+        self._most_lazy_bytes = 0
+
+    def take(self, fd: int, nbytes: int) -> bool:
+        """Give an empty block its size. Return whether its pages are still to be allocated, by whoever writes first.
+
+        Raises
+        ------
+        CapacityError
+            There is no room for it; nothing was taken.
+        """
+        if self._lazy_bytes + nbytes > self._most_lazy_bytes:
+            self._most_lazy_bytes = _free_bytes(fd) // _LAZY_SHARE
+        if HAS_SHM and self._lazy_bytes + nbytes > self._most_lazy_bytes:
+            self._allocate(fd, nbytes)
+            return False
+        os.ftruncate(fd, nbytes)
+        self._lazy_bytes += nbytes
+        return True
+
+    def _allocate(self, fd: int, nbytes: int) -> None:
+        free = _free_bytes(fd)
+        if nbytes > free:
+            raise CapacityError(no_room(nbytes, free, SHM))
+        if nbytes >= _LARGE_BYTES and nbytes > (free := available_bytes()):
+            raise CapacityError(no_room(nbytes, free, "this machine's memory (or of its cgroup)"))
+        try:
+            os.posix_fallocate(fd, 0, nbytes)
+        except OSError as error:
+            raise explained(error, nbytes) from None
+
+    def give_back(self, nbytes: int) -> None:
+        """Note that a block is gone that had not been allocated."""
+        self._lazy_bytes -= nbytes
+
+
+def _free_bytes(fd: int) -> int:
+    mount = os.fstatvfs(fd)
+    return mount.f_bavail * mount.f_frsize if mount.f_blocks else available_bytes()  # a tmpfs without a limit: 0 of 0
+
+
+def no_room(needed: int, free: int, what: str) -> str:
+    """Return what to tell a user whose block does not fit."""
+    return (
+        f"a block of {format_bytes(needed)} ({needed} bytes) does not fit: {format_bytes(free)} ({free} bytes) of "
+        f"{what} are free. Unlink blocks that are done ('python -m pardata ls' shows them), enlarge {SHM} (docker: "
+        f"--shm-size), or use pardata.empty, whose memory has no name and is not bounded by {SHM}"
+    )
+
+
+def explained(error: OSError, needed: int) -> OSError | CapacityError:
+    """Return the error to raise for one of the OS, when `needed` bytes were asked for."""
+    if error.errno != errno.ENOSPC:
+        return error
+    mount = os.statvfs(SHM)
+    return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
+
+
+def map_block(fd: int, nbytes: int) -> mmap.mmap:
+    """Map a whole block, without keeping a descriptor of it."""
+    if not _TRACKS_DESCRIPTORS:
+        return mmap.mmap(fd, nbytes, trackfd=False)  # type: ignore[call-arg, unused-ignore]
+    if not HAS_SHM:
+        return mmap.mmap(fd, nbytes)
+    # An anonymous mapping, which has no descriptor, and the block's pages in its place.
+    made = mmap.mmap(-1, nbytes, _ANONYMOUS)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(made))
+    if _libc().mmap(address, nbytes, _READ_WRITE, _SHARED_IN_PLACE, fd, 0) != address:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{os.strerror(number)} while mapping {nbytes} bytes")
+    return made
+
+
+@functools.cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_ssize_t]
+    return libc
+
+
+def is_linked(name: str, inode: int) -> bool:
+    """Whether the block `inode` still has this name."""
+    try:
+        return inode_of(name) == inode
+    except FileNotFoundError:
+        return False

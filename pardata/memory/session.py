@@ -1,0 +1,304 @@
+"""The session: a process tree whose named blocks are removed when its root is gone. The files are in `guardian.py`.
+
+The first process that creates a named block is the root of a session; the processes that it starts join it by an
+environment variable. So a block that a worker has made outlives the worker, and no block outlives the tree.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import Final, Protocol
+
+from pardata.errors import CapacityError
+from pardata.memory import guardian, named
+from pardata.memory.guardian import HEADER_BYTES, LIVE, MAGIC, ROOT, SLOT, SLOT_BYTES, SLOTS
+
+VARIABLE: Final = "PARDATA_SESSION"
+_MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
+_SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Register:
+    """The file in which this process notes its named blocks, locked as long as the process lives. See `guardian.py`."""
+
+    def __init__(self, path: str) -> None:
+        """Create the register. Raises `OSError` if its session is being removed."""
+        self.path = path
+        self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(self._fd).st_nlink:
+                raise FileNotFoundError(path)
+            os.ftruncate(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._usable = 0
+            self._extend()
+            self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._states = memoryview(self._map).cast("q")
+        self._map[8:16] = os.getpid().to_bytes(8, "little")
+        self._map[: len(MAGIC)] = MAGIC
+        self._slots: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def _extend(self) -> None:
+        size = HEADER_BYTES + (self._usable + _SLOTS_AT_ONCE) * SLOT_BYTES
+        if self._usable == SLOTS:
+            raise CapacityError(f"this process has {len(self._slots)} named blocks, more than it could map")
+        try:
+            os.posix_fallocate(self._fd, 0, size)
+        except OSError as error:
+            raise named.explained(error, size) from None
+        new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
+        self._free = list(reversed(new))
+        self._usable = new.stop
+
+    def note(self, name: str, inode: int, nbytes: int, group: int, where: str) -> int:
+        """Record a block before it has its name; return the slot, which is then kept or dropped."""
+        with self._lock:
+            if not self._free:
+                self._extend()
+            slot = self._free.pop()
+        at = HEADER_BYTES + slot * SLOT_BYTES
+        where_bytes = where.encode(errors="surrogateescape")[-215:]
+        SLOT.pack_into(self._map, at, 0, inode, nbytes, group, time.time(), os.fsencode(name), where_bytes)
+        self._states[at >> 3] = LIVE
+        return slot
+
+    def keep(self, name: str, slot: int) -> None:
+        """The block has its name now. A record of an older one, which somebody else has unlinked, goes."""
+        self.forget(name)
+        self._slots[name] = slot
+
+    def drop(self, slot: int) -> None:
+        """The block did not get its name, or has lost it."""
+        self._states[(HEADER_BYTES + slot * SLOT_BYTES) // 8] = 0
+        self._free.append(slot)
+
+    def forget(self, name: str) -> None:
+        """The name is gone; nothing happens if it was not recorded here."""
+        slot = self._slots.pop(name, -1)
+        if slot >= 0:
+            self.drop(slot)
+
+    def close(self, remove: bool) -> None:
+        """Give the lock up; `remove` the file, which names nothing any more."""
+        self._states.release()
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        if remove:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+        os.close(self._fd)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no block is recorded."""
+        return not self._slots
+
+
+class Owner(Protocol):
+    """Who a new block belongs to."""
+
+    def new_name(self) -> str:
+        """Return a name that no other block of this machine has or will have."""
+
+    def watch(self) -> None:
+        """See that somebody will remove the blocks."""
+
+    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+        """Record a block before it has its name; return the slot, which is then kept or dropped."""
+
+    def keep(self, name: str, slot: int) -> None:
+        """The block has its name now."""
+
+    def drop(self, slot: int) -> None:
+        """The block did not get its name."""
+
+
+class Nobody:
+    """The owner of blocks that stay until they are unlinked."""
+
+    def new_name(self) -> str:
+        """Return a name that no other block of this machine has or will have."""
+        return f"pd_{secrets.token_hex(8)}"
+
+    def watch(self) -> None:
+        """Nobody will."""
+
+    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+        """Nothing is recorded."""
+        return 0
+
+    def keep(self, name: str, slot: int) -> None:
+        """Nothing is recorded."""
+
+    def drop(self, slot: int) -> None:
+        """Nothing is recorded."""
+
+
+NOBODY: Final = Nobody()
+
+
+class Session:
+    """One session, as this process takes part in it. It owns blocks."""
+
+    def __init__(self, path: str, register: Register) -> None:
+        self.path = path
+        self.register = register
+        self.is_root = os.path.basename(register.path) == ROOT
+        self._token = secrets.token_hex(5)
+        self._names = 0
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._guardians = self._watched = 0
+        self.keep, self.drop = register.keep, register.drop
+        self.watch()
+
+    @classmethod
+    def begin(cls) -> Session:
+        """Begin a session with this process as its root, and remove what dead ones have left."""
+        base = guardian.base_directory()
+        guardian.sweep(base)
+        while True:
+            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base)
+            with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
+                return cls(path, Register(os.path.join(path, ROOT)))
+
+    @classmethod
+    def join(cls, path: str) -> Session:
+        """Join a session. Raises `FileNotFoundError` if its root is gone."""
+        if not guardian.is_alive(path):
+            raise FileNotFoundError(path)
+        guardian.prune(path)
+        return cls(path, Register(os.path.join(path, f"{os.getpid()}-{secrets.token_hex(4)}")))
+
+    def new_name(self) -> str:
+        """Return a name that no other block of this machine has or will have."""
+        self._names += 1
+        return f"pd_{self._token}{self._names:x}"
+
+    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+        """Record a block before it has its name; return the slot, which is then kept or dropped."""
+        return self.register.note(name, inode, nbytes, group, caller())
+
+    def watch(self) -> None:
+        """See that the session has a guardian; one that was killed is started again. Looks at every 16th call."""
+        self._watched += 1
+        if self._watched % 16 == 1 and self.is_root and self._guardians < _MOST_GUARDIANS:
+            self._start_guardian()
+
+    def _start_guardian(self) -> None:
+        if self._guardian is None or self._guardian.poll() is not None:
+            self._guardians += 1
+            with contextlib.suppress(OSError):  # where none can be started, the next start removes what is left
+                self._guardian = subprocess.Popen(
+                    [sys.executable, "-I", "-S", guardian.__file__, self.path],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={},
+                    start_new_session=True,
+                )
+
+    def end(self) -> None:
+        """Leave. Root removes all blocks but those whose creators live; the others' stay until root ends."""
+        if self._guardian is not None:
+            self._guardian.returncode = 0  # it ends when it finds the directory gone; nobody need wait for it
+        self.register.close(remove=self.register.is_empty and not self.is_root)
+        if self.is_root:
+            guardian.sweep_session(self.path)
+
+    def abandon(self) -> None:
+        """In a forked child: all this is the parent's."""
+        if self._guardian is not None:
+            self._guardian.returncode = 0
+        self.register.close(remove=False)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.path}{', root' if self.is_root else ''}>"
+
+
+_lock = threading.RLock()
+_sessions: dict[str, Session] = {}  # that this process takes part in, by path
+_tree: Session | None = None
+
+
+def tree() -> Session:
+    """Return the session of this process tree, begun or joined at the first call."""
+    global _tree
+    with _lock:
+        if _tree is None:
+            with contextlib.suppress(KeyError, OSError):
+                _tree = joined(os.environ[VARIABLE])
+            if _tree is None:
+                _tree = _begin()
+                os.environ[VARIABLE] = _tree.path  # for the processes that this one starts
+        return _tree
+
+
+def own() -> Session:
+    """Return a session whose root this process is."""
+    with _lock:
+        mine = [session for session in _sessions.values() if session.is_root]
+        return mine[0] if mine else tree() if tree().is_root else _begin()
+
+
+def joined(path: str) -> Session:
+    """Return the session at `path`, joined at the first call. Raises `FileNotFoundError` if its root is gone."""
+    with _lock:
+        if path not in _sessions:
+            if os.path.dirname(path) != guardian.base_directory():
+                raise FileNotFoundError(path)
+            _sessions[path] = Session.join(path)
+        return _sessions[path]
+
+
+def _begin() -> Session:
+    session = Session.begin()
+    _sessions[session.path] = session
+    return session
+
+
+def forget_name(name: str) -> None:
+    """Forget a block whose name this process has removed, if this process had recorded it."""
+    for session in list(_sessions.values()):
+        session.register.forget(name)
+
+
+def caller() -> str:
+    """Return file and line of the code that called into the package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _end_all() -> None:
+    global _tree
+    with _lock:
+        while _sessions:
+            _sessions.popitem()[1].end()
+        _tree = None
+
+
+def _forget() -> None:
+    global _lock, _tree
+    _lock, _tree = threading.RLock(), None
+    while _sessions:
+        _sessions.popitem()[1].abandon()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forget)
