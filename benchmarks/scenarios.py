@@ -76,6 +76,11 @@ def _chain(name: str, bar: Bar | None, serial: bool = False) -> Scenario:
     return Scenario(name, "items/s", sides, bar)
 
 
+def _list(name: str, bar: Bar | None) -> Scenario:
+    """A `ShareableList` against the standard library's."""
+    return Scenario(name, "items/s", {"pardata": "lists:pardata", "stdlib": "lists:stdlib"}, bar)
+
+
 SCENARIOS = (
     _chain("chain_copy", Bar("faster", 10), serial=True),
     _chain("chain_inplace", Bar("faster", 20), serial=True),
@@ -132,6 +137,10 @@ SCENARIOS = (
         },
         Bar("faster", 0.8),
     ),
+    _list("list_read", Bar("faster", 3)),
+    _list("list_write", Bar("faster", 3)),
+    _list("list_iterate", Bar("faster", 10)),
+    _list("list_iterate_mixed", None),
 )
 
 # The cost of a hop must not depend on the size: the fastest and the slowest of these within this ratio.

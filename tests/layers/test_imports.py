@@ -19,7 +19,13 @@ SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 # A stream starts the engine that its user has named: it is imported in the function that does.
 LAZY = {("pardata.pipeline.stream", "engines")}
 
-PURE = ["pardata.pipeline.node", "pardata.pipeline.plan", "pardata.pipeline.ordering", "pardata.pool.chunking"]
+PURE = [
+    "pardata.memory.list_layout",
+    "pardata.pipeline.node",
+    "pardata.pipeline.plan",
+    "pardata.pipeline.ordering",
+    "pardata.pool.chunking",
+]
 PROCESSES = {"os", "signal", "subprocess", "multiprocessing", "threading", "queue", "asyncio"}
 IMPURE = PROCESSES | {"socket", "select", "selectors", "mmap", "time"}
 
