@@ -20,7 +20,12 @@ from pardata.errors import (
     WorkerLostError,
 )
 from pardata.lookup.table import Table
+from pardata.memory.block import SharedMemory
 from pardata.memory.home import array, empty, zeros
+from pardata.memory.inspector import BlockInfo
+from pardata.memory.manager import SharedMemoryManager
+from pardata.memory.shareable_list import ShareableList
+from pardata.memory.shared_array import SharedArray
 from pardata.pipeline.item_program import DeadLetter
 from pardata.pipeline.stream import Run, Stream, concat, merge, run, source, zip
 from pardata.pool.context import worker
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlockInfo",
     "BrokenError",
     "CapacityError",
     "ChecksumError",
@@ -57,6 +63,10 @@ __all__ = [
     "RunReport",
     "SerializationError",
     "Service",
+    "ShareableList",
+    "SharedArray",
+    "SharedMemory",
+    "SharedMemoryManager",
     "Skipped",
     "StageStatistics",
     "StaleBlockError",

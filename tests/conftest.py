@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
+from pardata.memory import session
+from pardata.memory.guardian import records, registers
 from pardata.memory.home import home
 from pardata.runtime.process import fork_server
 
@@ -42,13 +44,15 @@ def holdings():
         "worker processes": Counter(worker_processes()),
         "threads": Counter(thread.name for thread in threading.enumerate() if thread.name.startswith("pardata-")),
         "open files": Counter(open_files()),
-        "entries of /dev/shm": Counter(name for name in os.listdir("/dev/shm") if "pardata" in name),
+        "named blocks": Counter(record.name for record in records(session.tree().path)),
+        "processes of the session": Counter(registers(session.tree().path)),
     }
 
 
 @pytest.fixture(autouse=True, scope="session")
 def what_is_made_once():
-    """The bars' lock, and objects that the garbage collector need not look at after every test."""
+    """The bars' lock, the session, and objects that the garbage collector need not look at after every test."""
+    session.tree()
     tqdm.get_lock()
     gc.collect()
     gc.freeze()

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final, Protocol
 import cloudpickle
 import numpy as np
 
-from pardata.memory.array import Anchor, view
+from pardata.memory.array import Anchor, find_named, view
+from pardata.memory.shared_array import is_array
 
 # Below this an array is copied into the message. Measured: the copy costs as much as lease, release and mapping at
 # about 16 KiB.
@@ -126,9 +127,9 @@ class _TakeArrays:
     arrays: list[Array]
 
     def persistent_id(self, obj: Any) -> Any:
-        if type(obj) is np.ndarray:
+        if is_array(obj):
             array, dtype = obj, obj.dtype
-            if dtype.hasobject:
+            if dtype.hasobject or find_named(obj) is not None:
                 return None
             if array.nbytes < INLINE_BYTES:
                 return (array.tobytes(), dtype, array.shape)
@@ -212,7 +213,7 @@ def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
 def encode(items: list[Any], sink: BlockSink) -> Encoded:
     """Encode the items of a batch."""
     for item in items:
-        if type(item) is not np.ndarray or not item.nbytes or not _is_plain(item.dtype):
+        if not is_array(item) or not item.nbytes or not _is_plain(item.dtype):
             return encode_pickle(items, sink)
     if not items:
         return Encoded(ARRAYS, b"", [])

@@ -17,6 +17,7 @@ from pardata.channel.sender import Sender
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, anchor, find_anchor, is_in, view
+from pardata.memory.shared_array import is_array
 
 Array = np.ndarray[Any, Any]
 
@@ -75,8 +76,8 @@ def _expected_references() -> tuple[int, int]:
 
 def _is_sole_view(array: Array) -> bool:
     """Whether the arrays between `array` and its block, if any, are there only because `array` is a view of them."""
-    base = array.base
-    while type(base) is np.ndarray:
+    base: Any = array.base
+    while is_array(base):
         if sys.getrefcount(base) > 3:  # the view below it, `base` and the call
             return False
         base = base.base

@@ -81,12 +81,15 @@ class Arena:
         self.budget = budget
         self.who = who
         self.before_growth: Callable[[], None] | None = None  # asks the readers for what they have given back
+        self.is_held: Callable[[int, int], bool] | None = None  # whether another process needs a block, by its place
+        self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process had them
         self._header = span.words(segment)
         self._lock = threading.RLock()  # user code may have threads of its own
-        self._dropped: deque[tuple[int, int]] = deque()
+        self.dropped: deque[tuple[int, int]] = deque()
         self._free: dict[int, list[int]] = {}
         self._gaps: list[tuple[int, int]] = []
-        start, end = span.offset + align(control_bytes, HUGE_PAGE_BYTES), span.offset + span.size_bytes
+        self._start = start = span.offset + align(control_bytes, HUGE_PAGE_BYTES)
+        end = span.offset + span.size_bytes
         self._live = self._reserved = 0
         for offset, extent in sorted(set(live)):
             self._live += extent
@@ -110,9 +113,8 @@ class Arena:
         extent = size_class(nbytes)
         with self._lock:
             self.collect()
-            if not self._free.get(extent) and self.before_growth is not None:
-                self.before_growth()
-                self.collect()
+            if not self._free.get(extent):
+                self._ask_for_memory()
             if self.budget is not None:
                 self.budget.check(extent, self.who)
             free = self._free.get(extent)
@@ -123,15 +125,25 @@ class Arena:
 
     def adopt(self, offset: int, extent: int) -> Anchor:
         """Return a new anchor of a block that is already counted as live."""
-        return anchor(self.segment.map, offset, extent, self._dropped, (offset, extent))
+        return anchor(self.segment.map, offset, extent, self.dropped, (offset, extent))
+
+    def _ask_for_memory(self) -> None:
+        if self.before_growth is not None:
+            self.before_growth()
+        self.dropped.extend(self._held)
+        self._held.clear()
+        self.collect()
 
     def collect(self) -> None:
         """Take back the blocks whose anchors have died since the last time."""
-        if not self._dropped:
+        if not self.dropped:
             return
         with self._lock:
-            while self._dropped:
-                offset, extent = self._dropped.popleft()
+            while self.dropped:
+                offset, extent = self.dropped.popleft()
+                if self.is_held is not None and self.is_held(offset, extent):
+                    self._held.append((offset, extent))
+                    continue
                 self._live -= extent
                 if self.budget is not None and not self.budget.has_room(0):
                     self._give_back(offset, extent)
@@ -148,6 +160,19 @@ class Arena:
                     self._give_back(offset, extent)
             self._free.clear()
             self._publish()
+
+    def live_ranges(self) -> list[tuple[int, int]]:
+        """Return (offset, extent) of what is neither free nor a gap; neighbours may be one range."""
+        with self._lock:
+            self.collect()
+            free = [(offset, extent) for extent, offsets in self._free.items() for offset in offsets]
+            ranges = []
+            start = self._start
+            for offset, extent in [*sorted([*free, *self._gaps]), (self.span.offset + self.span.size_bytes, 0)]:
+                if offset > start:
+                    ranges.append((start, offset - start))
+                start = offset + extent
+            return ranges
 
     @property
     def free_bytes(self) -> int:

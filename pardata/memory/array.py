@@ -54,6 +54,21 @@ def anchor(memory: mmap.mmap, offset: int, extent_bytes: int, drop: Drop | None,
     return made
 
 
+class NamedAnchor(np.ndarray[Any, np.dtype[np.uint8]]):
+    """The bytes of a named block: every array over it has this in its chain of bases, and it the mapping."""
+
+    __slots__ = ("name",)
+
+    name: str
+
+
+def named_anchor(name: str, buffer: memoryview) -> NamedAnchor:
+    """Return an anchor over a named block's contents."""
+    made: NamedAnchor = np.ndarray.__new__(NamedAnchor, (buffer.nbytes,), np.uint8, buffer)
+    made.name = name
+    return made
+
+
 def find_anchor(array: object) -> Anchor | None:
     """Return the anchor that keeps `array` alive, through views of any kind; None if it is not in a block."""
     while array is not None:
@@ -67,6 +82,15 @@ def is_in(block: Anchor, memory: mmap.mmap) -> bool:
     """Whether a block lies in this mapping."""
     base: object = block.base
     return base is memory
+
+
+def find_named(array: object) -> NamedAnchor | None:
+    """Return the anchor of the named block that `array` lies in, None if it does not."""
+    while array is not None and not isinstance(array, memoryview):
+        if type(array) is NamedAnchor:
+            return array
+        array = getattr(array, "base", None)
+    return None
 
 
 def view(base: Anchor, offset: int, dtype: DTypeLike, shape: tuple[int, ...], strides: tuple[int, ...] | None) -> Any:

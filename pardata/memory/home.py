@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pardata.errors import CapacityError, ConfigError
+from pardata.memory.addresses import Exports, set_exports
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import Anchor, view
 from pardata.memory.segment import Segment
+from pardata.memory.shared_array import shared_view
 
 SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
 _SMALLEST_SPAN_BYTES: Final = 128 << 20
@@ -124,6 +126,7 @@ def home() -> Home:
     with _lock:
         if _home is None:
             _home = Home()
+            set_exports(Exports(_home.arena))
         return _home
 
 
@@ -142,8 +145,8 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike) -> Any:
-    """Return a new writable array in a block of `arena`, contents undefined; else as `empty`."""
+def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape, dtype and bytes of an array. Raises `ConfigError`."""
     kind = np.dtype(dtype)
     if kind.hasobject:
         raise ConfigError(f"an array of {kind} holds Python objects, which cannot lie in shared memory")
@@ -153,15 +156,21 @@ def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike) -> A
         if size < 0:
             raise ConfigError(f"negative dimensions are not allowed: {shape}")
         count *= int(size)
-    block = arena.reserve(max(1, count * kind.itemsize))
-    return view(block, 0, kind, sizes, None)
+    return sizes, kind, count * kind.itemsize
+
+
+def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Return a new writable array in a block of `arena`, contents undefined; else as `empty`."""
+    sizes, kind, nbytes = check_shape(shape, dtype)
+    make = view if arena is _worker_arena else shared_view
+    return make(arena.reserve(max(1, nbytes)), 0, kind, sizes, None)
 
 
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     """Return a new writable array in shared memory, contents undefined.
 
-    Inside a stage or a task it lies in the worker's own arena: to return or to yield it sends it without a copy.
-    Outside it lies in the main process's, from where runs and pools read (and `map_array` writes) it without a copy.
+    Outside of a stage or a task it lies in the main process's arena, from where runs and pools read (and `map_array`
+    writes) it without a copy. Inside, it lies in the worker's own: to return or to yield it sends it without a copy.
 
     Parameters
     ----------
@@ -170,7 +179,7 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
 
     Returns
     -------
-    numpy.ndarray
+    SharedArray; inside a stage or a task numpy.ndarray
         The memory returns when the last view of it is gone.
 
     Raises
@@ -190,9 +199,16 @@ def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     return made
 
 
-def array(values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
-    """Return a copy of `values` in shared memory; else as `empty`."""
+def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool = False) -> Any:
+    """Return a copy of `values` in shared memory; else as `empty`.
+
+    Parameters
+    ----------
+    readonly : bool
+        Whether it is read-only, here and in every process that it is sent to.
+    """
     given = np.asarray(values, dtype)
     made = empty(given.shape, given.dtype)
     made[...] = given
+    made.setflags(write=not readonly)
     return made

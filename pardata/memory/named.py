@@ -31,7 +31,6 @@ _READ_WRITE: Final = mmap.PROT_READ | mmap.PROT_WRITE
 _LAZY_SHARE: Final = 16
 _LARGE_BYTES: Final = 64 << 20  # from here on the machine's memory is asked as well
 
-_src_dir_fd: int | None = None
 
 
 def check_name(name: str) -> str:
@@ -69,10 +68,8 @@ def create_nameless() -> int:
 
 def publish(fd: int, name: str) -> None:
     """Give a nameless block its name. Raises `FileExistsError`."""
-    global _src_dir_fd
-    if _src_dir_fd is None:
-        _src_dir_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # Python follows links only with one
-    os.link(f"/proc/self/fd/{fd}", f"{SHM}/{name}", src_dir_fd=_src_dir_fd, follow_symlinks=True)
+    # Python follows the link only if it is given a descriptor, which the kernel ignores: the path is absolute.
+    os.link(f"/proc/self/fd/{fd}", f"{SHM}/{name}", src_dir_fd=fd, follow_symlinks=True)
 
 
 def open_block(name: str) -> int:

@@ -6,10 +6,10 @@ process may have changed its type. Numbers are read and written through casts of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, pairwise
-from typing import Any, SupportsIndex, TypeVar, cast, overload
+from typing import Any, Self, SupportsIndex, TypeVar, cast, overload
 
 from pardata.memory import list_layout as layout
 from pardata.memory.block import SharedMemory
@@ -66,16 +66,27 @@ class ShareableList(Sequence[T]):
 
     def __init__(self, sequence: Iterable[T] | None = None, *, name: str | None = None) -> None:
         if name is None or sequence is not None:
-            image = layout.image(() if sequence is None else sequence)
-            self.shm = SharedMemory(name, create=True, size=len(image))
-            self.shm.buf[: len(image)] = image
-        else:
-            self.shm = SharedMemory(name)
+            self._fill(() if sequence is None else sequence, partial(SharedMemory, name, True))
+            return
+        self.shm = SharedMemory(name)
         try:
             self._map(self.shm.buf)
         except ValueError:
             self.shm.close()
             raise
+
+    @classmethod
+    def create_with(cls, new_block: Callable[[int], SharedMemory], sequence: Iterable[T]) -> Self:
+        """Create a list in the block that `new_block` returns for a number of bytes."""
+        made = cls.__new__(cls)
+        made._fill(sequence, new_block)
+        return made
+
+    def _fill(self, sequence: Iterable[T], new_block: Callable[[int], SharedMemory]) -> None:
+        image = layout.image(sequence)
+        self.shm = new_block(len(image))
+        self.shm.buf[: len(image)] = image
+        self._map(self.shm.buf)
 
     def _map(self, block: memoryview) -> None:
         *self._places, formats = places = layout.places(block, self.shm.name)

@@ -94,7 +94,7 @@ class Batcher:
         with self._port.lock:
             if self._failure is not None:
                 raise self._failure
-            item_bytes = items[0].nbytes if type(items[0]) is np.ndarray else 0
+            item_bytes = items[0].nbytes if is_array(items[0]) else 0
             if self._fixed is None and item_bytes >= INLINE_BYTES:
                 self.flush()
                 self._publish(items)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.memory.array import Anchor
+from pardata.memory.shared_array import is_array
 
 Array = np.ndarray[Any, Any]
 
@@ -23,8 +24,8 @@ _IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes
 _BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
 
 
-def _is_array(obj: object) -> bool:
-    return type(obj) is np.ndarray and not obj.dtype.hasobject
+def _is_array(obj: Any) -> bool:
+    return is_array(obj) and not obj.dtype.hasobject
 
 
 def _holders(box: list[Any]) -> tuple[int, int]:
@@ -101,7 +102,7 @@ def _copy(item: Any, inplace: bool) -> tuple[Any, int]:
         copied = _Unpickler(file, pickler.taken).load()
     except Exception:
         return item, 0
-    return copied, sum(taken.nbytes for taken in pickler.taken if type(taken) is np.ndarray)
+    return copied, sum(taken.nbytes for taken in pickler.taken if is_array(taken))
 
 
 def is_nobody_elses(box: list[Any]) -> bool:

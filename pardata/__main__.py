@@ -1,0 +1,68 @@
+"""The command line: ``python -m pardata ls`` and ``python -m pardata sweep``."""
+
+import argparse
+import os
+import sys
+
+from pardata.memory import guardian, inspector
+from pardata.memory.budget import format_bytes
+from pardata.memory.inspector import BlockInfo
+
+HEADINGS = ("block", "bytes", "age", "made by", "where", "mapped by", "session")
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _row(block: BlockInfo) -> tuple[str, ...]:
+    return (
+        block.name,
+        format_bytes(block.nbytes),
+        _age(block.age_s),
+        str(block.pid),
+        block.where,
+        " ".join(map(str, block.holders)) or "nobody",
+        os.path.basename(block.session) + ("" if block.is_alive else " (dead: sweep removes it)"),
+    )
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Return lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def ls() -> None:
+    """Print the named blocks of this user."""
+    blocks = inspector.blocks()
+    if blocks:
+        print(table([HEADINGS, *map(_row, blocks)]))
+    total = format_bytes(sum(block.nbytes for block in blocks))
+    print(f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {guardian.base_directory()}")
+
+
+def sweep() -> None:
+    """Remove what dead sessions have left, and print it."""
+    removed = guardian.sweep(guardian.base_directory())
+    for record in removed:
+        print(f"removed {record.name}, {format_bytes(record.nbytes)}, made at {record.where}")
+    print(f"{len(removed)} block{'s' * (len(removed) != 1)} of dead sessions removed; living ones are not touched")
+
+
+def main(arguments: list[str]) -> None:
+    """Run a command."""
+    parser = argparse.ArgumentParser(prog="python -m pardata", description="Named shared memory of this user.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ls", help="what blocks there are, whose they are, and who has them mapped")
+    commands.add_parser("sweep", help="remove what dead sessions have left (each start of a session does so too)")
+    {"ls": ls, "sweep": sweep}[parser.parse_args(arguments).command]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

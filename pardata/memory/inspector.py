@@ -1,0 +1,92 @@
+"""What named blocks there are, whose they are, and who has them mapped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pardata.memory import guardian
+from pardata.memory.guardian import HAS_SHM, SHM, Record
+
+
+@dataclass(frozen=True)
+class BlockInfo:
+    """A named block.
+
+    Attributes
+    ----------
+    name : str
+    nbytes : int
+    age_s : float
+    pid : int, of the process that created it
+    where : str, file and line there
+    holders : tuple of int, ids of the processes that have it mapped (as far as this user may see; Linux)
+    session : str, the directory of its session
+    is_alive : bool, whether that session's first process lives
+    group : int, of its manager; 0 without one
+    """
+
+    name: str
+    nbytes: int
+    age_s: float
+    pid: int
+    where: str
+    holders: tuple[int, ...]
+    session: str
+    is_alive: bool
+    group: int
+
+
+def _is_there(record: Record) -> bool:
+    try:
+        inode = guardian.inode_of(record.name)
+    except FileNotFoundError:
+        return False
+    return not record.inode or inode == record.inode
+
+
+def _holders(names: Iterable[str]) -> dict[str, list[int]]:
+    """Return the ids of the processes that have each block mapped."""
+    found: dict[str, list[int]] = {name: [] for name in names}
+    if not HAS_SHM or not found:
+        return found
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        try:
+            with open(f"/proc/{pid}/maps", errors="surrogateescape") as file:
+                mapped = {line.rstrip("\n").partition(f" {SHM}/")[2] for line in file if f" {SHM}/" in line}
+        except OSError:
+            continue  # gone, or another user's
+        for name in mapped & found.keys():
+            found[name].append(pid)
+    return found
+
+
+def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
+    """Return the recorded blocks that still exist, of all sessions of this user if not told which."""
+    if sessions is None:
+        base = guardian.base_directory()
+        sessions = sorted(path for entry in os.listdir(base) if not os.path.islink(path := os.path.join(base, entry)))
+    now = time.time()
+    rows = [
+        (session, guardian.is_alive(session), record)
+        for session in sessions
+        for record in guardian.records(session)
+        if _is_there(record)
+    ]
+    holders = _holders(record.name for _, _, record in rows)
+    return [
+        BlockInfo(
+            record.name,
+            record.nbytes,
+            max(0.0, now - record.created),
+            record.pid,
+            record.where,
+            tuple(holders[record.name]),
+            session,
+            alive,
+            record.group,
+        )
+        for session, alive, record in rows
+    ]

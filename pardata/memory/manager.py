@@ -1,0 +1,227 @@
+"""SharedMemoryManager: named blocks that are removed together, in place of the standard library's.
+
+There is no server process. A manager is a number in the registers of its owner's session (`session.py`): who connects
+creates blocks with that number, and whoever ends the manager, or the session's guardian, removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import multiprocessing
+import os
+import secrets
+import weakref
+from collections.abc import Iterable
+from enum import Enum
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pardata.errors import ClosedError, ConfigError
+from pardata.memory import guardian, inspector, session
+from pardata.memory.addresses import name_anchor
+from pardata.memory.block import SharedMemory as Block
+from pardata.memory.home import check_shape
+from pardata.memory.inspector import BlockInfo
+from pardata.memory.shareable_list import ShareableList as List
+from pardata.memory.shared_array import shared_view
+
+
+class State(Enum):
+    """The life of a manager."""
+
+    INITIAL = "not started"
+    STARTED = "started"
+    CONNECTED = "connected"
+    SHUT_DOWN = "shut down"
+
+
+TRANSITIONS: Final = {
+    (State.INITIAL, "start"): State.STARTED,
+    (State.INITIAL, "connect"): State.CONNECTED,
+    (State.STARTED, "shutdown"): State.SHUT_DOWN,
+    (State.SHUT_DOWN, "shutdown"): State.SHUT_DOWN,
+}
+
+
+class SharedMemoryManager:
+    """Creates named blocks and removes them all when it is shut down, or its process is gone, whatever ended that.
+
+    Parameters
+    ----------
+    address : str or tuple, optional
+        By what other processes of this user on this machine connect to it. None: a new one, see `address`.
+    authkey : bytes, optional
+        Who connects must give the same.
+
+    Raises
+    ------
+    ConfigError
+        Used before `start` or `connect`, or started twice.
+    ClosedError
+        Used after the manager was shut down.
+
+    Source: the interface of multiprocessing.managers.SharedMemoryManager, Python 3.13
+    """
+
+    def __init__(self, address: str | tuple[str, int] | None = None, authkey: bytes | None = None) -> None:
+        self._address = address if address is not None else f"pardata-{secrets.token_hex(8)}"
+        self._digest = hashlib.sha256(bytes(authkey or b"")).hexdigest()[:32]
+        self._state = State.INITIAL
+        self._owner: session.Session | None = None
+        self._group = 0
+        self._finalizer: weakref.finalize[..., SharedMemoryManager] | None = None
+
+    def _go(self, event: str) -> State:
+        try:
+            return TRANSITIONS[self._state, event]
+        except KeyError:
+            raise ConfigError(f"{event}() of a manager that is {self._state.value}") from None
+
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """What `connect` needs in another process."""
+        return self._address
+
+    def start(self) -> None:
+        """Begin to manage. Raises `OSError` (address in use) if a living manager has this address."""
+        state = self._go("start")
+        owner = session.own()
+        group = secrets.randbits(62)
+        path = _entry(self._address)
+        try:
+            os.symlink(_target(owner.path, group, self._digest), path)
+        except FileExistsError:
+            if guardian.is_alive(os.path.dirname(os.readlink(path))):
+                raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running") from None
+            os.unlink(path)
+            os.symlink(_target(owner.path, group, self._digest), path)
+        self._owner, self._group, self._state = owner, group, state
+        self._finalizer = weakref.finalize(self, _shut_down, path, owner, group, os.getpid())
+
+    def connect(self) -> None:
+        """Create blocks in the manager at `address` from now on; they are removed with it.
+
+        Raises
+        ------
+        ConnectionRefusedError
+            There is no such manager.
+        multiprocessing.AuthenticationError
+            It was started with another `authkey`.
+        """
+        state = self._go("connect")
+        try:
+            path, _, parts = os.readlink(_entry(self._address)).rpartition("/")
+            owner = session.joined(path)
+        except FileNotFoundError:
+            raise ConnectionRefusedError(
+                errno.ECONNREFUSED, f"there is no manager with the address {self._address!r}"
+            ) from None
+        group, _, digest = parts.partition("-")
+        if digest != self._digest:
+            raise multiprocessing.AuthenticationError(f"the manager {self._address!r} has another authkey")
+        self._owner, self._group, self._state = owner, int(group), state
+
+    def shutdown(self) -> None:
+        """Remove all blocks. Who still has one mapped can go on reading and writing it."""
+        self._state = self._go("shutdown")
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def __enter__(self) -> Self:
+        if self._state is State.INITIAL:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._state is State.STARTED:
+            self.shutdown()
+
+    def _new_block(self, size: int) -> Block:
+        if self._state is State.INITIAL:
+            raise ConfigError("start() or connect() this manager before it makes blocks")
+        assert self._owner is not None
+        self._owner.watch()
+        made = Block.create_in(self._owner, self._group, size)
+        if not self._is_running():  # shut down since: nobody would remove it
+            with contextlib.suppress(FileNotFoundError):
+                made.unlink()
+            raise ClosedError(f"the manager {self._address!r} has been shut down")
+        return made
+
+    def _is_running(self) -> bool:
+        assert self._owner is not None
+        try:
+            return os.readlink(_entry(self._address)) == _target(self._owner.path, self._group, self._digest)
+        except FileNotFoundError:
+            return False
+
+    def SharedMemory(self, size: int) -> Block:
+        """Return a new block of `size` bytes."""
+        if size < 0:
+            raise ValueError(f"'size' must be zero or a positive number of bytes, not {size}")
+        return self._new_block(size)
+
+    def ShareableList(self, sequence: Iterable[Any]) -> List[Any]:
+        """Return a new list with the values of `sequence`."""
+        return List.create_with(self._new_block, sequence)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+        """Return a new `SharedArray` in a block of its own. Its memory returns after `shutdown`.
+
+        Parameters
+        ----------
+        shape : int or tuple of int
+        dtype : any dtype without objects
+        """
+        sizes, kind, nbytes = check_shape(shape, dtype)
+        return shared_view(name_anchor(self._new_block(nbytes)), 0, kind, sizes, None)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+        """Return a new `SharedArray` of zeros; else as `empty`."""
+        made = self.empty(shape, dtype)
+        made[...] = np.zeros((), dtype)
+        return made
+
+    def array(self, values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
+        """Return a copy of `values`; else as `empty`."""
+        given = np.asarray(values, dtype)
+        made = self.empty(given.shape, given.dtype)
+        made[...] = given
+        return made
+
+    def blocks(self) -> list[BlockInfo]:
+        """Return what this manager's blocks are: name, bytes, age, who has them mapped, where they were created."""
+        if self._owner is None:
+            return []
+        return [block for block in inspector.blocks([self._owner.path]) if block.group == self._group]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._address!r}, {self._state.value}>"
+
+
+def _entry(address: str | tuple[str, int]) -> str:
+    """Return the path of the link that says which session and number an address stands for."""
+    name = hashlib.sha256(repr(address).encode()).hexdigest()[:32]
+    return os.path.join(guardian.base_directory(), f"manager-{name}")
+
+
+def _target(path: str, group: int, digest: str) -> str:
+    return f"{path}/{group}-{digest}"
+
+
+def _shut_down(path: str, owner: session.Session, group: int, pid: int) -> None:
+    if os.getpid() != pid:
+        return  # a forked child's copy
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    for record in guardian.records(owner.path):
+        if record.group == group:
+            guardian.remove(record)
+            owner.register.forget(record.name)

@@ -1,0 +1,86 @@
+"""SharedArray: an ndarray in shared memory that pickles by its address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pardata.memory.addresses import Address, address_of, open_address
+from pardata.memory.array import Anchor, NamedAnchor
+
+
+class SharedArray(np.ndarray[Any, np.dtype[Any]]):
+    """An ndarray in shared memory, made by `pardata.empty`, `zeros`, `array` or a `SharedMemoryManager`.
+
+    It is used like any ndarray. Pickled - as an argument or a result of `multiprocessing`, `concurrent.futures` or
+    joblib - it, its slices and its transposes travel as an address of a few hundred bytes: who receives it has the same
+    memory, writable if it was. What arithmetic, reductions, fancy indexing, `copy` and `astype` return are ordinary
+    arrays. The memory returns when the last view of it is gone, in all processes.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> SharedArray:
+        """Refuse: an array over memory of its own would not be shared."""
+        raise TypeError("make a SharedArray by pardata.empty, pardata.zeros or pardata.array")
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Results of arithmetic are ordinary arrays, but for those that are written into this one (``out=``)."""
+        if array is self:
+            return array
+        plain = array.view(np.ndarray)
+        return plain[()] if return_scalar or (not plain.ndim and context is not None) else plain
+
+    def __getitem__(self, index: Any) -> Any:
+        """Slices are SharedArrays of the same memory, copies are ordinary arrays."""
+        found = super().__getitem__(index)
+        return found.view(np.ndarray) if type(found) is SharedArray and found.base is None else found
+
+    def copy(self, order: Any = "C") -> Any:
+        """Return an ordinary array with the same values."""
+        return self.view(np.ndarray).copy(order)
+
+    def __copy__(self) -> Any:
+        return self.copy("K")
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy("K")
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        """Return an ordinary array of another dtype."""
+        return self.view(np.ndarray).astype(*args, **kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By address; what is in no shared block (a copy that NumPy made of this type) as an ordinary array."""
+        address = address_of(self)
+        if address is None:
+            return self.view(np.ndarray).__reduce_ex__(protocol)
+        block, where = address
+        offset = self.__array_interface__["data"][0] - block.__array_interface__["data"][0]
+        strides = None if self.flags.c_contiguous else self.strides
+        return _rebuild, (where, offset, self.dtype, self.shape, strides, self.flags.writeable)
+
+
+def is_array(obj: object) -> bool:
+    """Whether `obj` is an array that can cross a channel as an address."""
+    return type(obj) is np.ndarray or type(obj) is SharedArray
+
+
+def shared_view(
+    base: Anchor | NamedAnchor, offset: int, dtype: DTypeLike, shape: tuple[int, ...], strides: tuple[int, ...] | None
+) -> Any:
+    """Return a SharedArray over the block; else as `view`."""
+    return np.ndarray.__new__(SharedArray, shape, dtype, base, offset, strides)
+
+
+def _rebuild(
+    where: str | Address,
+    offset: int,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    strides: tuple[int, ...] | None,
+    writeable: bool,
+) -> Any:
+    made = shared_view(open_address(where), offset, dtype, shape, strides)
+    made.setflags(write=writeable)
+    return made
