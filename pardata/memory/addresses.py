@@ -108,6 +108,7 @@ class Exports:
         self._free_cells: list[int] = []
         self._serial = int.from_bytes(os.urandom(6), "little")
         self._addresses: dict[tuple[int, int], Address] = {}
+        self._anchors: weakref.WeakValueDictionary[tuple[int, int], Anchor] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
         self._has_forked = False
 
@@ -133,6 +134,7 @@ class Exports:
                 for word, value in ((_SENT, 0), (_RECEIVED, 0), (_SERIAL, self._serial)):
                     self._cells[address.cell, word] = value
                 self._addresses[place] = address
+            self._anchors[place] = block
             address = self._addresses[place]
         self._cells.count(address.cell, _SENT)
         return address
@@ -146,6 +148,14 @@ class Exports:
         page = self.arena.reserve(mmap.PAGESIZE)
         self._pages.append(page)
         self._free_cells += [page.offset + 8 * _CELL_WORDS * index for index in range(_CELLS_PER_PAGE)]
+
+    def received(self, address: Address) -> Anchor | None:
+        """Return the anchor of a block whose address has come back; None if this process has dropped the block."""
+        found = self._anchors.get((address.offset, address.extent))
+        if found is None or self._addresses.get((address.offset, address.extent)) != address:
+            return None
+        self._cells.count(address.cell, _RECEIVED)
+        return found
 
     def is_held(self, offset: int, extent: int) -> bool:
         """Whether a block that this process has dropped is still needed by another one; if not, it is forgotten."""
@@ -280,6 +290,9 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
             known = _named.get(where)
             return known if known is not None else name_anchor(SharedMemory(where))
         address = Address(*where)
+        own = _exports.received(address) if _exports is not None else None
+        if own is not None:
+            return own
         if address.inode not in _imports:
             _imports[address.inode] = _Import(_open_segment(address))
         return _imports[address.inode].open(address)

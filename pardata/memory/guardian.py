@@ -170,8 +170,9 @@ def sweep_session(session: str) -> list[Record]:
         if registers(session) == [root := os.path.join(session, ROOT)]:
             os.unlink(root)  # last: without it a session is dead
         os.rmdir(session)
+        os.rmdir(os.path.dirname(session))
     except OSError:
-        pass  # a process of it lives, or another sweeper is at work
+        pass  # a process of it lives, or another sweeper is at work; or there are other sessions
     return removed
 
 

@@ -168,11 +168,10 @@ class Session:
     @classmethod
     def begin(cls) -> Session:
         """Begin a session with this process as its root, and remove what dead ones have left."""
-        base = guardian.base_directory()
-        guardian.sweep(base)
+        guardian.sweep(guardian.base_directory())
         while True:
-            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base)
             with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
+                path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
                 return cls(path, Register(os.path.join(path, ROOT)))
 
     @classmethod

@@ -190,7 +190,7 @@ def test_block_at_the_very_end_of_the_segment_may_remain(home):
 def test_empty_has_the_shape_asked_for_and_is_writable(shape):
     made = pardata.empty(shape)
     expected = np.empty(shape)
-    assert (made.shape, made.dtype, type(made)) == (expected.shape, expected.dtype, np.ndarray)
+    assert (made.shape, made.dtype, type(made)) == (expected.shape, expected.dtype, pardata.SharedArray)
     assert made.flags.writeable and made.flags.c_contiguous and made.flags.aligned
     made[...] = 3
     assert (made == 3).all()
