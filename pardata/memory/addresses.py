@@ -62,7 +62,8 @@ def _is_locked(fd: int, offset: int, nbytes: int) -> bool:
 
 def _reopen(pid: int, fd: int) -> int:
     """Open a process's descriptor anew: locks belong to an open file, which forked processes would share."""
-    return os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    # Once the process is gone, the number may be another one's pipe or terminal: neither wait for it nor adopt it.
+    return os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _hold(fd: int, places: list[tuple[int, int]]) -> int:

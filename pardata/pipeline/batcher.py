@@ -11,6 +11,7 @@ import numpy as np
 
 from pardata.channel.message import INLINE_BYTES, Batch
 from pardata.errors import CapacityError, SerializationError
+from pardata.memory.shared_array import is_array
 from pardata.pipeline.handover import hand_over, is_nobody_elses
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
