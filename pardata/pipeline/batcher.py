@@ -7,8 +7,6 @@ import threading
 import time
 from typing import Any, Final, Protocol
 
-import numpy as np
-
 from pardata.channel.message import INLINE_BYTES, Batch
 from pardata.errors import CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
