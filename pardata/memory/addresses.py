@@ -350,6 +350,4 @@ def _after_fork_in_child() -> None:
     _fds_at_fork.clear()  # they stay open: the kernel ends the locks with this process
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

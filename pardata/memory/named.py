@@ -32,7 +32,6 @@ _LAZY_SHARE: Final = 16
 _LARGE_BYTES: Final = 64 << 20  # from here on the machine's memory is asked as well
 
 
-
 def check_name(name: str) -> str:
     """Return `name` if a block can have it, else raise `ValueError`."""
     if not isinstance(name, str):

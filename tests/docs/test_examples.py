@@ -83,3 +83,20 @@ def test_mosaic_gives_equal_results():
     assert "all results are equal" in done.stdout
     assert "pardata.WorkerPool.map_array" in done.stdout
     assert done.stderr == ""
+
+
+def test_enrich_gives_the_same_through_every_lookup():
+    done = run_example("enrich.py", "--rows", 20_000, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    assert "all results are equal" in done.stdout and "(unknown)" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()[:3]] == ["table", "database", "service"]
+    assert done.stderr == ""
+
+
+def test_wordindex_finds_the_words_of_a_corpus():
+    done = run_example("wordindex.py", "--megabytes", 4, "--workers", 2, "--ask", "import", "qqqqqq")
+    assert done.returncode == 0, done.stderr
+    assert "qqqqqq: 0 times in 0 documents, 0 pages read" in done.stdout
+    found = next(line for line in done.stdout.splitlines() if line.startswith("import: "))
+    assert int(found.split()[1]) > 100
+    assert done.stderr == ""
