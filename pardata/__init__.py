@@ -29,6 +29,9 @@ from pardata.memory.shared_array import SharedArray
 from pardata.pipeline.item_program import DeadLetter
 from pardata.pipeline.stream import Run, Stream, concat, merge, run, source, zip
 from pardata.pool.context import worker
+from pardata.pool.default import map, map_array
+from pardata.pool.joblib_backend import register_joblib
+from pardata.pool.lookalike import Pool
 from pardata.pool.pool import WorkerPool
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
@@ -57,6 +60,7 @@ __all__ = [
     "PagedFile",
     "PardataError",
     "PlanError",
+    "Pool",
     "RemoteError",
     "RemoteTraceback",
     "Run",
@@ -79,7 +83,10 @@ __all__ = [
     "concat",
     "empty",
     "files",
+    "map",
+    "map_array",
     "merge",
+    "register_joblib",
     "run",
     "serve",
     "source",

@@ -87,12 +87,12 @@ def words_at(segment: Segment, offset: int, nbytes: int) -> memoryview:
     return memoryview(segment.map)[offset : offset + nbytes].cast("q")
 
 
-def receive_all(sock: socket.socket) -> list[bytes]:
-    """Return the messages that are in the socket now."""
+def receive_all(sock: socket.socket, most_bytes: int = SLOT_BYTES) -> list[bytes]:
+    """Return the messages that are in the socket now; none is longer than `most_bytes`."""
     messages: list[bytes] = []
     while True:
         try:
-            data = sock.recv(SLOT_BYTES)
+            data = sock.recv(most_bytes)
         except BlockingIOError:
             return messages
         except ConnectionResetError:

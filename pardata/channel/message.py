@@ -1,7 +1,8 @@
 """Object <-> payload bytes + the blocks that its arrays live in. No I/O.
 
-Three encodings: `ARRAYS` (bare arrays that live in blocks: their addresses, by marshal), `RAW` (equal small arrays: one
-header and their bytes), `PICKLE` (anything else: pickle protocol 5, in which every array is a persistent id).
+Four encodings: `BYTES` (one item that is bytes: itself), `ARRAYS` (bare arrays that live in blocks: their addresses, by
+marshal), `RAW` (equal small arrays: one header and their bytes), `PICKLE` (anything else: pickle protocol 5, in which
+every array is a persistent id).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ INLINE_BYTES: Final = 16 << 10
 # More blocks than this in one message travel inside its payload.
 MOST_BLOCKS: Final = 1000
 
-PICKLE, ARRAYS, RAW = 0, 1, 2
+PICKLE, ARRAYS, RAW, BYTES = 0, 1, 2, 3
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
 Array = np.ndarray[Any, Any]
@@ -212,6 +213,8 @@ def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
 
 def encode(items: list[Any], sink: BlockSink) -> Encoded:
     """Encode the items of a batch."""
+    if len(items) == 1 and type(items[0]) is bytes:
+        return Encoded(BYTES, items[0], [])
     for item in items:
         if not is_array(item) or not item.nbytes or not _is_plain(item.dtype):
             return encode_pickle(items, sink)
@@ -271,6 +274,8 @@ def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = F
             for index, offset, dtype, shape, strides in (marshal.loads(payload) if len(payload) else ())
         ]
     data = bytes(payload)
+    if kind == BYTES:
+        return [data]
     start = int.from_bytes(data[:2], "little")
     dtype, shape = marshal.loads(data[2:start])
     return _decode_raw(data, start, np.dtype(dtype), shape, inplace)

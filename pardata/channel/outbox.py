@@ -253,9 +253,10 @@ class Outbox:
 
     def _spill(self, batch: Batch, encoded: Encoded) -> Anchor | None:
         """Return a block with positions and payload if they do not fit into a slot."""
-        positions = np.array(batch.positions or (), np.int64)
-        if positions.nbytes + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
+        count = len(batch.positions or ())
+        if 8 * count + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
             return None
+        positions = np.array(batch.positions or (), np.int64)
         block = self.arena.reserve(positions.nbytes + len(encoded.payload))
         block[: positions.nbytes] = positions.view(np.uint8)
         block[positions.nbytes : positions.nbytes + len(encoded.payload)] = np.frombuffer(encoded.payload, np.uint8)

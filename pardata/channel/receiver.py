@@ -114,7 +114,7 @@ class Receiver:
     def receive(self) -> list[Claim]:
         """Return the messages that have been published since the last time."""
         claims: list[Claim] = []
-        for data in receive_all(self.sock):
+        for data in receive_all(self.sock, HINT.size):
             (hint,) = HINT.unpack(data)
             if hint >= 0:
                 self._look(hint, claims)

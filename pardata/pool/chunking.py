@@ -229,8 +229,3 @@ class Ranges:
         """Hand out no more."""
         self._position = self.total
         self._returned.clear()
-
-
-def block_rows(rows: int, nbytes: int) -> int:
-    """Return how many rows of an array of `rows` rows and `nbytes` bytes one call gets: about `BLOCK_BYTES`."""
-    return max(1, min(rows, BLOCK_BYTES * rows // max(1, nbytes)))

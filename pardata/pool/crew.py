@@ -46,6 +46,14 @@ class Crew(Protocol):
     recent: deque[Chunks]
     """How the last maps were cut."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `add` is allowed."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is to be done."""
+
     def encode(self, fn: Any, what: str) -> Any:
         """Return what tasks name a function, or a `Work`, by: an object with `wire`."""
 

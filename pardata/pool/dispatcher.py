@@ -38,7 +38,7 @@ from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.jobs import CallJob, Code, Death, Effect, Job, Task
 from pardata.pool.output import show
 from pardata.pool.program import TaskProgram
-from pardata.pool.tasks import Outcome
+from pardata.pool.tasks import CALL, Outcome, squeeze, unpack
 from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
 from pardata.runtime.exits import describe_exit
 from pardata.runtime.faults import Fault
@@ -53,6 +53,7 @@ _MOST_TASKS: Final = 2  # with a worker: one at work, one ahead
 _SLOTS: Final = 8  # those, and up to four that are done and of which the worker has not told yet
 # A caller who waits for a result looks for it himself for so long: to be woken costs 40 us and more, twice.
 _HELP_S: Final = 200e-6
+_FLUSH_EVERY: Final = 4  # so many results a caller takes before the workers are told that he has them
 _PATIENCE_S: Final = 0.02  # until a signal is tried again for which the process was not far enough
 
 
@@ -103,11 +104,14 @@ class Dispatcher:
         self._effects: deque[Effect] = deque()
         self._losses: list[Lost] = []
         self._error: BaseException | None = None
+        self._shut = WorkerLostError("the pool has ended")  # as its own error, after a regular end
         self._closing = False
         self._begin_s = time.perf_counter()
         self._gap_s = 0.0
+        self._is_hungry = False  # what is written for the workers to see
         self._call_s = 1.0  # of calls by `submit`, of late; a guess is to be on the safe side
         self._helps = threading.Lock()
+        self._helped = 0
         self._socks: list[socket.socket] = []
         self._spans: list[Span] = []
         self._placed: list[PlacedSpec] = []
@@ -174,7 +178,7 @@ class Dispatcher:
         Raises RuntimeError after `close`, `WorkerLostError` if the pool broke.
         """
         with self.lock:
-            if self._error is not None:
+            if self._error is not None and self._error is not self._shut:
                 raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
             if self._closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -207,11 +211,15 @@ class Dispatcher:
             return False
         if not self._outer.can_pause or not self._helps.acquire(blocking=False):
             return False
-        begin = now = time.perf_counter()
-        end = begin + (_HELP_S if timeout_s is None else min(timeout_s, _HELP_S))
+        end = time.perf_counter() + (_HELP_S if timeout_s is None else min(timeout_s, _HELP_S))
         try:
             self._outer.pause()
-            while not is_there() and now < end:
+            self._helped += 1
+            if self._helped % _FLUSH_EVERY == 0:
+                with self.lock:
+                    if not self._is_over:
+                        self._port.collector.flush()
+            while not is_there() and time.perf_counter() < end:
                 with self.lock:
                     events = [] if self._is_over else self._inner.select(0)
                     if events:
@@ -220,7 +228,6 @@ class Dispatcher:
                     self._take_effect()
                 else:
                     os.sched_yield()
-                now = time.perf_counter()
         finally:
             self._outer.resume()
             self._helps.release()
@@ -264,6 +271,16 @@ class Dispatcher:
         if os.getpid() == self._pid:
             self._closing = True
             self.wake()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `add` is allowed."""
+        return not self._closing and self._error is None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is to be done."""
+        return bool(self._jobs or self._running)
 
     def encode(self, fn: Any, what: str) -> Code:
         """Return the encoded function."""
@@ -311,10 +328,13 @@ class Dispatcher:
             self._lose(self._losses.pop())
         if self.setup.timeout_s is not None:
             self._end_late(self.setup.timeout_s)
-        for seat in self.seats:
-            if seat.verdict is not None:
-                self._kill(seat)
+        for seat in self._condemned:
+            self._kill(seat)
         self._dispatch()
+
+    @property
+    def _condemned(self) -> list[Seat]:
+        return [seat for seat in self.seats if seat.verdict is not None]
 
     def _take_effect(self) -> None:
         """Call what the user may notice: callbacks of futures. Without the lock."""
@@ -348,9 +368,9 @@ class Dispatcher:
                     if task is None:
                         break
                     self._send(seat, task)
-        is_hungry = int(not self._jobs and bool(self._running) and not all(seat.numbers for seat in self.seats))
-        if self._port.words[HUNGRY] != is_hungry:
-            self._port.words[HUNGRY] = is_hungry
+        is_hungry = not self._jobs and bool(self._running) and not all([seat.numbers for seat in self.seats])
+        if is_hungry != self._is_hungry:
+            self._port.words[HUNGRY] = self._is_hungry = is_hungry
 
     def _next_task(self, ahead: bool) -> Task | None:
         for _ in range(len(self._jobs)):
@@ -370,7 +390,10 @@ class Dispatcher:
     def _send(self, seat: Seat, task: Task) -> None:
         task.number, task.seat = next(self._numbers), seat
         try:
-            seat.outbox.publish(Batch(0, task.number, 1, 0, [task.job.message(task)]))
+            message = task.job.message(task)
+            if message[0] == CALL:
+                message = squeeze(message, *message[3], *message[4].values())
+            seat.outbox.publish(Batch(0, task.number, 1, 0, [message]))
         except Exception as error:  # an argument cannot be pickled, or there is no memory for it
             self._note(task.job.fail(task, error))
             self._queue(task.job)
@@ -385,15 +408,16 @@ class Dispatcher:
 
     def _collect(self) -> bool:
         """Take in an outcome. Return whether there was one."""
+        claims = self._port.collector.next()
+        if claims is None:
+            return False
+        claim = claims[0]
+        number = claim.number
         try:
-            batches = self._port.try_take()
-            if batches is None:
-                return False
-            number, outcome = batches[0].number, Outcome(*batches[0].items.pop())
+            outcome = Outcome(*unpack(claim.receiver.read(claim).items.pop()))
         except Exception as failure:  # the result cannot be unpickled
-            number = self._port.claimed().number
             outcome = Outcome(1, None, Fault.of(failure, "pool", item="its result cannot be loaded here"), 0.0)
-        self._port.commit()
+        claim.receiver.commit(claim)
         task = self._leave(number)
         if task is None or number in self._dropped:
             self._dropped.discard(number)
@@ -482,8 +506,7 @@ class Dispatcher:
             started, position = seat.worker.words[STARTED_NS], seat.position()
             if not started or not seat.numbers or seat.verdict is not None or now - started < timeout_s * 1e9:
                 continue
-            batch = running_batch(max(0, seat.worker.words[ATTEMPT]))
-            if batch is not None and batch[1] == seat.numbers[0] and seat.worker.words[STARTED_NS] == started:
+            if _number_at_work(seat.worker) == seat.numbers[0] and seat.worker.words[STARTED_NS] == started:
                 seat.verdict = _Verdict(seat.numbers[0], position, True)
 
     def _kill(self, seat: Seat) -> None:
@@ -493,12 +516,12 @@ class Dispatcher:
             return
         if not seat.numbers or seat.numbers[0] != verdict.number:
             seat.verdict = None  # it has come to its end by itself
-        elif not process.ended and process.pid is not None:
+        elif not process.ended and _number_at_work(seat.worker) == verdict.number:  # else it has not begun: later
             process.signal(signal.SIGKILL)
 
     def _patience(self) -> float | None:
         """Seconds until something has to be looked after that nobody tells."""
-        if any(seat.verdict is not None for seat in self.seats):
+        if self._condemned:
             return _PATIENCE_S
         if self.setup.timeout_s is None or not self._running:
             return None
@@ -519,8 +542,7 @@ class Dispatcher:
             self._supervisor.stop()
         finally:
             with self.lock:
-                error = self._error or WorkerLostError("the pool has ended")
-                self._error = error
+                error = self._error = self._error or self._shut
                 for task in list(self._running.values()):
                     if task.number not in self._dropped:
                         self._note(task.job.fail(None, error))
@@ -576,6 +598,12 @@ class _Nested:
         with self._lock:
             if self._epoll is not None:
                 self._epoll.close()
+
+
+def _number_at_work(worker: Worker) -> int | None:
+    """Return the number of the task that a worker works on."""
+    batch = running_batch(max(0, worker.words[ATTEMPT]))  # negative while it is starting
+    return None if batch is None else batch[1]
 
 
 def _drain(sock: socket.socket) -> None:

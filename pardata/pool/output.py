@@ -24,7 +24,7 @@ class _Lines(io.TextIOBase):
     def __init__(self, port: Port, name: str) -> None:
         self._port = port
         self._name = name
-        self._begun = ""
+        self.begun = ""
 
     @property
     def name(self) -> str:
@@ -38,23 +38,26 @@ class _Lines(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        self._begun += text
-        at = self._begun.rfind("\n") + 1
-        if at or len(self._begun) > _LONGEST:
-            at = at or len(self._begun)
-            lines, self._begun = self._begun[:at], self._begun[at:]
+        self.begun += text
+        at = self.begun.rfind("\n") + 1
+        if at or len(self.begun) > _LONGEST:
+            at = at or len(self.begun)
+            lines, self.begun = self.begun[:at], self.begun[at:]
             self._send(lines)
         return len(text)
 
     def flush(self) -> None:
-        if self._begun:
-            text, self._begun = self._begun, ""
+        if self.begun:
+            text, self.begun = self.begun, ""
             self._send(text)
 
     def _send(self, text: str) -> None:
         for start in range(0, len(text), _LONGEST):
             with contextlib.suppress(Exception):  # nobody listens any more
                 self._port.report(("said", self._name, text[start : start + _LONGEST]))
+
+
+_streams: list[_Lines] = []
 
 
 class _Records(logging.Handler):
@@ -82,7 +85,7 @@ def forward_output(port: Port, log_level: int) -> None:
     log_level : int
         Of the parent's root logger.
     """
-    sys.stdout, sys.stderr = _Lines(port, "stdout"), _Lines(port, "stderr")
+    sys.stdout, sys.stderr = _streams[:] = _Lines(port, "stdout"), _Lines(port, "stderr")
     root = logging.getLogger()
     root.handlers[:] = [_Records(port)]
     root.setLevel(log_level)
@@ -90,8 +93,8 @@ def forward_output(port: Port, log_level: int) -> None:
 
 def flush_output() -> None:
     """In a worker: send lines that were begun, before the task's outcome."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+    for stream in _streams:
+        if stream.begun:
             stream.flush()
 
 

@@ -110,6 +110,16 @@ class WorkerPool(Executor):
         _open_pools.add(self._crew)  # which lives as long as its thread, whatever becomes of the handle
 
     @property
+    def is_open(self) -> bool:
+        """Whether work can be given to it."""
+        return self._crew.is_open
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has work."""
+        return self._crew.is_busy
+
+    @property
     def size(self) -> int:
         """The number of workers, as some libraries ask for it."""
         return self.workers

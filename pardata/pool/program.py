@@ -21,7 +21,7 @@ from pardata.memory.segment import Segment
 from pardata.pool.context import WorkerContext, set_context
 from pardata.pool.output import flush_output, forward_output
 from pardata.pool.rows import OpenWork, Work, run_rows
-from pardata.pool.tasks import CALL, ITEMS, CodeAddress, Outcome, Pace, pack, run_call, run_items, unpack
+from pardata.pool.tasks import CALL, ITEMS, CodeAddress, Outcome, Pace, pack, run_call, run_items, squeeze, unpack
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.port import Port
@@ -115,7 +115,7 @@ class _Loop:
             if batches is None:
                 return False
             batch = batches[0]
-            task = batch.items.pop()
+            task = unpack(batch.items.pop())
             kind = task[0]
             port.count(1)
             outcome = self._perform(task)
@@ -156,7 +156,8 @@ class _Loop:
         port = self._port
         try:
             values = pack(outcome.values) if are_items else outcome.values
-            port.publish(batch.with_items([(outcome.done, values, *outcome[2:])], None))
+            message = squeeze((outcome.done, values, *outcome[2:]), values, outcome.fault)
+            port.publish(batch.with_items([message], None))
         except Exception as error:  # no memory, or a value that cannot be pickled
             port.publish(batch.with_items([tuple(_unsent(outcome, error))], None))
 

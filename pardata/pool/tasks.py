@@ -93,6 +93,11 @@ def unpack(packed: Any) -> Any:
     return pickle.loads(packed) if type(packed) is bytes else packed
 
 
+def squeeze(message: tuple[Any, ...], *contents: Any) -> Any:
+    """Return a message as it is best sent: as bytes, if `contents`, all that the user has put into it, are plain."""
+    return pickle.dumps(message, 5) if set(map(type, contents)) <= _PLAIN else message
+
+
 def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Outcome:
     """Make one call."""
     begin = time.perf_counter()

@@ -58,6 +58,14 @@ class ThreadCrew:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def is_open(self) -> bool:
+        return not self._closing and self._error is None
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._jobs or self._active)
+
     def encode(self, fn: Any, what: str) -> Any:
         return _Here(fn)
 
@@ -198,14 +206,14 @@ class ThreadCrew:
         set_context(context, of_thread=True)
         pace: Pace = self._here.pace
         task.position = lambda: int(pace.words[POSITION])
-        message = task.job.message(task)
         try:
+            message = task.job.message(task)
             outcome = perform(message, message[1], pace, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(error, "a pool's task"), 0.0)
         context.enter(0, 0)
         pace.end()
-        del message
+        message = ()
         with self._changed:
             self._active -= 1
             seconds, index = outcome.longest

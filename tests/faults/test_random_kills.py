@@ -86,7 +86,7 @@ def test_pool_results_equal_serial_and_the_pool_still_works() -> None:
     shared = pardata.array(values)
     expected_map = [value * 3 for value in range(3000)]
     with pardata.WorkerPool(3) as pool:
-        killer = Killer(pool._dispatcher, 300)
+        killer = Killer(pool._crew, 300)
         killer.start()
         try:
             while killer.kills < KILLS:

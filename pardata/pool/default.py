@@ -1,0 +1,104 @@
+"""The pool of the process: started at the first use, kept warm, ended when nobody has used it for a while.
+
+`pardata.map` and `pardata.map_array` use it; so does joblib. Within a worker of a pool it is a pool of that worker's
+share of the cores; if that is one core, a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from pardata.pool.context import current
+from pardata.pool.pool import WorkerPool
+from pardata.runtime.limits import usable_cores
+
+IDLE_S: Final = 60.0  # after which the pool is ended; to start it takes about a tenth of a second
+
+
+class _Warm:
+    """A pool that is there when it is asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: WorkerPool | None = None
+        self._timer: threading.Timer | None = None
+        self._used_s = 0.0
+
+    def get(self) -> WorkerPool:
+        """Return the pool; start it if there is none."""
+        with self._lock:
+            self._used_s = time.monotonic()
+            if self._pool is not None and self._pool.is_open:
+                return self._pool
+            context = current()
+            share = max(1, usable_cores() // (context.workers if context is not None else 1))
+            is_nested_alone = context is not None and share == 1
+            self._pool = WorkerPool(share, kind="thread" if is_nested_alone else "process")
+            self._expect(IDLE_S)
+            return self._pool
+
+    def _expect(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._look)
+        self._timer.name = "pardata-idle"
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _look(self) -> None:
+        """End the pool if it has been idle for long enough."""
+        with self._lock:
+            if self._pool is None:
+                return
+            rest = self._used_s + IDLE_S - time.monotonic()
+            if rest > 0 or self._pool.is_busy:
+                self._expect(max(1.0, rest))
+                return
+            pool, self._pool, self._timer = self._pool, None, None
+        pool.shutdown()
+
+    def close(self) -> None:
+        """End the pool now, when its work is done."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        if pool is not None:
+            pool.shutdown()
+
+    def forget(self) -> None:
+        """In a forked child: the pool is its parent's."""
+        self.__init__()  # type: ignore[misc]
+
+
+_warm = _Warm()
+os.register_at_fork(after_in_child=_warm.forget)
+
+
+def default_pool() -> WorkerPool:
+    """Return the process's own pool, of as many workers as there are cores to use. It ends by itself."""
+    return _warm.get()
+
+
+def close_default_pool() -> None:
+    """End the process's own pool now; the next use starts another one."""
+    _warm.close()
+
+
+def map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
+    """Return an iterator over ``fn(*items)``, in order: `WorkerPool.map` of the process's own pool.
+
+    The first call of a process starts it, a later one finds it warm.
+    """
+    return default_pool().map(fn, *iterables, **options)
+
+
+def map_array(fn: Callable[..., Any], array: Any, *arrays: Any, **options: Any) -> Any:
+    """Apply `fn` to blocks of arrays and put the results together: `WorkerPool.map_array` of the process's own pool."""
+    return default_pool().map_array(fn, array, *arrays, **options)

@@ -1,0 +1,333 @@
+"""Calls on a pool of real workers: futures, limits, retries, nested use, and what a task knows of its worker."""
+
+import logging
+import os
+import pickle
+import threading
+import time
+from concurrent.futures import CancelledError, as_completed, wait
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.pool.default import close_default_pool, default_pool
+
+KINDS = ["process", "thread"]
+
+
+@pytest.fixture(params=KINDS)
+def pool(request):
+    with pardata.WorkerPool(2, kind=request.param) as pool:
+        yield pool
+
+
+def test_map_is_that_of_python(pool):
+    assert list(pool.map(lambda x: x * x, range(1000))) == [x * x for x in range(1000)]
+    assert list(pool.map(pow, [2, 3, 4], [3, 2])) == [8, 9]
+    assert list(pool(abs, [-1, 2])) == [1, 2]
+    assert list(pool.map(abs, [])) == []
+    assert list(pool.map(lambda x: x[0], [(1, 2), (3, 4)])) == [1, 3]
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 10_000, "auto", "static", "guided", "1ms", "4kB"])
+def test_every_chunksize_gives_the_same(pool, chunksize):
+    items = [float(x) for x in range(3000)]
+    assert list(pool.map(lambda x: x + 1, items, chunksize=chunksize)) == [x + 1 for x in items]
+
+
+def test_buffersize_takes_no_more_items_than_that(pool):
+    taken = []
+
+    def endless():
+        number = 0
+        while True:
+            taken.append(number)
+            yield number
+            number += 1
+
+    results = pool.map(lambda x: -x, endless(), buffersize=5)
+    for number in range(50):
+        assert next(results) == -number
+        assert len(taken) <= number + 1 + 5
+    results.close()
+
+
+def test_an_error_of_the_iterable_is_raised_where_it_is_read(pool):
+    def broken():
+        yield 1
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        list(pool.map(abs, broken(), buffersize=1))
+    assert list(pool.map(abs, [-1])) == [1]
+
+
+def test_map_times_out(pool):
+    event = threading.Event() if pool.kind == "thread" else None
+    results = pool.map(lambda x: event.wait() if event else time.sleep(60), [0], timeout=0.05)
+    with pytest.raises(TimeoutError):
+        next(results)
+    if event:
+        event.set()
+    else:
+        pool.terminate()
+
+
+def test_a_running_call_is_cancelled_and_the_others_go_on():
+    with pardata.WorkerPool(2) as pool:
+        pids = {pool.submit(os.getpid).result() for _ in range(20)}
+        running = pool.submit(time.sleep, 600)
+        other = pool.submit(lambda: (time.sleep(0.3), os.getpid())[1])
+        while not (running.running() and other.running()):
+            pass
+        assert running.cancel() and running.cancelled() and running.done()
+        with pytest.raises(CancelledError):
+            running.result()
+        assert other.result() in pids or len(pids) < 2
+        assert not other.cancel()
+        done, left = wait([running, other])
+        assert done == {running, other} and not left
+        assert [pool.submit(pow, 2, n).result() for n in range(50)] == [2**n for n in range(50)]
+
+
+def test_waiting_calls_are_cancelled_at_shutdown():
+    pool = pardata.WorkerPool(1)
+    futures = [pool.submit(time.sleep, 0.1) for _ in range(20)]
+    pool.shutdown(cancel_futures=True)
+    assert sum(future.cancelled() for future in futures) >= 17
+    assert all(future.done() for future in futures)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(abs, 1)
+
+
+def test_callbacks_may_use_the_pool(pool):
+    done = threading.Event()
+    results = []
+
+    def go_on(future):
+        results.append(future.result())
+        if len(results) < 20:
+            pool.submit(abs, len(results)).add_done_callback(go_on)
+        else:
+            done.set()
+
+    pool.submit(abs, 0).add_done_callback(go_on)
+    assert done.wait(30)
+    assert results == list(range(20))
+    assert {future.result() for future in as_completed([pool.submit(abs, -n) for n in range(9)])} == set(range(9))
+
+
+def test_a_call_that_takes_too_long_is_ended_and_named():
+    with pardata.WorkerPool(2, timeout_s=0.2) as pool:
+        with pytest.raises(pardata.DeadlineExceeded, match=r"a call with \(600,\) took longer than timeout_s=0.2"):
+            pool.submit(time.sleep, 600).result()
+        results = pool.results(lambda x: time.sleep(600) if x == 5 else x, range(10), ends=False)
+        got = []
+        for _ in range(10):
+            try:
+                got.append(next(results))
+            except pardata.DeadlineExceeded as error:
+                got.append(str(error).split(" took")[0])
+        assert got == [0, 1, 2, 3, 4, "item 5 of a map: 5", 6, 7, 8, 9]
+        with pytest.raises(pardata.DeadlineExceeded, match="rows? .* of an array"):
+            pool.map_array(lambda block: time.sleep(600), np.zeros(10))
+
+
+def test_what_fails_is_tried_again(tmp_path):
+    def once_a_failure(number):
+        path = tmp_path / str(number)
+        if number % 3 == 0 and not path.exists():
+            path.touch()
+            if number % 2:
+                time.sleep(600)
+            raise OSError("transient")
+        return number
+
+    with pardata.WorkerPool(2, retries=1, timeout_s=0.5) as pool:
+        assert list(pool.map(once_a_failure, range(12))) == list(range(12))
+        assert pool.submit(once_a_failure, 12).result() == 12
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result()
+
+
+def test_every_process_does_one_task():
+    with pardata.WorkerPool(2, max_tasks_per_worker=1) as pool:
+        futures = [pool.submit(os.getpid) for _ in range(100)]
+        assert len({future.result() for future in futures}) == 100
+        assert list(pool.map(abs, range(100), chunksize=1)) == list(range(100))
+        assert all(worker["deaths"] == 0 for worker in pool.statistics()["workers"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_initializer_runs_in_every_worker(kind):
+    def prepare(value):
+        pardata.worker().shared["ready"] = value
+
+    with pardata.WorkerPool(2, initializer=prepare, initargs=(7,), shared={}, kind=kind) as pool:
+        found = list(pool.map(lambda _: pardata.worker().shared["ready"], range(20)))
+    assert found == [7] * 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_initializer_that_raises_breaks_the_pool_with_one_error(kind):
+    def fail():
+        raise ValueError("no licence")
+
+    with pardata.WorkerPool(2, initializer=fail, kind=kind) as pool:
+        with pytest.raises(pardata.WorkerLostError, match="ValueError: no licence") as caught:
+            pool.submit(abs, 1).result()
+        assert isinstance(caught.value.__cause__, ValueError) or isinstance(caught.value.__cause__, Exception)
+        with pytest.raises(pardata.WorkerLostError):
+            pool.submit(abs, 1).result()
+
+
+def test_workers_that_exit_while_they_start_break_the_pool_with_one_error():
+    with (
+        pardata.WorkerPool(2, initializer=os._exit, initargs=(4,)) as pool,
+        pytest.raises(pardata.WorkerLostError, match="in a row .* while they were starting, .* exited with code 4"),
+    ):
+        pool.submit(abs, 1).result()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers must be an int of at least 1"),
+        ({"max_workers": 0}, "max_workers must be greater than 0"),
+        ({"workers": 1, "max_workers": 1}, "two names"),
+        ({"kind": "fiber"}, 'kind must be "process" or "thread"'),
+        ({"timeout_s": -1}, "timeout_s must be at least 0"),
+        ({"retries": -1}, "retries must be at least 0"),
+        ({"max_tasks_per_worker": 0}, "max_tasks_per_worker must be at least 1"),
+        ({"initializer": 3}, "initializer must be a function"),
+        ({"kind": "thread", "timeout_s": 1}, "timeout_s is for processes"),
+        ({"shared": threading.Lock()}, "cannot be sent to a worker process.* is a _thread.lock"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_starts(options, message):
+    with pytest.raises(pardata.ConfigError, match=message):
+        pardata.WorkerPool(**options)
+
+
+def test_what_cannot_be_sent_is_named_and_the_rest_is_done():
+    lock = threading.Lock()
+    with pardata.WorkerPool(2) as pool:
+        with pytest.raises(pardata.SerializationError, match="argument of the call .* is a _thread.lock"):
+            pool.submit(abs, lock).result()
+        results = pool.results(lambda x: 1, [1, 2, lock, 4], ends=False)
+        assert next(results) == next(results) == 1
+        with pytest.raises(pardata.SerializationError, match="item 2 of a map .*_thread.lock"):
+            next(results)
+        assert next(results) == 1
+        with pytest.raises(pardata.SerializationError, match="the result cannot be sent back.*generator"):
+            pool.submit(lambda: (x for x in range(3))).result()
+        results = pool.results(lambda x: threading.Lock() if x == 3 else x, range(6), ends=False)
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(pardata.SerializationError, match="result cannot be sent back"):
+            next(results)
+        assert [next(results) for _ in range(2)] == [4, 5]
+        with pytest.raises(pardata.ConfigError, match="captured variable 'pool'.*belongs to the process"):
+            pool.submit(lambda: pool.submit(abs, 1))
+        with pytest.raises(TypeError, match="belongs to the process that made it"):
+            pickle.dumps(pool)
+
+
+def test_threads_may_wait_for_tasks_of_their_own_pool():
+    with pardata.WorkerPool(1, kind="thread") as pool:
+
+        def nest(depth):
+            return 0 if depth == 0 else 1 + pool.submit(nest, depth - 1).result()
+
+        assert pool.submit(nest, 30).result() == 30
+
+
+def test_tasks_may_use_pools_of_their_own():
+    def nested(n):
+        with pardata.WorkerPool() as inner:
+            return sum(inner.map(abs, range(n))) + sum(pardata.map(abs, range(n)))
+
+    with pardata.WorkerPool(2) as pool:
+        assert list(pool.map(nested, [10, 20])) == [90, 380]
+
+
+def test_the_pool_of_the_process_stays_warm():
+    try:
+        assert list(pardata.map(abs, [-1, -2])) == [1, 2]
+        first = default_pool()
+        assert np.array_equal(pardata.map_array(np.sqrt, np.arange(10.0)), np.sqrt(np.arange(10.0)))
+        assert default_pool() is first
+    finally:
+        close_default_pool()
+    assert not first.is_open
+
+
+def test_random_numbers_depend_on_the_item_alone():
+    def draw(number):
+        return pardata.worker().item, pardata.worker().random.random()
+
+    def draws(workers, chunksize, kind="process"):
+        with pardata.WorkerPool(workers, seed=5, kind=kind) as pool:
+            return list(pool.map(draw, range(50), chunksize=chunksize))
+
+    expected = draws(1, 50)
+    assert [item for item, _ in expected] == list(range(50))
+    assert len({value for _, value in expected}) == 50
+    assert draws(2, 1) == draws(3, "auto") == draws(2, 7, "thread") == expected
+    assert isinstance(pardata.worker().random, np.random.Generator)  # outside of a pool as well
+
+
+def test_shared_arrays_travel_once_and_are_read_only():
+    table = np.arange(1e6)
+
+    def use(number):
+        held = pardata.worker().shared["table"]
+        return held[number], held.flags.writeable, pardata.worker().index in (0, 1), pardata.worker().workers
+
+    with pardata.WorkerPool(2, shared={"table": table}, name="lab") as pool:
+        assert list(pool.map(use, range(100))) == [(n, False, True, 2) for n in range(100)]
+        assert pool.statistics()["sent_bytes"] < table.nbytes / 10
+
+
+def test_what_workers_say_comes_to_the_parent_tagged(capsys, caplog):
+    def talk():
+        import warnings
+
+        print("one\ntwo")
+        print("begun", end="")
+        warnings.warn("careful", stacklevel=1)
+        logging.getLogger("lab").error("code %d", 3)
+
+    with pardata.WorkerPool(1, name="lab") as pool:
+        pool.submit(talk).result()
+        out, err = capsys.readouterr()
+    assert out == "[lab 0] one\n[lab 0] two\n[lab 0] begun\n"
+    assert "[lab 0]" in err and "UserWarning: careful" in err
+    assert [(record.name, record.message, record.processName) for record in caplog.records] == [
+        ("lab", "code 3", "lab 0")
+    ]
+
+
+def test_progress_counts_items(pool):
+    class Bar:
+        made = []  # noqa: RUF012
+
+        def __init__(self, **options):
+            self.n, self.total = 0, options["total"]
+            Bar.made.append(self)
+
+        def refresh(self): ...
+        def close(self): ...
+
+    Bar.made.clear()
+    assert sum(pool.map(abs, range(100), chunksize=7, progress=Bar)) == 4950
+    pool.map_array(lambda block: block, np.zeros(1000), progress=Bar)
+    assert [(bar.n, bar.total) for bar in Bar.made] == [(100, 100), (1000, 1000)]
+
+
+def test_statistics_tell_what_was_done(pool):
+    list(pool.map(time.sleep, [0.0] * 10 + [0.05]))
+    told = pool.statistics()
+    assert sum(worker["tasks"] for worker in told["workers"]) == told["chunks"][-1]["chunks"]
+    assert told["longest"][0][0] >= 0.05 and "item 10" in told["longest"][0][1]
+    assert sum(worker["work_s"] for worker in told["workers"]) >= 0.05
