@@ -33,7 +33,7 @@ class WorkerPool(Executor):
     A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a
     `WorkerLostError`, and the pool goes on. Functions may be lambdas and closures; arrays that they have captured
     travel once, not once per task. What they get and what they return is read-only where it is large. What workers
-    print and log appears in this process, tagged. A pool that is called is its `map`.
+    print and log appears in this process, tagged.
 
     Parameters
     ----------
@@ -180,8 +180,6 @@ class WorkerPool(Executor):
         items: Any = zip(*iterables, strict=False) if star else iterables[0]
         return self.results(fn, items, star=star, deadline=deadline, chunksize=chunksize, window=buffersize,
                             lazy=buffersize is not None, progress=progress)  # fmt: skip
-
-    __call__ = map
 
     def results(
         self,

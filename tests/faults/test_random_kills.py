@@ -26,6 +26,7 @@ from tests.faults.streams import (
 )
 
 KILLS = 30  # at least, per test of a stream
+POOL_KILLS = 200
 
 
 @pytest.mark.parametrize("make", [chain, farms, diamond, wide, regrouped, branches, letters])
@@ -84,17 +85,21 @@ def test_unordered_loses_nothing_and_doubles_nothing() -> None:
 def test_pool_results_equal_serial_and_the_pool_still_works() -> None:
     values = np.random.default_rng(0).random((20_000, 50))
     shared = pardata.array(values)
-    expected_map = [value * 3 for value in range(3000)]
-    with pardata.WorkerPool(3) as pool:
-        killer = Killer(pool._crew, 300)
+    with pardata.Pool(3) as pool:
+        executor = pool.executor
+        killer = Killer(executor._crew, 300)
         killer.start()
         try:
-            while killer.kills < KILLS:
-                assert list(pool.map(lambda x: x * 3, range(3000), chunksize=7)) == expected_map
-                assert np.array_equal(pool.map_array(lambda rows: rows.cumsum(axis=1), shared), values.cumsum(axis=1))
-                assert [future.result() for future in [pool.submit(pow, n, 2) for n in range(50)]] == [
-                    n**2 for n in range(50)
-                ]
+            while killer.kills < POOL_KILLS:
+                tripled = executor.map(lambda x: x * 3, range(3000), chunksize=7)
+                assert list(tripled) == [value * 3 for value in range(3000)]
+                sums = executor.map_array(lambda rows: rows.cumsum(axis=1), shared)
+                assert np.array_equal(sums, values.cumsum(axis=1))
+                assert list(pool.imap(lambda x: x + 1, iter(range(2000)))) == list(range(1, 2001))
+                assert sorted(pool.imap_unordered(abs, iter(range(500)), 1)) == list(range(500))
+                assert executor.reduce_array(np.sum, np.arange(10_000), np.add, chunksize=10) == 49_995_000
+                futures = [pool.submit(pow, n, 2) for n in range(50)]
+                assert [future.result() for future in futures] == [n**2 for n in range(50)]
         finally:
             killer.stop()
         assert pool.submit(pow, 2, 10).result() == 1024

@@ -25,7 +25,7 @@ def pool(request):
 def test_map_is_that_of_python(pool):
     assert list(pool.map(lambda x: x * x, range(1000))) == [x * x for x in range(1000)]
     assert list(pool.map(pow, [2, 3, 4], [3, 2])) == [8, 9]
-    assert list(pool(abs, [-1, 2])) == [1, 2]
+    assert not callable(pool)  # or dask would take it for a scheduler of its own kind; `Pool` is
     assert list(pool.map(abs, [])) == []
     assert list(pool.map(lambda x: x[0], [(1, 2), (3, 4)])) == [1, 3]
 
@@ -177,7 +177,8 @@ def test_an_initializer_that_raises_breaks_the_pool_with_one_error(kind):
     with pardata.WorkerPool(2, initializer=fail, kind=kind) as pool:
         with pytest.raises(pardata.WorkerLostError, match="ValueError: no licence") as caught:
             pool.submit(abs, 1).result()
-        assert isinstance(caught.value.__cause__, ValueError) or isinstance(caught.value.__cause__, Exception)
+        cause = caught.value.__cause__
+        assert isinstance(cause, ValueError) or isinstance(cause.__cause__, ValueError)  # before or after it broke
         with pytest.raises(pardata.WorkerLostError):
             pool.submit(abs, 1).result()
 

@@ -1,0 +1,181 @@
+"""`pardata.Pool` is what `multiprocessing.Pool` is, and what libraries take for a pool is taken: with the real ones."""
+
+import itertools
+import multiprocessing
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.pool.default import close_default_pool
+
+
+@pytest.fixture
+def pool():
+    with pardata.Pool(2) as pool:
+        yield pool
+
+
+def test_maps(pool):
+    assert pool.map(abs, [-1, -2]) == [1, 2] == pool(abs, [-1, -2])
+    assert pool.map(abs, range(-100, 0), chunksize=3) == list(range(100, 0, -1))
+    assert pool.starmap(pow, [(2, 3), [3, 2]]) == [8, 9]
+    assert pool.apply(pow, (2, 3)) == 8
+    assert pool.apply(int, ("ff",), {"base": 16}) == 255
+    assert pool.size == 2
+    with pytest.raises(ZeroDivisionError):
+        pool.map(lambda x: 1 // x, [1, 0, 2])
+
+
+def test_imap_gives_the_results_behind_an_error(pool):
+    for imap in (pool.imap, pool.imap_unordered):
+        results = imap(lambda x: 10 // x, [5, 2, 0, 1], chunksize=1)
+        got = []
+        for _ in range(4):
+            try:
+                got.append(next(results))
+            except ZeroDivisionError:
+                got.append(0)
+        assert sorted(got) == [0, 2, 5, 10]
+        with pytest.raises(StopIteration):
+            next(results)
+
+
+def test_imap_of_an_endless_iterable_takes_as_much_as_is_used(pool):
+    taken = itertools.count()
+    results = pool.imap(abs, (next(taken) for _ in itertools.count()))
+    assert [next(results) for _ in range(5000)] == list(range(5000))
+    ahead = next(taken)
+    assert ahead < 5000 + 4 * 2 * 0.02 / 1e-7
+    waiting = pool.imap(time.sleep, itertools.repeat(0.01))
+    next(waiting)
+    assert len(waiting._results._job._window._items) < 200
+
+
+def test_imap_waits_as_long_as_it_is_told(pool):
+    results = pool.imap(time.sleep, [0.3])
+    with pytest.raises(multiprocessing.TimeoutError):
+        results.next(timeout=0.01)
+    assert results.next(timeout=60) is None
+
+
+def test_results_to_be(pool):
+    called = threading.Event()
+    got = []
+
+    def take(value):
+        got.append(value)
+        called.set()
+
+    result = pool.map_async(abs, range(-3, 0), callback=take)
+    assert result.get(60) == [3, 2, 1] and result.successful() and called.wait(60) and got == [[3, 2, 1]]
+    called.clear()
+    failed = pool.apply_async(divmod, (1, 0), error_callback=take)
+    with pytest.raises(ZeroDivisionError):
+        failed.get()
+    assert called.wait(60) and isinstance(got[1], ZeroDivisionError) and not failed.successful()
+    assert pool.starmap_async(pow, [(2, 3)]).get() == [8]
+    slow = pool.apply_async(time.sleep, (0.5,))
+    assert not slow.ready()
+    with pytest.raises(ValueError, match="not ready"):
+        slow.successful()
+    with pytest.raises(multiprocessing.TimeoutError):
+        slow.get(0.01)
+
+
+def test_life_cycle():
+    pool = pardata.Pool(1, initializer=os.putenv, initargs=("A", "B"), maxtasksperchild=5)
+    with pytest.raises(ValueError, match="still running"):
+        pool.join()
+    result = pool.apply_async(pow, (2, 3))
+    pool.close()
+    with pytest.raises(ValueError, match="not running"):
+        pool.map(abs, [1])
+    pool.join()
+    assert result.get() == 8
+    with pardata.Pool(1) as pool:
+        endless = pool.apply_async(time.sleep, (600,))
+    with pytest.raises(pardata.WorkerLostError):
+        endless.get()
+
+
+# -- real libraries ----------------------------------------------------------------------------------------------------
+
+
+def test_scipy_takes_a_pool_as_workers(pool):
+    from scipy.optimize import differential_evolution, rosen
+
+    def solve(workers):
+        return differential_evolution(
+            rosen, [(0, 2)] * 2, workers=workers, updating="deferred", rng=1, maxiter=4, polish=False
+        )
+
+    assert np.array_equal(solve(pool).x, solve(map).x)
+    assert np.array_equal(solve(pool.executor.map).x, solve(map).x)
+
+
+def test_emcee_takes_a_pool(pool):
+    emcee = pytest.importorskip("emcee")
+
+    def log_probability(x):
+        return -0.5 * np.sum(x**2)
+
+    start = np.random.default_rng(0).normal(size=(8, 2))
+    chains = []
+    for given in (pool, None):
+        sampler = emcee.EnsembleSampler(8, 2, log_probability, pool=given)
+        sampler.random_state = np.random.RandomState(0).get_state()
+        sampler.run_mcmc(start, 10)
+        chains.append(sampler.get_chain())
+    assert np.array_equal(*chains)
+
+
+def test_dask_takes_a_pool_as_scheduler(pool):
+    dask = pytest.importorskip("dask", reason="dask is not among what the tests install")
+    total = dask.delayed(sum)([dask.delayed(pow)(n, 2) for n in range(10)])
+    assert total.compute(scheduler=pool.executor) == 285
+
+
+def test_joblib_and_scikit_learn_run_on_pardata():
+    import joblib
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import cross_val_score
+    from sklearn.svm import SVC
+
+    pardata.register_joblib()
+    values = np.arange(300_000.0)  # large enough to be shared
+    X, y = load_digits(return_X_y=True)
+    try:
+        expected = cross_val_score(SVC(), X, y, cv=3)
+        with joblib.parallel_config(backend="pardata"):
+            assert joblib.Parallel(n_jobs=2)(joblib.delayed(pow)(n, 2) for n in range(300)) == [
+                n**2 for n in range(300)
+            ]
+            unordered = joblib.Parallel(n_jobs=3, return_as="generator_unordered")
+            assert sorted(unordered(joblib.delayed(abs)(n) for n in range(50))) == list(range(50))
+            told = joblib.Parallel(n_jobs=2)(
+                joblib.delayed(lambda a: (a.sum(), a.flags.writeable))(values) for _ in "ab"
+            )
+            assert told == [(values.sum(), False)] * 2
+            with pytest.raises(ZeroDivisionError):
+                joblib.Parallel(n_jobs=2)(joblib.delayed(divmod)(1, n) for n in (2, 1, 0, 3))
+            nested = joblib.Parallel(n_jobs=2)(joblib.delayed(_nested)(n) for n in range(3))
+            assert nested == [0, 2, 4]
+            assert np.array_equal(cross_val_score(SVC(), X, y, cv=3, n_jobs=2), expected)
+    finally:
+        close_default_pool()
+
+
+def _nested(n):
+    import joblib
+
+    return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(n) for _ in range(2)))
+
+
+def test_joblib_has_to_be_installed(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "joblib", None)
+    with pytest.raises(pardata.MissingExtraError, match=r"pardata\[joblib\]"):
+        pardata.register_joblib()
