@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from pardata.errors import BrokenError, ConfigError
+from pardata.errors import BrokenError, ChecksumError, ConfigError
 from pardata.files.replacing import replacing
 from pardata.lookup.base import Array, Columns, Lookup, array_of, plain, unwrapped
-from pardata.lookup.loading import META, Column, load, quoted, rows_of
+from pardata.lookup.loading import META, Column, leftovers, load, quoted, rows_of, settle
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -67,6 +67,8 @@ class Database(Lookup):
     ------
     ConfigError
         There is no such file, table or column, or the file is not a database.
+    ChecksumError
+        The file is cut off. (SQLite has no checksums: a changed byte within a value is not noticed.)
 
     Notes
     -----
@@ -80,6 +82,7 @@ class Database(Lookup):
         try:
             with open(self.path, "rb"):
                 pass
+            self._check_file()
             self.table = table if table is not None else self._only_table()
             self.key, self._columns, self._is_unnamed = self._inspect(key)
         except (OSError, sqlite3.Error) as error:
@@ -124,6 +127,7 @@ class Database(Lookup):
         rows = rows_of(data, values, key, columns)
         with replacing(target) as part:
             load(part, table, rows)
+            settle(target)
         return cls(target, table, rows.columns[0].name, frozen=True)
 
     # -- look-ups --------------------------------------------------------------------------------------------------
@@ -243,6 +247,16 @@ class Database(Lookup):
         self._select = f"SELECT {named} FROM {quoted(self.table)}"
         self._one = f"{self._select} WHERE {quoted(self.key)} = ?"
         self._some = f"{self._select} WHERE {quoted(self.key)} IN ({', '.join('?' * _KEYS_AT_ONCE)})"
+
+    def _check_file(self) -> None:
+        """Refuse a file that is not whole; SQLite itself may notice only when it reads the missing pages."""
+        (pages,), (size,) = (self._execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        found = os.stat(self.path).st_size
+        beside = leftovers(self.path)
+        if found < pages * size and not beside:
+            raise ChecksumError(f"{self.path} is cut off: {found} of {pages * size} bytes are there")
+        if self.frozen and beside:
+            raise ConfigError(f"{self.path} is not frozen: {beside[0]} holds more of it; open it without frozen=True")
 
     def _only_table(self) -> str:
         rows = self._execute(

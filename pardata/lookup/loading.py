@@ -244,6 +244,32 @@ def load(path: str, table: str, rows: Rows) -> None:
         connection.close()
 
 
+def leftovers(path: str) -> list[str]:
+    """Return the files beside a database that hold changes which are not in it yet."""
+    names = [f"{path}{suffix}" for suffix in ("-wal", "-journal")]
+    return [name for name in names if os.path.exists(name) and os.path.getsize(name)]
+
+
+def settle(path: str) -> None:
+    """Have nothing beside a database that is about to be replaced: SQLite would apply it to the new file.
+
+    Raises `ConfigError` if another process has it open for writing.
+    """
+    if any(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")):
+        try:
+            connection = sqlite3.connect(path, isolation_level=None)
+            try:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # recovers what a kill has left
+            finally:
+                connection.close()  # the last one to close puts the changes into the file
+        except sqlite3.Error as error:
+            raise ConfigError(f"{path} cannot be replaced: {error}") from error
+        if os.path.exists(f"{path}-wal"):
+            raise ConfigError(
+                f"{path} cannot be replaced while others that write to it, or read meanwhile, have it open"
+            )
+
+
 def _with_key_type(rows: Rows) -> tuple[list[Column], Iterable[tuple[Any, ...]]]:
     """Have a key column of integers declared as such, where its type is not known beforehand: it is then the rowid."""
     key = rows.columns[0]

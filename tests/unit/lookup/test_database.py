@@ -1,6 +1,9 @@
 """What only a database does: files of all kinds, SQL, pieces of a query, freezing."""
 
+import os
 import pickle
+import resource
+import signal
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -192,6 +195,59 @@ def test_a_frozen_file_that_was_replaced_is_not_mixed_with_the_new_one(tmp_path)
         with pytest.raises(pardata.BrokenError, match="replaced or changed") as caught:
             pickle.loads(pickled)[1]
         assert str(path) in str(caught.value)
+
+
+def test_what_lies_beside_a_database_does_not_get_into_the_one_that_replaces_it(tmp_path):
+    path = tmp_path / "a.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("CREATE TABLE data (key INTEGER PRIMARY KEY, value)")
+    other.execute("INSERT INTO data VALUES (1, 'old')")
+    with pytest.raises(pardata.ConfigError, match="have it open"):
+        pardata.Database.create(path, {1: "new"})
+    with pytest.raises(pardata.ConfigError, match="not frozen"):
+        pardata.Database(path, frozen=True)
+    with pardata.Database(path) as database:
+        assert database[1] == {"value": "old"}
+    for name in ("a.db", "a.db-wal"):  # as a kill leaves them
+        (tmp_path / f"copy of {name}").write_bytes((tmp_path / name).read_bytes())
+    other.close()
+    for name in ("a.db", "a.db-wal"):
+        (tmp_path / f"copy of {name}").rename(tmp_path / name)
+    with pardata.Database.create(path, {1: "new", 2: "newer"}) as database:
+        assert dict(database) == {1: "new", 2: "newer"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_database_that_was_cut_off_is_refused(tmp_path, frozen):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, np.arange(10_000), np.arange(10_000)).close()
+    size = path.stat().st_size
+    for rest in (4096, 5000, size // 2, size - 1):
+        os.truncate(path, rest)
+        with pytest.raises((pardata.ChecksumError, pardata.ConfigError), match=r"cut off|read as a database") as caught:
+            pardata.Database(path, frozen=frozen)
+        assert str(path) in str(caught.value)
+        pardata.Database.create(path, np.arange(10_000), np.arange(10_000)).close()
+
+
+@pytest.mark.parametrize("limit", [100, 10_000, 100_000])
+def test_a_full_disk_leaves_the_old_database(tmp_path, limit):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, {1: 2}).close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+        with pytest.raises(sqlite3.Error):
+            pardata.Database.create(path, np.arange(30_000), np.arange(30_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    with pardata.Database(path) as database:
+        assert dict(database) == {1: 2}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
 
 
 def test_two_writers_of_one_file(tmp_path):
