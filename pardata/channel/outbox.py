@@ -53,6 +53,9 @@ class Edge:
         return [message for message in map(Sender.last, self.senders) if message is not None]
 
 
+_Packed = tuple[Encoded, Anchor | None, list[Lease]]  # and the block for the rest, and where the blocks come from
+
+
 class _CountReferences:
     """Stands in for an outbox to learn what an array that nobody else holds looks like in this Python."""
 
@@ -222,21 +225,27 @@ class Outbox:
 
         What has items goes first: so a successor finds to which branch they went.
         """
+        if batch.branches is None:
+            self._send(range(len(self.edges)), batch, self._pack(batch, len(self.edges) > 1), skip)
+            return
         parcels = []
         for branch, indices in self._branches.items():
-            part = batch if branch is None or batch.branches is None else batch.select(branch)
-            parcels.append((indices, part, *self._pack(part, len(indices) > 1)))
+            part = batch if branch is None else batch.select(branch)
+            parcels.append((indices, part, self._pack(part, len(indices) > 1)))
         parcels.sort(key=lambda parcel: not parcel[1].items)
-        for indices, part, encoded, spilled, origins in parcels:
-            for index in indices:
-                if skip and index in skip:
-                    continue
-                edge = self.edges[index]
-                sender = edge.pick() or (None if part.items else edge.any())
-                assert sender is not None, "publish without room"
-                sender.publish(part, encoded, spilled, origins, len(indices) > 1)
+        for indices, part, packed in parcels:
+            self._send(indices, part, packed, skip)
 
-    def _pack(self, batch: Batch, fan_out: bool) -> tuple[Encoded, Anchor | None, list[Lease]]:
+    def _send(self, indices: Sequence[int], batch: Batch, packed: _Packed, skip: set[int] | None) -> None:
+        for index in indices:
+            if skip and index in skip:
+                continue
+            edge = self.edges[index]
+            sender = edge.pick() or (None if batch.items else edge.any())
+            assert sender is not None, "publish without room"
+            sender.publish(batch, *packed, len(indices) > 1)
+
+    def _pack(self, batch: Batch, fan_out: bool) -> _Packed:
         """Return a batch as it is sent, where its blocks come from, and the block for what does not fit into a slot."""
         self._fan_out = fan_out
         encoded = encode(batch.items, self)
@@ -253,8 +262,7 @@ class Outbox:
 
     def _spill(self, batch: Batch, encoded: Encoded) -> Anchor | None:
         """Return a block with positions and payload if they do not fit into a slot."""
-        count = len(batch.positions or ())
-        if 8 * count + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
+        if 8 * len(batch.positions or ()) + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
             return None
         positions = np.array(batch.positions or (), np.int64)
         block = self.arena.reserve(positions.nbytes + len(encoded.payload))

@@ -134,7 +134,8 @@ class Port:
         self._skip: set[int] = set()
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
-        self._owed_bytes = 0
+        self._owed = self._owed_bytes = 0  # commits, and bytes in their messages, that the senders have not been told
+        self._most_owed_bytes = spec.limit_bytes // _OWED_SHARE
         self._blocks_per_batch = 1 + len({name for _, name in spec.budget_spans})
         self._announce()
 
@@ -287,16 +288,17 @@ class Port:
                 retirer.retire(first.cell, first.number)
             self.words[FOLLOWING + first.domain] = first.number + first.count
             for claim in claims:
-                self._owed_bytes += sum(block.extent_bytes for block in claim.anchors)
+                for block in claim.anchors:
+                    self._owed_bytes += block.extent_bytes
                 claim.receiver.commit(claim)
             self._claims = []
             self.words[RUNNING] = self.words[ATTEMPT] = 0
             self.words[BATCHES] += 1
             self._account()
-            owes = sum(receiver.owes for receiver in self.receivers)
-            if self.spec.farmed or owes >= _OWED or self._owed_bytes > self.spec.limit_bytes // _OWED_SHARE:
+            self._owed += 1
+            if self.spec.farmed or self._owed >= _OWED or self._owed_bytes > self._most_owed_bytes:
                 self.collector.flush()
-                self._owed_bytes = 0
+                self._owed = self._owed_bytes = 0
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
         """Count items of the batch at hand."""
