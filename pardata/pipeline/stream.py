@@ -86,6 +86,8 @@ class Run(Iterator[Any]):
 
 
 def _name_of(fn: Any) -> str:
+    while hasattr(fn, "func"):  # of a partial, the function
+        fn = fn.func
     name = getattr(fn, "__name__", None) or type(fn).__name__
     return "lambda" if name == "<lambda>" else str(name)
 

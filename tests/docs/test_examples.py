@@ -77,6 +77,31 @@ def test_photos_says_what_is_wrong_with_its_input(tmp_path, content):
     assert "Traceback" not in done.stderr
 
 
+def test_video_gives_the_same_files_with_every_engine(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)) for _ in range(5)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    found = {}
+    for engine in ("serial", "processes"):
+        output = tmp_path / engine
+        done = run_example("video.py", "--input", tmp_path / "film.gif", "--output", output, "--engine", engine)
+        assert done.returncode == 0, done.stderr
+        assert "5 frames; most moves between frames" in done.stdout
+        found[engine] = {path.name: path.read_bytes() for path in output.iterdir()}
+    assert found["serial"] == found["processes"]
+    assert found["serial"].keys() == {"video.csv", "background.png"}
+
+
+def test_logs_counts_what_comes(tmp_path):
+    (tmp_path / "a.log").write_text("10:00 INFO up\n10:01 ERROR down\n10:02 INFO up\nnothing\n")
+    (tmp_path / "b.log").write_text("WARNING: hot\nlast ERROR without an end")
+    done = run_example("logs.py", tmp_path / "a.log", tmp_path / "b.log", "--idle", 0.2)
+    assert done.returncode == 0, done.stderr
+    assert "a.log: error 1, info 2" in done.stdout
+    assert "b.log: error 1, warning 1" in done.stdout
+    assert "1 lines do not say what they are" in done.stdout
+
+
 def test_mosaic_gives_equal_results():
     done = run_example("mosaic.py", "--gigabytes", 0.02, "--workers", 2)
     assert done.returncode == 0, done.stderr
