@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
-from pardata.memory.array import find_anchor, is_in
+from pardata.memory.addresses import open_address
+from pardata.memory.array import find_anchor, find_named, is_in
 from pardata.memory.home import home, new_array
 from pardata.memory.segment import Segment
 
@@ -73,6 +74,20 @@ class FileAddress:
         return np.ndarray(self.shape, self.dtype, mapping, self.offset, self.strides)
 
 
+@dataclass(frozen=True)
+class NamedAddress:
+    """Where an array lies in a named block, which its workers attach to."""
+
+    name: str
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def open(self, segment: Segment) -> Any:
+        return np.ndarray(self.shape, self.dtype, open_address(self.name), self.offset, self.strides)
+
+
 class Opened(NamedTuple):
     """Stands where an address does, for what is here already, or reads itself: `PagedRows`, an array of a thread."""
 
@@ -113,7 +128,7 @@ def is_mapped(array: Array) -> bool:
 
 
 def address_of(array: Any) -> Address:
-    """Return the address of an array that lies in the segment or in a mapped file."""
+    """Return the address of an array that lies in the segment, in a named block or in a mapped file."""
     if is_paged(array):
         return Opened(array)
     mapped = _mapped_file(array)
@@ -121,6 +136,9 @@ def address_of(array: Any) -> Address:
         offset = mapped.offset + _start(array) - _start(mapped)
         path = os.path.abspath(str(mapped.filename))
         return FileAddress(path, offset, array.dtype, array.shape, array.strides, mapped.mode != "r")
+    named = find_named(array)
+    if named is not None:
+        return NamedAddress(named.name, _start(array) - _start(named), array.dtype, array.shape, array.strides)
     memory = np.frombuffer(home().segment.map, np.uint8, 1)
     return ArrayAddress(_start(array) - _start(memory), array.dtype, array.shape, array.strides)
 
@@ -130,7 +148,7 @@ class SharedPlaces:
 
     def hold(self, array: Any) -> Any:
         """Return `array`, or a copy of it, where workers can get at it."""
-        if is_paged(array) or is_shared(array) or is_mapped(array):
+        if is_paged(array) or self.reaches(array):
             return array
         copied = self.empty(array.shape, array.dtype)
         copied[...] = array
@@ -138,7 +156,7 @@ class SharedPlaces:
 
     def reaches(self, array: Array) -> bool:
         """Whether workers can write to `array`."""
-        return is_shared(array) or is_mapped(array)
+        return is_shared(array) or is_mapped(array) or find_named(array) is not None
 
     def address(self, array: Any) -> Address:
         """Return where an array is that `hold` has returned; valid while that is held."""

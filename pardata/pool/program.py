@@ -155,7 +155,7 @@ class _Loop:
     def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
         port = self._port
         try:
-            values = pack(outcome.values) if are_items else outcome.values
+            values = pack(outcome.values) if are_items and outcome.values is not None else outcome.values
             message = squeeze((outcome.done, values, *outcome[2:]), values, outcome.fault)
             port.publish(batch.with_items([message], None))
         except Exception as error:  # no memory, or a value that cannot be pickled

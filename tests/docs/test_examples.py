@@ -125,3 +125,18 @@ def test_wordindex_finds_the_words_of_a_corpus():
     found = next(line for line in done.stdout.splitlines() if line.startswith("import: "))
     assert int(found.split()[1]) > 100
     assert done.stderr == ""
+
+
+def test_stack_denoises_a_film_from_file_to_file():
+    done = run_example("stack.py", "--frames", 200, "--limit", 8)
+    assert done.returncode == 0, done.stderr
+    assert "film: 13 MB on disk, 8 MB of shared memory allowed" in done.stdout
+    assert "the frames looked at are right" in done.stdout
+    assert done.stderr == ""
+
+
+def test_sweep_finds_the_same_on_both_backends():
+    done = run_example("sweep.py", "--folds", 2)
+    assert done.returncode == 0, done.stderr
+    assert "best of both" in done.stdout
+    assert done.stderr == ""

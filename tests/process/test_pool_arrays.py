@@ -188,3 +188,13 @@ def test_results_that_do_not_fit_together(pool):
         pool.map_array(lambda x: np.zeros((10, 2 if x[0] < 50 else 3)), np.arange(100.0), chunksize=10)
     with pytest.raises(pardata.ConfigError, match="returned Python objects"):
         pool.map_array(lambda x: [None] * len(x), np.arange(100.0))
+
+
+@both
+def test_arrays_in_named_blocks_are_used_where_they_are(pool):
+    with pardata.SharedMemoryManager() as manager:
+        array = manager.array(VOLUME)
+        assert np.array_equal(pool.map_array(np.sqrt, array[3:]), np.sqrt(VOLUME[3:]))
+        assert pool.map_array(np.sqrt, VOLUME, out=array) is array
+        assert np.array_equal(array, np.sqrt(VOLUME))
+        del array

@@ -332,3 +332,22 @@ def test_statistics_tell_what_was_done(pool):
     assert sum(worker["tasks"] for worker in told["workers"]) == told["chunks"][-1]["chunks"]
     assert told["longest"][0][0] >= 0.05 and "item 10" in told["longest"][0][1]
     assert sum(worker["work_s"] for worker in told["workers"]) >= 0.05
+
+
+def test_a_function_that_cannot_be_loaded_there_says_so():
+    class Unloadable:
+        def __call__(self, x):
+            return x
+
+        def __reduce__(self):
+            return _fail_to_load, ()
+
+    with pardata.WorkerPool(1) as pool:
+        for call in (lambda: list(pool.map(Unloadable(), [1])), lambda: pool.submit(Unloadable(), 1).result()):
+            with pytest.raises(ImportError):
+                call()
+        assert pool.submit(abs, -1).result() == 1
+
+
+def _fail_to_load():
+    raise ImportError("not in this process")
