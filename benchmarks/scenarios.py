@@ -141,6 +141,29 @@ SCENARIOS = (
     _list("list_write", Bar("faster", 3)),
     _list("list_iterate", Bar("faster", 10)),
     _list("list_iterate_mixed", None),
+    Scenario(
+        "task_submit",
+        "s",
+        {"pardata": "tasks:pardata_submit", "ProcessPoolExecutor": "tasks:executor_submit"},
+        Bar("seconds", 80e-6),
+    ),
+    Scenario(
+        "task_chunk_1",
+        "s",
+        {"pardata": "tasks:pardata_chunk_1", "mp.Pool": "tasks:pool_chunk_1"},
+        Bar("seconds", 25e-6),
+    ),
+    Scenario("task_auto", "s", {"pardata": "tasks:pardata_auto", "mp.Pool": "tasks:pool_auto"}, Bar("seconds", 0.5e-6)),
+    Scenario("task_array", "s", {"pardata": "tasks:pardata_array"}, Bar("seconds", 0.2e-6)),
+    *(
+        Scenario(
+            f"loads_{load}",
+            "s",
+            {"pardata": "loads:auto", "best fixed chunksize": "loads:best_fixed"},
+            Bar("as long", 1.05),
+        )
+        for load in "ABCDEFGH"
+    ),
 )
 
 # The cost of a hop must not depend on the size: the fastest and the slowest of these within this ratio.
