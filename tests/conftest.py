@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 from collections import Counter
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def holdings():
 def what_is_made_once():
     """The bars' lock, the session, and objects that the garbage collector need not look at after every test."""
     session.tree()
+    resource_tracker.ensure_running()  # the standard library's, which some tests use
     tqdm.get_lock()
     gc.collect()
     gc.freeze()

@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 
 ROOT: Final = "root"
 MAGIC: Final = b"pardata1"
-HEADER_BYTES: Final = 4096  # magic, process id
+HEADER_BYTES: Final = 4096
+HEADER: Final = struct.Struct("<8sqq")  # magic, process id, slots that may be in use
 SLOT_BYTES: Final = 512
 LIVE: Final = 1  # a slot's state, its first word: written last, cleared first
 SLOT: Final = struct.Struct("<qqqqd256s216s")  # state, inode, nbytes, group, created, name, where
@@ -91,12 +92,11 @@ def remove(record: Record) -> bool:
 def read_register(path: str) -> Iterator[Record]:
     """Yield the blocks that a register names. It may be in use."""
     with open(path, "rb") as file:
-        header = file.read(HEADER_BYTES)
-        if header[: len(MAGIC)] != MAGIC:
+        magic, pid, slots = HEADER.unpack(file.read(HEADER_BYTES)[: HEADER.size].ljust(HEADER.size, b"\0"))
+        if magic != MAGIC:
             return  # its process ended before it was ready
-        pid = int.from_bytes(header[8:16], "little")
-        while len(data := file.read(SLOT_BYTES)) == SLOT_BYTES:
-            state, inode, nbytes, group, created, name, where = SLOT.unpack(data)
+        for _ in range(slots):
+            state, inode, nbytes, group, created, name, where = SLOT.unpack(file.read(SLOT_BYTES))
             if state == LIVE:
                 texts = (os.fsdecode(text.rstrip(b"\0")) for text in (name, where))
                 yield Record(next(texts), inode, nbytes, group, created, next(texts), pid)

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from pardata.errors import CapacityError
 from pardata.memory import guardian, named
-from pardata.memory.guardian import HEADER_BYTES, LIVE, MAGIC, ROOT, SLOT, SLOT_BYTES, SLOTS
+from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SLOT, SLOT_BYTES, SLOTS
 
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
@@ -40,15 +40,13 @@ class Register:
             if not os.fstat(self._fd).st_nlink:
                 raise FileNotFoundError(path)
             os.ftruncate(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._usable = 0
             self._extend()
-            self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
         except BaseException:
             os.close(self._fd)
             raise
         self._states = memoryview(self._map).cast("q")
-        self._map[8:16] = os.getpid().to_bytes(8, "little")
-        self._map[: len(MAGIC)] = MAGIC
         self._slots: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -63,6 +61,7 @@ class Register:
         new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
         self._free = list(reversed(new))
         self._usable = new.stop
+        HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
 
     def note(self, name: str, inode: int, nbytes: int, group: int, where: str) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""

@@ -1,0 +1,252 @@
+"""SharedMemory: what a user of the standard library's finds here, and what hurts there and does not here."""
+
+import contextlib
+import gc
+import os
+import pickle
+import resource
+from multiprocessing import resource_tracker, shared_memory
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.memory import guardian, named, session
+
+
+@pytest.fixture
+def block():
+    """A block of 100 bytes."""
+    made = pardata.SharedMemory(create=True, size=100)
+    yield made
+    made.close()
+    with contextlib.suppress(FileNotFoundError):
+        made.unlink()
+
+
+@contextlib.contextmanager
+def untracked(made):
+    """The standard library's tracker would remove what it has seen when this process ends."""
+    try:
+        yield made
+    finally:
+        made.close()
+        resource_tracker.unregister(made._name, "shared_memory")
+
+
+def recorded():
+    return {record.name for record in guardian.records(session.tree().path)}
+
+
+def test_block_has_exactly_the_size_asked_for(block):
+    assert (block.size, len(block.buf)) == (100, 100)
+    assert pardata.SharedMemory(block.name).size == 100
+
+
+def test_both_handles_see_the_same_bytes(block):
+    with pardata.SharedMemory(block.name) as other:
+        other.buf[3] = 7
+    assert block.buf[3] == 7
+
+
+def test_block_of_size_zero_works():
+    made = pardata.SharedMemory(create=True, size=0)
+    again = pickle.loads(pickle.dumps(made))
+    assert (made.size, len(made.buf), again.size) == (0, 0, 0)
+    made.unlink()
+
+
+def test_standard_library_attaches_to_ours(block):
+    with untracked(shared_memory.SharedMemory(block.name)) as other:
+        other.buf[:5] = b"hello"
+    assert bytes(block.buf[:5]) == b"hello"
+
+
+def test_ours_attaches_to_the_standard_librarys():
+    theirs = shared_memory.SharedMemory(create=True, size=10)
+    with pardata.SharedMemory(theirs.name) as ours:
+        ours.buf[0] = 5
+        assert theirs.buf[0] == 5
+    theirs.close()
+    theirs.unlink()
+
+
+@pytest.mark.parametrize("make", [lambda b: np.ndarray(100, np.uint8, b), lambda b: np.frombuffer(b, np.uint8)])
+def test_view_outlives_close_and_unlink(block, make):
+    view = make(block.buf)
+    view[:] = 9
+    block.close()
+    block.unlink()
+    del block
+    gc.collect()
+    view += 1
+    assert view.sum() == 1000
+
+
+def test_close_is_silent_however_often_and_whoever_looks(block):
+    views = [block.buf[:3], memoryview(block.buf)[5:], np.frombuffer(block.buf, np.uint8)]
+    block.close()
+    block.close()
+    assert block.buf is None
+    assert len(views[0]) == 3
+
+
+def test_handle_that_is_dropped_is_silent_too(block):
+    view = np.frombuffer(pardata.SharedMemory(block.name).buf, np.uint8)
+    gc.collect()
+    assert view.nbytes == 100
+
+
+def test_descriptor_is_there_until_close(block):
+    fd = block.fileno()
+    assert os.fstat(fd).st_size == 100
+    assert block.fileno() == fd
+    block.close()
+    with pytest.raises(OSError):
+        os.fstat(fd)
+
+
+def test_descriptor_of_an_unlinked_block_is_refused():
+    made = pardata.SharedMemory("pardata-test-fileno", create=True, size=1)
+    made.unlink()
+    other = pardata.SharedMemory("pardata-test-fileno", create=True, size=1)
+    with pytest.raises(FileNotFoundError, match="another one has its name"):
+        made.fileno()
+    other.unlink()
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a", "", ".", "..", "a\0b"])
+@pytest.mark.parametrize("create", [True, False])
+def test_name_that_cannot_be_is_refused(name, create):
+    with pytest.raises(ValueError):
+        pardata.SharedMemory(name, create=create, size=1)
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="-1"):
+        pardata.SharedMemory(create=True, size=-1)
+    with pytest.raises(ValueError, match="create=True"):
+        pardata.SharedMemory()
+    with pytest.raises(TypeError, match="int"):
+        pardata.SharedMemory(5)
+
+
+def test_missing_and_existing_names(block):
+    with pytest.raises(FileNotFoundError):
+        pardata.SharedMemory("pardata-test-not-there")
+    made = pardata.SharedMemory("pardata-test-there", create=True, size=1)
+    with pytest.raises(FileExistsError):
+        pardata.SharedMemory("pardata-test-there", create=True, size=1)
+    assert "pardata-test-there" in recorded()  # the attempt has not taken the first one's record
+    made.unlink()
+    with pytest.raises(FileNotFoundError):
+        made.unlink()
+
+
+def test_unlink_spares_another_block_that_has_the_name_now():
+    made = pardata.SharedMemory("pardata-test-name", create=True, size=1)
+    os.unlink("/dev/shm/pardata-test-name")  # as another program would
+    other = pardata.SharedMemory("pardata-test-name", create=True, size=2)
+    with pytest.raises(FileNotFoundError, match="another one"):
+        made.unlink()
+    assert pardata.SharedMemory("pardata-test-name").size == 2
+    other.unlink()
+    assert "pardata-test-name" not in recorded()
+
+
+def test_attached_handle_may_unlink(block):
+    pardata.SharedMemory(block.name).unlink()
+    assert block.name not in recorded()
+    with pytest.raises(FileNotFoundError):
+        pardata.SharedMemory(block.name)
+
+
+@pytest.mark.parametrize("track", [True, False])
+def test_pickle_is_by_name_and_keeps_track(block, track):
+    made = pardata.SharedMemory(create=True, size=1, track=track)
+    again = pickle.loads(pickle.dumps(made))
+    assert (again.name, again.size, again._track) == (made.name, 1, track)
+    assert (made.name in recorded()) is track
+    made.unlink()
+
+
+def test_subclass_survives_pickling():
+    made = Sub(create=True, size=1)
+    assert type(pickle.loads(pickle.dumps(made))) is Sub
+    made.unlink()
+
+
+class Sub(pardata.SharedMemory):
+    """A class of a user."""
+
+
+def test_what_does_not_fit_is_refused_with_figures():
+    free = os.statvfs("/dev/shm")
+    with pytest.raises(pardata.CapacityError, match=rf"does not fit: .* \({free.f_bavail * free.f_frsize // 10**9}"):
+        pardata.SharedMemory(create=True, size=2 * free.f_blocks * free.f_frsize)
+    assert recorded() == set()
+
+
+@pytest.mark.parametrize("make", [lambda: {}, lambda: {"name": "pardata-test-failed"}])
+def test_failed_creation_leaves_nothing(monkeypatch, make):
+    def fail(self, fd, nbytes):
+        raise pardata.CapacityError("no room")
+
+    monkeypatch.setattr(named.Room, "take", fail)
+    before = os.listdir("/dev/shm")
+    with pytest.raises(pardata.CapacityError):
+        pardata.SharedMemory(create=True, size=1, **make())
+    assert os.listdir("/dev/shm") == before
+    assert recorded() == set()
+
+
+def test_room_that_was_only_promised_is_not_promised_again(monkeypatch):
+    monkeypatch.setattr(named, "_free_bytes", lambda fd: 1600)
+    room, fd = named.Room(), os.memfd_create("test")
+    assert [room.take(fd, 40), room.take(fd, 60), room.take(fd, 1)] == [True, True, False]
+    room.give_back(60)
+    assert room.take(fd, 50) is True
+    with pytest.raises(pardata.CapacityError, match="1601 bytes.*1600 bytes"):
+        room.take(fd, 1601)
+    os.close(fd)
+
+
+def test_thousand_blocks_with_64_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    blocks = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        for number in range(1000):
+            blocks.append(pardata.SharedMemory(create=True, size=4096))
+            blocks[-1].buf[0] = number % 256
+        assert [block.buf[0] for block in blocks] == [number % 256 for number in range(1000)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for block in blocks:
+            block.unlink()
+
+
+def test_ten_thousand_rounds_leave_nothing():
+    def round_():
+        made = pardata.SharedMemory(create=True, size=1 << 16)
+        made.buf[0] = 1
+        made.close()
+        made.unlink()
+
+    def holdings():
+        with open("/proc/self/maps") as file:
+            mappings = sum("/dev/shm" in line for line in file)
+        return len(os.listdir("/proc/self/fd")), mappings, len(os.listdir("/dev/shm")), named_bytes()
+
+    def named_bytes():
+        return sum(entry.stat().st_blocks for entry in os.scandir(session.tree().path))
+
+    round_()
+    before = holdings()
+    for _ in range(10_000):
+        round_()
+    assert holdings() == before
+
+
+def test_repr_names_it(block):
+    assert repr(block) == f"SharedMemory({block.name!r}, size=100)"
