@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import threading
 from collections import Counter
 from multiprocessing import resource_tracker
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
+import pardata
 from pardata.memory import session
-from pardata.memory.guardian import records, registers
+from pardata.memory.guardian import prune, records, registers
 from pardata.memory.home import home
 from pardata.runtime.process import fork_server
 
@@ -40,6 +42,7 @@ def holdings():
     for thread in threading.enumerate():
         if thread.name == "pardata-closer":  # ends a run that nobody held any more
             thread.join()
+    prune(session.tree().path)
     return {
         "spans of the segment": Counter(spans=home().spans_in_use),
         "worker processes": Counter(worker_processes()),
@@ -54,6 +57,8 @@ def holdings():
 def what_is_made_once():
     """The bars' lock, the session, and objects that the garbage collector need not look at after every test."""
     session.tree()
+    data = pickle.dumps(pardata.zeros(1))
+    pickle.loads(data)  # opens the segment for locks, and as another process would
     resource_tracker.ensure_running()  # the standard library's, which some tests use
     tqdm.get_lock()
     gc.collect()

@@ -78,10 +78,18 @@ def unlink_name(name: str) -> None:
         _posixshmem.shm_unlink("/" + name)
 
 
+def exists(record: Record) -> bool:
+    """Whether a recorded block has its name still, and the name no other block."""
+    try:
+        return inode_of(record.name) == record.inode or not record.inode
+    except FileNotFoundError:
+        return False
+
+
 def remove(record: Record) -> bool:
     """Remove a recorded block, if it still is the one that was recorded."""
     try:
-        if record.inode and inode_of(record.name) != record.inode:
+        if not exists(record):
             return False
         unlink_name(record.name)
     except FileNotFoundError:
@@ -177,11 +185,11 @@ def sweep_session(session: str) -> list[Record]:
 
 
 def prune(session: str) -> None:
-    """Remove the registers of a living session's dead processes that name nothing."""
+    """Remove the registers of a living session's dead processes whose blocks are gone."""
     for path in registers(session)[1:]:
         fd = lock(path, wait=False)
         if fd >= 0:
-            if not any(read_register(path)):
+            if not any(map(exists, read_register(path))):
                 os.unlink(path)
             os.close(fd)
 

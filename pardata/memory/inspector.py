@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pardata.memory import guardian
-from pardata.memory.guardian import HAS_SHM, SHM, Record
+from pardata.memory.guardian import HAS_SHM, SHM
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,6 @@ class BlockInfo:
     group: int
 
 
-def _is_there(record: Record) -> bool:
-    try:
-        inode = guardian.inode_of(record.name)
-    except FileNotFoundError:
-        return False
-    return not record.inode or inode == record.inode
-
-
 def _holders(names: Iterable[str]) -> dict[str, list[int]]:
     """Return the ids of the processes that have each block mapped."""
     found: dict[str, list[int]] = {name: [] for name in names}
@@ -73,7 +65,7 @@ def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
         (session, guardian.is_alive(session), record)
         for session in sessions
         for record in guardian.records(session)
-        if _is_there(record)
+        if guardian.exists(record)
     ]
     holders = _holders(record.name for _, _, record in rows)
     return [

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pardata.memory.addresses import Address, address_of, open_address
-from pardata.memory.array import Anchor, NamedAnchor
+from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
 
 
 class SharedArray(np.ndarray[Any, np.dtype[Any]]):
@@ -34,7 +34,9 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
     def __getitem__(self, index: Any) -> Any:
         """Slices are SharedArrays of the same memory, copies are ordinary arrays."""
         found = super().__getitem__(index)
-        return found.view(np.ndarray) if type(found) is SharedArray and found.base is None else found
+        if type(found) is SharedArray and find_named(found) is None and find_anchor(found) is None:
+            return found.view(np.ndarray)
+        return found
 
     def copy(self, order: Any = "C") -> Any:
         """Return an ordinary array with the same values."""

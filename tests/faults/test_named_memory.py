@@ -1,0 +1,254 @@
+"""However a program ends, none of its named blocks is left, and nobody else's is touched (USERS.md 11, 13, 15)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import pardata
+from pardata.memory import guardian, session
+
+MAKE = """
+    import os, signal, sys, threading
+    import numpy as np
+    import pardata
+    from pardata.memory import session
+
+    block = pardata.SharedMemory(create=True, size=100)
+    named = pardata.SharedMemory(f"pardata-test-{os.getpid()}", create=True, size=100)
+    items = pardata.ShareableList([1, "two"])
+    manager = pardata.SharedMemoryManager()
+    manager.start()
+    managed = [manager.SharedMemory(10), manager.ShareableList("ab").shm]
+    names = [made.name for made in (block, named, items.shm, *managed)]
+    view = np.frombuffer(block.buf, np.uint8)
+    array = manager.zeros(5)
+    shared = pardata.zeros((10, 1000))
+    tree = session.tree()
+    print(tree.path, tree._guardian.pid, *names, flush=True)
+"""
+
+ENDS = {
+    "exit": "",
+    "exception": "raise RuntimeError",
+    "sys.exit": "sys.exit(3)",
+    "os._exit": "os._exit(3)",
+    "abort": "os.abort()",
+    "in a thread": "threading.Thread(target=block.close).start()",
+}
+
+
+class Program:
+    """A script that has made blocks of all kinds and waits."""
+
+    def __init__(self, code: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "faulthandler=0", "-c", textwrap.dedent(MAKE) + code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={key: value for key, value in os.environ.items() if key != session.VARIABLE},
+        )
+        assert self.process.stdout is not None
+        words = self.process.stdout.readline().split()
+        assert words, self.process.communicate()[1]
+        self.path, self.guardian, self.names = words[0], os.pidfd_open(int(words[1])), words[2:]
+
+    def wait_for_guardian(self) -> None:
+        """Wait until the guardian has ended."""
+        waiter = select.poll()
+        waiter.register(self.guardian, select.POLLIN)
+        waiter.poll()
+
+    def kill_guardian(self) -> None:
+        """Kill the guardian, and wait for that."""
+        signal.pidfd_send_signal(self.guardian, signal.SIGKILL)
+        self.wait_for_guardian()
+
+    def left(self) -> list[str]:
+        """What is left of the program."""
+        entries = os.listdir("/dev/shm")
+        return [name for name in self.names if name in entries] + [self.path] * os.path.exists(self.path)
+
+
+@contextmanager
+def program(code: str = "\nsys.stdin.read()") -> Iterator[Program]:
+    """Run the script, and end it if it has not ended."""
+    made = Program(code)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.communicate()
+        made.wait_for_guardian()
+        os.close(made.guardian)
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_ends_by_itself(end: str) -> None:
+    with program("\n" + end) as ended:
+        out, err = ended.process.communicate()
+        ended.wait_for_guardian()
+        assert ended.left() == []
+        assert not [word for word in ("resource_tracker", "Warning", "ignored", "BufferError") if word in err]
+        assert not out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGSEGV])
+def test_ends_by_a_signal(number: signal.Signals) -> None:
+    with program() as ended:
+        ended.process.send_signal(number)
+        ended.process.wait()
+        ended.wait_for_guardian()
+        assert ended.left() == []
+
+
+def test_guardian_that_was_killed_is_replaced() -> None:
+    again = """
+for line in sys.stdin:
+    tree._start_guardian()
+    print(tree._guardian.pid, flush=True)
+"""
+    with program(again) as ended:
+        ended.kill_guardian()
+        os.close(ended.guardian)
+        assert ended.process.stdin is not None and ended.process.stdout is not None
+        ended.process.stdin.write("again\n")
+        ended.process.stdin.flush()
+        ended.guardian = os.pidfd_open(int(ended.process.stdout.readline()))
+        ended.process.kill()
+        ended.process.wait()
+        ended.wait_for_guardian()
+        assert ended.left() == []
+
+
+def test_everything_is_killed_at_once_and_the_next_start_removes_it() -> None:
+    with program() as ended, program() as other:
+        ended.kill_guardian()
+        ended.process.kill()
+        ended.process.wait()
+        assert set(ended.left()) == {*ended.names, ended.path}
+        done = subprocess.run([sys.executable, "-m", "pardata", "sweep"], capture_output=True, text=True)
+        assert done.stdout.count("removed pd_") == len(ended.names)  # the named one, and that array of the manager
+        assert ended.left() == []
+        assert set(other.left()) == {*other.names, other.path}
+
+
+def test_start_of_a_session_sweeps() -> None:
+    with program() as ended:
+        ended.kill_guardian()
+        ended.process.kill()
+        ended.process.wait()
+        with program():
+            assert ended.left() == []
+
+
+def test_sweepers_do_not_disturb_each_other() -> None:
+    with program() as ended:
+        ended.kill_guardian()
+        ended.process.kill()
+        ended.process.wait()
+        sweepers = [subprocess.Popen([sys.executable, "-I", "-S", guardian.__file__, ended.path]) for _ in range(8)]
+        assert [sweeper.wait() for sweeper in sweepers] == [0] * 8
+        assert ended.left() == []
+
+
+def test_root_is_killed_and_a_child_lives_on() -> None:
+    """What the child has made stays with it; what root has made goes."""
+    child = """
+pid = os.fork()
+if not pid:
+    mine = pardata.SharedMemory("pardata-test-child", create=True, size=1)
+    print("pardata-test-child", os.getpid(), flush=True)
+    os.read(0, 1)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+    with program(child) as ended:
+        assert ended.process.stdout is not None and ended.process.stdin is not None
+        name, pid = ended.process.stdout.readline().split()
+        child_end = os.pidfd_open(int(pid))
+        ended.process.kill()
+        ended.process.wait()
+        registers = [os.path.join(ended.path, guardian.ROOT)]
+        while guardian.registers(ended.path)[:1] == registers and set(ended.names) & set(ended.left()):
+            os.sched_yield()
+        assert os.path.exists(f"/dev/shm/{name}")
+        ended.process.stdin.write("x")
+        ended.process.stdin.flush()
+        waiter = select.poll()
+        waiter.register(child_end, select.POLLIN)
+        waiter.poll()
+        os.close(child_end)
+        ended.wait_for_guardian()
+        assert ended.left() == []
+        assert not os.path.exists(f"/dev/shm/{name}")
+
+
+def attach(name: str, how: str) -> None:
+    block = pardata.SharedMemory(name)
+    block.buf[0] += 1
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "os._exit":
+        os._exit(1)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("how", ["returns", "killed", "os._exit"])
+def test_attacher_that_ends_leaves_the_block(method: str, how: str) -> None:
+    block = pardata.SharedMemory(create=True, size=10)
+    child = multiprocessing.get_context(method).Process(target=attach, args=(block.name, how))
+    child.start()
+    child.join()
+    assert pardata.SharedMemory(block.name).buf[0] == 1
+    block.unlink()
+
+
+def make(name: str) -> str:
+    block = pardata.SharedMemory(create=True, size=3)
+    block.buf[:] = b"abc"
+    return block.name
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_block_outlives_the_worker_that_made_it(method: str) -> None:
+    with multiprocessing.get_context(method).Pool(1, maxtasksperchild=1) as pool:
+        names = pool.map(make, ["a", "b"], 1)
+    for name in names:
+        block = pardata.SharedMemory(name)
+        assert bytes(block.buf) == b"abc"
+        block.unlink()
+    guardian.prune(session.tree().path)
+
+
+def test_view_keeps_the_memory_of_a_session_that_is_gone() -> None:
+    with program() as ended:
+        block = pardata.SharedMemory(ended.names[0])
+        block.buf[:3] = b"abc"
+        ended.process.kill()
+        ended.process.wait()
+        ended.wait_for_guardian()
+    with pytest.raises(FileNotFoundError):
+        pardata.SharedMemory(ended.names[0])
+    assert bytes(block.buf[:3]) == b"abc"
+
+
+def test_command_line_lists_blocks_with_their_holders() -> None:
+    with program() as ended:
+        block = pardata.SharedMemory(ended.names[0])
+        done = subprocess.run([sys.executable, "-m", "pardata", "ls"], capture_output=True, text=True)
+        line = next(line for line in done.stdout.splitlines() if line.startswith(block.name))
+        assert "100 B" in line and f"{os.getpid()}" in line and f"{ended.process.pid}" in line
+        assert os.path.basename(ended.path) in line

@@ -1,0 +1,120 @@
+"""SharedMemoryManager: its life, and who may connect to it."""
+
+import errno
+import gc
+import multiprocessing
+import os
+
+import pytest
+
+import pardata
+from pardata.memory import guardian, manager
+from pardata.memory.manager import TRANSITIONS, State
+
+
+def there(name):
+    return os.path.exists(f"/dev/shm/{name}")
+
+
+def test_blocks_go_with_the_manager():
+    with pardata.SharedMemoryManager() as owner:
+        made = [owner.SharedMemory(10), owner.ShareableList(["a", 1]).shm]
+        assert all(there(block.name) for block in made)
+        other = pardata.SharedMemory(create=True, size=1)
+    assert not any(there(block.name) for block in made)
+    assert there(other.name)
+    other.unlink()
+
+
+def test_dropped_manager_is_shut_down():
+    owner = pardata.SharedMemoryManager()
+    owner.start()
+    block = owner.SharedMemory(1)
+    del owner
+    gc.collect()
+    assert not there(block.name)
+
+
+def test_connected_manager_makes_blocks_of_the_other():
+    with pardata.SharedMemoryManager(("localhost", 5000), b"key") as owner:
+        client = pardata.SharedMemoryManager(("localhost", 5000), b"key")
+        client.connect()
+        block = client.SharedMemory(5)
+        assert [(info.name, info.nbytes, info.pid) for info in owner.blocks()] == [(block.name, 5, os.getpid())]
+        assert os.path.basename(__file__) in owner.blocks()[0].where
+    assert not there(block.name)
+    with pytest.raises(pardata.ClosedError, match="shut down"):
+        client.SharedMemory(5)
+
+
+def make_in(address, names):
+    client = pardata.SharedMemoryManager(address)
+    client.connect()
+    names.put(client.SharedMemory(3).name)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_connects_from_another_process(method):
+    context = multiprocessing.get_context(method)
+    names = context.SimpleQueue()
+    with pardata.SharedMemoryManager() as owner:
+        child = context.Process(target=make_in, args=(owner.address, names))
+        child.start()
+        name = names.get()
+        child.join()
+        assert pardata.SharedMemory(name).size == 3  # also without the one who has made it
+    names.close()
+    assert not there(name)
+
+
+def test_wrong_key_and_wrong_address():
+    with pardata.SharedMemoryManager("test-manager", b"a"):
+        with pytest.raises(multiprocessing.AuthenticationError):
+            pardata.SharedMemoryManager("test-manager", b"b").connect()
+        with pytest.raises(OSError, match="test-manager") as caught:
+            pardata.SharedMemoryManager("test-manager").start()
+        assert caught.value.errno == errno.EADDRINUSE
+    with pytest.raises(ConnectionRefusedError, match="test-manager"):
+        pardata.SharedMemoryManager("test-manager", b"a").connect()
+
+
+def test_address_of_a_dead_session_is_free():
+    path = manager._entry("test-manager")
+    os.symlink(f"{guardian.base_directory()}/gone/5-abc", path)
+    with pardata.SharedMemoryManager("test-manager") as owner:
+        assert owner.SharedMemory(1).size == 1
+    os.symlink(f"{guardian.base_directory()}/gone/5-abc", path)
+    guardian.sweep(guardian.base_directory())
+    assert not os.path.islink(path)
+
+
+def test_used_too_early_and_too_late():
+    owner = pardata.SharedMemoryManager()
+    assert owner.blocks() == []
+    with pytest.raises(ValueError, match="start"):
+        owner.SharedMemory(1)
+    owner.start()
+    with pytest.raises(ValueError, match="-1"):
+        owner.SharedMemory(-1)
+    owner.shutdown()
+    owner.shutdown()
+    with pytest.raises(pardata.ClosedError):
+        owner.SharedMemory(1)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", ["start", "connect", "shutdown"])
+def test_what_the_table_does_not_have_is_an_error(state, event):
+    owner = pardata.SharedMemoryManager("test-manager")
+    owner._state = state
+    if (state, event) not in TRANSITIONS:
+        with pytest.raises(pardata.ConfigError, match=state.value):
+            getattr(owner, event)()
+        assert owner._state is state
+
+
+def test_list_that_cannot_be_made_leaves_no_block():
+    with pardata.SharedMemoryManager() as owner:
+        with pytest.raises(TypeError):
+            owner.ShareableList([(1, 2)])
+        assert owner.blocks() == []
