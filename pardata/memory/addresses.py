@@ -185,10 +185,11 @@ class Exports:
 
 
 class _Import:
-    """The importer's side: one segment of another process."""
+    """The importer's side: one segment of another process, open while its owner lives or a block of it is held."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self, address: Address) -> None:
+        self.fd = _open_segment(address)
+        self._owner = address
         self._windows: dict[tuple[int, int], tuple[mmap.mmap, _Cells]] = {}
         self._leases: Counter[tuple[int, int]] = Counter()
         self._dropped: deque[Address] = deque()
@@ -200,6 +201,8 @@ class _Import:
         place = (address.offset, address.extent)
         with self._lock:
             self._collect()
+            if self.fd < 0:
+                raise _gone(address)
             memory, cells = self._window(address.window)
             self._leases[place] += 1
             if self._leases[place] == 1:
@@ -245,6 +248,16 @@ class _Import:
         if not self._leases[place]:
             del self._leases[place]
             _lock_range(self.fd, fcntl.F_UNLCK, *place)
+            self.close_if_unused()
+
+    def close_if_unused(self) -> None:
+        """Give the segment back if its owner is dead and no block of it is held: nobody can send its address again."""
+        if not self._leases and not _is_open(self._owner):
+            _imports.pop(self._owner.inode, None)
+            fd, self.fd = self.fd, -1
+            self._windows.clear()
+            if fd >= 0:
+                os.close(fd)
 
     @property
     def is_ours(self) -> bool:
@@ -295,19 +308,32 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
         if own is not None:
             return own
         if address.inode not in _imports:
-            _imports[address.inode] = _Import(_open_segment(address))
+            for segment in list(_imports.values()):
+                segment.close_if_unused()
+            _imports[address.inode] = _Import(address)
         return _imports[address.inode].open(address)
 
 
+def _gone(address: Address) -> StaleBlockError:
+    return StaleBlockError(f"process {address.pid}, in whose memory this array was, is gone")
+
+
+def _is_open(address: Address) -> bool:
+    """Whether the owner of a segment lives."""
+    try:
+        return os.stat(f"/proc/{address.pid}/fd/{address.fd}").st_ino == address.inode
+    except OSError:
+        return False
+
+
 def _open_segment(address: Address) -> int:
-    gone = StaleBlockError(f"process {address.pid}, in whose memory this array was, is gone")
     try:
         fd = _reopen(address.pid, address.fd)
     except (FileNotFoundError, ProcessLookupError):
-        raise gone from None
+        raise _gone(address) from None
     if os.fstat(fd).st_ino != address.inode:
         os.close(fd)
-        raise gone
+        raise _gone(address)
     return fd
 
 
