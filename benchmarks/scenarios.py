@@ -76,6 +76,11 @@ def _chain(name: str, bar: Bar | None, serial: bool = False) -> Scenario:
     return Scenario(name, "items/s", sides, bar)
 
 
+def _block(name: str, bar: Bar | None) -> Scenario:
+    """A named block against the standard library's; seconds each."""
+    return Scenario(name, "s", {"pardata": "blocks:pardata", "stdlib": "blocks:stdlib"}, bar)
+
+
 def _list(name: str, bar: Bar | None) -> Scenario:
     """A `ShareableList` against the standard library's."""
     return Scenario(name, "items/s", {"pardata": "lists:pardata", "stdlib": "lists:stdlib"}, bar)
@@ -137,6 +142,9 @@ SCENARIOS = (
         },
         Bar("faster", 0.8),
     ),
+    _block("block_free", Bar("as long", 1.0)),
+    _block("block_fill", Bar("faster", 5)),
+    _block("block_attach", None),
     _list("list_read", Bar("faster", 3)),
     _list("list_write", Bar("faster", 3)),
     _list("list_iterate", Bar("faster", 10)),
