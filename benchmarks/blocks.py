@@ -1,8 +1,8 @@
 """Named blocks of pardata and of the standard library: made, mapped and freed; filled; attached to.
 
-"block_free" makes, maps and frees 1 MiB. "block_fill" fills 256 MiB: pardata's array lies in memory that was used before,
-as it does in any program that goes on; the standard library's block is a new one each time. "block_attach" attaches to
-1 MiB and closes it again.
+"block_free" makes, maps and frees 1 MiB. "block_fill" fills 256 MiB: pardata's array lies in memory that was used
+before, as it does in any program that goes on; the standard library's block is a new one each time. "block_attach"
+attaches to 1 MiB and closes it again.
 """
 
 from __future__ import annotations
