@@ -231,8 +231,11 @@ class Plan:
     @staticmethod
     def _order(stage: Stage) -> None:
         given = all(edge.stage.ordered for edge in stage.edges)
-        stage.takes_in_order = stage.zipped or (given and stage.workers == 1)
-        stage.ordered = stage.kind is Kind.PIPE or stage.zipped or (stage.node.ordered and given)
+        # A scatter waits for a free branch, and what is behind its branches may wait for the next number: that must not
+        # be behind the scatter's own wait.
+        restores = stage.zipped or stage.kind is Kind.SCATTER
+        stage.takes_in_order = restores or (given and stage.workers == 1)
+        stage.ordered = stage.kind is Kind.PIPE or restores or (stage.node.ordered and given)
 
     def _check(self) -> None:
         for stage in self.stages:

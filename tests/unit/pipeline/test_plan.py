@@ -303,3 +303,10 @@ def test_stages_know_the_line_of_the_user_who_wrote_them():
     path, line = stream._node.where.rsplit(":", 1)
     assert Path(path) == Path(__file__)
     assert "# this line" in Path(__file__).read_text().splitlines()[int(line) - 1]
+
+
+def test_scatter_takes_in_order_so_that_nobody_behind_it_waits_for_what_it_has_not_taken():
+    unordered = source().map(work, workers=3, ordered=False)
+    plan = plan_of(pardata.merge(*unordered.scatter(2), policy="ordered"), iterated=True)
+    assert stage_of(plan, "scatter").takes_in_order
+    assert stage_of(plan, "scatter").ordered
