@@ -167,8 +167,12 @@ def _as_rows(rows: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=60.0)
-    connection.execute("PRAGMA journal_mode = WAL")  # readers go on while a batch is written
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")  # readers go on while a batch is written
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
