@@ -37,6 +37,7 @@ from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
     from pardata import files
+    from pardata.channel.queue import Queue
     from pardata.files.paged import PagedFile
     from pardata.lookup.client import Service
     from pardata.lookup.database import Database
@@ -61,6 +62,7 @@ __all__ = [
     "PardataError",
     "PlanError",
     "Pool",
+    "Queue",
     "RemoteError",
     "RemoteTraceback",
     "Run",
@@ -99,6 +101,7 @@ __all__ = [
 _LATE = {
     "Database": "pardata.lookup.database",
     "PagedFile": "pardata.files.paged",
+    "Queue": "pardata.channel.queue",
     "Service": "pardata.lookup.client",
     "Writer": "pardata.lookup.writer",
     "serve": "pardata.lookup.serving",

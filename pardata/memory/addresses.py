@@ -158,6 +158,12 @@ class Exports:
         self._cells.count(address.cell, _RECEIVED)
         return found
 
+    def is_awaited(self, address: Address) -> bool:
+        """Whether one of the addresses sent of this block of ours has not been received."""
+        if self._addresses.get((address.offset, address.extent)) != address:
+            return False
+        return self._cells[address.cell, _RECEIVED] < self._cells[address.cell, _SENT]
+
     def is_held(self, offset: int, extent: int) -> bool:
         """Whether a block that this process has dropped is still needed by another one; if not, it is forgotten."""
         address = self._addresses.get((offset, extent))
@@ -308,10 +314,16 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
         if own is not None:
             return own
         if address.inode not in _imports:
-            for segment in list(_imports.values()):
-                segment.close_if_unused()
+            forget_the_gone()
             _imports[address.inode] = _Import(address)
         return _imports[address.inode].open(address)
+
+
+def forget_the_gone() -> None:
+    """Give the segments of all processes back that have ended, as far as nothing of them is held here."""
+    with _lock:
+        for segment in list(_imports.values()):
+            segment.close_if_unused()
 
 
 def _gone(address: Address) -> StaleBlockError:
@@ -350,6 +362,11 @@ def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str |
     if _exports is None or block.drop is not _exports.arena.dropped:
         return None  # in a forked child, or a result of a run
     return block, _exports.address(block)
+
+
+def is_awaited(address: Address) -> bool:
+    """Whether a block of this process is on its way to another one, which needs this process until it has it."""
+    return _exports is not None and _exports.is_awaited(address)
 
 
 def _before_fork() -> None:

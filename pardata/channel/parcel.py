@@ -1,0 +1,89 @@
+"""Any object <-> one packet of a queue; arrays go by address.
+
+A large ndarray is copied once, into memory of the sender; a SharedArray goes as it is; a pickle that is larger than a
+packet goes into such memory as well, and the packet has its address.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import numpy as np
+
+from pardata.channel.message import INLINE_BYTES
+from pardata.channel.packets import PACKET_BYTES
+from pardata.memory.addresses import Address, open_address
+from pardata.memory.home import home, new_array
+from pardata.memory.shared_array import SharedArray
+
+
+def _as_ndarray(array: SharedArray) -> np.ndarray[Any, Any]:
+    return array.view(np.ndarray)
+
+
+def _unpickle(stream: SharedArray) -> Any:
+    return pickle.loads(stream.data)
+
+
+class _Stream:
+    """Pickles as what a pickle in a block stands for."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __reduce__(self) -> Any:
+        return _unpickle, (self.stream,)
+
+
+def _shared_copy(array: np.ndarray[Any, Any]) -> Any:
+    if array.flags.f_contiguous and not array.flags.c_contiguous:
+        return _shared_copy(array.T).T
+    made = new_array(home().arena, array.shape, array.dtype)
+    made[...] = array
+    return made
+
+
+class _Pickler(ForkingPickler):
+    """As multiprocessing pickles, with the arrays by address."""
+
+    def __init__(self, file: io.BytesIO, sent: list[Address]) -> None:
+        super().__init__(file, 5)
+        self.sent = sent
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is SharedArray:
+            reduced: Any = obj.__reduce_ex__(5)
+            if isinstance(reduced[1][0], Address):
+                self.sent.append(reduced[1][0])
+            return reduced
+        if type(obj) is np.ndarray and obj.nbytes >= INLINE_BYTES and not obj.dtype.hasobject:
+            return _as_ndarray, (_shared_copy(obj),)
+        return NotImplemented
+
+
+def pack(obj: Any) -> tuple[bytes, list[Address]]:
+    """Return a packet and the addresses in it, which are on their way from now on. If it raises, none is."""
+    sent: list[Address] = []
+    try:
+        stream = _pickled(obj, sent)
+        if len(stream) > PACKET_BYTES:
+            stream = _pickled(_Stream(_shared_copy(np.frombuffer(stream, np.uint8))), sent)
+    except BaseException:
+        for address in sent:
+            open_address(address)  # received by ourselves
+        raise
+    return stream, sent
+
+
+def _pickled(obj: Any, sent: list[Address]) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, sent).dump(obj)
+    return file.getvalue()
+
+
+def unpack(packet: bytes) -> Any:
+    """Return the object. What stands behind a pickle's end does not matter to it."""
+    return pickle.loads(packet)
