@@ -28,7 +28,7 @@ from tqdm import TMonitor
 
 from pardata.channel.packets import PacketPipe, unread_bytes, wait_for
 from pardata.channel.parcel import pack, unpack
-from pardata.memory.addresses import Address, is_awaited
+from pardata.memory.addresses import Address, forget_the_gone, is_awaited
 
 _SOON: Final = 0.001  # s; to give the write end up and take it again costs 15 us, so it is not done for less
 _LOOK_AGAIN: Final = 0.05  # s; nothing tells that a thread has ended
@@ -72,6 +72,7 @@ class Queue:
         self._pipe, self._maxsize, self._tokens = pipe, maxsize, tokens
         self._lent: list[tuple[weakref.ref[Any], int]] = []  # write ends for processes that are being started
         self._reset()
+        forget_the_gone()
         for left in list(_leaving):
             left._dispose_if_received()
         _queues.add(self)
@@ -457,8 +458,6 @@ def _at_exit(_: object) -> None:
     util.Finalize(None, _leave_all, exitpriority=-5)
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 util.register_after_fork(_at_exit, _at_exit)  # a child of multiprocessing begins with an empty list
 _at_exit(None)

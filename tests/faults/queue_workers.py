@@ -1,0 +1,110 @@
+"""What the processes of test_queue.py do: a spawned one imports this by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing import util
+from typing import Any
+
+import numpy as np
+
+import pardata
+from pardata.channel import queue as queue_module
+
+LARGE = 40_000  # numbers in an array
+SLOTS = 256  # packets in a pipe
+
+
+def large(number: int) -> np.ndarray:
+    return np.full(LARGE, number, float)
+
+
+def kill_me(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def put_all(queue: Any, items: list[Any], signal_end: Any = None) -> None:
+    """Put items (an int below zero stands for a large array), say so, and stay until told."""
+    for item in items:
+        queue.put(large(item) if isinstance(item, int) and item < 0 else item)
+    if signal_end is not None:
+        signal_end.send("put")
+        signal_end.recv()
+
+
+def put_and_tell_at_the_end(queue: Any, told: Any) -> None:
+    """Put an array; the other side hears of it when this process is as good as over."""
+    queue.put(large(7))
+    queue.put("small")
+    util.Finalize(None, told.send, ("at the end",), exitpriority=-4)  # right before queues are waited for
+
+
+def get_all(queue: Any, results: Any) -> None:
+    got = []
+    try:
+        while True:
+            got.append(queue.get())
+    except EOFError:
+        results.put(got)
+
+
+def get_one(queue: Any, told: Any) -> None:
+    told.send(queue.get())
+    told.recv()
+
+
+def get_and_die_at(queue: Any, place: str) -> None:
+    """Be killed between the read and the next step."""
+    if place == "place":
+        queue._give_place = kill_me
+    else:
+        queue_module.unpack = kill_me
+    queue.get()
+
+
+def put_and_die_holding_a_place(queue: Any) -> None:
+    queue_module.pack = kill_me
+    queue.put(1)
+
+
+def work(tasks: Any, results: Any) -> None:
+    """Every task makes two more, up to a depth."""
+    try:
+        while True:
+            depth = tasks.get()
+            for _ in range(2 if depth else 0):
+                tasks.put(depth - 1)
+            results.put(depth)
+    except EOFError:
+        pass
+
+
+def pass_on(source: Any, target: Any) -> None:
+    try:
+        while True:
+            array = source.get()
+            array += 1
+            target.put(array)
+    except EOFError:
+        pass
+
+
+def fill(queue: Any, array: Any) -> None:
+    """`array` is shared memory of the parent."""
+    array[...] = 5
+    queue.put(array[::2])
+
+
+def make_queue_and_leave(items: int, nbytes: int) -> None:
+    """Put what nobody can ever get."""
+    queue = pardata.Queue()
+    for _ in range(items):
+        queue.put(bytes(nbytes))
+
+
+def put_and_cancel(queue: Any) -> None:
+    queue.put(large(1))
+    for number in range(2 * SLOTS):
+        queue.put(number)
+    queue.cancel_join_thread()
