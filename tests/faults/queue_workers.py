@@ -54,6 +54,19 @@ def get_one(queue: Any, told: Any) -> None:
     told.recv()
 
 
+def wait_and_tell(queue: Any, told: Any) -> None:
+    """Wait for an item; the other side hears of it."""
+    settle = queue._settle
+
+    def settle_and_tell() -> bool:
+        result: bool = settle()
+        told.send("has no write end" if queue._pipe.writer < 0 else "could put")
+        return result
+
+    queue._settle = settle_and_tell
+    queue.get()
+
+
 def get_and_die_at(queue: Any, place: str) -> None:
     """Be killed between the read and the next step."""
     if place == "place":

@@ -2,7 +2,6 @@
 
 import gc
 import multiprocessing
-import select
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.channel.packets import wait_for
 from pardata.memory.addresses import forget_the_gone
 from tests.faults import queue_workers as workers
 
@@ -91,14 +89,6 @@ def all_of(queue):
             return got
         except pardata.StaleBlockError as error:
             got.append(type(error))
-
-
-def wait_until_it_waits(queue):
-    """Return when everybody else who has the queue is in `get` with nothing to get."""
-    with queue._lock:
-        queue._return_lent()
-        queue._pipe.hold_writer(False)
-    assert wait_for(queue._pipe.reader, select.POLLIN, None) == select.POLLHUP
 
 
 # -- work --------------------------------------------------------------------------------------------------------------
@@ -208,8 +198,8 @@ def test_killed_with_a_place_in_its_hands(fork, maxsize):
 
 def test_killed_while_it_waits(start, talk):
     queue = pardata.Queue()
-    process = start(workers.get_one, queue, talk[1])
-    wait_until_it_waits(queue)
+    process = start(workers.wait_and_tell, queue, talk[1])
+    assert talk[0].recv() == "has no write end"
     kill(process)
     queue.put(1)
     assert all_of(queue) == [1]
