@@ -231,6 +231,8 @@ class Dispatcher:
         finally:
             self._outer.resume()
             self._helps.release()
+            if self.setup.timeout_s is not None or self._condemned:
+                self.wake()  # what was meant for the pool's thread may have been read here: it has times to look after
         found = is_there()
         self._gap_s = 0.0 if found else self._gap_s + _HELP_S
         return found
