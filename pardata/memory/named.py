@@ -99,21 +99,24 @@ class Room:
         CapacityError
             There is no room for it; nothing was taken.
         """
-        if self._lazy_bytes + nbytes > self._most_lazy_bytes:
+        lazy_bytes = self._lazy_bytes + _in_pages(nbytes)
+        if lazy_bytes > self._most_lazy_bytes:
             self._most_lazy_bytes = _free_bytes(fd) // _LAZY_SHARE
-        if HAS_SHM and self._lazy_bytes + nbytes > self._most_lazy_bytes:
+        if HAS_SHM and lazy_bytes > self._most_lazy_bytes:
             self._allocate(fd, nbytes)
             return False
         os.ftruncate(fd, nbytes)
-        self._lazy_bytes += nbytes
+        self._lazy_bytes = lazy_bytes
         return True
 
     def _allocate(self, fd: int, nbytes: int) -> None:
-        free = _free_bytes(fd)
+        free = max(0, _free_bytes(fd) - self._lazy_bytes)
         if nbytes > free:
             raise CapacityError(no_room(nbytes, free, SHM))
         if nbytes >= _LARGE_BYTES and nbytes > (free := available_bytes()):
             raise CapacityError(no_room(nbytes, free, "this machine's memory (or of its cgroup)"))
+        if not nbytes:
+            return
         try:
             os.posix_fallocate(fd, 0, nbytes)
         except OSError as error:
@@ -121,7 +124,11 @@ class Room:
 
     def give_back(self, nbytes: int) -> None:
         """Note that a block is gone that had not been allocated."""
-        self._lazy_bytes -= nbytes
+        self._lazy_bytes -= _in_pages(nbytes)
+
+
+def _in_pages(nbytes: int) -> int:
+    return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def _free_bytes(fd: int) -> int:

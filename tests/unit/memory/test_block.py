@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import mmap
 import os
 import pickle
 import resource
@@ -201,13 +202,14 @@ def test_failed_creation_leaves_nothing(monkeypatch, make):
 
 
 def test_room_that_was_only_promised_is_not_promised_again(monkeypatch):
-    monkeypatch.setattr(named, "_free_bytes", lambda fd: 1600)
+    page = mmap.PAGESIZE
+    monkeypatch.setattr(named, "_free_bytes", lambda fd: 64 * page)
     room, fd = named.Room(), os.memfd_create("test")
-    assert [room.take(fd, 40), room.take(fd, 60), room.take(fd, 1)] == [True, True, False]
-    room.give_back(60)
-    assert room.take(fd, 50) is True
-    with pytest.raises(pardata.CapacityError, match="1601 bytes.*1600 bytes"):
-        room.take(fd, 1601)
+    assert [room.take(fd, 1), room.take(fd, 3 * page), room.take(fd, 1)] == [True, True, False]
+    room.give_back(3 * page)
+    assert room.take(fd, 2 * page + 1) is True
+    with pytest.raises(pardata.CapacityError, match=f"{60 * page + 1} bytes.*{60 * page} bytes"):
+        room.take(fd, 60 * page + 1)
     os.close(fd)
 
 
