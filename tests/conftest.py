@@ -1,5 +1,6 @@
 """After every test nothing of pardata is left: no process, thread, descriptor or shared memory."""
 
+import contextlib
 import gc
 import os
 import pickle
@@ -55,12 +56,21 @@ def holdings():
 
 @pytest.fixture(autouse=True, scope="session")
 def what_is_made_once():
-    """The bars' lock, the session, and objects that the garbage collector need not look at after every test."""
+    """The bars' lock, the session, and what other libraries start at their first use."""
     session.tree()
     data = pickle.dumps(pardata.zeros(1))
     pickle.loads(data)  # opens the segment for locks, and as another process would
-    resource_tracker.ensure_running()  # the standard library's, which some tests use
+    resource_tracker.ensure_running()
+    with contextlib.suppress(ImportError):
+        from joblib.externals.loky.backend import resource_tracker as tracker_of_joblib
+
+        tracker_of_joblib.ensure_running()
     tqdm.get_lock()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_other_modules_have_left_in_the_heap():
+    """Libraries, examples and plans of other tests: the many collections of a module's tests need not look at them."""
     gc.collect()
     gc.freeze()
 
