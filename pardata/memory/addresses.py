@@ -176,9 +176,10 @@ class Exports:
         if _is_locked(self.fd, offset, extent):  # SYNC POINT: export
             self._cells[cell, _SERIAL] = address.serial
             return True
-        with self._lock:
-            del self._addresses[offset, extent]
-            self._free_cells.append(cell)
+        # Without our lock, as the arena's is held here, and `_add_page` takes them the other way round. Nobody else can
+        # come to this block: it has no anchor.
+        del self._addresses[offset, extent]
+        self._free_cells.append(cell)
         return False
 
     def hold_for_child(self) -> list[int]:
