@@ -10,6 +10,7 @@ ends. Nothing runs in the background but the threads of sources that read an ite
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import socket
 import threading
@@ -215,13 +216,22 @@ class ProcessRun(Run):
                 del batches
                 port.commit()
             elif self._at_end():
-                self._failure = self._failures.at_end(self._items_of)
+                self._listen()
+                self._failure = self._failure or self._failures.at_end(self._items_of)
                 if self._failure is None:
                     return
             else:
                 waits = [late_in_s, self._stall.look(), REFRESH_S if self._bars is not None else None]
                 port.collector.wait(min((wait for wait in waits if wait is not None), default=None))
             self._show()
+
+    def _listen(self) -> None:
+        """Hear of every item that was skipped, before the run is taken for complete."""
+        self._supervisor.listen()
+        for local in self._locals:
+            with contextlib.suppress(BlockingIOError):
+                while self._hear_local(local):
+                    pass
 
     def _at_end(self) -> bool:
         if self._plan.iterated:
@@ -234,14 +244,16 @@ class ProcessRun(Run):
         if self._bars is not None:
             self._bars.update([statistics.items for statistics in self._statistics()], final)
 
-    def _hear_local(self, local: LocalWorker) -> None:
+    def _hear_local(self, local: LocalWorker) -> bool:
+        """Take in what a thread says next; return False if it has ended."""
         event = local.hear()
         if event is None:
-            return
+            return False
         if event[0] == "skipped":
             self._skip(*event[1:])
         elif event[0] == "failed":
             self._fail(local.error or event[1].exception())
+        return True
 
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
         if event[0] == "skipped":
@@ -342,7 +354,7 @@ class ProcessRun(Run):
             threading.Thread(target=self.close, name="pardata-closer").start()
 
 
-def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+def _weakly(method: Callable[..., object]) -> Callable[..., None]:
     """Return a function that calls `method` while its object lives.
 
     So a run is not part of a reference cycle: when nobody holds it, it ends at once, with its sockets still open.

@@ -200,7 +200,7 @@ class _Import:
         self._windows: dict[tuple[int, int], tuple[mmap.mmap, _Cells]] = {}
         self._leases: Counter[tuple[int, int]] = Counter()
         self._dropped: deque[Address] = deque()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # a finalizer that runs where it is held leaves its token for later
         self._pid = os.getpid()
 
     def open(self, address: Address) -> Anchor:
@@ -211,15 +211,16 @@ class _Import:
             if self.fd < 0:
                 raise _gone(address)
             memory, cells = self._window(address.window)
-            self._leases[place] += 1
-            if self._leases[place] == 1:
+            if place not in self._leases:
                 _lock_range(self.fd, fcntl.F_RDLCK, *place)
+            self._leases[place] += 1
             if cells[address.cell, _SERIAL] != address.serial:  # SYNC POINT: export
                 self._release(place)
                 raise StaleBlockError(
                     f"the array of process {address.pid} was deleted there before it was opened here: keep it until "
                     "the other process has it"
                 )
+        self._drain()  # what was dropped meanwhile found the lock taken
         cells.count(address.cell, _RECEIVED)
         return anchor(memory, address.offset - address.window[0], address.extent, self, address)
 
@@ -239,7 +240,10 @@ class _Import:
         if not self.is_ours:
             return  # the lock is the parent's
         self._dropped.append(address)
-        if self._lock.acquire(blocking=False):
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._dropped and self._lock.acquire(blocking=False):
             try:
                 self._collect()
             finally:
@@ -375,7 +379,7 @@ def _before_fork() -> None:
     _lock.acquire()
     if _exports is not None:
         _fds_at_fork.extend(_exports.hold_for_child())
-    for segment in _imports.values():
+    for segment in list(_imports.values()):
         _fds_at_fork.extend(segment.hold_for_child())
 
 

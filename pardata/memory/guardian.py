@@ -12,6 +12,7 @@ the next start does the same without waiting. This file is run as a script by th
 nothing else: it imports nothing of the package.
 """
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -49,13 +50,19 @@ class Record(NamedTuple):
 def base_directory() -> str:
     """Return where the sessions of this user are: a directory that nobody else may write to."""
     path = os.path.join(SHM if HAS_SHM else tempfile.gettempdir(), f"pardata-{os.geteuid()}")
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        found = os.lstat(path)
+    while True:
+        try:
+            os.mkdir(path, 0o700)
+            return path
+        except FileExistsError:
+            pass
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            continue  # the last session has removed it just now
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to") from None
-    return path
+            raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to")
+        return path
 
 
 def inode_of(name: str) -> int:
@@ -98,8 +105,8 @@ def remove(record: Record) -> bool:
 
 
 def read_register(path: str) -> Iterator[Record]:
-    """Yield the blocks that a register names. It may be in use."""
-    with open(path, "rb") as file:
+    """Yield the blocks that a register names. It may be in use, or gone by now."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
         magic, pid, slots = HEADER.unpack(file.read(HEADER_BYTES)[: HEADER.size].ljust(HEADER.size, b"\0"))
         if magic != MAGIC:
             return  # its process ended before it was ready
@@ -112,22 +119,13 @@ def read_register(path: str) -> Iterator[Record]:
 
 def registers(session: str) -> list[str]:
     """Return the paths of a session's registers, root's first; none if there is no such session."""
-    try:
-        names = os.listdir(session)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    names = _entries(session)
     return [os.path.join(session, name) for name in sorted(names, key=lambda name: (name != ROOT, name))]
 
 
 def records(session: str) -> list[Record]:
     """Return all blocks that a session's registers name."""
-    found: list[Record] = []
-    for path in registers(session):
-        try:
-            found += read_register(path)
-        except FileNotFoundError:
-            continue  # removed just now
-    return found
+    return [record for path in registers(session) for record in read_register(path)]
 
 
 def lock(path: str, wait: bool) -> int:
@@ -163,25 +161,38 @@ def is_alive(session: str) -> bool:
 
 def sweep_session(session: str) -> list[Record]:
     """Remove what a session has left, unless its root lives; return what was removed."""
-    removed: list[Record] = []
     if is_alive(session):
-        return removed
-    for path in registers(session):
-        fd = lock(path, wait=False)
-        if fd < 0:
-            continue  # its process lives on, or another sweeper was faster
-        removed += [record for record in read_register(path) if remove(record)]
-        if os.path.basename(path) != ROOT:
-            os.unlink(path)
-        os.close(fd)
+        return []
+    root = os.path.join(session, ROOT)
+    # Root is dead: only sweepers, and who asks whether it lives, can hold its lock now. Who has it removes root's
+    # register last, and only then: what is named there can be found as long as it exists.
+    held = lock(root, wait=True)
     try:
-        if registers(session) == [root := os.path.join(session, ROOT)]:
-            os.unlink(root)  # last: without it a session is dead
+        removed = _remove_all(root) if held >= 0 else []
+        for path in registers(session):
+            if os.path.basename(path) == ROOT:
+                continue
+            fd = lock(path, wait=False)
+            if fd < 0:
+                continue  # its process lives on, or another sweeper was faster
+            removed += _remove_all(path)
+            os.unlink(path)
+            os.close(fd)
+        if held >= 0 and registers(session) == [root]:
+            os.unlink(root)
+    finally:
+        if held >= 0:
+            os.close(held)
+    try:
         os.rmdir(session)
         os.rmdir(os.path.dirname(session))
     except OSError:
         pass  # a process of it lives, or another sweeper is at work; or there are other sessions
     return removed
+
+
+def _remove_all(path: str) -> list[Record]:
+    return [record for record in read_register(path) if remove(record)]
 
 
 def prune(session: str) -> None:
@@ -197,21 +208,30 @@ def prune(session: str) -> None:
 def sweep(base: str) -> list[Record]:
     """Remove what the dead sessions of this user have left. Sessions that are in use are not touched."""
     removed: list[Record] = []
-    for name in sorted(os.listdir(base)):
+    for name in sorted(_entries(base)):
         path = os.path.join(base, name)
-        if os.path.islink(path):
-            if not os.path.isdir(os.path.dirname(os.readlink(path))):
-                _unlink_if_there(path)  # the address of a manager whose session is gone
-        else:
+        try:
+            target = os.readlink(path)
+        except FileNotFoundError:
+            continue  # removed just now
+        except OSError:  # no link: a session
             removed += sweep_session(path)
+            continue
+        if not os.path.isdir(os.path.dirname(target)):
+            _unlink_if_there(path)  # the address of a manager whose session is gone
     return removed
 
 
-def _unlink_if_there(path: str) -> None:
+def _entries(path: str) -> list[str]:
     try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _unlink_if_there(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def main(session: str) -> None:

@@ -101,7 +101,7 @@ class Room:
         """
         lazy_bytes = self._lazy_bytes + _in_pages(nbytes)
         if lazy_bytes > self._most_lazy_bytes:
-            self._most_lazy_bytes = _free_bytes(fd) // _LAZY_SHARE
+            self._most_lazy_bytes = max(0, _free_bytes(fd) - self._lazy_bytes) // _LAZY_SHARE
         if HAS_SHM and lazy_bytes > self._most_lazy_bytes:
             self._allocate(fd, nbytes)
             return False
@@ -121,6 +121,7 @@ class Room:
             os.posix_fallocate(fd, 0, nbytes)
         except OSError as error:
             raise explained(error, nbytes) from None
+        self._most_lazy_bytes = 0  # less is free now: look again
 
     def give_back(self, nbytes: int) -> None:
         """Note that a block is gone that had not been allocated."""

@@ -25,6 +25,7 @@ from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SLO
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
 _SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
+_RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -48,6 +49,7 @@ class Register:
             raise
         self._states = memoryview(self._map).cast("q")
         self._slots: dict[str, int] = {}
+        self._reclaim_at = _RECLAIM_AT
         self._lock = threading.Lock()
 
     def _extend(self) -> None:
@@ -66,6 +68,8 @@ class Register:
     def note(self, name: str, inode: int, nbytes: int, group: int, where: str) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
         with self._lock:
+            if not self._free and len(self._slots) >= self._reclaim_at:
+                self._reclaim()
             if not self._free:
                 self._extend()
             slot = self._free.pop()
@@ -74,6 +78,14 @@ class Register:
         SLOT.pack_into(self._map, at, 0, inode, nbytes, group, time.time(), os.fsencode(name), where_bytes)
         self._states[at >> 3] = LIVE
         return slot
+
+    def _reclaim(self) -> None:
+        """Take back the slots of blocks that other processes have unlinked."""
+        for name, slot in list(self._slots.items()):
+            inode = self._states[((HEADER_BYTES + slot * SLOT_BYTES) >> 3) + 1]
+            if not guardian.exists(guardian.Record(name, inode, 0, 0, 0.0, "", 0)):
+                self.forget(name)
+        self._reclaim_at = max(_RECLAIM_AT, 2 * len(self._slots))
 
     def keep(self, name: str, slot: int) -> None:
         """The block has its name now. A record of an older one, which somebody else has unlinked, goes."""
@@ -176,10 +188,12 @@ class Session:
     @classmethod
     def join(cls, path: str) -> Session:
         """Join a session. Raises `FileNotFoundError` if its root is gone."""
-        if not guardian.is_alive(path):
-            raise FileNotFoundError(path)
-        guardian.prune(path)
-        return cls(path, Register(os.path.join(path, f"{os.getpid()}-{secrets.token_hex(4)}")))
+        while guardian.is_alive(path):
+            guardian.prune(path)
+            # Another process that joins may take the new register for a dead one's, until it is locked.
+            with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                return cls(path, Register(os.path.join(path, f"{os.getpid()}-{secrets.token_hex(4)}")))
+        raise FileNotFoundError(path)
 
     def new_name(self) -> str:
         """Return a name that no other block of this machine has or will have."""

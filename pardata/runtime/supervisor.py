@@ -166,6 +166,11 @@ class Supervisor:
         worker.process = Process(*worker.spec_at, fds)
         self._collector.watch(worker.process.sentinel, lambda: self._watch(worker))
 
+    def listen(self) -> None:
+        """Take in all that workers have said until now: what came over their channels may have been faster."""
+        for worker in self.workers:
+            self._hear(worker)
+
     def _hear(self, worker: Worker) -> None:
         while True:
             try:
