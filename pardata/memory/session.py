@@ -43,6 +43,7 @@ class Register:
             os.ftruncate(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._usable = 0
+            self._free: list[int] = []
             self._extend()
         except BaseException:
             os.close(self._fd)
@@ -61,7 +62,7 @@ class Register:
         except OSError as error:
             raise named.explained(error, size) from None
         new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
-        self._free = list(reversed(new))
+        self._free[:0] = reversed(new)  # in the list itself: another thread may be giving a slot back
         self._usable = new.stop
         HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
 
