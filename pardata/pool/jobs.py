@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import itertools
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED  # a running future has no other way to be cancelled
@@ -267,7 +268,7 @@ def late(what: str, timeout_s: float) -> DeadlineExceeded:
     )
 
 
-class RangeJob:
+class RangeJob(ABC):
     """A job over numbered items, in chunks; what is lost, late or given back is handed out again.
 
     Parameters
@@ -294,25 +295,25 @@ class RangeJob:
 
     # -- what the kinds of jobs say ----------------------------------------------------------------------------------
 
+    @abstractmethod
     def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
         """Take in the results of the first `count` items of a task."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_error(self, begin: int, end: int, error: BaseException) -> None:
         """Take in that these items have failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, begin: int, end: int) -> str:
         """Return what these items are, for messages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def message(self, task: Task) -> tuple[Any, ...]:
         """Return what is sent to the worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
-        raise NotImplementedError
 
     # -- the same for all --------------------------------------------------------------------------------------------
 
