@@ -135,6 +135,7 @@ class NpyWriter:
         self._path = path
         self._rows = 0
         self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of a row
+        self._begin_bytes: int | None = None  # where the first row lies: behind the header
 
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Write; yield nothing."""
@@ -146,10 +147,12 @@ class NpyWriter:
             for item in items:
                 row = np.asarray(item)
                 self._check(row)
-                os.pwrite(file, row.tobytes(), len(self._header()) + self._rows * row.nbytes)
+                if self._begin_bytes is None:
+                    self._begin_bytes = len(self._header())
+                _write_all(file, row, self._begin_bytes + self._rows * row.nbytes)
                 self._rows += 1
                 del item
-            os.pwrite(file, self._header(), 0)  # now that the number of rows is known
+            _write_all(file, np.frombuffer(self._header(), np.uint8), 0)  # now that the number of rows is known
         finally:
             os.close(file)
         os.replace(part, self._path)
@@ -182,3 +185,11 @@ class NpyWriter:
     def restore(self, state: Any) -> None:
         """Go on behind those rows."""
         self._rows, self._kind = state
+
+
+def _write_all(file: int, array: Array, offset_bytes: int) -> None:
+    """Write the bytes of an array at an offset; one call of the system writes 2 GiB at most."""
+    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    while left:
+        written = os.pwrite(file, left, offset_bytes)
+        left, offset_bytes = left[written:], offset_bytes + written

@@ -136,7 +136,7 @@ def test_stack_denoises_a_film_from_file_to_file():
 
 
 def test_sweep_finds_the_same_on_both_backends():
-    done = run_example("sweep.py", "--folds", 2)
+    done = run_example("sweep.py", "--folds", 2, "--digits", 500)
     assert done.returncode == 0, done.stderr
     assert "best of both" in done.stdout
     assert done.stderr == ""

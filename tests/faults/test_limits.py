@@ -141,8 +141,8 @@ def test_file_is_written_once_whoever_writes_it(tmp_path: Path) -> None:
 
     from tests.faults.killer import Killer
 
-    for seed in range(5):
-        stream = pardata.source(range(3000)).map(float, chunksize=3).to(tmp_path / f"{seed}.npy")
+    for seed in range(3):
+        stream = pardata.source(range(1500)).map(float, chunksize=3).to(tmp_path / f"{seed}.npy")
         with stream.iterate() as run:
             killer = Killer(run, seed)
             killer.start()
@@ -150,7 +150,7 @@ def test_file_is_written_once_whoever_writes_it(tmp_path: Path) -> None:
                 assert list(run) == []
             finally:
                 killer.stop()
-        assert np.load(tmp_path / f"{seed}.npy").tolist() == list(range(3000))
+        assert np.load(tmp_path / f"{seed}.npy").tolist() == list(range(1500))
 
 
 def test_exit_is_told_with_its_text() -> None:
