@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pardata.channel.channel import ChannelSpec, socket_pair
+from pardata.channel.leases import Lease
 from pardata.channel.message import Encoded, encode_code
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.errors import ConfigError
@@ -137,6 +138,17 @@ def give_tokens(source: Wired, cells: int, terminals: list[list[tuple[Wired, int
     source.tokens = TokenSpec(cells, source.take(8 * cells), retired_at)
 
 
+class _Leases:
+    """Those of one receiver, at the end of its run: the receivers of several ports may have the same leases."""
+
+    def __init__(self, receiver: int, remains: Remains) -> None:
+        self._receiver = receiver
+        self._remains = remains
+
+    def append(self, lease: Lease, /) -> None:
+        self._remains.append((self._receiver, lease))
+
+
 def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socket.socket]) -> None:
     """Take back what a run or a pool had, when its processes are gone; `ports` are those of the main process.
 
@@ -147,11 +159,11 @@ def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socke
     for sock in socks:
         sock.close()
     receivers = [receiver for port in ports for receiver in port.receivers]
-    live = [(lease, *block) for receiver in receivers for lease, block in receiver.live.items()]
+    live = [((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.live.items()]
     lent = [block for port in ports for block in port.outbox.leases.blocks()]
     remains = Remains(home, spans, live, lent)
-    for receiver in receivers:
-        receiver.retire_to(remains)
+    for at, receiver in enumerate(receivers):
+        receiver.retire_to(_Leases(at, remains))
     for port in ports:
         port.outbox.leases.clear()
     home.arena.trim()

@@ -68,6 +68,16 @@ def test_large_arrays_are_regrouped_without_being_changed(engine):
     assert run(stream, engine) == [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
 
 
+def test_large_arrays_behind_a_regrouping_outlive_the_run(engine):
+    def frames():
+        for number in range(5):
+            yield np.full(LARGE, number)
+
+    for _ in range(5):
+        kept = run(pardata.source(frames).batch(2).map(lambda group: group[0] + 1), engine)
+        assert [(int(array[0]), int(array[-1])) for array in kept] == [(1, 1), (3, 3), (5, 5)]
+
+
 def test_reduce(engine):
     assert run(numbers().reduce(lambda total, x: total + x, 0), engine) == [sum(range(200))]
     assert run(numbers(0).reduce(max, -1), engine) == [-1]

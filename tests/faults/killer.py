@@ -15,17 +15,18 @@ from pardata.runtime.words import ATTEMPT, LOADING
 
 
 class Killer(threading.Thread):
-    """Kills workers of a run, one after the other, until it is told to stop."""
+    """Kills workers of a run, one after the other, until it is told to stop or has killed `most`."""
 
-    def __init__(self, run: Any, seed: int) -> None:
+    def __init__(self, run: Any, seed: int, most: int | None = None) -> None:
         super().__init__()
         self.kills = 0
+        self._most = most
         self._workers: Callable[[], list[Worker]] = lambda: list(run._supervisor.workers)
         self._random = random.Random(seed)
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._stopped.wait(self._random.uniform(0.002, 0.02)):
+        while self.kills != self._most and not self._stopped.wait(self._random.uniform(0.002, 0.02)):
             victims = [worker for worker in self._workers() if self._may_die(worker)]
             if victims:
                 process = self._random.choice(victims).process

@@ -1,0 +1,80 @@
+"""What the stages of random graphs do. Imports nothing heavy: every worker that starts imports it.
+
+An item is (tag, value); a value is a number, or an array of a block's size that has this number in every entry.
+"""
+
+import itertools
+
+import numpy as np
+
+ENTRIES = 3000  # of an array: more than what travels inside of a message
+
+
+def number_of(value):
+    """The number that a value stands for. An array that is damaged stands for none."""
+    if isinstance(value, np.ndarray):
+        assert value.size == ENTRIES and np.all(value == value[0]), "the array is damaged"
+        return int(value[0])
+    return value
+
+
+def mapping(factor):
+    return lambda item: (item[0], (item[1] * factor + 1) % 1009)
+
+
+def keeping(modulus):
+    return lambda item: number_of(item[1]) % modulus != 1
+
+
+def failing(modulus):
+    def fail(item):
+        if number_of(item[1]) % modulus == 1:
+            raise ArithmeticError(f"{number_of(item[1])} is refused")
+        return item
+
+    return fail
+
+
+def tagging(tag):
+    return lambda item: (f"{item[0]} {tag}", item[1])
+
+
+def joining():
+    def join(pair):
+        (tag, first), (other, second) = pair
+        assert tag == other
+        return tag, (first * 31 + second) % 1009
+
+    return join
+
+
+def repeating(modulus):
+    return lambda item: [(item[0], item[1] + k) for k in range(number_of(item[1]) % modulus)]
+
+
+def doubling():
+    def double(items):
+        for tag, value in items:
+            yield tag, value
+            if number_of(value) % 2:
+                yield tag, value + 1
+
+    return double
+
+
+def summing():
+    def running_total(items):
+        totals: dict[str, int] = {}
+        for tag, value in items:
+            totals[tag] = totals.get(tag, 0) + value
+            yield tag, totals[tag] % 1009
+
+    return running_total
+
+
+def taking(count):
+    return lambda items: itertools.islice(items, count)
+
+
+def value_of(number, is_array):
+    return np.full(ENTRIES, number) if is_array else number

@@ -1,0 +1,167 @@
+"""Random graphs of streams.
+
+A graph is drawn as a list of steps; step number n makes stream number n out of earlier ones. The tag of an item names
+the source and the inputs of merges that it came through, so its order among its like is known.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import hypothesis.strategies as st
+
+import pardata
+from tests.property.graph_stages import (
+    doubling,
+    failing,
+    joining,
+    keeping,
+    mapping,
+    number_of,
+    repeating,
+    summing,
+    tagging,
+    taking,
+    value_of,
+)
+
+
+class Traits(NamedTuple):
+    """What is known of a stream when it is drawn."""
+
+    numbering: int  # streams of the same numbering can be zipped
+    numbered: bool = True  # which item of a tag has which number is known
+    in_order: bool = True  # items of a tag come in the order of their numbers
+    merged: bool = False  # tags are interleaved at random
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the items of one tag come in a known order."""
+        return self.numbered and self.in_order
+
+
+# -- graphs ------------------------------------------------------------------------------------------------------------
+
+CHUNKSIZES = st.sampled_from(["auto", 1, 3, 64])
+WORKERS = st.integers(1, 3)
+
+
+REGROUPINGS = ["batch", "flat_map", "concat"]
+BRANCHINGS = ["partition", "scatter", "letters"]
+KINDS = ["source", "map", "map", "filter", "skip", "pipe", "zip", "zip", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
+
+
+@st.composite
+def graphs(draw, most_items=40, without=()):
+    """Steps of a graph, and what is known of its last stream; `without`: kinds of steps that are left out."""
+    kinds = [kind for kind in KINDS if kind not in without]
+    steps: list[tuple[Any, ...]] = []
+    traits: list[Traits] = []
+
+    def add(known, *step):
+        steps.append(step)
+        traits.append(known)
+        return len(steps) - 1
+
+    def add_source():
+        kind = draw(st.sampled_from(["list", "function"]))
+        add(Traits(len(steps)), "source", kind, draw(st.integers(0, most_items)), are_arrays)
+
+    def draw_stream():
+        return len(steps) - 1 - draw(st.integers(0, min(3, len(steps) - 1)))
+
+    are_arrays = draw(st.booleans())
+    add_source()
+    for _ in range(draw(st.integers(1, 7))):
+        kind = draw(st.sampled_from(kinds))
+        given = draw_stream()
+        known = traits[given]
+        if kind == "source":
+            add_source()
+        elif kind in ("map", "filter", "skip"):
+            ordered = draw(st.booleans())
+            options = {"workers": draw(WORKERS), "ordered": ordered, "chunksize": draw(CHUNKSIZES)}
+            add(known._replace(in_order=known.in_order and ordered), kind, given, draw(st.integers(2, 5)), options)
+        elif kind == "pipe":
+            possible = ["double"] + ["sum"] * known.is_sequence + ["take"] * (known.is_sequence and not known.merged)
+            pipe = draw(st.sampled_from(possible))
+            behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
+            add(behind, "pipe", given, pipe, draw(st.integers(0, 9)))
+        elif kind in REGROUPINGS:
+            behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
+            add(behind, kind, given, draw(st.integers(1, 5)), draw(WORKERS))
+        elif kind in BRANCHINGS:
+            behind = known._replace(numbering=len(steps), in_order=True)
+            add(behind, kind, given, draw(st.integers(2, 4)), draw(WORKERS))
+        elif kind == "zip":
+            others = [index for index, other in enumerate(traits) if other.numbering == known.numbering]
+            other = draw(st.sampled_from(others))
+            add(known._replace(in_order=True), "zip", given, other, draw(WORKERS))
+        else:
+            other = draw_stream()
+            numbered = known.numbered and traits[other].numbered
+            in_order = known.in_order and traits[other].in_order
+            policy = draw(st.sampled_from(["arrival", "fair"]))
+            add(Traits(len(steps), numbered, in_order, merged=True), "merge", given, other, policy)
+    return steps, traits[-1]
+
+
+def build(steps):
+    """The last stream of a graph."""
+    made: list[pardata.Stream] = []
+    for number, (kind, *rest) in enumerate(steps):
+        made.append(MAKERS[kind](number, made, *rest))
+    return made[-1]
+
+
+def make_source(number, made, kind, count, are_arrays):
+    def generate():
+        for value in range(count):
+            yield f"source{number}", value_of(value, are_arrays)
+
+    return pardata.source(list(generate()) if kind == "list" else generate)
+
+
+def make_pipe(number, made, given, kind, count):
+    return made[given] | {"double": doubling, "sum": summing, "take": lambda: taking(count)}[kind]()
+
+
+def make_zip(number, made, given, other, workers):
+    return pardata.zip(made[given], made[other]).map(joining(), workers=workers)
+
+
+def make_merge(number, made, given, other, policy):
+    tagged = made[given].map(tagging(f"{number}a")), made[other].map(tagging(f"{number}b"))
+    return pardata.merge(*tagged, policy=policy)
+
+
+def make_concat(number, made, given, count, workers):
+    return pardata.concat(made[given].map(mapping(3), workers=workers), pardata.source([(f"more{number}", 1)] * count))
+
+
+def make_partition(number, made, given, n, workers):
+    branches = made[given].partition(lambda item: number_of(item[1]), n)
+    mapped = [branch.map(mapping(k), workers=workers, ordered=k > 0) for k, branch in enumerate(branches)]
+    return pardata.merge(*mapped, policy="ordered")
+
+
+def make_letters(number, made, given, k, workers):
+    good = made[given].map(failing(k), errors="stream", workers=workers)
+    return pardata.merge(good.map(mapping(2)), good.failed.map(lambda letter: letter.item), policy="ordered")
+
+
+MAKERS = {
+    "source": make_source,
+    "map": lambda number, made, given, k, options: made[given].map(mapping(k), **options),
+    "filter": lambda number, made, given, k, options: made[given].filter(keeping(k), **options),
+    "skip": lambda number, made, given, k, options: made[given].map(failing(k), errors="skip", **options),
+    "pipe": make_pipe,
+    "zip": make_zip,
+    "merge": make_merge,
+    "batch": lambda number, made, given, n, workers: made[given].batch(n).map(list, workers=workers).unbatch(),
+    "flat_map": lambda number, made, given, k, workers: made[given].flat_map(repeating(k), workers=workers),
+    "concat": make_concat,
+    "partition": make_partition,
+    "scatter": lambda number, made, given, n, workers: pardata.merge(*made[given].scatter(n), policy="ordered"),
+    "letters": make_letters,
+}
