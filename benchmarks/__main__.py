@@ -1,58 +1,90 @@
-"""``python -m benchmarks``: measures the scenarios side by side, prints the table, writes the rounds to a file.
+"""``python -m benchmarks``: measures pardata beside its rivals, prints the tables, writes results, plots and pages.
 
-    for each scenario:   round 1: pardata, rival   round 2: pardata, rival  ...    each in a fresh process (`isolate`)
-
-Nothing is judged by the exit status, it is always 0: the table says what was reached.
+Nothing is judged by the exit status, the tables say what was reached; only ``--compare`` ends with 1 if pardata has
+become slower beyond the noise.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-from benchmarks import isolate, machine, report
-from benchmarks.run import SECONDS
-from benchmarks.scenarios import SCENARIOS, Scenario, select
+from benchmarks import compare, pages, report, results, runner
+from benchmarks.bars import bars_of, judge
+from benchmarks.results import Results
+from benchmarks.scenarios import scenarios, select
 
-RESULTS = Path(__file__).parent / "results" / "spine.json"
-QUICK_SECONDS, QUICK_ROUNDS = 0.5, 1
+SECONDS, ROUNDS = 0.5, 5
+QUICK_SECONDS, QUICK_ROUNDS = 0.2, 1
+QUICK_FOLDER = results.FOLDER / "quick"
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Do what the command line asks for."""
     arguments = _parse()
-    isolate.become_reaper()
-    limits = _attempt("limits", "-", SECONDS)
-    record: dict[str, Any] = {"command": sys.argv[1:], "machine": machine.describe(), "limits": limits}
-    results: dict[str, dict[str, Any]] = {}
-    for scenario in arguments.scenarios:
-        rounds = _measure(scenario, arguments)
-        results[scenario.name] = report.judge(scenario, rounds) | {"rounds": rounds}
-        _save(record | {"scenarios": results, "same_speed": report.judge_same_speed(results)}, arguments.out)
-    print(report.table(results, {} if "error" in limits else limits))
-    print(f"\nall rounds: {arguments.out}")
+    old = results.load(arguments.compare) if arguments.compare else None
+    if not arguments.show:
+        runner.measure(arguments.chosen, _options(arguments))
+    everything = results.load(arguments.out)
+    names = [case.name for cases in arguments.chosen.values() for case in cases if case.name in everything.cases]
+    print(_told(everything, names))
+    if arguments.docs:
+        for path in pages.write(everything):
+            print(f"written: {path}")
+    if old:
+        chosen = _only(everything, names)
+        print("\n" + "\n".join(compare.told(old, chosen)))
+        sys.exit(bool(compare.regressions(compare.differences(old, chosen))))
 
 
-def _save(record: dict[str, Any], path: Path) -> None:
-    """Write what there is so far: a long run that is stopped keeps the scenarios that it has done."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"date": now, "load": machine.describe()["load"]} | record, indent=1) + "\n")
+def _told(everything: Results, names: list[str]) -> str:
+    """The table of what was measured, the bars, and remarks."""
+    judgements = [judge(bar, everything) for bar in bars_of(set(names))]
+    parts = [report.as_text(report.case_rows(everything, names))]
+    if judgements:
+        parts.append(report.as_text(report.bar_rows(judgements, everything)))
+    return "\n\n".join([*parts, "\n".join(report.remarks(everything, names))]).rstrip()
+
+
+def _only(everything: Results, names: list[str]) -> Results:
+    """The cases of these names."""
+    records = {
+        scenario: record | {"cases": {name: case for name, case in record["cases"].items() if name in names}}
+        for scenario, record in everything.records.items()
+    }
+    return Results(records)
+
+
+def _options(arguments: argparse.Namespace) -> runner.Options:
+    quick = arguments.quick
+    return runner.Options(
+        rounds=arguments.rounds or (QUICK_ROUNDS if quick else ROUNDS),
+        seconds=QUICK_SECONDS if quick else SECONDS,
+        sides=tuple(arguments.sides or ()),
+        quick=quick,
+        patience_s=arguments.patience,
+        add=arguments.add,
+        folder=arguments.out,
+    )
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    names = ", ".join(scenario.name for scenario in SCENARIOS)
-    parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"names or their beginnings, of: {names}")
-    parser.add_argument("--rounds", type=int, default=None, help="of each side, alternating (default 5)")
-    parser.add_argument("--quick", action="store_true", help="short runs, one round: to see that it works")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"where the rounds go (default {RESULTS})")
-    parser.add_argument("--side", action="append", dest="sides", help="only this side (may be repeated)")
+    known = "; ".join(f"{name}: {', '.join(case.name for case in cases)}" for name, cases in scenarios().items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0], epilog=f"scenarios and cases: {known}"
+    )
+    parser.add_argument("scenarios", nargs="*", metavar="NAME", help="a scenario, a case, or how names of cases begin")
+    parser.add_argument("--rounds", type=int, help=f"of each side, in turn (default {ROUNDS})")
+    parser.add_argument("--add", action="store_true", help="add the rounds to those that are there")
+    parser.add_argument("--quick", action="store_true", help="one short round of few sides: to see that it works")
+    parser.add_argument(
+        "--side", action="append", dest="sides", metavar="SIDE", help="only this side (may be repeated)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"of the results (default {results.FOLDER})")
+    parser.add_argument("--show", action="store_true", help="measure nothing, show what is there")
+    parser.add_argument("--compare", type=Path, metavar="OLD", help="a file or folder of older results")
+    parser.add_argument("--docs", action="store_true", help="write the plots, and the figures and tables of the pages")
     parser.add_argument(
         "--patience",
         type=float,
@@ -60,48 +92,12 @@ def _parse() -> argparse.Namespace:
         help="seconds per side to wait for an idle machine, and to repeat a disturbed run in",
     )
     arguments = parser.parse_args()
+    arguments.out = arguments.out or (QUICK_FOLDER if arguments.quick else results.FOLDER)
     try:
-        arguments.scenarios = select(arguments.scenarios)
+        arguments.chosen = select(arguments.scenarios)
     except ValueError as error:
         parser.error(str(error))
-    arguments.seconds = QUICK_SECONDS if arguments.quick else SECONDS
-    if arguments.rounds is None:
-        arguments.rounds = QUICK_ROUNDS if arguments.quick else 5
     return arguments
-
-
-def _measure(scenario: Scenario, arguments: argparse.Namespace) -> report.Rounds:
-    """The outcomes of every side, the sides taking turns."""
-    outcomes: report.Rounds = {side: [] for side in scenario.sides}
-    for i in range(arguments.rounds):
-        for side in scenario.sides:
-            if arguments.sides and side not in arguments.sides:
-                continue
-            outcome = _attempt_in_quiet(scenario.name, side, arguments)
-            outcomes[side].append(outcome)
-            said = outcome.get("error") or f"{outcome['value']:.6g} {scenario.unit}"
-            print(f"{scenario.name}  {i + 1}/{arguments.rounds}  {side}: {said}", file=sys.stderr, flush=True)
-    return outcomes
-
-
-def _attempt_in_quiet(scenario: str, side: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The first outcome that other programs did not disturb, or, at the end of the patience, the least disturbed."""
-    end = time.perf_counter() + arguments.patience
-    outcomes: list[dict[str, Any]] = []
-    while True:
-        machine.wait_for_quiet(end - time.perf_counter())
-        outcomes.append(_attempt(scenario, side, arguments.seconds) | {"attempt": len(outcomes) + 1})
-        disturbed = outcomes[-1].get("foreign_cpu") or 0.0
-        if disturbed <= report.NOISE or time.perf_counter() > end:
-            return min(outcomes, key=lambda outcome: outcome.get("foreign_cpu") or 0.0)
-
-
-def _attempt(scenario: str, side: str, seconds: float) -> dict[str, Any]:
-    """One outcome; a failure is an outcome too."""
-    try:
-        return isolate.run_side(scenario, side, seconds)
-    except isolate.SideFailed as error:
-        return {"error": str(error)}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Watch
+from benchmarks.processes import PeakMemory
 
 TIMEOUT_S = 120.0
 GRACE_S = 5.0  # for processes that outlive the measured one to go by themselves
@@ -36,19 +37,19 @@ def become_reaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def run_side(scenario: str, side: str, seconds: float) -> dict[str, Any]:
+def run_side(case: str, side: str, seconds: float, peak_is_value: bool = False) -> dict[str, Any]:
     """The side's outcome and what it cost.
 
     Added are "cpu_s" (of all its processes), "foreign_cpu" (the share of the cores that other programs had),
-    "peak_bytes" (of the machine, above the start), "left_processes" and "stderr".
+    "peak_bytes" (of all its processes together), "left_processes" and, if it wrote there, "stderr".
 
     Raises
     ------
     SideFailed      with the end of what the side wrote to stderr.
     """
-    command = [sys.executable, "-m", "benchmarks.run", scenario, side, str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.run_side", case, side, str(seconds)]
     cpu_s = -_children_cpu_s()
-    with Watch() as watch:
+    with Watch() as watch, PeakMemory(os.getpid()) as memory:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -63,12 +64,14 @@ def run_side(scenario: str, side: str, seconds: float) -> dict[str, Any]:
         raise SideFailed(f"exit status {process.returncode}: {' | '.join(err.strip().splitlines()[-3:])}")
     cpu_s += _children_cpu_s()
     outcome: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    if peak_is_value:
+        outcome["value"] = (memory.peak_bytes or 0) / 1e6
     return outcome | {
         "cpu_s": cpu_s,
         "foreign_cpu": watch.foreign_cpu(cpu_s),
-        "peak_bytes": watch.peak_bytes,
+        "peak_bytes": memory.peak_bytes,
         "left_processes": left,
-        "stderr": err.strip(),
+        "stderr": err.strip()[-500:],
     }
 
 

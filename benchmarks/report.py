@@ -1,137 +1,130 @@
-"""From the rounds to what is shown and kept: medians, ratios, bars, the table. Pure."""
+"""From results to tables, as text for the terminal and as Markdown for the pages. Pure."""
 
 from __future__ import annotations
 
-import statistics
-from typing import Any
+from benchmarks.bars import Bar, Judgement
+from benchmarks.results import Results
 
-from benchmarks.scenarios import SAME_SPEED, SAME_SPEED_LIMIT, Bar, Scenario
-
-Rounds = dict[str, list[dict[str, Any]]]  # side -> the outcome of each round; {"error": text} for a failed one
 NOISE = 0.1  # the share of the cores that others may have before it is said
-HEADINGS = ("scenario", "pardata", "rival", "ratio", "bar", "", "cpu: pardata, rival", "memory")
+Row = tuple[str, ...]
 
 
-def median(rounds: list[dict[str, Any]], key: str = "value") -> float | None:
-    """The median over the rounds that gave a result; None if none did."""
-    values = [r[key] for r in rounds if r.get(key) is not None]
-    return statistics.median(values) if values else None
+def number(value: float, unit: str) -> str:
+    """A figure as a reader wants it: three digits and a unit that suits them."""
+    if unit == "items/s":
+        return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
+    if unit == "GB/s":
+        return f"{value:.3g} GB/s"
+    if unit == "MB":
+        return f"{value:,.0f} MB" if value >= 100 else f"{value:.1f} MB"
+    for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if value * factor >= 1:
+            return f"{value * factor:,.0f} {name}" if value * factor >= 100 else f"{value * factor:.3g} {name}"
+    return f"{value * 1e9:.3g} ns"
 
 
-def judge(scenario: Scenario, rounds: Rounds) -> dict[str, Any]:
-    """The medians of a scenario, the ratio to its rival and whether the bar is reached (None: not to be said)."""
-    medians = {side: median(rounds[side]) for side in scenario.sides}
-    ours, theirs = medians["pardata"], medians.get(scenario.rival or "")
-    ratio = scenario.ratio(ours, theirs) if ours and theirs else None
-    reached = scenario.bar.reached(ours, ratio) if scenario.bar and ours else None
-    bar = str(scenario.bar) if scenario.bar else None
-    return {"unit": scenario.unit, "medians": medians, "ratio": ratio, "bar": bar, "reached": reached}
+def times(factor: float) -> str:
+    """A factor."""
+    return f"{factor:,.0f} x" if factor >= 100 else f"{factor:.3g} x"
 
 
-def judge_same_speed(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """Whether the speed is the same for arrays of every size; None unless all sizes were measured."""
-    speeds = [results[name]["medians"]["pardata"] for name in SAME_SPEED if name in results]
-    if len(speeds) < len(SAME_SPEED) or not all(speeds):
-        return None
-    ratio, bar = max(speeds) / min(speeds), Bar("as long", SAME_SPEED_LIMIT)
-    reached = bar.reached(min(speeds), ratio)
-    return {"fastest": max(speeds), "slowest": min(speeds), "ratio": ratio, "bar": str(bar), "reached": reached}
+def case_rows(results: Results, names: list[str]) -> list[Row]:
+    """A row for each side of each case, the best first: median, spread, how pardata compares, CPU, memory, rounds."""
+    rows: list[Row] = [("case", "side", "median", "spread", "pardata is", "CPU per item", "peak memory", "rounds")]
+    for name in names:
+        case = results.cases[name]
+        sides = [side for side in case["rounds"] if results.median(name, side) is not None]
+        sides.sort(key=lambda side: results.median(name, side) or 0.0, reverse=results.more_is_better(name))
+        failed = [side for side in case["rounds"] if side not in sides]
+        for side in [*sides, *failed]:
+            rows.append(
+                (f"{name}: {case['title']}" if side == (sides + failed)[0] else "", *_side_row(results, name, side))
+            )
+        rows += [("", side, "-", "", reason, "", "", "") for side, reason in case["skipped"].items()]
+    return rows
 
 
-def table(results: dict[str, dict[str, Any]], limits: dict[str, float]) -> str:
-    """The limits of the machine, a line per scenario, then what else there is to say."""
-    rows = [HEADINGS, *(_row(name, result) for name, result in results.items())]
-    same = judge_same_speed(results)
-    if same:
-        fastest, slowest = (_number(same[key], "items/s") for key in ("fastest", "slowest"))
-        row = ("nocopy: all sizes alike", fastest, slowest, f"{same['ratio']:.2f} x", same["bar"], _verdict(same))
-        rows.append((*row, "", ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "-" * len(max(lines, key=len)))
-    return "\n".join([_limits_line(limits), "", *lines, *_remarks(results)])
-
-
-def _limits_line(limits: dict[str, float]) -> str:
-    if not limits:
-        return "limits of this machine: not measured"
+def _side_row(results: Results, name: str, side: str) -> Row:
+    count = str(len(results.rounds(name, side)))
+    value = results.median(name, side)
+    if value is None:
+        return (side, "failed", "", "", "", "", count)
+    unit = results.cases[name]["unit"]
+    ours = results.median(name, "pardata")
+    peak, cpu_s, items = (results.median(name, side, key) for key in ("peak_bytes", "cpu_s", "items"))
     return (
-        f"limits of this machine: memcpy, warm {limits['memcpy_8MB_GB_per_s']:.1f} GB/s (8 MB), "
-        f"{limits['memcpy_256MB_GB_per_s']:.1f} GB/s (256 MB); pipe round trip "
-        f"{limits['pipe_round_trip_same_core_us']:.1f} us on one core, "
-        f"{limits['pipe_round_trip_two_cores_us']:.1f} us between two"
+        side,
+        number(value, unit),
+        f"±{results.spread(name, side):.0%}",
+        _compared(ours, value, results.more_is_better(name)) if side != "pardata" else "",
+        number(cpu_s / items, "s") if cpu_s and items else "-",
+        number(peak / 1e6, "MB") if peak else "-",
+        count,
     )
 
 
-def _row(name: str, result: dict[str, Any]) -> tuple[str, ...]:
-    rival = next((side for side in result["medians"] if side != "pardata"), "")
-    ours, theirs = (_side(result, side) for side in ("pardata", rival))
-    ratio = f"{result['ratio']:.3g} x" if result["ratio"] else "-"
-    costs = ", ".join(_cpu(result, side) for side in ("pardata", rival) if side)
-    memory = ", ".join(_memory(result, side) for side in ("pardata", rival) if side)
-    theirs = f"{theirs} {rival}" if theirs != "-" else theirs
-    return (name, ours, theirs, ratio, result["bar"] or "information", _verdict(result), costs, memory)
-
-
-def _verdict(result: dict[str, Any]) -> str:
-    if result["bar"] is None:
+def _compared(ours: float | None, theirs: float, more: bool) -> str:
+    if not ours or not theirs:
         return ""
-    return {True: "reached", False: "short", None: "no result"}[result["reached"]]
+    faster = ours / theirs if more else theirs / ours
+    words = ("better", "worse")
+    return f"{times(faster)} {words[0]}" if faster >= 1 else f"{times(1 / faster)} {words[1]}"
 
 
-def _side(result: dict[str, Any], side: str) -> str:
-    """The median and by how much the rounds differ from it."""
-    value = result["medians"].get(side)
-    if value is None:
-        return "failed" if result["rounds"].get(side) else "-"
-    values = [r["value"] for r in result["rounds"][side] if "value" in r]
-    spread = (max(values) - min(values)) / 2 / value
-    return f"{_number(value, result['unit'])} ±{spread:.0%}"
+def bar_rows(judgements: list[Judgement], results: Results) -> list[Row]:
+    """A row for each bar: issue, scenario, what was asked, what was measured, how many times better, verdict."""
+    rows: list[Row] = [("issue", "case", "asked", "measured", "asked / measured", "verdict")]
+    for judgement in judgements:
+        bar = judgement.bar
+        unit = str(results.cases[bar.case]["unit"]) if bar.case in results.cases else "s"
+        measured = "-" if judgement.measured is None else _figure(bar, judgement.measured, unit)
+        headroom = "-" if judgement.headroom is None else times(judgement.headroom)
+        rows.append((str(bar.issue), bar.case, _asked(bar, unit), measured, headroom, judgement.verdict))
+    return rows
 
 
-def _number(value: float, unit: str) -> str:
-    if unit == "items/s":
-        return f"{value:,.0f}/s" if value >= 100 else f"{value:.1f}/s"
-    if unit == "MB":
-        return f"{value:.1f} MB"
-    if value < 1e-3:
-        return f"{value * 1e6:.3g} us"
-    return f"{value:.3f} s" if value >= 0.1 else f"{value * 1e3:.1f} ms"
+def _figure(bar: Bar, value: float, unit: str) -> str:
+    return number(value, unit) if bar.kind == "at most" else times(value)
 
 
-def _cpu(result: dict[str, Any], side: str) -> str:
-    """CPU of all processes, start and end included: per item for a rate, else in all."""
-    cpu_s, items = median(result["rounds"][side], "cpu_s"), median(result["rounds"][side], "items")
-    if cpu_s is None or not items:
-        return "-"
-    if result["unit"] == "s":
-        return f"{cpu_s:.2f} s"
-    each = cpu_s / items
-    return f"{each * 1e3:.1f} ms" if each >= 1e-3 else f"{each * 1e6:.0f} us"
+def _asked(bar: Bar, unit: str) -> str:
+    limit = _figure(bar, bar.limit, unit)
+    return {
+        "faster than": f">= {limit} faster than {bar.other}",
+        "as long as": f"<= {limit} of {bar.other}",
+        "at most": f"<= {limit}",
+        "alike": f"<= {limit} from {bar.other.replace(',', ' and ')}",
+        "of case": f"<= {limit} of {bar.other}",
+    }[bar.kind]
 
 
-def _memory(result: dict[str, Any], side: str) -> str:
-    peak = median(result["rounds"][side], "peak_bytes")
-    return "-" if peak is None else f"{peak / 1e6:,.0f} MB"
-
-
-def _remarks(results: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines on sides shown for information, on failures and on processes that were left behind."""
+def remarks(results: Results, names: list[str]) -> list[str]:
+    """What else there is to say: failures, disturbed rounds, processes that were left behind."""
     lines = []
-    for name, result in results.items():
-        for side in list(result["medians"])[2:]:
-            lines.append(f"{name}: {side} {_side(result, side)}")
-        for side, rounds in result["rounds"].items():
-            for error in sorted({r["error"] for r in rounds if "error" in r}):
-                count = sum(r.get("error") == error for r in rounds)
+    for name in names:
+        for side, rounds in results.cases[name]["rounds"].items():
+            for error in sorted({outcome["error"] for outcome in rounds if "error" in outcome}):
+                count = sum(outcome.get("error") == error for outcome in rounds)
                 lines.append(f"{name}: {side} failed in {count} of {len(rounds)} rounds: {error}")
-            said = next((r["stderr"] for r in rounds if r.get("stderr")), "")
-            if said:
-                lines.append(f"{name}: {side} wrote to stderr: {said.splitlines()[-1]}")
-            foreign = median(rounds, "foreign_cpu")
+            foreign = results.median(name, side, "foreign_cpu")
             if foreign is not None and foreign > NOISE:
                 lines.append(f"{name}: {side} ran beside other programs, which had {foreign:.0%} of the cores")
-            left = max((r.get("left_processes", 0) for r in rounds), default=0)
+            left = max((outcome.get("left_processes", 0) for outcome in rounds), default=0)
             if left:
                 lines.append(f"{name}: {side} left up to {left} processes behind")
-    return ["", *lines] if lines else []
+    return lines
+
+
+def as_text(rows: list[Row]) -> str:
+    """Columns of equal width, a line under the headings."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """A table."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines)

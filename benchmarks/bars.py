@@ -1,0 +1,139 @@
+"""The bars: what was asked of pardata, issue by issue, and whether it is reached. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.results import Results
+
+Kind = Literal["faster than", "as long as", "at most", "alike", "of case"]
+Verdict = Literal["pass", "falls short", "not measured"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar.
+
+    Parameters
+    ----------
+    issue : where it was asked for
+    case : whose figure of pardata it is about
+    kind : what is compared. "faster than": at least `limit` times as fast as the side `other`. "as long as": at most
+        `limit` times the time (or memory) of it. "at most": `limit`, in the case's unit. "alike": the case and the
+        cases in `other` (a comma between) differ by at most the factor `limit`. "of case": at most `limit` times as
+        much as pardata in the case `other`
+    """
+
+    issue: int
+    case: str
+    kind: Kind
+    limit: float
+    other: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a bar. `measured` is in what the bar is in: a factor, or the case's unit."""
+
+    bar: Bar
+    measured: float | None
+    verdict: Verdict
+
+    @property
+    def headroom(self) -> float | None:
+        """How many times better than asked; below 1 it falls short."""
+        if not self.measured:
+            return None
+        ratio = self.measured / self.bar.limit
+        return ratio if self.bar.kind == "faster than" else 1 / ratio
+
+
+def _loads() -> tuple[Bar, ...]:
+    return tuple(Bar(4, f"loads_{letter}", "as long as", 1.05, "pardata, best fixed chunk") for letter in "ABCDEFGH")
+
+
+BARS = (
+    Bar(2, "chain_copy", "faster than", 10, "mp.Queue"),
+    Bar(2, "chain_inplace", "faster than", 20, "mp.Queue"),
+    Bar(2, "chain_nocopy_8MB", "faster than", 200, "mp.Queue"),
+    Bar(2, "chain_nocopy_8MB", "alike", 1.5, "chain_nocopy_80KB,chain_nocopy_80MB"),
+    Bar(2, "chain_small", "faster than", 5, "mp.Queue"),
+    Bar(2, "map_array", "as long as", 1.15, "threads"),
+    Bar(2, "map_array", "faster than", 3, "mp.Pool"),
+    Bar(2, "start_up", "at most", 0.3),
+    Bar(3, "block_free", "as long as", 1.0, "mp.shared_memory"),
+    Bar(3, "block_fill", "faster than", 5, "mp.shared_memory"),
+    Bar(3, "list_read", "faster than", 3, "mp.shared_memory"),
+    Bar(3, "list_write", "faster than", 3, "mp.shared_memory"),
+    Bar(3, "list_iterate", "faster than", 10, "mp.shared_memory"),
+    Bar(3, "list_iterate_mixed", "faster than", 10, "mp.shared_memory"),
+    Bar(4, "map_array", "as long as", 1.05, "threads"),
+    Bar(4, "map_array", "faster than", 4, "mp.Pool"),
+    Bar(4, "map_array", "faster than", 4, "joblib"),
+    Bar(4, "map_array", "faster than", 5, "mpire"),
+    Bar(4, "map_array", "faster than", 2, "ray tasks"),
+    Bar(4, "task_array", "at most", 0.2e-6),
+    Bar(4, "task_auto", "at most", 0.5e-6),
+    Bar(4, "task_chunk_1", "at most", 25e-6),
+    Bar(4, "task_submit", "at most", 80e-6),
+    *_loads(),
+    Bar(4, "memory_map_array", "at most", 2200),
+    Bar(5, "lookup_table_one", "at most", 2e-6),
+    Bar(5, "lookup_table_many", "at most", 0.4e-6),
+    Bar(5, "lookup_database_one", "at most", 5e-6),
+    Bar(5, "lookup_database_many", "at most", 2e-6),
+    Bar(5, "lookup_service_one", "at most", 800e-6),
+    Bar(5, "lookup_service_many", "at most", 5e-6),
+    Bar(5, "lookup_table_memory", "at most", 5),
+    Bar(5, "lookup_table_one", "faster than", 30, "mp.Manager"),
+    Bar(5, "paged_random", "as long as", 1.3, "serial"),
+    Bar(5, "paged_sequential", "faster than", 0.8, "serial"),
+    Bar(7, "recovery_noticed", "at most", 0.010),
+    Bar(7, "recovery_running", "at most", 0.100),
+    Bar(7, "hop_single", "at most", 25e-6),
+    Bar(7, "hop_batched", "at most", 5e-6),
+    Bar(7, "farm_slow_item", "as long as", 1.1, "limit"),
+    Bar(7, "memory_long_run", "at most", 5),
+    Bar(7, "gather", "of case", 1.5, "gather_one"),
+)
+
+
+def judge(bar: Bar, results: Results) -> Judgement:
+    """Hold a bar against what was measured."""
+    measured = _measured(bar, results)
+    if measured is None:
+        return Judgement(bar, None, "not measured")
+    reached = measured >= bar.limit if bar.kind == "faster than" else measured <= bar.limit
+    return Judgement(bar, measured, "pass" if reached else "falls short")
+
+
+def _measured(bar: Bar, results: Results) -> float | None:
+    ours = results.median(bar.case, "pardata")
+    if ours is None:
+        return None
+    if bar.kind == "at most":
+        return ours
+    if bar.kind == "alike":
+        others = [results.median(name, "pardata") for name in bar.other.split(",")]
+        known = [ours, *(other for other in others if other is not None)]
+        return max(known) / min(known) if len(known) == len(others) + 1 else None
+    if bar.kind == "of case":
+        theirs = results.median(bar.other, "pardata")
+        return ours / theirs if theirs else None
+    theirs = results.median(bar.case, bar.other)
+    if not theirs:
+        return None
+    faster = ours / theirs if results.more_is_better(bar.case) else theirs / ours
+    return faster if bar.kind == "faster than" else 1 / faster
+
+
+def bars_of(cases: set[str]) -> list[Bar]:
+    """The bars about some cases."""
+    return [bar for bar in BARS if bar.case in cases]
+
+
+def sides_of(case: str) -> set[str]:
+    """The sides that the bars of a case need."""
+    own = [bar for bar in BARS if bar.case == case]
+    return {"pardata"} | {bar.other for bar in own if bar.kind in ("faster than", "as long as")}

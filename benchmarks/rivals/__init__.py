@@ -1,0 +1,86 @@
+"""The rivals, one file each: pardata and what a user would take instead of it, behind one small interface.
+
+A rival is a class `Rival` in a module of this package, which overrides the jobs that its library's documentation
+offers, in the way that documentation recommends. The module may import its library at its top: it is only imported in
+the process that is measured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+
+from benchmarks.rivals.rival import Flow, Link, Pool, Rival
+
+__all__ = ["RIVALS", "Entry", "Flow", "Link", "Pool", "Rival", "load", "missing"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a rival is, and what it needs.
+
+    Parameters
+    ----------
+    module : the file in this package
+    package : what must be importable, or "" for what comes with Python and NumPy
+    distribution : what pip calls it, if that is different
+    """
+
+    module: str
+    package: str = ""
+    distribution: str = ""
+
+    @property
+    def version(self) -> str | None:
+        """The version that is installed; None for what comes with Python."""
+        if not self.package:
+            return None
+        try:
+            return importlib.metadata.version(self.distribution or self.package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+
+RIVALS = {
+    "pardata": Entry("pardata", "pardata"),
+    "pardata.Queue": Entry("pardata_queue", "pardata"),
+    "pardata, best fixed chunk": Entry("pardata_fixed", "pardata"),
+    "serial": Entry("serial"),
+    "limit": Entry("limit"),
+    "threads": Entry("threads"),
+    "mp.Queue": Entry("mp_queue"),
+    "mp.Pipe": Entry("mp_pipe"),
+    "mp.Pool": Entry("mp_pool"),
+    "mp.Pool spawn": Entry("mp_pool_spawn"),
+    "mp.shared_memory": Entry("mp_shared_memory"),
+    "mp.Manager": Entry("mp_manager"),
+    "concurrent.futures": Entry("concurrent_futures"),
+    "joblib": Entry("joblib", "joblib"),
+    "mpire": Entry("mpire", "mpire"),
+    "pebble": Entry("pebble", "pebble"),
+    "faster-fifo": Entry("faster_fifo", "faster_fifo", "faster-fifo"),
+    "pypeln": Entry("pypeln", "pypeln"),
+    "torch": Entry("torch", "torch"),
+    "ray tasks": Entry("ray_tasks", "ray"),
+    "ray actors": Entry("ray_actors", "ray"),
+    "ray compiled graph": Entry("ray_graph", "ray"),
+    "dask threads": Entry("dask_threads", "dask"),
+    "dask processes": Entry("dask_processes", "dask"),
+    "dask distributed": Entry("dask_distributed", "distributed"),
+}
+
+
+def missing(name: str) -> str | None:
+    """Why this rival cannot be measured here; None if it can."""
+    package = RIVALS[name].package
+    if package and importlib.util.find_spec(package) is None:
+        return f"not installed (pip install {RIVALS[name].distribution or package})"
+    return None
+
+
+def load(name: str) -> Rival:
+    """The rival of this name; imports its library."""
+    rival: Rival = importlib.import_module(f"benchmarks.rivals.{RIVALS[name].module}").Rival()
+    return rival

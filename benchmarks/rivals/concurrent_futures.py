@@ -1,0 +1,71 @@
+"""`concurrent.futures.ProcessPoolExecutor`. Forked, which is its default here and its quickest start.
+
+A killed worker breaks the whole executor: the user makes another one and submits again what was not done.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rivals import rival
+from benchmarks.rivals.rival import Flow, Link, Pool
+
+CHUNKS = 64
+
+
+def _executor(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+
+
+class Rival(rival.Rival):
+    def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
+        with _executor(workers) as executor:
+            yield from executor.map(flow.stages[0], flow.plain())
+
+    @contextmanager
+    def ping_pong(self, nbytes: int) -> Iterator[Link]:
+        with _executor(1) as executor:
+            yield lambda x: executor.submit(_same, x).result()
+
+    @contextmanager
+    def pool(self, workers: int) -> Iterator[Pool]:
+        with _executor(workers) as executor:
+            yield Pool(
+                lambda fn, items, chunksize: list(executor.map(fn, items, chunksize=chunksize or 1)),
+                lambda fn, x: executor.submit(fn, x).result(),
+            )
+
+    @contextmanager
+    def map_array(
+        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
+    ) -> Iterator[Callable[[], Any]]:
+        a = np.empty(shape)
+        fill(a)
+        with _executor(workers) as executor:
+            yield lambda: np.concatenate(list(executor.map(fn, np.array_split(a, CHUNKS))))
+
+    @contextmanager
+    def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
+        executors = [_executor(2)]
+
+        def call(fn: Callable[[str], Any], x: str) -> Any:
+            while True:
+                try:
+                    return executors[-1].submit(fn, x).result(timeout=30)
+                except BrokenProcessPool:
+                    executors.append(_executor(2))
+
+        yield call
+        for executor in executors:
+            executor.shutdown()
+
+
+def _same(x: Any) -> Any:
+    return x

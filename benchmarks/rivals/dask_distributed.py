@@ -1,0 +1,85 @@
+"""Dask's distributed scheduler on this machine: one process with one thread per worker, no dashboard.
+
+map_array: the parts are scattered to the workers once; a call maps over them and gathers. A killed worker's task is
+given to another one by the scheduler.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import distributed
+import numpy as np
+
+from benchmarks.rivals import rival
+from benchmarks.rivals.rival import Flow, Link, Pool
+
+CHUNKS = 16
+
+
+@contextmanager
+def _client(workers: int) -> Iterator[distributed.Client]:
+    with (
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.wait_for_workers(workers)
+        yield client
+
+
+def _call_many(fn: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+    return [fn(x) for x in items]
+
+
+class Rival(rival.Rival):
+    def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
+        with _client(workers) as client:
+            waiting: deque[Any] = deque()
+            for x in flow.plain():
+                waiting.append(client.submit(flow.stages[0], client.scatter(x, direct=True), pure=False))
+                if len(waiting) == 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    @contextmanager
+    def ping_pong(self, nbytes: int) -> Iterator[Link]:
+        with _client(1) as client:
+            yield lambda x: client.submit(_same, x, pure=False).result()
+
+    @contextmanager
+    def pool(self, workers: int) -> Iterator[Pool]:
+        with _client(workers) as client:
+
+            def map_(fn: Callable[[Any], Any], items: Any, chunksize: int | None) -> list[Any]:
+                size = chunksize or -(-len(items) // (4 * workers))
+                parts = [items[at : at + size] for at in range(0, len(items), size)]
+                futures = client.map(_call_many, [fn] * len(parts), parts, pure=False)
+                return [x for part in client.gather(futures) for x in part]
+
+            yield Pool(map_, lambda fn, x: client.submit(fn, x, pure=False).result())
+
+    @contextmanager
+    def map_array(
+        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
+    ) -> Iterator[Callable[[], Any]]:
+        a = np.empty(shape)
+        fill(a)
+        with _client(workers) as client:
+            parts = client.scatter(np.array_split(a, CHUNKS), direct=True)
+            yield lambda: np.concatenate(client.gather(client.map(fn, parts, pure=False), direct=True))
+
+    @contextmanager
+    def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
+        with _client(2) as client:
+            yield lambda fn, x: client.submit(fn, x, pure=False).result(timeout=60)
+
+
+def _same(x: Any) -> Any:
+    return x

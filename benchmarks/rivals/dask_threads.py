@@ -1,0 +1,27 @@
+"""Dask arrays on its threaded scheduler, the default for arrays: chunks as large as dask chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask.array
+import numpy as np
+
+from benchmarks.rivals import rival
+
+
+class Rival(rival.Rival):
+    scheduler = "threads"
+    chunks: Any = 64  # parts; "auto" would make two of 128 MiB, which is slower here
+
+    @contextmanager
+    def map_array(
+        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
+    ) -> Iterator[Callable[[], Any]]:
+        a = np.empty(shape)
+        fill(a)
+        rows = -(-shape[0] // self.chunks)
+        array = dask.array.from_array(a, chunks=(rows, *shape[1:])).map_blocks(fn, dtype=np.float64)
+        yield lambda: array.compute(scheduler=self.scheduler, num_workers=workers)

@@ -1,0 +1,56 @@
+"""Ray actors: a process per stage; results go from one to the next by reference, through the object store."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from benchmarks.rivals import rival
+from benchmarks.rivals.ray_base import Stage, running, same
+from benchmarks.rivals.rival import Flow, Link
+
+IN_FLIGHT = 8
+
+
+def _bounded(items: Iterator[Any], submit: Callable[[Any], Any]) -> Iterator[Any]:
+    """Results in order, with some items under way."""
+    waiting: deque[Any] = deque()
+    for x in items:
+        waiting.append(submit(x))
+        if len(waiting) == IN_FLIGHT:
+            yield ray.get(waiting.popleft())
+    while waiting:
+        yield ray.get(waiting.popleft())
+
+
+class Rival(rival.Rival):
+    def chain(self, flow: Flow) -> Iterator[Any]:
+        with running(len(flow.stages)):
+            stages = [Stage.remote(fn) for fn in flow.stages]
+
+            def submit(x: Any) -> Any:
+                for stage in stages:
+                    x = stage.call.remote(x)
+                return x
+
+            yield from _bounded(flow.plain(), submit)
+
+    def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
+        with running(3):
+            left, right, last = (Stage.remote(fn) for fn in (*flow.stages, join))
+
+            def submit(x: Any) -> Any:
+                stored = ray.put(x)
+                return last.call.remote(left.call.remote(stored), right.call.remote(stored))
+
+            yield from _bounded(flow.plain(), submit)
+
+    @contextmanager
+    def ping_pong(self, nbytes: int) -> Iterator[Link]:
+        with running(1):
+            actor = Stage.remote(same)
+            yield lambda x: ray.get(actor.call.remote(x))

@@ -1,0 +1,69 @@
+"""Ray's Compiled Graph: actors bound once, channels in shared memory that are reused for every item.
+
+A result must be dropped before its channel is used again, so arrivals are copied: that is what its documentation says
+of NumPy arrays. The graph is not torn down, the processes are ended with the cluster.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import ray
+from ray.dag import InputNode
+
+from benchmarks.rivals import rival
+from benchmarks.rivals.ray_base import Stage, running, same
+from benchmarks.rivals.rival import Flow, Link
+
+IN_FLIGHT = 4
+HEAD_BYTES = 1000
+
+
+def _compiled(node: Any, nbytes: int) -> Any:
+    return node.experimental_compile(
+        _buffer_size_bytes=nbytes + HEAD_BYTES, _max_inflight_executions=IN_FLIGHT, _submit_timeout=60
+    )
+
+
+def _taken(reference: Any) -> Any:
+    return np.array(ray.get(reference))
+
+
+def _bounded(items: Iterator[Any], graph: Any) -> Iterator[Any]:
+    waiting: deque[Any] = deque()
+    for x in items:
+        waiting.append(graph.execute(x))
+        if len(waiting) == IN_FLIGHT:
+            yield _taken(waiting.popleft())
+    while waiting:
+        yield _taken(waiting.popleft())
+
+
+class Rival(rival.Rival):
+    def chain(self, flow: Flow) -> Iterator[Any]:
+        with running(len(flow.stages)):
+            actors = [Stage.remote(fn) for fn in flow.stages]
+            with InputNode() as node:
+                for actor in actors:
+                    node = actor.call.bind(node)
+            yield from _bounded(flow.plain(), _compiled(node, flow.nbytes))
+
+    def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
+        with running(3):
+            left, right, last = (Stage.remote(fn) for fn in (*flow.stages, join))
+            with InputNode() as node:
+                end = last.call.bind(left.call.bind(node), right.call.bind(node))
+            yield from _bounded(flow.plain(), _compiled(end, flow.nbytes))
+
+    @contextmanager
+    def ping_pong(self, nbytes: int) -> Iterator[Link]:
+        with running(1):
+            actor = Stage.remote(same)
+            with InputNode() as node:
+                end = actor.call.bind(node)
+            graph = _compiled(end, nbytes)
+            yield lambda x: _taken(graph.execute(x))

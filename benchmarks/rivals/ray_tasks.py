@@ -1,0 +1,81 @@
+"""Ray tasks. Large arrays are put into the object store once and read there by the workers, without a copy.
+
+map_array: 16 tasks that get the stored array and a range, as Ray's patterns advise against many small tasks and against
+passing a large argument by value. The results are put together by the driver. A killed worker's task is retried by Ray.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import ray
+
+from benchmarks.rivals import rival
+from benchmarks.rivals.ray_base import running
+from benchmarks.rivals.rival import Flow, Pool
+
+CHUNKS = 16
+
+
+@ray.remote
+def call(fn: Callable[[Any], Any], x: Any) -> Any:
+    return fn(x)
+
+
+@ray.remote
+def call_many(fn: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+    return [fn(x) for x in items]
+
+
+@ray.remote
+def part(fn: Callable[[Any], Any], a: Any, lo: int, hi: int) -> Any:
+    return fn(a[lo:hi])
+
+
+class Rival(rival.Rival):
+    def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
+        with running(workers):
+            fn = ray.put(flow.stages[0])
+            waiting: deque[Any] = deque()
+            for x in flow.plain():  # bounded, as Ray's pattern on pending tasks advises
+                waiting.append(call.remote(fn, x))
+                if len(waiting) == (flow.window or 2 * workers):
+                    yield ray.get(waiting.popleft())
+            while waiting:
+                yield ray.get(waiting.popleft())
+
+    @contextmanager
+    def pool(self, workers: int) -> Iterator[Pool]:
+        def map_(fn: Callable[[Any], Any], items: Any, chunksize: int | None) -> list[Any]:
+            stored, size = ray.put(fn), chunksize or -(-len(items) // (4 * workers))
+            parts = [call_many.remote(stored, items[at : at + size]) for at in range(0, len(items), size)]
+            return [x for part in ray.get(parts) for x in part]
+
+        with running(workers):
+            yield Pool(map_, lambda fn, x: ray.get(call.remote(fn, x)))
+
+    @contextmanager
+    def map_array(
+        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
+    ) -> Iterator[Callable[[], Any]]:
+        a = np.empty(shape)
+        fill(a)
+        bounds = np.linspace(0, shape[0], CHUNKS + 1).astype(int).tolist()
+        with running(workers):
+            stored, stored_fn = ray.put(a), ray.put(fn)
+            del a
+
+            def call() -> Any:
+                ranges = zip(bounds, bounds[1:], strict=False)
+                return np.concatenate(ray.get([part.remote(stored_fn, stored, lo, hi) for lo, hi in ranges]))
+
+            yield call
+
+    @contextmanager
+    def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
+        with running(2):
+            yield lambda fn, x: ray.get(call.remote(fn, x), timeout=60)

@@ -1,0 +1,138 @@
+"""The interface of the rivals: the jobs that scenarios ask for. Every rival has those that its library is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What goes through a pipeline.
+
+    Parameters
+    ----------
+    items : the source; called with a function like `numpy.empty`, which gives arrays in the library's own memory if it
+        has such, returns an iterator over arrays
+    nbytes : of one item, about: who must choose bounds or buffers chooses them by it
+    stages : functions of one item; may be closures
+    inplace : the stages change their argument and return it
+    chunk : how many items a message carries; None: as the library does
+    window : how many items may be under way at most; None: as the library does
+    """
+
+    items: Callable[[Callable[..., Any]], Iterator[Any]]
+    nbytes: int
+    stages: tuple[Callable[[Any], Any], ...] = field(default=())
+    inplace: bool = False
+    chunk: int | None = None
+    window: int | None = None
+
+    def plain(self) -> Iterator[Any]:
+        """The items in ordinary memory."""
+        return self.items(np.empty)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers that are up.
+
+    Parameters
+    ----------
+    map : called as ``map(fn, items, chunksize)``, gives the list of results; chunksize None: as the library chooses
+    call : called as ``call(fn, x)``, gives the result of one call
+    """
+
+    map: Callable[[Callable[[Any], Any], Any, int | None], list[Any]]
+    call: Callable[[Callable[[Any], Any], Any], Any]
+
+
+Link = Callable[[Any], Any]
+Transform = Callable[[Any], Any]
+
+
+class Rival:
+    """What cannot be done with a library is not overridden; `offers` tells."""
+
+    @classmethod
+    def offers(cls, job: str) -> bool:
+        """Whether this rival does the job of this name."""
+        return getattr(cls, job) is not getattr(Rival, job)
+
+    # ---- pipelines: every function and the source runs in a process (or thread) of its own -------------------------
+
+    def chain(self, flow: Flow) -> Iterator[Any]:
+        """source --> stage --> stage --> stage --> here, in order."""
+        raise NotImplementedError
+
+    def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
+        """source --> `workers` times the one stage --> here, in order."""
+        raise NotImplementedError
+
+    def broadcast(self, flow: Flow) -> Iterator[Any]:
+        """source --> every stage gets every item --> here, as they come."""
+        raise NotImplementedError
+
+    def gather(self, flows: list[Flow]) -> Iterator[Any]:
+        """Many sources --> here, as they come."""
+        raise NotImplementedError
+
+    def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
+        """source --> two stages --> ``join(left, right)`` for each item --> here, in order."""
+        raise NotImplementedError
+
+    def ping_pong(self, nbytes: int) -> AbstractContextManager[Link]:
+        """A function that sends an array of up to `nbytes` to another process, which sends it back."""
+        raise NotImplementedError
+
+    # ---- pools ---------------------------------------------------------------------------------------------------
+
+    def pool(self, workers: int) -> AbstractContextManager[Pool]:
+        """Start workers; they end with the context."""
+        raise NotImplementedError
+
+    def map_array(
+        self, fn: Transform, fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
+    ) -> AbstractContextManager[Callable[[], Any]]:
+        """An array of float64 of that shape, filled by `fill`, where the library wants it; and a function that gives
+        ``fn(array)``, computed by warm workers on parts along the first axis, as one array."""
+        raise NotImplementedError
+
+    def survive(self) -> AbstractContextManager[Callable[[Callable[[str], Any], str], Any]]:
+        """A function that gives ``fn(x)``, computed in a process that is killed the first time: with all that a user
+        has to do to get it."""
+        raise NotImplementedError
+
+    # ---- memory, look-ups, files -----------------------------------------------------------------------------------
+
+    def shared_memory(self) -> Any:
+        """The class that takes the place of `multiprocessing.shared_memory.SharedMemory`."""
+        raise NotImplementedError
+
+    def shareable_list(self) -> Any:
+        """The class that takes the place of `multiprocessing.shared_memory.ShareableList`."""
+        raise NotImplementedError
+
+    def put_array(self, values: Any) -> AbstractContextManager[Any]:
+        """A copy of `values` in memory that other processes can see."""
+        raise NotImplementedError
+
+    def lookup(
+        self, place: str, keys: Any, values: Any, look: Callable[..., list[float]], *arguments: Any
+    ) -> list[float]:
+        """``look(mapping, *arguments)``, called in a worker, of a mapping from keys to values in a shared `place`:
+        "table", "database", "service" (who has only one place uses that)."""
+        raise NotImplementedError
+
+    def random_pages(self, array: Any, numbers: list[int]) -> AbstractContextManager[Callable[[], int]]:
+        """A file with the rows of `array`; a function that reads those rows by themselves, gives how many."""
+        raise NotImplementedError
+
+    def all_pages(self, array: Any, whole: bool) -> AbstractContextManager[Callable[[], int]]:
+        """A file with the rows of `array`; a function that reads it all, as one array if `whole`, else part by part,
+        and gives how many rows."""
+        raise NotImplementedError

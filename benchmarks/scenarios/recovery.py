@@ -1,0 +1,146 @@
+"""SIGKILL of a worker in the middle of a call: until it is noticed, until the item is running again, until its result
+is there; and what a kill costs a run.
+
+`multiprocessing.Pool` is not here: it waits for ever for a task whose worker was killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks.case import Case, Outcome
+from benchmarks.rivals import Rival
+from benchmarks.timing import outcome
+from benchmarks.victims import kill_when_ready, victim
+
+KILLS = 5
+AT, ITEMS = 50, 100
+
+
+def in_thread(fn: Callable[[str], float], path: str) -> Callable[[], float]:
+    """Begin ``fn(path)`` in a thread; the function returned waits for it and gives its result."""
+    found: list[float] = []
+    thread = threading.Thread(target=lambda: found.append(fn(path)), daemon=True)
+    thread.start()
+
+    def result() -> float:
+        thread.join()
+        return found[0]
+
+    return result
+
+
+def _pool(rival: Rival, seconds: float) -> Outcome:
+    """From the kill to the result, with all that a user has to do for it."""
+    with tempfile.TemporaryDirectory() as folder, rival.survive() as survive:
+        taken = []
+        for i in range(KILLS):
+            path = f"{folder}/{i}"
+            killed = in_thread(kill_when_ready, path)
+            assert survive(victim, path) > 0
+            taken.append(time.perf_counter() - killed())
+    return outcome(taken)
+
+
+def _stage(what: str, rival: Rival, seconds: float) -> Outcome:
+    """A run for each kill; the seconds from it until `what`."""
+    with tempfile.TemporaryDirectory() as folder, noticed_times() as noticed:
+        runs = [_one_run(f"{folder}/{i}", noticed) for i in range(KILLS)]
+    return outcome([run[what] for run in runs])
+
+
+class noticed_times:
+    """The moments at which the parent of a run hears of a death; there is no public way to ask."""
+
+    def __enter__(self) -> list[float]:
+        from pardata.runtime.supervisor import Supervisor
+
+        times: list[float] = []
+        self._watch: Any = Supervisor._watch
+        watch = self._watch
+
+        def timed_watch(supervisor: Any, worker: Any) -> None:
+            times.append(time.perf_counter())
+            watch(supervisor, worker)
+
+        Supervisor._watch = timed_watch  # type: ignore[method-assign]
+        return times
+
+    def __exit__(self, *error: object) -> None:
+        from pardata.runtime.supervisor import Supervisor
+
+        Supervisor._watch = self._watch  # type: ignore[method-assign]
+
+
+def _one_run(path: str, noticed: list[float]) -> dict[str, float]:
+    """Kill the worker of a stage at one item of many."""
+    import pardata
+
+    def work(i: int) -> tuple[int, float]:
+        begin = time.perf_counter()  # one clock for all processes
+        if i == AT:
+            victim(path)
+        return i, begin
+
+    killer = in_thread(kill_when_ready, path)
+    came, arrival = [], 0.0
+    for i, begin in pardata.source(range(ITEMS)).map(work, chunksize=1):
+        came.append((i, begin))
+        if i == AT:
+            arrival = time.perf_counter()
+    killed = killer()
+    assert [i for i, _ in came] == list(range(ITEMS)), f"items lost or doubled: {came}"
+    again = dict(came)[AT]
+    return {
+        "noticed": next(moment for moment in noticed if moment > killed) - killed,
+        "running again": again - killed,
+        "result": arrival - killed,
+    }
+
+
+EACH_S, RUN_ITEMS, RUN_KILLS = 0.005, 200, 3
+
+
+def _cost(rival: Rival, seconds: float) -> Outcome:
+    """Seconds of a run in which three workers are killed, in multiples of the same run without."""
+    undisturbed, disturbed = _run_s(0), _run_s(RUN_KILLS)
+    return {"value": disturbed - undisturbed, "items": RUN_ITEMS, "undisturbed_s": undisturbed, "kills": RUN_KILLS}
+
+
+def _run_s(kills: int) -> float:
+    import pardata
+
+    with tempfile.TemporaryDirectory() as folder:
+        at = {RUN_ITEMS * (k + 1) // (kills + 1): f"{folder}/{k}" for k in range(kills)}
+
+        def work(i: int) -> int:
+            time.sleep(EACH_S)
+            if i in at:
+                victim(at[i])
+            return i
+
+        killers = [in_thread(kill_when_ready, path) for path in at.values()]
+        stream = iter(pardata.source(range(RUN_ITEMS)).map(work, workers=2))
+        first = next(stream)
+        begin = time.perf_counter()
+        assert list(itertools.chain([first], stream)) == list(range(RUN_ITEMS)), "items lost or doubled"
+        for killer in killers:
+            killer()
+        return time.perf_counter() - begin
+
+
+REDO = ("pardata", "concurrent.futures", "joblib", "pebble", "ray tasks")
+
+CASES = (
+    Case("recovery_pool", "the killed call's result, in a pool", "s", REDO, _pool),
+    Case("recovery_noticed", "a stage's death noticed", "s", ("pardata",), partial(_stage, "noticed")),
+    Case("recovery_running", "its item running again", "s", ("pardata",), partial(_stage, "running again"), quick=()),
+    Case("recovery_stage", "its item's result at the consumer", "s", ("pardata",), partial(_stage, "result"), quick=()),
+    Case("recovery_cost", "what three kills add to a run", "s", ("pardata",), _cost),
+)
