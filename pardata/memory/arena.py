@@ -8,12 +8,15 @@ another process is still out (the channel then holds the anchor), it cannot be r
                          -- last view dropped (aborted, or released): back to the free list of its size
 
 Warm blocks are the performance: a fresh page costs 9 to 40 times what a recycled one does. Free blocks are kept per
-size class, last in first out, within the budget.
+size class, last in first out, within the budget; workers give them back when they have nothing to do. The main process
+has no loop that could notice that, so its arena keeps as much as is in use (and `kept_bytes` at least) and gives the
+rest back at once, in the finalizer of the array that was too much.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -58,11 +61,53 @@ class Span:
         return memoryview(segment.map)[start : start + 8 * count].cast("q")
 
 
+class _Lock:
+    """A re-entrant lock; `is_idle` tells a holder whether it is not inside of another use by the same thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        self._lock.release()
+
+    def try_alone(self) -> bool:
+        """Enter if nobody is inside, this thread included."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        if self._depth:
+            self._lock.release()
+            return False
+        self._depth = 1
+        return True
+
+
+class _Dropped(deque[tuple[int, int]]):
+    """Blocks whose anchors have died; what is too much to be kept goes back to the system at once."""
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__()
+        self._arena = weakref.ref(arena)
+
+    def append(self, block: tuple[int, int], /) -> None:
+        super().append(block)
+        arena = self._arena()
+        if arena is not None:
+            arena.relieve()
+
+
 class Arena:
     """reserve / release over ``[span.offset + control_bytes, span's end)``.
 
     Parameters
     ----------
+    kept_bytes : int, optional
+        How much free memory is kept for reuse at least; beyond it, as much as is live. None: all, until `trim`.
     live : (offset, extent) pairs in bytes
         What is still out on lease from a dead predecessor; everything else is given back to the system.
     """
@@ -75,6 +120,7 @@ class Arena:
         budget: Budget | None,
         who: str,
         live: Iterable[tuple[int, int]] = (),
+        kept_bytes: int | None = None,
     ) -> None:
         self.segment = segment
         self.span = span
@@ -84,8 +130,9 @@ class Arena:
         self.is_held: Callable[[int, int], bool] | None = None  # whether another process needs a block, by its place
         self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process had them
         self._header = span.words(segment)
-        self._lock = threading.RLock()  # user code may have threads of its own
-        self.dropped: deque[tuple[int, int]] = deque()
+        self._lock = _Lock()  # user code may have threads of its own
+        self._kept_bytes = kept_bytes
+        self.dropped: deque[tuple[int, int]] = deque() if kept_bytes is None else _Dropped(self)
         self._free: dict[int, list[int]] = {}
         self._gaps: list[tuple[int, int]] = []
         self._start = start = span.offset + align(control_bytes, HUGE_PAGE_BYTES)
@@ -105,9 +152,10 @@ class Arena:
         self._header[LIVE] = self._live
         self._header[RESERVED] = self._reserved
 
-    def reserve(self, nbytes: int) -> Anchor:
-        """Return the anchor of a writable block of at least `nbytes`, contents undefined.
+    def reserve(self, nbytes: int, *, zeroed: bool = False) -> Anchor:
+        """Return the anchor of a writable block of at least `nbytes`, contents undefined or `nbytes` zeros.
 
+        Zeros cost nothing where no block of that size is warm: fresh pages are made of zeros when they are touched.
         Raises `CapacityError` and changes nothing if the budget or the span has no room.
         """
         extent = size_class(nbytes)
@@ -118,10 +166,14 @@ class Arena:
             if self.budget is not None:
                 self.budget.check(extent, self.who)
             free = self._free.get(extent)
+            is_warm = bool(free)
             offset = free.pop() if free else self._carve(extent)
             self._live += extent
             self._publish()
-        return self.adopt(offset, extent)
+        block = self.adopt(offset, extent)
+        if zeroed and is_warm:
+            block[:nbytes] = 0
+        return block
 
     def adopt(self, offset: int, extent: int) -> Anchor:
         """Return a new anchor of a block that is already counted as live."""
@@ -149,16 +201,30 @@ class Arena:
                     self._give_back(offset, extent)
                 else:
                     self._free.setdefault(extent, []).append(offset)
+            if self._kept_bytes is not None:
+                self._shrink(max(self._kept_bytes, self._live))
             self._publish()
+
+    def relieve(self) -> None:
+        """In a finalizer: collect, unless somebody is at work here, who will or whose successor will."""
+        if self._lock.try_alone():
+            try:
+                self.collect()
+            finally:
+                self._lock.__exit__()
+
+    def _shrink(self, most_bytes: int) -> None:
+        """Give free blocks back to the system, the largest first, until `most_bytes` of them are left."""
+        for extent in sorted(self._free, reverse=True) if self.free_bytes > most_bytes else ():
+            offsets = self._free[extent]
+            while offsets and self.free_bytes > most_bytes:
+                self._give_back(offsets.pop(), extent)
 
     def trim(self) -> None:
         """Give every free block back to the system."""
         with self._lock:
             self.collect()
-            for extent, offsets in self._free.items():
-                for offset in offsets:
-                    self._give_back(offset, extent)
-            self._free.clear()
+            self._shrink(0)
             self._publish()
 
     def live_ranges(self) -> list[tuple[int, int]]:
@@ -194,7 +260,10 @@ class Arena:
             ]
             self._reserved += extent
             return offset
-        raise CapacityError(f"{self.who}: no {extent} bytes of address space left in a span of {self.span.size_bytes}")
+        raise CapacityError(
+            f"{self.who}: {extent} bytes do not fit: all its arrays together may have {self.span.size_bytes} bytes of "
+            f"addresses, of which {self._live} are in use"
+        )
 
     def _give_back(self, offset: int, extent: int) -> None:
         self.segment.punch(offset, extent)

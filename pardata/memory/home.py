@@ -24,6 +24,7 @@ from pardata.memory.shared_array import shared_view
 
 SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
 _SMALLEST_SPAN_BYTES: Final = 128 << 20
+_KEPT_BYTES: Final = 256 << 20  # of the user's own deleted arrays, for the next ones
 
 
 class Home:
@@ -35,7 +36,8 @@ class Home:
         self._spans = self.segment.size_bytes // self.span_bytes
         # The parent's arena is eight spans long (a quarter of a small segment): it holds whole input and output arrays.
         own = max(1, min(8, self._spans // 4))
-        self.arena = Arena(self.segment, Span(0, own * self.span_bytes), HEADER_BYTES, None, "the main process")
+        span = Span(0, own * self.span_bytes)
+        self.arena = Arena(self.segment, span, HEADER_BYTES, None, "the main process", kept_bytes=_KEPT_BYTES)
         self._free_spans = list(reversed(range(own, self._spans)))
         self._most_free = len(self._free_spans)
         self._lock = threading.RLock()
@@ -159,11 +161,16 @@ def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[i
     return sizes, kind, count * kind.itemsize
 
 
-def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike) -> Any:
-    """Return a new writable array in a block of `arena`, contents undefined; else as `empty`."""
+def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike, *, zeroed: bool = False) -> Any:
+    """Return a new writable array in a block of `arena`, contents undefined or all bytes zero; else as `empty`."""
     sizes, kind, nbytes = check_shape(shape, dtype)
     make = view if arena is _worker_arena else shared_view
-    return make(arena.reserve(max(1, nbytes)), 0, kind, sizes, None)
+    return make(arena.reserve(max(1, nbytes), zeroed=zeroed), 0, kind, sizes, None)
+
+
+def _arena() -> Arena:
+    """Return the arena for what the user makes in this process."""
+    return _worker_arena if _worker_arena is not None else home().arena
 
 
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
@@ -180,7 +187,8 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     Returns
     -------
     SharedArray; inside a stage or a task numpy.ndarray
-        The memory returns when the last view of it is gone.
+        Its memory is free when the last view of it is gone: up to 256 MiB, or as much as is in use, are kept for the
+        next arrays, the rest goes back to the system.
 
     Raises
     ------
@@ -189,14 +197,12 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     CapacityError
         The memory limit of the run would be passed.
     """
-    return new_array(_worker_arena if _worker_arena is not None else home().arena, shape, dtype)
+    return new_array(_arena(), shape, dtype)
 
 
 def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
-    """Return a new array of zeros in shared memory; else as `empty`."""
-    made = empty(shape, dtype)
-    made[...] = np.zeros((), dtype)
-    return made
+    """Return a new array of zeros in shared memory; else as `empty`. Pages that nobody writes to take no memory."""
+    return new_array(_arena(), shape, dtype, zeroed=True)  # the zero of every dtype without objects is zero bytes
 
 
 def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool = False) -> Any:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import tempfile
 from typing import Final
+
+from pardata.errors import CapacityError
 
 HUGE_PAGE_BYTES: Final = 2 << 20
 PAGE_BYTES: Final = mmap.PAGESIZE
@@ -53,17 +56,25 @@ class Segment:
 
     @classmethod
     def create(cls) -> Segment:
-        """Create a segment as large as this process may map (32 TiB; less under ``ulimit -v``)."""
+        """Create a segment as large as this process may map (32 TiB; less under ``ulimit -v``).
+
+        Raises `CapacityError` if not even 2 GiB of addresses are left.
+        """
         fd = _anonymous_file()
         size_bytes = _LARGEST_BYTES
         while True:
             os.ftruncate(fd, size_bytes)
             try:
                 return cls(fd, size_bytes)
-            except OSError:
+            except OSError as error:
                 if size_bytes <= _SMALLEST_BYTES:
                     os.close(fd)
-                    raise
+                    limit_bytes = resource.getrlimit(resource.RLIMIT_AS)[0]
+                    raise CapacityError(
+                        f"arrays in shared memory need {size_bytes} bytes of addresses, which cannot be mapped "
+                        f"({error.strerror}): this process is limited to {limit_bytes} (`ulimit -v`; -1: no limit). "
+                        "Raise that limit: addresses that nobody writes to take no memory"
+                    ) from error
                 size_bytes //= 2
 
     def prepare(self, offset: int, nbytes: int) -> None:

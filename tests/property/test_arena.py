@@ -19,6 +19,7 @@ class ArenaMachine(RuleBasedStateMachine):
 
     blocks = Bundle("blocks")
     limit_bytes = None
+    kept_bytes = None
 
     def __init__(self):
         super().__init__()
@@ -31,7 +32,7 @@ class ArenaMachine(RuleBasedStateMachine):
     def start(self):
         words = SPAN.words(self.segment)
         budget = None if self.limit_bytes is None else Budget(self.limit_bytes, [words], ["worker"])
-        self.arena = Arena(self.segment, SPAN, HEADER_BYTES, budget, "worker", self.live.values())
+        self.arena = Arena(self.segment, SPAN, HEADER_BYTES, budget, "worker", self.live.values(), self.kept_bytes)
 
     @rule(target=blocks, nbytes=SIZES)
     def reserve(self, nbytes):
@@ -113,6 +114,12 @@ class ArenaMachine(RuleBasedStateMachine):
         if self.limit_bytes is not None:
             assert SPAN.words(self.segment)[RESERVED] <= self.limit_bytes
 
+    @invariant()
+    def no_more_is_kept_than_may_be(self):
+        if self.kept_bytes is not None:
+            statistics = self.arena.statistics()
+            assert statistics["free_bytes"] <= max(self.kept_bytes, statistics["live_bytes"])
+
     def teardown(self):
         self.held.clear()
         self.segment.close_fd()
@@ -124,8 +131,15 @@ class ArenaWithinALimit(ArenaMachine):
     limit_bytes = 9 * HUGE_PAGE_BYTES
 
 
+class ArenaOfTheMainProcess(ArenaMachine):
+    kept_bytes = 3 * HUGE_PAGE_BYTES
+    die = None  # it has no successor
+
+
 SETTINGS = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestArena = ArenaMachine.TestCase
 TestArena.settings = SETTINGS
 TestArenaWithinALimit = ArenaWithinALimit.TestCase
 TestArenaWithinALimit.settings = SETTINGS
+TestArenaOfTheMainProcess = ArenaOfTheMainProcess.TestCase
+TestArenaOfTheMainProcess.settings = SETTINGS

@@ -22,8 +22,8 @@ def segment():
 def make_arena(segment):
     """Make an arena over the span number `index` of the segment, the first one if not told otherwise."""
 
-    def make(index=0, budget=None, who="worker", live=(), size_bytes=SPAN_BYTES):
-        return Arena(segment, Span(index * SPAN_BYTES, size_bytes), HEADER_BYTES, budget, who, live)
+    def make(index=0, budget=None, who="worker", live=(), size_bytes=SPAN_BYTES, kept_bytes=None):
+        return Arena(segment, Span(index * SPAN_BYTES, size_bytes), HEADER_BYTES, budget, who, live, kept_bytes)
 
     return make
 

@@ -63,7 +63,9 @@ def test_arena_stays_behind_its_control_area_and_within_its_span(segment):
     blocks = [arena.reserve(HUGE_PAGE_BYTES) for _ in range(6)]
     assert min(addresses(blocks)) == span.offset + 2 * HUGE_PAGE_BYTES
     assert max(addresses(blocks)) == span.offset + span.size_bytes - HUGE_PAGE_BYTES
-    with pytest.raises(CapacityError, match="no 2097152 bytes of address space left in a span of 16777216"):
+    with pytest.raises(
+        CapacityError, match="2097152 bytes do not fit.* 16777216 bytes of addresses, of which 12582912 are in use"
+    ):
         arena.reserve(HUGE_PAGE_BYTES)
 
 
@@ -105,6 +107,46 @@ def test_trim_gives_free_pages_back_and_keeps_live_ones(arena, resident_bytes):
     assert resident_bytes() == before - 8 * HUGE_PAGE_BYTES
     assert int(kept.min()) == 1
     assert arena.statistics() == {"live_bytes": kept.extent_bytes, "free_bytes": 0, "free_blocks": 0}
+
+
+def test_what_is_too_much_to_be_kept_goes_back_when_it_is_dropped(make_arena, resident_bytes):
+    arena = make_arena(kept_bytes=2 * HUGE_PAGE_BYTES)
+    empty = resident_bytes()
+    blocks = [arena.reserve(size * HUGE_PAGE_BYTES) for size in (4, 1, 1, 8, 1)]
+    for block in blocks:
+        block[:] = 1
+    del block
+    assert resident_bytes() - empty == 15 * HUGE_PAGE_BYTES
+    del blocks[0]  # as much as is in use may be kept
+    assert resident_bytes() - empty == 15 * HUGE_PAGE_BYTES
+    del blocks[2]  # it may not any more: the largest goes first
+    assert resident_bytes() - empty == 3 * HUGE_PAGE_BYTES
+    blocks.clear()
+    assert resident_bytes() - empty == 2 * HUGE_PAGE_BYTES
+    assert arena.statistics() == {"live_bytes": 0, "free_bytes": 2 * HUGE_PAGE_BYTES, "free_blocks": 2}
+
+
+def test_what_is_dropped_while_the_arena_is_at_work_waits(make_arena):
+    arena = make_arena(kept_bytes=0)
+    block = [arena.reserve(PAGE_BYTES)]
+    arena.before_growth = block.clear  # as a garbage collection in the middle of a call may do
+    arena.reserve(HUGE_PAGE_BYTES)
+    assert arena.statistics() == {"live_bytes": 0, "free_bytes": 0, "free_blocks": 0}
+
+
+@pytest.mark.parametrize("nbytes", [1, PAGE_BYTES, 3 * MB])
+def test_zeros_are_zeros_in_fresh_memory_and_in_used(make_arena, resident_bytes, nbytes):
+    arena = make_arena()
+    empty = resident_bytes()
+    fresh = arena.reserve(nbytes, zeroed=True)
+    assert resident_bytes() == empty
+    assert not fresh[:nbytes].any()
+    fresh[:] = 255
+    place = fresh.offset
+    del fresh
+    used = arena.reserve(nbytes, zeroed=True)
+    assert used.offset == place
+    assert not used[:nbytes].any()
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0), (0, 2, 4, 1, 3, 5), (1, 3, 5, 0, 2, 4)])

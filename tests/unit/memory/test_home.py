@@ -266,8 +266,17 @@ def test_memory_returns_when_the_last_view_of_an_array_is_gone():
     assert arena.statistics()["live_bytes"] == before
 
 
+def test_memory_of_large_arrays_goes_back_to_the_system_at_once():
+    arena = home_of_the_process().arena
+    arrays = [pardata.zeros(160 << 20, "u1") for _ in range(3)]
+    used = sum(arena.statistics()[kind] for kind in ("live_bytes", "free_bytes"))
+    del arrays
+    assert arena.statistics()["free_bytes"] <= 256 << 20
+    assert used - sum(arena.statistics()[kind] for kind in ("live_bytes", "free_bytes")) >= 224 << 20
+
+
 def test_more_than_there_is_address_space_is_an_error_with_numbers():
-    with pytest.raises(CapacityError, match=r"the main process: no [0-9]+ bytes of address space left"):
+    with pytest.raises(CapacityError, match=r"the main process: [0-9]+ bytes do not fit: .* bytes of addresses"):
         pardata.empty(1 << 60, "u1")
 
 

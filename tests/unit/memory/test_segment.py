@@ -86,3 +86,11 @@ def test_arrays_are_made_where_the_address_space_is_limited(limit_gib):
     command = [sys.executable, "-c", SMALL_ADDRESS_SPACE, str(limit_gib)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, done.stdout) == (0, "0.0\n"), done.stderr
+
+
+def test_too_few_addresses_are_an_error_that_names_the_limit():
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_ADDRESS_SPACE, "2"], capture_output=True, text=True, timeout=HANG_S
+    )
+    assert "pardata.errors.CapacityError: arrays in shared memory need 2147483648 bytes of addresses" in done.stderr
+    assert "limited to 2147483648 (`ulimit -v`" in done.stderr
