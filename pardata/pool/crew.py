@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pardata.pool.addresses import Address, Array
 from pardata.pool.chunking import Chunks
-from pardata.pool.jobs import CallJob, Job
+from pardata.pool.jobs import CallJob, Job, Task
+from pardata.pool.tasks import Outcome
+
+_LONGEST: Final = 5  # calls that are kept for the statistics
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,15 @@ class Log:
     workers: list[dict[str, float]]
     longest: list[tuple[float, str]] = field(default_factory=list)
 
-    def add(self, worker: int, seconds: float, longest_s: float, what: Callable[[], str]) -> None:
-        """Take in a task."""
+    def add(self, worker: int, task: Task, outcome: Outcome) -> None:
+        """Take in what came of a task."""
         entry = self.workers[worker]
         entry["tasks"] += 1
-        entry["work_s"] += seconds
-        if len(self.longest) < 5 or longest_s > self.longest[-1][0]:
-            self.longest = sorted([*self.longest, (longest_s, what())], reverse=True)[:5]
+        entry["work_s"] += outcome.seconds
+        longest_s, index = outcome.longest
+        if len(self.longest) < _LONGEST or longest_s > self.longest[-1][0]:
+            what = f"item {task.begin + index} of {type(task.job).__name__}"
+            self.longest = sorted([*self.longest, (longest_s, what)], reverse=True)[:_LONGEST]
 
     @classmethod
     def of(cls, workers: int) -> Log:

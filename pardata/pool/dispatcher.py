@@ -13,74 +13,32 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
-import select
 import selectors
-import signal
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from pardata.channel.channel import socket_pair
-from pardata.channel.message import Batch
-from pardata.channel.outbox import Edge, Outbox
 from pardata.errors import WorkerLostError
-from pardata.memory.arena import Span
-from pardata.memory.budget import available_bytes
-from pardata.memory.home import home
 from pardata.pool.addresses import SharedPlaces
 from pardata.pool.chunking import AHEAD_S, Chunks
 from pardata.pool.crew import Log, Places, Setup
-from pardata.pool.jobs import CallJob, Code, Death, Effect, Job, Task
+from pardata.pool.endings import Endings
+from pardata.pool.jobs import CallJob, Code, Effect, Job, Task
 from pardata.pool.output import show
-from pardata.pool.program import TaskProgram
-from pardata.pool.tasks import CALL, Outcome, squeeze, unpack
-from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
+from pardata.pool.roster import Roster, Seat
+from pardata.pool.star import MOST_TASKS, Star
+from pardata.pool.tasks import Outcome, unpack
+from pardata.pool.words import HUNGRY
 from pardata.runtime.exits import describe_exit
 from pardata.runtime.faults import Fault
-from pardata.runtime.limits import usable_cores
-from pardata.runtime.port import Port
-from pardata.runtime.process import fork_server
-from pardata.runtime.supervisor import Lost, Supervisor, Worker
-from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
-from pardata.runtime.words import ATTEMPT, running_batch
+from pardata.runtime.supervisor import Lost, Worker
 
-_MOST_TASKS: Final = 2  # with a worker: one at work, one ahead
-_SLOTS: Final = 8  # those, and up to four that are done and of which the worker has not told yet
 # A caller who waits for a result looks for it himself for so long: to be woken costs 40 us and more, twice.
 _HELP_S: Final = 200e-6
 _FLUSH_EVERY: Final = 4  # so many results a caller takes before the workers are told that he has them
-_PATIENCE_S: Final = 0.02  # until a signal is tried again for which the process was not far enough
-
-
-class _Verdict(NamedTuple):
-    """Why a worker is being ended: for this call of this task."""
-
-    number: int
-    position: int
-    is_late: bool
-
-
-class Seat:
-    """A worker's place in the pool, over all its lives."""
-
-    def __init__(self, index: int, worker: Worker, outbox: Outbox) -> None:
-        self.index = index
-        self.worker = worker
-        self.outbox = outbox
-        self.numbers: deque[int] = deque()  # of its tasks, in the order in which it does them
-        self.verdict: _Verdict | None = None
-
-    def position(self) -> int:
-        """How many calls of its task at hand are done."""
-        return int(self.worker.words[POSITION])
-
-    def __repr__(self) -> str:
-        return f"<Seat of {self.worker!r}: {len(self.numbers)} tasks>"
 
 
 class Dispatcher:
@@ -92,15 +50,10 @@ class Dispatcher:
         self.lock = threading.RLock()
         self.places: Places = SharedPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
-        self.sent_bytes = 0
         self._log = Log.of(setup.workers)
         self._job_numbers = itertools.count()
         self._pid = os.getpid()
-        self._home = home()
         self._jobs: deque[Job] = deque()
-        self._running: dict[int, Task] = {}
-        self._dropped: set[int] = set()  # tasks of futures that were cancelled while they ran
-        self._numbers = itertools.count()
         self._effects: deque[Effect] = deque()
         self._losses: list[Lost] = []
         self._error: BaseException | None = None
@@ -112,63 +65,13 @@ class Dispatcher:
         self._call_s = 1.0  # of calls by `submit`, of late; a guess is to be on the safe side
         self._helps = threading.Lock()
         self._helped = 0
-        self._socks: list[socket.socket] = []
-        self._spans: list[Span] = []
-        self._placed: list[PlacedSpec] = []
-        self.seats: list[Seat] = []
-        fork_server.start()
-        try:
-            self._wire()
-        except BaseException:
-            self._dissolve()
-            raise
+        self._star = Star(setup, self._on_event, self._losses.append)
+        self._seats = self._star.seats
+        self._collector = self._star.port.collector
+        self._roster = Roster()
+        self._endings = Endings(self._seats, self._roster, setup.timeout_s)
         self._thread = threading.Thread(target=self._run, name="pardata-pool", daemon=True)
         self._thread.start()
-
-    # -- building --------------------------------------------------------------------------------------------------
-
-    def _wired(self, name: str, index: int, in_parent: bool) -> Wired:
-        span = self._home.take_span()
-        self._spans.append(span)
-        return Wired(name, index, span, False, [0], in_parent)
-
-    def _pair(self) -> tuple[socket.socket, socket.socket]:
-        pair = socket_pair()
-        self._socks += pair
-        return pair
-
-    def _wire(self) -> None:
-        setup, segment, arena = self.setup, self._home.segment, self._home.arena
-        parent = self._wired("the main process", 0, True)
-        wired = [self._wired("pool", index, False) for index in range(self.workers)]
-        connect([parent], wired, 0, {}, _SLOTS)
-        connect(wired, [parent], 0, {}, _SLOTS)
-        self._socks += [sock for worker in (parent, *wired) for sock in worker.socks]
-        program = TaskProgram(
-            setup.name, self.workers, parent.span.offset, setup.initializer, setup.initargs, setup.most_tasks,
-            setup.shared, setup.seed, logging.getLogger().level,
-        )  # fmt: skip
-        encoded = encode_program(program, "the pool's initializer, or what it shares,", program, HomeSink(self._home))
-        live = arena.statistics()["live_bytes"]  # what was there before is not the pool's
-        limit = (available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit) + live
-        spans = [(worker.span, "the pool's workers") for worker in wired] + [(arena.span, "the main process")]
-        control, _ = self._pair()
-        self._port = Port(parent.spec(limit, spans), segment, [control, *parent.socks], program, arena)
-        self._wake, woken = self._pair()
-        self._port.collector.watch(woken, lambda: _drain(woken))
-        self._inner = self._port.collector.selector
-        self._outer = _Nested(self._inner)
-        self._supervisor = Supervisor(segment, self._port.collector, self._on_event, self._losses.append, 1)
-        threads = max(1, usable_cores() // self.workers)
-        for index, worker in enumerate(wired):
-            control, child = self._pair()
-            placed = PlacedSpec(self._home, worker.spec(limit, spans), encoded, threads)
-            self._placed.append(placed)
-            words = worker.span.words(segment)
-            process = Worker("pool", placed.at, words, control, [child, *worker.socks], redoable=True)
-            edge = Edge([self._port.outbox.edges[0].senders[index]])
-            self.seats.append(Seat(index, process, Outbox(arena, self._port.outbox.leases, [edge], True)))
-            self._supervisor.start(process)
 
     # -- the caller's side -----------------------------------------------------------------------------------------
 
@@ -197,9 +100,8 @@ class Dispatcher:
         self._take_effect()
 
     def wake(self) -> None:
-        """Have the pool's thread look again."""
-        with contextlib.suppress(OSError):  # full: it will look; closed: it has ended
-            self._wake.send(b"!")
+        """Have the pool's thread look again. Takes no lock."""
+        self._star.wake()
 
     def help(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do the pool's thread's work for a moment, while the caller waits for `is_there`; return what it says.
@@ -209,43 +111,52 @@ class Dispatcher:
         if self._gap_s > 2 * _HELP_S or os.getpid() != self._pid:
             self._gap_s *= 0.8  # the calls of late took longer than this: try again some time
             return False
-        if not self._outer.can_pause or not self._helps.acquire(blocking=False):
+        waiting = self._star.waiting
+        if not waiting.can_pause or not self._helps.acquire(blocking=False):
             return False
-        end = time.perf_counter() + (_HELP_S if timeout_s is None else min(timeout_s, _HELP_S))
+        help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
         try:
-            self._outer.pause()
-            self._helped += 1
-            if self._helped % _FLUSH_EVERY == 0:
-                with self.lock:
-                    if not self._is_over:
-                        self._port.collector.flush()
-            while not is_there() and time.perf_counter() < end:
-                with self.lock:
-                    events = [] if self._is_over else self._inner.select(0)
-                    if events:
-                        self._handle(events)
-                if events:
-                    self._take_effect()
-                else:
-                    os.sched_yield()
+            waiting.pause()
+            self._tell_workers()
+            self._stand_in(is_there, time.perf_counter() + help_s)
         finally:
-            self._outer.resume()
+            waiting.resume()
             self._helps.release()
-            if self.setup.timeout_s is not None or self._condemned:
+            if self.setup.timeout_s is not None or self._endings.verdicts:
                 self.wake()  # what was meant for the pool's thread may have been read here: it has times to look after
         found = is_there()
         self._gap_s = 0.0 if found else self._gap_s + _HELP_S
         return found
 
+    def _tell_workers(self) -> None:
+        """Tell the workers now and then, as the pool's thread does, which of their results are taken."""
+        self._helped += 1
+        if self._helped % _FLUSH_EVERY == 0:
+            with self.lock:
+                if not self._is_over:
+                    self._collector.flush()
+
+    def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
+        """Do what the pool's thread does when it is woken, until `is_there` or that time."""
+        has_news = self._star.waiting.has_news
+        while not is_there() and time.perf_counter() < end_s:
+            if not has_news():
+                os.sched_yield()
+                continue
+            with self.lock:
+                if self._is_over:
+                    return
+                self._handle(self._collector.selector.select(0))
+            self._take_effect()
+
     def cancel(self, job: CallJob) -> bool:
         """Cancel a call that a worker has. Return False if it is done."""
         with self.lock:
-            task = next((task for task in self._running.values() if task.job is job), None)
             if job.future.done():
                 return False
+            task = self._roster.of_job(job)
             if task is not None:
-                self._dropped.add(task.number)
-                self._end_dropped(task.seat)
+                self._endings.drop(task)
             self._effects.append(job.cancel_running())
         self._take_effect()
         self.wake()
@@ -282,7 +193,7 @@ class Dispatcher:
     @property
     def is_busy(self) -> bool:
         """Whether something is to be done."""
-        return bool(self._jobs or self._running)
+        return bool(self._jobs or self._roster.tasks)
 
     def encode(self, fn: Any, what: str) -> Code:
         """Return the encoded function."""
@@ -296,29 +207,46 @@ class Dispatcher:
         """Return what each worker did, and the longest calls."""
         with self.lock:
             told = self._log.statistics(time.perf_counter() - self._begin_s)
-            for seat, entry in zip(self.seats, told["workers"], strict=True):
+            for seat, entry in zip(self._seats, told["workers"], strict=True):
                 entry["processes"] = seat.worker.restarts + 1
-            return {**told, "sent_bytes": self.sent_bytes}
+            return {**told, "sent_bytes": self._roster.sent_bytes}
 
     # -- the pool's thread -----------------------------------------------------------------------------------------
 
     @property
     def _is_over(self) -> bool:
-        return self._error is not None or (self._closing and not self._jobs and not self._running)
+        return self._error is not None or (self._closing and not self._jobs and not self._roster.tasks)
 
     def _run(self) -> None:
         try:
             while not self._is_over:
-                self._outer.wait(self._patience())
+                self._star.waiting.wait(self._endings.due_s())
                 with self.lock:
-                    self._handle(self._inner.select(0))
-                    if not self._port.collector.flush():
+                    self._handle(self._collector.selector.select(0))
+                    if not self._collector.flush():
                         self.wake()
                 self._take_effect()
         except BaseException as error:
             self._error = error
         finally:
             self._end()
+
+    def _end(self) -> None:
+        with self.lock:
+            self._closing = True
+        try:
+            self._star.supervisor.stop()
+        finally:
+            with self.lock:
+                error = self._error = self._error or self._shut
+                for task in list(self._roster.tasks.values()):
+                    if task.number not in self._endings.dropped:
+                        self._note(task.job.fail(None, error))
+                while self._jobs:
+                    self._note(self._jobs.popleft().fail(None, error))
+                self._roster.tasks.clear()
+                self._star.close()
+            self._take_effect()
 
     def _handle(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Take in what has happened, and hand out what follows."""
@@ -328,15 +256,8 @@ class Dispatcher:
             pass
         while self._losses:
             self._lose(self._losses.pop())
-        if self.setup.timeout_s is not None:
-            self._end_late(self.setup.timeout_s)
-        for seat in self._condemned:
-            self._kill(seat)
+        self._endings.enforce()
         self._dispatch()
-
-    @property
-    def _condemned(self) -> list[Seat]:
-        return [seat for seat in self.seats if seat.verdict is not None]
 
     def _take_effect(self) -> None:
         """Call what the user may notice: callbacks of futures. Without the lock."""
@@ -361,18 +282,22 @@ class Dispatcher:
             return
         while self._jobs and self._jobs[0].exhausted:  # cancelled
             self._jobs.popleft().queued = False
-        for load in range(_MOST_TASKS):
-            for seat in self.seats:
-                if not self._jobs:
-                    break
-                if len(seat.numbers) == load:
-                    task = self._next_task(ahead=load > 0)
-                    if task is None:
-                        break
-                    self._send(seat, task)
-        is_hungry = not self._jobs and bool(self._running) and not all([seat.numbers for seat in self.seats])
+        for load in range(MOST_TASKS):
+            if not self._jobs:
+                break
+            self._fill(load)
+        is_hungry = not self._jobs and bool(self._roster.tasks) and not all([seat.numbers for seat in self._seats])
         if is_hungry != self._is_hungry:
-            self._port.words[HUNGRY] = self._is_hungry = is_hungry
+            self._star.port.words[HUNGRY] = self._is_hungry = is_hungry
+
+    def _fill(self, load: int) -> None:
+        """Give a task to each worker that has `load` tasks, as long as there are any."""
+        for seat in self._seats:
+            if len(seat.numbers) == load:
+                task = self._next_task(ahead=load > 0)
+                if task is None:
+                    return
+                self._send(seat, task)
 
     def _next_task(self, ahead: bool) -> Task | None:
         for _ in range(len(self._jobs)):
@@ -390,27 +315,17 @@ class Dispatcher:
         return None
 
     def _send(self, seat: Seat, task: Task) -> None:
-        task.number, task.seat = next(self._numbers), seat
         try:
-            message = task.job.message(task)
-            if message[0] == CALL:
-                message = squeeze(message, *message[3], *message[4].values())
-            seat.outbox.publish(Batch(0, task.number, 1, 0, [message]))
+            self._roster.send(seat, task)
         except Exception as error:  # an argument cannot be pickled, or there is no memory for it
             self._note(task.job.fail(task, error))
             self._queue(task.job)
-            return
-        self.sent_bytes += seat.outbox.sent_bytes
-        seat.outbox.sent_bytes = 0
-        self._running[task.number] = task
-        seat.numbers.append(task.number)
-        task.position = seat.position if len(seat.numbers) == 1 else int
 
     # -- taking in ---------------------------------------------------------------------------------------------------
 
     def _collect(self) -> bool:
         """Take in an outcome. Return whether there was one."""
-        claims = self._port.collector.next()
+        claims = self._collector.next()
         if claims is None:
             return False
         claim = claims[0]
@@ -420,30 +335,19 @@ class Dispatcher:
         except Exception as failure:  # the result cannot be unpickled
             outcome = Outcome(1, None, Fault.of(failure, "pool", item="its result cannot be loaded here"), 0.0)
         claim.receiver.commit(claim)
-        task = self._leave(number)
-        if task is None or number in self._dropped:
-            self._dropped.discard(number)
+        task = self._roster.leave(number)
+        if task is None or number in self._endings.dropped:
+            self._endings.dropped.discard(number)
             return True
-        seat = task.seat
-        name = type(task.job).__name__
-        longest_s, index = outcome.longest
-        self._log.add(seat.index, outcome.seconds, longest_s, lambda: f"item {task.begin + index} of {name}")
-        if type(task.job) is CallJob:
+        seat: Seat = task.seat
+        self._log.add(seat.index, task, outcome)
+        job = task.job
+        if type(job) is CallJob:
             self._call_s += 0.25 * (outcome.seconds - self._call_s)
-        self._note(task.job.finish(task, outcome))
-        self._queue(task.job)
-        self._end_dropped(seat)
+        self._note(job.finish(task, outcome))
+        self._queue(job)
+        self._endings.end_dropped(seat)
         return True
-
-    def _leave(self, number: int) -> Task | None:
-        """Take a task from its worker."""
-        task = self._running.pop(number, None)
-        if task is not None:
-            task.seat.numbers.remove(number)
-            if task.seat.numbers:
-                following = self._running[task.seat.numbers[0]]
-                following.position = task.seat.position
-        return task
 
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
         if event[0] == "failed" and self._error is None:  # the worker's own loop, not a task
@@ -452,14 +356,10 @@ class Dispatcher:
             self._error = WorkerLostError(f"a worker of the pool could not go on: {fault.error}, {fault.note}")
             self._error.__cause__ = fault.exception()
         else:
-            seat = next(seat for seat in self.seats if seat.worker is worker)
-            show(f"{self.setup.name} {seat.index}", event)
-
-    # -- ends of workers ---------------------------------------------------------------------------------------------
+            show(f"{self.setup.name} {self._star.seat_of(worker).index}", event)
 
     def _lose(self, lost: Lost) -> None:
         """Decide what becomes of the task that a worker died of; start the next worker."""
-        seat = next(seat for seat in self.seats if seat.worker is lost.worker)
         if lost.batch is None:
             how = describe_exit(None if lost.worker.process is None else lost.worker.process.status)
             self._error = WorkerLostError(
@@ -467,148 +367,10 @@ class Dispatcher:
                 f"{how}. Does an initializer, or a module that it needs, end the process?"
             )
             return
-        number = lost.batch[1]
-        words = lost.worker.words
-        verdict, seat.verdict = seat.verdict, None
-        task = self._running.get(number)
+        seat = self._star.seat_of(lost.worker)
+        task, effect, is_blamed = self._endings.bury(seat, lost.batch[1])
+        self._note(effect)
         if task is not None:
-            begin = task.begin + int(words[POSITION])
-            end = min(task.end, begin + max(1, int(words[STRIDE])))
-            is_meant = verdict is not None and (verdict.number, verdict.position) == (number, int(words[POSITION]))
-            seat.outbox.edges[0].senders[0].abandon(number)
-            self._leave(number)
-            self._blame(task, seat, verdict if is_meant else None, verdict is not None, begin, end)
-        words[POSITION] = words[STRIDE] = words[STARTED_NS] = 0  # its owner is dead
-        self._supervisor.restart(lost.worker)
-
-    def _blame(self, task: Task, seat: Seat, verdict: _Verdict | None, innocent: bool, begin: int, end: int) -> None:
-        job = task.job
-        if task.number in self._dropped:
-            self._dropped.discard(task.number)
-        elif verdict is not None and verdict.is_late:
-            self._note(job.overdue(task, begin, end, self.setup.timeout_s or 0.0))
-        elif innocent:  # it was about to be ended for the task before
-            job.again(task)
-        else:
-            self._log.workers[seat.index]["deaths"] += 1
-            process = seat.worker.process
-            status = None if process is None else process.status
-            self._note(job.lost(task, Death(begin, end, status, None if process is None else process.peak_bytes)))
-        self._queue(job)
-
-    def _end_dropped(self, seat: Seat) -> None:
-        """End a worker whose task at hand is not wanted any more."""
-        if seat.numbers and seat.numbers[0] in self._dropped and seat.verdict is None:
-            seat.verdict = _Verdict(seat.numbers[0], 0, False)
-            self._kill(seat)
-
-    def _end_late(self, timeout_s: float) -> None:
-        now = time.perf_counter_ns()
-        for seat in self.seats:
-            started, position = seat.worker.words[STARTED_NS], seat.position()
-            if not started or not seat.numbers or seat.verdict is not None or now - started < timeout_s * 1e9:
-                continue
-            if _number_at_work(seat.worker) == seat.numbers[0] and seat.worker.words[STARTED_NS] == started:
-                seat.verdict = _Verdict(seat.numbers[0], position, True)
-
-    def _kill(self, seat: Seat) -> None:
-        """End the worker, if it still does what it is to be ended for."""
-        process, verdict = seat.worker.process, seat.verdict
-        if process is None or verdict is None:
-            return
-        if not seat.numbers or seat.numbers[0] != verdict.number:
-            seat.verdict = None  # it has come to its end by itself
-        elif not process.ended and _number_at_work(seat.worker) == verdict.number:  # else it has not begun: later
-            process.signal(signal.SIGKILL)
-
-    def _patience(self) -> float | None:
-        """Seconds until something has to be looked after that nobody tells."""
-        if self._condemned:
-            return _PATIENCE_S
-        if self.setup.timeout_s is None or not self._running:
-            return None
-        now, timeout_ns = time.perf_counter_ns(), int(self.setup.timeout_s * 1e9)
-        rest = timeout_ns // 2  # for a worker that has not begun yet
-        for seat in self.seats:
-            started = seat.worker.words[STARTED_NS]
-            if seat.numbers and started:
-                rest = min(rest, started + timeout_ns - now)
-        return max(0.0, rest / 1e9)
-
-    # -- the end -----------------------------------------------------------------------------------------------------
-
-    def _end(self) -> None:
-        with self.lock:
-            self._closing = True
-        try:
-            self._supervisor.stop()
-        finally:
-            with self.lock:
-                error = self._error = self._error or self._shut
-                for task in list(self._running.values()):
-                    if task.number not in self._dropped:
-                        self._note(task.job.fail(None, error))
-                while self._jobs:
-                    self._note(self._jobs.popleft().fail(None, error))
-                self._running.clear()
-                self._dissolve()
-            self._take_effect()
-
-    def _dissolve(self) -> None:
-        self._placed.clear()
-        if hasattr(self, "_outer"):
-            self._outer.close()
-        ports = [self._port] if hasattr(self, "_port") else []
-        dissolve(self._home, ports, self._spans, self._socks)
-
-
-class _Nested:
-    """A selector for the selector: who helps can have the pool's thread sleep on, for one system call."""
-
-    def __init__(self, inner: selectors.BaseSelector) -> None:
-        self._fd: int = inner.fileno()  # type: ignore[attr-defined]
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
-        self._lock = threading.Lock()
-        if self._epoll is not None:
-            self._epoll.register(self._fd, select.EPOLLIN)
-        self._inner = inner
-
-    @property
-    def can_pause(self) -> bool:
-        return self._epoll is not None
-
-    def wait(self, timeout_s: float | None) -> None:
-        """Sleep until the inner selector has something."""
-        if self._epoll is not None:
-            self._epoll.poll(timeout_s)
-        else:
-            self._inner.select(timeout_s)
-
-    def pause(self) -> None:
-        """From now on nothing wakes who waits."""
-        with self._lock:
-            if self._epoll is not None and not self._epoll.closed:
-                self._epoll.modify(self._fd, 0)
-
-    def resume(self) -> None:
-        """From now on everything does, also what has come meanwhile."""
-        with self._lock:
-            if self._epoll is not None and not self._epoll.closed:
-                self._epoll.modify(self._fd, select.EPOLLIN)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._epoll is not None:
-                self._epoll.close()
-
-
-def _number_at_work(worker: Worker) -> int | None:
-    """Return the number of the task that a worker works on."""
-    batch = running_batch(max(0, worker.words[ATTEMPT]))  # negative while it is starting
-    return None if batch is None else batch[1]
-
-
-def _drain(sock: socket.socket) -> None:
-    with contextlib.suppress(BlockingIOError):
-        while sock.recv(64):
-            pass
+            self._queue(task.job)
+        self._log.workers[seat.index]["deaths"] += is_blamed
+        self._star.supervisor.restart(lost.worker)

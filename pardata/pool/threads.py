@@ -216,9 +216,7 @@ class ThreadCrew:
         message = ()
         with self._changed:
             self._active -= 1
-            seconds, index = outcome.longest
-            name = type(task.job).__name__
-            self._log.add(context.index, outcome.seconds, seconds, lambda: f"item {task.begin + index} of {name}")
+            self._log.add(context.index, task, outcome)
             effect = task.job.finish(task, outcome)
             self._queue(task.job)
         if effect is not None:

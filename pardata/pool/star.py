@@ -1,0 +1,139 @@
+"""A pool's processes and what connects them: the parent in the middle, a channel to each worker and one from each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from pardata.channel.channel import socket_pair
+from pardata.channel.outbox import Edge, Outbox
+from pardata.memory.arena import Span
+from pardata.memory.budget import available_bytes
+from pardata.memory.home import Home, home
+from pardata.pool.crew import Setup
+from pardata.pool.program import TaskProgram
+from pardata.pool.roster import Seat
+from pardata.pool.waiting import Waiting
+from pardata.runtime.limits import usable_cores
+from pardata.runtime.port import Port
+from pardata.runtime.process import fork_server
+from pardata.runtime.supervisor import Lost, Supervisor, Worker
+from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
+
+MOST_TASKS: Final = 2  # with a worker: one at work, one ahead
+_SLOTS: Final = 8  # those, and up to four that are done and of which the worker has not told yet
+
+
+class Star:
+    """Makes it all and starts the workers; `close` takes everything back.
+
+    Parameters
+    ----------
+    on_event : callable
+        Called with a worker and what it has said.
+    on_lost : callable
+        Called with each death of a worker that had begun something.
+
+    Raises
+    ------
+    ConfigError
+        The initializer, or what the pool shares, cannot be pickled. Nothing is left.
+    """
+
+    def __init__(
+        self, setup: Setup, on_event: Callable[[Worker, tuple[Any, ...]], None], on_lost: Callable[[Lost], None]
+    ) -> None:
+        self.seats: list[Seat] = []
+        self._home: Home = home()
+        self._undo = contextlib.ExitStack()
+        self._ports: list[Port] = []
+        self._socks: list[socket.socket] = []
+        self._spans: list[Span] = []
+        self._placed: list[PlacedSpec] = []
+        self._undo.callback(self._dissolve)
+        fork_server.start()
+        try:
+            self._connect(setup)
+            self.supervisor = Supervisor(self._home.segment, self.port.collector, on_event, on_lost, 1)
+            self._undo.callback(self.supervisor.stop)
+            self._start(setup)
+        except BaseException:
+            self.close()
+            raise
+
+    def _wired(self, name: str, index: int, in_parent: bool) -> Wired:
+        span = self._home.take_span()
+        self._spans.append(span)
+        return Wired(name, index, span, False, [0], in_parent)
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        pair = socket_pair()
+        self._socks += pair
+        return pair
+
+    def _connect(self, setup: Setup) -> None:
+        """Make the channels and the parent's port."""
+        arena = self._home.arena
+        parent = self._wired("the main process", 0, True)
+        wired = [self._wired("pool", index, False) for index in range(setup.workers)]
+        connect([parent], wired, 0, {}, _SLOTS)
+        connect(wired, [parent], 0, {}, _SLOTS)
+        self._socks += [sock for worker in (parent, *wired) for sock in worker.socks]
+        program = TaskProgram(
+            setup.name, setup.workers, parent.span.offset, setup.initializer, setup.initargs, setup.most_tasks,
+            setup.shared, setup.seed, logging.getLogger().level,
+        )  # fmt: skip
+        sink = HomeSink(self._home)
+        self._program = encode_program(program, "the pool's initializer, or what it shares,", program, sink)
+        live = arena.statistics()["live_bytes"]  # what was there before is not the pool's
+        self._limit = (available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit) + live
+        self._budget = [(worker.span, "the pool's workers") for worker in wired] + [(arena.span, "the main process")]
+        self._workers = wired
+        control, _ = self._pair()
+        spec = parent.spec(self._limit, self._budget)
+        self.port = Port(spec, self._home.segment, [control, *parent.socks], program, arena)
+        self._ports.append(self.port)
+        self._wake, woken = self._pair()
+        self.port.collector.watch(woken, lambda: _drain(woken))
+        self.waiting = Waiting(self.port.collector.selector)
+        self._undo.callback(self.waiting.close)
+
+    def _start(self, setup: Setup) -> None:
+        """Start the workers."""
+        segment, outbox = self._home.segment, self.port.outbox
+        threads = max(1, usable_cores() // setup.workers)
+        for index, worker in enumerate(self._workers):
+            control, child = self._pair()
+            placed = PlacedSpec(self._home, worker.spec(self._limit, self._budget), self._program, threads)
+            self._placed.append(placed)
+            words = worker.span.words(segment)
+            process = Worker("pool", placed.at, words, control, [child, *worker.socks], redoable=True)
+            edge = Edge([outbox.edges[0].senders[index]])
+            self.seats.append(Seat(index, process, Outbox(self._home.arena, outbox.leases, [edge], True)))
+            self.supervisor.start(process)
+
+    def seat_of(self, worker: Worker) -> Seat:
+        """Return the seat of a worker."""
+        return next(seat for seat in self.seats if seat.worker is worker)
+
+    def wake(self) -> None:
+        """Wake who waits. Takes no lock."""
+        with contextlib.suppress(OSError):  # full: it will wake up; closed: it has ended
+            self._wake.send(b"!")
+
+    def close(self) -> None:
+        """End the processes that are not gone; take back memory and sockets."""
+        self._undo.close()
+
+    def _dissolve(self) -> None:
+        self._placed.clear()
+        dissolve(self._home, self._ports, self._spans, self._socks)
+
+
+def _drain(sock: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while sock.recv(64):
+            pass
