@@ -249,6 +249,9 @@ class Outbox:
         """Return a batch as it is sent, where its blocks come from, and the block for what does not fit into a slot."""
         self._fan_out = fan_out
         encoded = encode(batch.items, self)
+        if not encoded.anchors and batch.positions is None and len(encoded.payload) <= CAPACITY:
+            self.sent_bytes += len(encoded.payload)
+            return encoded, None, []  # what most small messages are
         if self.leases.room <= len(encoded.anchors) * len(self.edges):
             raise CapacityError(
                 f"{ROWS} arrays made by {self.arena.who} are held by their consumers: keep copies, or fewer of them"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+from pardata.pool.bars import Say, TaskBar, TaskBars
 
 
 class WorkerContext:
@@ -25,7 +28,15 @@ class WorkerContext:
         What the pool was given as ``shared=``; its arrays lie in shared memory and are read-only.
     """
 
-    def __init__(self, index: int, workers: int, pool: str, shared: Any = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        index: int,
+        workers: int,
+        pool: str,
+        shared: Any = None,
+        seed: int | None = None,
+        say: Say | None = None,
+    ) -> None:
         self.index = index
         self.workers = workers
         self.pool = pool
@@ -35,10 +46,19 @@ class WorkerContext:
         self._begin = 0
         self._done: Sequence[Any] = ()
         self._random: tuple[tuple[int, int], np.random.Generator] | None = None
+        self._say = say  # of a process: has the main process draw bars
+        self._bars: list[TaskBar] = []
+        self._bars_of = (0, 0)
+        self._bar_keys = itertools.count()
 
     def enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
         """Note that calls begin: for item ``begin + len(done)`` of a job of the pool."""
         self._job, self._begin, self._done = job, begin, done
+
+    def leave(self) -> None:
+        """Note that the calls are over."""
+        self._close_bars()
+        self.enter(0, 0)
 
     @property
     def item(self) -> int:
@@ -58,6 +78,36 @@ class WorkerContext:
         if self._random is None or self._random[0] != key:
             self._random = key, np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
         return self._random[1]
+
+    def progress(
+        self, iterable: Iterable[Any] | None = None, *, total: float | None = None, desc: str = "", unit: str = "it"
+    ) -> TaskBar:
+        """Return a progress bar of this task's own, drawn by the main process below those of its maps.
+
+        Iterate over it, as ``for x in pardata.worker().progress(xs)``, or call its `update`. The end of the item
+        takes it away.
+
+        Parameters
+        ----------
+        total : number, optional
+            Default: the length of `iterable`, if it has one.
+        """
+        now = self._job, self.item
+        if now != self._bars_of:
+            self._close_bars()
+            self._bars_of = now
+        bar = TaskBar(self._say or self._draw_here(), next(self._bar_keys), iterable, total, desc, unit)
+        self._bars.append(bar)
+        return bar
+
+    def _draw_here(self) -> Say:
+        drawn, who = TaskBars(), f"{self.pool} {self.index}"
+        return lambda key, state: drawn.show(who, key, state)
+
+    def _close_bars(self) -> None:
+        bars, self._bars = self._bars, []
+        for bar in bars:
+            bar.close()
 
     def __repr__(self) -> str:
         return f"<worker {self.index} of {self.workers} of {self.pool}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ class Crew(Protocol):
     places: Places
     recent: deque[Chunks]
     """How the last maps were cut."""
+    lazy: weakref.WeakSet[Any]
+    """Maps that take items as their results are taken: they will have tasks, though they have none now."""
 
     @property
     def is_open(self) -> bool:
@@ -111,9 +114,11 @@ class Log:
     @classmethod
     def of(cls, workers: int) -> Log:
         """Return the log of so many workers."""
-        return cls([{"tasks": 0, "work_s": 0.0, "deaths": 0} for _ in range(workers)])
+        return cls([{"tasks": 0, "start_s": 0.0, "work_s": 0.0, "deaths": 0} for _ in range(workers)])
 
     def statistics(self, spent_s: float) -> dict[str, Any]:
         """Return the log, with the time each worker waited."""
-        workers = [{**entry, "wait_s": max(0.0, spent_s - entry["work_s"])} for entry in self.workers]
+        workers = [
+            {**entry, "wait_s": max(0.0, spent_s - entry["start_s"] - entry["work_s"])} for entry in self.workers
+        ]
         return {"seconds": spent_s, "workers": workers, "longest": list(self.longest)}

@@ -17,12 +17,14 @@ import os
 import selectors
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from pardata.errors import WorkerLostError
 from pardata.pool.addresses import SharedPlaces
+from pardata.pool.bars import TaskBars
 from pardata.pool.chunking import AHEAD_S, Chunks
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
@@ -50,6 +52,7 @@ class Dispatcher:
         self.lock = threading.RLock()
         self.places: Places = SharedPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
+        self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._log = Log.of(setup.workers)
         self._job_numbers = itertools.count()
         self._pid = os.getpid()
@@ -63,6 +66,7 @@ class Dispatcher:
         self._gap_s = 0.0
         self._is_hungry = False  # what is written for the workers to see
         self._call_s = 1.0  # of calls by `submit`, of late; a guess is to be on the safe side
+        self._bars = TaskBars()
         self._helps = threading.Lock()
         self._helped = 0
         self._star = Star(setup, self._on_event, self._losses.append)
@@ -97,6 +101,8 @@ class Dispatcher:
             if self._error is None:
                 self._queue(job)
                 self._dispatch()
+            else:
+                self._note(job.fail(None, self._error))
         self._take_effect()
 
     def wake(self) -> None:
@@ -193,7 +199,7 @@ class Dispatcher:
     @property
     def is_busy(self) -> bool:
         """Whether something is to be done."""
-        return bool(self._jobs or self._roster.tasks)
+        return bool(self._jobs or self._roster.tasks or self.lazy)
 
     def encode(self, fn: Any, what: str) -> Code:
         """Return the encoded function."""
@@ -206,9 +212,10 @@ class Dispatcher:
     def statistics(self) -> dict[str, Any]:
         """Return what each worker did, and the longest calls."""
         with self.lock:
-            told = self._log.statistics(time.perf_counter() - self._begin_s)
-            for seat, entry in zip(self._seats, told["workers"], strict=True):
+            for seat, entry in zip(self._seats, self._log.workers, strict=True):
+                entry["start_s"] = seat.start_s
                 entry["processes"] = seat.worker.restarts + 1
+            told = self._log.statistics(time.perf_counter() - self._begin_s)
             return {**told, "sent_bytes": self._roster.sent_bytes}
 
     # -- the pool's thread -----------------------------------------------------------------------------------------
@@ -238,6 +245,8 @@ class Dispatcher:
             self._star.supervisor.stop()
         finally:
             with self.lock:
+                for seat in self._seats:
+                    self._bars.close(self._tag(seat))
                 error = self._error = self._error or self._shut
                 for task in list(self._roster.tasks.values()):
                     if task.number not in self._endings.dropped:
@@ -356,7 +365,10 @@ class Dispatcher:
             self._error = WorkerLostError(f"a worker of the pool could not go on: {fault.error}, {fault.note}")
             self._error.__cause__ = fault.exception()
         else:
-            show(f"{self.setup.name} {self._star.seat_of(worker).index}", event)
+            show(self._tag(self._star.seat_of(worker)), event, self._bars)
+
+    def _tag(self, seat: Seat) -> str:
+        return f"{self.setup.name} {seat.index}"
 
     def _lose(self, lost: Lost) -> None:
         """Decide what becomes of the task that a worker died of; start the next worker."""
@@ -368,6 +380,7 @@ class Dispatcher:
             )
             return
         seat = self._star.seat_of(lost.worker)
+        self._bars.close(self._tag(seat))
         task, effect, is_blamed = self._endings.bury(seat, lost.batch[1])
         self._note(effect)
         if task is not None:

@@ -2,7 +2,8 @@
 
 A worker's `sys.stdout` and `sys.stderr` are replaced by objects that send whole lines over its control socket. So it
 shows where the user looks, also in a notebook, and lines of two workers do not run into each other. Warnings go through
-`sys.stderr`. Log records go to the parent's logger of the same name.
+`sys.stderr`. Log records go to the parent's logger of the same name. Of a line that is written over and over, as bars
+of libraries are, the last state counts. The parent moves its own bars out of the way while it writes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import sys
 from typing import Any, Final
 
+from pardata.pool.bars import TaskBars, beside_bars
 from pardata.runtime.port import Port
 
 _LONGEST: Final = 16_000  # characters per event: a control socket takes messages of a few pages
@@ -25,6 +27,7 @@ class _Lines(io.TextIOBase):
         self._port = port
         self._name = name
         self.begun = ""
+        self._is_rewritten = False  # the line that was begun
 
     @property
     def name(self) -> str:
@@ -38,20 +41,31 @@ class _Lines(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        self.begun += text
+        self.begun += text.replace("\r\n", "\n")
         at = self.begun.rfind("\n") + 1
         if at or len(self.begun) > _LONGEST:
             at = at or len(self.begun)
             lines, self.begun = self.begun[:at], self.begun[at:]
+            self._is_rewritten = False
             self._send(lines)
+        if "\r" in self.begun:
+            self._is_rewritten = True
+            self.begun = self.begun[self.begun.rindex("\r") :]
         return len(text)
 
     def flush(self) -> None:
-        if self.begun:
-            text, self.begun = self.begun, ""
+        if not self._is_rewritten:
+            self.finish()
+
+    def finish(self) -> None:
+        """Send the line that was begun."""
+        text, self.begun, self._is_rewritten = self.begun, "", False
+        if text.strip("\r "):
             self._send(text)
 
     def _send(self, text: str) -> None:
+        if "\r" in text:
+            text = "".join(line.rpartition("\r")[2] for line in text.splitlines(keepends=True))
         for start in range(0, len(text), _LONGEST):
             with contextlib.suppress(Exception):  # nobody listens any more
                 self._port.report(("said", self._name, text[start : start + _LONGEST]))
@@ -95,23 +109,24 @@ def flush_output() -> None:
     """In a worker: send lines that were begun, before the task's outcome."""
     for stream in _streams:
         if stream.begun:
-            stream.flush()
+            stream.finish()
 
 
-def show(tag: str, event: tuple[Any, ...]) -> bool:
-    """In the parent: write what a worker has said. Return whether the event was of that kind."""
+def show(tag: str, event: tuple[Any, ...], bars: TaskBars) -> None:
+    """In the parent: write what a worker has said, or draw the bar of its task."""
     if event[0] == "said":
         stream = sys.stdout if event[1] == "stdout" else sys.stderr
         text = "".join(f"[{tag}] {line}" for line in event[2].splitlines(keepends=True))
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), beside_bars(stream):
             stream.write(text if text.endswith("\n") else text + "\n")
             stream.flush()
-        return True
-    if event[0] == "logged":
+    elif event[0] == "bar":
+        with contextlib.suppress(Exception):  # as of a terminal that is gone
+            bars.show(tag, *event[1:])
+    elif event[0] == "logged":
         record = logging.makeLogRecord(event[1])
         record.processName = tag
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
-        return True
-    return False
+            with beside_bars(sys.stderr):
+                logger.handle(record)

@@ -328,7 +328,8 @@ class WorkerPool(Executor):
         Returns
         -------
         dict
-            "seconds" since the start, "workers" (per worker: tasks, work_s, wait_s, deaths, processes), "longest" (the
+            "seconds" since the start, "workers" (per worker: tasks, start_s - until it was ready for
+            them, of all its processes -, work_s, wait_s, deaths, processes), "longest" (the
             longest calls: seconds, item), "sent_bytes" (arguments), "chunks" (per map of late: policy, number and sizes
             of its chunks, how many were given back).
         """

@@ -5,6 +5,7 @@ Functions lie in the main process's arena; each is decoded once per worker and k
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -12,21 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pardata.channel.channel import RunGone
 from pardata.channel.message import Batch, decode_object
 from pardata.channel.order import Arrival
 from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_WORDS
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
+from pardata.pool.bars import BarState
 from pardata.pool.context import WorkerContext, set_context
 from pardata.pool.output import flush_output, forward_output
 from pardata.pool.rows import OpenWork, Work, run_rows
 from pardata.pool.tasks import CALL, ITEMS, CodeAddress, Outcome, Pace, pack, run_call, run_items, squeeze, unpack
+from pardata.pool.words import START_NS
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.port import Port
 from pardata.runtime.program import StageFailure
-from pardata.runtime.words import ATTEMPT, LOADING
+from pardata.runtime.words import ATTEMPT, BEGUN_NS, LOADING
 
 _FUNCTIONS_KEPT: Final = 64
 # A worker looks for its next task so long before it goes to sleep: to wake it costs 40 us and more. It does so only
@@ -69,9 +73,15 @@ class TaskProgram:
     def run(self, port: Port) -> None:
         """Run tasks until the pool closes, or as many as this process may."""
         forward_output(port, self.log_level)
-        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed)
+
+        def draw(key: int, state: BarState | None) -> None:
+            with contextlib.suppress(RunGone):
+                port.report(("bar", key, state))
+
+        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed, draw)
         set_context(context)
         self._initialize(port)
+        port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
         loop = _Loop(port, self.parent_at, context)
         count = 0
         while loop.step():
@@ -120,10 +130,10 @@ class _Loop:
             port.count(1)
             outcome = self._perform(task)
             del task, batches
+        self._context.leave()
         flush_output()
         self._publish(batch, outcome, kind == ITEMS)
         del outcome
-        self._context.enter(0, 0)
         self._pace.end()
         port.commit()
         return True

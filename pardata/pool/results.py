@@ -64,6 +64,8 @@ class Results:
         self._error: BaseException | None = None
         self._number = 0
         self._pull()
+        if not job.is_complete:
+            crew.lazy.add(self)
         if not job.exhausted:
             crew.add(job)
         elif job.is_complete:
@@ -129,6 +131,7 @@ class Results:
         if job is None:
             return
         job.cancel()
+        self._crew.lazy.discard(self)
         self._crew.wake()  # takes no lock: this may be called by the garbage collector
         if self._bars is not None:
             self._bars.update([job.progress], final=True)

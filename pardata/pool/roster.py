@@ -9,7 +9,7 @@ from pardata.channel.message import Batch
 from pardata.channel.outbox import Outbox
 from pardata.pool.jobs import Task
 from pardata.pool.tasks import CALL, squeeze
-from pardata.pool.words import POSITION, STARTED_NS, STRIDE
+from pardata.pool.words import POSITION, START_NS, STARTED_NS, STRIDE
 from pardata.runtime.supervisor import Worker
 from pardata.runtime.words import ATTEMPT, running_batch
 
@@ -31,6 +31,11 @@ class Seat:
     def started_ns(self) -> int:
         """When the call at hand began; 0: there is none."""
         return int(self.worker.words[STARTED_NS])
+
+    @property
+    def start_s(self) -> float:
+        """How long its processes took to start, until they were ready for tasks; of all lives."""
+        return int(self.worker.words[START_NS]) / 1e9
 
     @property
     def at_work(self) -> int | None:

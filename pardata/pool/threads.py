@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import threading
 import time
+import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -40,6 +41,7 @@ class ThreadCrew:
         self.workers = setup.workers
         self.places: Places = LocalPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
+        self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
@@ -64,7 +66,7 @@ class ThreadCrew:
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._jobs or self._active)
+        return bool(self._jobs or self._active or self.lazy)
 
     def encode(self, fn: Any, what: str) -> Any:
         return _Here(fn)
@@ -82,7 +84,13 @@ class ThreadCrew:
 
     def kick(self, job: Job) -> None:
         with self._changed:
-            self._queue(job)
+            over = self._closing and not (self._jobs or self._active)
+            if self._error is None and not over:
+                self._queue(job)
+                return
+            effect = job.fail(None, self._error or WorkerLostError("the pool has ended"))
+        if effect is not None:
+            effect()
 
     def wake(self) -> None:
         """Nothing to do: a thread that comes for a task drops jobs that have none."""
@@ -185,6 +193,7 @@ class ThreadCrew:
             except BaseException as error:
                 self._break(error)
                 return
+        self._log.workers[index]["start_s"] = time.perf_counter() - self._begin_s
         while (task := self._wait()) is not None:
             self._do(task, context)
             del task
@@ -211,7 +220,7 @@ class ThreadCrew:
             outcome = perform(message, message[1], pace, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(error, "a pool's task"), 0.0)
-        context.enter(0, 0)
+        context.leave()
         pace.end()
         message = ()
         with self._changed:

@@ -21,6 +21,9 @@ THREAD_VARIABLES: Final = (
     "NUMBA_NUM_THREADS",
 )
 
+KEEP_VARIABLE: Final = "PARDATA_KEEP_FREED_MEMORY"
+_MALLOC_VARIABLES: Final = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+
 # mallopt(3). 32 MiB is the largest threshold glibc takes. NumPy's temporaries of 512 KiB and more otherwise go back to
 # the system and are faulted in again at every call: 3.5 times slower element-wise work, measured.
 _M_TRIM_THRESHOLD: Final = -1
@@ -52,8 +55,15 @@ def limit_threads(threads: int, given: Mapping[str, str]) -> None:
             ctypes.CDLL(path).scipy_openblas_set_num_threads64_(threads)
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next temporary of this process; elsewhere nothing."""
+def keep_freed_memory(given: Mapping[str, str]) -> None:
+    """Have glibc keep freed memory for the next temporary of this process; elsewhere nothing.
+
+    The user's environment can say otherwise: by glibc's own variables, or by ``PARDATA_KEEP_FREED_MEMORY=0``.
+    """
+    if given.get(KEEP_VARIABLE) == "0" or any(variable in given for variable in _MALLOC_VARIABLES):
+        return
+    if "glibc.malloc." in given.get("GLIBC_TUNABLES", ""):
+        return
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)

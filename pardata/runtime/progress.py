@@ -142,12 +142,11 @@ class Bars:
                 total=total,
                 desc=name.ljust(width),
                 unit=unit,
-                position=position,
                 leave=True,
                 dynamic_ncols=True,
                 mininterval=0,
             )
-            for position, name in enumerate(names)
+            for name in names
         ]
         self._due_s = 0.0
 

@@ -162,7 +162,7 @@ class Supervisor:
             self.workers.append(worker)
             self._collector.watch(worker.control, lambda: self._hear(worker))
         fds = [self._segment.fd, *(sock.fileno() for sock in worker.child_socks)]
-        worker.words[ATTEMPT] = LOADING
+        worker.words[ATTEMPT], worker.words[BEGUN_NS] = LOADING, time.monotonic_ns()
         worker.process = Process(*worker.spec_at, fds)
         self._collector.watch(worker.process.sentinel, lambda: self._watch(worker))
 

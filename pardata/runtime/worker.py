@@ -62,7 +62,7 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     os.chdir(spec.directory)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_threads(spec.threads, spec.environment)
-    keep_freed_memory()
+    keep_freed_memory(spec.environment)
     np.random.seed()  # or every forked worker would draw the same numbers
     socks = [socket.socket(fileno=fd) for fd in fds[1:]]
     try:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.pool import default
 from pardata.pool.default import close_default_pool, default_pool
 
 KINDS = ["process", "thread"]
@@ -263,6 +264,54 @@ def test_the_pool_of_the_process_stays_warm():
     assert not first.is_open
 
 
+def test_the_pool_of_the_process_ends_when_it_was_idle_for_long(monkeypatch):
+    monkeypatch.setattr(default, "IDLE_S", 0.01)
+    warm = default._Warm()
+    try:
+        pool = warm.get()
+        warm._timer.join()  # and it is ended there, as nobody asks for it any more
+        assert not pool.is_open and warm.get() is not pool
+    finally:
+        warm.close()
+
+
+def test_the_pool_of_the_process_does_not_end_while_it_is_needed(monkeypatch):
+    class Timer:
+        def __init__(self, *_): ...
+        def start(self): ...
+        def cancel(self): ...
+        def join(self): ...
+
+    monkeypatch.setattr(default.threading, "Timer", Timer)
+    warm = default._Warm()
+    try:
+        pool = warm.get()
+        late = time.monotonic() + 2 * default.IDLE_S
+        monkeypatch.setattr(default.time, "monotonic", lambda: late)
+        endless = pool.map(abs, iter(int, 1), buffersize=1)  # has no tasks while nobody takes results
+        assert next(endless) == 0
+        warm._look()
+        assert pool.is_open
+        endless.close()
+        warm.get()  # it was asked for a moment ago
+        warm._look()
+        assert pool.is_open
+        late += 2 * default.IDLE_S
+        warm._look()
+        assert not pool.is_open
+    finally:
+        warm.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_that_is_not_at_its_end_says_that_its_pool_is(kind):
+    with pardata.WorkerPool(1, kind=kind) as pool:
+        endless = pool.map(abs, iter(int, 1), buffersize=1)
+        assert next(endless) == 0
+    with pytest.raises(pardata.WorkerLostError, match="the pool has ended"):
+        list(endless)
+
+
 def test_random_numbers_depend_on_the_item_alone():
     def draw(number):
         return pardata.worker().item, pardata.worker().random.random()
@@ -326,9 +375,68 @@ def test_progress_counts_items(pool):
     assert [(bar.n, bar.total) for bar in Bar.made] == [(100, 100), (1000, 1000)]
 
 
+def test_a_task_shows_a_bar_of_its_own(pool, capsys, monkeypatch):
+    monkeypatch.setattr("pardata.pool.bars.REFRESH_S", 0)  # of threads; processes have their own
+
+    def fit(rounds):
+        bar = pardata.worker().progress(total=rounds, desc="fit", unit="round")
+        print("between")  # a line in the middle of a bar stays whole
+        for _ in range(rounds):
+            bar.update()
+        bar.refresh()
+        return [x for x in pardata.worker().progress(range(3), desc="check")]
+
+    with_bar = pool.map(fit, [40], progress=True)
+    assert list(with_bar) == [[0, 1, 2]]
+    out, err = capsys.readouterr()
+    assert out.splitlines() == (["[pool 0] between"] if pool.kind == "process" else ["between"]) or "1]" in out
+    for text in ("fit: 100%", "40/40", "check: "):
+        assert text in err, err
+    assert "map: 100%" in err.rpartition("check")[2]  # the map's own bar is the last and stays
+    from tqdm import tqdm
+
+    assert not tqdm._instances  # what a task has left open is taken away
+
+
+def test_a_bar_outlives_neither_its_item_nor_its_worker(capsys):
+    def die():
+        pardata.worker().progress(total=3, desc="fatal").refresh()
+        os.kill(os.getpid(), 9)
+
+    with pardata.WorkerPool(1) as pool:
+        list(pool.map(lambda n: pardata.worker().progress(total=n, desc="open").n, [1, 2], chunksize=2))
+        with pytest.raises(pardata.WorkerLostError):
+            pool.submit(die).result()
+        from tqdm import tqdm
+
+        assert not tqdm._instances
+    assert "fatal" in capsys.readouterr().err
+    bar = pardata.worker().progress([7], desc="outside of a pool")
+    assert list(bar) == [7] and bar.n == bar.total == 1
+    with pytest.raises(TypeError, match="without an iterable"):
+        list(pardata.worker().progress(total=1))
+
+
+def test_bars_that_libraries_draw_in_a_worker_are_shown_once(capsys):
+    def fit():
+        from tqdm import tqdm
+
+        for _ in tqdm(range(50), desc="inner", mininterval=0):
+            pass
+
+    with pardata.WorkerPool(1) as pool:
+        pool.submit(fit).result()
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("[pool 0] inner: 100%") and "50/50" in line
+
+
 def test_statistics_tell_what_was_done(pool):
     list(pool.map(time.sleep, [0.0] * 10 + [0.05]))
     told = pool.statistics()
+    for worker in told["workers"]:
+        assert 0 < worker["start_s"] < told["seconds"] and worker["wait_s"] >= 0
     assert sum(worker["tasks"] for worker in told["workers"]) == told["chunks"][-1]["chunks"]
     assert told["longest"][0][0] >= 0.05 and "item 10" in told["longest"][0][1]
     assert sum(worker["work_s"] for worker in told["workers"]) >= 0.05

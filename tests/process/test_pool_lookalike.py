@@ -118,7 +118,7 @@ def test_scipy_takes_a_pool_as_workers(pool):
 
 
 def test_emcee_takes_a_pool(pool):
-    emcee = pytest.importorskip("emcee")
+    import emcee
 
     def log_probability(x):
         return -0.5 * np.sum(x**2)
@@ -134,9 +134,34 @@ def test_emcee_takes_a_pool(pool):
 
 
 def test_dask_takes_a_pool_as_scheduler(pool):
-    dask = pytest.importorskip("dask", reason="dask is not among what the tests install")
+    import dask
+
     total = dask.delayed(sum)([dask.delayed(pow)(n, 2) for n in range(10)])
     assert total.compute(scheduler=pool.executor) == 285
+    with dask.config.set(scheduler=pool.executor):
+        assert dask.compute(total, dask.delayed(lambda: 2)()) == (285, 2)
+
+
+def test_dynesty_takes_a_pool(pool):
+    import dynesty
+
+    def log_likelihood(x):
+        return -0.5 * np.sum(x**2)
+
+    evidence = []
+    for options in ({"pool": pool}, {"pool": pool.executor}, {}):  # queue_size is taken from pool.size
+        queue = {} if options else {"queue_size": 1}
+        sampler = dynesty.NestedSampler(
+            log_likelihood, _unit_to_box, 2, nlive=20, rstate=np.random.default_rng(0), **options, **queue
+        )
+        sampler.run_nested(dlogz=2, print_progress=False)
+        evidence.append(sampler.results.logz[-1])
+    assert np.isfinite(evidence).all()
+    assert evidence[0] == evidence[1]  # as many workers, the same queue; without a pool the order of calls differs
+
+
+def _unit_to_box(u):
+    return 4 * u - 2
 
 
 def test_joblib_and_scikit_learn_run_on_pardata():
