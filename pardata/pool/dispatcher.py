@@ -37,6 +37,7 @@ from pardata.pool.words import HUNGRY
 from pardata.runtime.exits import describe_exit
 from pardata.runtime.faults import Fault
 from pardata.runtime.supervisor import Lost, Worker
+from pardata.runtime.words import SENT_BYTES
 
 # A caller who waits for a result looks for it himself for so long: to be woken costs 40 us and more, twice.
 _HELP_S: Final = 200e-6
@@ -216,7 +217,8 @@ class Dispatcher:
                 entry["start_s"] = seat.start_s
                 entry["processes"] = seat.worker.restarts + 1
             told = self._log.statistics(time.perf_counter() - self._begin_s)
-            return {**told, "sent_bytes": self._roster.sent_bytes}
+            received = sum(int(seat.worker.words[SENT_BYTES]) for seat in self._seats)
+            return {**told, "sent_bytes": self._roster.sent_bytes, "received_bytes": received}
 
     # -- the pool's thread -----------------------------------------------------------------------------------------
 

@@ -328,10 +328,11 @@ class WorkerPool(Executor):
         Returns
         -------
         dict
-            "seconds" since the start, "workers" (per worker: tasks, start_s - until it was ready for
-            them, of all its processes -, work_s, wait_s, deaths, processes), "longest" (the
-            longest calls: seconds, item), "sent_bytes" (arguments), "chunks" (per map of late: policy, number and sizes
-            of its chunks, how many were given back).
+            "seconds" since the start, "workers" (per worker: tasks, start_s - until it was ready for them,
+            of all its processes -, work_s, wait_s, deaths, processes), "longest" (the longest calls: seconds, item),
+            "sent_bytes" and "received_bytes" (arguments and results; not what `map_array` reads and writes in place),
+            "chunks" (per map of late: policy, number and sizes of its chunks, how many were given back). Threads have
+            the same, but for processes and bytes.
         """
         return {**self._crew.statistics(), "chunks": [chunks.statistics() for chunks in self._crew.recent]}
 

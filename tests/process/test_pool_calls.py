@@ -337,6 +337,8 @@ def test_shared_arrays_travel_once_and_are_read_only():
     with pardata.WorkerPool(2, shared={"table": table}, name="lab") as pool:
         assert list(pool.map(use, range(100))) == [(n, False, True, 2) for n in range(100)]
         assert pool.statistics()["sent_bytes"] < table.nbytes / 10
+        pool.submit(bytes, 1_000_000).result()
+        assert 1_000_000 < pool.statistics()["received_bytes"] < 1_100_000
 
 
 def test_what_workers_say_comes_to_the_parent_tagged(capsys, caplog):
