@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pardata.pool.chunking import Chunks
-from pardata.pool.jobs import Death, Effect, RangeJob, Task
+from pardata.pool.jobs import Death, Effect, Task
+from pardata.pool.range_job import RangeJob
 from pardata.pool.rows import Array, Work, cut, place
 from pardata.pool.tasks import ROWS, Outcome
 from pardata.runtime.progress import REFRESH_S, Bars

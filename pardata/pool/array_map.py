@@ -16,8 +16,8 @@ from pardata.errors import ConfigError
 from pardata.pool.addresses import Address, is_paged, overlap
 from pardata.pool.array_job import ArrayJob, fits, result_shape, writing
 from pardata.pool.chunking import BLOCK_BYTES, Chunks, Policy, parse_chunksize
+from pardata.pool.codes import name_of
 from pardata.pool.crew import Crew
-from pardata.pool.jobs import name_of
 from pardata.pool.rows import Array, Work
 from pardata.runtime.progress import Bars
 

@@ -26,9 +26,10 @@ from pardata.errors import WorkerLostError
 from pardata.pool.addresses import SharedPlaces
 from pardata.pool.bars import TaskBars
 from pardata.pool.chunking import AHEAD_S, Chunks
+from pardata.pool.codes import Code
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
-from pardata.pool.jobs import CallJob, Code, Effect, Job, Task
+from pardata.pool.jobs import CallJob, Effect, Job, Task
 from pardata.pool.output import show
 from pardata.pool.roster import Roster, Seat
 from pardata.pool.star import MOST_TASKS, Star

@@ -7,10 +7,6 @@ a future's callbacks - is returned as a function, to be called without the lock.
 from __future__ import annotations
 
 import contextlib
-import inspect
-import itertools
-import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED  # a running future has no other way to be cancelled
@@ -19,13 +15,10 @@ from typing import Any, Final, Protocol
 
 from pardata.errors import DeadlineExceeded, SerializationError, WorkerLostError
 from pardata.memory.budget import format_bytes
-from pardata.memory.home import home
-from pardata.pool.chunking import Chunks, Ranges
-from pardata.pool.tasks import CALL, CodeAddress, Outcome
+from pardata.pool.tasks import CALL, Outcome
 from pardata.runtime.exits import describe_exit
 from pardata.runtime.explain import explain_unpicklable
 from pardata.runtime.faults import describe_item
-from pardata.runtime.wiring import HomeSink, encode_program
 
 DEATHS_PER_ITEM: Final = 3
 
@@ -113,38 +106,6 @@ class Job(Protocol):
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
-
-
-def name_of(fn: object) -> str:
-    """Return the name of a function for messages."""
-    return f"the function {getattr(fn, '__name__', fn)!r}"
-
-
-def is_importable(fn: object) -> bool:
-    """Whether a worker finds the function under its name: then it is the same whenever it is sent."""
-    module = getattr(fn, "__module__", None)
-    if module in (None, "__main__") or not (inspect.isfunction(fn) or inspect.isbuiltin(fn)):
-        return False
-    return getattr(sys.modules.get(str(module)), getattr(fn, "__qualname__", ""), None) is fn
-
-
-class Code:
-    """An encoded function in the main process's arena; it must live as long as a task that names it."""
-
-    _keys = itertools.count()
-
-    def __init__(self, fn: object, what: str) -> None:
-        memory = home()
-        encoded = encode_program(fn, what, fn, HomeSink(memory))
-        size = len(encoded.payload)
-        self._anchors = encoded.anchors
-        # What tells it from others; None if it has captured large arrays, which the bytes do not hold.
-        self.payload = None if encoded.anchors else encoded.payload
-        self._block = memory.arena.reserve(size)
-        self._block[:size] = memoryview(encoded.payload)
-        blocks = [(block.offset, block.extent_bytes) for block in encoded.anchors]
-        self.address = CodeAddress(next(self._keys), self._block.offset, size, blocks)
-        self.wire = tuple(self.address)
 
 
 def unsendable(error: Exception, what: str, value: object) -> BaseException:
@@ -266,143 +227,3 @@ def late(what: str, timeout_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"{what} took longer than timeout_s={timeout_s:g}, and its worker process was ended. The pool goes on"
     )
-
-
-class RangeJob(ABC):
-    """A job over numbered items, in chunks; what is lost, late or given back is handed out again.
-
-    Parameters
-    ----------
-    retries : int
-        How often an item may fail before that counts.
-    splits : bool
-        Items that killed their worker in one call may be tried in calls of fewer.
-    """
-
-    def __init__(self, code: Any, chunks: Chunks, total: int, retries: int, splits: bool = False) -> None:
-        self.queued = False
-        self.code = code
-        self.ranges = Ranges(total)
-        self.chunks = chunks
-        self.active: set[Task] = set()
-        self.done_items = 0
-        self.is_complete = True  # no items will be added
-        self.cancelled = False
-        self._suspects: list[tuple[int, int, int]] = []  # begin, end, deaths
-        self._retries = retries
-        self._splits = splits
-        self._tries: dict[int, int] = {}
-
-    # -- what the kinds of jobs say ----------------------------------------------------------------------------------
-
-    @abstractmethod
-    def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
-        """Take in the results of the first `count` items of a task."""
-
-    @abstractmethod
-    def put_error(self, begin: int, end: int, error: BaseException) -> None:
-        """Take in that these items have failed."""
-
-    @abstractmethod
-    def describe(self, begin: int, end: int) -> str:
-        """Return what these items are, for messages."""
-
-    @abstractmethod
-    def message(self, task: Task) -> tuple[Any, ...]:
-        """Return what is sent to the worker."""
-
-    @abstractmethod
-    def fail(self, task: Task | None, error: BaseException) -> Effect | None:
-        """Take in that a task could not be sent; None: that the pool has ended."""
-
-    # -- the same for all --------------------------------------------------------------------------------------------
-
-    @property
-    def exhausted(self) -> bool:
-        return self.cancelled or not (self._suspects or self.ranges.rest)
-
-    @property
-    def progress(self) -> int:
-        """Items done so far, with those of tasks at hand."""
-        return self.done_items + sum(task.position() for task in list(self.active))
-
-    @property
-    def lowest(self) -> int:
-        """The lowest item that is not done."""
-        return min(
-            [self.ranges.first, *(task.begin for task in self.active), *(begin for begin, _, _ in self._suspects)]
-        )
-
-    def next_task(self, ahead: bool) -> Task | None:
-        if self.exhausted or (ahead and not self.chunks.goes_ahead):
-            return None
-        if self._suspects:
-            task = Task(self, *self._suspects.pop(), careful=True)
-        else:
-            rest = self.ranges.rest
-            task = Task(self, *self.ranges.take(self.chunks.size(rest, self.is_complete)))
-        self.active.add(task)
-        return task
-
-    def limit_ns(self, task: Task) -> int:
-        """After how long the worker gives the rest back; 0: never."""
-        limit_s = self.chunks.limit_s
-        return 0 if limit_s is None or task.careful else int(limit_s * 1e9)
-
-    def finish(self, task: Task, outcome: Outcome) -> Effect | None:
-        self.active.discard(task)
-        done = outcome.done
-        self.chunks.record(done, outcome.seconds)
-        if task.begin + done < task.end:
-            self.chunks.given_back += outcome.fault is None
-            self.ranges.give_back(task.begin + done, task.end)
-        fault = outcome.fault
-        count = done if fault is None else self._failed_from(task, outcome)
-        self.done_items += count
-        self.put_values(task, outcome, count)
-        if fault is not None:
-            self._failed(task.begin + count, task.begin + done, fault.exception())
-        return None
-
-    def _failed_from(self, task: Task, outcome: Outcome) -> int:
-        """How many items of the task were done before the call that failed."""
-        return outcome.done - 1
-
-    def _failed(self, begin: int, end: int, error: BaseException) -> None:
-        self._tries[begin] = self._tries.get(begin, 0) + 1
-        if self._tries[begin] <= self._retries:
-            self.ranges.give_back(begin, end)
-        else:
-            self._tries.pop(begin)
-            self.done_items += end - begin
-            self.put_error(begin, end, error)
-
-    def lost(self, task: Task, death: Death) -> Effect | None:
-        self.active.discard(task)
-        begin, end, deaths = death.begin, death.end, task.deaths + 1
-        self.ranges.give_back(task.begin, begin)
-        self.ranges.give_back(end, task.end)
-        is_one_call = task.careful or end - begin == 1
-        if deaths >= DEATHS_PER_ITEM - 1 and self._splits and end - begin > 1:
-            middle = (begin + end) // 2
-            self._suspects += [(begin, middle, 1), (middle, end, 1)]
-        elif deaths >= DEATHS_PER_ITEM and is_one_call:
-            self.put_error(begin, end, death.error(self.describe(begin, end), deaths))
-        else:
-            self._suspects.append((begin, end, deaths))
-        return None
-
-    def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
-        self.active.discard(task)
-        self.ranges.give_back(task.begin, begin)
-        self.ranges.give_back(end, task.end)
-        self._failed(begin, end, late(self.describe(begin, end), timeout_s))
-        return None
-
-    def again(self, task: Task) -> None:
-        self.active.discard(task)
-        self.ranges.give_back(task.begin, task.end)
-
-    def cancel(self) -> None:
-        """Hand out no more."""
-        self.cancelled = True

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from pardata.pool.chunking import TARGET_S, Chunks
-from pardata.pool.jobs import Effect, RangeJob, Task, unsendable
+from pardata.pool.jobs import Effect, Task, unsendable
+from pardata.pool.range_job import RangeJob
 from pardata.pool.tasks import ITEMS, Outcome, pack, unpack
 from pardata.runtime.explain import is_picklable
 from pardata.runtime.faults import describe_item

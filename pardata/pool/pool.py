@@ -14,10 +14,11 @@ from typing import Any, Final, Literal, NoReturn
 from pardata.errors import ConfigError
 from pardata.pool.array_map import foreach_array, map_array, reduce_array
 from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
+from pardata.pool.codes import is_importable, name_of
 from pardata.pool.context import current
 from pardata.pool.crew import Crew, Setup
 from pardata.pool.dispatcher import Dispatcher
-from pardata.pool.jobs import CallJob, is_importable, name_of
+from pardata.pool.jobs import CallJob
 from pardata.pool.map_job import MapJob
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadCrew
