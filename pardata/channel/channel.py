@@ -14,6 +14,11 @@ a process, nothing has to be locked, and a replacement that reads the words know
 - an output for the same input already published: not to be published twice.
 
 The socket orders memory between the two (a hint is received after what it speaks of was written) and wakes the sleeper.
+
+*Quiet* channels leave out hints to a receiver that is awake. Before it sleeps, a receiver says "I rest, message 7
+was the last one I saw", then looks once more at the sender's word `NEWEST`; a sender stores, then reads its socket.
+Both go through the lock of the same socket in the kernel, so one of them sees the other: no message waits beside a
+sleeper. What came without a hint is found by `NEWEST` and, from there, by each message's word for the one before it.
 A free slot is always there for whoever holds a token (`pipeline.plan`), so sending waits for nobody.
 
 Source: claim/commit as in transactional message queues; single-writer words as in Lamport's 1977 ring.
@@ -22,6 +27,7 @@ Source: claim/commit as in transactional message queues; single-writer words as 
 from __future__ import annotations
 
 import errno
+import platform
 import socket
 import struct
 from dataclasses import dataclass
@@ -31,7 +37,7 @@ from pardata.errors import BrokenError
 from pardata.memory.segment import PAGE_BYTES, Segment
 
 SLOT_BYTES: Final = 64 << 10
-HEAD_WORDS: Final = 10  # stamp, domain, number, count, cell, kind, leases, positions, payload bytes, spilled
+HEAD_WORDS: Final = 11  # stamp, domain, number, count, cell, kind, leases, positions, payload bytes, spilled, before
 HEAD: Final = struct.Struct(f"<{HEAD_WORDS - 1}q")
 LEASE: Final = struct.Struct("<5q")  # row, stamp, offset, extent, shared
 BODY: Final = 8 * HEAD_WORDS
@@ -41,6 +47,13 @@ HELLO: Final = -1  # forward: a new sender, look at all your slots again / backw
 CLOSE: Final = -2
 HOLDS: Final = -3  # backward: rows of leases that are held, a part of the account that follows
 LOOK: Final = -4  # forward: hints are missing, look at all your slots
+REST: Final = -5  # backward: I sleep from now on; with it the stamp of the last message that was seen
+CLOSED, NEWEST = 0, 1  # words of the sender's page: CLOSE(count), and the slot of the last message
+BEFORE: Final = HEAD_WORDS - 1  # word of a slot: that of the message before it
+
+# Without a hint for each message, its words are ordered by the processor alone: those of Intel and AMD do not let a
+# store be seen before an earlier one.
+CAN_BE_QUIET: Final = platform.machine().lower() in ("x86_64", "amd64", "i686")
 HINT: Final = struct.Struct("<q")
 WORDS_PER_MESSAGE: Final = 4000
 
@@ -65,6 +78,7 @@ class ChannelSpec:
     slots: int
     sender_at: int
     receiver_at: int
+    quiet: bool = False
 
     @staticmethod
     def sender_bytes(slots: int) -> int:
@@ -80,6 +94,18 @@ class ChannelSpec:
 def slot_at(slot: int) -> int:
     """Return where a slot begins, in words of the sender's side."""
     return (PAGE_BYTES + slot * SLOT_BYTES) // 8
+
+
+class End:
+    """What both ends have: the words of the sender's side and of the receiver's, and the socket."""
+
+    def __init__(self, spec: ChannelSpec, sock: socket.socket, segment: Segment, index: int) -> None:
+        self.spec = spec
+        self.sock = sock
+        self.index = index
+        self._bytes = memoryview(segment.map)[spec.sender_at : spec.sender_at + ChannelSpec.sender_bytes(spec.slots)]
+        self._words = self._bytes.cast("q")
+        self._done = words_at(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
 
 
 def words_at(segment: Segment, offset: int, nbytes: int) -> memoryview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +32,7 @@ class Collector:
 
     def __init__(self, receivers: list[Receiver], order: Order[Claim], senders: list[Sender]) -> None:
         self.receivers = receivers
+        self._quiet = [receiver for receiver in receivers if receiver.spec.quiet]
         self.selector = selectors.DefaultSelector()
         self._order = order
         order.has_ended = self._has_ended
@@ -80,7 +82,17 @@ class Collector:
 
     def next(self) -> list[Claim] | None:
         """Return the next claims (one, or one of each edge of a zip) if they are here."""
-        return self._order.pop()
+        claims = self._order.pop()
+        return self._order.pop() if claims is None and self._look() else claims
+
+    def _look(self) -> bool:
+        """Take in what has come without a hint; return whether there was any."""
+        found = False
+        for receiver in self._quiet:
+            if receiver.has_news:
+                self._add(receiver.news())
+                found = True
+        return found
 
     def _has_ended(self, edge: int) -> bool:
         return all(receiver.at_end for receiver in self.receivers if receiver.edge == edge)
@@ -95,9 +107,20 @@ class Collector:
         for key, _ in self.selector.select(0):
             key.data()
 
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Tell the others what they are owed, then sleep until something comes."""
+    def wait(self, timeout_s: float | None = None, for_input: bool = True) -> None:
+        """Tell the others what they are owed, then sleep until something comes.
+
+        Without `for_input` no hint at a message wakes it up that would have been left out otherwise.
+        """
+        if for_input and self._quiet:
+            os.sched_yield()  # whoever makes the next message may be waiting for this core: cheaper than to be woken
+            if self._look():
+                return
+            for receiver in self._quiet:
+                receiver.rest()
         flushed = self.flush()
+        if for_input and self._look():
+            return
         limit = timeout_s if flushed else min(0.02, timeout_s or 0.02)  # a full socket is tried again soon
         if limit is None and self._on_idle is not None:
             limit = IDLE_S

@@ -7,19 +7,22 @@ from array import array
 from collections.abc import Callable
 
 from pardata.channel.channel import (
+    BEFORE,
     BODY,
-    HEAD_WORDS,
+    CLOSED,
     HELLO,
     HINT,
     HOLDS,
     LEASE,
     LOOK,
+    NEWEST,
+    REST,
     WORDS_PER_MESSAGE,
     ChannelSpec,
+    End,
     receive_all,
     slot_at,
     try_send,
-    words_at,
 )
 from pardata.channel.leases import Lease
 from pardata.channel.message import Batch, decode
@@ -54,7 +57,7 @@ class Returns:
         self.append: Callable[[Lease], None] = self.leases.append
 
 
-class Receiver:
+class Receiver(End):
     """The reading end: `receive` what was published, `read` it, `commit` it.
 
     Parameters
@@ -76,9 +79,7 @@ class Receiver:
         edge: int = 0,
         renamed: dict[int, int] | None = None,
     ) -> None:
-        self.spec = spec
-        self.sock = sock
-        self.index = index
+        super().__init__(spec, sock, segment, index)
         self.edge = edge
         self.renamed = renamed or {}
         self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of what is held here
@@ -86,16 +87,14 @@ class Receiver:
         self.recovered: dict[Lease, Anchor] = {}
         self.returns = Returns()
         self._segment = segment
-        nbytes = ChannelSpec.sender_bytes(spec.slots)
-        self._bytes = memoryview(segment.map)[spec.sender_at : spec.sender_at + nbytes]
-        self._words = self._bytes.cast("q")
-        self._done = words_at(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
         self._seen = list(self._done)
         self._settled: list[int] = []
         self._accounts: list[bytes] = []  # go before what was settled later
         self._unfinished = 0
         self._taken = 0
         self._is_successor = any(self._done)
+        self._newest = max(self._done)  # stamp of what was seen
+        self._rests = False  # the sender may take a predecessor for awake
 
     def _unfinished_stamps(self) -> list[int]:
         stamps = ((slot, self._words[slot_at(slot)]) for slot in range(self.spec.slots))
@@ -104,7 +103,7 @@ class Receiver:
     @property
     def at_end(self) -> bool:
         """Whether the sender has closed and everything it sent is committed."""
-        closed = self._words[0]
+        closed = self._words[CLOSED]
         if not closed or self._unfinished:
             return False
         if self._is_successor:
@@ -115,8 +114,11 @@ class Receiver:
         """Return the messages that have been published since the last time."""
         claims: list[Claim] = []
         for data in receive_all(self.sock, HINT.size):
+            self._rests = False
             (hint,) = HINT.unpack(data)
-            if hint >= 0:
+            if hint >= 0 and self.spec.quiet:
+                claims += self.news()
+            elif hint >= 0:
                 self._look(hint, claims)
             elif hint in (HELLO, LOOK):
                 claims += self.look()
@@ -132,14 +134,41 @@ class Receiver:
         claims.sort(key=lambda claim: claim.stamp)
         return claims
 
-    def _look(self, slot: int, claims: list[Claim]) -> None:
+    @property
+    def has_news(self) -> bool:
+        """Whether a message has been published that was not seen; of a quiet channel."""
+        slot = self._words[NEWEST]
+        return self._words[slot_at(slot)] != self._seen[slot]
+
+    def news(self) -> list[Claim]:
+        """Return the messages that have been published since the last time, with or without hints."""
+        claims: list[Claim] = []
+        slot = self._words[NEWEST]
+        while self._look(slot, claims):
+            slot = self._words[slot_at(slot) + BEFORE]
+        claims.reverse()
+        return claims
+
+    def rest(self) -> None:
+        """Have the sender know, with the next `flush`, that this process is about to sleep.
+
+        SYNC POINT: rest. What is published before the sender reads this is found by who looks for news behind it.
+        """
+        if not self._rests:
+            self._rests = True
+            self._settled += (REST, self._newest)
+
+    def _look(self, slot: int, claims: list[Claim]) -> bool:
         at = slot_at(slot)
         stamp = self._words[at]
-        if stamp != self._seen[slot]:  # SYNC POINT: publish
+        is_new = stamp != self._seen[slot]
+        if is_new:  # SYNC POINT: publish
             self._seen[slot] = stamp
+            self._newest = max(self._newest, stamp)
             self._unfinished += 1
             self._taken += 1
             claims.append(Claim(self, slot, stamp, self._words[at + 1 : at + 5]))
+        return is_new
 
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
@@ -161,7 +190,7 @@ class Receiver:
         """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
         start = self.open(claim)
         at = slot_at(claim.slot)
-        kind, _, positions, length, spilled = self._words[at + 5 : at + HEAD_WORDS]
+        kind, _, positions, length, spilled = self._words[at + 5 : at + BEFORE]
         body = claim.anchors[-1].data if spilled else self._bytes[start : start + 8 * max(positions, 0) + length]
         places = None
         if positions >= 0:

@@ -8,17 +8,20 @@ from array import array
 from pardata.channel.channel import (
     BODY,
     CLOSE,
+    CLOSED,
     HEAD,
     HELLO,
     HINT,
     HOLDS,
     LEASE,
     LOOK,
+    NEWEST,
+    REST,
     ChannelSpec,
+    End,
     receive_all,
     slot_at,
     try_send,
-    words_at,
 )
 from pardata.channel.leases import Lease, LeaseTable
 from pardata.channel.message import Batch, Encoded
@@ -26,7 +29,7 @@ from pardata.memory.array import Anchor
 from pardata.memory.segment import Segment
 
 
-class Sender:
+class Sender(End):
     """The writing end.
 
     Parameters
@@ -40,21 +43,17 @@ class Sender:
     def __init__(
         self, spec: ChannelSpec, sock: socket.socket, segment: Segment, leases: LeaseTable, index: int
     ) -> None:
-        self.spec = spec
-        self.sock = sock
-        self.index = index
+        super().__init__(spec, sock, segment, index)
         self._leases = leases
-        nbytes = ChannelSpec.sender_bytes(spec.slots)
-        self._bytes = memoryview(segment.map)[spec.sender_at : spec.sender_at + nbytes]
-        self._words = self._bytes.cast("q")
-        self._done = words_at(segment, spec.receiver_at, ChannelSpec.receiver_bytes(spec.slots))
         stamps = [self._words[slot_at(slot)] for slot in range(spec.slots)]
         self._held: list[int] = []
         self._parts = 0
         self._owed: int | None = None
         self.last_stamp = max(stamps)
         self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
+        self._receiver_rests = True
         self._free: list[int] = []
+        self._is_free = bytearray(spec.slots)
         for slot in reversed(range(spec.slots)):
             if self._done[slot] == stamps[slot]:
                 self._add_free(slot)
@@ -73,6 +72,7 @@ class Sender:
         return len(self._free) > 1 or (len(self._free) == 1 and self._free[0] != self._last_slot)
 
     def _add_free(self, slot: int) -> None:
+        self._is_free[slot] = True
         if slot == self._last_slot:
             self._free.insert(0, slot)
         else:
@@ -128,12 +128,17 @@ class Sender:
             self._bytes[position : position + len(encoded.payload)] = encoded.payload
         HEAD.pack_into(
             self._bytes, at * 8 + 8, batch.domain, batch.number, batch.count, batch.cell,
-            encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None,
+            encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(self._last_slot, 0),
         )  # fmt: skip
         self._free.pop()
+        self._is_free[slot] = False
         self._words[at] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
+        self._words[NEWEST] = slot
         self.last_stamp, self._last_slot = stamp, slot
-        self._hint(slot)
+        if self._receiver_rests or not self.spec.quiet:
+            self._hint(slot)
+        else:
+            self.receive()  # SYNC POINT: rest. Either it says that the receiver sleeps, or the receiver will look
 
     def abandon(self, number: int) -> None:
         """Finish message `number` in place of a receiver that is dead: nobody will process it."""
@@ -145,7 +150,7 @@ class Sender:
 
     def close(self) -> None:
         """Say that no more will come: CLOSE(count)."""
-        self._words[0] = self.last_stamp + 1
+        self._words[CLOSED] = self.last_stamp + 1
         self._hint(CLOSE)
 
     def hello(self) -> None:
@@ -154,6 +159,7 @@ class Sender:
 
     def _hint(self, hint: int) -> None:
         """Wake the receiver; if its socket is full, later: one look at all slots then stands for all that is owed."""
+        self._receiver_rests = False
         if self._owed is None and try_send(self.sock, HINT.pack(hint)):
             return
         self._owed = HELLO if HELLO in (hint, self._owed) else LOOK
@@ -179,8 +185,15 @@ class Sender:
             for first, stamp in zip(words[::2], words[1::2], strict=True):
                 if first >= 0:
                     self._leases.release(first, stamp)
+                elif first == REST:
+                    self._note_rest(stamp)
                 else:
                     self._settle(-10 - first, stamp)
+
+    def _note_rest(self, seen: int) -> None:
+        self._receiver_rests = True
+        if self.last_stamp > seen:
+            self._hint(self._last_slot)
 
     def _take_account(self, words: memoryview) -> None:
         """Take in what the receiver holds: some parts, then the rest. An account with parts missing is void."""
@@ -194,7 +207,7 @@ class Sender:
         self._held, self._parts = [], 0
 
     def _settle(self, slot: int, stamp: int) -> None:
-        if self._words[slot_at(slot)] == stamp and slot not in self._free:
+        if self._words[slot_at(slot)] == stamp and not self._is_free[slot]:
             self._add_free(slot)
 
     def _resume(self, newest: int, unfinished: set[int], kept: set[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from pardata.channel.channel import socket_pair
+from pardata.channel.channel import CAN_BE_QUIET, socket_pair
 from pardata.memory.arena import Span
 from pardata.memory.home import Home
 from pardata.pipeline.node import Kind
@@ -14,6 +14,8 @@ from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import runs_here
 from pardata.runtime.wiring import Wired, connect, give_tokens
 
+# Commits that are told together: they wake the sender, but until then it lacks slots, tokens and blocks.
+_MOST_OWED: Final = 16
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4
 _STATE_BYTES: Final = 4 << 30  # of address space, for two copies of what a generator filter saves
@@ -52,24 +54,25 @@ class Layout:
         if plan.iterated:
             self.consumer = self.wired[plan.last][0]
         else:
-            self.consumer = Wired("consumer", 0, self._take_span(), True, [], True)
+            self.consumer = Wired("consumer", 0, self._take_span(), 1, [], True)
 
     def _workers(self, stage: Stage, has_inplace: bool) -> list[Wired]:
         domains = sorted(stage.taken_domains | stage.domains)
         is_consumer = stage is self._plan.last and self._plan.iterated
         here = is_consumer or runs_here(stage)
-        farmed = is_consumer or stage.workers > 1
+        # A farm hands out work by the commits.
+        most_owed = 1 if stage.workers > 1 else max(1, min(_MOST_OWED, self._tokens // 4))
         return [
-            Wired(stage.name, index, self._take_span(), farmed, domains, here, has_inplace)
+            Wired(stage.name, index, self._take_span(), most_owed, domains, here, has_inplace)
             for index in range(stage.workers)
         ]
 
     def _connect(self, stage: Stage) -> None:
         for index, edge in enumerate(stage.edges):
-            slots = self._tokens * len(edge.stage.domains) + _SPARE_SLOTS
+            slots = self._tokens * len(edge.stage.domains) + _MOST_OWED + _SPARE_SLOTS
             senders = self.wired[edge.stage]
             told_apart = index if stage.fanin.edges > 1 else 0
-            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch)
+            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch, CAN_BE_QUIET)
 
     def _terminals(self, root: int) -> list[list[tuple[Wired, int]]]:
         return [

@@ -90,6 +90,7 @@ class ProcessRun(Run):
         self._plan = plan
         self._options = options
         self._failures = Failures(plan)
+        self._policy = plan.last.policy
         self._condemned: set[tuple[int, int]] = set()
         self._items: deque[Any] = deque()
         self._failure: BaseException | None = None
@@ -212,7 +213,7 @@ class ProcessRun(Run):
             late_in_s = self._supervisor.enforce()
             batches = port.try_take()
             if batches is not None:
-                self._items.extend(join_batches(batches, self._plan.last.policy).items)
+                self._items.extend(join_batches(batches, self._policy).items)
                 del batches
                 port.commit()
             elif self._at_end():

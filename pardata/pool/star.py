@@ -24,6 +24,7 @@ from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
 
 MOST_TASKS: Final = 2  # with a worker: one at work, one ahead
+_MOST_OWED: Final = 4  # commits that a worker tells together
 _SLOTS: Final = 8  # those, and up to four that are done and of which the worker has not told yet
 
 
@@ -67,7 +68,7 @@ class Star:
     def _wired(self, name: str, index: int, in_parent: bool) -> Wired:
         span = self._home.take_span()
         self._spans.append(span)
-        return Wired(name, index, span, False, [0], in_parent)
+        return Wired(name, index, span, _MOST_OWED, [0], in_parent)
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         pair = socket_pair()

@@ -53,9 +53,7 @@ from pardata.runtime.words import (
     running_word,
 )
 
-# Commits are told to the senders one by one behind a farm, which hands out work by them, else a few at a time.
-_OWED: Final = 4
-_OWED_SHARE: Final = 64  # or at once, where they hold more than this part of the byte budget
+_OWED_SHARE: Final = 64  # commits are told at once if they hold more than this part of the byte budget
 _ROUNDING: Final = 1.25  # a block may be that much larger than what lies in it
 
 T = TypeVar("T")
@@ -171,7 +169,7 @@ class Port:
             if self._cancelled:
                 raise Cancelled
             self.arena.collect()  # others read in this span how much is live
-            self.collector.wait()
+            self.collector.wait(for_input=counter == STARVED_NS)
         if not is_timer:
             self.words[BEGUN_NS] = time.monotonic_ns()
             self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
@@ -296,7 +294,7 @@ class Port:
             self.words[BATCHES] += 1
             self._account()
             self._owed += 1
-            if self.spec.farmed or self._owed >= _OWED or self._owed_bytes > self._most_owed_bytes:
+            if self._owed >= self.spec.most_owed or self._owed_bytes > self._most_owed_bytes:
                 self.collector.flush()
                 self._owed = self._owed_bytes = 0
 

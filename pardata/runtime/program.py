@@ -34,7 +34,10 @@ class StageFailure(Exception):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals."""
+    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals.
+
+    `most_owed`: so many commits are told to the senders at a time.
+    """
 
     stage: str
     index: int
@@ -45,7 +48,7 @@ class WorkerSpec:
     tokens: TokenSpec | None
     terminals: list[TerminalSpec]
     domains: list[int]
-    farmed: bool
+    most_owed: int
     has_inplace: bool
     limit_bytes: int
     budget_spans: list[tuple[Span, str]]

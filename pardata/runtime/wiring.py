@@ -63,7 +63,7 @@ class Wired:
     stage: str
     index: int
     span: Span
-    farmed: bool
+    most_owed: int
     domains: list[int]
     in_parent: bool = False
     has_inplace: bool = False
@@ -94,7 +94,7 @@ class Wired:
         """Return what the worker gets to know."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.domains, self.farmed, self.has_inplace, limit_bytes, budget_spans, self.branches, self.state,
+            self.domains, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, self.state,
         )  # fmt: skip
 
 
@@ -105,14 +105,17 @@ def connect(
     renamed: dict[int, int],
     slots: int,
     branch: int | None = None,
+    quiet: bool = False,
 ) -> None:
-    """Make the channels of one edge: from each sender to each receiver; `branch`: which items go there, None: all."""
+    """Make the channels of one edge: from each sender to each receiver.
+
+    `branch`: which items go there, None: all. `quiet`: see `channel.channel`; all waiting is the collector's then.
+    """
     for sender in senders:
         channels = []
         for receiver in receivers:
-            spec = ChannelSpec(
-                slots, sender.take(ChannelSpec.sender_bytes(slots)), receiver.take(ChannelSpec.receiver_bytes(slots))
-            )
+            sender_at = sender.take(ChannelSpec.sender_bytes(slots))
+            spec = ChannelSpec(slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), quiet)
             forward, backward = socket_pair()
             channels.append(spec)
             sender.output_socks.append(forward)

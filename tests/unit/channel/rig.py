@@ -49,11 +49,11 @@ class Rig:
         Of the receiving process.
     """
 
-    def __init__(self, slots=4):
+    def __init__(self, slots=4, quiet=False):
         self.segment = Segment.create()
         self._span = Span(SPAN_BYTES, SPAN_BYTES)
         self._control_bytes = HEADER_BYTES + TABLE_BYTES + ChannelSpec.sender_bytes(slots)
-        self.spec = ChannelSpec(slots, self._span.offset + HEADER_BYTES + TABLE_BYTES, HEADER_BYTES)
+        self.spec = ChannelSpec(slots, self._span.offset + HEADER_BYTES + TABLE_BYTES, HEADER_BYTES, quiet)
         self.socks = socket_pair()
         self.start_sender()
         self.receiver = Receiver(self.spec, self.socks[1], self.segment, 0)

@@ -106,15 +106,16 @@ class Chain:
         middles = ["middle", "other"] if farm else ["middle"]
         self.names = ["source", *middles, "sink"]
         self._is_worker = dict.fromkeys(self.names, True) | {"sink": sink_is_worker}
+        owed = 1 if farm else 4
         self._wired = {
-            name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), farm, [0], not self._is_worker[name])
+            name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0], not self._is_worker[name])
             for index, name in enumerate(self.names)
         }
         workers = [self._wired[name] for name in middles]
         source, sink = self._wired["source"], self._wired["sink"]
-        connect([source], workers, 0, {}, SLOTS)
+        connect([source], workers, 0, {}, SLOTS, quiet=True)
         for edge in range(edges):
-            connect(workers, [sink], edge, {}, SLOTS)
+            connect(workers, [sink], edge, {}, SLOTS, quiet=True)
         give_tokens(source, TOKENS, [[(sink, 0)]])
         self._controls = {name: socket_pair() for name in self.names}
         self._programs = dict.fromkeys(self.names, Program(ordered=not farm)) | {"sink": Program(edges)}
@@ -183,7 +184,7 @@ class Chain:
         batches = port.try_take() if port.outbox.has_room else None
         if batches is None:  # as a port does before it sleeps
             port.arena.collect()
-            port.collector.flush()
+            port.collector.wait(0)
             return
         if name != "sink":
             (batch,) = batches

@@ -1,0 +1,134 @@
+"""A quiet channel: hints are left out while the receiver is awake, and no message waits beside a sleeper.
+
+The two ends take their steps in any order, the receiver's also between a sender's store and its look at the socket, and
+either may be killed and replaced between any two steps.
+"""
+
+import contextlib
+import select
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.channel.rig import DyingWords, Killed, Rig, numbers
+
+SLOTS = 12
+STEPS = st.integers(0, 12)
+
+
+class Play:
+    """A rig whose receiver goes through: awake -> it has said that it rests -> that was sent -> asleep."""
+
+    def __init__(self):
+        self.rig = Rig(SLOTS, quiet=True)
+        self.published = 0
+        self.seen = []
+        self.state = "awake"
+        self.hints = 0
+
+    @property
+    def is_woken(self):
+        return bool(select.select([self.rig.socks[1]], [], [], 0)[0])
+
+    def step(self):
+        """One step of the receiver, as `Collector.wait` takes them."""
+        receiver = self.rig.receiver
+        if self.state == "awake":
+            receiver.rest()
+            self.state = "resting"
+        elif self.state == "resting":
+            assert receiver.flush()
+            self.state = "looking"
+        elif self.state == "looking":
+            claims = receiver.news()
+            self.take(claims)
+            self.state = "awake" if claims else "asleep"
+        elif self.is_woken:
+            self.take(receiver.receive())
+            self.state = "awake"
+
+    def take(self, claims):
+        self.seen += numbers(claims)
+        self.rig.finish(claims)
+
+    def publish(self, steps, dying_at=None):
+        """Publish a message; the receiver takes `steps` steps before the sender looks at its socket."""
+        rig = self.rig
+        if not rig.sender.has_room:
+            rig.sender.receive()
+        if not rig.sender.has_room:
+            return
+        look, words = rig.sender.receive, rig.sender._words
+
+        def meanwhile():
+            for _ in range(steps):
+                self.step()
+            look()
+
+        rig.sender.receive = meanwhile
+        if dying_at is not None:
+            slot = rig.sender._free[-1]
+            index, after = [(1, False), (1, True), (slot * 8192 + 512, True)][dying_at]
+            rig.sender._words = DyingWords(words, index, after)
+        try:
+            rig.send(self.published, size=1)
+            rig.sender.receive = look
+        except Killed:
+            rig.replace_sender()
+        self.published += 1
+        self.check()
+
+    def kill_receiver(self):
+        self.take(self.rig.replace_receiver())
+        self.state = "awake"
+
+    def check(self):
+        """A sleeper that is not being woken has seen all there is."""
+        if self.state == "asleep" and not self.is_woken:
+            assert not self.rig.receiver.has_news
+            assert self.seen[-1:] == [self.published - 1] * (self.published > 0)
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("publish"), STEPS),
+    st.tuples(st.just("publish"), STEPS),
+    st.tuples(st.just("step"), STEPS),
+    st.tuples(st.just("step"), STEPS),
+    st.tuples(st.just("kill sender"), st.integers(0, 2)),
+    st.tuples(st.just("kill receiver"), st.just(0)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(EVENTS, max_size=40))
+def test_no_message_waits_beside_a_sleeper(events):
+    play = Play()
+    with contextlib.closing(play.rig):
+        for kind, number in events:
+            if kind == "publish":
+                play.publish(number)
+            elif kind == "kill sender":
+                play.publish(0, dying_at=number)
+            elif kind == "kill receiver":
+                play.kill_receiver()
+            else:
+                for _ in range(number):
+                    play.step()
+            play.check()
+        for _ in range(20):
+            play.step()
+        assert play.state == "asleep"
+        assert play.seen == list(range(play.published))
+
+
+def test_receiver_that_is_awake_gets_no_hints():
+    play = Play()
+    with contextlib.closing(play.rig):
+        play.publish(0)
+        while play.is_woken:
+            play.take(play.rig.receiver.receive())
+        for _ in range(5):
+            play.publish(0)
+        assert not play.is_woken
+        play.take(play.rig.receiver.news())
+        assert play.seen == list(range(6))
