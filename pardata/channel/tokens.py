@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from pardata.channel.channel import receive_all, try_send, words_at
+from pardata.channel.window import Window
 from pardata.memory.segment import Segment
 
 _PER_MESSAGE = 500
@@ -22,9 +23,14 @@ _PER_MESSAGE = 500
 class TokenSpec:
     """Where a source's cells are, and per terminal where each of its workers writes what it has retired."""
 
-    cells: int
+    window: Window
     holders_at: int
     retired_at: list[list[int]] = field(default_factory=list)
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return self.window.most
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Tokens:
         self._retired = [[words_at(segment, at, 8 * spec.cells) for at in workers] for workers in spec.retired_at]
         self._free = deque(cell for cell in range(spec.cells) if self._is_free(cell))
         self._known = set(self._free)
+        self._came_out = 0
 
     @property
     def in_flight(self) -> int:
@@ -56,6 +63,10 @@ class Tokens:
     def has_free(self) -> bool:
         """Whether `take` is allowed."""
         return bool(self._free)
+
+    def allows(self, largest_bytes: int) -> bool:
+        """Whether `take` is allowed, and the window open for one more."""
+        return bool(self._free) and self.spec.window.allows(self.in_flight, self._came_out, largest_bytes)
 
     def take(self, number: int) -> int:
         """Return a free cell, now held by batch `number`."""
@@ -77,6 +88,7 @@ class Tokens:
             for (cell,) in struct.iter_unpack("<q", data):
                 if cell not in self._known and self._is_free(cell):
                     self._known.add(cell)
+                    self._came_out += 1
                     self._free.append(cell)
 
     def _is_free(self, cell: int) -> bool:

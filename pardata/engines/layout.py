@@ -6,6 +6,7 @@ import socket
 from typing import Final
 
 from pardata.channel.channel import CAN_BE_QUIET, socket_pair
+from pardata.channel.window import Window
 from pardata.memory.arena import Span
 from pardata.memory.home import Home
 from pardata.pipeline.node import Kind
@@ -32,10 +33,10 @@ class Layout:
         What the caller's loop reads from; without one, the supervisor's own port with nothing to take.
     """
 
-    def __init__(self, plan: Plan, tokens: int, home: Home, spans: list[Span], socks: list[socket.socket]) -> None:
+    def __init__(self, plan: Plan, window: Window, home: Home, spans: list[Span], socks: list[socket.socket]) -> None:
         self._home = home
         self._plan = plan
-        self._tokens = tokens
+        self._window = window
         self._spans = spans  # the run's: also of a layout that is not finished, because there is no more memory
         self._socks = socks
         has_inplace = any(stage.node.inplace for stage in plan.stages)
@@ -47,7 +48,7 @@ class Layout:
                 nbytes = min(_STATE_BYTES, home.span_bytes // 4)
                 self.wired[stage][0].state = (self.wired[stage][0].take(nbytes), nbytes)
             if stage.own_domain is not None:
-                give_tokens(self.wired[stage][0], tokens, self._terminals(stage.own_domain))
+                give_tokens(self.wired[stage][0], window, self._terminals(stage.own_domain))
         for workers in self.wired.values():
             for worker in workers:
                 socks += worker.socks
@@ -61,7 +62,7 @@ class Layout:
         is_consumer = stage is self._plan.last and self._plan.iterated
         here = is_consumer or runs_here(stage)
         # A farm hands out work by the commits.
-        most_owed = 1 if stage.workers > 1 else max(1, min(_MOST_OWED, self._tokens // 4))
+        most_owed = 1 if stage.workers > 1 else max(1, min(_MOST_OWED, self._window.fewest // 4))
         return [
             Wired(stage.name, index, self._take_span(), most_owed, domains, here, has_inplace)
             for index in range(stage.workers)
@@ -69,7 +70,7 @@ class Layout:
 
     def _connect(self, stage: Stage) -> None:
         for index, edge in enumerate(stage.edges):
-            slots = self._tokens * len(edge.stage.domains) + _MOST_OWED + _SPARE_SLOTS
+            slots = self._window.most * len(edge.stage.domains) + _MOST_OWED + _SPARE_SLOTS
             senders = self.wired[edge.stage]
             told_apart = index if stage.fanin.edges > 1 else 0
             connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch, CAN_BE_QUIET)

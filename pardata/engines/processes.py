@@ -40,6 +40,7 @@ from pardata.pipeline.stream import Run, RunOptions
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemn, explain
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
+from pardata.runtime.output import show
 from pardata.runtime.port import Port
 from pardata.runtime.process import fork_server
 from pardata.runtime.program import CONDEMNED_AT
@@ -117,7 +118,7 @@ class ProcessRun(Run):
         fork_server.start()
         limit = options.memory_limit or available_bytes() // 2
         try:
-            layout = Layout(plan, options.tokens or plan.default_tokens(), self._home, self._spans, self._socks)
+            layout = Layout(plan, plan.window(options.tokens), self._home, self._spans, self._socks)
             self._start(layout, encoded, limit)
             if options.progress:
                 self._bars = Bars([stage.name for stage in plan.worker_stages], self._total())
@@ -160,7 +161,7 @@ class ProcessRun(Run):
                         stage, Port(spec, segment, [child, *wired.socks], self._programs[stage], arena), control
                     )
                     continue
-                placed = PlacedSpec(self._home, spec, encoded[stage], threads)
+                placed = PlacedSpec(self._home, spec, encoded[stage], threads, self._options.progress)
                 self._placed.append(placed)
                 redoable = self._programs[stage].redoable
                 worker = Worker(stage.name, placed.at, words, control, [child, *wired.socks], redoable)
@@ -262,6 +263,9 @@ class ProcessRun(Run):
         elif event[0] == "failed":
             worker.done = True
             self._fail(event[1].exception())
+        elif self._bars is not None:
+            with self._bars.hidden():
+                show(worker.stage, event)
 
     def _skip(self, fault: Fault, domain: int, is_listed: bool) -> None:
         verdict = self._failures.note(fault, domain, is_listed, self._items_of)

@@ -14,6 +14,7 @@ import time
 from typing import Any, NamedTuple
 
 from pardata.channel.message import Batch
+from pardata.channel.window import Window
 from pardata.engines.local import original_error
 from pardata.errors import InternalError
 from pardata.pipeline.failures import Failures
@@ -54,10 +55,11 @@ class Inbox:
 class Tokens:
     """The right to have one more batch of a source in flight: returns when all `terminals` have committed the batch."""
 
-    def __init__(self, lock: threading.RLock, free: int, terminals: int) -> None:
+    def __init__(self, lock: threading.RLock, window: Window, terminals: int) -> None:
         self.changed = threading.Condition(lock)
-        self.free = free
         self.terminals = terminals
+        self._window = window
+        self._in_flight = self._came_out = 0
         self._missing: dict[int, int] = {}
 
     def retire(self, number: int) -> None:
@@ -66,17 +68,25 @@ class Tokens:
         if missing:
             self._missing[number] = missing
         else:
-            self.free += 1
+            self._in_flight -= 1
+            self._came_out += 1
             self.changed.notify()
+
+    def take(self, largest_bytes: int) -> bool:
+        """Take the right to have one more batch in flight; return False if there is none now."""
+        is_open = self._window.allows(self._in_flight, self._came_out, largest_bytes)
+        self._in_flight += is_open and self.terminals > 0
+        return is_open
 
 
 class Hub:
     """What the threads of a run share. They know the hub and not the run, which ends when the user lets go of it."""
 
-    def __init__(self, plan: Plan, tokens: int) -> None:
+    def __init__(self, plan: Plan, window: Window) -> None:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
         self.cancelled = False
         self.failure: BaseException | None = None
+        self.largest_bytes = 0  # of a batch that was sent
         self.failures = Failures(plan)
         self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
         self._stages = {stage.name: stage for stage in plan.stages}
@@ -88,7 +98,7 @@ class Hub:
         ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
         self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])  # nothing goes there; it tells the caller of the end
         retired = [plan.roots[domain] for stage in plan.stages for domain in stage.retired_domains]
-        self.tokens = {root: Tokens(self.lock, tokens, retired.count(root)) for root in plan.roots}
+        self.tokens = {root: Tokens(self.lock, window, retired.count(root)) for root in plan.roots}
 
     def cancel(self, failure: BaseException | None = None) -> None:
         """Have every thread leave, and drop what waits; of several failures the first is the caller's."""
@@ -211,6 +221,7 @@ class ThreadPort:
             made.append((output, sent))
         self.statistics.bytes += self.last_bytes
         with self._hub.lock:
+            self._hub.largest_bytes = max(self._hub.largest_bytes, self.last_bytes)
             self.poll()
             for output, sent in made:
                 output.inbox.add(output.edge, sent)
@@ -230,9 +241,8 @@ class ThreadPort:
         assert self._stage.own_domain is not None
         tokens = self._hub.tokens[self._stage.own_domain]
         with self._hub.lock:
-            while not tokens.free:
+            while not tokens.take(self._hub.largest_bytes):
                 self.statistics.blocked_s += self._sleep(tokens.changed)
-            tokens.free -= tokens.terminals > 0
         return 0
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pardata.engines.local import total_items
 from pardata.engines.thread_port import Hub, ThreadPort
+from pardata.errors import ConfigError
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.stream import Run, RunOptions
@@ -27,8 +28,14 @@ class ThreadRun(Run):
     """A run on threads."""
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
+        for stage in plan.stages:
+            if stage.node.timeout_s is not None:
+                raise ConfigError(
+                    f"stage {stage.name!r} ({stage.node.where}): timeout_s= needs processes, not "
+                    f'engine="threads": a thread cannot be ended'
+                )
         self._plan = plan
-        self._hub = Hub(plan, options.tokens or plan.default_tokens())
+        self._hub = Hub(plan, plan.window(options.tokens))
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
         self._items: deque[Any] = deque()
         self._statistics = self._hub.statistics

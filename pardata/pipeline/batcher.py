@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 import time
 from typing import Any, Final, Protocol
 
 from pardata.channel.message import INLINE_BYTES, Batch
-from pardata.errors import CapacityError, SerializationError
+from pardata.errors import BrokenError, CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
 from pardata.pipeline.handover import hand_over, is_nobody_elses
-from pardata.runtime.explain import explain_unpicklable, is_picklable
+from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.program import TIMER_NAME, StageFailure
 from pardata.runtime.state import Saved
@@ -55,11 +54,14 @@ def publish(port: Port, batch: Batch, stage: str) -> None:
         port.publish(batch)
     except CapacityError as error:
         raise StageFailure(Fault.of(error, stage, batch.number), error) from None
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        culprit = next((item for item in batch.items if not is_picklable(item)), batch.items)
+    except BrokenError:
+        raise
+    except Exception:
+        why_not = next(filter(None, map(why_unpicklable, batch.items)), None)
+        if why_not is None:
+            raise  # it was not because of the items
         refused = SerializationError(
-            f"the result of stage {stage!r} for item {batch.number} cannot be sent on: "
-            f"{explain_unpicklable(culprit)} ({error})"
+            f"the result of stage {stage!r} for item {batch.number} cannot be sent on: {why_not}"
         )
         raise StageFailure(Fault.of(refused, stage, batch.number), refused) from None
 

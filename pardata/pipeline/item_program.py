@@ -17,7 +17,7 @@ from pardata.pipeline.joining import join_batches
 from pardata.pipeline.node import Errors, Kind
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.user_code import failure_of, opened
-from pardata.runtime.explain import explain_unpicklable, is_picklable
+from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import NO_ITEM, Fault
 from pardata.runtime.program import StageFailure
 
@@ -185,10 +185,11 @@ class ItemProgram:
         branches = made.branches or [0] * len(made.items)
         kept = []
         for index, (item, place, branch) in enumerate(zip(made.items, places, branches, strict=True)):
-            if is_picklable(item):
+            why_not = why_unpicklable(item)
+            if why_not is None:
                 kept.append((item, place, branch))
                 continue
-            refused = SerializationError(f"the result cannot be sent on: {explain_unpicklable(item)}")
+            refused = SerializationError(f"the result cannot be sent on: {why_not}")
             fault = Fault.of(refused, self.name, made.item_number(index), NO_ITEM)
             port.report(("skipped", fault, made.domain, self.errors == "skip"))
             port.count(0, 0, 1)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from pardata.channel.window import Window
 from pardata.errors import PlanError
 from pardata.pipeline.node import JOINS, Kind, Node
 from pardata.pipeline.ordering import Fanin, Policy
+
+MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
+_WINDOW: Final = 32
 
 
 @dataclass(eq=False)
@@ -135,9 +139,17 @@ class Plan:
         """The stages but the consumer."""
         return self.stages[:-1] if self.iterated else self.stages
 
-    def default_tokens(self) -> int:
-        """Return how many batches of a source may be in flight."""
-        return 2 * sum(stage.workers for stage in self.worker_stages) + len(self.stages)
+    def window(self, tokens: int | None = None) -> Window:
+        """Return how many batches of a source may be in flight; `tokens`: what the user says.
+
+        By itself two for each worker and one for each stage. Small ones may be so many that the workers of a farm have
+        something to do while one of them is at an item that takes `_WINDOW` times as long, and the order is kept.
+        """
+        if tokens is not None:
+            return Window(tokens, tokens)
+        fewest = 2 * sum(stage.workers for stage in self.worker_stages) + len(self.stages)
+        widest = max(stage.workers for stage in self.stages)
+        return Window(fewest, min(MOST_TOKENS, max(fewest, _WINDOW * widest)))
 
     def _build(self, node: Node) -> Stage:
         if node.kind is Kind.BRANCH:

@@ -17,13 +17,12 @@ from pardata.pipeline.draw import as_svg, as_text
 from pardata.pipeline.dry import DryRun
 from pardata.pipeline.node import Errors, Kind, Node, user_line
 from pardata.pipeline.ordering import Policy
-from pardata.pipeline.plan import Plan
+from pardata.pipeline.plan import MOST_TOKENS, Plan
 from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten, pass_on
 from pardata.pipeline.sources import async_source, iterate_async, npy_source
 from pardata.runtime.progress import RunReport
 
 STALL_S: Final = 60.0
-MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
 
 Engine = Literal["processes", "threads", "serial"]
 WorkerKind = Literal["process", "thread"]
@@ -149,7 +148,8 @@ class Stream:
             How often an item is tried again after an exception or after `timeout_s`.
         timeout_s : float, optional
             What takes longer is ended: its worker process is killed and replaced. `DeadlineExceeded` if that was the
-            last try. Counts while a loop over the stream waits for its next item; other engines cannot end anything.
+            last try. Looked at whenever a loop over the stream waits for its next item. A run on threads refuses it, as
+            a thread cannot be ended; a serial one, which is for looking at code step by step, ends nothing.
         kind : "process" or "thread"
             "thread": the workers are threads of the calling process, for what waits for disks and networks.
 
@@ -177,7 +177,7 @@ class Stream:
     @property
     def failed(self) -> Stream:
         """The dead letters of a stage with ``errors="stream"``: a stream of `DeadLetter`."""
-        if self._node.errors != "stream" or self._node.kind is not Kind.MAP:
+        if self._node.errors != "stream" or self._node.kind not in (Kind.MAP, Kind.FILTER):
             raise ConfigError(f'stream {self._node.name!r} has no `failed`: its stage needs errors="stream"')
         return _branch(self._node, 1, f"{self._node.name}.failed")
 
@@ -189,6 +189,10 @@ class Stream:
         ordered: bool = True,
         chunksize: Chunksize = "auto",
         errors: Errors = "raise",
+        max_errors: int | float | None = None,
+        retries: int = 0,
+        timeout_s: float | None = None,
+        kind: WorkerKind = "process",
         name: str | None = None,
     ) -> Stream:
         """Return the stream of the items for which ``predicate(item)`` is true; else as `map`.
@@ -196,7 +200,18 @@ class Stream:
         An item that is dropped before a `zip` drops its pair.
         """
         return self._then(
-            Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=_size(chunksize), errors=errors
+            Kind.FILTER,
+            predicate,
+            name,
+            workers=workers,
+            ordered=ordered,
+            chunksize=_size(chunksize),
+            errors=errors,
+            max_errors=max_errors,
+            retries=retries,
+            timeout_s=timeout_s,
+            thread=_is_thread(kind),
+            branches=2 if errors == "stream" else 1,
         )
 
     def flat_map(
@@ -206,17 +221,30 @@ class Stream:
         workers: int = 1,
         ordered: bool = True,
         errors: Literal["raise", "skip"] = "raise",
+        max_errors: int | float | None = None,
+        retries: int = 0,
+        timeout_s: float | None = None,
         name: str | None = None,
     ) -> Stream:
-        """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew.
+        """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew. Else as `map`.
 
-        One worker sends what `fn` yields as it comes. Several workers, and ``errors="skip"``, wait for all of it,
-        and a failed item leaves nothing behind.
+        One worker sends what `fn` yields as it comes. Several workers, ``errors="skip"``, `retries` and `timeout_s`
+        wait for all of it, and a failed item leaves nothing behind.
         """
-        if workers == 1 and errors == "raise":
-            return self._then(Kind.PIPE, FlatMap(_checked(fn)), name or _name_of(fn))
+        if errors not in ("raise", "skip"):
+            raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
+        if workers == 1 and errors == "raise" and not retries and timeout_s is None:
+            return self._then(Kind.PIPE, FlatMap(_checked(fn)), name or _name_of(fn), max_errors=max_errors)
         made = self._then(
-            Kind.MAP, ListOf(_checked(fn)), name or _name_of(fn), workers=workers, ordered=ordered, errors=errors
+            Kind.MAP,
+            ListOf(_checked(fn)),
+            name or _name_of(fn),
+            workers=workers,
+            ordered=ordered,
+            errors=errors,
+            max_errors=max_errors,
+            retries=retries,
+            timeout_s=timeout_s,
         )
         return made.unbatch()
 
@@ -281,9 +309,10 @@ class Stream:
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of what ``generator_function(items)`` yields: a stateful filter, in a process of its own.
 
-        Set up before its loop, tear down after it. Its items are numbered anew, so it cannot be zipped with a stream
-        that does not go through it. If its process is killed its state is lost, and the run fails; unless it is an
-        object with `snapshot`, which returns all the state, and `restore`, which takes it: then another goes on.
+        Set up before its loop, tear down after it. What it raises ends the run: it can handle its errors itself. Its
+        items are numbered anew, so it cannot be zipped with a stream that does not go through it. If its process is
+        killed its state is lost, and the run fails; unless it is an object with `snapshot`, which returns all the
+        state, and `restore`, which takes it: then another goes on.
         """
         return self._then(Kind.PIPE, generator_function, None)
 
@@ -314,7 +343,8 @@ class Stream:
         progress : bool
             Show a bar per stage.
         tokens : int, optional
-            Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages.
+            Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages, and where
+            messages are small up to 32 for each worker of the widest stage.
         memory_limit : int, optional
             Bytes of shared memory the run may hold; default: half of what is available.
         max_restarts : int, optional

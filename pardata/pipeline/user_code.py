@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from pardata.runtime.faults import NO_ITEM, Fault
+from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
 from pardata.runtime.program import StageFailure
 
 
@@ -26,10 +26,7 @@ def failure_of(error: BaseException, stage: str, number: int = -1, item: object 
 
     `SystemExit` would end the process that raises it without a word: it is told as an error.
     """
-    error = without_frame(error)
-    if isinstance(error, SystemExit):
-        told = RuntimeError(f"the function called sys.exit({error.code!r})")
-        error = told.with_traceback(error.__traceback__)
+    error = exit_as_error(without_frame(error))
     return StageFailure(Fault.of(error, stage, number, item), error)
 
 
@@ -51,13 +48,20 @@ def opened(fn: Any, retries: int) -> Iterator[Callable[[Any], Any]]:
         made = copy.copy(fn)  # threads have one object
     else:
         made = fn
-    if hasattr(made, "open") and made is not fn:
-        made.open()
+    if made is not fn:
+        _call(made, "open")
     try:
         yield partial(_try_again, made, retries) if retries else made
     finally:
-        if hasattr(made, "close") and made is not fn:
-            made.close()
+        if made is not fn:
+            _call(made, "close")
+
+
+def _call(made: Any, name: str) -> None:
+    try:
+        getattr(made, name, lambda: None)()
+    except SystemExit as error:
+        raise exit_as_error(error) from None
 
 
 def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:

@@ -30,7 +30,7 @@ from pardata.pool.codes import Code
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
 from pardata.pool.jobs import CallJob, Effect, Job, Task
-from pardata.pool.output import show
+from pardata.runtime.output import show
 from pardata.pool.roster import Roster, Seat
 from pardata.pool.star import MOST_TASKS, Star
 from pardata.pool.tasks import Outcome, unpack

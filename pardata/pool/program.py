@@ -22,12 +22,12 @@ from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
 from pardata.pool.bars import BarState
 from pardata.pool.context import WorkerContext, set_context
-from pardata.pool.output import flush_output, forward_output
 from pardata.pool.rows import OpenWork, Work, run_rows
 from pardata.pool.tasks import CALL, ITEMS, CodeAddress, Outcome, Pace, pack, run_call, run_items, squeeze, unpack
 from pardata.pool.words import START_NS
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
+from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port
 from pardata.runtime.program import StageFailure
 from pardata.runtime.words import ATTEMPT, BEGUN_NS, LOADING

@@ -49,6 +49,15 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield f"the attribute {name!r}", value
 
 
+def why_unpicklable(obj: object) -> str | None:
+    """Return why `obj` cannot be pickled; None if it can."""
+    try:
+        cloudpickle.dumps(obj, protocol=5)
+    except Exception as error:
+        return f"{explain_unpicklable(obj)} ({error})"
+    return None
+
+
 def explain_unpicklable(obj: object) -> str:
     """Return which part of `obj` cannot be pickled, as a path from the outside in."""
     path: list[str] = []

@@ -92,6 +92,13 @@ def _text_of(error: BaseException) -> str:
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
+def exit_as_error(error: BaseException) -> BaseException:
+    """Return what to tell of a `SystemExit`, which would end a worker without a word; other errors as they are."""
+    if not isinstance(error, SystemExit):
+        return error
+    return RuntimeError(f"the function called sys.exit({error.code!r})").with_traceback(error.__traceback__)
+
+
 def rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
     """Return an exception without calling its constructor, which may want other arguments than it passes on."""
     error = kind.__new__(kind, *args)

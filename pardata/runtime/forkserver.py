@@ -23,6 +23,8 @@ import struct
 import sys
 from typing import Final, NoReturn
 
+from pardata.runtime import title
+
 REQUEST: Final = struct.Struct("<qqi")  # offset and length of the spec in the segment, number of descriptors
 PID: Final = struct.Struct("<q")
 STATUS: Final = struct.Struct("<iq")  # exit code or minus the signal; the most memory it had, in bytes
@@ -142,4 +144,5 @@ def main(fd: int, parent: int, preload: tuple[str, ...]) -> NoReturn:
         os._exit(1)
     for module in preload:
         importlib.import_module(module)
+    title.set_title("pardata-forks")
     _Server(socket.socket(fileno=fd), parent).serve()

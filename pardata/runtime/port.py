@@ -327,19 +327,21 @@ class Port:
                 held = tokens.holder(number)
                 if held is not None:
                     return held
-            if not self._has_memory(tokens):
-                self._wait(BLOCKED_NS, lambda: not tokens.in_flight or self._has_memory(tokens))
-            if not tokens.has_free:
-                self._wait(BLOCKED_NS, lambda: tokens.has_free)
+            if not self._may_begin(tokens):
+                self._wait(BLOCKED_NS, lambda: self._may_begin(tokens))
             return tokens.take(number)
 
-    def _has_memory(self, tokens: Tokens) -> bool:
+    def _may_begin(self, tokens: Tokens) -> bool:
+        """Whether there is a token, and memory for one more batch; one alone may always be on its way."""
+        largest = max(self.words[LARGEST], self.budget.largest_bytes())
+        return tokens.allows(largest) and (not tokens.in_flight or self._has_memory(tokens, largest))
+
+    def _has_memory(self, tokens: Tokens, largest: int) -> bool:
         """Whether the byte budget has room for one more batch on all its way.
 
         A batch in flight may occupy a block at every stage for a moment, where the one before has not yet noted what it
         was given back. What is live above that is kept by somebody.
         """
-        largest = max(self.words[LARGEST], self.budget.largest_bytes())
         per_batch = largest * _ROUNDING * self._blocks_per_batch
         kept = max(0.0, self.budget.live_bytes() - tokens.in_flight * per_batch)
         return kept + (tokens.in_flight + 1) * per_batch <= self.budget.limit_bytes

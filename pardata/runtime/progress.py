@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -149,6 +150,7 @@ class Bars:
             for name in names
         ]
         self._due_s = 0.0
+        self._moved_s = [time.time()] * len(self._bars)
 
     def update(self, counts: Sequence[int], final: bool = False) -> None:
         """Show how far each stage is."""
@@ -156,12 +158,24 @@ class Bars:
         if now < self._due_s and not final:
             return
         self._due_s = now + REFRESH_S
-        for bar, count in zip(self._bars, counts, strict=True):
-            if count != bar.n or final:
+        for index, (bar, count) in enumerate(zip(self._bars, counts, strict=True)):
+            if count != bar.n:
+                self._moved_s[index] = time.time()
                 bar.n = count
                 bar.refresh()
 
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bars away while something is printed."""
+        write_mode = getattr(type(self._bars[0]), "external_write_mode", None) if self._bars else None
+        with write_mode() if write_mode is not None else contextlib.nullcontext():
+            yield
+
     def close(self) -> None:
-        """Leave the bars as they are."""
-        for bar in self._bars:
+        """Leave the bars as they are: each with the time that it took itself, not the whole run."""
+        for bar, moved_s in zip(self._bars, self._moved_s, strict=True):
+            if hasattr(bar, "start_t"):
+                still_s = time.time() - moved_s
+                bar.start_t += still_s
+                bar.last_print_t += still_s
             bar.close()

@@ -15,6 +15,7 @@ from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import Lease
 from pardata.channel.message import Encoded, encode_code
 from pardata.channel.tokens import TerminalSpec, TokenSpec
+from pardata.channel.window import Window
 from pardata.errors import ConfigError
 from pardata.memory.arena import Span, align
 from pardata.memory.array import Anchor, find_anchor, is_in, view
@@ -125,8 +126,9 @@ def connect(
         sender.branches.append(branch)
 
 
-def give_tokens(source: Wired, cells: int, terminals: list[list[tuple[Wired, int]]]) -> None:
+def give_tokens(source: Wired, window: Window, terminals: list[list[tuple[Wired, int]]]) -> None:
     """Give a source its tokens; `terminals`: per stage and domain that retires them, (worker, domain) pairs."""
+    cells = window.most
     retired_at = []
     for workers in terminals:
         places = []
@@ -138,7 +140,7 @@ def give_tokens(source: Wired, cells: int, terminals: list[list[tuple[Wired, int
             worker.terminal_socks.append(terminal_end)
             places.append(at)
         retired_at.append(places)
-    source.tokens = TokenSpec(cells, source.take(8 * cells), retired_at)
+    source.tokens = TokenSpec(window, source.take(8 * cells), retired_at)
 
 
 class _Leases:
@@ -175,11 +177,21 @@ def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socke
 class PlacedSpec:
     """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
 
-    def __init__(self, home: Home, spec: WorkerSpec, program: Encoded, threads: int) -> None:
+    def __init__(
+        self, home: Home, spec: WorkerSpec, program: Encoded, threads: int, forwards_output: bool = False
+    ) -> None:
         blocks = [(block.offset, block.extent_bytes) for block in program.anchors]
         data = pickle.dumps(
             ProcessSpec(
-                spec, program.payload, blocks, threads, list(sys.path), list(sys.argv), os.getcwd(), dict(os.environ)
+                spec,
+                program.payload,
+                blocks,
+                threads,
+                forwards_output,
+                list(sys.path),
+                list(sys.argv),
+                os.getcwd(),
+                dict(os.environ),
             )
         )
         self._anchors = program.anchors

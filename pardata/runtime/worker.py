@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -16,10 +17,12 @@ from pardata.channel.message import decode_object
 from pardata.memory.array import anchor
 from pardata.memory.home import set_worker_arena
 from pardata.memory.segment import Segment
-from pardata.runtime.faults import Fault
+from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.limits import keep_freed_memory, limit_threads
+from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port, Program, send_event
 from pardata.runtime.program import Cancelled, StageFailure, WorkerSpec
+from pardata.runtime.title import set_title
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ProcessSpec:
     program: bytes
     blocks: list[tuple[int, int]]
     threads: int
+    forwards_output: bool
     path: list[str]
     argv: list[str]
     directory: str
@@ -40,6 +44,7 @@ def run_program(port: Port, program: Program) -> int:
     """Run a program to its end; return the exit code."""
     try:
         program.run(port)
+        flush_output()
         port.finish()
         return 0
     except (Cancelled, RunGone):
@@ -60,6 +65,7 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     os.environ.clear()
     os.environ.update(spec.environment)
     os.chdir(spec.directory)
+    set_title(spec.worker.stage, spec.worker.index)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_threads(spec.threads, spec.environment)
     keep_freed_memory(spec.environment)
@@ -68,12 +74,15 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     try:
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_object(spec.program, blocks)
-    except Exception as error:
-        fault = Fault.of(error, spec.worker.stage, -1, "while its function was being loaded in the worker")
+    except (Exception, SystemExit) as error:
+        told = exit_as_error(error)
+        fault = Fault.of(told, spec.worker.stage, -1, "while its function was being loaded in the worker")
         send_event(socks[0], ("failed", fault, None))
         return 1
     port = Port(spec.worker, segment, socks, program)
     set_worker_arena(port.arena)
     port.arena.before_growth = port.poll_for_memory
     port.collector.on_idle(port.arena.trim)
+    if spec.forwards_output:
+        forward_output(port, logging.getLogger().level)
     return run_program(port, program)

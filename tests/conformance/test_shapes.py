@@ -412,6 +412,44 @@ def test_dead_letters_are_a_stream(engine, workers):
     assert report.skipped == []
 
 
+def test_filter_and_flat_map_may_fail_as_a_map_may(engine):
+    def keep(x):
+        if x % 10 == 3:
+            raise ValueError(f"bad {x}")
+        return x % 2
+
+    kept, letters = [], []
+    good = numbers(30).filter(keep, errors="stream", workers=2)
+    pardata.run(good.to(kept), good.failed.to(letters), engine=engine)
+    assert kept == [x for x in range(30) if x % 2 and x % 10 != 3]
+    assert [letter.item for letter in letters] == [3, 13, 23]
+    with pytest.raises(ValueError, match="bad 23"):
+        run(numbers(30).filter(keep, errors="skip", max_errors=2), engine)
+
+    def twice(x):
+        keep(x)
+        return [x, x]
+
+    found = run(numbers(5).flat_map(twice, errors="skip", max_errors=1), engine)
+    assert found == [0, 0, 1, 1, 2, 2, 4, 4]
+
+
+def test_filter_and_flat_map_try_again(engine, tmp_path):
+    def busy_once(x):
+        if not (tmp_path / str(x)).exists():
+            (tmp_path / str(x)).touch()
+            raise OSError("busy")
+        return [x]
+
+    assert run(numbers(5).filter(busy_once, retries=1), engine) == list(range(5))
+    assert run(numbers(9).flat_map(busy_once, retries=1), engine) == list(range(9))
+
+
+def test_time_limit_is_refused_on_threads_before_anything_starts():
+    with pytest.raises(ConfigError, match=r"'abs' .*timeout_s= needs processes"):
+        numbers(3).map(abs, timeout_s=5).run(engine="threads")
+
+
 def test_dead_letters_can_be_mended_and_merged_in_order(engine):
     good = numbers(20).map(fail_at(3), errors="stream")
     mended = pardata.merge(good, good.failed.map(lambda letter: -letter.item), policy="ordered")
@@ -422,6 +460,13 @@ def test_results_that_cannot_be_sent_fail_like_others():
     def make(x):
         return threading.Lock() if x % 10 == 3 else x
 
+    class Sulky:
+        def __reduce__(self):
+            raise ValueError("not today")
+
+    with numbers(40).map(lambda x: Sulky() if x == 5 else x, errors="skip").iterate() as items:
+        assert list(items) == [x for x in range(40) if x != 5]
+    assert "not today" in items.report().skipped[0].error
     stream = numbers(40).map(make, errors="skip").map(lambda x: x)
     with stream.iterate() as items:
         assert list(items) == [x for x in range(40) if x % 10 != 3]
@@ -459,6 +504,17 @@ def test_retries(engine, tmp_path):
     assert len((tmp_path / "10").read_text()) == 3
     with pytest.raises(OSError, match="busy"):
         run(numbers(3).map(lambda x: (_ for _ in ()).throw(OSError("busy")), retries=1), engine)
+
+
+@pytest.mark.parametrize("method", ["open", "close"])
+def test_exit_of_a_stage_with_a_state_is_told(engine, method):
+    class Exits:
+        def __call__(self, x):
+            return x
+
+    setattr(Exits, method, lambda self: sys.exit("no licence"))
+    with pytest.raises(RuntimeError, match=r"sys.exit\('no licence'\)"):
+        run(numbers(5).map(Exits()), engine)
 
 
 def test_exit_in_a_stage_is_told_at_once(engine):

@@ -4,6 +4,7 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.channel.tokens import Retirer, TerminalSpec, Tokens, TokenSpec
+from pardata.channel.window import Window
 
 CELLS = 3
 
@@ -14,7 +15,7 @@ class Run:
     def __init__(self, segment, terminals, cells=CELLS):
         self.segment = segment
         retired_at = [[4096 * (1 + 10 * t + w) for w in range(workers)] for t, workers in enumerate(terminals)]
-        self.spec = TokenSpec(cells, 0, retired_at)
+        self.spec = TokenSpec(Window(cells, cells), 0, retired_at)
         self.pairs = [[socket_pair() for _ in places] for places in retired_at]
         self.retirers = {}
         for terminal, workers in enumerate(terminals):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.channel.window import Window
 from pardata.errors import ConfigError, PlanError
 from pardata.pipeline.plan import Kind, Plan
 
@@ -257,9 +258,14 @@ def test_chunksize_behind_a_merge_counts_for_all_its_sources():
     assert {plan.chunksizes[root] for root in set(plan.roots)} == {6}
 
 
-def test_default_tokens_are_two_per_worker_and_one_per_stage():
-    assert plan_of(source().map(work, workers=4)).default_tokens() == 2 * 5 + 2
-    assert plan_of(source().map(work, workers=4), iterated=True).default_tokens() == 2 * 5 + 3
+def test_window_is_two_tokens_per_worker_and_one_per_stage_and_wide_for_small_batches():
+    assert plan_of(source().map(work, workers=4)).window() == Window(2 * 5 + 2, 4 * 32)
+    assert plan_of(source().map(work, workers=4), iterated=True).window() == Window(2 * 5 + 3, 4 * 32)
+    assert plan_of(source().map(work, workers=4)).window(7) == Window(7, 7)
+    window = Window(3, 8)
+    assert [window.allows(2, 0, 1 << 40), window.allows(3, 0, 10)] == [True, False]
+    assert [window.allows(5, 1, 10), window.allows(6, 1, 10), window.allows(8, 100, 10)] == [True, False, False]
+    assert [window.allows(3, 9, 1 << 18), window.allows(4, 9, 1 << 18)] == [True, False]  # 1 MiB in all
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------

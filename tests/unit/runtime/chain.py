@@ -13,6 +13,7 @@ import numpy as np
 import pardata
 from pardata.channel.channel import socket_pair
 from pardata.channel.message import Batch
+from pardata.channel.window import Window
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
 from pardata.pipeline.ordering import Arrival, InOrder
@@ -116,7 +117,7 @@ class Chain:
         connect([source], workers, 0, {}, SLOTS, quiet=True)
         for edge in range(edges):
             connect(workers, [sink], edge, {}, SLOTS, quiet=True)
-        give_tokens(source, TOKENS, [[(sink, 0)]])
+        give_tokens(source, Window(TOKENS, TOKENS), [[(sink, 0)]])
         self._controls = {name: socket_pair() for name in self.names}
         self._programs = dict.fromkeys(self.names, Program(ordered=not farm)) | {"sink": Program(edges)}
         self._ports = {}

@@ -1,0 +1,47 @@
+"""A worker is killed in each window between a claim and a CLOSE: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pardata
+from tests.faults.windows import MAKER, WINDOWS, Trap, items, number_of
+
+COUNT = 12
+
+
+@pytest.mark.parametrize("are_arrays", [True, False], ids=["arrays", "numbers"])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_stage_is_killed(window: str, workers: int, are_arrays: bool, tmp_path: Path) -> None:
+    if "block" in window and not are_arrays:
+        return  # numbers are in no block
+    trap = Trap(window, tmp_path / "killed")
+    stream = pardata.source(partial(items, COUNT, are_arrays)).map(trap, workers=workers, chunksize=1).map(number_of)
+    with stream.iterate() as run:
+        assert list(run) == list(range(1, COUNT + 1))
+    assert trap.marker.exists()
+
+
+@pytest.mark.parametrize("are_arrays", [True, False], ids=["arrays", "numbers"])
+@pytest.mark.parametrize("window", MAKER)
+def test_source_is_killed(window: str, are_arrays: bool, tmp_path: Path) -> None:
+    trap = Trap(window, tmp_path / "killed")
+    source: Any = pardata.source(partial(items, COUNT, are_arrays, trap))
+    halves = source.map(number_of, chunksize=1), source.map(number_of)
+    with pardata.zip(*halves).iterate() as run:
+        assert list(run) == [(number, number) for number in range(COUNT)]
+    assert trap.marker.exists()
+
+
+def test_scatter_behind_an_unordered_farm_does_not_wait_for_what_it_has_not_taken() -> None:
+    """Each branch waits for the next number, and the farm hands on late what is asked for first: see `Plan._order`."""
+    numbers = pardata.source(range(400)).map(lambda x: sum(range(x % 7 * 300)) * 0 + x, workers=3, ordered=False)
+    branches = [branch.map(abs) for branch in numbers.scatter(3)]
+    for tokens in (1, 2, None):
+        with pardata.merge(*branches, policy="ordered").iterate(tokens=tokens) as run:
+            assert list(run) == list(range(400))

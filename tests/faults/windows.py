@@ -1,0 +1,141 @@
+"""Traps: a worker process that is killed in a chosen window, once. Imports nothing heavy: workers import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pardata.channel import sender
+from pardata.channel.channel import CLOSE
+from pardata.channel.collector import Collector
+from pardata.channel.outbox import Outbox
+from pardata.channel.receiver import Receiver
+from pardata.channel.sender import Sender
+from pardata.memory.array import view
+from pardata.runtime.port import Port
+
+Die = Callable[[], None]
+ENTRIES = 5_000  # float64: an array in a block
+
+
+def before(owner: type, name: str, call: int, when: Callable[..., bool] = lambda *_: True) -> Callable[[Die], None]:
+    """Return what sets a trap in front of the `call`-th call for which `when` is true."""
+
+    def set_trap(die: Die) -> None:
+        method, left = getattr(owner, name), [call]
+
+        def trapped(*args: Any, **options: Any) -> Any:
+            left[0] -= bool(when(*args))
+            if not left[0]:
+                die()
+            return method(*args, **options)
+
+        setattr(owner, name, trapped)
+
+    return set_trap
+
+
+def after(owner: type, name: str, call: int) -> Callable[[Die], None]:
+    """Return what sets a trap behind the `call`-th call."""
+
+    def set_trap(die: Die) -> None:
+        method, left = getattr(owner, name), [call]
+
+        def trapped(*args: Any, **options: Any) -> Any:
+            made = method(*args, **options)
+            left[0] -= 1
+            if not left[0]:
+                die()
+            return made
+
+        setattr(owner, name, trapped)
+
+    return set_trap
+
+
+def half_written_block(die: Die) -> None:
+    """The third array is copied into its block to the half."""
+    method, left = Outbox._copy, [3]
+
+    def trapped(self: Outbox, array: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            block = self.arena.reserve(array.nbytes)
+            view(block, 0, array.dtype, array.shape, None)[: len(array) // 2] = array[: len(array) // 2]
+            die()
+        return method(self, array)
+
+    Outbox._copy = trapped  # type: ignore[method-assign]
+
+
+class HalfHead:
+    """The head of a message, after which the process is killed: its stamp is missing."""
+
+    def __init__(self, die: Die) -> None:
+        self._head, self._left, self._die = sender.HEAD, 3, die
+
+    def pack_into(self, *args: Any) -> None:
+        self._head.pack_into(*args)
+        self._left -= 1
+        if not self._left:
+            self._die()
+
+
+def half_written_message(die: Die) -> None:
+    """The third message is in its slot, but for the stamp that makes it one."""
+    sender.HEAD = HalfHead(die)  # type: ignore[misc, assignment]
+
+
+TAKER = {
+    "before the claim": before(Collector, "next", 3),
+    "after the claim": after(Receiver, "read", 3),
+    "after the commit": after(Receiver, "commit", 3),
+    "after the send, before the commit": before(Port, "commit", 3),
+}
+MAKER = {
+    "in a half-written message": half_written_message,
+    "after the send, before its hint": before(Sender, "_hint", 1, lambda _, hint: hint != CLOSE),
+    "after the send": after(Port, "publish", 3),
+    "before CLOSE": before(Sender, "close", 1),
+    "in CLOSE": before(Sender, "_hint", 1, lambda _, hint: hint == CLOSE),
+    "after CLOSE": before(Port, "report", 1, lambda _, event: event == ("done",)),
+}
+WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}
+
+
+class Trap:
+    """A stage with a state; its first worker is killed in one of the windows."""
+
+    def __init__(self, window: str, marker: Path) -> None:
+        self._window, self.marker = window, marker
+
+    def die(self) -> None:
+        self.marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def open(self) -> None:
+        if not self.marker.exists():
+            WINDOWS[self._window](self.die)
+
+    def __call__(self, x: Any) -> Any:
+        return x + 1
+
+
+def items(count: int, are_arrays: bool, trap: Trap | None = None) -> Iterator[Any]:
+    """A source, which may set a trap itself."""
+    if trap is not None:
+        trap.open()
+    for number in range(count):
+        yield np.full(ENTRIES, float(number)) if are_arrays else number
+
+
+def number_of(x: Any) -> int:
+    """The number that an item stands for; fails if an array is damaged."""
+    found = set(np.ravel(x).tolist())
+    assert len(found) == 1
+    return int(found.pop())
