@@ -13,6 +13,7 @@ import pickle
 import types
 from collections import ChainMap
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol
 
 import cloudpickle
@@ -28,6 +29,7 @@ INLINE_BYTES: Final = 16 << 10
 MOST_BLOCKS: Final = 1000
 
 PICKLE, ARRAYS, RAW, BYTES = 0, 1, 2, 3
+_LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
 Array = np.ndarray[Any, Any]
@@ -226,10 +228,22 @@ def encode(items: list[Any], sink: BlockSink) -> Encoded:
     dtype, shape = first.dtype, first.shape
     if len(items) > 1 and any(item.shape != shape or item.dtype != dtype for item in items):
         return encode_pickle(items, sink)
+    return Encoded(RAW, b"".join([_raw_head(dtype, shape), *[item.tobytes() for item in items]]), [])
+
+
+@lru_cache(_LAYOUTS)
+def _raw_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return the header of equal small arrays; its own length stands in front."""
     head = marshal.dumps((dtype.str, shape))
     start = -(-(2 + len(head)) // _ALIGNMENT) * _ALIGNMENT
-    parts = [start.to_bytes(2, "little"), head.ljust(start - 2, b"\0"), *[item.tobytes() for item in items]]
-    return Encoded(RAW, b"".join(parts), [])
+    return start.to_bytes(2, "little") + head.ljust(start - 2, b"\0")
+
+
+@lru_cache(_LAYOUTS)
+def _raw_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of what follows a header."""
+    dtype, shape = marshal.loads(head[2:])
+    return np.dtype(dtype), shape
 
 
 def _encode_arrays(items: Sequence[Array], sink: BlockSink) -> Encoded:
@@ -277,11 +291,13 @@ def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = F
     if kind == BYTES:
         return [data]
     start = int.from_bytes(data[:2], "little")
-    dtype, shape = marshal.loads(data[2:start])
-    return _decode_raw(data, start, np.dtype(dtype), shape, inplace)
+    return _decode_raw(data, start, *_raw_layout(data[:start]), inplace)
 
 
 def _decode_raw(data: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...], inplace: bool) -> list[Any]:
     buffer: bytes | bytearray = bytearray(data) if inplace else data
-    rows = np.frombuffer(buffer, dtype, offset=start).reshape(-1, *shape)
+    entries = np.frombuffer(buffer, dtype, offset=start)
+    if shape == entries.shape:
+        return [entries]  # a single one
+    rows = entries.reshape(-1, *shape)
     return list(rows) if shape else [rows[index : index + 1].reshape(()) for index in range(len(rows))]

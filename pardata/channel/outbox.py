@@ -125,6 +125,7 @@ class Outbox:
         self.arena = arena
         self.leases = leases
         self.edges = edges
+        self._only = edges[0] if len(edges) == 1 else None
         self.generator: object = None  # of user code, suspended in the yield of what is being sent
         self.sent_bytes = 0
         self._in_parent = in_parent
@@ -140,6 +141,8 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         """Whether each edge has a worker that can take a message."""
+        if self._only is not None:  # asked for every message
+            return self._only.pick() is not None
         return all(edge.pick() is not None for edge in self.edges)
 
     def has_room_for(self, batch: Batch) -> bool:

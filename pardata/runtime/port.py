@@ -201,7 +201,7 @@ class Port:
         """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""
         with self.lock:
             self._takes += 1
-            if not self._takes & 7:
+            if not self._takes & 15:
                 self.collector.poll()
             if self._cancelled:
                 raise Cancelled
