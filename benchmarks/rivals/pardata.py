@@ -27,20 +27,16 @@ def _options(flow: Flow) -> dict[str, Any]:
     return {"inplace": flow.inplace} | ({"chunksize": flow.chunk} if flow.chunk else {})
 
 
-def _run(stream: pardata.Stream, flow: Flow) -> Iterator[Any]:
-    return stream.iterate(tokens=flow.window) if flow.window else iter(stream)
-
-
 class Rival(rival.Rival):
     def chain(self, flow: Flow) -> Iterator[Any]:
         first, *others = flow.stages
         stream = _source(flow).map(first, **_options(flow))
         for fn in others:
             stream = stream.map(fn, inplace=flow.inplace)
-        return _run(stream, flow)
+        return iter(stream)
 
     def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
-        return _run(_source(flow).map(flow.stages[0], workers=workers, **_options(flow)), flow)
+        return iter(_source(flow).map(flow.stages[0], workers=workers, **_options(flow)))
 
     def broadcast(self, flow: Flow) -> Iterator[Any]:
         source = _source(flow)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pardata.pipeline.node import Kind
 from pardata.pipeline.plan import Plan
+from pardata.pipeline.totals import totals
 from pardata.runtime.program import StageFailure
+from pardata.runtime.progress import Bars
 
 
 def original_error(failure: StageFailure) -> BaseException:
@@ -19,7 +18,6 @@ def original_error(failure: StageFailure) -> BaseException:
     return error
 
 
-def total_items(plan: Plan) -> int | None:
-    """Return how many items a progress bar is to expect: known if there is one source, and it knows."""
-    sources: list[Any] = [stage.fn for stage in plan.stages if stage.kind is Kind.SOURCE]
-    return len(sources[0]) if len(sources) == 1 and hasattr(sources[0], "__len__") else None
+def bars_of(plan: Plan) -> Bars:
+    """Return a progress bar for each stage."""
+    return Bars([stage.name for stage in plan.worker_stages], totals(plan))

@@ -25,6 +25,7 @@ import numpy as np
 
 from pardata.channel.message import Encoded
 from pardata.engines.layout import Layout
+from pardata.engines.local import bars_of
 from pardata.engines.local_worker import LocalWorker, stop
 from pardata.engines.stall import StallWatch
 from pardata.errors import InternalError, PlanError, WorkerLostError
@@ -121,7 +122,7 @@ class ProcessRun(Run):
             layout = Layout(plan, plan.window(options.tokens), self._home, self._spans, self._socks)
             self._start(layout, encoded, limit)
             if options.progress:
-                self._bars = Bars([stage.name for stage in plan.worker_stages], self._total())
+                self._bars = bars_of(plan)
         except BaseException:
             self._abandon()
             raise
@@ -181,12 +182,6 @@ class ProcessRun(Run):
         local = LocalWorker(stage, self._programs[stage], port, control)
         self._locals.append(local)
         self._port.collector.watch(control, partial(_weakly(self._hear_local), local))
-
-    def _total(self) -> int | None:
-        totals = [
-            len(stage.node.fn) for stage in self._plan.stages if runs_here(stage) and hasattr(stage.fn, "__len__")
-        ]
-        return totals[0] if len(totals) == 1 else None
 
     # -- running ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from pardata.channel.message import Batch
-from pardata.engines.local import original_error, total_items
+from pardata.engines.local import bars_of, original_error
 from pardata.pipeline.failures import Failures
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.item_program import ItemProgram
@@ -27,7 +27,7 @@ from pardata.pipeline.programs import program_of, source_maker
 from pardata.pipeline.stream import Run, RunOptions
 from pardata.pipeline.user_code import failure_of, opened
 from pardata.runtime.program import StageFailure
-from pardata.runtime.progress import Bars, RunReport, StageStatistics
+from pardata.runtime.progress import RunReport, StageStatistics
 
 
 class TooManyErrors(BaseException):
@@ -80,7 +80,7 @@ class SerialRun(Run):
         self._begin_s = time.perf_counter()
         ends = [self._output(stage) for stage in plan.ends]
         self._batches = ends[0] if len(ends) == 1 else _in_turn(ends, "arrival")
-        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if options.progress else None
+        self._bars = bars_of(plan) if options.progress else None
 
     def __next__(self) -> Any:
         while not self._items:
@@ -190,7 +190,7 @@ class SerialRun(Run):
         program = program_of(stage, self._plan)
         assert isinstance(program, ItemProgram)
         port = _Port(self, stage)
-        with opened(program.fn, program.retries) as fn:
+        with opened(program.fn, program.retries, stage.name) as fn:
             for batch in self._inputs(stage):
                 yield program.process(batch, port, fn)  # type: ignore[arg-type]
 

@@ -6,8 +6,19 @@ import time
 import warnings
 
 from pardata.memory.budget import LIVE, format_bytes
+from pardata.pipeline.node import user_line
 from pardata.pipeline.plan import Plan, Stage
-from pardata.runtime.words import ATTEMPT, BATCHES, BEGUN_NS, BLOCKED_NS, ITEMS, LOADING, WAITS_FOR, running_batch
+from pardata.runtime.words import (
+    ATTEMPT,
+    BATCHES,
+    BEGUN_NS,
+    BLOCKED_NS,
+    ENDED,
+    ITEMS,
+    LOADING,
+    WAITS_FOR,
+    running_batch,
+)
 
 
 class StallWatch:
@@ -45,7 +56,9 @@ class StallWatch:
             self.begin()
             return self._stall_s
         waited_s, self._stall_s = self._stall_s, None
-        warnings.warn(f"nothing has moved for {waited_s:g} s:\n{self.explain()}", RuntimeWarning, stacklevel=5)
+        file, line = user_line().rsplit(":", 1)
+        told = f"nothing has moved for at least {waited_s:g} s:\n{self.explain()}"
+        warnings.warn_explicit(told, RuntimeWarning, file, int(line))
         return None
 
     def explain(self) -> str:
@@ -55,7 +68,8 @@ class StallWatch:
             for index, header in enumerate(headers):
                 who = f"stage {stage.name!r}" + (f", worker {index}" if stage.workers > 1 else "")
                 held = f"; holds {format_bytes(header[LIVE])}" if header[LIVE] else ""
-                lines.append(f"  {who}: {self._doing(stage, header)}{held}")
+                if header[ATTEMPT] or header[WAITS_FOR] != ENDED or held:
+                    lines.append(f"  {who}: {self._doing(stage, header)}{held}")
         return "\n".join(lines)
 
     def _doing(self, stage: Stage, header: memoryview) -> str:
@@ -64,6 +78,8 @@ class StallWatch:
             return "is starting"
         begun_ns = header[BEGUN_NS]
         since = f" for {(time.monotonic_ns() - begun_ns) / 1e9:.1f} s" if begun_ns else ""
+        if not doing and header[WAITS_FOR] == ENDED:
+            return "has ended"
         batch = running_batch(doing)
         if batch is not None:
             return f"works on item {batch[1]}{since}"

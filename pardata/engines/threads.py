@@ -12,14 +12,14 @@ from collections import deque
 from dataclasses import fields
 from typing import Any, Final
 
-from pardata.engines.local import total_items
+from pardata.engines.local import bars_of
 from pardata.engines.thread_port import Hub, ThreadPort
 from pardata.errors import ConfigError
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.stream import Run, RunOptions
 from pardata.runtime.program import Cancelled
-from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
+from pardata.runtime.progress import REFRESH_S, RunReport, StageStatistics
 
 _JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's function when the run is over
 
@@ -43,7 +43,7 @@ class ThreadRun(Run):
         self._report: RunReport | None = None
         self._closed = False
         self._begin_s = time.perf_counter()
-        self._bars = Bars([stage.name for stage in plan.worker_stages], total_items(plan)) if options.progress else None
+        self._bars = bars_of(plan) if options.progress else None
         try:
             for stage in reversed(plan.worker_stages):
                 for _ in range(stage.workers):

@@ -48,7 +48,8 @@ class Failures:
         if not isinstance(limit, float) and failed <= limit:
             return None
         error = self._last[stage].exception()
-        error.add_note(f"stage {stage!r}: {failed} of {items} items failed, and max_errors={limit}")
+        of = f" of {items}" if items >= failed else ""  # a worker counts its batch when it is done
+        error.add_note(f"stage {stage!r}: {failed}{of} items failed, and max_errors={limit}")
         return error
 
     @property

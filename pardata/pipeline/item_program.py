@@ -103,7 +103,7 @@ class ItemProgram:
 
     def run(self, port: Port) -> None:
         """Process batches until there are no more."""
-        with opened(self.fn, self.retries) as fn:
+        with opened(self.fn, self.retries, self.name) as fn:
             port.loaded()
             while self._step(port, fn):
                 pass

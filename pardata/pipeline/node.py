@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -46,6 +48,8 @@ class Node:
         How several inputs become one (see `pipeline.ordering`).
     branches, branch : int
         How many outputs it has; of a `Kind.BRANCH`: which one of its input it stands for.
+    is_sink : bool
+        Nothing comes out of it.
     """
 
     kind: Kind
@@ -64,6 +68,7 @@ class Node:
     policy: Policy = "arrival"
     branches: int = 1
     branch: int = 0
+    is_sink: bool = False
     where: str = ""
 
     def __post_init__(self) -> None:
@@ -91,6 +96,11 @@ class Node:
         self._need(most is None or self.errors != "raise", 'max_errors= goes with errors="skip" or "stream"')
         if self.kind in _WITH_FUNCTION:
             self._need(callable(self.fn), f"a function is needed, not {type(self.fn).__name__}")
+            self._need(
+                _takes_one(self.fn),
+                "it is called with one argument, which its function does not take"
+                + ("" if self.kind is Kind.PIPE else " (an item of a zip is a tuple)"),
+            )
         again = self.retries or self.timeout_s is not None
         self._need(
             not (self.inplace and again),
@@ -112,6 +122,19 @@ def _is_number(value: object) -> bool:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def _takes_one(fn: Any) -> bool:
+    """Whether a function can be called with one argument, as far as can be told."""
+    if not (inspect.isroutine(fn) or isinstance(fn, functools.partial)):
+        return True
+    try:
+        inspect.signature(fn).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # of some functions written in C
+    return True
 
 
 def user_line() -> str:

@@ -116,7 +116,14 @@ class _Pipe:
                 self._batcher.append(item)
 
     def _outputs(self) -> Iterator[Any]:
-        made = self._fn(self._inputs)
+        try:
+            made = self._fn(self._inputs)
+        except Exception as error:
+            error.add_note(
+                f"{self._program.name!r} was called with the iterator of all items. For a function of one item use "
+                f"stream.map"
+            )
+            raise
         try:
             return iter(made)
         except TypeError:

@@ -6,6 +6,7 @@ import inspect
 import os
 import weakref
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -76,6 +77,10 @@ class Run(Iterator[Any]):
             return self.report()
         finally:
             self.close()
+
+    def __repr__(self) -> str:
+        stages = self.report().stages
+        return f"<{type(self).__name__}: {', '.join(f'{stage.name} {stage.items}' for stage in stages)} items>"
 
     def __enter__(self) -> Run:
         return self
@@ -298,13 +303,20 @@ class Stream:
             it has its name only when it is whole. A function is called with each item, in order, in a process.
         """
         if isinstance(sink, list):
-            return self._then(Kind.SINK, sink.append, name or "list", thread=True)
+            return self._then(Kind.SINK, sink.append, name or "list", thread=True, is_sink=True)
+        if isinstance(getattr(sink, "__self__", None), list | set | dict | deque):
+            raise ConfigError(
+                f"to({sink.__self__.__class__.__name__}.{sink.__name__}): a process would fill a copy of it; give a "
+                f"list itself, or take the items with a loop over the stream"
+            )
         if isinstance(sink, str | os.PathLike):
             path = os.path.abspath(os.fspath(sink))
             if not path.endswith(".npy"):
                 raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
-            return self._then(Kind.PIPE, NpyWriter(path), name or os.path.basename(path))
-        return self._then(Kind.SINK, sink, name)
+            return self._then(Kind.PIPE, NpyWriter(path), name or os.path.basename(path), is_sink=True)
+        if not callable(sink):
+            raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
+        return self._then(Kind.SINK, sink, name, is_sink=True)
 
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of what ``generator_function(items)`` yields: a stateful filter, in a process of its own.
@@ -320,6 +332,10 @@ class Stream:
         if kind is not Kind.PIPE and inspect.isgeneratorfunction(fn):
             raise ConfigError(
                 f"{_name_of(fn)!r} is a generator function, which takes all items: use stream | {_name_of(fn)}"
+            )
+        if self._node.is_sink:
+            raise ConfigError(
+                f"nothing comes out of {self._node.name!r} ({self._node.where}): what `to` returns can be run"
             )
         return Stream(Node(kind, name or _name_of(fn), fn, (self._node,), where=user_line(), **options))
 
@@ -511,6 +527,8 @@ def source(items: Any, *, name: str | None = None) -> Stream:
             iter(items)
         except TypeError:
             raise ConfigError(f"source(...): {type(items).__name__} is not iterable") from None
+        if hasattr(items, "itertuples"):
+            raise ConfigError("source(...): a loop over a table gives the names of its columns; use table.itertuples()")
     elif not _is_generator_factory(items):
         raise ConfigError(f"source({_name_of(items)}): a function must be a generator function")
     return Stream(
@@ -583,7 +601,7 @@ def _branch(node: Node, index: int, name: str) -> Stream:
 
 def _is_thread(kind: str) -> bool:
     if kind not in ("process", "thread"):
-        raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
+        raise ConfigError(f'({user_line()}): kind must be "process" or "thread", not {kind!r}')
     return kind == "thread"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from pardata.errors import PardataError
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
 from pardata.runtime.program import StageFailure
 
@@ -18,7 +19,9 @@ def without_frame(error: BaseException) -> BaseException:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pardata."):
         trace = trace.tb_next
-    return error.with_traceback(trace or error.__traceback__)
+    if trace is None and not isinstance(error, PardataError):  # that is what the parent has decided of an item
+        trace = error.__traceback__
+    return error.with_traceback(trace)
 
 
 def failure_of(error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> StageFailure:
@@ -36,7 +39,7 @@ def closing(iterator: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def opened(fn: Any, retries: int) -> Iterator[Callable[[Any], Any]]:
+def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
     """Give a worker its own object of a stage with state: made, opened, and closed whatever happens.
 
     A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
@@ -49,19 +52,19 @@ def opened(fn: Any, retries: int) -> Iterator[Callable[[Any], Any]]:
     else:
         made = fn
     if made is not fn:
-        _call(made, "open")
+        _call(made, "open", stage)
     try:
         yield partial(_try_again, made, retries) if retries else made
     finally:
         if made is not fn:
-            _call(made, "close")
+            _call(made, "close", stage)
 
 
-def _call(made: Any, name: str) -> None:
+def _call(made: Any, name: str, stage: str) -> None:
     try:
         getattr(made, name, lambda: None)()
-    except SystemExit as error:
-        raise exit_as_error(error) from None
+    except (Exception, SystemExit) as error:
+        raise failure_of(error, stage) from None
 
 
 def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:

@@ -212,7 +212,7 @@ def _run(
 
     number, retries = crew.next_number(), crew.setup.retries
     job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits)
-    bars = Bars([what], inputs.rows, "row", progress) if progress else None
+    bars = Bars([what], [inputs.rows], "row", progress) if progress else None
     crew.add(job)
     try:
         job.wait(crew.help, bars)

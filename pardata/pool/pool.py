@@ -222,7 +222,7 @@ class WorkerPool(Executor):
             self._code(fn), crew.next_number(), given, chunks, star=star, ordered=ordered, source=source,
             window=window, retries=crew.setup.retries, timed=crew.setup.timeout_s is not None,
         )  # fmt: skip
-        bars = Bars(["map"], None if lazy else len(given), "item", progress) if progress else None
+        bars = Bars(["map"], [None if lazy else len(given)], "item", progress) if progress else None
         return Results(crew, job, deadline, ends, bars)
 
     def map_array(

@@ -140,6 +140,7 @@ class _Server:
 def main(fd: int, parent: int, preload: tuple[str, ...]) -> NoReturn:
     """Serve requests from `fd` until the parent is gone; modules in `preload` are loaded once, for every worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if os.getppid() != parent:
         os._exit(1)
     for module in preload:

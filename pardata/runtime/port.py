@@ -41,6 +41,7 @@ from pardata.runtime.words import (
     BLOCKED_NS,
     BUSY_NS,
     DROPPED,
+    ENDED,
     FAILED,
     FOLLOWING,
     ITEMS,
@@ -395,11 +396,16 @@ class Port:
     def close_outputs(self) -> None:
         """Close every output and tell the parent so."""
         self.outbox.close()
+        self._rest()
         self.report(("closed",))
+
+    def _rest(self) -> None:
+        self.words[ATTEMPT], self.words[WAITS_FOR] = 0, ENDED
 
     def finish(self) -> None:
         """Tell the parent that the work is done; close what is not closed."""
         self.outbox.close()
+        self._rest()
         with self.lock:
             while not self.collector.flush():
                 self.collector.wait()

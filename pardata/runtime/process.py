@@ -51,10 +51,15 @@ class ForkServer:
         code = _START.format(path=path, fd=theirs.fileno(), parent=os.getpid(), preload=_PRELOAD)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         python = os.fsdecode(multiprocessing.spawn.get_executable())
-        with theirs:
-            self._process = subprocess.Popen(
-                [python, *flags, "-c", code], pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
-            )
+        # Ctrl-C is the parent's business, also before the server can say that it ignores it.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [python, *flags, "-c", code], pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         self._sock = ours
 
     def request(self, offset: int, length: int, fds: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from pardata.runtime.faults import Fault
 
 REFRESH_S: Final = 0.1
 _MOST_SKIPPED_SHOWN: Final = 20
+_LONGEST_NAME: Final = 24  # in front of a bar
 
 
 @dataclass
@@ -132,11 +133,14 @@ class RunReport:
 class Bars:
     """One tqdm bar per stage, refreshed at most every `REFRESH_S` seconds."""
 
-    def __init__(self, names: Sequence[str], total: int | None, unit: str = "item", kind: Any = True) -> None:
+    def __init__(
+        self, names: Sequence[str], totals: Sequence[int | None], unit: str = "item", kind: Any = True
+    ) -> None:
         """Make the bars: tqdm's own, or of the class `kind`, which is like tqdm's."""
         if kind is True:
             from tqdm.auto import tqdm as kind
 
+        names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
         width = max(map(len, names), default=0)
         self._bars: list[Any] = [
             kind(
@@ -147,7 +151,7 @@ class Bars:
                 dynamic_ncols=True,
                 mininterval=0,
             )
-            for name in names
+            for name, total in zip(names, totals, strict=True)
         ]
         self._due_s = 0.0
         self._moved_s = [time.time()] * len(self._bars)

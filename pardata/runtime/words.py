@@ -20,7 +20,8 @@ ATTEMPT: Final = (
 FOLLOWING: Final = 64  # + domain: the number after the last one finished, where order is kept
 
 BEGUN_NS: Final = 14  # when what ATTEMPT tells began, or the wait (time.monotonic_ns, one clock for all processes)
-WAITS_FOR: Final = 15  # while ATTEMPT is 0: STARVED_NS or BLOCKED_NS
+WAITS_FOR: Final = 15  # while ATTEMPT is 0: STARVED_NS, BLOCKED_NS or ENDED
+ENDED: Final = -1
 
 LIVES: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start

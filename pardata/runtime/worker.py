@@ -51,6 +51,9 @@ def run_program(port: Port, program: Program) -> int:
         return 0
     except StageFailure as failure:
         port.report(("failed", failure.fault, None))
+    except KeyboardInterrupt as error:  # not a Ctrl-C, which workers ignore
+        told = RuntimeError("the function raised KeyboardInterrupt").with_traceback(error.__traceback__)
+        port.report(("failed", Fault.of(told, port.spec.stage), None))
     except Exception as error:
         port.report(("failed", Fault.of(error, port.spec.stage), None))
     return 1

@@ -838,6 +838,18 @@ def test_progress_shows_every_stage(engine, capfd):
     assert "first" in shown and "second" in shown and "40/40" in shown
 
 
+def test_what_stages_print_stands_above_the_bars(capfd):
+    def told(x):
+        if x == 20:
+            print("at item", x)
+        return x
+
+    numbers(40).map(told).run(progress=True)
+    shown = capfd.readouterr()
+    assert shown.out == "[told] at item 20\n"
+    assert "40/40" in shown.err
+
+
 # -- refused -----------------------------------------------------------------------------------------------------------
 
 
@@ -863,6 +875,15 @@ REFUSED = {
     "errors": (lambda: numbers().map(abs, errors="ignore"), "ignore"),
     "map of a number": (lambda: numbers().map(3), "function is needed"),
     "pipe of a list": (lambda: numbers() | [1], "function is needed"),
+    "function of two arguments behind a zip": (
+        lambda: pardata.zip(numbers(), numbers()).map(lambda a, b: a),
+        "an item of a zip is a tuple",
+    ),
+    "function without arguments": (lambda: numbers().map(lambda: 1), "called with one argument"),
+    "sink that would be a copy": (lambda: numbers().to([].append), "would fill a copy"),
+    "sink that is none": (lambda: numbers().to(None), r"a sink is a list, the path of a \.npy file, or a function"),
+    "stage behind a sink": (lambda: numbers().to([]).map(abs), "nothing comes out of 'list'"),
+    "letters of a flat_map": (lambda: numbers().flat_map(abs, errors="stream"), "flat_map: errors must be"),
     "source of a number": (lambda: pardata.source(3), "int is not iterable"),
     "source of a function": (lambda: pardata.source(abs), "generator function"),
     "source with an argument": (lambda: pardata.source(needs_argument), "functools.partial"),

@@ -1,12 +1,15 @@
 """Looking at a stream: one item through all stages, and who waits for whom when nothing moves."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pardata
 from pardata.errors import ConfigError
+from pardata.pipeline.plan import Plan
+from pardata.pipeline.totals import totals
 
 
 def mean_level(frame):
@@ -50,6 +53,37 @@ def test_error_of_a_dry_run_is_the_users():
         pardata.source(range(3)).map(lambda x: 1 / x).dry_run()
 
 
+def test_totals_of_the_bars():
+    numbers, letters = pardata.source(range(30)), pardata.source(iter("abc"))
+    kept = numbers.map(abs).filter(len).map(abs)
+    joined = pardata.merge(numbers.map(abs), pardata.source([1, 2])).map(abs)
+    paired = pardata.zip(numbers.map(abs), numbers).map(len)
+    assert totals(Plan(kept._node, iterated=False)) == [30, 30, 30, None]
+    assert totals(Plan(joined._node, iterated=False)) == [30, 30, 2, 32]
+    assert totals(Plan(paired._node, iterated=False)) == [30, 30, 30]
+    assert totals(Plan(letters.map(str)._node, iterated=True)) == [None, None]
+
+
+def test_worker_is_called_by_the_name_of_its_stage():
+    def title(x):
+        return Path("/proc/self/comm").read_text().strip()
+
+    found = pardata.source([1]).map(title, name="a long name of a stage")
+    assert list(found) == ["a long name o:0"]
+
+
+def test_run_shows_how_far_it_is():
+    with pardata.source(range(5)).map(abs, chunksize=1).iterate(engine="serial") as run:
+        next(run)
+        assert repr(run) == "<SerialRun: source 1, abs 1 items>"
+
+
+def test_function_that_gets_all_items_by_mistake():
+    with pytest.raises(TypeError) as caught:
+        list(pardata.source(range(5)) | (lambda x: x * x))
+    assert "For a function of one item use stream.map" in caught.value.__notes__[0]
+
+
 def test_run_that_stands_still_says_who_waits_for_whom():
     def hang(x):
         if x == 3:
@@ -60,7 +94,7 @@ def test_run_that_stands_still_says_who_waits_for_whom():
     with pytest.raises(RuntimeWarning) as caught:  # as an error, here: pyproject.toml
         stream.run(stall_s=0.3)
     text = str(caught.value)
-    assert "nothing has moved for 0.3 s" in text
+    assert "nothing has moved for at least 0.3 s" in text
     assert "stage 'slow': works on item 3 for" in text
     assert "stage 'behind': waits for 'slow'" in text
     assert "stage 'source': waits for a message to come out at the end, or memory" in text
