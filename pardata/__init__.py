@@ -27,7 +27,10 @@ from pardata.memory.manager import SharedMemoryManager
 from pardata.memory.shareable_list import ShareableList
 from pardata.memory.shared_array import SharedArray
 from pardata.pipeline.item_program import DeadLetter
-from pardata.pipeline.stream import Run, Stream, concat, merge, run, source, zip
+from pardata.pipeline.joins import concat, merge, run, zip
+from pardata.pipeline.run import Run
+from pardata.pipeline.sources import source
+from pardata.pipeline.stream import Stream
 from pardata.pool.context import worker
 from pardata.pool.default import map, map_array
 from pardata.pool.joblib_backend import register_joblib

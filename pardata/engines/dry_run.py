@@ -16,8 +16,8 @@ from pardata.pipeline.dry import DryEdge, DryRun
 from pardata.pipeline.node import Kind
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import source_maker
+from pardata.pipeline.run import RunOptions
 from pardata.pipeline.shapes import NpyWriter
-from pardata.pipeline.stream import RunOptions
 
 _PARTS = 3
 

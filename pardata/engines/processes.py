@@ -37,14 +37,14 @@ from pardata.pipeline.joining import join_batches
 from pardata.pipeline.ordering import Arrival, InOrder, InTurn
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import program_of, runs_here
-from pardata.pipeline.stream import Run, RunOptions
+from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemn, explain
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.output import show
 from pardata.runtime.port import Port
 from pardata.runtime.process import fork_server
-from pardata.runtime.program import CONDEMNED_AT
+from pardata.runtime.program import CONDEMNED_AT, WorkerSpec
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, dissolve, encode_program
@@ -132,51 +132,54 @@ class ProcessRun(Run):
     # -- building --------------------------------------------------------------------------------------------------
 
     def _start(self, layout: Layout, encoded: dict[Stage, Encoded], limit: int) -> None:
-        everyone = layout.processes
         arena = self._home.arena
-        budget_spans = [(worker.span, f"stage {worker.stage!r}") for worker in everyone]
-        budget_spans.append((arena.span, "the main process"))
+        spans = [(worker.span, f"stage {worker.stage!r}") for worker in layout.processes]
+        spans.append((arena.span, "the main process"))
         limit += arena.statistics()["live_bytes"]  # what was there before is not the run's
-        segment = self._home.segment
-        consumer_stage = self._plan.last if self._plan.iterated else None
-        control, _ = layout.pair()
-        spec = layout.consumer.spec(limit, budget_spans)
-        self._port = Port(spec, segment, [control, *layout.consumer.socks], _ConsumerProgram(consumer_stage), arena)
-        self._supervisor = Supervisor(segment, self._port.collector, _weakly(self._on_event), _weakly(self._on_lost))
-        self._supervisor.max_restarts = self._options.max_restarts
-        self._spans_of: dict[Worker, Span] = {}
         self._stages = {stage.name: stage for stage in self._plan.stages}
-        self._words: dict[Stage, list[memoryview]] = {}
-        threads = max(1, usable_cores() // max(1, len(everyone)))
+        self._words: dict[Stage, list[memoryview]] = {stage: [] for stage in self._plan.worker_stages}
         self._stall = StallWatch(self._plan, self._words, self._options.stall_s)
-        waiting: list[Worker] = []
+        self._spans_of: dict[Worker, Span] = {}
+        self._supervise(layout, layout.consumer.spec(limit, spans))
         for stage in self._plan.worker_stages:
-            self._words[stage] = []
             for wired in layout.wired[stage]:
-                words = wired.span.words(segment)
-                self._words[stage].append(words)
+                self._words[stage].append(wired.span.words(self._home.segment))
                 control, child = layout.pair()
-                spec = wired.spec(limit, budget_spans)
+                spec, socks = wired.spec(limit, spans), [child, *wired.socks]
                 if wired.in_parent:
-                    self._add_local(
-                        stage, Port(spec, segment, [child, *wired.socks], self._programs[stage], arena), control
-                    )
-                    continue
-                placed = PlacedSpec(self._home, spec, encoded[stage], threads, self._options.progress)
-                self._placed.append(placed)
-                redoable = self._programs[stage].redoable
-                worker = Worker(stage.name, placed.at, words, control, [child, *wired.socks], redoable)
-                worker.shortest_s = stage.node.timeout_s
-                worker.limits_of = partial(_same_for_all, Limits(stage.node.timeout_s, stage.node.retries))
-                self._spans_of[worker] = wired.span
-                waiting.append(worker)
-        for worker in waiting:
+                    port = Port(spec, self._home.segment, socks, self._programs[stage], arena)
+                    self._add_local(stage, port, control)
+                else:
+                    self._add_worker(stage, spec, encoded[stage], control, socks)
+        for worker in self._spans_of:
             self._supervisor.start(worker)
         for local in self._locals:
             local.thread.start()
         self._begin_s = time.perf_counter()
         terminal = {stage.name for stage in self._plan.ends}
-        self._last_workers = [worker for worker in waiting if worker.stage in terminal]
+        self._last_workers = [worker for worker in self._spans_of if worker.stage in terminal]
+
+    def _supervise(self, layout: Layout, spec: WorkerSpec) -> None:
+        """Make the caller's own port, and what waits with it for the workers."""
+        consumer = _ConsumerProgram(self._plan.last if self._plan.iterated else None)
+        control, _ = layout.pair()
+        socks = [control, *layout.consumer.socks]
+        self._port = Port(spec, self._home.segment, socks, consumer, self._home.arena)
+        on_event, on_lost = _weakly(self._on_event), _weakly(self._on_lost)
+        self._supervisor = Supervisor(self._home.segment, self._port.collector, on_event, on_lost)
+        self._supervisor.max_restarts = self._options.max_restarts
+        self._threads_each = max(1, usable_cores() // max(1, len(layout.processes)))
+
+    def _add_worker(
+        self, stage: Stage, spec: WorkerSpec, program: Encoded, control: socket.socket, socks: list[socket.socket]
+    ) -> None:
+        placed = PlacedSpec(self._home, spec, program, self._threads_each, self._options.progress)
+        self._placed.append(placed)
+        redoable, node = self._programs[stage].redoable, stage.node
+        worker = Worker(stage.name, placed.at, spec.span.words(self._home.segment), control, socks, redoable)
+        worker.shortest_s = node.timeout_s
+        worker.limits_of = partial(_same_for_all, Limits(node.timeout_s, node.retries))
+        self._spans_of[worker] = spec.span
 
     def _add_local(self, stage: Stage, port: Port, control: socket.socket) -> None:
         local = LocalWorker(stage, self._programs[stage], port, control)

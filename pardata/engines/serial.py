@@ -24,7 +24,7 @@ from pardata.pipeline.ordering import InOrder, Policy
 from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Edge, Plan, Stage
 from pardata.pipeline.programs import program_of, source_maker
-from pardata.pipeline.stream import Run, RunOptions
+from pardata.pipeline.run import Run, RunOptions
 from pardata.pipeline.user_code import failure_of, opened
 from pardata.runtime.program import StageFailure
 from pardata.runtime.progress import RunReport, StageStatistics

@@ -17,7 +17,7 @@ from pardata.engines.thread_port import Hub, ThreadPort
 from pardata.errors import ConfigError
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.plan import Plan, Stage
-from pardata.pipeline.stream import Run, RunOptions
+from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.program import Cancelled
 from pardata.runtime.progress import REFRESH_S, RunReport, StageStatistics
 

@@ -137,6 +137,14 @@ def _takes_one(fn: Any) -> bool:
     return True
 
 
+def name_of(fn: Any) -> str:
+    """Return what a stage with this function is called."""
+    while hasattr(fn, "func"):  # of a partial, the function
+        fn = fn.func
+    name = getattr(fn, "__name__", None) or type(fn).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
 def user_line() -> str:
     """Return "file:line" of the caller outside of this package."""
     package = __name__.split(".", 1)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.pipeline.node import Kind, Node, name_of, user_line
+from pardata.pipeline.stream import Stream
 
 
 def rows_of_file(path: str) -> Iterator[Any]:
@@ -54,3 +57,54 @@ def iterate_async(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
 def async_source(make: Callable[[], AsyncIterator[Any]]) -> Callable[[], Iterator[Any]]:
     """Return a generator function for an asynchronous one."""
     return partial(iterate_async, make)
+
+
+def source(items: Any, *, name: str | None = None) -> Stream:
+    """Return the stream of `items`.
+
+    Parameters
+    ----------
+    items : iterable, generator function, array, or path of a .npy file
+        An iterable or a generator object is read by a thread of the calling process; an array gives its rows. A
+        generator function (without arguments) runs in a process of its own; should that be killed, the function is
+        called again and what had been sent is skipped, so it must yield the same items again. An asynchronous
+        generator function runs there in an event loop. A file is mapped, and its rows are read as they are needed. A
+        queue is an iterable in the words of Python: ``iter(queue.get, None)`` ends at the first None.
+
+    Raises
+    ------
+    ConfigError
+        `items` is none of these.
+    """
+    if isinstance(items, str | os.PathLike):
+        name, items = name or os.path.basename(os.fspath(items)), npy_source(items)
+    elif inspect.isasyncgenfunction(items):
+        name, items = name or name_of(items), async_source(items)
+    elif hasattr(items, "__aiter__"):
+        asynchronous = items
+        name, items = name or "source", iterate_async(lambda: aiter(asynchronous))
+    if inspect.isgeneratorfunction(items):
+        if any(p.default is p.empty and p.kind in (0, 1, 3) for p in inspect.signature(items).parameters.values()):
+            raise ConfigError(
+                f"source({name_of(items)}): a generator function is called without arguments; use functools.partial"
+            )
+    elif not callable(items) or hasattr(items, "__iter__"):
+        try:
+            iter(items)
+        except TypeError:
+            raise ConfigError(f"source(...): {type(items).__name__} is not iterable") from None
+        if hasattr(items, "itertuples"):
+            raise ConfigError("source(...): a loop over a table gives the names of its columns; use table.itertuples()")
+    elif not _is_generator_factory(items):
+        raise ConfigError(f"source({name_of(items)}): a function must be a generator function")
+    return Stream(
+        Node(Kind.SOURCE, name or ("source" if not callable(items) else name_of(items)), items, where=user_line())
+    )
+
+
+def _is_generator_factory(items: Any) -> bool:
+    """Whether calling `items` makes a generator: a partial or a method of a generator function."""
+    inner = items
+    while hasattr(inner, "func"):
+        inner = inner.func
+    return inspect.isgeneratorfunction(inner) or inspect.isgeneratorfunction(type(inner).__call__)

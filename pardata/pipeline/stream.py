@@ -4,96 +4,23 @@ from __future__ import annotations
 
 import inspect
 import os
-import weakref
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.pipeline.draw import as_svg, as_text
 from pardata.pipeline.dry import DryRun
-from pardata.pipeline.node import Errors, Kind, Node, user_line
-from pardata.pipeline.ordering import Policy
-from pardata.pipeline.plan import MOST_TOKENS, Plan
-from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten, pass_on
-from pardata.pipeline.sources import async_source, iterate_async, npy_source
+from pardata.pipeline.node import Errors, Kind, Node, name_of, user_line
+from pardata.pipeline.plan import Plan
+from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, start
+from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten
 from pardata.runtime.progress import RunReport
 
-STALL_S: Final = 60.0
-
-Engine = Literal["processes", "threads", "serial"]
 WorkerKind = Literal["process", "thread"]
 Chunksize = int | Literal["auto"]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a plan is to be run (see `Stream.iterate`)."""
-
-    progress: bool = False
-    tokens: int | None = None
-    memory_limit: int | None = None
-    max_restarts: int | None = None
-    stall_s: float | None = STALL_S
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("tokens", self.tokens, 1),
-            ("memory_limit", self.memory_limit, 1),
-            ("max_restarts", self.max_restarts, 0),
-        ):
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise ConfigError(f"{name} must be an int of at least {least}, not {value!r}")
-        if self.tokens is not None and self.tokens > MOST_TOKENS:
-            raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {self.tokens}")
-        if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
-            raise ConfigError(f"stall_s must be a number above 0, or None, not {self.stall_s!r}")
-
-
-class Run(Iterator[Any]):
-    """One execution of a stream: an iterator over its items, and a context manager that ends it.
-
-    After `close` (also at the end of the ``with`` block, and when the last item was taken) no process of the run and no
-    memory is left but for the arrays that are still held.
-    """
-
-    @abstractmethod
-    def report(self) -> RunReport:
-        """Return what has been counted so far."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End the run, finished or not. Returns when every process is gone."""
-
-    def finish(self) -> RunReport:
-        """Run to the end without taking items; close; return the report."""
-        try:
-            for _ in self:
-                pass
-            return self.report()
-        finally:
-            self.close()
-
-    def __repr__(self) -> str:
-        stages = self.report().stages
-        return f"<{type(self).__name__}: {', '.join(f'{stage.name} {stage.items}' for stage in stages)} items>"
-
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _name_of(fn: Any) -> str:
-    while hasattr(fn, "func"):  # of a partial, the function
-        fn = fn.func
-    name = getattr(fn, "__name__", None) or type(fn).__name__
-    return "lambda" if name == "<lambda>" else str(name)
 
 
 def _size(chunksize: Chunksize) -> Any:
@@ -239,11 +166,11 @@ class Stream:
         if errors not in ("raise", "skip"):
             raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
         if workers == 1 and errors == "raise" and not retries and timeout_s is None:
-            return self._then(Kind.PIPE, FlatMap(_checked(fn)), name or _name_of(fn), max_errors=max_errors)
+            return self._then(Kind.PIPE, FlatMap(_checked(fn)), name or name_of(fn), max_errors=max_errors)
         made = self._then(
             Kind.MAP,
             ListOf(_checked(fn)),
-            name or _name_of(fn),
+            name or name_of(fn),
             workers=workers,
             ordered=ordered,
             errors=errors,
@@ -275,7 +202,7 @@ class Stream:
 
         What has come so far is saved with every message, and may be changed by `fn`.
         """
-        return self._then(Kind.PIPE, Reduce(_checked(fn), initial), name or _name_of(fn))
+        return self._then(Kind.PIPE, Reduce(_checked(fn), initial), name or name_of(fn))
 
     def partition(self, key: Callable[[Any], Any], n: int, *, name: str | None = None) -> tuple[Stream, ...]:
         """Return `n` streams that share the items by key: the same key goes always to the same one.
@@ -331,13 +258,13 @@ class Stream:
     def _then(self, kind: Kind, fn: Any, name: str | None, **options: Any) -> Stream:
         if kind is not Kind.PIPE and inspect.isgeneratorfunction(fn):
             raise ConfigError(
-                f"{_name_of(fn)!r} is a generator function, which takes all items: use stream | {_name_of(fn)}"
+                f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}"
             )
         if self._node.is_sink:
             raise ConfigError(
                 f"nothing comes out of {self._node.name!r} ({self._node.where}): what `to` returns can be run"
             )
-        return Stream(Node(kind, name or _name_of(fn), fn, (self._node,), where=user_line(), **options))
+        return Stream(Node(kind, name or name_of(fn), fn, (self._node,), where=user_line(), **options))
 
     def iterate(
         self,
@@ -375,7 +302,7 @@ class Stream:
             started.
         """
         options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
-        return _start(Plan(self._node, iterated=True), engine, options)
+        return start(Plan(self._node, iterated=True), engine, options)
 
     def run(
         self,
@@ -393,7 +320,7 @@ class Stream:
         traceback.
         """
         options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
-        return _start(Plan(self._node, iterated=False), engine, options).finish()
+        return start(Plan(self._node, iterated=False), engine, options).finish()
 
     def __iter__(self) -> Iterator[Any]:
         with self.iterate() as run:
@@ -436,53 +363,6 @@ class Stream:
         return f"<Stream {' <- '.join(_chain(self._node))}>"
 
 
-def _start(plan: Plan, engine: str, options: RunOptions) -> Run:
-    _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
-    if engine == "processes":
-        from pardata.engines.processes import ProcessRun
-
-        return ProcessRun(plan, options)
-    if engine == "threads":
-        from pardata.engines.threads import ThreadRun
-
-        return ThreadRun(plan, options)
-    if engine == "serial":
-        from pardata.engines.serial import SerialRun
-
-        return SerialRun(plan, options)
-    raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
-
-
-def run(
-    *streams: Stream,
-    engine: Engine = "processes",
-    progress: bool = False,
-    tokens: int | None = None,
-    memory_limit: int | None = None,
-    max_restarts: int | None = None,
-    stall_s: float | None = STALL_S,
-) -> RunReport:
-    """Run several streams at once, to the end; what they share runs once. Else as `Stream.run`."""
-    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
-    return _start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
-
-
-_used_up: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _use_up(sources: list[Node]) -> None:
-    """Refuse a run over an iterator that an earlier one has read: it would be empty, or begin in the middle."""
-    iterators = [node for node in sources if isinstance(node.fn, Iterator)]
-    for node in iterators:
-        if type(node.fn).__weakrefoffset__ and node.fn in _used_up:
-            raise ConfigError(
-                f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array "
-                f"or a "
-                f"generator function can be run again"
-            )
-    _used_up.update(node.fn for node in iterators if type(node.fn).__weakrefoffset__)
-
-
 def _chain(node: Node) -> list[str]:
     names = [node.name]
     while len(node.inputs) == 1:
@@ -491,108 +371,6 @@ def _chain(node: Node) -> list[str]:
     if node.inputs:
         names.append(f"({', '.join(given.name for given in node.inputs)})")
     return names
-
-
-def source(items: Any, *, name: str | None = None) -> Stream:
-    """Return the stream of `items`.
-
-    Parameters
-    ----------
-    items : iterable, generator function, array, or path of a .npy file
-        An iterable or a generator object is read by a thread of the calling process; an array gives its rows. A
-        generator function (without arguments) runs in a process of its own; should that be killed, the function is
-        called again and what had been sent is skipped, so it must yield the same items again. An asynchronous
-        generator function runs there in an event loop. A file is mapped, and its rows are read as they are needed. A
-        queue is an iterable in the words of Python: ``iter(queue.get, None)`` ends at the first None.
-
-    Raises
-    ------
-    ConfigError
-        `items` is none of these.
-    """
-    if isinstance(items, str | os.PathLike):
-        name, items = name or os.path.basename(os.fspath(items)), npy_source(items)
-    elif inspect.isasyncgenfunction(items):
-        name, items = name or _name_of(items), async_source(items)
-    elif hasattr(items, "__aiter__"):
-        asynchronous = items
-        name, items = name or "source", iterate_async(lambda: aiter(asynchronous))
-    if inspect.isgeneratorfunction(items):
-        if any(p.default is p.empty and p.kind in (0, 1, 3) for p in inspect.signature(items).parameters.values()):
-            raise ConfigError(
-                f"source({_name_of(items)}): a generator function is called without arguments; use functools.partial"
-            )
-    elif not callable(items) or hasattr(items, "__iter__"):
-        try:
-            iter(items)
-        except TypeError:
-            raise ConfigError(f"source(...): {type(items).__name__} is not iterable") from None
-        if hasattr(items, "itertuples"):
-            raise ConfigError("source(...): a loop over a table gives the names of its columns; use table.itertuples()")
-    elif not _is_generator_factory(items):
-        raise ConfigError(f"source({_name_of(items)}): a function must be a generator function")
-    return Stream(
-        Node(Kind.SOURCE, name or ("source" if not callable(items) else _name_of(items)), items, where=user_line())
-    )
-
-
-def _is_generator_factory(items: Any) -> bool:
-    """Whether calling `items` makes a generator: a partial or a method of a generator function."""
-    inner = items
-    while hasattr(inner, "func"):
-        inner = inner.func
-    return inspect.isgeneratorfunction(inner) or inspect.isgeneratorfunction(type(inner).__call__)
-
-
-def zip(*streams: Stream) -> Stream:
-    """Return the stream of tuples of one item of each stream, paired by item number: a fan-in.
-
-    The streams must come from one source. If an item was dropped in one of them, its pair is dropped.
-    """
-    return _join(Kind.ZIP, "zip", streams, "zip")
-
-
-def merge(*streams: Stream, policy: Literal["arrival", "fair", "round_robin", "ordered"] = "arrival") -> Stream:
-    """Return the stream of the items of all streams; each stream's own order is kept.
-
-    Parameters
-    ----------
-    policy : str
-        "arrival": what comes first. "fair": of the streams that have something, each in turn, so that a flooding one
-        does not delay the others. "round_robin": an item of each in turn, waiting for it; dropped items lose theirs.
-        "ordered": by item number, for branches of one source: what was one stream is in its old order again.
-    """
-    if policy not in ("arrival", "fair", "round_robin", "ordered"):
-        raise ConfigError(f'merge: policy must be "arrival", "fair", "round_robin" or "ordered", not {policy!r}')
-    if policy == "round_robin":
-        return _take_turns(policy, streams, policy)
-    return _join(Kind.MERGE, "merge", streams, policy)
-
-
-def concat(*streams: Stream) -> Stream:
-    """Return the stream of all items of the first stream, then of the second, and so on; they are numbered anew.
-
-    The streams must not have a common source: it would wait for the first to end.
-    """
-    return _take_turns("concat", streams, "sequence")
-
-
-def _nodes(what: str, streams: tuple[Stream, ...]) -> tuple[Node, ...]:
-    if not streams:
-        raise ConfigError(f"{what}() needs at least one stream")
-    for stream in streams:
-        if not isinstance(stream, Stream):
-            raise ConfigError(f"{what}() takes streams, not {type(stream).__name__}: use pardata.source(...)")
-    return tuple(stream._node for stream in streams)
-
-
-def _join(kind: Kind, name: str, streams: tuple[Stream, ...], policy: Policy) -> Stream:
-    return Stream(Node(kind, name, None, _nodes(name, streams), policy=policy, where=user_line()))
-
-
-def _take_turns(name: str, streams: tuple[Stream, ...], policy: Policy) -> Stream:
-    nodes = _nodes("merge" if policy == "round_robin" else name, streams)
-    return Stream(Node(Kind.PIPE, name, pass_on, nodes, thread=True, policy=policy, where=user_line()))
 
 
 def _branch(node: Node, index: int, name: str) -> Stream:
@@ -615,6 +393,3 @@ def _checked(fn: Any) -> Any:
     if not callable(fn):
         raise ConfigError(f"a function is needed, not {type(fn).__name__}")
     return fn
-
-
-__all__ = ["Run", "RunOptions", "Stream", "concat", "merge", "run", "source", "zip"]

@@ -14,24 +14,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from pardata.channel.channel import RunGone
-from pardata.channel.collector import Collector
-from pardata.channel.leases import TABLE_BYTES, LeaseTable
 from pardata.channel.message import Batch
 from pardata.channel.order import Order
 from pardata.channel.outbox import Edge, Outbox
-from pardata.channel.receiver import Claim, Receiver
-from pardata.channel.sender import Sender
-from pardata.channel.tokens import Retirer, Tokens
+from pardata.channel.receiver import Claim
+from pardata.channel.tokens import Tokens
 from pardata.errors import WorkerLostError
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
-from pardata.runtime.program import CONDEMNED_AT, LEASES_AT, TIMER_NAME, Cancelled, WorkerSpec
+from pardata.runtime.ends import Ends
+from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, WorkerSpec
 from pardata.runtime.recovery import recover
 from pardata.runtime.state import Saved, StateArea
 from pardata.runtime.words import (
@@ -85,25 +82,9 @@ class Port:
         self._is_successor = self.words[LIVES] > 0
         self.words[LIVES] += 1
         self._inplace = program.inplace
-        rest = iter(socks)
-        self.control = next(rest)
-        self.receivers = [
-            Receiver(channel, next(rest), segment, index, edge, renamed)
-            for index, (channel, edge, renamed) in enumerate(spec.inputs)
-        ]
-        table = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8))
-        senders: list[Sender] = []
-        edges = []
-        for channels in spec.outputs:
-            edge = [Sender(channel, next(rest), segment, table, len(senders) + i) for i, channel in enumerate(channels)]
-            senders += edge
-            edges.append(Edge(edge))
-        self.tokens = None
-        if spec.tokens is not None:
-            count = sum(map(len, spec.tokens.retired_at))
-            self.tokens = Tokens(spec.tokens, segment, [next(rest) for _ in range(count)])
-        self._retirers = {terminal.domain: Retirer(terminal, segment, next(rest)) for terminal in spec.terminals}
-        self._senders = senders
+        ends = Ends(spec, segment, socks)
+        self.control, self.receivers, self.tokens = ends.control, ends.receivers, ends.tokens
+        self._retirers, self._senders = ends.retirers, ends.senders
         self._inherited = running_batch(self.words[RUNNING])
         self.budget = Budget(
             spec.limit_bytes,
@@ -113,18 +94,21 @@ class Port:
         if shared_arena is not None:
             self.arena = shared_arena
         else:
-            place = (spec.span, spec.control_bytes)
-            self.arena = recover(segment, *place, self.budget, spec.label, table, senders, self.receivers)
-        self.outbox = Outbox(self.arena, table, edges, shared_arena is not None, spec.has_inplace, spec.branches)
+            self.arena = recover(
+                segment,
+                spec.span,
+                spec.control_bytes,
+                self.budget,
+                spec.label,
+                ends.leases,
+                ends.senders,
+                ends.receivers,
+            )
+        in_parent = shared_arena is not None
+        self.outbox = Outbox(self.arena, ends.leases, ends.edges, in_parent, spec.has_inplace, spec.branches)
         self._state = None if spec.state is None else StateArea(segment, *spec.state, spec.label)
         following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
-        self.collector = Collector(self.receivers, program.order(following), senders)
-        self.collector.watch(self.control, self._on_control)
-        for retirer in self._retirers.values():
-            self.collector.owe(retirer)
-        if self.tokens is not None:
-            for sock in self.tokens.socks:
-                self.collector.watch(sock, partial(self.tokens.receive, sock))
+        self.collector = ends.collector(program.order(following), self._on_control)
         self.lock = threading.RLock()  # the timer of a source, and threads of user code that ask for memory
         self.last_bytes = 0
         self._cancelled = False
@@ -136,17 +120,8 @@ class Port:
         self._owed = self._owed_bytes = 0  # commits, and bytes in their messages, that the senders have not been told
         self._most_owed_bytes = spec.limit_bytes // _OWED_SHARE
         self._blocks_per_batch = 1 + len({name for _, name in spec.budget_spans})
-        self._announce()
-
-    def _announce(self) -> None:
-        """As a successor, have both sides look again: hints may have died with the predecessor."""
         if self._is_successor:
-            for sender in self._senders:
-                sender.hello()
-            for receiver in self.receivers:
-                receiver.account()
-            for retirer in self._retirers.values():
-                retirer.resume()
+            ends.announce()
         if not self.collector.resume(self._inherited):
             self._forget_recovered()
 

@@ -17,11 +17,13 @@ LEVELS = {layer: level for level, layer in enumerate(ABOVE)} | {"pipeline": ABOV
 SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 
 # A stream starts the engine that its user has named: it is imported in the function that does.
-LAZY = {("pardata.pipeline.stream", "engines")}
+LAZY = {("pardata.pipeline.stream", "engines"), ("pardata.pipeline.run", "engines")}
 
 PURE = [
     "pardata.memory.list_layout",
+    "pardata.channel.window",
     "pardata.pipeline.node",
+    "pardata.pipeline.totals",
     "pardata.pipeline.plan",
     "pardata.pipeline.ordering",
     "pardata.pool.chunking",

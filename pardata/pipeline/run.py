@@ -1,0 +1,111 @@
+"""One execution of a stream: its options, and what the user holds while it runs."""
+
+from __future__ import annotations
+
+import weakref
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pardata.errors import ConfigError
+from pardata.pipeline.node import Kind, Node
+from pardata.pipeline.plan import MOST_TOKENS, Plan
+from pardata.runtime.progress import RunReport
+
+STALL_S: Final = 60.0
+
+Engine = Literal["processes", "threads", "serial"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a plan is to be run (see `Stream.iterate`)."""
+
+    progress: bool = False
+    tokens: int | None = None
+    memory_limit: int | None = None
+    max_restarts: int | None = None
+    stall_s: float | None = STALL_S
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("tokens", self.tokens, 1),
+            ("memory_limit", self.memory_limit, 1),
+            ("max_restarts", self.max_restarts, 0),
+        ):
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise ConfigError(f"{name} must be an int of at least {least}, not {value!r}")
+        if self.tokens is not None and self.tokens > MOST_TOKENS:
+            raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {self.tokens}")
+        if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
+            raise ConfigError(f"stall_s must be a number above 0, or None, not {self.stall_s!r}")
+
+
+class Run(Iterator[Any]):
+    """One execution of a stream: an iterator over its items, and a context manager that ends it.
+
+    After `close` (also at the end of the ``with`` block, and when the last item was taken) no process of the run and no
+    memory is left but for the arrays that are still held.
+    """
+
+    @abstractmethod
+    def report(self) -> RunReport:
+        """Return what has been counted so far."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the run, finished or not. Returns when every process is gone."""
+
+    def finish(self) -> RunReport:
+        """Run to the end without taking items; close; return the report."""
+        try:
+            for _ in self:
+                pass
+            return self.report()
+        finally:
+            self.close()
+
+    def __repr__(self) -> str:
+        stages = self.report().stages
+        return f"<{type(self).__name__}: {', '.join(f'{stage.name} {stage.items}' for stage in stages)} items>"
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def start(plan: Plan, engine: str, options: RunOptions) -> Run:
+    """Start a run on an engine. Raises ConfigError if there is no such engine, or if the plan cannot run on it."""
+    _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
+    if engine == "processes":
+        from pardata.engines.processes import ProcessRun
+
+        return ProcessRun(plan, options)
+    if engine == "threads":
+        from pardata.engines.threads import ThreadRun
+
+        return ThreadRun(plan, options)
+    if engine == "serial":
+        from pardata.engines.serial import SerialRun
+
+        return SerialRun(plan, options)
+    raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
+
+
+_used_up: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _use_up(sources: list[Node]) -> None:
+    """Refuse a run over an iterator that an earlier one has read: it would be empty, or begin in the middle."""
+    iterators = [node for node in sources if isinstance(node.fn, Iterator)]
+    for node in iterators:
+        if type(node.fn).__weakrefoffset__ and node.fn in _used_up:
+            raise ConfigError(
+                f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array "
+                f"or a "
+                f"generator function can be run again"
+            )
+    _used_up.update(node.fn for node in iterators if type(node.fn).__weakrefoffset__)
