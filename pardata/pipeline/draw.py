@@ -80,7 +80,7 @@ def _branch_of(edge: Edge) -> str:
 
 # -- SVG: a column per distance from the sources -----------------------------------------------------------------------
 
-_LETTER: Final = 7.8  # px, of the monospace font at 13 px
+_LETTER: Final = 8.0  # px, of the monospace font at 13 px
 _BOX_HEIGHT: Final = 34
 _ROW: Final = 56
 _GAP: Final = 56
@@ -99,6 +99,7 @@ class _Place:
     row: float = 0.0
     x: float = 0.0
     y: float = 0.0
+    right: float = 0.0  # of its column
 
 
 def as_svg(plan: Plan) -> str:
@@ -114,7 +115,7 @@ def as_svg(plan: Plan) -> str:
             place.row = float(row)
         width = max((_width(place) for place in column), default=0.0)
         for place in column:
-            place.x = x
+            place.x, place.right = x, x + width
         x += width + _GAP
     most = max(map(len, columns))
     for column in columns:
@@ -159,13 +160,15 @@ def _width(place: _Place) -> float:
 
 
 def _curve(edge: list[_Place]) -> str:
+    """Return an edge: straight across the columns, where it would run into boxes, and bent between them."""
     middle = _BOX_HEIGHT / 2
     x, y = edge[0].x + _width(edge[0]), edge[0].y + middle
     path = f"M {x:.1f} {y:.1f}"
-    for place in edge[1:]:
-        half = (place.x - x) / 2
-        path += f" C {x + half:.1f} {y:.1f} {x + half:.1f} {place.y + middle:.1f} {place.x:.1f} {place.y + middle:.1f}"
-        x, y = place.x, place.y + middle
+    for before, place in zip(edge, edge[1:], strict=False):
+        below = place.y + middle
+        half = (before.right + place.x) / 2
+        path += f" H {before.right:.1f} C {half:.1f} {y:.1f} {half:.1f} {below:.1f} {place.x:.1f} {below:.1f}"
+        x, y = place.x, below
     tip = f"M {x - 7:.1f} {y - 4:.1f} L {x:.1f} {y:.1f} L {x - 7:.1f} {y + 4:.1f}"
     return f'<path d="{path} {tip}" fill="none" stroke="#667" stroke-width="1.3"/>'
 

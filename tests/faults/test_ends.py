@@ -114,6 +114,30 @@ ENDS: dict[str, Callable[[subprocess.Popen[str]], None]] = {
 }
 
 
+STUCK = """
+    import pardata, signal, time
+
+    def stuck(x):
+        if x == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(3600)
+        return x
+
+    for number in pardata.source(range(9)).map(stuck, chunksize=1):
+        print("running", flush=True)
+        {leave}
+"""
+
+
+@pytest.mark.parametrize("leave", ["1 / 0", "pass"])
+def test_stage_that_is_stuck_and_ignores_signals_is_ended(leave: str) -> None:
+    with script(STUCK.format(leave=leave)) as process:
+        if leave == "pass":
+            ENDS["ctrl-c twice"](process)
+        assert process.wait() == (1 if leave == "1 / 0" else -signal.SIGINT)
+        wait_until_gone(process.pid)
+
+
 @pytest.mark.parametrize("code", [ENDLESS, POOL], ids=["stream", "pool"])
 @pytest.mark.parametrize("end", list(ENDS))
 def test_nothing_is_left(code: str, end: str) -> None:
