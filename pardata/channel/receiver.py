@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from array import array
 from collections.abc import Callable
+from math import inf
+from operator import attrgetter
 
 from pardata.channel.channel import (
     BEFORE,
@@ -45,6 +47,9 @@ class Claim:
 
     def __repr__(self) -> str:
         return f"<Claim {self.domain}:{self.number}+{self.count} of {self.receiver!r}>"
+
+
+_stamp_of = attrgetter("stamp")
 
 
 class Returns:
@@ -127,11 +132,15 @@ class Receiver(End):
         return claims
 
     def look(self) -> list[Claim]:
-        """Return the unfinished messages that have not been returned before, whether or not a hint has come."""
+        """Return the unfinished messages that have not been returned before, whether or not a hint has come.
+
+        What is published meanwhile may be found beside something older that is not; it is left to the next time.
+        """
         claims: list[Claim] = []
+        newest = max(self._words[slot_at(slot)] for slot in range(self.spec.slots))
         for slot in range(self.spec.slots):
-            self._look(slot, claims)
-        claims.sort(key=lambda claim: claim.stamp)
+            self._look(slot, claims, newest)
+        claims.sort(key=_stamp_of)
         return claims
 
     @property
@@ -146,7 +155,7 @@ class Receiver(End):
         slot = self._words[NEWEST]
         while self._look(slot, claims):
             slot = self._words[slot_at(slot) + BEFORE]
-        claims.reverse()
+        claims.sort(key=_stamp_of)  # the slot of one that was seen may have the next one already
         return claims
 
     def rest(self) -> None:
@@ -158,10 +167,10 @@ class Receiver(End):
             self._rests = True
             self._settled += (REST, self._newest)
 
-    def _look(self, slot: int, claims: list[Claim]) -> bool:
+    def _look(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
         at = slot_at(slot)
         stamp = self._words[at]
-        is_new = stamp != self._seen[slot]
+        is_new = self._seen[slot] != stamp <= newest
         if is_new:  # SYNC POINT: publish
             self._seen[slot] = stamp
             self._newest = max(self._newest, stamp)

@@ -99,7 +99,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=40))
 def test_no_message_waits_beside_a_sleeper(events):
     play = Play()
@@ -118,6 +118,36 @@ def test_no_message_waits_beside_a_sleeper(events):
         for _ in range(20):
             play.step()
         assert play.state == "asleep"
+        assert play.seen == list(range(play.published))
+
+
+class MeanwhileWords:
+    """A receiver's words of its sender's side: after so many reads something happens, once."""
+
+    def __init__(self, words, reads, call):
+        self._words, self._left, self._call = words, reads, call
+
+    def __getitem__(self, index):
+        value = self._words[index]
+        self._left -= 1
+        if not self._left:
+            self._call()
+        return value
+
+
+@given(st.integers(0, SLOTS), st.integers(1, 3 * SLOTS))
+def test_what_is_published_while_a_successor_looks_is_found(before, reads):
+    play = Play()
+    with contextlib.closing(play.rig):
+        for _ in range(before):
+            play.publish(0)
+        receiver = play.rig.receiver
+        words = receiver._words
+        receiver._words = MeanwhileWords(words, reads, lambda: [play.publish(0) for _ in range(3)])
+        play.take(receiver.look())
+        receiver._words = words
+        for _ in range(20):
+            play.step()
         assert play.seen == list(range(play.published))
 
 
