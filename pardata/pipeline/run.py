@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pardata.errors import ConfigError
-from pardata.pipeline.node import Kind, Node
+from pardata.errors import ConfigError, PlanError
+from pardata.pipeline.node import Kind, Node, user_line
 from pardata.pipeline.plan import MOST_TOKENS, Plan
 from pardata.runtime.progress import RunReport
 
@@ -35,11 +35,11 @@ class RunOptions:
             ("max_restarts", self.max_restarts, 0),
         ):
             if value is not None and (not isinstance(value, int) or value < least):
-                raise ConfigError(f"{name} must be an int of at least {least}, not {value!r}")
+                raise PlanError(f"{user_line()}: {name} must be an int of at least {least}, not {value!r}")
         if self.tokens is not None and self.tokens > MOST_TOKENS:
-            raise ConfigError(f"tokens must be at most {MOST_TOKENS}, not {self.tokens}")
+            raise PlanError(f"{user_line()}: tokens must be at most {MOST_TOKENS}, not {self.tokens}")
         if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
-            raise ConfigError(f"stall_s must be a number above 0, or None, not {self.stall_s!r}")
+            raise PlanError(f"{user_line()}: stall_s must be a number above 0, or None, not {self.stall_s!r}")
 
 
 class Run(Iterator[Any]):

@@ -38,6 +38,15 @@ def test_source_is_killed(window: str, are_arrays: bool, tmp_path: Path) -> None
     assert trap.marker.exists()
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_more_messages_in_flight_than_a_socket_holds_while_a_worker_is_dead(workers: int, tmp_path: Path) -> None:
+    trap = Trap("after the claim", tmp_path / "killed")
+    numbers = pardata.source(range(1500)).map(abs, chunksize=1)
+    with numbers.map(trap, workers=workers).map(number_of).iterate(tokens=1000) as run:
+        assert list(run) == list(range(1, 1501))
+    assert trap.marker.exists()
+
+
 def test_scatter_behind_an_unordered_farm_does_not_wait_for_what_it_has_not_taken() -> None:
     """Each branch waits for the next number, and the farm hands on late what is asked for first: see `Plan._order`."""
     numbers = pardata.source(range(400)).map(lambda x: sum(range(x % 7 * 300)) * 0 + x, workers=3, ordered=False)
