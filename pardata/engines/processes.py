@@ -261,9 +261,8 @@ class ProcessRun(Run):
         elif event[0] == "failed":
             worker.done = True
             self._fail(event[1].exception())
-        elif self._bars is not None:
-            with self._bars.hidden():
-                show(worker.stage, event)
+        else:
+            show(worker.stage, event)
 
     def _skip(self, fault: Fault, domain: int, is_listed: bool) -> None:
         verdict = self._failures.note(fault, domain, is_listed, self._items_of)

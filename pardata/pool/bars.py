@@ -8,7 +8,6 @@ Only one process draws, so bars and lines of several workers do not run into eac
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -91,14 +90,6 @@ class TaskBar:
 
     def __repr__(self) -> str:
         return f"<TaskBar {self.desc!r}: {self.n:g} of {'?' if self.total is None else format(self.total, 'g')}>"
-
-
-def beside_bars(stream: Any) -> contextlib.AbstractContextManager[None]:
-    """Return what takes tqdm's bars away, if there are any, while something else is written to `stream`."""
-    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
-    if tqdm is None or not getattr(tqdm, "_instances", None):
-        return contextlib.nullcontext()
-    return tqdm.external_write_mode(file=stream)  # type: ignore[no-any-return]
 
 
 class TaskBars:

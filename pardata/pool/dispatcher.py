@@ -30,13 +30,13 @@ from pardata.pool.codes import Code
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
 from pardata.pool.jobs import CallJob, Effect, Job, Task
-from pardata.runtime.output import show
 from pardata.pool.roster import Roster, Seat
 from pardata.pool.star import MOST_TASKS, Star
 from pardata.pool.tasks import Outcome, unpack
 from pardata.pool.words import HUNGRY
 from pardata.runtime.exits import describe_exit
 from pardata.runtime.faults import Fault
+from pardata.runtime.output import show
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.words import SENT_BYTES
 
@@ -367,8 +367,11 @@ class Dispatcher:
             worker.done = True
             self._error = WorkerLostError(f"a worker of the pool could not go on: {fault.error}, {fault.note}")
             self._error.__cause__ = fault.exception()
+        elif event[0] == "bar":
+            with contextlib.suppress(Exception):  # as of a terminal that is gone
+                self._bars.show(self._tag(self._star.seat_of(worker)), *event[1:])
         else:
-            show(self._tag(self._star.seat_of(worker)), event, self._bars)
+            show(self._tag(self._star.seat_of(worker)), event)
 
     def _tag(self, seat: Seat) -> str:
         return f"{self.setup.name} {seat.index}"

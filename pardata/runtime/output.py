@@ -14,8 +14,8 @@ import logging
 import sys
 from typing import Any, Final
 
-from pardata.pool.bars import TaskBars, beside_bars
 from pardata.runtime.port import Port
+from pardata.runtime.progress import beside_bars
 
 _LONGEST: Final = 16_000  # characters per event: a control socket takes messages of a few pages
 
@@ -112,17 +112,14 @@ def flush_output() -> None:
             stream.finish()
 
 
-def show(tag: str, event: tuple[Any, ...], bars: TaskBars) -> None:
-    """In the parent: write what a worker has said, or draw the bar of its task."""
+def show(tag: str, event: tuple[Any, ...]) -> None:
+    """In the parent: write what a worker has said."""
     if event[0] == "said":
         stream = sys.stdout if event[1] == "stdout" else sys.stderr
         text = "".join(f"[{tag}] {line}" for line in event[2].splitlines(keepends=True))
         with contextlib.suppress(Exception), beside_bars(stream):
             stream.write(text if text.endswith("\n") else text + "\n")
             stream.flush()
-    elif event[0] == "bar":
-        with contextlib.suppress(Exception):  # as of a terminal that is gone
-            bars.show(tag, *event[1:])
     elif event[0] == "logged":
         record = logging.makeLogRecord(event[1])
         record.processName = tag

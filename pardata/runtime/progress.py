@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -130,6 +131,14 @@ class RunReport:
         return "\n".join(lines)
 
 
+def beside_bars(stream: Any) -> contextlib.AbstractContextManager[None]:
+    """Return what takes tqdm's bars away, if there are any, while something else is written to `stream`."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    if tqdm is None or not getattr(tqdm, "_instances", None):
+        return contextlib.nullcontext()
+    return tqdm.external_write_mode(file=stream)  # type: ignore[no-any-return]
+
+
 class Bars:
     """One tqdm bar per stage, refreshed at most every `REFRESH_S` seconds."""
 
@@ -167,13 +176,6 @@ class Bars:
                 self._moved_s[index] = time.time()
                 bar.n = count
                 bar.refresh()
-
-    @contextlib.contextmanager
-    def hidden(self) -> Iterator[None]:
-        """Take the bars away while something is printed."""
-        write_mode = getattr(type(self._bars[0]), "external_write_mode", None) if self._bars else None
-        with write_mode() if write_mode is not None else contextlib.nullcontext():
-            yield
 
     def close(self) -> None:
         """Leave the bars as they are: each with the time that it took itself, not the whole run."""
