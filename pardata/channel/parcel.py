@@ -15,7 +15,8 @@ import numpy as np
 
 from pardata.channel.message import INLINE_BYTES
 from pardata.channel.packets import PACKET_BYTES
-from pardata.memory.addresses import Address, open_address
+from pardata.memory.addresses import open_address
+from pardata.memory.exports import Address
 from pardata.memory.home import home, new_array
 from pardata.memory.shared_array import SharedArray
 

@@ -28,7 +28,8 @@ from tqdm import TMonitor
 
 from pardata.channel.packets import PacketPipe, unread_bytes, wait_for
 from pardata.channel.parcel import pack, unpack
-from pardata.memory.addresses import Address, forget_the_gone, is_awaited
+from pardata.memory.addresses import forget_the_gone, is_awaited
+from pardata.memory.exports import Address
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
 _LOOK_AGAIN: Final = 0.05  # s; nothing tells that a thread has ended

@@ -130,7 +130,7 @@ class Arena:
         self.is_held: Callable[[int, int], bool] | None = None  # whether another process needs a block, by its place
         self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process had them
         self._header = span.words(segment)
-        self._lock = _Lock()  # user code may have threads of its own
+        self.lock = _Lock()  # user code may have threads of its own
         self._kept_bytes = kept_bytes
         self.dropped: deque[tuple[int, int]] = deque() if kept_bytes is None else _Dropped(self)
         self._free: dict[int, list[int]] = {}
@@ -159,7 +159,7 @@ class Arena:
         Raises `CapacityError` and changes nothing if the budget or the span has no room.
         """
         extent = size_class(nbytes)
-        with self._lock:
+        with self.lock:
             self.collect()
             if not self._free.get(extent):
                 self._ask_for_memory()
@@ -190,7 +190,7 @@ class Arena:
         """Take back the blocks whose anchors have died since the last time."""
         if not self.dropped:
             return
-        with self._lock:
+        with self.lock:
             while self.dropped:
                 offset, extent = self.dropped.popleft()
                 if self.is_held is not None and self.is_held(offset, extent):
@@ -207,11 +207,11 @@ class Arena:
 
     def relieve(self) -> None:
         """In a finalizer: collect, unless somebody is at work here, who will or whose successor will."""
-        if self._lock.try_alone():
+        if self.lock.try_alone():
             try:
                 self.collect()
             finally:
-                self._lock.__exit__()
+                self.lock.__exit__()
 
     def _shrink(self, most_bytes: int) -> None:
         """Give free blocks back to the system, the largest first, until `most_bytes` of them are left."""
@@ -222,14 +222,14 @@ class Arena:
 
     def trim(self) -> None:
         """Give every free block back to the system."""
-        with self._lock:
+        with self.lock:
             self.collect()
             self._shrink(0)
             self._publish()
 
     def live_ranges(self) -> list[tuple[int, int]]:
         """Return (offset, extent) of what is neither free nor a gap; neighbours may be one range."""
-        with self._lock:
+        with self.lock:
             self.collect()
             free = [(offset, extent) for extent, offsets in self._free.items() for offset in offsets]
             ranges = []
@@ -285,7 +285,7 @@ class Arena:
 
     def statistics(self) -> dict[str, int]:
         """Return live_bytes, free_bytes and the number of free blocks."""
-        with self._lock:
+        with self.lock:
             self.collect()
             blocks = sum(map(len, self._free.values()))
             return {"live_bytes": self._live, "free_bytes": self.free_bytes, "free_blocks": blocks}

@@ -63,29 +63,24 @@ class SharedMemory:
             assert name is not None
             fd = named.open_block(name)
             found = os.fstat(fd)
-            self._open(name, fd, False, found.st_size, found.st_ino)
+            self._open(name, fd, found.st_ino, found.st_size)
             return
         owner = session.tree() if track else session.NOBODY
         owner.watch()
-        if name is None:
-            self._open(*_create_new(size, owner, 0), size, 0)
-        else:
-            fd, is_lazy, inode = _create_given(name, size, owner)
-            self._open(name, fd, is_lazy, size, inode)
+        self._open(*_create(name, size, owner, 0), size)
 
     @classmethod
     def create_in(cls, owner: session.Owner, group: int, size: int) -> Self:
         """Create a block that belongs to a group of the session `owner`."""
         made = cls.__new__(cls)
         made._track = True
-        made._open(*_create_new(size, owner, group), size, 0)
+        made._open(*_create(None, size, owner, group), size)
         return made
 
-    def _open(self, name: str, fd: int, is_lazy: bool, size: int, inode: int) -> None:
+    def _open(self, name: str, fd: int, inode: int, size: int) -> None:
         self._name = name
         self._size = size
         self._inode = inode  # 0: nobody else's block can have this name
-        self._lazy_bytes = size if is_lazy else 0
         try:
             # A view of the mapping, never the mapping itself: it goes with the last view of it.
             self._buf: memoryview | None = memoryview(named.map_block(fd, size) if size else bytearray())
@@ -140,8 +135,7 @@ class SharedMemory:
             raise FileNotFoundError(f"the block {self._name!r} has been unlinked; another one may have its name")
         unlink_name(self._name)
         session.forget_name(self._name)
-        _room.give_back(self._lazy_bytes)
-        self._lazy_bytes = 0
+        _room.forget(self._name)
 
     def __enter__(self) -> Self:
         return self
@@ -162,46 +156,38 @@ def _attach(kind: type[SharedMemory], name: str, track: bool) -> SharedMemory:
     return kind(name, track=track)
 
 
-def _create_new(size: int, owner: session.Owner, group: int) -> tuple[str, int, bool]:
-    """Create a block whose name is nobody else's; return name, descriptor, and whether its pages are still to come."""
-    name = owner.new_name()
-    slot = owner.note(name, 0, size, group)
-    try:
-        fd = named.create(name)
-        try:
-            is_lazy = _room.take(fd, size)
-        except BaseException:
-            os.close(fd)
-            unlink_name(name)
-            raise
-    except BaseException:
-        owner.drop(slot)
-        raise
-    owner.keep(name, slot)
-    return name, fd, is_lazy
+def _create(given: str | None, size: int, owner: session.Owner, group: int) -> tuple[str, int, int]:
+    """Create a block; return its name, a descriptor, and the inode to know it by (0: nobody else has its name).
 
-
-def _create_given(name: str, size: int, owner: session.Owner) -> tuple[int, bool, int]:
-    """Create a block whose name was given: it is recorded by its inode, and is whole when it appears.
-
-    Returns its descriptor, whether its pages are still to come, and its inode.
+    One whose name was given is recorded by its inode, and is whole when it appears.
     """
-    fd = named.create_nameless()
-    is_linked = fd < 0
-    if is_linked:  # to be killed here leaves a block; if it were recorded before, somebody else's could be removed
-        fd = named.create(name)
+    slot = fd = -1
+    promised = inode = 0
+    name = owner.new_name() if given is None else given
+    is_named = given is None
     try:
-        is_lazy = _room.take(fd, size)
-        inode = os.fstat(fd).st_ino
-        slot = owner.note(name, inode, size, 0)
-        try:
-            if not is_linked:
+        if is_named:
+            slot = owner.note(name, 0, size, group)
+            fd = named.create(name)
+            promised = _room.take(fd, size)
+        else:
+            fd = named.create_nameless()
+            if is_named := fd < 0:  # to be killed here leaves a block; recorded before, it might be somebody else's
+                fd = named.create(name)
+            promised = _room.take(fd, size)
+            inode = os.fstat(fd).st_ino
+            slot = owner.note(name, inode, size, group)
+            if not is_named:
                 named.publish(fd, name)
-        except BaseException:
-            owner.drop(slot)
-            raise
     except BaseException:
-        os.close(fd)
+        if fd >= 0:
+            if is_named:
+                unlink_name(name)
+            os.close(fd)
+        _room.give_back(promised)
+        if slot >= 0:
+            owner.drop(slot)
         raise
+    _room.keep(name, promised)
     owner.keep(name, slot)
-    return fd, is_lazy, inode
+    return name, fd, inode

@@ -26,6 +26,7 @@ ROOT: Final = "root"
 MAGIC: Final = b"pardata1"
 HEADER_BYTES: Final = 4096
 HEADER: Final = struct.Struct("<8sqq")  # magic, process id, slots that may be in use
+GUARDED_AT: Final = 24  # a byte of root's register behind that: whether a guardian was started
 SLOT_BYTES: Final = 512
 LIVE: Final = 1  # a slot's state, its first word: written last, cleared first
 SLOT: Final = struct.Struct("<qqqqd256s216s")  # state, inode, nbytes, group, created, name, where
@@ -156,6 +157,13 @@ def is_alive(session: str) -> bool:
         return True
     finally:
         os.close(fd)
+    return False
+
+
+def is_guarded(session: str) -> bool:
+    """Whether a guardian was started for the session, by whichever of its processes."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(session, ROOT), "rb") as file:
+        return file.read(GUARDED_AT + 1)[GUARDED_AT:] == b"\1"
     return False
 
 

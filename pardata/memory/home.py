@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pardata.errors import CapacityError, ConfigError
-from pardata.memory.addresses import Exports, set_exports
+from pardata.memory.addresses import set_exports
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import Anchor, view
+from pardata.memory.exports import Exports
 from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
 

@@ -90,24 +90,48 @@ class Room:
     def __init__(self) -> None:
         self._lazy_bytes = 0
         self._most_lazy_bytes = 0
+        self._blocks: dict[str, int] = {}  # the part of each
+        self._calls = 0  # since it was looked which ones others have unlinked
 
-    def take(self, fd: int, nbytes: int) -> bool:
-        """Give an empty block its size. Return whether its pages are still to be allocated, by whoever writes first.
+    def take(self, fd: int, nbytes: int) -> int:
+        """Give an empty block its size. Return what is promised of it: its pages are for whoever writes first.
 
         Raises
         ------
         CapacityError
             There is no room for it; nothing was taken.
         """
-        lazy_bytes = self._lazy_bytes + _in_pages(nbytes)
-        if lazy_bytes > self._most_lazy_bytes:
+        promised = _in_pages(nbytes)
+        self._calls += 1
+        if self._lazy_bytes + promised > self._most_lazy_bytes:
+            self._forget_the_gone()
             self._most_lazy_bytes = max(0, _free_bytes(fd) - self._lazy_bytes) // _LAZY_SHARE
-        if HAS_SHM and lazy_bytes > self._most_lazy_bytes:
+        if HAS_SHM and self._lazy_bytes + promised > self._most_lazy_bytes:
             self._allocate(fd, nbytes)
-            return False
+            return 0
         os.ftruncate(fd, nbytes)
-        self._lazy_bytes = lazy_bytes
-        return True
+        self._lazy_bytes += promised
+        return promised
+
+    def keep(self, name: str, promised: int) -> None:
+        """The block has its name now; an older one of this name, which somebody else has unlinked, has not."""
+        self.forget(name)
+        if promised:
+            self._blocks[name] = promised
+
+    def give_back(self, promised: int) -> None:
+        """The block did not get its name."""
+        self._lazy_bytes -= promised
+
+    def forget(self, name: str) -> None:
+        """The name is gone."""
+        self._lazy_bytes -= self._blocks.pop(name, 0)
+
+    def _forget_the_gone(self) -> None:
+        if self._calls > len(self._blocks):
+            self._calls = 0
+            for name in [name for name in list(self._blocks) if not os.path.exists(f"{SHM}/{name}")]:
+                self.forget(name)
 
     def _allocate(self, fd: int, nbytes: int) -> None:
         free = max(0, _free_bytes(fd) - self._lazy_bytes)
@@ -122,10 +146,6 @@ class Room:
         except OSError as error:
             raise explained(error, nbytes) from None
         self._most_lazy_bytes = 0  # less is free now: look again
-
-    def give_back(self, nbytes: int) -> None:
-        """Note that a block is gone that had not been allocated."""
-        self._lazy_bytes -= _in_pages(nbytes)
 
 
 def _in_pages(nbytes: int) -> int:
@@ -154,16 +174,16 @@ def explained(error: OSError, needed: int) -> OSError | CapacityError:
     return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
 
 
-def map_block(fd: int, nbytes: int) -> mmap.mmap:
-    """Map a whole block, without keeping a descriptor of it."""
+def map_block(fd: int, nbytes: int, offset: int = 0) -> mmap.mmap:
+    """Map a block, or a part of it, without keeping a descriptor of it."""
     if not _TRACKS_DESCRIPTORS:
-        return mmap.mmap(fd, nbytes, trackfd=False)  # type: ignore[call-arg, unused-ignore]
+        return mmap.mmap(fd, nbytes, offset=offset, trackfd=False)  # type: ignore[call-arg, unused-ignore]
     if not HAS_SHM:
-        return mmap.mmap(fd, nbytes)
+        return mmap.mmap(fd, nbytes, offset=offset)
     # An anonymous mapping, which has no descriptor, and the block's pages in its place.
     made = mmap.mmap(-1, nbytes, _ANONYMOUS)
     address = ctypes.addressof(ctypes.c_char.from_buffer(made))
-    if _libc().mmap(address, nbytes, _READ_WRITE, _SHARED_IN_PLACE, fd, 0) != address:
+    if _libc().mmap(address, nbytes, _READ_WRITE, _SHARED_IN_PLACE, fd, offset) != address:
         number = ctypes.get_errno()
         raise OSError(number, f"{os.strerror(number)} while mapping {nbytes} bytes")
     return made
@@ -173,7 +193,7 @@ def map_block(fd: int, nbytes: int) -> mmap.mmap:
 def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_ssize_t]
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
     return libc
 
 

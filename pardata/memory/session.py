@@ -1,7 +1,8 @@
 """The session: a process tree whose named blocks are removed when its root is gone. The files are in `guardian.py`.
 
-The first process that creates a named block is the root of a session; the processes that it starts join it by an
-environment variable. So a block that a worker has made outlives the worker, and no block outlives the tree.
+A session begins when its root imports the package, before anybody can have started a process that is to belong to it;
+the processes that root starts find it by an environment variable, and join it when they make a block. So a block that a
+worker has made outlives the worker, and no block outlives root. There is a guardian from the first block on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Final, Protocol
 
 from pardata.errors import CapacityError
 from pardata.memory import guardian, named
-from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SLOT, SLOT_BYTES, SLOTS
+from pardata.memory.guardian import GUARDED_AT, HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SLOT, SLOT_BYTES, SLOTS
 
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
@@ -175,12 +176,10 @@ class Session:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._guardians = self._watched = 0
         self.keep, self.drop = register.keep, register.drop
-        self.watch()
 
     @classmethod
     def begin(cls) -> Session:
-        """Begin a session with this process as its root, and remove what dead ones have left."""
-        guardian.sweep(guardian.base_directory())
+        """Begin a session with this process as its root."""
         while True:
             with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
                 path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
@@ -206,9 +205,16 @@ class Session:
         return self.register.note(name, inode, nbytes, group, caller())
 
     def watch(self) -> None:
-        """See that the session has a guardian; one that was killed is started again. Looks at every 16th call."""
+        """See that the session has a guardian; one that was killed is started again. Looks at every 16th call.
+
+        Before its first block, root removes what dead sessions have left.
+        """
         self._watched += 1
-        if self._watched % 16 == 1 and self.is_root and self._guardians < _MOST_GUARDIANS:
+        if self._watched == 1 and self.is_root:
+            guardian.sweep(guardian.base_directory())
+        if self._watched % 16 != 1 or self._guardians >= _MOST_GUARDIANS:
+            return
+        if self.is_root or not guardian.is_guarded(self.path):
             self._start_guardian()
 
     def _start_guardian(self) -> None:
@@ -224,6 +230,8 @@ class Session:
                     env={},
                     start_new_session=True,
                 )
+                with open(os.path.join(self.path, ROOT), "r+b", buffering=0) as file:
+                    os.pwrite(file.fileno(), b"\1", GUARDED_AT)
 
     def end(self) -> None:
         """Leave. Root removes all blocks but those whose creators live; the others' stay until root ends."""
@@ -313,5 +321,14 @@ def _forget() -> None:
         _sessions.popitem()[1].abandon()
 
 
+def _begin_early() -> None:
+    """Begin a session if this process is not in one; where that cannot be, who makes a block will hear of it."""
+    path = os.environ.get(VARIABLE)
+    if path is None or not guardian.is_alive(path):
+        with contextlib.suppress(OSError, CapacityError):
+            tree()
+
+
 atexit.register(_end_all)
 os.register_at_fork(after_in_child=_forget)
+_begin_early()

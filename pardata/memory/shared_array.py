@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pardata.memory.addresses import Address, address_of, open_address
+from pardata.memory.addresses import address_of, open_address
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
+from pardata.memory.exports import Address
 
 
 class SharedArray(np.ndarray[Any, np.dtype[Any]]):

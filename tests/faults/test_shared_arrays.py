@@ -1,15 +1,25 @@
 """SharedArrays in processes that pardata did not start: one memory, whoever ends first, and never reused too early."""
 
 import concurrent.futures
+import fcntl
+import gc
 import multiprocessing
 import os
+import pickle
+import select
 import signal
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import pardata
+from pardata.memory import addresses, shared_array
+from pardata.memory.addresses import forget_the_gone
+from pardata.memory.array import find_anchor
+from pardata.memory.exports import CELL_LOCKS, Cells, Exports
 from pardata.memory.home import home
+from pardata.memory.range_locks import lock_range
 
 N = 1 << 18  # numbers, in whole huge pages
 
@@ -23,6 +33,13 @@ def ones(n):
     made = pardata.zeros(n)
     made += 1
     return made
+
+
+@pytest.fixture(autouse=True)
+def what_the_next_array_of_a_new_process_would_do():
+    yield
+    gc.collect()
+    forget_the_gone()
 
 
 @pytest.fixture(params=["fork", "spawn"])
@@ -153,6 +170,159 @@ def test_block_that_was_inherited_by_a_fork_is_not_used_again():
     assert place in places(fill_all_free_memory())
     for fd in (reading, writing, results, of_child):
         os.close(fd)
+
+
+def send_and_end(line, n):
+    made = pardata.array(np.full(n, 5.0))
+    line.send(made)
+    line.send(made[1:])
+
+
+def test_array_of_a_process_that_has_ended_is_received(context):
+    """Once per pickle; then its memory is nameless again, and it travels on as an ordinary array."""
+    line, theirs = context.Pipe()
+    owner = context.Process(target=send_and_end, args=(theirs, N))
+    owner.start()
+    owner.join()
+    pickles = line.recv_bytes(), line.recv_bytes()
+    name = addresses._name_of(address_in(pickles[0]))
+    assert os.path.exists(f"/dev/shm/{name}")
+    first, second = map(pickle.loads, pickles)
+    assert not os.path.exists(f"/dev/shm/{name}")
+    first[2] = 7
+    assert second[1] == 7 and first.sum() == 5 * N + 2
+    again = pickle.loads(pickle.dumps(second))
+    assert type(again) is np.ndarray and again[1] == 7
+    line.close()
+    theirs.close()
+    owner.close()
+
+
+def test_handed_over_what_was_received_meanwhile(monkeypatch):
+    """The owner has copied it when somebody receives it: no copy is left."""
+    data = pickle.dumps(pardata.array([1.0]))
+    address = address_in(data)
+    monkeypatch.setattr(Exports, "content", lambda exports, address: [pickle.loads(data), bytes(address.extent)][1])
+    addresses._hand_over(address)
+    assert not os.path.exists(f"/dev/shm/{addresses._name_of(address)}")
+
+
+def home_address(array):
+    block = find_anchor(array)
+    return addresses._exports._addresses[block.offset, block.extent_bytes]
+
+
+def ones_in_turn(number):
+    return pardata.array(np.full(N, float(number)))
+
+
+def test_pool_whose_workers_are_replaced_after_each_array(context):
+    with context.Pool(2, maxtasksperchild=1) as pool:
+        arrays = pool.map(ones_in_turn, range(6), 1)
+    pool.join()
+    assert [array.min() for array in arrays] == [array.max() for array in arrays] == list(range(6))
+
+
+def test_array_whose_owner_has_ended_travels_on(context):
+    """As an ordinary array: nobody could open the memory of a process that is gone."""
+    line, theirs = context.Pipe()
+    owner = context.Process(target=serve, args=(theirs,))
+    owner.start()
+    received = line.recv()
+    owner.kill()
+    owner.join()
+    again = pickle.loads(pickle.dumps(received))
+    assert type(again) is np.ndarray and again.sum() == received.sum()
+    line.close()
+    theirs.close()
+    owner.close()
+
+
+def test_arrays_of_ended_processes_keep_no_descriptor():
+    context = multiprocessing.get_context("fork")
+    before = os.listdir("/proc/self/fd")
+    arrays = []
+    for _ in range(3):
+        line, theirs = context.Pipe()
+        owner = context.Process(target=serve, args=(theirs,))
+        owner.start()
+        arrays.append(line.recv())
+        owner.kill()
+        owner.join()
+        owner.close()
+        line.close()
+        theirs.close()
+    forget_the_gone()  # happens by itself at the next fork, and with the next array of a new process
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert sum(array.sum() for array in arrays) == 3 * 5 * N
+
+
+def count_and_die(array, place):
+    """Be killed in the middle of counting an array as sent or received, with its cell locked."""
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Cells.__setitem__ = die
+    pickle.dumps(array) if place == "send" else pickle.loads(array)
+
+
+@pytest.mark.parametrize("place", ["send", "receive"])
+def test_importer_that_is_killed_while_it_counts_holds_nobody_up(place):
+    shared = pardata.array(np.ones(N))
+    data = pickle.dumps(shared)
+    context = multiprocessing.get_context("spawn")
+    importer = context.Process(target=count_and_die, args=(shared if place == "send" else data, place))
+    importer.start()
+    importer.join()
+    assert importer.exitcode == -signal.SIGKILL
+    importer.close()
+    again = pickle.loads(data)
+    assert np.shares_memory(again, shared)
+    place = shared.ctypes.data
+    del shared, again
+    others = fill_all_free_memory()
+    assert place in places(others)
+
+
+def count_forever(line):
+    """Lock a cell, fork a child that lives on, and be killed."""
+    made = pardata.array(np.ones(N))
+    data = pickle.dumps(made), pickle.dumps(made)
+    with addresses._exports._cells._alone(home_address(made).cell):
+        pid = os.fork()
+        if not pid:
+            line.recv()
+            os._exit(0)
+        line.send_bytes(data[0])
+        line.send(pid)
+        signal.pause()
+
+
+def test_owner_that_is_killed_while_it_counts_and_has_a_child(context):
+    line, theirs = context.Pipe()
+    owner = context.Process(target=count_forever, args=(theirs,))
+    owner.start()
+    data, child = line.recv_bytes(), os.pidfd_open(line.recv())
+    fd = os.open(f"/proc/{owner.pid}/fd/{address_in(data).fd}", os.O_RDWR)
+    owner.kill()
+    owner.join()
+    lock_range(fd, fcntl.F_WRLCK, CELL_LOCKS + address_in(data).cell, 1, wait=True)  # the child does not have it
+    line.send(None)
+    select.select([child], [], [])
+    for each in (fd, child):
+        os.close(each)
+    line.close()
+    theirs.close()
+    owner.close()
+
+
+def address_in(data):
+    """The address in a pickle of a SharedArray."""
+    found, any_array = [], pardata.empty(N)
+    with mock.patch.object(shared_array, "open_address", lambda where: found.append(where) or find_anchor(any_array)):
+        pickle.loads(data)
+    return found[0]
 
 
 def serve(line):

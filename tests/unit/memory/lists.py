@@ -4,6 +4,7 @@ import contextlib
 import os
 import struct
 
+from pardata.memory import session
 from pardata.memory.block import SharedMemory
 from pardata.memory.shareable_list import ShareableList
 
@@ -69,5 +70,5 @@ def content(made):
 
 
 def shm_names():
-    """The names of all blocks of the machine."""
-    return sorted(os.listdir("/dev/shm"))
+    """The names of all blocks that this process has made."""
+    return sorted(name for name in os.listdir("/dev/shm") if name.startswith(f"pd_{session.tree()._token}"))

@@ -11,14 +11,17 @@ import textwrap
 import pytest
 
 SCRIPT = """
-    import os, signal, sys
+    import os, signal, sys, types
     from pardata.memory import block, guardian, manager, session, shareable_list
 
     session._MOST_GUARDIANS = 0
+    mark = f"{os.getpid():x}."  # in all names: other tests of this kind may be at work
+    session.secrets = types.SimpleNamespace(token_hex=lambda _: f"{mark}{os.getpid():x}.")
+
+    name = f"pardata-test-{os.getpid()}"
 
     def life(action):
-        name = "pardata-test-killed"
-        if action == "new":
+        if action in ("new", "join"):
             made = block.SharedMemory(create=True, size=100)
         elif action == "named":
             made = block.SharedMemory(name, create=True, size=100)
@@ -50,13 +53,14 @@ SCRIPT = """
                     os.kill(os.getpid(), signal.SIGKILL)
             return trace
         session._tree = None
-        os.environ.pop(session.VARIABLE, None)
+        if action != "join":
+            os.environ.pop(session.VARIABLE, None)
         sys.settrace(trace)
         life(action)
         os._exit(0)
 
     def entries():
-        return sorted(name for name in os.listdir("/dev/shm") if not name.startswith("psm_"))
+        return [name for name in os.listdir("/dev/shm") if name.startswith(f"pd_{mark}")]
 
     def dead():
         base = guardian.base_directory()
@@ -64,7 +68,10 @@ SCRIPT = """
                 if not os.path.islink(os.path.join(base, name)) and not guardian.is_alive(os.path.join(base, name))]
 
     action = sys.argv[1]
-    theirs = block.SharedMemory("pardata-test-killed", create=True, size=7, track=False) if action == "taken" else None
+    theirs = block.SharedMemory(name, create=True, size=7, track=False) if action == "taken" else None
+    if action == "join":
+        del os.environ[session.VARIABLE]
+        root = session.tree().path
     line = 0
     while True:
         line += 1
@@ -74,22 +81,27 @@ SCRIPT = """
         status = os.waitpid(pid, 0)[1]
         guardian.sweep(guardian.base_directory())
         left = [r for r in dead() if r.startswith(f"{pid}-")]
-        if left or os.path.exists("/dev/shm/pardata-test-killed") != (theirs is not None):
+        if action == "join":  # what a dead process has made is kept as long as root lives
+            guardian.prune(root)
+            for register in guardian.registers(root)[1:]:
+                left += [] if any(map(guardian.exists, guardian.read_register(register))) else [register]
+            for entry in entries():
+                block.SharedMemory(entry).unlink()
+        if left or entries() or os.path.exists(f"/dev/shm/{name}") != (theirs is not None):
             sys.exit(f"killed at line {line}: {left}, {entries()}")
-        names = [name for name in entries() if name.startswith("pd_") and name not in known] if line > 1 else []
-        known = entries() if line == 1 else known
-        if names:
-            sys.exit(f"killed at line {line}: left {names}")
         if status == 0:
             break
     if theirs is not None:
-        assert block.SharedMemory("pardata-test-killed").size == 7
+        assert block.SharedMemory(name).size == 7
         theirs.unlink()
+    if action == "join":
+        session._end_all()
+        assert not os.path.exists(root)
     print(line)
 """
 
 
-@pytest.mark.parametrize("action", ["new", "named", "taken", "list", "manager"])
+@pytest.mark.parametrize("action", ["new", "named", "taken", "list", "manager", "join"])
 def test_killed_at_every_line(action):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SCRIPT), action],

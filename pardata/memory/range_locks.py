@@ -1,0 +1,41 @@
+"""Locks on ranges of a file's bytes, which the kernel ends with the last process that has the open file.
+
+They belong to an open file (F_OFD_*), not to a process: threads exclude each other, no other descriptor's close ends
+them, and a descriptor that a child inherits holds them for the child.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from typing import Final
+
+_FLOCK: Final = struct.Struct("hhqqi4x")
+
+
+def lock_range(fd: int, kind: int, offset: int, nbytes: int, wait: bool = False) -> None:
+    """Take a lock, or end it (`fcntl.F_UNLCK`). Raises `BlockingIOError` if it would have to wait and is not to."""
+    command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+    fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, offset, nbytes, 0))
+
+
+def is_locked(fd: int, offset: int, nbytes: int) -> bool:
+    """Whether another open file has a lock in this range."""
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, nbytes, 0)
+    return bool(_FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
+
+
+def reopen(fd: int, flags: int, pid: int | None = None) -> int:
+    """Open a process's descriptor anew, this one's if not told which: the new one has locks of its own."""
+    # Once the process is gone, the number may be another one's pipe or terminal: neither wait for it nor adopt it.
+    path = f"/proc/{pid if pid is not None else os.getpid()}/fd/{fd}"
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def hold(fd: int, places: list[tuple[int, int]]) -> int:
+    """Return another descriptor of a file, which holds these (offset, bytes) of it until its last copy is closed."""
+    holder = reopen(fd, os.O_RDWR)
+    for place in places:
+        lock_range(holder, fcntl.F_RDLCK, *place)
+    return holder
