@@ -47,6 +47,11 @@ ENDS = {
 }
 
 
+def without_session() -> dict[str, str]:
+    """The environment of a program that is nobody's child."""
+    return {key: value for key, value in os.environ.items() if key != session.VARIABLE}
+
+
 class Program:
     """A script that has made blocks of all kinds and waits."""
 
@@ -58,7 +63,7 @@ class Program:
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={key: value for key, value in os.environ.items() if key != session.VARIABLE},
+            env=without_session(),
         )
         assert self.process.stdout is not None
         words = self.process.stdout.readline().split()
@@ -169,8 +174,8 @@ def test_root_is_killed_and_a_child_lives_on() -> None:
     child = """
 pid = os.fork()
 if not pid:
-    mine = pardata.SharedMemory("pardata-test-child", create=True, size=1)
-    print("pardata-test-child", os.getpid(), flush=True)
+    mine = pardata.SharedMemory(f"pardata-test-{os.getpid()}", create=True, size=1)
+    print(mine.name, os.getpid(), flush=True)
     os.read(0, 1)
     os._exit(0)
 os.waitpid(pid, 0)
@@ -231,6 +236,56 @@ def test_block_outlives_the_worker_that_made_it(method: str) -> None:
         assert bytes(block.buf) == b"abc"
         block.unlink()
     guardian.prune(session.tree().path)
+
+
+APPLY = "pool.apply(pardata.SharedMemory, (None, True, 3))"
+POOLS = {
+    "own": ("pardata.WorkerPool(1)", "pool.submit(pardata.SharedMemory, None, True, 3).result()"),
+    "fork": ("multiprocessing.get_context('fork').Pool(1)", APPLY),
+    "spawn": ("multiprocessing.get_context('spawn').Pool(1)", APPLY),
+}
+IN_A_WORKER = """
+import multiprocessing, pardata
+
+if __name__ == "__main__":
+    with {pool} as pool:
+        block = {call}
+    print(block.name, pardata.SharedMemory(block.name).size)
+"""
+
+
+@pytest.mark.parametrize(("pool", "call"), POOLS.values(), ids=POOLS)
+def test_block_of_a_worker_outlives_it_though_main_has_made_none(pool: str, call: str) -> None:
+    code = IN_A_WORKER.format(pool=pool, call=call)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=without_session())
+    name, size = done.stdout.split() or [done.stderr, ""]
+    assert size == "3", done.stderr
+    assert not os.path.exists(f"/dev/shm/{name}")
+
+
+def test_block_of_a_worker_is_removed_when_main_is_killed() -> None:
+    code = """
+import os, pardata
+from pardata.memory import session
+pool = pardata.WorkerPool(1)
+block, guardian = pool.submit(lambda: (pardata.SharedMemory(None, True, 3), session.tree()._guardian.pid)).result()
+print(block.name, guardian, flush=True)
+input()
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, env=without_session()
+    ) as main:
+        assert main.stdout is not None
+        name, pid = main.stdout.readline().split()
+        guardian = os.pidfd_open(int(pid))
+        assert os.path.exists(f"/dev/shm/{name}")
+        main.kill()
+    waiter = select.poll()
+    waiter.register(guardian, select.POLLIN)
+    waiter.poll()
+    os.close(guardian)
+    assert not os.path.exists(f"/dev/shm/{name}")
 
 
 def test_view_keeps_the_memory_of_a_session_that_is_gone() -> None:

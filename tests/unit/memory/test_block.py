@@ -14,6 +14,8 @@ import pytest
 import pardata
 from pardata.memory import guardian, named, session
 
+NAME = f"pardata-test-{os.getpid()}"  # another suite may run on this machine
+
 
 @pytest.fixture
 def block():
@@ -37,7 +39,7 @@ def untracked(made):
 
 def our_names():
     """Names in /dev/shm that this process may have made: other programs make others meanwhile."""
-    return [name for name in os.listdir("/dev/shm") if name.startswith((f"pd_{session.tree()._token}", "pardata-test"))]
+    return [name for name in os.listdir("/dev/shm") if name.startswith((f"pd_{session.tree()._token}", NAME))]
 
 
 def recorded():
@@ -113,9 +115,9 @@ def test_descriptor_is_there_until_close(block):
 
 
 def test_descriptor_of_an_unlinked_block_is_refused():
-    made = pardata.SharedMemory("pardata-test-fileno", create=True, size=1)
+    made = pardata.SharedMemory(f"{NAME}-fileno", create=True, size=1)
     made.unlink()
-    other = pardata.SharedMemory("pardata-test-fileno", create=True, size=1)
+    other = pardata.SharedMemory(f"{NAME}-fileno", create=True, size=1)
     with pytest.raises(FileNotFoundError, match="another one has its name"):
         made.fileno()
     other.unlink()
@@ -139,25 +141,25 @@ def test_wrong_arguments():
 
 def test_missing_and_existing_names(block):
     with pytest.raises(FileNotFoundError):
-        pardata.SharedMemory("pardata-test-not-there")
-    made = pardata.SharedMemory("pardata-test-there", create=True, size=1)
+        pardata.SharedMemory(f"{NAME}-not-there")
+    made = pardata.SharedMemory(f"{NAME}-there", create=True, size=1)
     with pytest.raises(FileExistsError):
-        pardata.SharedMemory("pardata-test-there", create=True, size=1)
-    assert "pardata-test-there" in recorded()  # the attempt has not taken the first one's record
+        pardata.SharedMemory(f"{NAME}-there", create=True, size=1)
+    assert f"{NAME}-there" in recorded()  # the attempt has not taken the first one's record
     made.unlink()
     with pytest.raises(FileNotFoundError):
         made.unlink()
 
 
 def test_unlink_spares_another_block_that_has_the_name_now():
-    made = pardata.SharedMemory("pardata-test-name", create=True, size=1)
-    os.unlink("/dev/shm/pardata-test-name")  # as another program would
-    other = pardata.SharedMemory("pardata-test-name", create=True, size=2)
+    made = pardata.SharedMemory(f"{NAME}-name", create=True, size=1)
+    os.unlink(f"/dev/shm/{NAME}-name")  # as another program would
+    other = pardata.SharedMemory(f"{NAME}-name", create=True, size=2)
     with pytest.raises(FileNotFoundError, match="another one"):
         made.unlink()
-    assert pardata.SharedMemory("pardata-test-name").size == 2
+    assert pardata.SharedMemory(f"{NAME}-name").size == 2
     other.unlink()
-    assert "pardata-test-name" not in recorded()
+    assert f"{NAME}-name" not in recorded()
 
 
 def test_attached_handle_may_unlink(block):
@@ -193,7 +195,7 @@ def test_what_does_not_fit_is_refused_with_figures():
     assert recorded() == set()
 
 
-@pytest.mark.parametrize("make", [lambda: {}, lambda: {"name": "pardata-test-failed"}])
+@pytest.mark.parametrize("make", [lambda: {}, lambda: {"name": f"{NAME}-failed"}])
 def test_failed_creation_leaves_nothing(monkeypatch, make):
     def fail(self, fd, nbytes):
         raise pardata.CapacityError("no room")

@@ -11,6 +11,8 @@ import pardata
 from pardata.memory import guardian, manager
 from pardata.memory.manager import TRANSITIONS, State
 
+NAME = f"test-manager-{os.getpid()}"  # another suite may run on this machine
+
 
 def there(name):
     return os.path.exists(f"/dev/shm/{name}")
@@ -36,8 +38,8 @@ def test_dropped_manager_is_shut_down():
 
 
 def test_connected_manager_makes_blocks_of_the_other():
-    with pardata.SharedMemoryManager(("localhost", 5000), b"key") as owner:
-        client = pardata.SharedMemoryManager(("localhost", 5000), b"key")
+    with pardata.SharedMemoryManager(("localhost", os.getpid()), b"key") as owner:
+        client = pardata.SharedMemoryManager(("localhost", os.getpid()), b"key")
         client.connect()
         block = client.SharedMemory(5)
         assert [(info.name, info.nbytes, info.pid) for info in owner.blocks()] == [(block.name, 5, os.getpid())]
@@ -68,20 +70,20 @@ def test_connects_from_another_process(method):
 
 
 def test_wrong_key_and_wrong_address():
-    with pardata.SharedMemoryManager("test-manager", b"a"):
+    with pardata.SharedMemoryManager(NAME, b"a"):
         with pytest.raises(multiprocessing.AuthenticationError):
-            pardata.SharedMemoryManager("test-manager", b"b").connect()
-        with pytest.raises(OSError, match="test-manager") as caught:
-            pardata.SharedMemoryManager("test-manager").start()
+            pardata.SharedMemoryManager(NAME, b"b").connect()
+        with pytest.raises(OSError, match=NAME) as caught:
+            pardata.SharedMemoryManager(NAME).start()
         assert caught.value.errno == errno.EADDRINUSE
-    with pytest.raises(ConnectionRefusedError, match="test-manager"):
-        pardata.SharedMemoryManager("test-manager", b"a").connect()
+    with pytest.raises(ConnectionRefusedError, match=NAME):
+        pardata.SharedMemoryManager(NAME, b"a").connect()
 
 
 def test_address_of_a_dead_session_is_free():
-    path = manager._entry("test-manager")
+    path = manager._entry(NAME)
     os.symlink(f"{guardian.base_directory()}/gone/5-abc", path)
-    with pardata.SharedMemoryManager("test-manager") as owner:
+    with pardata.SharedMemoryManager(NAME) as owner:
         assert owner.SharedMemory(1).size == 1
     os.symlink(f"{guardian.base_directory()}/gone/5-abc", path)
     guardian.sweep(guardian.base_directory())
@@ -105,7 +107,7 @@ def test_used_too_early_and_too_late():
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", ["start", "connect", "shutdown"])
 def test_what_the_table_does_not_have_is_an_error(state, event):
-    owner = pardata.SharedMemoryManager("test-manager")
+    owner = pardata.SharedMemoryManager(NAME)
     owner._state = state
     if (state, event) not in TRANSITIONS:
         with pytest.raises(pardata.ConfigError, match=state.value):
