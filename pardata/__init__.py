@@ -112,6 +112,10 @@ _LATE = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
+
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module 'pardata' has no attribute {name!r}")

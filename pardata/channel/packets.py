@@ -13,14 +13,18 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import socket
 import struct
 import termios
 import threading
+from math import inf
+from time import monotonic
 from typing import Final
+
+from pardata.memory.range_locks import lock_range, reopen
 
 PACKET_BYTES: Final = 4096  # PIPE_BUF: the most that is atomic; all have this size, so that they can be counted
 _PIPE_BYTES: Final = 1 << 20  # 256 packets: what any user may ask for (/proc/sys/fs/pipe-max-size)
-_FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 def unread_bytes(fd: int) -> int:
@@ -28,21 +32,22 @@ def unread_bytes(fd: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"0000"))[0])
 
 
-def wait_for(fd: int, events: int, seconds: float | None) -> int:
+def deadline_of(block: bool, timeout: float | None) -> float | None:
+    """Return the `monotonic` time of the deadline of a call, None for none."""
+    return (None if timeout is None else monotonic() + timeout) if block else 0.0
+
+
+def seconds_left(deadline: float | None) -> float:
+    """Return how much time there is until a deadline."""
+    return inf if deadline is None else deadline - monotonic()
+
+
+def wait_for(fd: int, events: int, seconds: float = inf) -> int:
     """Return the events of a descriptor that have come within this time, 0 if none has."""
     poll = select.poll()
     poll.register(fd, events)
-    found = poll.poll(None if seconds is None else max(0, seconds) * 1000)
+    found = poll.poll(None if seconds == inf else max(0, seconds) * 1000)
     return found[0][1] if found else 0
-
-
-def _lock(fd: int, kind: int, wait: bool) -> None:
-    command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
-    fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, 0, 1, 0))
-
-
-def _reopen(fd: int, flags: int) -> int:
-    return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 class PacketPipe:
@@ -55,7 +60,7 @@ class PacketPipe:
     """
 
     def __init__(self, reader: int, writer: int) -> None:
-        self.reader = _reopen(reader, os.O_RDONLY)
+        self.reader = reopen(reader, os.O_RDONLY)
         os.close(reader)
         self.writer = writer
         self._in_between = 0  # threads of this process
@@ -73,7 +78,7 @@ class PacketPipe:
 
     def open_writer(self) -> int:
         """Return one more write end."""
-        writer = _reopen(self._any_end, os.O_WRONLY)
+        writer = reopen(self._any_end, os.O_WRONLY)
         fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)  # open() knows no O_DIRECT for pipes
         return writer
 
@@ -125,20 +130,20 @@ class PacketPipe:
         with self._mutex:
             self._in_between += 1
             if self._in_between == 1:
-                _lock(self.reader, fcntl.F_RDLCK, wait=True)
+                lock_range(self.reader, fcntl.F_RDLCK, 0, 1, wait=True)
 
     def leave(self) -> None:
         """End what `enter` has begun."""
         with self._mutex:
             self._in_between -= 1
             if not self._in_between:
-                _lock(self.reader, fcntl.F_UNLCK, wait=False)
+                lock_range(self.reader, fcntl.F_UNLCK, 0, 1)
 
     def try_alone(self) -> int:
         """Return a descriptor; until it is closed nobody is or gets in between. -1 if somebody is."""
         alone = self.open_writer()
         try:
-            _lock(alone, fcntl.F_WRLCK, wait=False)
+            lock_range(alone, fcntl.F_WRLCK, 0, 1)
         except OSError:
             os.close(alone)
             return -1
@@ -147,7 +152,26 @@ class PacketPipe:
     def after_fork(self, writer: int) -> None:
         """In a forked child: have ends of its own."""
         inherited = [fd for fd in (self.reader, self.writer) if fd >= 0]
-        self.reader, self.writer = _reopen(inherited[0], os.O_RDONLY), writer
+        self.reader, self.writer = reopen(inherited[0], os.O_RDONLY), writer
         for fd in inherited:
             os.close(fd)
         self._in_between, self._mutex = 0, threading.Lock()
+
+
+def in_flight(writer: int) -> int:
+    """Return a socket in which a write end is on its way to a process that is being started.
+
+    So there is one until that process has its own. It takes it out of the socket, of which this process has a copy:
+    that one is then empty, and holds nobody up who waits for the end, though it may be closed much later.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        socket.send_fds(ours, [b"."], [writer])
+    os.close(writer)
+    return theirs.detach()
+
+
+def landed(lent: int) -> int:
+    """Return the write end that is in the socket."""
+    with socket.socket(fileno=lent) as theirs:
+        return socket.recv_fds(theirs, 1, 1)[1][0]

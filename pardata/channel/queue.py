@@ -11,8 +11,7 @@ in its hands: the kernel's end of file says that nothing is left and that nobody
 
 from __future__ import annotations
 
-import fcntl
-import mmap
+import operator
 import os
 import select
 import threading
@@ -20,21 +19,21 @@ import weakref
 from collections import deque
 from multiprocessing import context, util
 from multiprocessing.reduction import DupFd
-from queue import Empty, Full
-from time import monotonic
+from queue import Empty
 from typing import Any, Final
 
-from tqdm import TMonitor
-
-from pardata.channel.packets import PacketPipe, unread_bytes, wait_for
-from pardata.channel.parcel import pack, unpack
-from pardata.memory.addresses import forget_the_gone, is_awaited
-from pardata.memory.exports import Address
+from pardata.channel import waiters
+from pardata.channel.packets import PacketPipe, deadline_of, in_flight, landed, seconds_left, wait_for
+from pardata.channel.parcel import Sent, pack, unpack
+from pardata.channel.places import MOST, Places, make_places
+from pardata.memory.addresses import forget_the_gone
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
-_LOOK_AGAIN: Final = 0.05  # s; nothing tells that a thread has ended
-_MOST_PLACES: Final = 1 << 19  # the largest pipe of any user has 1 MiB, see `_token_pipe`
-_RECOUNT: Final = 1.0  # s without a place before the places are counted
+_LONGEST_PAUSE: Final = 0.05  # s; between looks at the end of a process whose arrays have not been received
+
+
+class End(EOFError, Empty):
+    """Nothing is left in a queue, and nobody is left who could put. Also a `queue.Empty`, which such code expects."""
 
 
 class Queue:
@@ -64,13 +63,13 @@ class Queue:
     """
 
     def __init__(self, maxsize: int = 0) -> None:
-        if maxsize > _MOST_PLACES:
-            raise ValueError(f"maxsize is at most {_MOST_PLACES}, or 0 for any number of items: {maxsize}")
-        tokens = _token_pipe(maxsize) if maxsize > 0 else -1
-        self._set_up(PacketPipe.create(), max(0, maxsize), tokens)
+        count = max(0, operator.index(maxsize))
+        if count > MOST:
+            raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
+        self._set_up(PacketPipe.create(), count, make_places(count) if count else -1)
 
-    def _set_up(self, pipe: PacketPipe, maxsize: int, tokens: int) -> None:
-        self._pipe, self._maxsize, self._tokens = pipe, maxsize, tokens
+    def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
+        self._pipe, self._places = pipe, Places(pipe, count, places)
         self._lent: list[tuple[weakref.ref[Any], int]] = []  # write ends for processes that are being started
         self._reset()
         forget_the_gone()
@@ -82,9 +81,8 @@ class Queue:
         self._lock = threading.RLock()
         self._buffer: deque[bytes] = deque()  # what the pipe had no room for
         self._feeder: threading.Thread | None = None  # there is one while there is something in the buffer
-        self._waiting: set[int] = set()  # threads
-        self._sent: list[Address] = []  # in memory of ours
-        self._most_sent = 64
+        self._waiters = waiters.Waiters()
+        self._sent = Sent()
         self._is_closed = self._has_ended = self._is_cancelled = False
 
     # -- putting -------------------------------------------------------------------------------------------------------
@@ -100,7 +98,7 @@ class Queue:
             `maxsize` items are in it, and none was taken within `timeout` seconds (at once if not `block`).
         """
         self._check_open()
-        self._take_place(_deadline(block, timeout))
+        self._places.take(deadline_of(block, timeout))
         is_done = True
         try:
             packet = self._pack(obj)
@@ -108,8 +106,8 @@ class Queue:
                 self._check_open()
                 is_done = self._send(packet)
         finally:
-            if is_done and self._maxsize:
-                self._pipe.leave()
+            if is_done:
+                self._places.filled()
 
     def put_nowait(self, obj: Any) -> None:
         """As ``put(obj, False)``."""
@@ -123,13 +121,9 @@ class Queue:
         try:
             packet, sent = pack(obj)
         except BaseException:
-            self._give_place()
+            self._places.give_back()
             raise
-        if sent:
-            self._sent += sent
-            if len(self._sent) > self._most_sent:
-                self._sent = list(filter(is_awaited, self._sent))
-                self._most_sent = max(64, 2 * len(self._sent))
+        self._sent.add(sent)
         return packet
 
     def _send(self, packet: bytes) -> bool:
@@ -146,46 +140,18 @@ class Queue:
 
     def _feed(self) -> None:
         while True:
-            wait_for(self._pipe.writer, select.POLLOUT, None)
+            wait_for(self._pipe.writer, select.POLLOUT)
             with self._lock:
                 try:
                     while self._buffer and self._pipe.write(self._buffer[0]):
                         self._buffer.popleft()
-                        if self._maxsize:
-                            self._pipe.leave()
+                        self._places.filled()
                 except BrokenPipeError:  # at the end of this process: nobody is left to read
                     self._buffer.clear()
                 if not self._buffer:
                     self._feeder = None
                     self._settle()
                     return
-
-    def _take_place(self, deadline: float | None) -> None:
-        """Wait for a free place and be in between: until the packet is in the pipe, nobody is to count."""
-        while self._maxsize:
-            self._pipe.enter()
-            try:
-                os.read(self._tokens, 1)
-                return
-            except BlockingIOError:
-                self._pipe.leave()
-            left = _left(deadline)
-            if left <= 0:
-                raise Full
-            if not wait_for(self._tokens, select.POLLIN, min(left, _RECOUNT)):
-                self._recount()
-
-    def _give_place(self) -> None:
-        if self._maxsize:
-            os.write(self._tokens, b".")
-
-    def _recount(self) -> None:
-        """Give back the places that killed processes had taken."""
-        alone = self._pipe.try_alone()
-        if alone >= 0:
-            missing = self._maxsize - self._pipe.packets - unread_bytes(self._tokens)
-            os.write(self._tokens, b"." * missing)
-            os.close(alone)
 
     # -- getting -------------------------------------------------------------------------------------------------------
 
@@ -195,13 +161,13 @@ class Queue:
         Raises
         ------
         EOFError
-            Nothing is left, and nobody is left who could put.
+            Nothing is left, and nobody is left who could put. It is a `queue.Empty` as well.
         queue.Empty
             Nothing came within `timeout` seconds (at once if not `block`).
         StaleBlockError
             The object was in memory of a process that was killed; it is lost.
         """
-        deadline = _deadline(block, timeout)
+        deadline = deadline_of(block, timeout)
         self._has_ended = False
         while True:
             with self._lock:
@@ -212,13 +178,13 @@ class Queue:
                 packet = self._pipe.read()
                 if packet:
                     self._has_ended = False
-                    self._give_place()
+                    self._places.give_back()
                     return unpack(packet)
             finally:
                 self._pipe.leave()
             if packet is not None:
                 self._has_ended = True
-                raise EOFError("nothing is left in the queue, and nobody is left who could put")
+                raise End("nothing is left in the queue, and nobody is left who could put")
             self._wait(deadline)
 
     def get_nowait(self) -> Any:
@@ -227,42 +193,29 @@ class Queue:
 
     def _wait(self, deadline: float | None) -> None:
         """Return when there is something to read, or the end."""
-        if wait_for(self._pipe.reader, select.POLLIN, min(_left(deadline), _SOON)) & select.POLLIN:
+        if wait_for(self._pipe.reader, select.POLLIN, min(seconds_left(deadline), _SOON)) & select.POLLIN:
             return
-        thread = threading.get_ident()
-        self._waiting.add(thread)
+        self._waiters.add()
         try:
-            while True:
-                with self._lock:
-                    is_alone = self._settle()
-                left = min(_left(deadline), float("inf") if is_alone else _LOOK_AGAIN)
-                events = wait_for(self._pipe.reader, select.POLLIN, None if left == float("inf") else left)
-                if events:
-                    self._has_ended = not events & select.POLLIN
-                    return
-                if _left(deadline) <= 0:
-                    raise Empty
+            self._settle()
+            events = wait_for(self._pipe.reader, select.POLLIN, seconds_left(deadline))
+            if not events:
+                raise Empty
+            self._has_ended = not events & select.POLLIN
         finally:
-            self._waiting.discard(thread)
-            with self._lock:
-                self._settle()
+            self._waiters.discard()
+            self._settle()
 
-    def _settle(self) -> bool:
-        """Have a write end if this process may put. Return whether that can only change by what it does itself."""
-        is_lending = self._return_lent()
-        may_put = not self._is_closed and not self._has_ended and not self._all_wait()
-        self._pipe.hold_writer(may_put or self._feeder is not None)
-        return not may_put and not is_lending
-
-    def _all_wait(self) -> bool:
-        """Whether all threads of this process wait in `get`: none of them can put, or start one that could."""
-        return bool(self._waiting) and all(
-            thread.ident in self._waiting
-            or not thread.is_alive()
-            or thread.name.startswith("pardata-")
-            or isinstance(thread, TMonitor)
-            for thread in threading.enumerate()
-        )
+    def _settle(self) -> None:
+        """Have a write end if this process may put."""
+        with self._lock:
+            self._return_lent()
+            others = self._waiters.others() if self._waiters else []
+            all_wait = bool(self._waiters) and not others
+            may_put = not self._is_closed and not self._has_ended and not all_wait
+            self._pipe.hold_writer(may_put or self._feeder is not None)
+        if may_put:
+            waiters.watch(others, _settle_all)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -276,19 +229,18 @@ class Queue:
 
     def full(self) -> bool:
         """Whether `maxsize` items are in the queue at this moment."""
-        return bool(self._maxsize) and not unread_bytes(self._tokens)
+        return self._places.are_taken
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
-        return f"<pardata.Queue, {state}, {self.qsize()} items, maxsize {self._maxsize}>"
+        return f"<pardata.Queue, {state}, {self.qsize()} items, maxsize {self._places.count}>"
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Say that this process puts nothing more; what it has put still arrives. Happens by itself at its end."""
-        with self._lock:
-            self._is_closed = True
-            self._settle()
+        self._is_closed = True
+        self._settle()
 
     def join_thread(self) -> None:
         """Wait until all that this process has put is in the pipe. Only after `close`."""
@@ -303,24 +255,28 @@ class Queue:
         self._is_cancelled = True
 
     def _is_awaited(self) -> bool:
-        return not self._is_cancelled and any(map(is_awaited, self._sent))
+        return not self._is_cancelled and self._sent.are_awaited
 
     def _leave(self) -> None:
         """At the end of this process: what it has put leaves the buffer, and its memory, if somebody can have it."""
-        if self._is_cancelled or (self._feeder is None and not self._is_awaited()):
-            return
+        if not self._is_cancelled and (self._feeder is not None or self._is_awaited()):
+            self._wait_for_readers()
+        self._sent.give_up()
+
+    def _wait_for_readers(self) -> None:
         with self._lock:
             self._pipe.hold_writer()
-            if not self._waiting:
+            if not self._waiters:
                 self._pipe.close_reader()
         feeder = self._feeder
         if feeder is not None:
             feeder.join()
         pause = 0.001
         while self._is_awaited() and not self._is_given_up():
-            # Who receives tells it to the block, not to us; a poll for no event ends when the last reader is gone.
+            # Who receives tells it to the block, not to us, and no event tells that it was killed before. A poll for no
+            # event ends when the last reader is gone.
             wait_for(self._pipe.writer, 0, pause)
-            pause = min(2 * pause, _LOOK_AGAIN)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _is_given_up(self) -> bool:
         """Whether nobody can receive what has been sent: no reader is left, or one was killed with it in its hands."""
@@ -347,69 +303,43 @@ class Queue:
 
     def _dispose(self) -> None:
         self._pipe.dispose()
-        for fd in [self._tokens, *[fd for _, fd in self._lent]]:
-            if fd >= 0:
-                os.close(fd)
-        self._lent.clear()
-        self._tokens = -1
+        self._places.dispose()
+        self._close_lent()
+
+    def _close_lent(self) -> None:
+        while self._lent:
+            os.close(self._lent.pop()[1])
 
     # -- in other processes --------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
-        writer = self._pipe.open_writer()  # so that there is one until the other process has its own
+        lent = in_flight(self._pipe.open_writer())
         with self._lock:
-            self._lent.append((weakref.ref(context.get_spawning_popen()), writer))
-        tokens = DupFd(self._tokens) if self._maxsize else None
-        return DupFd(self._pipe.reader), DupFd(writer), self._maxsize, tokens
+            self._lent.append((weakref.ref(context.get_spawning_popen()), lent))
+        places = DupFd(self._places.fd) if self._places.count else None
+        return DupFd(self._pipe.reader), DupFd(lent), self._places.count, places
 
     def __setstate__(self, state: Any) -> None:
-        reader, writer, maxsize, tokens = state
-        fds = [given.detach() if given is not None else -1 for given in (reader, writer, tokens)]
+        reader, lent, count, places = state
+        fds = [reader.detach(), landed(lent.detach()), places.detach() if places is not None else -1]
         for fd in fds:
             if fd >= 0:
                 os.set_inheritable(fd, False)
-        self._set_up(PacketPipe(fds[0], fds[1]), maxsize, fds[2])
+        self._set_up(PacketPipe(fds[0], fds[1]), count, fds[2])
 
-    def _return_lent(self) -> bool:
-        """Close the write ends whose processes have been started. Return whether there are others."""
-        waiting = []
-        for popen, writer in self._lent:
-            started = popen()
-            if started is not None and not hasattr(started, "pid"):
-                waiting.append((popen, writer))
-            else:
-                os.close(writer)
-        self._lent = waiting
-        return bool(waiting)
+    def _return_lent(self) -> None:
+        """Close what was lent to processes that have been started."""
+        for entry in list(self._lent):
+            started = entry[0]()
+            if started is None or hasattr(started, "pid"):
+                self._lent.remove(entry)
+                os.close(entry[1])
 
     def _after_fork(self, writer: int) -> None:
-        for _, lent in self._lent:
-            os.close(lent)
-        self._lent.clear()
+        self._close_lent()
         self._pipe.after_fork(writer)
         self._reset()
-
-
-def _deadline(block: bool, timeout: float | None) -> float | None:
-    return (None if timeout is None else monotonic() + timeout) if block else 0.0
-
-
-def _left(deadline: float | None) -> float:
-    return float("inf") if deadline is None else deadline - monotonic()
-
-
-def _token_pipe(maxsize: int) -> int:
-    """Return a descriptor for both ends of a pipe with this many bytes in it."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        # A page that was read in part takes no more bytes, so there is to be more room than bytes.
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, max(2 * maxsize, 2 * mmap.PAGESIZE))
-        os.write(writer, b"." * maxsize)
-        return os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    finally:
-        os.close(reader)
-        os.close(writer)
 
 
 _queues: weakref.WeakSet[Queue] = weakref.WeakSet()
@@ -436,11 +366,17 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    waiters.after_fork()
     while _leaving:
         _leaving.pop()._dispose()  # what they wait for is the parent's
     while _at_fork:
         queue, writer = _at_fork.pop()
         queue._after_fork(writer)
+
+
+def _settle_all() -> None:
+    for queue in list(_queues):
+        queue._settle()
 
 
 def _close_all() -> None:

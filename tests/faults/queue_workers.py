@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from multiprocessing import util
 from typing import Any
 
@@ -49,6 +50,27 @@ def get_all(queue: Any, results: Any) -> None:
         results.put(got)
 
 
+def get_all_and_tell(queue: Any, told: Any) -> None:
+    got = []
+    try:
+        while True:
+            got.append(queue.get())
+    except EOFError:
+        told.send(got)
+
+
+def wait_in_a_thread() -> None:
+    queue = pardata.Queue()
+
+    def get() -> None:
+        try:
+            queue.get()
+        except EOFError:
+            print("end")
+
+    threading.Thread(target=get).start()
+
+
 def get_one(queue: Any, told: Any) -> None:
     told.send(queue.get())
     told.recv()
@@ -58,10 +80,9 @@ def wait_and_tell(queue: Any, told: Any) -> None:
     """Wait for an item; the other side hears of it."""
     settle = queue._settle
 
-    def settle_and_tell() -> bool:
-        result: bool = settle()
+    def settle_and_tell() -> None:
+        settle()
         told.send("has no write end" if queue._pipe.writer < 0 else "could put")
-        return result
 
     queue._settle = settle_and_tell
     queue.get()
@@ -70,7 +91,7 @@ def wait_and_tell(queue: Any, told: Any) -> None:
 def get_and_die_at(queue: Any, place: str) -> None:
     """Be killed between the read and the next step."""
     if place == "place":
-        queue._give_place = kill_me
+        queue._places.give_back = kill_me
     else:
         queue_module.unpack = kill_me
     queue.get()

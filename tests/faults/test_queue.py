@@ -154,6 +154,20 @@ def test_process_started_after_the_queue_was_closed_can_put(start):
     assert all_of(queue) == [1, 2]
 
 
+def test_process_that_has_closed_the_queue_and_never_looks_again_delays_no_end(start, talk):
+    queue = pardata.Queue()
+    start(workers.get_all_and_tell, queue, talk[1])
+    queue.close()
+    start(workers.put_all, queue, [1, 2])
+    assert talk[0].recv() == [1, 2]
+
+
+def test_thread_that_waits_ends_when_the_main_thread_has_ended():
+    call = "from tests.faults.queue_workers import *; wait_in_a_thread()"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 # -- producers that are killed -----------------------------------------------------------------------------------------
 
 

@@ -168,6 +168,8 @@ def test_alone_and_nothing_left_is_the_end():
             made.get()
     with pytest.raises(EOFError):
         made.get_nowait()
+    with pytest.raises(queue.Empty):  # who drains a queue as one of multiprocessing gets what he expects
+        made.get(timeout=1)
     made.put(2)  # it was not closed
     assert made.get() == 2
 
@@ -188,6 +190,19 @@ def test_a_thread_that_has_not_put_yet_can_still_put():
     with pytest.raises(EOFError):
         made.get()
     thread.join()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_threads_that_end_without_a_word_can_put_no_more(count):
+    made = Queue()
+    waits = threading.Event()
+    watch = made._pipe.hold_writer
+    made._pipe.hold_writer = lambda *held: [watch(*held), made._waiters and waits.set()]
+    threads = [in_thread(waits.wait) for _ in range(count)]
+    with pytest.raises(EOFError):
+        made.get()
+    for thread in threads:
+        thread.join()
 
 
 def test_close_ends_the_waiting_of_other_threads():
@@ -254,7 +269,9 @@ def test_is_handed_over_only_at_the_start_of_a_process():
         copy.copy(Queue())
 
 
-def test_too_many_places():
+def test_wrong_numbers_of_places():
+    with pytest.raises(TypeError, match="float"):
+        Queue(1.5)
     with pytest.raises(ValueError, match="at most"):
         Queue(1 << 30)
     assert not Queue(-1).full()

@@ -1,0 +1,74 @@
+"""Which threads of this process wait in a queue, and who is told when another one ends.
+
+Nothing but its end says that a thread puts nothing more, and only who joins it is told. So each thread that could still
+put while another waits has a thread that joins it: it sleeps, and is gone when that one is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+
+from tqdm import TMonitor
+
+
+class _Watcher(threading.Thread):
+    def __init__(self, watched: threading.Thread, at_end: Callable[[], None]) -> None:
+        super().__init__(name=f"watches {watched.name}", daemon=True)
+        self._watched, self._at_end = watched, at_end
+
+    def run(self) -> None:
+        with contextlib.suppress(RuntimeError, AssertionError):  # a thread that Python has not started has no end
+            self._watched.join()
+            self._at_end()
+
+
+_lock = threading.Lock()
+_watched: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def watch(threads: Iterable[threading.Thread], at_end: Callable[[], None]) -> None:
+    """See that `at_end` is called when one of these threads has ended."""
+    with _lock:
+        new = [thread for thread in threads if thread not in _watched]
+        _watched.update(new)
+    for thread in new:
+        _Watcher(thread, at_end).start()
+
+
+def after_fork() -> None:
+    """In a forked child: no thread of the parent is here."""
+    global _lock
+    _lock = threading.Lock()
+    _watched.clear()
+
+
+class Waiters:
+    """The threads of this process that wait in one queue."""
+
+    def __init__(self) -> None:
+        self._idents: set[int] = set()
+
+    def add(self) -> None:
+        """Say that this thread waits."""
+        self._idents.add(threading.get_ident())
+
+    def discard(self) -> None:
+        """Say that it does so no more."""
+        self._idents.discard(threading.get_ident())
+
+    def __bool__(self) -> bool:
+        return bool(self._idents)
+
+    def others(self) -> list[threading.Thread]:
+        """Return the threads that do not wait: each can put, or start one that can."""
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread.ident not in self._idents
+            and thread.is_alive()
+            and not thread.name.startswith("pardata-")
+            and not isinstance(thread, _Watcher | TMonitor)
+        ]
