@@ -67,6 +67,7 @@ BARS = (
     Bar(3, "list_read", "faster than", 3, "mp.shared_memory"),
     Bar(3, "list_write", "faster than", 3, "mp.shared_memory"),
     Bar(3, "list_iterate", "faster than", 10, "mp.shared_memory"),
+    Bar(3, "list_iterate_strings", "faster than", 10, "mp.shared_memory"),
     Bar(3, "list_iterate_mixed", "faster than", 10, "mp.shared_memory"),
     Bar(4, "map_array", "as long as", 1.05, "threads"),
     Bar(4, "map_array", "faster than", 4, "mp.Pool"),

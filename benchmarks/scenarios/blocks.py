@@ -20,6 +20,7 @@ from benchmarks.timing import outcome, repeat
 MIB = 1 << 20
 ITEMS = 1000
 NUMBERS = [i if i % 2 else i / 7 for i in range(ITEMS)]
+STRINGS = ["abc", "a longer name", "", "two words"] * (ITEMS // 4)
 MIXED: list[Any] = [1, 2.5, "abc", True, None, b"xyz", 7, 8.5, 9, "a longer name"] * (ITEMS // 10)
 
 
@@ -113,5 +114,6 @@ CASES = (
     _case("list_read", "ShareableList: items read", "items/s", partial(_list, MIXED, _read)),
     _case("list_write", "items written", "items/s", partial(_list, MIXED, _write)),
     _case("list_iterate", "iterated, numbers", "items/s", partial(_list, NUMBERS, _iterate)),
+    _case("list_iterate_strings", "iterated, strings", "items/s", partial(_list, STRINGS, _iterate)),
     _case("list_iterate_mixed", "iterated, all types", "items/s", partial(_list, MIXED, _iterate)),
 )
