@@ -13,6 +13,7 @@ import pytest
 from tqdm import tqdm
 
 import pardata
+from pardata.channel.waiters import Watcher
 from pardata.memory import session
 from pardata.memory.guardian import prune, records, registers
 from pardata.memory.home import home
@@ -41,7 +42,8 @@ def holdings():
     """All that pardata has now, kind by kind; each kind may only become less."""
     gc.collect()
     for thread in threading.enumerate():
-        if thread.name == "pardata-closer":  # ends a run that nobody held any more
+        is_watcher = isinstance(thread, Watcher) and not thread.watched.is_alive()
+        if thread.name == "pardata-closer" or is_watcher:  # ends a run that nobody held any more, or looks at queues
             thread.join()
     prune(session.tree().path)
     return {

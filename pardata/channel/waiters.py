@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterable
 from tqdm import TMonitor
 
 
-class _Watcher(threading.Thread):
+class Watcher(threading.Thread):
+    """Calls a function when a thread has ended."""
+
     def __init__(self, watched: threading.Thread, at_end: Callable[[], None]) -> None:
         super().__init__(name=f"watches {watched.name}", daemon=True)
-        self._watched, self._at_end = watched, at_end
+        self.watched, self._at_end = watched, at_end
 
     def run(self) -> None:
+        """Wait for the end, and tell it."""
         with contextlib.suppress(RuntimeError, AssertionError):  # a thread that Python has not started has no end
-            self._watched.join()
+            self.watched.join()
             self._at_end()
 
 
@@ -35,7 +38,7 @@ def watch(threads: Iterable[threading.Thread], at_end: Callable[[], None]) -> No
         new = [thread for thread in threads if thread not in _watched]
         _watched.update(new)
     for thread in new:
-        _Watcher(thread, at_end).start()
+        Watcher(thread, at_end).start()
 
 
 def after_fork() -> None:
@@ -70,5 +73,5 @@ class Waiters:
             if thread.ident not in self._idents
             and thread.is_alive()
             and not thread.name.startswith("pardata-")
-            and not isinstance(thread, _Watcher | TMonitor)
+            and not isinstance(thread, Watcher | TMonitor)
         ]
