@@ -6,7 +6,9 @@ different is what hurts there: to attach never takes ownership, no view ever dan
 
 from __future__ import annotations
 
+import operator
 import os
+import sys
 import weakref
 from types import TracebackType
 from typing import Any, Self
@@ -52,8 +54,11 @@ class SharedMemory:
     """
 
     def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+        size = operator.index(size)
         if size < 0:
             raise ValueError(f"'size' must be zero or a positive number of bytes, not {size}")
+        if size > sys.maxsize:
+            raise OverflowError(f"a block of {size} bytes: there are no so large addresses")
         if name is not None:
             named.check_name(name)
         elif not create:

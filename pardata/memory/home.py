@@ -10,6 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from operator import index
 from typing import Any, Final
 
 import numpy as np
@@ -152,13 +153,13 @@ def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[i
     """Return shape, dtype and bytes of an array. Raises `ConfigError`."""
     kind = np.dtype(dtype)
     if kind.hasobject:
-        raise ConfigError(f"an array of {kind} holds Python objects, which cannot lie in shared memory")
-    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+        raise ConfigError(f"an array of {kind} holds Python objects or pointers: it cannot be shared")
+    sizes = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
     count = 1
     for size in sizes:
         if size < 0:
             raise ConfigError(f"negative dimensions are not allowed: {shape}")
-        count *= int(size)
+        count *= size
     return sizes, kind, count * kind.itemsize
 
 

@@ -56,7 +56,7 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
-    """Return the recorded blocks that still exist, of all sessions of this user if not told which."""
+    """Return the recorded blocks that still exist, the oldest first, of all sessions of this user if not told which."""
     if sessions is None:
         base = guardian.base_directory()
         sessions = sorted(path for entry in os.listdir(base) if not os.path.islink(path := os.path.join(base, entry)))
@@ -68,7 +68,7 @@ def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
         if guardian.exists(record)
     ]
     holders = _holders(record.name for _, _, record in rows)
-    return [
+    found = [
         BlockInfo(
             record.name,
             record.nbytes,
@@ -82,3 +82,4 @@ def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
         )
         for session, alive, record in rows
     ]
+    return sorted(found, key=lambda block: -block.age_s)

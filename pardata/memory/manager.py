@@ -202,6 +202,9 @@ class SharedMemoryManager:
             return []
         return [block for block in inspector.blocks([self._owner.path]) if block.group == self._group]
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a manager is not pickled: send its address, and connect() another SharedMemoryManager with it")
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._address!r}, {self._state.value}>"
 

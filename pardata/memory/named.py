@@ -68,7 +68,10 @@ def create_nameless() -> int:
 def publish(fd: int, name: str) -> None:
     """Give a nameless block its name. Raises `FileExistsError`."""
     # Python follows the link only if it is given a descriptor, which the kernel ignores: the path is absolute.
-    os.link(f"/proc/self/fd/{fd}", f"{SHM}/{name}", src_dir_fd=fd, follow_symlinks=True)
+    try:
+        os.link(f"/proc/self/fd/{fd}", f"{SHM}/{name}", src_dir_fd=fd, follow_symlinks=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
 
 
 def open_block(name: str) -> int:

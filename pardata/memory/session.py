@@ -113,7 +113,8 @@ class Register:
         if remove:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # a program that becomes a daemon may have closed all descriptors
+            os.close(self._fd)
 
     @property
     def is_empty(self) -> bool:

@@ -235,8 +235,8 @@ class ShareableList(Sequence[T]):
         form, code, raw = layout.pack(value, index)
         if len(raw) > filled.size:
             raise ValueError(
-                f"item {index}: a {type(value).__name__} of {len(raw)} bytes exceeds available storage: the room made "
-                f"for the first item there has {filled.size}"
+                f"item {index}: this {type(value).__name__} takes {len(raw)} bytes and exceeds available storage: the "
+                f"room made for the first item there has {filled.size}"
             )
         filled.pack_into(self._bytes, WORD_BYTES * place, raw)
         return form or padded_format, code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,26 @@ from numpy.typing import DTypeLike
 from pardata.memory.addresses import address_of, open_address
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
 from pardata.memory.exports import Address
+
+
+def is_shared(array: object) -> bool:
+    """Whether `array` lies in a block."""
+    return find_named(array) is not None or find_anchor(array) is not None
+
+
+def _ordinary_if_copied(found: Any) -> Any:
+    return found.view(np.ndarray) if type(found) is SharedArray and not is_shared(found) else found
+
+
+def _ordinary(name: str) -> Any:
+    """Return a method of ndarray whose result is an ordinary array if it is a copy."""
+    method = getattr(np.ndarray, name)
+
+    @functools.wraps(method)
+    def call(self: SharedArray, *args: Any, **kwargs: Any) -> Any:
+        return _ordinary_if_copied(method(self, *args, **kwargs))
+
+    return call
 
 
 class SharedArray(np.ndarray[Any, np.dtype[Any]]):
@@ -29,15 +50,30 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         """Results of arithmetic are ordinary arrays, but for those that are written into this one (``out=``)."""
         if array is self:
             return array
+        if context is None and is_shared(array):  # a view: squeeze
+            return array.view(SharedArray)
         plain = array.view(np.ndarray)
         return plain[()] if return_scalar or (not plain.ndim and context is not None) else plain
 
     def __getitem__(self, index: Any) -> Any:
         """Slices are SharedArrays of the same memory, copies are ordinary arrays."""
-        found = super().__getitem__(index)
-        if type(found) is SharedArray and find_named(found) is None and find_anchor(found) is None:
-            return found.view(np.ndarray)
-        return found
+        return _ordinary_if_copied(super().__getitem__(index))
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Copies that NumPy's functions would make of this type (`zeros_like`, `take`) are ordinary arrays."""
+        return _ordinary_if_copied(super().__array_function__(func, types, args, kwargs))
+
+    argpartition: Any = _ordinary("argpartition")
+    argsort: Any = _ordinary("argsort")
+    byteswap: Any = _ordinary("byteswap")
+    choose: Any = _ordinary("choose")
+    compress: Any = _ordinary("compress")
+    dot: Any = _ordinary("dot")
+    flatten: Any = _ordinary("flatten")
+    ravel: Any = _ordinary("ravel")
+    repeat: Any = _ordinary("repeat")
+    reshape: Any = _ordinary("reshape")
+    take: Any = _ordinary("take")
 
     def copy(self, order: Any = "C") -> Any:
         """Return an ordinary array with the same values."""

@@ -137,13 +137,18 @@ def test_wrong_arguments():
         pardata.SharedMemory()
     with pytest.raises(TypeError, match="int"):
         pardata.SharedMemory(5)
+    for size in (10.0, "10"):
+        with pytest.raises(TypeError, match="interpreted as an integer"):
+            pardata.SharedMemory(create=True, size=size)
+    with pytest.raises(OverflowError, match="no so large addresses"):
+        pardata.SharedMemory(create=True, size=1 << 63)
 
 
 def test_missing_and_existing_names(block):
     with pytest.raises(FileNotFoundError):
         pardata.SharedMemory(f"{NAME}-not-there")
     made = pardata.SharedMemory(f"{NAME}-there", create=True, size=1)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match=rf"File exists: '{NAME}-there'$"):
         pardata.SharedMemory(f"{NAME}-there", create=True, size=1)
     assert f"{NAME}-there" in recorded()  # the attempt has not taken the first one's record
     made.unlink()

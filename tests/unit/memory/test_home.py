@@ -240,7 +240,7 @@ def test_array_converts_to_the_dtype_asked_for():
 def test_object_dtypes_are_refused_before_memory_is_taken(dtype):
     arena = home_of_the_process().arena
     before = arena.statistics()
-    with pytest.raises(ConfigError, match="holds Python objects, which cannot lie in shared memory"):
+    with pytest.raises(ConfigError, match="holds Python objects or pointers: it cannot be shared"):
         pardata.empty(3, dtype)
     assert arena.statistics() == before
 

@@ -4,6 +4,7 @@ import errno
 import gc
 import multiprocessing
 import os
+import pickle
 
 import pytest
 
@@ -113,6 +114,11 @@ def test_what_the_table_does_not_have_is_an_error(state, event):
         with pytest.raises(pardata.ConfigError, match=state.value):
             getattr(owner, event)()
         assert owner._state is state
+
+
+def test_manager_is_not_pickled():
+    with pytest.raises(TypeError, match="send its address"):
+        pickle.dumps(pardata.SharedMemoryManager())
 
 
 def test_list_that_cannot_be_made_leaves_no_block():

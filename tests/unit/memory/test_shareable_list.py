@@ -191,9 +191,9 @@ def test_item_that_exceeds_its_room_changes_nothing(lists):
     assert made.format == "16sq"
     made[0] = "ü" * 8
     for value in ("ü" * 8 + "x", b"x" * 17, 1 << 127):
-        with pytest.raises(ValueError, match=r"item 0: a \w+ of 17 bytes exceeds available storage: .* has 16"):
+        with pytest.raises(ValueError, match=r"item 0: this \w+ takes 17 bytes and exceeds avail.* has 16"):
             made[0] = value
-    with pytest.raises(ValueError, match="item -1: a int of 9 bytes"):
+    with pytest.raises(ValueError, match="item -1: this int takes 9 bytes"):
         made[-1] = 1 << 64
     assert list(made) == ["ü" * 8, 1]
 

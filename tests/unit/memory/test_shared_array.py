@@ -37,6 +37,9 @@ VIEWS = {
     "other type": lambda a: a.view(np.int64),
     "one number": lambda a: a[3, 4:5].reshape(()),
     "new axis": lambda a: a[None, 5],
+    "squeezed": lambda a: a[None, 5].squeeze(),
+    "function": lambda a: np.swapaxes(np.squeeze(a[None]), 0, 1),
+    "flat": lambda a: a.ravel(),
 }
 
 
@@ -89,7 +92,25 @@ def test_results_are_ordinary_arrays(shared):
         np.array(shared),
         np.cumsum(shared, 0),
         np.sort(shared),
+        np.zeros_like(shared),
+        np.empty_like(shared),
+        np.copy(shared, subok=True),
+        np.take(shared, [1]),
+        shared.dot(shared),
+        shared.take([1]),
+        shared.repeat(2),
+        shared.argsort(),
+        shared.argpartition(1),
+        shared.compress([True], 0),
+        shared.byteswap(),
+        shared.flatten(),
+        shared.T.ravel(),
+        shared.T.reshape(-1),
+        shared.clip(0, 1),
+        shared.round(),
+        shared.trace(),
     ]
+    assert made.pop().ndim == 0
     assert [type(array) for array in made] == [np.ndarray] * len(made)
     assert not any(np.shares_memory(array, shared) for array in made)
 
