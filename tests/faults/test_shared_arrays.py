@@ -8,6 +8,7 @@ import os
 import pickle
 import select
 import signal
+import threading
 from unittest import mock
 
 import numpy as np
@@ -170,6 +171,31 @@ def test_block_that_was_inherited_by_a_fork_is_not_used_again():
     assert place in places(fill_all_free_memory())
     for fd in (reading, writing, results, of_child):
         os.close(fd)
+
+
+def test_no_thread_makes_an_array_between_the_look_and_the_fork(monkeypatch):
+    """It would be inherited without being held."""
+    shared, entered = pardata.zeros(3), []
+    look = Exports.hold_for_child
+
+    def try_to_enter():
+        entered.append(home().arena.lock.try_alone())
+
+    def look_and_try(exports):
+        held = look(exports)
+        thread = threading.Thread(target=try_to_enter)
+        thread.start()
+        thread.join()
+        return held
+
+    monkeypatch.setattr(Exports, "hold_for_child", look_and_try)
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    try_to_enter()
+    home().arena.lock.__exit__()
+    assert entered == [False, True] and not shared.any()
 
 
 def send_and_end(line, n):
