@@ -199,7 +199,7 @@ class Session:
     def new_name(self) -> str:
         """Return a name that no other block of this machine has or will have."""
         self._names += 1
-        return f"pd_{self._token}{self._names:x}"
+        return f"pd_{self._token}{self._names:06x}"  # of one length: pickles of blocks are too
 
     def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""

@@ -183,6 +183,14 @@ def test_pickle_is_by_name_and_keeps_track(block, track):
     made.unlink()
 
 
+def test_pickles_of_blocks_are_of_one_length():
+    """CPython's tests compare them."""
+    blocks = [pardata.SharedMemory(create=True, size=1) for _ in range(20)]
+    assert len({len(pickle.dumps(block)) for block in blocks}) == 1
+    for block in blocks:
+        block.unlink()
+
+
 def test_subclass_survives_pickling():
     made = Sub(create=True, size=1)
     assert type(pickle.loads(pickle.dumps(made))) is Sub
