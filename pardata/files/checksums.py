@@ -52,18 +52,19 @@ def _move_by(doublings: int) -> Words:
     return _moved(half, _moved(half, sums))
 
 
-def crc32c_by_numpy(data: Any) -> int:
-    """Return the CRC-32C of the bytes of `data`."""
+def crc32c_by_numpy(data: Any, before: int = 0) -> int:
+    """Return the CRC-32C of the bytes of `data`, behind others whose CRC-32C is `before`."""
     given = np.frombuffer(data, np.uint8)
     if len(given) < 4:
-        sum_ = _ONES
+        sum_ = before ^ _ONES
         for byte in given.tolist():
             sum_ = sum_ >> 8 ^ int(_TABLE[(sum_ ^ byte) & 255])
         return sum_ ^ _ONES
     lanes = 1 << max(0, (-(-len(given) // _LANE_BYTES) - 1).bit_length())
     padded = np.zeros(lanes * _LANE_BYTES, np.uint8)  # zeros in front change nothing as long as the sum is zero
     padded[-len(given) :] = given
-    padded[-len(given) :][:4] ^= 255  # the same as a sum of ones at the beginning
+    # The same as a sum that is not zero at the beginning.
+    padded[-len(given) :][:4] ^= np.frombuffer((before ^ _ONES).to_bytes(4, "little"), np.uint8)
     columns = padded.reshape(lanes, _LANE_BYTES).T.copy()
     sums = np.zeros(lanes, np.uint32)
     for column in columns:
@@ -75,7 +76,7 @@ def crc32c_by_numpy(data: Any) -> int:
     return int(sums[0]) ^ _ONES
 
 
-def _best() -> Callable[[Any], int]:
+def _best() -> Callable[..., int]:
     try:
         from crc32c import crc32c as fast
     except ImportError:
@@ -83,4 +84,4 @@ def _best() -> Callable[[Any], int]:
     return fast
 
 
-crc32c: Final[Callable[[Any], int]] = _best()
+crc32c: Final[Callable[..., int]] = _best()

@@ -24,12 +24,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import ChecksumError, ConfigError, MissingExtraError
+from pardata.errors import ChecksumError, ConfigError, MissingExtraError, SerializationError
 from pardata.files.checksums import crc32c
+from pardata.files.pickling import dumps
 
 ALIGNMENT: Final = 64
 CHECKSUM_BYTES: Final = 4
 TOKEN_BYTES: Final = 8
+MOST_PAGE_BYTES: Final = 0x7FFFF000 - ALIGNMENT  # what Linux reads or writes at once
 MAGIC: Final = b"pardata\1"
 HEADER: Final = struct.Struct(f"<8sQQQQ{TOKEN_BYTES}s12xI")  # ..., CRC-32C of what is before it
 _GZIP_BITS: Final = 31  # zlib's number for "with a gzip header"
@@ -79,14 +81,9 @@ def check(data: Any, what: str) -> memoryview:
     """Return what `sealed` was given; raise `ChecksumError` if it is something else by now."""
     view = memoryview(data)
     body = view[:-CHECKSUM_BYTES]
-    check_parts(body, view[-CHECKSUM_BYTES:], what)
-    return body
-
-
-def check_parts(body: Any, tail: Any, what: str) -> None:
-    """Raise `ChecksumError` if `tail` is not the checksum of `body`."""
-    if crc32c(body) != int.from_bytes(tail, "little"):
+    if crc32c(body) != int.from_bytes(view[-CHECKSUM_BYTES:], "little"):
         raise ChecksumError(f"{what} is damaged: the checksum of its {len(body)} bytes is wrong")
+    return body
 
 
 def pack_index(places: Sequence[tuple[int, int]]) -> bytes:
@@ -141,26 +138,40 @@ class Format:
 
     def part_of(self, record: Any) -> bytes:
         """Return the bytes of a record of bytes or objects."""
-        return bytes(record) if self.kind == "bytes" else pickle.dumps(record, 5)
+        return bytes(record) if self.kind == "bytes" else dumps(record)
 
-    def encode(self, records: Any) -> bytes:
-        """Return the stored bytes of a page of rows, or of the parts that `part_of` has made of records."""
+    def encode(self, records: Any) -> list[Any]:
+        """Return the stored bytes, one after the other, of a page of rows or of what `part_of` has made of records.
+
+        Raises `ConfigError` if they are too many.
+        """
         data = self._encode_rows(records) if self.kind == "array" else _joined(records)
-        return sealed(codec_of(self.compression)[0](data))
+        if self.compression is not None:
+            data = codec_of(self.compression)[0](data)
+        if len(data) + CHECKSUM_BYTES > MOST_PAGE_BYTES:
+            raise ConfigError(f"a page of {len(data)} bytes is too large: {MOST_PAGE_BYTES} are read at once at most")
+        return [data, crc32c(data).to_bytes(CHECKSUM_BYTES, "little")]
 
-    def _encode_rows(self, rows: Array) -> bytes:
-        rest = self.page_records - len(rows)
-        return rows.tobytes() + bytes(rest * self.item_bytes)
+    def _encode_rows(self, rows: Array) -> Any:
+        if len(rows) == self.page_records:
+            return rows.reshape(-1).view(np.uint8).data  # not copied
+        return rows.tobytes() + bytes((self.page_records - len(rows)) * self.item_bytes)
 
     def decode(self, stored: Any, count: int, what: str) -> Any:
-        """Return the `count` records of a page; raises `ChecksumError` naming `what`."""
+        """Return the `count` records of a page.
+
+        Raises `ChecksumError` naming `what`, `SerializationError` if a record cannot be unpickled here.
+        """
         data: Any = check(stored, what)
         if self.compression is not None:
-            data = codec_of(self.compression)[1](data)
+            try:
+                data = codec_of(self.compression)[1](data)
+            except Exception as error:
+                raise ChecksumError(f"{what} cannot be decompressed: {error}") from error
         if self.kind == "array":
             # `data` is read-only, and so is the array.
             return np.frombuffer(data, self.dtype, count * self.item_count).reshape(count, *self.item_shape)
-        return _decode_records(data, self.kind)
+        return _decode_records(data, self.kind, what)
 
     @cached_property
     def item_count(self) -> int:
@@ -197,6 +208,8 @@ def array_format(dtype: Any, item_shape: Sequence[int], page_bytes: int, compres
     item_bytes = int(np.prod(shape, dtype=object)) * kind.itemsize
     if not item_bytes:
         raise ConfigError(f"rows of shape {shape} and dtype {kind} have no bytes")
+    if item_bytes + CHECKSUM_BYTES > MOST_PAGE_BYTES:
+        raise ConfigError(f"a row of {item_bytes} bytes is too large: {MOST_PAGE_BYTES} are read at once at most")
     return Format(
         "array", max(1, page_bytes // item_bytes), np.lib.format.dtype_to_descr(kind), shape, page_bytes, compression
     )
@@ -217,16 +230,25 @@ def _joined(parts: Sequence[bytes]) -> bytes:
     return b"".join([len(parts).to_bytes(8, "little"), lengths.tobytes(), *parts])
 
 
-def _decode_records(data: Any, kind: str) -> list[Any]:
+def _decode_records(data: Any, kind: str, what: str) -> list[Any]:
     view = memoryview(data)
     count = int.from_bytes(view[:8], "little")
     position = 8 + 8 * count
     records: list[Any] = []
     for length in np.frombuffer(view[8:position], "<u8").tolist():
         part = view[position : position + length]
-        records.append(bytes(part) if kind == "bytes" else pickle.loads(part))
+        records.append(bytes(part) if kind == "bytes" else _unpickled(part, f"{what}, its record {len(records)}"))
         position += length
     return records
+
+
+def _unpickled(part: memoryview, what: str) -> Any:
+    try:
+        return pickle.loads(part)
+    except MemoryError:
+        raise
+    except Exception as error:  # of any type: it is the user's code that runs
+        raise SerializationError(f"{what} cannot be unpickled here: {type(error).__name__}: {error}") from error
 
 
 def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:

@@ -3,122 +3,23 @@
       writer (holds the lock)         x.part:  header | page | page | ...          | meta | index
       worker: write_page(i, rows) --- appends ----------------^   and returns where
 
-Pages are written by appending, which the kernel does for one process after the other: so each knows its place, and
-nobody reserves anything. What a killed worker has appended stays as a gap; the task that is done again appends again.
 The index is written last, then the part gets its name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import threading
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from pardata.errors import ClosedError, ConfigError
+from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.files.layout import HEADER, Format, Header, new_token, pack_index, padded_size
+from pardata.files.opened import OpenFile
+from pardata.files.pagewriter import PageEntry, PageWriter
 from pardata.files.replacing import HolderLock, put_in_place
-
-Entry = tuple[int, int, int]  # records, offset, nbytes
-
-
-class PageEntry(NamedTuple):
-    """Where a page has been written; to be given to the writer's `add`."""
-
-    number: int
-    records: int
-    offset: int
-    nbytes: int
-
-
-class PageWriter:
-    """Writes single pages, in any process: what of a `PagedWriter` is sent to workers."""
-
-    def __init__(self, part: str, file_id: tuple[int, int], form: Format) -> None:
-        self.format = form
-        self._part = part
-        self._file_id = file_id
-        self._fd = -1
-        self._pid = 0
-        self._lock = threading.Lock()
-
-    def write_page(self, number: int, records: Any) -> PageEntry:
-        """Write a page and return where.
-
-        Parameters
-        ----------
-        number : int
-            Of the page, from 0.
-        records : array, shape (n, *item_shape), or sequence of bytes or objects
-            Rows are as many as a page has; only the last page may have fewer.
-
-        Raises
-        ------
-        ConfigError
-            They do not fit the file, or its writer is gone.
-        OSError
-            The disk is full.
-        """
-        return self.write(number, self.checked(records))
-
-    def write(self, number: int, given: Any) -> PageEntry:
-        """Write a page of what `checked` has returned."""
-        if self.format.kind == "array" and not 0 < len(given) <= self.format.page_records:
-            raise ConfigError(f"page {number} is to have 1 to {self.format.page_records} rows, not {len(given)}")
-        stored = self.format.encode(given)
-        return PageEntry(number, len(given), self._append(stored), len(stored))
-
-    def checked(self, records: Any) -> Any:
-        """Return the records as they are stored; raise `ConfigError` if they do not fit."""
-        form = self.format
-        if form.kind != "array":
-            given = list(records)
-            if form.kind == "bytes" and not all(isinstance(record, bytes | bytearray | memoryview) for record in given):
-                raise ConfigError("the records of this file are bytes")
-            return [form.part_of(record) for record in given]
-        rows = np.asarray(records)
-        if rows.shape[1:] != form.item_shape or rows.ndim == 0:
-            raise ConfigError(f"rows of shape {form.item_shape} are expected, not an array of shape {rows.shape}")
-        if not np.can_cast(rows.dtype, form.dtype, "same_kind"):
-            raise ConfigError(f"rows of {rows.dtype} do not fit a file of {form.dtype}")
-        return np.ascontiguousarray(rows, form.dtype)
-
-    def _append(self, stored: bytes) -> int:
-        data = stored.ljust(padded_size(len(stored)), b"\0")
-        with self._lock:
-            fd = self._descriptor()
-            # A short write (the disk is nearly full) leaves a gap; the next one then raises.
-            while os.write(fd, data) != len(data):
-                pass
-            return os.lseek(fd, 0, os.SEEK_CUR) - len(data)
-
-    def _descriptor(self) -> int:
-        if self._fd < 0 or self._pid != os.getpid():  # a position that is shared with the parent tells nothing
-            try:
-                fd = os.open(self._part, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            except OSError as error:
-                raise ConfigError(f"{self._part} cannot be written, its writer is gone: {error}") from error
-            found = os.fstat(fd)
-            if (found.st_dev, found.st_ino) != self._file_id:
-                os.close(fd)
-                raise ConfigError(f"{self._part} belongs to another writer by now")
-            self._fd, self._pid = fd, os.getpid()
-        return self._fd
-
-    def drop(self) -> None:
-        """Close the file in this process."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        self.drop()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PageWriter, (self._part, self._file_id, self.format)
 
 
 class PagedWriter:
@@ -133,49 +34,49 @@ class PagedWriter:
     returns.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        form: Format,
-        entries: Sequence[Entry] = (),
-        source_fd: int = -1,
-        source_end: int = HEADER.size,
-    ) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+    def __init__(self, path: str | os.PathLike[str], form: Format, *, appends: bool = False) -> None:
+        self.path = os.path.realpath(os.fspath(path))  # the file behind a link is replaced, not the link
         self.format = form
         self._part = f"{self.path}.part"
-        self._entries = {number: PageEntry(number, *entry) for number, entry in enumerate(entries)}
+        self._entries: dict[int, PageEntry] = {}
         self._waiting: list[Any] = []
         self._waiting_size = 0
         self._lock: HolderLock | None = HolderLock(self.path)
         try:
-            self._begin(source_fd, source_end)
+            # Only now nobody else appends: the file is opened as it is, whatever the caller has seen of it.
+            self._begin(OpenFile(self.path) if appends else None)
         except BaseException:
             self.abort()
             raise
 
-    def _begin(self, source_fd: int, source_end: int) -> None:
+    def _begin(self, source: OpenFile | None) -> None:
         """Make the part: room for the header, then the pages of the file that is appended to."""
+        if source is not None and source.format != self.format:
+            raise BrokenError(f"{self.path} was replaced by a file of other records: open it again")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._part)
         fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             os.write(fd, bytes(HEADER.size))
-            position = HEADER.size
-            while position < source_end:
-                copied = _copy(source_fd, fd, source_end - position, position)
-                if not copied:
-                    raise ConfigError(f"{self.path} was cut off while it was read")
-                position += copied
+            if source is not None:
+                self._copy_pages(source, fd)
             found = os.fstat(fd)
         finally:
             os.close(fd)
         self.pages = PageWriter(self._part, (found.st_dev, found.st_ino), self.format)
         last = len(self._entries) - 1
-        if self.format.kind == "array" and last >= 0 and self._entries[last].records < self.format.page_records:
-            entry = self._entries.pop(last)  # it is filled up
-            stored = os.pread(source_fd, entry.nbytes, entry.offset)
-            self.extend(self.format.decode(stored, entry.records, f"{self.path}, page {last}"))
+        if source is not None and last >= 0 and 0 < self._entries[last].records < self.format.page_records:
+            del self._entries[last]  # it is filled up
+            self.extend(source.page(last))
+
+    def _copy_pages(self, source: OpenFile, fd: int) -> None:
+        position = HEADER.size
+        while position < source.meta_offset:
+            copied = _copy(source.fd, fd, source.meta_offset - position, position)
+            if not copied:
+                raise ConfigError(f"{self.path} was cut off while it was read")
+            position += copied
+        self._entries = {number: PageEntry(number, *entry) for number, entry in enumerate(source.entries())}
 
     # -- records one after the other -------------------------------------------------------------------------------
 
@@ -208,24 +109,30 @@ class PagedWriter:
         self.extend(np.asarray(record)[np.newaxis] if self.format.kind == "array" else [record])
 
     def _extend_rows(self, rows: Any) -> None:
-        size, begin = self.format.page_records, 0
-        while begin < len(rows):
-            part = rows[begin : begin + size - self._waiting_size]
-            begin += len(part)
-            self._waiting_size += len(part)
-            if len(part) == size:
-                self.add(self.pages.write(len(self._entries), part))
-                self._waiting_size = 0
-                continue
-            self._waiting.append(part.copy())  # the caller may use its array again
-            if self._waiting_size == size:
+        size = self.format.page_records
+        if self._waiting:  # rows of a page that is not full yet
+            taken = size - self._waiting_size
+            self._wait(rows[:taken])
+            rows = rows[taken:]
+        whole = len(rows) - len(rows) % size
+        self._add_all(self.pages.write_rows(len(self._entries), rows[:whole]))
+        self._wait(rows[whole:])
+
+    def _wait(self, rows: Any) -> None:
+        if len(rows):
+            self._waiting.append(rows.copy())  # the caller may use its array again
+            self._waiting_size += len(rows)
+            if self._waiting_size == self.format.page_records:
                 self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
             records = np.concatenate(self._waiting) if self.format.kind == "array" else self._waiting
-            self.add(self.pages.write(len(self._entries), records))
+            self._add_all(self.pages.write(len(self._entries), [records]))
             self._waiting, self._waiting_size = [], 0
+
+    def _add_all(self, entries: list[PageEntry]) -> None:
+        self._entries |= {entry.number: entry for entry in entries}
 
     # -- pages from anywhere ---------------------------------------------------------------------------------------
 
@@ -244,7 +151,8 @@ class PagedWriter:
         OSError
             The disk is full; the old file stays.
         """
-        if self._lock is None:
+        if self._lock is None or not self._lock.is_mine:  # a forked child leaves the block of its parent: not its file
+            self.abort()
             return
         try:
             self._flush()
@@ -272,13 +180,14 @@ class PagedWriter:
         index = pack_index([(entry.offset, entry.nbytes) for entry in entries])
         fd = os.open(self._part, os.O_WRONLY | os.O_CLOEXEC)
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # SYNC POINT: the part gets its name
             offset = padded_size(os.fstat(fd).st_size)
             header = Header(offset, len(meta), len(entries), offset + len(meta) + len(index), new_token())
             _write_all(fd, meta + index, offset)
             _write_all(fd, header.pack(), 0)
+            put_in_place(self._part, self.path)
         finally:
             os.close(fd)
-        put_in_place(self._part, self.path)
 
     def abort(self) -> None:
         """Throw away what was written; the old file stays."""
@@ -293,6 +202,8 @@ class PagedWriter:
     def _ensure_open(self) -> None:
         if self._lock is None:
             raise ClosedError(f"the writer of {self.path} was closed")
+        if not self._lock.is_mine:
+            raise ClosedError(f"the writer of {self.path} belongs to the process that made it; others use its `pages`")
 
     def __enter__(self) -> PagedWriter:
         return self

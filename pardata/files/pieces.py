@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import mmap
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
-import cloudpickle
 import numpy as np
 
-from pardata.errors import BrokenError, ConfigError, SerializationError
+from pardata.errors import BrokenError, ConfigError
+from pardata.files.exact import unmasked
 from pardata.files.layout import Array
 from pardata.files.paged import PagedFile
+from pardata.files.pickling import dumps
 from pardata.memory.array import find_anchor, is_in
 from pardata.memory.home import home
 from pardata.memory.sealed import SealedHandle
@@ -108,8 +111,8 @@ class MappedRows:
     offset: int
 
     def read(self, begin: int, end: int) -> Any:
-        _check_stamp(self.path, self.stamp)
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[begin:end]
+        with _opened(self.path, self.stamp) as file:
+            return np.memmap(file, self.dtype, "r", self.offset, self.shape)[begin:end]
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,7 @@ class FileBytes:
     stamp: tuple[int, ...]
 
     def read(self, begin: int, end: int) -> bytes:
-        _check_stamp(self.path, self.stamp)
-        with open(self.path, "rb") as file:
+        with _opened(self.path, self.stamp) as file:
             file.seek(begin)
             return file.read(end - begin)
 
@@ -148,19 +150,28 @@ class PagedRows:
         return self.file[begin:end]
 
 
-def stamp_of(path: str) -> tuple[int, ...]:
+def stamp_of(file: str | int) -> tuple[int, ...]:
     """Return what changes when a file does."""
-    found = os.stat(path)
+    found = os.stat(file)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _check_stamp(path: str, stamp: tuple[int, ...]) -> None:
-    try:
-        if stamp_of(path) == stamp:
-            return
-    except OSError as error:
-        raise BrokenError(f"{path} cannot be read any more: {error}") from error
-    raise BrokenError(f"{path} was changed since it was split")
+@contextlib.contextmanager
+def _opened(path: str, stamp: tuple[int, ...]) -> Iterator[io.BufferedReader]:
+    """Give the file, open; raise `BrokenError` if it is not the one that was split, or was changed until the end."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "rb"))
+        except OSError as error:
+            raise BrokenError(f"{path} cannot be read any more: {error}") from error
+        _check_stamp(file, stamp)
+        yield file
+        _check_stamp(file, stamp)
+
+
+def _check_stamp(file: io.BufferedReader, stamp: tuple[int, ...]) -> None:
+    if stamp_of(file.fileno()) != stamp:
+        raise BrokenError(f"{file.name} was changed since it was split")
 
 
 def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 1) -> list[Piece]:
@@ -211,10 +222,11 @@ def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 
         page = obj.page_rows if obj.is_array else 1
         return _cut(PagedRows(obj), _bounds(len(obj), wanted, math.lcm(align, page)))
     if isinstance(obj, np.ndarray):
-        return _split_array(obj, wanted, align)
+        return _split_array(unmasked(obj), wanted, align)
     if isinstance(obj, list | tuple):
         return _split_list(obj, _bounds(len(obj), wanted, align))
-    raise ConfigError(f"split takes an array, a list, bytes, a path or a PagedFile, not {type(obj).__name__}")
+    hint = 'bytes by rows: say by="bytes"' if isinstance(obj, bytes | bytearray | memoryview) else type(obj).__name__
+    raise ConfigError(f"split takes an array, a list, bytes, a path or a PagedFile, not {hint}")
 
 
 def _bounds(count: int, pieces: int, align: int) -> list[int]:
@@ -235,8 +247,10 @@ def _split_array(array: Array, wanted: int, align: int) -> list[Piece]:
     block = find_anchor(array)
     if block is not None and is_in(block, home().segment.map):
         return _cut(SharedRows(array), bounds)
-    if isinstance(array, np.memmap) and array.filename is not None and array.flags.c_contiguous and array.size:
-        return _cut(_mapped(array), bounds)
+    # (What was changed in a memmap of the mode "c" is not in its file.)
+    is_file = isinstance(array, np.memmap) and array.filename is not None and array.mode != "c"
+    if is_file and array.flags.c_contiguous and array.size:
+        return _cut(_mapped(cast("np.memmap[Any, Any]", array)), bounds)
     return _cut(SealedRows(SealedHandle.of({"rows": array})), bounds)
 
 
@@ -262,23 +276,9 @@ def _split_list(items: Sequence[Any], bounds: Sequence[int]) -> list[Piece]:
     ]
 
 
-def dumps(items: Any) -> bytes:
-    """Pickle, by value what belongs to ``__main__``: no other process has that module."""
-    try:
-        data = pickle.dumps(items, 5)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        data = b"__main__"
-    if b"__main__" not in data:
-        return data
-    try:
-        made: bytes = cloudpickle.dumps(items, 5)
-    except Exception as error:
-        raise SerializationError(f"an entry cannot be pickled: {error}") from error
-    return made
-
-
 def _split_file(path: str, wanted: int, by: By, align: int) -> list[Piece]:
     if by == "rows":
+        os.stat(path)
         if not path.endswith(".npy"):
             raise ConfigError(f'{path} is no .npy file: say by="lines" or by="bytes"')
         array = np.load(path, mmap_mode="r")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import weakref
 from collections.abc import Iterator
 
@@ -91,9 +92,11 @@ def sync_directory(path: str) -> None:
 
 
 def put_in_place(part: str, path: str) -> None:
-    """Give a part its name, once all of it is on the disk."""
+    """Give a part its name, once all of it is on the disk, and the rights of the file that had it."""
     fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -110,6 +113,8 @@ def replacing(path: str) -> Iterator[str]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
         yield part
+        if not lock.is_mine:
+            raise ConfigError(f"{path} is written by the process that began, not by its forked child")
         put_in_place(part, path)
     finally:
         if lock.is_mine:

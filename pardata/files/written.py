@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pickle
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +21,13 @@ import numpy as np
 
 from pardata.errors import ChecksumError, ConfigError
 from pardata.files.checksums import crc32c
-from pardata.files.pieces import By, Piece, dumps, split
+from pardata.files.pickling import dumps
+from pardata.files.pieces import By, Piece, split
 from pardata.files.replacing import HolderLock, put_in_place
 
 _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "pardata pieces 1"
+_NAME: Final = re.compile(r"\d{6,}-[0-9a-f]{8}\.(npy|pickle)(\.part)?")
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def write_pieces(
     Parameters
     ----------
     obj, pieces, by, align
-        As for `split`; or `obj` is what that has returned.
+        As for `split`; or `obj` is what that, or `read_pieces`, has returned.
     directory : path
 
     Returns
@@ -108,7 +111,7 @@ def write_pieces(
     OSError
         The disk is full.
     """
-    given = obj if isinstance(obj, list) and obj and isinstance(obj[0], Piece) else None
+    given = obj if isinstance(obj, list) and obj and isinstance(obj[0], Piece | FilePiece) else None
     cut = given if given is not None else split(obj, pieces, by=by, align=align)
     folder = Path(os.path.abspath(os.fspath(directory)))
     try:
@@ -133,7 +136,7 @@ def write_pieces(
     return written
 
 
-def _write(stem: Path, piece: Piece) -> FilePiece:
+def _write(stem: Path, piece: Piece | FilePiece) -> FilePiece:
     data, suffix = _bytes_of(piece.open())
     path = f"{stem}{suffix}"
     part = f"{path}.part"
@@ -159,13 +162,14 @@ def _write_manifest(folder: Path, written: list[FilePiece]) -> None:
 
 
 def _ours(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if {".npy", ".pickle", ".part"} & set(path.suffixes)]
+    """Return the files that only `write_pieces` can have named so."""
+    return [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
 
 
 def _check_foreign(folder: Path) -> None:
     """Refuse a directory of other things: pieces that nobody knows any more are removed from it."""
-    known = {_MANIFEST, f"{_MANIFEST}.lock", *(path.name for path in _ours(folder) if path.name[6:7] == "-")}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in known | {f"{_MANIFEST}.part"})
+    known = {_MANIFEST, f"{_MANIFEST}.lock", f"{_MANIFEST}.part", *(path.name for path in _ours(folder))}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known)
     if others:
         raise ConfigError(f"{folder} holds other files, {others[0]!r} for one: pieces need a directory of their own")
 

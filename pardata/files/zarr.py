@@ -10,8 +10,9 @@ import os
 import shutil
 from typing import Any
 
-from pardata.errors import ConfigError
+from pardata.errors import BrokenError, ConfigError
 from pardata.files.layout import Format
+from pardata.files.opened import OpenFile
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _COMPRESSORS: dict[str | None, list[dict[str, Any]]] = {
@@ -48,9 +49,9 @@ def describe(form: Format, records: int, page_count: int) -> dict[str, Any]:
     }
 
 
-def link_as_zarr(path: str, form: Format, records: int, page_count: int, directory: str) -> None:
-    """Make the directory."""
-    description = describe(form, records, page_count)
+def link_as_zarr(file: OpenFile, directory: str) -> None:
+    """Make the directory; raises `BrokenError` if the path leads to another file by now."""
+    description = describe(file.format, file.records, file.page_count)
     parts = ["0"] * len(description["shape"])
     shard = os.path.join(directory, "c", *parts)
     try:
@@ -58,14 +59,16 @@ def link_as_zarr(path: str, form: Format, records: int, page_count: int, directo
     except OSError as error:
         raise ConfigError(f"{directory} cannot be made: {error}") from error
     try:
-        with open(os.path.join(directory, "zarr.json"), "w") as file:
-            json.dump(description, file, indent=1)
-        if page_count:
+        with open(os.path.join(directory, "zarr.json"), "w") as opened:
+            json.dump(description, opened, indent=1)
+        if file.page_count:
             os.makedirs(os.path.dirname(shard))
             try:
-                os.link(path, shard)
+                os.link(os.path.realpath(file.path), shard)
             except OSError:  # on another file system, or one without links
-                os.symlink(path, shard)
+                os.symlink(file.path, shard)
+            if not os.path.exists(shard) or not os.path.samestat(os.stat(shard), os.fstat(file.fd)):
+                raise BrokenError(f"{file.path} was replaced since this handle was opened: open it again")
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise

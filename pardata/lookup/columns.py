@@ -6,27 +6,11 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-import cloudpickle
 import numpy as np
 
-from pardata.errors import SerializationError
+from pardata.files.exact import unmasked
+from pardata.files.pickling import dumps
 from pardata.lookup.base import Array, objects
-
-_PICKLE_PROTOCOL: Final = 5
-
-
-def _encoded(value: object) -> bytes:
-    try:
-        data = pickle.dumps(value, _PICKLE_PROTOCOL)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        data = b"__main__"
-    if b"__main__" not in data:  # no other process has that module: what belongs to it goes by value
-        return data
-    try:
-        made: bytes = cloudpickle.dumps(value, _PICKLE_PROTOCOL)
-    except Exception as error:
-        raise SerializationError(f"a value of type {type(value).__name__} cannot be pickled: {error}") from error
-    return made
 
 
 def _text(value: str) -> bytes:
@@ -40,7 +24,7 @@ def _as_text(data: bytes) -> str:
 CODECS: Final[dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]] = {
     "text": (_text, _as_text),
     "bytes": (bytes, bytes),
-    "pickle": (_encoded, pickle.loads),
+    "pickle": (dumps, pickle.loads),
 }
 
 
@@ -55,6 +39,7 @@ def as_array(values: Any) -> Array | list[Any]:
     """Return a column as an array without objects where that loses nothing, else as a list."""
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
+    values = unmasked(values)
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OT":
         return values
     given: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)

@@ -5,6 +5,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -48,6 +50,47 @@ def test_a_forked_child_reads_too(path):
             os._exit(0 if np.array_equal(file[:], ROWS) else 1)
         assert np.array_equal(file[:], ROWS)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_forked_child_that_leaves_the_block_publishes_nothing(path):
+    for is_alone in (False, True):
+        with pardata.PagedFile.create(path, item_shape=(10,)) as writer:
+            writer.extend(ROWS[:5])
+            pid = os.fork()
+            if pid == 0:
+                with writer:
+                    pass
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            with pardata.PagedFile(path) as file:
+                assert len(file) == (10 if is_alone else len(ROWS))
+            writer.extend(ROWS[5:10])
+    with pardata.PagedFile(path) as file:
+        assert np.array_equal(file[:], ROWS[:10])
+
+
+def test_a_worker_that_comes_too_late_writes_into_no_published_file(path):
+    with pardata.PagedFile.create(path, item_shape=(10,)) as writer:
+        writer.extend(ROWS[:5])
+        late = pickle.loads(pickle.dumps(writer.pages))
+        late.write_page(7, ROWS[:5])  # a gap: it has the file open from now on
+    size = path.stat().st_size
+    for _ in range(2):
+        with pytest.raises(pardata.ConfigError, match="its writer has finished"):
+            late.write_page(1, ROWS[:5])
+        with pardata.PagedFile.create(path, item_shape=(10,)):
+            pass
+    assert size > path.stat().st_size  # a new, empty one
+    late.drop()
+
+
+def test_threads_open_a_handle_once(path):
+    handle = pickle.dumps(pardata.PagedFile(path))
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            file, together = pickle.loads(handle), threading.Barrier(8)
+            opened = set(threads.map(lambda _, f=file, b=together: (b.wait(), id(f._file()))[1], range(8)))
+            assert len(opened) == 1
 
 
 @pytest.mark.parametrize("compression", [None, "zstd"])

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pardata.files.checksums import crc32c_by_numpy
 
 
-@given(st.binary(max_size=300))
-def test_agrees_with_the_package(data):
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_agrees_with_the_package_also_behind_other_bytes(before, data):
     assert crc32c_by_numpy(data) == crc32c.crc32c(data)
+    assert crc32c_by_numpy(data, crc32c_by_numpy(before)) == crc32c.crc32c(before + data)
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 4096, 65536, 100_001])

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import pardata
-from pardata.files import layout
+from pardata.files import layout, opened
 from pardata.files.checksums import crc32c_by_numpy
 
 PagedFile = pardata.PagedFile
@@ -43,6 +43,7 @@ ARRAYS = {
     "text": np.array([f"t{i}" for i in range(100)]),
     "one": RNG.random((1, 5)),
     "none": RNG.random((0, 5)),
+    "wide": RNG.integers(0, 255, (20, 70_000), "u1"),
 }
 
 
@@ -103,7 +104,7 @@ def test_zarr_keeps_what_it_was_linked_to_and_refuses_a_flipped_byte(tmp_path):
     array = RNG.random(1000)
     with write(tmp_path / "a", array, page_bytes=256) as file:
         file.link_as_zarr(tmp_path / "a.zarr")
-        offset = file._places[3][0]
+        offset = file._file().place(3)[0]
     write(tmp_path / "a", array * 2).close()
     read = zarr.open_array(tmp_path / "a.zarr", mode="r")
     assert np.array_equal(read[:], array)
@@ -160,6 +161,79 @@ def test_append_writes_a_new_file_behind_the_old_pages(tmp_path, kind):
             assert {page.end - page.begin for page in file.pages()} == {10}
 
 
+def test_who_appends_keeps_what_others_have_appended_meanwhile(tmp_path):
+    path = tmp_path / "a"
+    first, second = write(path, np.arange(3)), PagedFile(path)
+    for file, number in ((first, 10), (first, 20), (second, 30)):
+        with file.append() as writer:
+            writer.extend([number])
+    with PagedFile(path) as file:
+        assert file[:].tolist() == [0, 1, 2, 10, 20, 30]
+    write(path, np.zeros((3, 2))).close()
+    with pytest.raises(pardata.BrokenError, match="other records"):
+        first.append()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+    first.close(), second.close()
+
+
+def test_a_handle_of_a_replaced_file_is_not_linked(tmp_path):
+    file = write(tmp_path / "a", np.arange(3.0))
+    write(tmp_path / "a", np.arange(3)).close()
+    with file, pytest.raises(pardata.BrokenError, match="replaced"):
+        file.link_as_zarr(tmp_path / "z")
+    assert not (tmp_path / "z").exists()
+
+
+def test_a_file_keeps_its_rights_and_a_link_leads_to_it_still(tmp_path):
+    write(tmp_path / "a", np.arange(3)).close()
+    (tmp_path / "a").chmod(0o600)
+    (tmp_path / "link").symlink_to("a")
+    write(tmp_path / "link", np.arange(4)).close()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    with PagedFile(tmp_path / "a") as file:
+        assert len(file) == 4
+
+
+def test_what_no_system_reads_at_once_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(pardata.ConfigError, match="row of 2147483648 bytes is too large"):
+        PagedFile.create(tmp_path / "a", dtype="u1", item_shape=(1 << 31,))
+    monkeypatch.setattr(layout, "MOST_PAGE_BYTES", 1000)
+    with pytest.raises(pardata.ConfigError, match="too large"), PagedFile.create(tmp_path / "a", kind="bytes") as rows:
+        rows.append(bytes(1000))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_a_part_each_time_is_an_error(tmp_path, monkeypatch):
+    writer = PagedFile.create(tmp_path / "a")
+    monkeypatch.setattr(os, "writev", lambda fd, buffers: os.write(fd, b"part"))
+    with pytest.raises(OSError, match="in part, twice"), writer:
+        writer.extend(np.zeros(200_000))
+    assert list(tmp_path.iterdir()) == []
+
+
+class OfThisModule:
+    pass
+
+
+def test_a_record_that_cannot_be_unpickled_is_no_damage(tmp_path, monkeypatch):
+    with write(tmp_path / "a", [1, OfThisModule()], kind="objects") as file:
+        assert isinstance(file[1], OfThisModule)
+        monkeypatch.delitem(globals(), "OfThisModule")
+        with pytest.raises(pardata.SerializationError, match="page 0, its record 1 cannot be unpickled here: Attr"):
+            file.page(0)
+
+
+def test_only_whole_numbers_and_slices_ask_for_records(tmp_path):
+    with write(tmp_path / "a", np.arange(3)) as file:
+        for index in (1.0, "a", None, [1, 2], (slice(None), 0), np.array([1, 2])):
+            with pytest.raises(TypeError, match="int or a slice"):
+                file[index]
+        assert file[np.int8(1)] == 1
+        with pytest.raises(pardata.ConfigError, match="must be an array"):
+            file.read_into([0])
+    assert "closed" in repr(file)
+
+
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +263,7 @@ def test_every_flipped_byte_is_found(tmp_path, compression):
     array = RNG.random((24, 3))
     path = tmp_path / "a"
     with write(path, array, page_bytes=192, compression=compression) as file:
-        places = file._places
+        places = [file._file().place(number) for number in range(file.page_count)]
     good = path.read_bytes()
     for offset in range(len(good)):
         path.write_bytes(good)
@@ -218,14 +292,14 @@ def test_every_truncation_is_found(tmp_path):
 @pytest.mark.parametrize("settled_ns", [-(10**12), 10**12])
 def test_damage_behind_an_open_file_is_found_also_in_pages_that_were_read_before(tmp_path, monkeypatch, settled_ns):
     """Whether the pages are taken to be verified, or the file is too new for that."""
-    monkeypatch.setattr("pardata.files.paged._SETTLED_NS", settled_ns)
+    monkeypatch.setattr("pardata.files.opened._SETTLED_NS", settled_ns)
     array = RNG.random((24, 3))
     path = tmp_path / "a"
     with write(path, array, page_bytes=192) as file:
         for _ in range(2):
             assert np.array_equal(np.concatenate([file.page(number) for number in range(3)]), array)
-        assert any(file._seen[1]) == (settled_ns < 0)
-        offset, _ = file._places[1]
+        assert any(file._file()._seen[1]) == (settled_ns < 0)
+        offset, _ = file._file().place(1)
         before = os.stat(path)
         flip(path, offset + 5)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -260,11 +334,13 @@ def test_missing_and_foreign_files_are_named(tmp_path, content, message):
 def test_checked_by_numpy_where_the_package_is_not_installed(tmp_path, monkeypatch):
     array = RNG.random((24, 3))
     write(tmp_path / "fast", array).close()
-    monkeypatch.setattr(layout, "crc32c", crc32c_by_numpy)
+    for module in (layout, opened):
+        monkeypatch.setattr(module, "crc32c", crc32c_by_numpy)
     write(tmp_path / "a", array).close()
     monkeypatch.undo()
     assert touched(tmp_path / "a", array) == "equal"
-    monkeypatch.setattr(layout, "crc32c", crc32c_by_numpy)
+    for module in (layout, opened):
+        monkeypatch.setattr(module, "crc32c", crc32c_by_numpy)
     assert touched(tmp_path / "fast", array) == "equal"
 
 
@@ -292,9 +368,13 @@ def test_rows_that_do_not_fit_leave_the_old_file(tmp_path):
     path = tmp_path / "a"
     write(path, array).close()
     for wrong, message in [
-        (RNG.random((2, 4)), "rows of shape"),
-        (RNG.random((2, 3)) * 1j, "do not fit a file"),
-        (np.float64(3), "rows of shape"),
+        (RNG.random((2, 4)), "of shape"),
+        (RNG.random((2, 3)) * 1j, "complex128 does not fit"),
+        (np.float64(3), "of shape"),
+        (np.zeros(3), "append"),
+        (iter([array]), "not one by one"),
+        (np.ma.array(array, mask=array > 0.5), "masked"),
+        (np.full((1, 3), 2**53 + 1), "9007199254740993.* does not fit float64"),
     ]:
         with (
             pytest.raises(pardata.ConfigError, match=message),
@@ -312,6 +392,38 @@ def test_rows_that_do_not_fit_leave_the_old_file(tmp_path):
         1 / 0  # noqa: B018 - an error of the user's
     assert touched(path, array) == "equal"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+CASTS = [
+    ("i4", [2**31], False),
+    ("i4", [-(2**31)], True),
+    ("u1", [255, 0], True),
+    ("u1", [-1], False),
+    ("u8", [-1], False),
+    ("i8", np.array([2**64 - 1], "u8"), False),
+    ("f8", [2**53], True),
+    ("f4", [1e300], False),
+    ("f4", [0.1, np.inf, np.nan], True),
+    ("U3", ["abc"], True),
+    ("U3", ["abcd"], False),
+    ("S3", [b"abcd"], False),
+    ("M8[D]", np.array(["2020-01-01T00:01", "NaT"], "M8[m]"), False),
+    ("M8[D]", np.array(["2020-01-01T00:00", "NaT"], "M8[m]"), True),
+    ("i8", [1.5], False),
+    ("i8", [], True),
+]
+
+
+@pytest.mark.parametrize(("dtype", "values", "fits"), CASTS)
+def test_no_value_becomes_another_one_on_its_way_into_a_file(tmp_path, dtype, values, fits):
+    if fits:
+        with write(tmp_path / "a", values, dtype=dtype) as file:
+            assert np.array_equal(file[:], np.array(values, dtype), equal_nan=dtype[0] in "fM")
+        return
+    with PagedFile.create(tmp_path / "a", dtype=dtype) as writer:
+        for put in (writer.extend, lambda rows: writer.pages.write_page(0, rows)):
+            with pytest.raises(pardata.ConfigError, match="does not fit"):
+                put(values)
 
 
 def test_a_buffer_may_be_used_again_after_extend(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
+from pardata.files import pieces as cutting
 from pardata.files import read_pieces, split, write_pieces
 from pardata.files.pieces import _bounds
 
@@ -105,7 +106,10 @@ def test_the_default_is_some_pieces_per_core():
         (np.float64(3), {}, "not float64"),
         ("/nothing/there", {"by": "bytes"}, "cannot be split"),
         ("/nothing/there.npy", {}, "cannot be split"),
-        ("/nothing/there", {}, "no .npy file"),
+        ("/nothing/there", {}, "No such file"),
+        (__file__, {}, "no .npy file"),
+        (b"abc", {}, 'say by="bytes"'),
+        (np.ma.array([1, 2], mask=[True, False]), {}, "masked"),
         (__file__, {"by": "lines", "align": 2}, "leave out align="),
     ],
 )
@@ -128,6 +132,32 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path):
         rows[0].open()
 
 
+def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    (piece,) = split(path, 1, by="bytes")
+    checked = []
+
+    def check(file, stamp, check=cutting._check_stamp):
+        check(file, stamp)
+        if not checked:
+            path.write_bytes(b"newer")
+        checked.append(stamp)
+
+    monkeypatch.setattr(cutting, "_check_stamp", check)
+    with pytest.raises(pardata.BrokenError, match="changed since"):
+        piece.open()
+    assert len(checked) == 1
+
+
+def test_what_was_changed_in_a_private_memmap_goes_to_the_workers(tmp_path):
+    np.save(tmp_path / "a.npy", ROWS)
+    array = np.load(tmp_path / "a.npy", mmap_mode="c")
+    array[0] = 7
+    made = split(array, 2)
+    assert np.array_equal(whole(pickle.loads(pickle.dumps(made))), array)
+
+
 def test_pieces_of_what_its_maker_has_let_go():
     pickled = pickle.dumps(split(ROWS, 2)[0])
     with pytest.raises(pardata.BrokenError, match="let it go"):
@@ -142,7 +172,7 @@ def whole(pieces):
 
 
 def test_written_and_read_again(tmp_path):
-    for obj in (ROWS, ROWS.tolist(), split(ROWS, 5)):
+    for obj in (ROWS, ROWS.tolist(), split(ROWS, 5), write_pieces(ROWS, tmp_path / "earlier", 5)):
         written = write_pieces(obj, tmp_path / "set", 5)
         again = read_pieces(tmp_path / "set")
         assert again == written and [piece.begin for piece in again] == [0, 20, 41, 61, 82]
@@ -173,10 +203,13 @@ def test_a_piece_is_read_when_it_is_opened_and_not_before(tmp_path):
 def test_damaged_missing_and_foreign(tmp_path):
     with pytest.raises(pardata.ConfigError, match="there are no pieces"):
         read_pieces(tmp_path)
-    (tmp_path / "mine.txt").write_text("not to be touched")
-    with pytest.raises(pardata.ConfigError, match=r"mine\.txt"):
-        write_pieces(ROWS, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    for name in ("camera-left.npy", "subj01-run1.npy", "000001-result.pickle", "mine.txt"):
+        (tmp_path / name).write_text("not to be touched")
+        with pytest.raises(pardata.ConfigError, match=f"{name}'"):
+            write_pieces(ROWS, tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        if name != "mine.txt":
+            (tmp_path / name).unlink()
     with pytest.raises(pardata.ConfigError, match="cannot be made"):
         write_pieces(ROWS, tmp_path / "mine.txt")
     write_pieces(ROWS, tmp_path / "set", 3)

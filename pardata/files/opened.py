@@ -1,0 +1,150 @@
+"""A paged file that is open in this process: where its pages are, and what is in them, checked."""
+
+from __future__ import annotations
+
+import array
+import os
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.errors import BrokenError, ChecksumError, ConfigError
+from pardata.files.checksums import crc32c
+from pardata.files.layout import CHECKSUM_BYTES, HEADER, Format, Header, check
+
+_SETTLED_NS: Final = 50_000_000  # several ticks of the clock that file systems take their times from
+_SLICE_BYTES: Final = 1 << 20  # is still in the processor's cache when its checksum is computed
+
+
+class OpenFile:
+    """A paged file, open for reading by position: threads may read at once.
+
+    Parameters
+    ----------
+    path : str
+    token : bytes, optional
+        What the file must have been given by its writer.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, or it is no paged file.
+    ChecksumError
+        It is damaged or cut off.
+    BrokenError
+        It has another token.
+    """
+
+    fd = -1
+
+    def __init__(self, path: str, token: bytes | None = None) -> None:
+        self.path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            header = Header.unpack(os.pread(self.fd, HEADER.size, 0), path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be opened: {error}") from error
+        size = os.fstat(self.fd).st_size
+        if size < header.file_bytes:
+            raise ChecksumError(f"{path} is cut off: {size} of {header.file_bytes} bytes are there")
+        if token is not None and token != header.token:
+            raise BrokenError(f"{path} was replaced since this handle was made: open it again")
+        self.token, self.meta_offset = header.token, header.meta_offset
+        meta = os.pread(self.fd, header.meta_bytes, header.meta_offset)
+        index = os.pread(self.fd, header.index_bytes, header.file_bytes - header.index_bytes)
+        self.format, self.records, self.starts = Format.unpack(meta, header.page_count, path)
+        self.page_count = header.page_count
+        self._index(np.frombuffer(check(index, f"{path}, index"), "<u8").reshape(-1, 2))
+
+    def _index(self, places: Any) -> None:
+        # Plain arrays of Python: a number of one takes half the time of one of NumPy's.
+        self._offsets, self._sizes = (array.array("q", column.astype("i8").tobytes()) for column in places.T)
+        self._seen = 0, bytearray()  # when the file was last changed, and which pages were verified then
+        form = self.format
+        self.is_plain = form.kind == "array" and form.compression is None
+        self._last = self.page_count - 1
+        if form.kind == "array":
+            self._dtype = form.dtype
+            rows = [form.page_records, self.records - self._last * form.page_records]
+            self._whole, self._rest = ((count * form.item_bytes, (count, *form.item_shape)) for count in rows)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Return where a page is, and how long."""
+        return self._offsets[number], self._sizes[number]
+
+    def entries(self) -> list[tuple[int, int, int]]:
+        """Return records, offset and nbytes of each page."""
+        return list(zip(np.diff(self.starts).tolist(), self._offsets, self._sizes, strict=True))
+
+    def page(self, number: int) -> Any:
+        """Return the rows (an array, read-only) or the records (a list) of a page."""
+        stamp, verified = self._seen
+        if 0 <= number < len(verified) and verified[number]:
+            nbytes, shape = self._whole if number != self._last else self._rest
+            stored = os.pread(self.fd, nbytes, self._offsets[number])
+            # Looked at after the reading: what was verified has not been changed until now.
+            if os.fstat(self.fd).st_ctime_ns == stamp and len(stored) == nbytes:
+                return np.ndarray(shape, self._dtype, stored)
+        return self._checked_page(number)
+
+    def _checked_page(self, number: int) -> Any:
+        """Return a page whose checksum is right, and note that."""
+        if not 0 <= number < self.page_count:
+            raise IndexError(f"page {number} of {self.page_count}")
+        offset, nbytes = self.place(number)
+        stamp = os.fstat(self.fd).st_ctime_ns
+        stored = os.pread(self.fd, nbytes, offset)
+        if len(stored) < nbytes:
+            raise ChecksumError(f"{self._name(number)} is cut off: {len(stored)} of {nbytes} bytes are there")
+        count = int(self.starts[number + 1] - self.starts[number])
+        decoded = self.format.decode(stored, count, self._name(number))
+        if self.is_plain:
+            self._note(number, stamp)
+        return decoded
+
+    def read_into(self, number: int, target: memoryview) -> None:
+        """Read all bytes of a page that is neither compressed nor the last one.
+
+        Raises
+        ------
+        ChecksumError
+            The page is damaged or cut off; `target` may be partly written.
+        """
+        offset = self._offsets[number]
+        stamp, verified = self._seen
+        if verified and verified[number]:
+            count = os.preadv(self.fd, [target], offset)
+            if os.fstat(self.fd).st_ctime_ns == stamp and count == len(target):
+                return
+        stamp = os.fstat(self.fd).st_ctime_ns
+        found, position = 0, 0
+        while position < len(target):
+            part = target[position : position + _SLICE_BYTES]
+            count = os.preadv(self.fd, [part], offset + position)
+            if not count:
+                break
+            found = crc32c(part[:count], found)
+            position += count
+        tail = os.pread(self.fd, CHECKSUM_BYTES, offset + position)
+        if len(tail) < CHECKSUM_BYTES:
+            raise ChecksumError(f"{self._name(number)} is cut off")
+        if found != int.from_bytes(tail, "little") or position < len(target):
+            raise ChecksumError(f"{self._name(number)} is damaged: the checksum of its {position} bytes is wrong")
+        self._note(number, stamp)
+
+    def _note(self, number: int, stamp: int) -> None:
+        """Note that a page was verified when the file was last changed at `stamp`; another thread may do so too."""
+        known, verified = self._seen
+        if known != stamp or not verified:
+            verified = bytearray(self.page_count)
+            self._seen = stamp, verified
+        # A change within the same tick of the clock would not be seen: what is so new is verified again.
+        verified[number] = time.time_ns() - stamp > _SETTLED_NS
+
+    def _name(self, number: int) -> str:
+        return f"{self.path}, page {number}"
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
