@@ -59,37 +59,30 @@ class OpenFile:
 
     def _index(self, places: Any) -> None:
         # Plain arrays of Python: a number of one takes half the time of one of NumPy's.
-        self._offsets, self._sizes = (array.array("q", column.astype("i8").tobytes()) for column in places.T)
-        self._seen = 0, bytearray()  # when the file was last changed, and which pages were verified then
+        self.offsets, self._sizes = (array.array("q", column.astype("i8").tobytes()) for column in places.T)
+        self.seen = 0, bytearray()  # when the file was last changed, and which pages were verified then
+        # Of a page whose rows are as they are in memory: bytes and shape, of the last one too.
         form = self.format
         self.is_plain = form.kind == "array" and form.compression is None
-        self._last = self.page_count - 1
+        self.last = self.page_count - 1
         if form.kind == "array":
-            self._dtype = form.dtype
-            rows = [form.page_records, self.records - self._last * form.page_records]
-            self._whole, self._rest = ((count * form.item_bytes, (count, *form.item_shape)) for count in rows)
+            self.dtype = form.dtype
+            rows = [form.page_records, self.records - self.last * form.page_records]
+            self.whole, self.rest = ((count * form.item_bytes, (count, *form.item_shape)) for count in rows)
 
     def place(self, number: int) -> tuple[int, int]:
         """Return where a page is, and how long."""
-        return self._offsets[number], self._sizes[number]
+        return self.offsets[number], self._sizes[number]
 
     def entries(self) -> list[tuple[int, int, int]]:
         """Return records, offset and nbytes of each page."""
-        return list(zip(np.diff(self.starts).tolist(), self._offsets, self._sizes, strict=True))
+        return list(zip(np.diff(self.starts).tolist(), self.offsets, self._sizes, strict=True))
 
     def page(self, number: int) -> Any:
-        """Return the rows (an array, read-only) or the records (a list) of a page."""
-        stamp, verified = self._seen
-        if 0 <= number < len(verified) and verified[number]:
-            nbytes, shape = self._whole if number != self._last else self._rest
-            stored = os.pread(self.fd, nbytes, self._offsets[number])
-            # Looked at after the reading: what was verified has not been changed until now.
-            if os.fstat(self.fd).st_ctime_ns == stamp and len(stored) == nbytes:
-                return np.ndarray(shape, self._dtype, stored)
-        return self._checked_page(number)
+        """Return the rows (an array, read-only) or the records (a list) of a page whose checksum is right; note that.
 
-    def _checked_page(self, number: int) -> Any:
-        """Return a page whose checksum is right, and note that."""
+        Pages that are known to be right are read by `PagedFile.page`.
+        """
         if not 0 <= number < self.page_count:
             raise IndexError(f"page {number} of {self.page_count}")
         offset, nbytes = self.place(number)
@@ -111,8 +104,8 @@ class OpenFile:
         ChecksumError
             The page is damaged or cut off; `target` may be partly written.
         """
-        offset = self._offsets[number]
-        stamp, verified = self._seen
+        offset = self.offsets[number]
+        stamp, verified = self.seen
         if verified and verified[number]:
             count = os.preadv(self.fd, [target], offset)
             if os.fstat(self.fd).st_ctime_ns == stamp and count == len(target):
@@ -135,10 +128,10 @@ class OpenFile:
 
     def _note(self, number: int, stamp: int) -> None:
         """Note that a page was verified when the file was last changed at `stamp`; another thread may do so too."""
-        known, verified = self._seen
+        known, verified = self.seen
         if known != stamp or not verified:
             verified = bytearray(self.page_count)
-            self._seen = stamp, verified
+            self.seen = stamp, verified
         # A change within the same tick of the clock would not be seen: what is so new is verified again.
         verified[number] = time.time_ns() - stamp > _SETTLED_NS
 

@@ -6,6 +6,7 @@ import operator
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from os import fstat, pread
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -131,8 +132,18 @@ class PagedFile(Sequence[Any]):
         SerializationError
             A record cannot be unpickled in this process.
         """
-        opened = self._opened
-        return (opened if opened is not None else self._file()).page(number)
+        file = self._opened
+        if file is None:
+            file = self._file()
+        # A page that was verified is read here: one more call costs a tenth beside a copy of 64 KiB.
+        stamp, verified = file.seen
+        if 0 <= number < len(verified) and verified[number]:
+            nbytes, shape = file.whole if number != file.last else file.rest
+            stored = pread(file.fd, nbytes, file.offsets[number])
+            # Looked at after the reading: what was verified has not been changed until now.
+            if fstat(file.fd).st_ctime_ns == stamp and len(stored) == nbytes:
+                return np.ndarray(shape, file.dtype, stored)
+        return file.page(number)
 
     def pages(self) -> list[Page]:
         """Return a descriptor of each page: small, to be sent to workers, which open it."""
@@ -197,7 +208,7 @@ class PagedFile(Sequence[Any]):
             if row == first and last - first == page_rows and file.is_plain:
                 file.read_into(number, raw[(row - begin) * size : (last - begin) * size])  # without a copy
             else:
-                out[row - begin : last - begin] = file.page(number)[row - first : last - first]
+                out[row - begin : last - begin] = self.page(number)[row - first : last - first]
             row = last
 
     def _span(self, begin: int, end: int) -> Any:

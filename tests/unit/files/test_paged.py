@@ -298,7 +298,7 @@ def test_damage_behind_an_open_file_is_found_also_in_pages_that_were_read_before
     with write(path, array, page_bytes=192) as file:
         for _ in range(2):
             assert np.array_equal(np.concatenate([file.page(number) for number in range(3)]), array)
-        assert any(file._file()._seen[1]) == (settled_ns < 0)
+        assert any(file._file().seen[1]) == (settled_ns < 0)
         offset, _ = file._file().place(1)
         before = os.stat(path)
         flip(path, offset + 5)
