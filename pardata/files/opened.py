@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import mmap
 import os
 import time
 from typing import Any, Final
@@ -50,7 +51,8 @@ class OpenFile:
             raise ChecksumError(f"{path} is cut off: {size} of {header.file_bytes} bytes are there")
         if token is not None and token != header.token:
             raise BrokenError(f"{path} was replaced since this handle was made: open it again")
-        self.token, self.meta_offset = header.token, header.meta_offset
+        self.token, self.meta_offset, self.nbytes = header.token, header.meta_offset, header.file_bytes
+        self.map: mmap.mmap | bytes = b""
         meta = os.pread(self.fd, header.meta_bytes, header.meta_offset)
         index = os.pread(self.fd, header.index_bytes, header.file_bytes - header.index_bytes)
         self.format, self.records, self.starts = Format.unpack(meta, header.page_count, path)
@@ -129,6 +131,9 @@ class OpenFile:
     def _note(self, number: int, stamp: int) -> None:
         """Note that a page was verified when the file was last changed at `stamp`; another thread may do so too."""
         known, verified = self.seen
+        if not len(self.map):
+            # Only read where the file is seen to be as long as it was: behind its end there is a SIGBUS.
+            self.map = mmap.mmap(self.fd, self.nbytes, prot=mmap.PROT_READ)
         if known != stamp or not verified:
             verified = bytearray(self.page_count)
             self.seen = stamp, verified

@@ -102,6 +102,8 @@ class Lookup(Mapping[Any, Any]):
 
 def as_keys(keys: Any) -> Any:
     """Return `keys` as they are asked for: an array of numbers, or a list."""
+    if isinstance(keys, str | bytes):
+        raise TypeError(f"many keys are asked for by a sequence of them, not by {keys!r}")
     if hasattr(keys, "to_numpy"):  # a column of a pandas table
         keys = keys.to_numpy()
     if not isinstance(keys, np.ndarray):
@@ -137,9 +139,11 @@ def array_of(values: list[Any]) -> Array:
         return np.array([np.nan if value is None else value for value in values])
     if (kinds and kinds <= {int, float}) or kinds == {bool}:
         try:
-            return np.array(values)
+            made = np.array(values)
         except OverflowError:
-            pass
+            return objects(values)
+        if len(kinds) == 1 or made.tolist() == values:  # not every int is a float
+            return made
     return objects(values)
 
 
@@ -152,16 +156,32 @@ def objects(values: list[Any]) -> Array:
 
 
 def _filled(column: Array, found: Array, default: Any) -> Array:
-    """Return the column with `default` where nothing was found, of a dtype that holds both exactly."""
-    is_scalar = isinstance(default, bool | int | float | complex | str | bytes | np.generic | np.ndarray)
-    given = np.asarray(default) if is_scalar else objects([default])
-    alike = all(dtype.kind in "biufc" for dtype in (column.dtype, given.dtype)) or column.dtype.kind == given.dtype.kind
-    if alike and given.dtype != object:
-        dtype = np.result_type(column.dtype, default if type(default) in (bool, int, float) else given.dtype)
-        made = np.empty((len(found), *column.shape[1:]), dtype)
-        made[~found] = given
-    else:
-        made = np.empty((len(found), *column.shape[1:]), object)
-        made[~found] = objects([default])
+    """Return the column with `default` where nothing was found, of a dtype that holds both exactly, else of objects."""
+    shape = (len(found), *column.shape[1:])
+    for dtype in _dtypes_for(column.dtype, default):
+        made = np.empty(shape, dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            made[found] = column
+            if np.array_equal(made[found].astype(column.dtype), column, equal_nan=column.dtype.kind in "fcmM"):
+                made[~found] = np.asarray(default).astype(dtype)
+                if all(_same(value, default) for value in made[~found][:1].ravel().tolist()):
+                    return made
+    made = np.empty(shape, object)
+    made[~found] = objects([default])
     made[found] = column
     return made
+
+
+def _dtypes_for(dtype: np.dtype[Any], default: Any) -> list[np.dtype[Any]]:
+    """Return the dtypes that may hold a column and its default."""
+    if not isinstance(default, bool | int | float | complex | str | bytes | np.generic):
+        return []
+    given = np.asarray(default).dtype
+    if dtype.kind in "biufc" and given.kind in "biufc":
+        return [dtype, np.result_type(dtype, np.min_scalar_type(default)), np.result_type(dtype, given)]
+    return [np.result_type(dtype, given)] if dtype.kind == given.kind and dtype.kind in "SUmM" else []
+
+
+def _same(value: Any, default: Any) -> bool:
+    given = plain(default)
+    return bool(value == given or (value != value and given != given))

@@ -16,6 +16,16 @@ from pardata.lookup.columns import HeapColumn, HeapDraft
 _LONG = 64  # keys asked for at once, from which on sorting them first pays: neighbours share their cache lines
 
 
+_EXACT = (int, float, bool)
+
+
+def _exactly(key: Any) -> Any:
+    """Return a long float as an int or a float if it is one, else something that equals no number."""
+    if np.isfinite(key) and key == np.rint(key):
+        return int(key)
+    return float(key) if float(key) == key else None
+
+
 class NumberKeys:
     """Sorted numbers, int64 or float64."""
 
@@ -27,6 +37,12 @@ class NumberKeys:
 
     def find(self, key: Any) -> int:
         """Return the row of a key, or -1."""
+        if type(key) not in _EXACT:
+            if isinstance(key, np.ndarray):
+                return -1
+            key = plain(key)  # beside a scalar of NumPy's an int would be rounded to its type
+            if isinstance(key, np.longdouble):
+                key = _exactly(key)
         try:
             row = bisect_left(self._view, key)
         except TypeError:  # not a number
@@ -35,9 +51,9 @@ class NumberKeys:
 
     def find_many(self, keys: Any) -> Array:
         """Return the row of each key, or -1."""
-        if isinstance(keys, list) or (keys.dtype.kind == "f") != (self._keys.dtype.kind == "f") or keys.dtype == "u8":
+        if isinstance(keys, list) or not self._holds(keys.dtype):
             # Mixed kinds of numbers are compared one by one, exactly: float64 does not hold every int64.
-            return np.fromiter(map(self.find, map(plain, keys)), np.intp, len(keys))
+            return np.fromiter(map(self.find, keys if isinstance(keys, list) else iter(keys)), np.intp, len(keys))
         keys = keys.astype(self._keys.dtype, copy=False)
         if not len(self._keys):
             return np.full(len(keys), -1, np.intp)
@@ -48,6 +64,12 @@ class NumberKeys:
         rows[order] = self._find_sorted(keys[order])
         return rows
 
+    def _holds(self, dtype: np.dtype[Any]) -> bool:
+        """Whether all values of a dtype are values of the keys' dtype."""
+        if self._keys.dtype.kind == "f":
+            return dtype.kind == "f" and dtype.itemsize <= 8
+        return dtype.kind in "bi" or (dtype.kind == "u" and dtype.itemsize < 8)
+
     def _find_sorted(self, keys: Array) -> Array:
         rows = self._keys.searchsorted(keys)
         rows[rows == len(self._keys)] = 0
@@ -56,8 +78,17 @@ class NumberKeys:
 
     def span(self, low: Any, high: Any) -> slice:
         """Return the rows of ``low <= key < high``."""
-        first = 0 if low is None else bisect_left(self._view, low)
-        return slice(first, max(first, len(self._view) if high is None else bisect_left(self._view, high)))
+        first = 0 if low is None else self._begin(low)
+        return slice(first, max(first, len(self._view) if high is None else self._begin(high)))
+
+    def _begin(self, bound: Any) -> int:
+        """Return the first row whose key is not less."""
+        given = plain(bound)
+        if isinstance(given, np.longdouble):
+            given = _exactly(given)
+        if not isinstance(given, int | float) or given != given:
+            raise ConfigError(f"the keys are numbers: no range of them begins or ends at {bound!r}")
+        return bisect_left(self._view, given)
 
     def take(self, rows: slice) -> Array:
         """Return the keys of some rows."""
@@ -111,8 +142,12 @@ class TextKeys:
         return np.fromiter(found, np.intp, len(raws))
 
     def span(self, low: Any, high: Any) -> slice:
-        """Raise: rows are in no order that a user knows."""
-        raise ConfigError("range() needs ordered keys: those of this table are texts, which it finds by checksum")
+        """Raise, but for no rows: they are in no order that a user knows."""
+        if not len(self._sums):
+            return slice(0, 0)
+        raise ConfigError(
+            "range() needs ordered keys: those of this table are str or bytes, which it finds by checksum"
+        )
 
     def take(self, rows: slice) -> Array:
         """Return the keys of some rows."""
@@ -153,9 +188,9 @@ def sort_texts(draft: HeapDraft) -> tuple[Array, Array]:
     """Return the sorted checksums of the keys and the order of the keys."""
     if len(set(draft.parts)) < len(draft.parts):
         parts = sorted(draft.parts)
-        decode = str if draft.codec == "text" else bytes
         twice = next(part for part, after in zip(parts, parts[1:], strict=False) if part == after)
-        raise ConfigError(f"the key {twice.decode() if decode is str else twice!r} occurs more than once")
+        key = twice.decode("utf-8", "surrogatepass") if draft.codec == "text" else twice
+        raise ConfigError(f"the key {key!r} occurs more than once")
     sums = np.fromiter(map(zlib.crc32, draft.parts), np.uint32, len(draft.parts))
     order = np.argsort(sums, kind="stable")
     return sums[order], order

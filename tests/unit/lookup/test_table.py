@@ -213,3 +213,43 @@ def test_nobody_can_write_to_a_sealed_file():
     for action in (lambda raw: raw.write(b"x"), lambda raw: raw.truncate(0)):
         with pytest.raises(OSError), open(file.path, "r+b", buffering=0) as raw:
             action(raw)
+
+
+DEFAULTS = [
+    ("u1", 250, -1, "i2"),
+    ("u1", 250, 300, "u2"),
+    ("u1", 250, 5, "u1"),
+    ("i1", 1, 1000, "i2"),
+    ("i4", 1, 2**40, "i8"),
+    ("f4", 1, 1e300, "f8"),
+    ("f4", 1, 0.1, "f8"),
+    ("f8", 1, -1, "f8"),
+    ("i8", 5, np.nan, "f8"),
+    ("i8", 2**53 + 1, np.nan, "O"),
+    ("U2", "ab", "longer", "U6"),
+    ("i8", 1, None, "O"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "value", "default", "becomes"), DEFAULTS)
+def test_a_default_and_the_values_beside_it_stay_what_they_are(dtype, value, default, becomes):
+    with pardata.Table([1], np.array([value], dtype)) as table:
+        found = table.get_many([1, 2], default=default)
+    assert found.dtype == becomes and found[0] == value
+    assert found[1] == default or found[1] != found[1]
+
+
+def test_numbers_of_other_kinds_are_found_only_if_they_are_equal():
+    with pardata.Table([-1, 2049, 16777217], [1, 2, 3]) as table:
+        wrong = [np.array([2**64 - 1], kind) for kind in (">u8", "<u8")]
+        for keys in (*wrong, np.array([2048], "f2"), np.array([16777216], "f4"), np.array([2049.5], "g")):
+            assert table.get_many(keys, default=0).tolist() == [0]
+            assert keys[0] not in table
+        assert table[np.float64(2049)] == table[np.longdouble(2049)] == 2
+        assert table.get_many(np.array([2049], "g")).tolist() == [2]
+        with pytest.raises(pardata.ConfigError, match="begins or ends"):
+            table.range(np.nan)
+        with pytest.raises(TypeError, match="sequence of them"):
+            table.get_many("ab")
+    with pardata.Table({}) as table:
+        assert len(table.range()[0]) == 0
