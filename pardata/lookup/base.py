@@ -178,7 +178,7 @@ def _dtypes_for(dtype: np.dtype[Any], default: Any) -> list[np.dtype[Any]]:
         return []
     given = np.asarray(default).dtype
     if dtype.kind in "biufc" and given.kind in "biufc":
-        return [dtype, np.result_type(dtype, np.min_scalar_type(default)), np.result_type(dtype, given)]
+        return [dtype, np.result_type(dtype, given)]
     return [np.result_type(dtype, given)] if dtype.kind == given.kind and dtype.kind in "SUmM" else []
 
 
