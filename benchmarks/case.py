@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from benchmarks.rivals import Rival
 
-Unit = Literal["items/s", "GB/s", "s", "MB"]
+Unit = Literal["items/s", "GB/s", "%", "s", "MB"]
 Outcome = dict[str, Any]
 
 
@@ -20,7 +20,7 @@ class Case:
     ----------
     name : what the command line and the results call it
     title : what a reader of the table is told
-    unit : "items/s", "GB/s" (more is better), "s" or "MB" (less is better)
+    unit : "items/s", "GB/s", "%" (more is better), "s" or "MB" (less is better)
     sides : names of rivals (`benchmarks.rivals.RIVALS`), pardata first
     measure : called as ``measure(rival, seconds)`` in a process of its own, for about `seconds` if the work can be cut
         to that; does the work, checks the result (an AssertionError: the run does not count), and returns a dict with
@@ -36,12 +36,3 @@ class Case:
     measure: Callable[[Rival, float], Outcome]
     peak: bool = False
     quick: tuple[str, ...] = ("pardata",)
-
-    @property
-    def more_is_better(self) -> bool:
-        """True for rates."""
-        return self.unit.endswith("/s")
-
-    def faster(self, ours: float, theirs: float) -> float:
-        """How many times better `ours` is."""
-        return ours / theirs if self.more_is_better else theirs / ours

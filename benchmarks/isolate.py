@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.machine import Watch
 from benchmarks.processes import PeakMemory
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 60.0
 GRACE_S = 5.0  # for processes that outlive the measured one to go by themselves
 PR_SET_CHILD_SUBREAPER = 36
 

@@ -5,7 +5,8 @@
     <!-- table CASE CASE ... -->                            a table of these cases, and so on until
     <!-- end -->
 
-`table` also knows "bars" (all of them), "falls-short" (those that do), "machine", "versions", and "scenario NAME".
+`table` also knows "bars" (all of them), "falls-short" (those that do), "machine", "versions", "readme",
+"behind" (where others are better), and "scenario NAME".
 What was not measured is "not measured". Whoever writes a page writes the marks; the text between them is not for hands.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from benchmarks.bars import BARS, judge
@@ -22,7 +24,19 @@ from benchmarks.scenarios import scenarios
 
 ROOT = Path(__file__).parent.parent
 PLOTS = ROOT / "docs" / "benchmarks"
-README_PLOT = ("chain_copy", "chain_nocopy_8MB", "map_array")
+README_PLOT = ("chain_copy", "map_array", "ping_pong_large")
+README_TABLE = (
+    ("chain_nocopy_8MB", "mp.Queue", "8 MB arrays through three stages, one entry changed"),
+    ("chain_inplace", "mp.Queue", "the same, all of it changed in place"),
+    ("chain_copy", "mp.Queue", "the same, each stage returns a new array"),
+    ("chain_small", "mp.Queue", "800 B arrays through three stages"),
+    ("map_array", "mp.Pool", "sqrt(x) * sin(x) of 256 MB, two workers"),
+    ("map_array", "joblib", "the same"),
+    ("map_array", "threads", "the same"),
+    ("task_submit", "concurrent.futures", "a task that does nothing, and its result"),
+    ("block_fill", "mp.shared_memory", "256 MB put into shared memory"),
+    ("lookup_table_one", "mp.Manager", "a key looked up in a shared table"),
+)
 MARK = re.compile(r"<!-- (figure|ratio|table) (.*?) -->(.*?)<!-- end -->", re.DOTALL)
 
 
@@ -88,6 +102,8 @@ def _table(what: str, results: Results) -> str:
         "falls-short": _short,
         "machine": _machine,
         "versions": _versions,
+        "behind": lambda found: report.as_markdown(report.behind_rows(found)),
+        "readme": lambda found: report.as_markdown(report.comparison_rows(found, README_TABLE)),
     }
     if what in special:
         return special[what](results)
@@ -124,8 +140,8 @@ def _machine(results: Results) -> str:
     return "; ".join(lines) + f"; measured {when}."
 
 
-def _distinct(values: list[dict[str, object]]) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def _distinct(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     for value in values:
         if value not in found:
             found.append(value)

@@ -1,7 +1,7 @@
-"""Plots of the results, one SVG for each scenario: a row of bars for each case, pardata's in colour.
+"""Plots of the results, one SVG for each scenario: a row of points for each case, pardata's in colour.
 
-The axes are logarithmic: what is compared differs by factors of up to a thousand. The thin line is the range of the
-rounds. matplotlib is imported only here.
+Points, not bars, as the axes are logarithmic: what is compared differs by factors of up to a thousand. The line through
+a point is the range of the rounds. matplotlib is imported only here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from benchmarks.report import number
 from benchmarks.results import Results
 
 OURS, OURS_TOO, OTHERS, LIMIT = "#c8502d", "#e0a48f", "#8b98a5", "#3d4852"
-BAR_INCHES, TITLE_INCHES, WIDTH_INCHES = 0.24, 0.75, 8.0
+ROW_INCHES, TITLE_INCHES, WIDTH_INCHES = 0.22, 0.75, 8.0
 
 
 def draw(results: Results, names: list[str], path: Path) -> None:
@@ -24,7 +24,7 @@ def draw(results: Results, names: list[str], path: Path) -> None:
     matplotlib.rcParams.update({"svg.hashsalt": "pardata", "font.size": 9, "svg.fonttype": "path"})
     from matplotlib import pyplot
 
-    heights = [TITLE_INCHES + BAR_INCHES * len(_sides(results, name)) for name in names]
+    heights = [TITLE_INCHES + ROW_INCHES * len(_sides(results, name)) for name in names]
     figure, axes = pyplot.subplots(
         len(names),
         1,
@@ -47,26 +47,36 @@ def _sides(results: Results, name: str) -> list[str]:
 
 
 def _draw_case(results: Results, name: str, axis: Any) -> None:
+    from matplotlib import ticker
+
     case, sides = results.cases[name], _sides(results, name)
-    medians = [results.median(name, side) or 0.0 for side in sides]
-    ranges = [(min(values), max(values)) for values in (results.values(name, side) for side in sides)]
-    errors = [
-        [m - low for m, (low, _) in zip(medians, ranges, strict=True)],
-        [high - m for m, (_, high) in zip(medians, ranges, strict=True)],
-    ]
-    positions = range(len(sides))[::-1]
-    axis.barh(positions, medians, 0.7, color=[_colour(side) for side in sides])
-    axis.errorbar(medians, positions, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8)
+    unit, rows = case["unit"], range(len(sides))[::-1]
+    lows, highs = [], []
+    for row, side in zip(rows, sides, strict=True):
+        values, colour = results.values(name, side), _colour(side)
+        middle = results.median(name, side) or 0.0
+        lows.append(min(values))
+        highs.append(max(values))
+        axis.plot([lows[-1], highs[-1]], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", alpha=0.6)
+        axis.plot([middle], [row], "o", color=colour, markersize=6)
+        axis.annotate(
+            number(middle, unit), (highs[-1], row), (7, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axis.set_xscale("log")
-    axis.set_xlim(min(low for low, _ in ranges) / 2.5, max(high for _, high in ranges) * 4)
-    axis.set_yticks(positions, sides)
-    for position, median, (_, high) in zip(positions, medians, ranges, strict=True):
-        axis.text(high * 1.08, position, number(median, case["unit"]), va="center", fontsize=8)
+    axis.set_xlim(min(lows) / 1.6, max(highs) * 3)
+    axis.set_ylim(-0.7, len(sides) - 0.3)
+    axis.set_yticks(rows, sides)
+    axis.grid(axis="y", color="#e3e7eb", linewidth=0.8)
+    axis.set_axisbelow(True)
+    subs = (1, 2, 5) if max(highs) / min(lows) < 30 else (1,)
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=9))
+    axis.xaxis.set_major_formatter(lambda value, _: number(value, unit))
+    axis.minorticks_off()
+    axis.tick_params(axis="x", labelsize=7)
+    axis.tick_params(axis="y", length=0)
+    axis.spines[["top", "right", "left"]].set_visible(False)
     better = "more is better" if results.more_is_better(name) else "less is better"
     axis.set_title(f"{name}: {case['title']} ({better})", loc="left", fontsize=9, fontweight="bold")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(axis="x", labelsize=7)
-    axis.minorticks_off()
 
 
 def _colour(side: str) -> str:

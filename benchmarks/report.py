@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.bars import Bar, Judgement
+from benchmarks.bars import ABSOLUTE, Bar, Judgement
+from benchmarks.compare import SMALLEST
 from benchmarks.results import Results
 
 NOISE = 0.1  # the share of the cores that others may have before it is said
@@ -15,6 +16,8 @@ def number(value: float, unit: str) -> str:
         return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
     if unit == "GB/s":
         return f"{value:.3g} GB/s"
+    if unit == "%":
+        return f"{value:.1f} %"
     if unit == "MB":
         return f"{value:,.0f} MB" if value >= 100 else f"{value:.1f} MB"
     for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "us")):
@@ -67,8 +70,7 @@ def _compared(ours: float | None, theirs: float, more: bool) -> str:
     if not ours or not theirs:
         return ""
     faster = ours / theirs if more else theirs / ours
-    words = ("better", "worse")
-    return f"{times(faster)} {words[0]}" if faster >= 1 else f"{times(1 / faster)} {words[1]}"
+    return f"{times(faster)} better" if faster >= 1 else f"{times(1 / faster)} worse"
 
 
 def bar_rows(judgements: list[Judgement], results: Results) -> list[Row]:
@@ -84,7 +86,7 @@ def bar_rows(judgements: list[Judgement], results: Results) -> list[Row]:
 
 
 def _figure(bar: Bar, value: float, unit: str) -> str:
-    return number(value, unit) if bar.kind == "at most" else times(value)
+    return number(value, unit) if bar.kind in ABSOLUTE else times(value)
 
 
 def _asked(bar: Bar, unit: str) -> str:
@@ -93,9 +95,37 @@ def _asked(bar: Bar, unit: str) -> str:
         "faster than": f">= {limit} faster than {bar.other}",
         "as long as": f"<= {limit} of {bar.other}",
         "at most": f"<= {limit}",
+        "at least": f">= {limit}",
         "alike": f"<= {limit} from {bar.other.replace(',', ' and ')}",
         "of case": f"<= {limit} of {bar.other}",
     }[bar.kind]
+
+
+def comparison_rows(results: Results, pairs: tuple[tuple[str, str, str], ...]) -> list[Row]:
+    """A row for each (case, side, what it is in words): pardata, the side, and how they compare."""
+    rows: list[Row] = [("work", "instead", "takes", "pardata", "pardata is")]
+    for case, side, words in pairs:
+        ours, theirs = results.median(case, "pardata"), results.median(case, side)
+        if ours and theirs:
+            unit = results.cases[case]["unit"]
+            compared = _compared(ours, theirs, results.more_is_better(case))
+            rows.append((words, side, number(theirs, unit), number(ours, unit), compared))
+    return rows
+
+
+def behind_rows(results: Results) -> list[Row]:
+    """A row for each side that was better than pardata, by how much, the worst first."""
+    found = []
+    for name, case in results.cases.items():
+        ours, more = results.median(name, "pardata"), results.more_is_better(name)
+        for side in case["rounds"]:
+            theirs = results.median(name, side)
+            if ours and theirs and not side.startswith(("pardata", "limit")):
+                factor = theirs / ours if more else ours / theirs
+                cells = (number(theirs, case["unit"]), number(ours, case["unit"]), times(factor))
+                found.append((factor, (f"{name}: {case['title']}", side, *cells)))
+    worse = sorted((each for each in found if each[0] > 1 + SMALLEST), key=lambda each: -each[0])
+    return [("case", "side", "its figure", "pardata", "is better by"), *(row for _, row in worse)]
 
 
 def remarks(results: Results, names: list[str]) -> list[str]:

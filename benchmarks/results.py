@@ -51,8 +51,8 @@ class Results:
         return (max(values) - min(values)) / 2 / middle if middle else 0.0
 
     def more_is_better(self, case: str) -> bool:
-        """Whether the case's unit is a rate."""
-        return str(self.cases[case]["unit"]).endswith("/s")
+        """Whether the case's unit is a rate or an efficiency."""
+        return str(self.cases[case]["unit"]).endswith(("/s", "%"))
 
 
 def load(path: Path) -> Results:

@@ -64,12 +64,12 @@ def _measure_case(case: Case, old: dict[str, Any] | None, options: Options) -> d
     for side, reason in skipped.items():
         print(f"{case.name}: {side} is left out: {reason}", file=sys.stderr, flush=True)
     sides = [side for side in wanted if side not in skipped]
-    earlier = old["rounds"] if old and options.add else {}
-    rounds: dict[str, list[dict[str, Any]]] = {side: list(earlier.get(side, [])) for side in sides}
+    kept = old if old and options.add else {"rounds": {}, "skipped": {}, "versions": {}}
+    rounds: dict[str, list[dict[str, Any]]] = {side: list(each) for side, each in kept["rounds"].items()}
     for i in range(options.rounds):
         for side in sides:
             outcome = _attempt_in_quiet(case, side, options)
-            rounds[side].append(outcome)
+            rounds.setdefault(side, []).append(outcome)
             said = outcome.get("error") or number(outcome["value"], case.unit)
             print(f"{case.name}  {i + 1}/{options.rounds}  {side}: {said}", file=sys.stderr, flush=True)
     return {
@@ -78,8 +78,8 @@ def _measure_case(case: Case, old: dict[str, Any] | None, options: Options) -> d
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "commit": _commit(),
         "seconds": options.seconds,
-        "versions": {side: version for side in sides if (version := rivals.RIVALS[side].version)},
-        "skipped": skipped,
+        "versions": kept["versions"] | {side: found for side in sides if (found := rivals.RIVALS[side].version)},
+        "skipped": kept["skipped"] | skipped,
         "rounds": {side: rounds[side] for side in case.sides if side in rounds},
     }
 

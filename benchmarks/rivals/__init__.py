@@ -58,6 +58,7 @@ RIVALS = {
     "mp.Manager": Entry("mp_manager"),
     "concurrent.futures": Entry("concurrent_futures"),
     "joblib": Entry("joblib", "joblib"),
+    "joblib memmap": Entry("joblib_memmap", "joblib"),
     "mpire": Entry("mpire", "mpire"),
     "pebble": Entry("pebble", "pebble"),
     "faster-fifo": Entry("faster_fifo", "faster_fifo", "faster-fifo"),

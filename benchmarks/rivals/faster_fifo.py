@@ -9,8 +9,8 @@ from typing import Any
 
 import faster_fifo
 
-from benchmarks.rivals.mp_queue import MAXSIZE_LARGE, MAXSIZE_SMALL
-from benchmarks.rivals.queues import LARGE_BYTES, QueueRival
+from benchmarks.rivals.mp_queue import maxsize
+from benchmarks.rivals.queues import QueueRival
 
 HEAD_BYTES = 500  # a pickled array's, and the queue's own
 FOR_EVER_S = 1e6  # its own default is ten seconds, then `queue.Empty`
@@ -30,6 +30,5 @@ class Fifo:
 
 
 class Rival(QueueRival):
-    def queue(self, nbytes: int, writers: int = 1) -> Any:
-        items = MAXSIZE_LARGE if nbytes > LARGE_BYTES else MAXSIZE_SMALL
-        return Fifo(items * (nbytes + HEAD_BYTES))
+    def queue(self, nbytes: int) -> Any:
+        return Fifo(maxsize(nbytes) * (nbytes + HEAD_BYTES))

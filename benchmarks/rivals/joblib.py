@@ -1,13 +1,11 @@
 """joblib with loky, its default; calls share one `Parallel` as a context manager, so workers stay.
 
-map_array: arrays above 1 MB reach the workers as memory maps by themselves, and the output is a writable memory map
-too, as its page on memory-mapping shows. A killed worker is a `TerminatedWorkerError`; the call is made again.
+map_array: chunks of the array as arguments; what the workers return is put together. A killed worker is a
+`TerminatedWorkerError`; the call is made again.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,10 +18,6 @@ from benchmarks.rivals import rival
 from benchmarks.rivals.rival import Flow, Pool
 
 CHUNKS = 64
-
-
-def _into(fn: Callable[[Any], Any], a: Any, out: Any, lo: int, hi: int) -> None:
-    out[lo:hi] = fn(a[lo:hi])
 
 
 class Rival(rival.Rival):
@@ -46,19 +40,10 @@ class Rival(rival.Rival):
     def map_array(
         self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
     ) -> Iterator[Callable[[], Any]]:
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-            a, out = (np.memmap(f"{folder}/{name}", np.float64, "w+", shape=shape) for name in ("in", "out"))
-            fill(a)
-            bounds = np.linspace(0, shape[0], CHUNKS + 1).astype(int).tolist()
-            with joblib.Parallel(workers) as parallel:
-
-                def call() -> Any:
-                    parallel(
-                        joblib.delayed(_into)(fn, a, out, lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False)
-                    )
-                    return out
-
-                yield call
+        a = np.empty(shape)
+        fill(a)
+        with joblib.Parallel(workers) as parallel:
+            yield lambda: np.concatenate(parallel(joblib.delayed(fn)(x) for x in np.array_split(a, CHUNKS)))
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:

@@ -35,17 +35,15 @@ def _all(pipes: list[PipeQueue], running: list[Any]) -> Iterator[Any]:
 
 
 class Rival(QueueRival):
-    def queue(self, nbytes: int, writers: int = 1) -> Any:
+    def queue(self, nbytes: int) -> Any:
         return PipeQueue(*self.context.Pipe(duplex=False))
 
     def gather(self, flows: list[Flow]) -> Iterator[Any]:
         pipes = [self.queue(flow.nbytes) for flow in flows]
-        running = [self.start(feed, flow, self.wrap, [pipe]) for flow, pipe in zip(flows, pipes, strict=True)]
-        return _all(pipes, running)
+        return _all(pipes, [self.start(feed, flow, [pipe]) for flow, pipe in zip(flows, pipes, strict=True)])
 
     def broadcast(self, flow: Flow) -> Iterator[Any]:
         inboxes, out = ([self.queue(flow.nbytes) for _ in flow.stages] for _ in range(2))
-        running = [self.start(feed, flow, self.wrap, inboxes)]
-        for fn, inbox, outbox in zip(flow.stages, inboxes, out, strict=True):
-            running.append(self.start(stage, fn, self.wrap, self.unwrap, inbox, outbox))
+        running = [self.start(feed, flow, inboxes)]
+        running += [self.start(stage, *ends) for ends in zip(flow.stages, inboxes, out, strict=True)]
         return _all(out, running)

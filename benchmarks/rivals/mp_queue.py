@@ -16,6 +16,11 @@ from benchmarks.rivals import queues
 MAXSIZE_LARGE, MAXSIZE_SMALL = 4, 32
 
 
+def maxsize(nbytes: int) -> int:
+    """The bound that is best for items of this size."""
+    return MAXSIZE_LARGE if nbytes > queues.LARGE_BYTES else MAXSIZE_SMALL
+
+
 class Rival(queues.QueueRival):
-    def queue(self, nbytes: int, writers: int = 1) -> Any:
-        return self.context.Queue(MAXSIZE_LARGE if nbytes > queues.LARGE_BYTES else MAXSIZE_SMALL)
+    def queue(self, nbytes: int) -> Any:
+        return self.context.Queue(maxsize(nbytes))

@@ -1,9 +1,9 @@
 """`multiprocessing.shared_memory`, by hand, as far as a careful user would go with the standard library alone.
 
-chain: slots of one block; their numbers travel through queues. A stage that returns a new array copies it into a free
-slot, one that works in place passes the slot on, the consumer copies nothing and gives the slot back when it asks for
-the next item. Bounded by the number of slots. (Nothing of it survives a killed process, which is what the code does
-not show.) map_array: input and output in blocks, a pool that gets ranges.
+chain: slots of one block; their numbers travel through queues. A stage that returns a new array copies it over its
+argument, one that works in place just passes the slot on, the consumer copies nothing and gives the slot back when it
+asks for the next item. Only the source takes slots, so their number bounds what is under way. (Nothing of it survives a
+killed process, which is what the code does not show.) map_array: input and output in blocks, a pool that gets ranges.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Slots:
     def empty(self, made: dict[int, int], shape: int | tuple[int, ...]) -> Any:
         """Like `numpy.empty`; `made` gets the slot by the array's address."""
         slot = self.free.get()
-        array = self.view(slot, np.zeros(shape, bool).shape if isinstance(shape, tuple) else (shape,))
+        array = self.view(slot, (shape,) if isinstance(shape, int) else shape)
         made[array.ctypes.data] = slot
         return array
 
@@ -53,8 +53,8 @@ class Slots:
         return slot, x.shape
 
     def dispose(self) -> None:
+        """The block is not closed: the caller may still have the last array, and a view does not keep the memory."""
         self.free.close()
-        self.block.close()
         self.block.unlink()
 
 
@@ -68,18 +68,20 @@ def _source(flow: Flow, slots: Slots, out: Any) -> None:
 
 def _stage(fn: Callable[[Any], Any], inplace: bool, slots: Slots, inbox: Any, out: Any) -> None:
     while (item := inbox.get()) is not None:
-        result = fn(slots.view(*item))
-        if inplace:
-            out.put(item)
-        else:
-            slots.free.put(item[0])  # the result has memory of its own
-            out.put(slots.put(result))
+        slot, shape = item
+        result = fn(slots.view(slot, shape))
+        if not inplace:  # the result has memory of its own: it takes the place of the argument
+            shape = result.shape
+            slots.view(slot, shape)[...] = result
+        out.put((slot, shape))
     out.put(None)
 
 
 class Rival(rival.Rival):
+    slots: Slots  # of the last chain: see `Slots.dispose`
+
     def chain(self, flow: Flow) -> Iterator[Any]:
-        slots = Slots(flow.nbytes)
+        self.slots = slots = Slots(flow.nbytes)
         queues = [CONTEXT.SimpleQueue() for _ in range(len(flow.stages) + 1)]
         running = [CONTEXT.Process(target=_source, args=(flow, slots, queues[0]), daemon=True)]
         for fn, inbox, out in zip(flow.stages, queues, queues[1:], strict=False):

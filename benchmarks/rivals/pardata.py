@@ -105,7 +105,8 @@ class Rival(rival.Rival):
             if place == "service":
                 lookup = stack.enter_context(stack.enter_context(pardata.serve(lookup)).lookup())
             pool = stack.enter_context(pardata.WorkerPool(1))
-            return pool.submit(look, lookup, *arguments).result()
+            found: list[float] = pool.submit(look, lookup, *arguments).result()
+            return found
 
     @contextmanager
     def random_pages(self, array: Any, numbers: list[int]) -> Iterator[Callable[[], int]]:

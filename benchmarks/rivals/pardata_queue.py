@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pardata
-from benchmarks.rivals.mp_queue import MAXSIZE_LARGE, MAXSIZE_SMALL
-from benchmarks.rivals.queues import LARGE_BYTES, QueueRival
+from benchmarks.rivals.mp_queue import maxsize
+from benchmarks.rivals.queues import QueueRival
 
 
 class Rival(QueueRival):
-    def queue(self, nbytes: int, writers: int = 1) -> Any:
-        return pardata.Queue(MAXSIZE_LARGE if nbytes > LARGE_BYTES else MAXSIZE_SMALL)
+    def queue(self, nbytes: int) -> Any:
+        return pardata.Queue(maxsize(nbytes))

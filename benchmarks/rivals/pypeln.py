@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.mp_queue import MAXSIZE_LARGE, MAXSIZE_SMALL
-from benchmarks.rivals.queues import LARGE_BYTES
+from benchmarks.rivals.mp_queue import maxsize
 from benchmarks.rivals.rival import Flow
 
 with warnings.catch_warnings():
@@ -16,17 +15,13 @@ with warnings.catch_warnings():
     import pypeln
 
 
-def _maxsize(flow: Flow) -> int:
-    return MAXSIZE_LARGE if flow.nbytes > LARGE_BYTES else MAXSIZE_SMALL
-
-
 class Rival(rival.Rival):
     def chain(self, flow: Flow) -> Iterator[Any]:
         stage: Any = flow.plain()
         for fn in flow.stages:
-            stage = pypeln.process.map(fn, stage, workers=1, maxsize=_maxsize(flow))
+            stage = pypeln.process.map(fn, stage, workers=1, maxsize=maxsize(flow.nbytes))
         return iter(stage)
 
     def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
-        stage = pypeln.process.map(flow.stages[0], flow.plain(), workers=workers, maxsize=_maxsize(flow))
+        stage = pypeln.process.map(flow.stages[0], flow.plain(), workers=workers, maxsize=maxsize(flow.nbytes))
         return iter(pypeln.process.ordered(stage))

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.ray_base import Stage, running, same
+from benchmarks.rivals.ray_base import running, same, stages
 from benchmarks.rivals.rival import Flow, Link
 
 IN_FLIGHT = 8
@@ -28,20 +28,22 @@ def _bounded(items: Iterator[Any], submit: Callable[[Any], Any]) -> Iterator[Any
 
 
 class Rival(rival.Rival):
+    writable = False
+
     def chain(self, flow: Flow) -> Iterator[Any]:
         with running(len(flow.stages)):
-            stages = [Stage.remote(fn) for fn in flow.stages]
+            actors = stages(*flow.stages)
 
             def submit(x: Any) -> Any:
-                for stage in stages:
-                    x = stage.call.remote(x)
+                for actor in actors:
+                    x = actor.call.remote(x)
                 return x
 
             yield from _bounded(flow.plain(), submit)
 
     def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
         with running(3):
-            left, right, last = (Stage.remote(fn) for fn in (*flow.stages, join))
+            left, right, last = stages(*flow.stages, join)
 
             def submit(x: Any) -> Any:
                 stored = ray.put(x)
@@ -52,5 +54,5 @@ class Rival(rival.Rival):
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with running(1):
-            actor = Stage.remote(same)
+            (actor,) = stages(same)
             yield lambda x: ray.get(actor.call.remote(x))

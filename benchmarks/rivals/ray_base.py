@@ -31,6 +31,16 @@ class Stage:
     def call(self, *arguments: Any) -> Any:
         return self.fn(*arguments)
 
+    def is_up(self) -> bool:
+        return True
+
+
+def stages(*functions: Any) -> list[Any]:
+    """Actors for functions, up."""
+    actors = [Stage.remote(fn) for fn in functions]
+    ray.get([actor.is_up.remote() for actor in actors])
+    return actors
+
 
 def same(x: Any) -> Any:
     return x

@@ -16,16 +16,16 @@ import ray
 from ray.dag import InputNode
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.ray_base import Stage, running, same
+from benchmarks.rivals.ray_base import running, same, stages
 from benchmarks.rivals.rival import Flow, Link
 
 IN_FLIGHT = 4
-HEAD_BYTES = 1000
+SPARE_BYTES = 1_000_000  # its default; a buffer that is just large enough makes it wait for ever
 
 
 def _compiled(node: Any, nbytes: int) -> Any:
     return node.experimental_compile(
-        _buffer_size_bytes=nbytes + HEAD_BYTES, _max_inflight_executions=IN_FLIGHT, _submit_timeout=60
+        _buffer_size_bytes=nbytes + SPARE_BYTES, _max_inflight_executions=IN_FLIGHT, _submit_timeout=60
     )
 
 
@@ -44,9 +44,11 @@ def _bounded(items: Iterator[Any], graph: Any) -> Iterator[Any]:
 
 
 class Rival(rival.Rival):
+    writable = False
+
     def chain(self, flow: Flow) -> Iterator[Any]:
         with running(len(flow.stages)):
-            actors = [Stage.remote(fn) for fn in flow.stages]
+            actors = stages(*flow.stages)
             with InputNode() as node:
                 for actor in actors:
                     node = actor.call.bind(node)
@@ -54,7 +56,7 @@ class Rival(rival.Rival):
 
     def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
         with running(3):
-            left, right, last = (Stage.remote(fn) for fn in (*flow.stages, join))
+            left, right, last = stages(*flow.stages, join)
             with InputNode() as node:
                 end = last.call.bind(left.call.bind(node), right.call.bind(node))
             yield from _bounded(flow.plain(), _compiled(end, flow.nbytes))
@@ -62,7 +64,7 @@ class Rival(rival.Rival):
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with running(1):
-            actor = Stage.remote(same)
+            (actor,) = stages(same)
             with InputNode() as node:
                 end = actor.call.bind(node)
             graph = _compiled(end, nbytes)

@@ -43,7 +43,7 @@ class Rival(rival.Rival):
             waiting: deque[Any] = deque()
             for x in flow.plain():  # bounded, as Ray's pattern on pending tasks advises
                 waiting.append(call.remote(fn, x))
-                if len(waiting) == (flow.window or 2 * workers):
+                if len(waiting) == 2 * workers:
                     yield ray.get(waiting.popleft())
             while waiting:
                 yield ray.get(waiting.popleft())

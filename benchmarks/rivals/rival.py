@@ -22,7 +22,6 @@ class Flow:
     stages : functions of one item; may be closures
     inplace : the stages change their argument and return it
     chunk : how many items a message carries; None: as the library does
-    window : how many items may be under way at most; None: as the library does
     """
 
     items: Callable[[Callable[..., Any]], Iterator[Any]]
@@ -30,7 +29,6 @@ class Flow:
     stages: tuple[Callable[[Any], Any], ...] = field(default=())
     inplace: bool = False
     chunk: int | None = None
-    window: int | None = None
 
     def plain(self) -> Iterator[Any]:
         """The items in ordinary memory."""
@@ -57,6 +55,8 @@ Transform = Callable[[Any], Any]
 
 class Rival:
     """What cannot be done with a library is not overridden; `offers` tells."""
+
+    writable = True  # whether a stage may change the array that it gets
 
     @classmethod
     def offers(cls, job: str) -> bool:

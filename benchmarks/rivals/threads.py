@@ -23,7 +23,7 @@ CHUNKS = 64
 
 
 class Rival(QueueRival):
-    def queue(self, nbytes: int, writers: int = 1) -> Any:
+    def queue(self, nbytes: int) -> Any:
         return queue.Queue(MAXSIZE)
 
     def start(self, target: Callable[..., None], *args: Any) -> Any:
@@ -36,7 +36,7 @@ class Rival(QueueRival):
             waiting: deque[Future[Any]] = deque()
             for x in flow.plain():
                 waiting.append(executor.submit(flow.stages[0], x))
-                if len(waiting) == (flow.window or 2 * workers):
+                if len(waiting) == 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

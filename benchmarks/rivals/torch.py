@@ -1,6 +1,6 @@
 """`torch.multiprocessing`: its queues send tensors by a handle to shared memory, so arrays go as tensors.
 
-A tensor can be received only while the process that has sent it lives, so processes wait for the end of all.
+A tensor can be received only while the process that has sent it lives, so processes wait until all has arrived.
 `torch.from_numpy` and `Tensor.numpy` share the memory of their argument, so neither copies. The sharing strategy is
 the default one (descriptors). Each process computes with one thread, as its notes on multiprocessing advise.
 """
@@ -13,39 +13,44 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from benchmarks.rivals.mp_queue import MAXSIZE_LARGE, MAXSIZE_SMALL
-from benchmarks.rivals.queues import LARGE_BYTES, QueueRival
+from benchmarks.rivals.mp_queue import maxsize
+from benchmarks.rivals.queues import QueueRival
 
 torch.set_num_threads(1)
+CONTEXT = torch.multiprocessing.get_context("fork")
 
 
-def _tensor(x: Any) -> Any:
-    return torch.from_numpy(x)
+class TensorQueue:
+    """Its queue, for arrays."""
+
+    def __init__(self, items: int) -> None:
+        self._queue: Any = CONTEXT.Queue(items)
+
+    def put(self, x: Any) -> None:
+        self._queue.put(None if x is None else torch.from_numpy(x))
+
+    def get(self) -> Any:
+        x = self._queue.get()
+        return None if x is None else x.numpy()
 
 
-def _array(x: Any) -> Any:
-    return x.numpy()
-
-
-def _and_wait(received: Any, target: Callable[..., None], *args: Any) -> None:
+def _and_wait(arrived: Any, target: Callable[..., None], *args: Any) -> None:
     target(*args)
-    received.wait()
+    arrived.wait()
 
 
 class Rival(QueueRival):
-    context = torch.multiprocessing.get_context("fork")
-    wrap: Callable[[Any], Any] = staticmethod(_tensor)
-    unwrap: Callable[[Any], Any] = staticmethod(_array)
+    context = CONTEXT
 
     def __init__(self) -> None:
-        self._received = self.context.Event()
+        self._arrived = CONTEXT.Event()
 
-    def queue(self, nbytes: int, writers: int = 1) -> Any:
-        return self.context.Queue(MAXSIZE_LARGE if nbytes > LARGE_BYTES else MAXSIZE_SMALL)
+    def queue(self, nbytes: int) -> Any:
+        return TensorQueue(maxsize(nbytes))
 
     def start(self, target: Callable[..., None], *args: Any) -> Any:
-        self._received.clear()
-        return super().start(_and_wait, self._received, target, *args)
+        self._arrived.clear()
+        return super().start(_and_wait, self._arrived, target, *args)
 
     def let_go(self) -> None:
-        self._received.set()
+        self._arrived.set()

@@ -34,25 +34,30 @@ def scenarios() -> dict[str, tuple[Case, ...]]:
 
 
 def select(names: list[str]) -> dict[str, list[Case]]:
-    """The cases asked for: a scenario's name means all of its cases, another one those whose names begin with it.
+    """The cases asked for: a scenario's name means all of its cases, a case's name it alone, and any other name those
+    whose names begin so.
 
     Raises
     ------
     ValueError      a name fits nothing.
     """
-    chosen: dict[str, list[Case]] = {}
     everything = scenarios()
+    asked: set[str] = set()
     for name in names:
-        if name not in everything and not any(c.name.startswith(name) for cases in everything.values() for c in cases):
-            known = "; ".join(
-                f"{scenario}: {', '.join(c.name for c in cases)}" for scenario, cases in everything.items()
-            )
+        found = _fitting(name, everything)
+        if not found:
+            known = "; ".join(f"{each}: {', '.join(c.name for c in cases)}" for each, cases in everything.items())
             raise ValueError(f"no scenario or case {name!r}; there are: {known}")
-    for scenario, cases in everything.items():
-        fitting = [c for c in cases if not names or scenario in names or any(c.name.startswith(n) for n in names)]
-        if fitting:
-            chosen[scenario] = fitting
-    return chosen
+        asked |= found
+    chosen = {each: [c for c in cases if c.name in asked or not names] for each, cases in everything.items()}
+    return {each: cases for each, cases in chosen.items() if cases}
+
+
+def _fitting(name: str, everything: dict[str, tuple[Case, ...]]) -> set[str]:
+    if name in everything:
+        return {case.name for case in everything[name]}
+    all_names = {case.name for cases in everything.values() for case in cases}
+    return {name} if name in all_names else {each for each in all_names if each.startswith(name)}
 
 
 def find(name: str) -> Case:

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.case import Case, Outcome
 from benchmarks.rivals import Rival
-from benchmarks.timing import outcome, repeat
+from benchmarks.timing import outcome
 
 WORKERS = 2
 
@@ -61,14 +61,28 @@ def _load(letter: str, rival: Rival, seconds: float) -> Outcome:
     """Seconds for the whole load."""
     items = LOADS[letter][1]().tolist()
     fn = spend_unequally if letter == "H" else spend
+    taken = []
     with rival.pool(WORKERS) as pool:
-        pool.map(fn, items[:10], None)
         assert list(pool.map(fn, items, None)) == items  # a rival that looks for its best chunksize does so here
-        return outcome(repeat(lambda: pool.map(fn, items, None), 0), len(items))
+        for _ in range(2):
+            begin = time.perf_counter()
+            pool.map(fn, items, None)
+            taken.append(time.perf_counter() - begin)
+    return outcome(taken, len(items))
+
+
+def _simulated(workers: int, chunksize: str, rival: Rival, seconds: float) -> Outcome:
+    """The least efficiency over the loads, of the pure chunk policy on workers that are simulated."""
+    from tests.unit.pool.loads import LOADS as names
+    from tests.unit.pool.loads import efficiency
+
+    found = [efficiency(name, workers, chunksize) for name in names]
+    assert all(0 < each <= 1 for each in found), f"efficiencies of {found}"
+    return {"value": 100 * min(found), "items": len(found), "all": found}
 
 
 OTHERS = ("mp.Pool", "joblib", "mpire")
-CASES = tuple(
+REAL = tuple(
     Case(
         f"loads_{letter}",
         title,
@@ -78,4 +92,17 @@ CASES = tuple(
         quick=("pardata",) if letter == "B" else (),
     )
     for letter, (title, _) in LOADS.items()
+)
+
+SIMULATED = (
+    ("simulated_16", "worst efficiency of the loads, 16 workers simulated", 16, "auto"),
+    ("simulated_64", "worst efficiency of the loads, 64 workers simulated", 64, "auto"),
+    ("simulated_16_static", 'the same for "static", 16 workers', 16, "static"),
+)
+CASES = (
+    *REAL,
+    *(
+        Case(name, title, "%", ("pardata",), partial(_simulated, workers, chunksize), quick=())
+        for name, title, workers, chunksize in SIMULATED
+    ),
 )

@@ -48,7 +48,7 @@ def measure(shape: tuple[int, ...], make: Callable[[], Callable[[Any], Any]], ri
             results[0] = None  # the user is done with the last result: its memory may be used again
             results[0] = call()
 
-        taken = repeat(work, seconds)
+        taken = repeat(work, seconds, fewest=1)
         out = results.pop()
         a = np.empty(shape)
         fill(a)
@@ -71,29 +71,26 @@ def _table() -> Callable[[Any], Any]:
     return partial(pick, np.random.default_rng(0).random(10_000_000))
 
 
-SIDES = (
-    "pardata",
-    "serial",
-    "threads",
+HERE = ("pardata", "serial", "threads")
+LARGE = (
+    *HERE,
     "mp.Pool",
     "mp.shared_memory",
-    "concurrent.futures",
     "joblib",
+    "joblib memmap",
     "mpire",
-    "pebble",
     "ray tasks",
     "dask threads",
-    "dask processes",
     "dask distributed",
 )
-FEW = ("pardata", "serial", "threads", "mp.Pool", "joblib")
+MEDIUM = (*HERE, "mp.Pool", "concurrent.futures", "joblib", "pebble", "dask processes")
 
 CASES = (
     Case(
         "map_array",
         "sqrt(x) * sin(x), 256 MB",
         "s",
-        SIDES,
+        LARGE,
         partial(measure, (2**25,), _elementwise),
         quick=("pardata", "threads", "mp.Pool"),
     ),
@@ -101,7 +98,7 @@ CASES = (
         "map_array_matrix",
         "each row times a 256 x 256 matrix, 128 MB",
         "s",
-        FEW,
+        MEDIUM,
         partial(measure, (2**16, 256), _matrix),
         quick=(),
     ),
@@ -109,7 +106,7 @@ CASES = (
         "map_array_closure",
         "entries of a captured table of 80 MB, 32 MB",
         "s",
-        FEW,
+        (*HERE, "mp.Pool", "joblib"),
         partial(measure, (2**22,), _table),
         quick=(),
     ),

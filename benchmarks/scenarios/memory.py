@@ -69,7 +69,7 @@ CASES = (
         "memory_map_array",
         "peak of map_array, 1 GB in and 1 GB out",
         "MB",
-        ("pardata", "threads", "mp.Pool", "mp.shared_memory", "joblib"),
+        ("pardata", "threads", "mp.Pool", "joblib memmap"),
         _map_array,
         peak=True,
         quick=(),

@@ -23,6 +23,7 @@ from benchmarks.timing import arrivals
 
 STAGES = 3
 WARM_UP = 0.15  # of the items: processes start, memory is touched for the first time, queues fill
+LONGER = 3  # a chain of processes takes a second to come to its steady rate
 FEWEST_ITEMS = 12  # however slow a side is, a rate over fewer says nothing
 
 
@@ -79,7 +80,7 @@ class Chain:
 
     def measure(self, rival: Rival, seconds: float) -> Outcome:
         """Items per second."""
-        items = partial(self.items, seconds)
+        items = partial(self.items, LONGER * seconds)
         flow = Flow(items, self.n * 8 + 8, (self.stage,) * STAGES, self.inplace)
         (last,), result = arrivals(rival.chain(flow), self.check, WARM_UP)
         count = result["items"]
@@ -103,7 +104,7 @@ def _check_hop(x: Any, i: int) -> None:
 
 def _measure_hops(chunk: int | None, per_second: int, rival: Rival, seconds: float) -> Outcome:
     """Seconds per item and hop, of arrays of 800 bytes."""
-    flow = Flow(partial(_ones, int(per_second * seconds)), 800, (add_one, add_one), chunk=chunk, window=64)
+    flow = Flow(partial(_ones, int(per_second * seconds)), 800, (add_one, add_one), chunk=chunk)
     _, result = arrivals(rival.chain(flow), _check_hop, 0.2)
     return {"value": 1 / result["value"] / HOPS, "items": result["items"], "seconds": result["seconds"]}
 
@@ -122,7 +123,7 @@ CASES = (
     _chain(
         "chain_copy",
         "8 MB, new arrays",
-        (*ALL, "ray actors", "ray compiled graph"),
+        (*ALL, "ray actors"),
         Chain(1_000_000, whole, add_one, False),
         ("mp.Queue",),
     ),
@@ -149,14 +150,14 @@ CASES = (
     _chain("chain_nocopy_80MB", "80 MB, one entry changed", (), Chain(10_000_000, first_entry, touch, True)),
     Case(
         "hop_single",
-        "an item and hop, 800 B, one item per message",
+        "per item and hop, 800 B, one per message",
         "s",
         ("pardata", "mp.Queue", "mp.Pipe", "faster-fifo"),
         partial(_measure_hops, 1, 12_000),
     ),
     Case(
         "hop_batched",
-        "an item and hop, 800 B, as many per message as the library likes",
+        "per item and hop, 800 B, in batches",
         "s",
         ("pardata", "mp.Queue"),
         partial(_measure_hops, None, 120_000),

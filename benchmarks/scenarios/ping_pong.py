@@ -17,7 +17,7 @@ WARM_UP = 50
 def _ping_pong(n: int, percent: int, rival: Rival, seconds: float) -> Outcome:
     """Round trips for `seconds`, 100 at least."""
     x = np.zeros(n)
-    taken = []
+    taken: list[float] = []
     with rival.ping_pong(x.nbytes) as call:
         end = time.perf_counter() + seconds
         while len(taken) < WARM_UP + 100 or time.perf_counter() < end:
@@ -34,8 +34,8 @@ def _ping_pong(n: int, percent: int, rival: Rival, seconds: float) -> Outcome:
 
 LINKS = ("limit", "mp.Queue", "mp.Pipe")
 SMALL = (*LINKS, "pardata.Queue", "faster-fifo", "threads", "concurrent.futures", "mp.Pool", "pebble")
-CLUSTERS = ("ray actors", "ray compiled graph", "dask distributed")
-LARGE = ("pardata.Queue", "mp.Queue", "mp.Pipe", "torch", "ray compiled graph")
+CLUSTERS = ("ray actors", "ray compiled graph")
+LARGE = ("pardata.Queue", "mp.Queue", "mp.Pipe", "torch")
 
 CASES = (
     Case("ping_pong", "800 B, median", "s", ("pardata", *SMALL, *CLUSTERS), partial(_ping_pong, 100, 50)),

@@ -7,17 +7,20 @@ is there; and what a kill costs a run.
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Outcome
 from benchmarks.rivals import Rival
 from benchmarks.timing import outcome
-from benchmarks.victims import kill_when_ready, victim
+from benchmarks.victims import PATIENCE_S, kill_when_ready, victim
 
 KILLS = 5
 AT, ITEMS = 50, 100
@@ -69,7 +72,7 @@ class noticed_times:
             times.append(time.perf_counter())
             watch(supervisor, worker)
 
-        Supervisor._watch = timed_watch  # type: ignore[method-assign]
+        Supervisor._watch = timed_watch  # type: ignore[assignment,method-assign]
         return times
 
     def __exit__(self, *error: object) -> None:
@@ -135,6 +138,34 @@ def _run_s(kills: int) -> float:
         return time.perf_counter() - begin
 
 
+OWNER = "from {} import SharedMemory; print(SharedMemory(create=True, size=1 << 20).name, flush=True); input()"
+
+
+def _named(rival: Rival, seconds: float) -> Outcome:
+    """From the kill of a program until its named block is gone."""
+    taken = []
+    for _ in range(KILLS):
+        script = OWNER.format(rival.shared_memory().__module__)
+        owner = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert owner.stdout
+        path = Path("/dev/shm") / owner.stdout.readline().strip()
+        assert path.exists()
+        begin = time.perf_counter()
+        owner.kill()
+        while path.exists():
+            time.sleep(0.0005)
+            assert time.perf_counter() < begin + PATIENCE_S, f"{path} is still there"
+        taken.append(time.perf_counter() - begin)
+        owner.communicate()
+    return outcome(taken)
+
+
 REDO = ("pardata", "concurrent.futures", "joblib", "pebble", "ray tasks")
 
 CASES = (
@@ -142,5 +173,6 @@ CASES = (
     Case("recovery_noticed", "a stage's death noticed", "s", ("pardata",), partial(_stage, "noticed")),
     Case("recovery_running", "its item running again", "s", ("pardata",), partial(_stage, "running again"), quick=()),
     Case("recovery_stage", "its item's result at the consumer", "s", ("pardata",), partial(_stage, "result"), quick=()),
+    Case("recovery_named", "a killed program's named block gone", "s", ("pardata", "mp.shared_memory"), _named),
     Case("recovery_cost", "what three kills add to a run", "s", ("pardata",), _cost),
 )

@@ -1,8 +1,10 @@
 """The benchmark command, and each rival that is installed, in processes of their own."""
 
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,21 +13,10 @@ from benchmarks import rivals
 
 ROOT = Path(__file__).parents[2]
 HANG_S = 120  # seconds; a rival that hangs fails its test
-TOGETHER = [  # these start quickly
-    "limit",
-    "serial",
-    "threads",
-    "pardata",
-    "pardata.Queue",
-    "pardata, best fixed chunk",
-    "mp.Queue",
-    "mp.Pipe",
-    "mp.Pool",
-    "mp.shared_memory",
-    "mp.Manager",
-    "concurrent.futures",
-]
-GROUPS = [TOGETHER, *([name] for name in rivals.RIVALS if name not in TOGETHER and rivals.missing(name) is None)]
+ALONE = ("torch", "ray tasks", "ray actors", "ray compiled graph", "dask distributed")  # take seconds to start
+SAME_CODE = ("mp.Pool spawn", "dask processes")  # as "mp.Pool" and "dask threads", but for one word
+INSTALLED = [name for name in rivals.RIVALS if rivals.missing(name) is None and name not in SAME_CODE]
+GROUPS = [[name for name in INSTALLED if name not in ALONE], *([name] for name in INSTALLED if name in ALONE)]
 
 
 def run(*arguments):
@@ -48,6 +39,7 @@ def test_command_measures_compares_and_shows(tmp_path):
     assert rounds.keys() == {"pardata", "mp.shared_memory"}
     for outcome in rounds["pardata"] + rounds["mp.shared_memory"]:
         assert outcome["value"] > 0 and outcome["cpu_s"] > 0 and outcome["left_processes"] == 0, outcome
+        assert 5e6 < outcome["peak_bytes"] < 500e6, outcome  # an interpreter with NumPy, and a guardian
     faster = {"value": 1e-9}
     rounds["pardata"] = [faster] * 3
     old = tmp_path / "old" / "blocks.json"
@@ -71,3 +63,22 @@ def test_a_side_that_gives_a_wrong_result_does_not_count(tmp_path):
 def test_unknown_names_are_told():
     done = run("-m", "benchmarks", "chian")
     assert done.returncode == 2 and "no scenario or case 'chian'" in done.stderr and "chain_copy" in done.stderr
+
+
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib comes with the extra bench")
+def test_the_same_results_give_the_same_plots(tmp_path):
+    script = (
+        "from benchmarks import plots, results\n"
+        "from pathlib import Path\n"
+        "found = results.load(results.FOLDER)\n"
+        "for name in ('a', 'b'): plots.draw(found, ['block_free', 'block_fill'], Path(f'{name}.svg').absolute())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

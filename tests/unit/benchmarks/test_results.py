@@ -160,6 +160,16 @@ def test_table_shows_the_best_first_and_what_is_missing():
     assert "threads" in text and markdown.splitlines()[1] == "|" + "---|" * 8
 
 
+def test_where_others_are_better_is_told_worst_first():
+    records = {
+        name: made("items/s", name, pardata=[2.0], threads=[theirs], limit=[99.0]).records["some"]
+        for name, theirs in {"a": 3.0, "b": 8.0, "c": 2.05, "d": 1.0}.items()
+    }
+    rows = report.behind_rows(Results(records))[1:]
+    assert [row[0] for row in rows] == ["b: some work", "a: some work"]
+    assert rows[0][1:] == ("threads", "8/s", "2/s", "4 x")
+
+
 def test_remarks_tell_failures_and_disturbances():
     found = made(pardata=[1.0], errors=2)
     found.rounds("work", "pardata")[0] |= {"foreign_cpu": 0.4, "left_processes": 3}
@@ -175,6 +185,8 @@ def test_names_choose_cases():
         "chain_nocopy_8MB",
         "chain_nocopy_80MB",
     ]
+    assert select(["chain_copy", "gather"]).keys() == {"one_to_one", "many_to_one"}
+    assert [case.name for case in select(["chain_copy"])["one_to_one"]] == ["chain_copy"]
     assert len(select(["blocks"])["blocks"]) == len(scenarios()["blocks"])
     with pytest.raises(ValueError, match="no scenario or case 'chian'"):
         select(["chian"])
