@@ -15,8 +15,9 @@ from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import runs_here
 from pardata.runtime.wiring import Wired, connect, give_tokens
 
-# Commits that are told together: they wake the sender, but until then it lacks slots, tokens and blocks.
+# Commits that are told together: they wake the sender, but until then it lacks slots, tokens and (warm) blocks.
 _MOST_OWED: Final = 16
+_MOST_OWED_BLOCKS: Final = 4
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4
 _STATE_BYTES: Final = 4 << 30  # of address space, for two copies of what a generator filter saves
@@ -55,16 +56,19 @@ class Layout:
         if plan.iterated:
             self.consumer = self.wired[plan.last][0]
         else:
-            self.consumer = Wired("consumer", 0, self._take_span(), 1, [], True)
+            self.consumer = Wired("consumer", 0, self._take_span(), (1, 1), [], True)
 
     def _workers(self, stage: Stage, has_inplace: bool) -> list[Wired]:
         domains = sorted(stage.taken_domains | stage.domains)
         is_consumer = stage is self._plan.last and self._plan.iterated
         here = is_consumer or runs_here(stage)
-        # A farm hands out work by the commits.
-        most_owed = 1 if stage.workers > 1 else max(1, min(_MOST_OWED, self._window.fewest // 4))
+        window = self._window
+        owed = (1, 1)  # who hands out work to a farm goes by its commits
+        if stage.workers == 1:
+            with_blocks = 1 if is_consumer else _MOST_OWED_BLOCKS  # its loop may take long
+            owed = max(1, min(_MOST_OWED, window.most // 4)), max(1, min(with_blocks, window.fewest // 4))
         return [
-            Wired(stage.name, index, self._take_span(), most_owed, domains, here, has_inplace)
+            Wired(stage.name, index, self._take_span(), owed, domains, here, has_inplace)
             for index in range(stage.workers)
         ]
 

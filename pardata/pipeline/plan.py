@@ -17,6 +17,7 @@ from pardata.pipeline.node import JOINS, Kind, Node
 from pardata.pipeline.ordering import Fanin, Policy
 
 MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
+_SMALL: Final = 64
 _WINDOW: Final = 32
 
 
@@ -142,14 +143,15 @@ class Plan:
     def window(self, tokens: int | None = None) -> Window:
         """Return how many batches of a source may be in flight; `tokens`: what the user says.
 
-        By itself two for each worker and one for each stage. Small ones may be so many that the workers of a farm have
-        something to do while one of them is at an item that takes `_WINDOW` times as long, and the order is kept.
+        By itself two for each worker and one for each stage. Small ones may be `_SMALL`, so that a process that gets a
+        core finds something to do, and so many that the workers of a farm do while one of them is at an item that
+        takes `_WINDOW` times as long, and the order is kept.
         """
         if tokens is not None:
             return Window(tokens, tokens)
         fewest = 2 * sum(stage.workers for stage in self.worker_stages) + len(self.stages)
         widest = max(stage.workers for stage in self.stages)
-        return Window(fewest, min(MOST_TOKENS, max(fewest, _WINDOW * widest)))
+        return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
 
     def _build(self, node: Node) -> Stage:
         if node.kind is Kind.BRANCH:

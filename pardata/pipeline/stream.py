@@ -287,7 +287,7 @@ class Stream:
             Show a bar per stage.
         tokens : int, optional
             Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages, and where
-            messages are small up to 32 for each worker of the widest stage.
+            messages are small 64, or 32 for each worker of the widest stage.
         memory_limit : int, optional
             Bytes of shared memory the run may hold; default: half of what is available.
         max_restarts : int, optional

@@ -24,7 +24,7 @@ from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
 
 MOST_TASKS: Final = 2  # with a worker: one at work, one ahead
-_MOST_OWED: Final = 4  # commits that a worker tells together
+_MOST_OWED: Final = (4, 4)  # commits that a worker tells together
 _SLOTS: Final = 8  # those, and up to four that are done and of which the worker has not told yet
 
 

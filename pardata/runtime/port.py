@@ -261,16 +261,18 @@ class Port:
             if retirer is not None:
                 retirer.retire(first.cell, first.number)
             self.words[FOLLOWING + first.domain] = first.number + first.count
+            has_blocks = False
             for claim in claims:
                 for block in claim.anchors:
                     self._owed_bytes += block.extent_bytes
+                    has_blocks = True
                 claim.receiver.commit(claim)
             self._claims = []
             self.words[RUNNING] = self.words[ATTEMPT] = 0
             self.words[BATCHES] += 1
             self._account()
             self._owed += 1
-            if self._owed >= self.spec.most_owed or self._owed_bytes > self._most_owed_bytes:
+            if self._owed >= self.spec.most_owed[has_blocks] or self._owed_bytes > self._most_owed_bytes:
                 self.collector.flush()
                 self._owed = self._owed_bytes = 0
 

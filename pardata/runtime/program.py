@@ -36,7 +36,7 @@ class StageFailure(Exception):
 class WorkerSpec:
     """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals.
 
-    `most_owed`: so many commits are told to the senders at a time.
+    `most_owed`: so many commits are told to the senders at a time; the second number counts where they hold blocks.
     """
 
     stage: str
@@ -48,7 +48,7 @@ class WorkerSpec:
     tokens: TokenSpec | None
     terminals: list[TerminalSpec]
     domains: list[int]
-    most_owed: int
+    most_owed: tuple[int, int]
     has_inplace: bool
     limit_bytes: int
     budget_spans: list[tuple[Span, str]]

@@ -64,7 +64,7 @@ class Wired:
     stage: str
     index: int
     span: Span
-    most_owed: int
+    most_owed: tuple[int, int]
     domains: list[int]
     in_parent: bool = False
     has_inplace: bool = False

@@ -261,6 +261,7 @@ def test_chunksize_behind_a_merge_counts_for_all_its_sources():
 def test_window_is_two_tokens_per_worker_and_one_per_stage_and_wide_for_small_batches():
     assert plan_of(source().map(work, workers=4)).window() == Window(2 * 5 + 2, 4 * 32)
     assert plan_of(source().map(work, workers=4), iterated=True).window() == Window(2 * 5 + 3, 4 * 32)
+    assert plan_of(source().map(work)).window() == Window(2 * 2 + 2, 64)
     assert plan_of(source().map(work, workers=4)).window(7) == Window(7, 7)
     window = Window(3, 8)
     assert [window.allows(2, 0, 1 << 40), window.allows(3, 0, 10)] == [True, False]

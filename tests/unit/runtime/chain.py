@@ -107,7 +107,7 @@ class Chain:
         middles = ["middle", "other"] if farm else ["middle"]
         self.names = ["source", *middles, "sink"]
         self._is_worker = dict.fromkeys(self.names, True) | {"sink": sink_is_worker}
-        owed = 1 if farm else 4
+        owed = (1, 1) if farm else (4, 4)
         self._wired = {
             name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0], not self._is_worker[name])
             for index, name in enumerate(self.names)
