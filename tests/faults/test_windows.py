@@ -15,8 +15,7 @@ from tests.faults.windows import MAKER, WINDOWS, Trap, items, number_of
 COUNT = 12
 
 
-@pytest.mark.parametrize("are_arrays", [True, False], ids=["arrays", "numbers"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("are_arrays", "workers"), [(True, 1), (False, 2)], ids=["arrays", "numbers in a farm"])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_stage_is_killed(window: str, workers: int, are_arrays: bool, tmp_path: Path) -> None:
     if "block" in window and not are_arrays:
@@ -28,11 +27,10 @@ def test_stage_is_killed(window: str, workers: int, are_arrays: bool, tmp_path: 
     assert trap.marker.exists()
 
 
-@pytest.mark.parametrize("are_arrays", [True, False], ids=["arrays", "numbers"])
 @pytest.mark.parametrize("window", MAKER)
-def test_source_is_killed(window: str, are_arrays: bool, tmp_path: Path) -> None:
+def test_source_is_killed(window: str, tmp_path: Path) -> None:
     trap = Trap(window, tmp_path / "killed")
-    source: Any = pardata.source(partial(items, COUNT, are_arrays, trap))
+    source: Any = pardata.source(partial(items, COUNT, True, trap))
     halves = source.map(number_of, chunksize=1), source.map(number_of)
     with pardata.zip(*halves).iterate() as run:
         assert list(run) == [(number, number) for number in range(COUNT)]
