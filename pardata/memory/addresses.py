@@ -38,7 +38,8 @@ _fds_at_fork: list[int] = []
 def set_exports(made: Exports) -> None:
     """Say what this process exports."""
     global _exports
-    _exports = made
+    with _lock:
+        _exports = made
     util.Finalize(None, _hand_over_all, exitpriority=-6)  # when queues (-5) have waited for their readers
 
 
@@ -122,7 +123,7 @@ def _hand_over_all() -> None:
     A worker that returns an array and ends, as a pool's do that are replaced, may be faster than who receives it.
     """
     awaited = _exports.awaited() if _exports is not None else []
-    if awaited and HAS_SHM and not session.tree().is_root:  # at root's end the session is over
+    if awaited and HAS_SHM and session.is_joined():  # at root's end all is over
         for address in awaited:
             with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
                 _hand_over(address)
@@ -171,10 +172,11 @@ def _name_of(address: Address) -> str:
 def _before_fork() -> None:
     """Hold for the child what this process holds now: it inherits views, which nobody would know of."""
     _lock.acquire()
+    if _exports is not None:
+        _fds_at_fork.extend(_exports.hold_for_child())
     forget_the_gone()
-    for held in [_exports, *_imports.values()]:
-        if held is not None:
-            _fds_at_fork.extend(held.hold_for_child())
+    for segment in _imports.values():
+        _fds_at_fork.extend(segment.hold_for_child())
 
 
 def _after_fork_in_parent() -> None:

@@ -270,6 +270,15 @@ def tree() -> Session:
         return _tree
 
 
+def is_joined() -> bool:
+    """Whether this process belongs to the session of another one, which lives."""
+    with _lock:
+        if _tree is not None:
+            return not _tree.is_root
+        path = os.environ.get(VARIABLE)
+        return path is not None and guardian.is_alive(path)
+
+
 def own() -> Session:
     """Return a session whose root this process is."""
     with _lock:

@@ -8,6 +8,8 @@ import os
 import pickle
 import select
 import signal
+import subprocess
+import sys
 import threading
 from unittest import mock
 
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory import addresses, shared_array
+from pardata.memory import addresses, session, shared_array
 from pardata.memory.addresses import forget_the_gone
 from pardata.memory.array import find_anchor
 from pardata.memory.exports import CELL_LOCKS, Cells, Exports
@@ -231,6 +233,20 @@ def test_handed_over_what_was_received_meanwhile(monkeypatch):
     monkeypatch.setattr(Exports, "content", lambda exports, address: [pickle.loads(data), bytes(address.extent)][1])
     addresses._hand_over(address)
     assert not os.path.exists(f"/dev/shm/{addresses._name_of(address)}")
+
+
+def test_program_that_ends_with_an_array_on_its_way_leaves_nothing():
+    code = """if True:
+        import pickle, pardata
+        from pardata.memory import session
+        data = pickle.dumps(pardata.zeros(3))
+        print(session.tree().path)
+    """
+    environment = {key: value for key, value in os.environ.items() if key != session.VARIABLE}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    (path,) = done.stdout.split()
+    pid = os.path.basename(path).split("-")[0]
+    assert not [name for name in os.listdir(os.path.dirname(path)) if name.startswith(f"{pid}-")], done.stderr
 
 
 def home_address(array):
