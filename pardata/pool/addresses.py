@@ -119,7 +119,25 @@ def _mapped_file(array: Array) -> np.memmap[Any, Any] | None:
         found = getattr(found, "base", None)
     if found is None or found.mode == "c" or not isinstance(found.filename, str | os.PathLike):
         return None
-    return found
+    return found if _is_at_its_path(found) else None
+
+
+def _is_at_its_path(array: np.memmap[Any, Any]) -> bool:
+    """Whether who opens the file by its path finds what is mapped here: it may have been replaced or removed since.
+
+    The kernel tells under which path a mapped file is now, and whether that is deleted.
+    """
+    path, start = os.path.realpath(str(array.filename)), _start(array)
+    try:
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                fields = line.rstrip("\n").split(maxsplit=5)
+                begin, end = (int(bound, 16) for bound in fields[0].split("-"))
+                if begin <= start < end:
+                    return len(fields) == 6 and fields[5].replace("\\012", "\n") == path
+    except OSError:
+        pass
+    return os.path.exists(path)  # not Linux: what can be known
 
 
 def is_mapped(array: Array) -> bool:

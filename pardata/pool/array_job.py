@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pardata.errors import WorkerLostError
 from pardata.pool.chunking import Chunks
 from pardata.pool.jobs import Death, Effect, Task
 from pardata.pool.range_job import RangeJob
@@ -56,11 +57,8 @@ class ArrayJob(RangeJob):
         self._keeps = keeps
         self._make_out = make_out
         self._changed = threading.Condition()
-
-    @property
-    def finished(self) -> bool:
-        """Whether no task is out and none will follow."""
-        return not self.active and self.exhausted
+        self._retries *= work.kind != "each"  # what was changed half-way cannot be done again
+        self.is_over = False  # no task is out, none will follow, and everything of the last one is taken in
 
     def next_task(self, ahead: bool) -> Task | None:
         if self._work.kind == "first" and self.active:
@@ -113,15 +111,22 @@ class ArrayJob(RangeJob):
         return None
 
     def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
-        if self._work.kind == "each":
-            self._retries = 0  # what was changed half-way cannot be done again
         super().overdue(task, begin, end, timeout_s)
         self._settle()
         return None
 
-    def again(self, task: Task) -> None:
-        super().again(task)
+    def again(self, task: Task, has_begun: bool) -> Effect | None:
+        super().again(task, has_begun)
+        if has_begun and self._work.kind == "each":
+            what = f"rows {task.begin} to {task.end - 1} of an array, or some of them,"
+            self._stop(WorkerLostError(f"the pool: {what} were changed in place by a worker that had to be ended"))
         self._settle()
+        return None
+
+    def drop_rest(self, error: BaseException) -> Effect | None:
+        self._stop(error)
+        self._settle()
+        return None
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         if task is not None:
@@ -138,19 +143,20 @@ class ArrayJob(RangeJob):
 
     def _settle(self) -> None:
         with self._changed:
+            self.is_over = not self.active and self.exhausted
             self._changed.notify_all()
 
     def wait(self, help_out: Callable[[Callable[[], bool], float | None], bool], bars: Bars | None) -> None:
         """Wait until the last task is done. Called without the dispatcher's lock."""
 
-        def is_finished() -> bool:
-            return self.finished
+        def is_over() -> bool:  # looked at without the dispatcher's lock: nothing else of the job may be
+            return self.is_over
 
         rest = None if bars is None else REFRESH_S
-        while not self.finished:
-            if not help_out(is_finished, rest):
+        while not self.is_over:
+            if not help_out(is_over, rest):
                 with self._changed:
-                    self._changed.wait_for(is_finished, rest)
+                    self._changed.wait_for(is_over, rest)
             if bars is not None:
                 bars.update([self.progress])
 

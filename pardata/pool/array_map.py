@@ -21,7 +21,8 @@ from pardata.pool.crew import Crew
 from pardata.pool.rows import Array, Work
 from pardata.runtime.progress import Bars
 
-_HALO_SHARE: Final = 8  # a call gets at least so many times its halo
+_HALO_SHARE: Final = 8  # a call gets so many times its halo, if there are rows for all workers
+_CALLS_PER_WORKER: Final = 4  # at least, of arrays that would fit into the caches of fewer
 
 
 class Inputs:
@@ -51,9 +52,12 @@ class Inputs:
                     f"{what} cuts all arrays alike: shape {array.shape} has not {self.rows} entries along axis "
                     f"{self.axis}, as {first.shape} has"
                 )
-        if not isinstance(halo, int) or isinstance(halo, bool) or halo < 0:
+        try:
+            self.halo = operator.index(halo)
+        except TypeError:
+            self.halo = -1
+        if self.halo < 0 or isinstance(halo, bool):
             raise ConfigError(f"halo must be an int of at least 0, not {halo!r}")
-        self.halo = halo
         self.page_rows: int = max([array.page_rows for array in self.arrays if is_paged(array)], default=1)
         if self.page_rows > 1 and self.axis:
             raise ConfigError("rows that are read page by page are cut along axis 0")
@@ -70,7 +74,7 @@ class Inputs:
     def addresses(self, crew: Crew) -> tuple[Address, ...]:
         return tuple(crew.places.address(array) for array in self.arrays)
 
-    def blocks(self, chunksize: object) -> tuple[int, Policy, bool]:
+    def blocks(self, chunksize: object, workers: int) -> tuple[int, Policy, bool]:
         """Return the entries per call, how calls are put into chunks, and whether a call may be of fewer entries.
 
         An int and a size say what a call gets: chunks are several calls then. Other chunk sizes leave that to us.
@@ -80,7 +84,9 @@ class Inputs:
             return int(policy.value), Policy("auto"), False
         row_bytes = max(1, self.nbytes // max(1, self.rows))
         block = int(policy.value if policy.kind == "bytes" else BLOCK_BYTES) // row_bytes
-        block = max(1, block, _HALO_SHARE * self.halo)
+        if policy.kind != "bytes":  # what a row costs is not known: each worker gets several calls, if there are rows
+            block = min(block, -(-self.rows // (_CALLS_PER_WORKER * workers)))
+        block = max(1, block, min(_HALO_SHARE * self.halo, -(-self.rows // workers)))
         if self.page_rows > 1:
             block = -(-block // self.page_rows) * self.page_rows  # no two chunks read the same page
         return min(block, self.rows), Policy("auto") if policy.kind == "bytes" else policy, True
@@ -105,11 +111,12 @@ class Output:
     def __init__(self, crew: Crew, out: Any, inputs: Inputs, dtype: Any) -> None:
         self._crew = crew
         self._inputs = inputs
-        self._dtype = None if dtype is None else np.dtype(dtype)
+        self._dtype = _checked_dtype(dtype)
         self._path = os.fspath(out) if isinstance(out, str | os.PathLike) else None
         self._given: Array | None = None
         self._target: Array | None = None
         self._partial: str | None = None
+        self._mode = 0o644
         if self._path is not None:
             if not str(self._path).endswith(".npy"):
                 raise ConfigError(f"out must be an array or the path of a .npy file, not {self._path!r}")
@@ -117,8 +124,8 @@ class Output:
                 raise ConfigError(f"out={self._path!r}: there is no such directory")
         elif out is not None:
             self._given = _checked_out(out, inputs.rows)
-        if self._dtype is not None and self._dtype.hasobject:
-            raise ConfigError(f"dtype={self._dtype} holds Python objects, which cannot be shared")
+            if self._dtype not in (None, self._given.dtype):
+                raise ConfigError(f"out is of {self._given.dtype}, dtype={self._dtype} was asked for: give one of them")
 
     def make(self, work: Work) -> Callable[[Array, int], tuple[Array, Work]]:
         """Return what makes the output of the first block's result."""
@@ -145,6 +152,9 @@ class Output:
             folder = os.path.dirname(os.path.abspath(self._path))
             fd, self._partial = tempfile.mkstemp(".npy", "." + os.path.basename(self._path), folder)
             os.close(fd)
+            os.unlink(self._partial)  # and made anew, as any file is: with the mode that the user's umask gives
+            with open(self._partial, "xb") as file:
+                self._mode = os.fstat(file.fileno()).st_mode & 0o777
             return np.lib.format.open_memmap(self._partial, "w+", dtype, shape)
         out = self._given
         # What overlaps an input is written at the end: a chunk that is done again must find the input as it was.
@@ -159,7 +169,7 @@ class Output:
         if self._path is not None:
             assert isinstance(target, np.memmap) and self._partial is not None
             target.flush()
-            os.chmod(self._partial, 0o666 & ~_umask())
+            os.chmod(self._partial, self._mode)
             os.replace(self._partial, self._path)
             self._partial = None
             return np.load(self._path, mmap_mode="r+")
@@ -176,13 +186,21 @@ class Output:
                 os.unlink(self._partial)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _checked_dtype(dtype: Any) -> np.dtype[Any] | None:
+    if dtype is None:
+        return None
+    try:
+        made: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise ConfigError(f"dtype={dtype!r} is none of NumPy's: {error}") from None
+    if made.hasobject:
+        raise ConfigError(f"dtype={made} holds Python objects, which cannot be shared")
+    return made
 
 
 def _checked_out(out: Any, rows: int) -> Array:
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ConfigError("out must be writable, and this array is read-only")
     if not isinstance(out, np.ndarray) or rows not in out.shape or not out.flags.writeable or out.dtype.hasobject:
         what = f"an array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
@@ -203,7 +221,7 @@ def _run(
     progress: Any,
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
 ) -> ArrayJob:
-    block, policy, splits = inputs.blocks(chunksize)
+    block, policy, splits = inputs.blocks(chunksize, crew.workers)
     chunks = Chunks(policy, crew.workers, inputs.rows, block)
     crew.recent.append(chunks)
 
@@ -223,7 +241,11 @@ def _run(
             bars.update([job.progress], final=True)
             bars.close()
     if job.error is not None:
-        raise job.error
+        error, job.error = job.error, None
+        try:
+            raise error
+        finally:
+            del error, job  # or its traceback would keep what the job has until the next garbage collection
     return job
 
 
@@ -257,6 +279,8 @@ def map_array(
 def _map_nothing(crew: Crew, fn: Callable[..., Any], inputs: Inputs, out: Any, output: Output) -> Any:
     made = np.asarray(fn(*(array[:] for array in inputs.arrays)))
     if isinstance(out, np.ndarray):
+        if out.shape != made.shape:
+            raise ConfigError(f"out has shape {out.shape}; the function's results need {made.shape}")
         return out
     target, _ = output.make(Work(fn, (), "first"))(made, min(inputs.axis, made.ndim - 1))
     target[...] = made

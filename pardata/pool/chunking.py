@@ -16,7 +16,8 @@ from bisect import insort
 from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final, Literal
+from operator import index
+from typing import Any, Final, Literal, SupportsIndex
 
 from pardata.errors import ConfigError
 
@@ -61,8 +62,8 @@ def parse_chunksize(chunksize: object) -> Policy:
     ConfigError
         It is not an int of at least 1, "auto", "static", "guided", a time like "20ms" or a size like "4MB".
     """
-    if isinstance(chunksize, int) and not isinstance(chunksize, bool) and chunksize >= 1:
-        return Policy("fixed", chunksize)
+    if isinstance(chunksize, SupportsIndex) and not isinstance(chunksize, bool) and index(chunksize) >= 1:
+        return Policy("fixed", index(chunksize))
     if isinstance(chunksize, str):
         if chunksize in ("auto", "static", "guided"):
             return Policy(chunksize)  # type: ignore[arg-type]
@@ -98,7 +99,6 @@ class Chunks:
         self.policy = policy
         self.item_s: float | None = None
         self.item_bytes = item_bytes
-        self.claim_s = CLAIM_S
         self.given_back = 0
         self._workers = workers
         self._total = total
@@ -146,9 +146,9 @@ class Chunks:
             return self._unit
         item_s = max(self.item_s, 1e-9)
         share = rest / self._workers
-        size = max(self.policy.target_s, self.claim_s / OVERHEAD) / item_s
+        size = max(self.policy.target_s, CLAIM_S / OVERHEAD) / item_s
         size = min(size, share / 2 if is_all else share, GROWTH * self._last)
-        return int(max(size, min(self.claim_s / (WORST_OVERHEAD * item_s), share)))
+        return int(max(size, min(CLAIM_S / (WORST_OVERHEAD * item_s), share)))
 
     def record(self, items: int, seconds: float) -> None:
         """Take in that `items` items took `seconds`; slower than expected counts for more than faster."""
@@ -161,9 +161,9 @@ class Chunks:
             weight = 0.5 if item_s > self.item_s else 0.25
             self.item_s += weight * (item_s - self.item_s)
 
-    def record_claim(self, seconds: float) -> None:
-        """Take in that it took `seconds` to send a chunk: what it holds may be large."""
-        self.claim_s += 0.25 * (CLAIM_S + seconds - self.claim_s)
+    def record_sent(self, items: int, nbytes: int) -> None:
+        """Take in that a chunk of `items` items had `nbytes`."""
+        self.item_bytes = nbytes / items
 
     @property
     def goes_ahead(self) -> bool:
@@ -173,7 +173,7 @@ class Chunks:
         """
         if self.item_s is None:
             return False
-        return self.item_s * self._last < max(AHEAD_S, 25 * (self.claim_s - CLAIM_S))
+        return self.item_s * self._last < AHEAD_S
 
     def statistics(self) -> dict[str, Any]:
         """Return how many chunks there were, of which sizes, and how many were cut."""

@@ -81,8 +81,8 @@ class Crew(Protocol):
     def cancel(self, job: CallJob) -> bool:
         """Cancel a call that runs. Return False if it cannot be, or is done."""
 
-    def waiting_jobs(self) -> list[Job]:
-        """Return the jobs that still have tasks to hand out."""
+    def cancel_waiting(self) -> None:
+        """Cancel what no worker has."""
 
     def close(self, wait: bool, kill: bool = False) -> None:
         """Take no more jobs; end when those that are here are done, or at once."""

@@ -20,15 +20,17 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any, Final
 
 from pardata.errors import WorkerLostError
 from pardata.pool.addresses import SharedPlaces
 from pardata.pool.bars import TaskBars
-from pardata.pool.chunking import AHEAD_S, Chunks
+from pardata.pool.chunking import Chunks
 from pardata.pool.codes import Code
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
+from pardata.pool.interrupts import Uninterrupted
 from pardata.pool.jobs import CallJob, Effect, Job, Task
 from pardata.pool.roster import Roster, Seat
 from pardata.pool.star import MOST_TASKS, Star
@@ -38,7 +40,7 @@ from pardata.runtime.exits import describe_exit
 from pardata.runtime.faults import Fault
 from pardata.runtime.output import show
 from pardata.runtime.supervisor import Lost, Worker
-from pardata.runtime.words import SENT_BYTES
+from pardata.runtime.words import LIVES, SENT_BYTES
 
 # A caller who waits for a result looks for it himself for so long: to be woken costs 40 us and more, twice.
 _HELP_S: Final = 200e-6
@@ -67,7 +69,6 @@ class Dispatcher:
         self._begin_s = time.perf_counter()
         self._gap_s = 0.0
         self._is_hungry = False  # what is written for the workers to see
-        self._call_s = 1.0  # of calls by `submit`, of late; a guess is to be on the safe side
         self._bars = TaskBars()
         self._helps = threading.Lock()
         self._helped = 0
@@ -86,26 +87,36 @@ class Dispatcher:
 
         Raises RuntimeError after `close`, `WorkerLostError` if the pool broke.
         """
-        with self.lock:
-            if self._error is not None and self._error is not self._shut:
-                raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
-            if self._closing:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            self._queue(job)
-            self._dispatch()
-        self._take_effect()
+        self._check_process()
+        with Uninterrupted():
+            with self.lock:
+                if self._error is not None and self._error is not self._shut:
+                    raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
+                if self._closing:
+                    raise RuntimeError("cannot schedule new futures after shutdown")
+                self._queue(job)
+                self._dispatch()
+            self._take_effect()
         if self.setup.timeout_s is not None:
             self.wake()
 
     def kick(self, job: Job) -> None:
         """Have a job looked at again: it may have tasks now, or none any more."""
-        with self.lock:
-            if self._error is None:
-                self._queue(job)
-                self._dispatch()
-            else:
-                self._note(job.fail(None, self._error))
-        self._take_effect()
+        self._check_process()
+        with Uninterrupted():
+            with self.lock:
+                if self._error is None:
+                    self._queue(job)
+                    self._dispatch()
+                else:
+                    self._note(job.fail(None, self._error))
+            self._take_effect()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"this pool belongs to process {self._pid}, of which process {os.getpid()} was forked: make a pool here"
+            )
 
     def wake(self) -> None:
         """Have the pool's thread look again. Takes no lock."""
@@ -130,8 +141,8 @@ class Dispatcher:
         finally:
             waiting.resume()
             self._helps.release()
-            if self.setup.timeout_s is not None or self._endings.verdicts:
-                self.wake()  # what was meant for the pool's thread may have been read here: it has times to look after
+            if self.setup.timeout_s is not None or self._endings.verdicts or not self.is_open:
+                self.wake()  # what was meant for the pool's thread may have been read here: a late call, the end
         found = is_there()
         self._gap_s = 0.0 if found else self._gap_s + _HELP_S
         return found
@@ -151,22 +162,26 @@ class Dispatcher:
             if not has_news():
                 os.sched_yield()
                 continue
-            with self.lock:
-                if self._is_over:
-                    return
-                self._handle(self._collector.selector.select(0))
-            self._take_effect()
+            with Uninterrupted():
+                with self.lock:
+                    if self._is_over:
+                        return
+                    self._handle(self._collector.selector.select(0))
+                self._take_effect()
 
     def cancel(self, job: CallJob) -> bool:
         """Cancel a call that a worker has. Return False if it is done."""
-        with self.lock:
-            if job.future.done():
-                return False
-            task = self._roster.of_job(job)
-            if task is not None:
-                self._endings.drop(task)
-            self._effects.append(job.cancel_running())
-        self._take_effect()
+        if os.getpid() != self._pid:
+            return False
+        with Uninterrupted():
+            with self.lock:
+                if job.future.done():
+                    return False
+                task = self._roster.of_job(job)
+                if task is not None:
+                    self._endings.drop(task)
+                self._effects.append(job.cancel_running())
+            self._take_effect()
         self.wake()
         return True
 
@@ -176,16 +191,21 @@ class Dispatcher:
             return  # a forked child has a copy of the handle; the pool is its parent's
         with self.lock:
             self._closing = True
+            if wait:
+                self.lazy.clear()  # nobody takes their results while this waits
             if kill and self._error is None:
                 self._error = WorkerLostError("the pool was ended before its work was done")
         self.wake()
         if wait and threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def waiting_jobs(self) -> list[Job]:
-        """Return the jobs that still have tasks to hand out."""
+    def cancel_waiting(self) -> None:
+        """Cancel what no worker has."""
         with self.lock:
-            return list(self._jobs)
+            for job in self._jobs:
+                self._note(job.drop_rest(CancelledError()))
+            self.lazy.clear()
+        self._take_effect()
 
     def abandon(self) -> None:
         """End when everything is done: nobody holds the pool. This may be called by the garbage collector."""
@@ -196,7 +216,7 @@ class Dispatcher:
     @property
     def is_open(self) -> bool:
         """Whether `add` is allowed."""
-        return not self._closing and self._error is None
+        return not self._closing and self._error is None and os.getpid() == self._pid
 
     @property
     def is_busy(self) -> bool:
@@ -216,7 +236,7 @@ class Dispatcher:
         with self.lock:
             for seat, entry in zip(self._seats, self._log.workers, strict=True):
                 entry["start_s"] = seat.start_s
-                entry["processes"] = seat.worker.restarts + 1
+                entry["processes"] = int(seat.worker.words[LIVES])
             told = self._log.statistics(time.perf_counter() - self._begin_s)
             received = sum(int(seat.worker.words[SENT_BYTES]) for seat in self._seats)
             return {**told, "sent_bytes": self._roster.sent_bytes, "received_bytes": received}
@@ -225,7 +245,7 @@ class Dispatcher:
 
     @property
     def _is_over(self) -> bool:
-        return self._error is not None or (self._closing and not self._jobs and not self._roster.tasks)
+        return self._error is not None or (self._closing and not self.is_busy)
 
     def _run(self) -> None:
         try:
@@ -305,7 +325,7 @@ class Dispatcher:
     def _fill(self, load: int) -> None:
         """Give a task to each worker that has `load` tasks, as long as there are any."""
         for seat in self._seats:
-            if len(seat.numbers) == load:
+            while len(seat.numbers) == load:  # still, if a task could not be sent
                 task = self._next_task(ahead=load > 0)
                 if task is None:
                     return
@@ -314,8 +334,8 @@ class Dispatcher:
     def _next_task(self, ahead: bool) -> Task | None:
         for _ in range(len(self._jobs)):
             job = self._jobs[0]
-            if ahead and type(job) is CallJob and self._call_s > AHEAD_S:
-                return None
+            if ahead and type(job) is CallJob:
+                return None  # the call at hand may wait for this one
             task = job.next_task(ahead)
             if job.exhausted:
                 self._jobs.popleft()
@@ -345,7 +365,8 @@ class Dispatcher:
         try:
             outcome = Outcome(*unpack(claim.receiver.read(claim).items.pop()))
         except Exception as failure:  # the result cannot be unpickled
-            outcome = Outcome(1, None, Fault.of(failure, "pool", item="its result cannot be loaded here"), 0.0)
+            fault = Fault.of(failure, "pool", item="its result cannot be loaded here")
+            outcome = Outcome(1, None, fault, 0.0, is_unread=True)
         claim.receiver.commit(claim)
         task = self._roster.leave(number)
         if task is None or number in self._endings.dropped:
@@ -354,8 +375,6 @@ class Dispatcher:
         seat: Seat = task.seat
         self._log.add(seat.index, task, outcome)
         job = task.job
-        if type(job) is CallJob:
-            self._call_s += 0.25 * (outcome.seconds - self._call_s)
         self._note(job.finish(task, outcome))
         self._queue(job)
         self._endings.end_dropped(seat)

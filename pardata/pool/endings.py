@@ -96,7 +96,8 @@ class Endings:
             elif is_meant and verdict is not None and verdict.is_late:
                 effect = task.job.overdue(task, begin, end, self._timeout_s or 0.0)
             elif verdict is not None:
-                task.job.again(task)  # its worker was about to be ended for the task before
+                # its worker was about to be ended for something before that
+                effect = task.job.again(task, bool(seat.started_ns or position))
             else:
                 effect, is_blamed = task.job.lost(task, _death(seat, begin, end)), True
         seat.clear()

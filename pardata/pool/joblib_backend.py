@@ -92,7 +92,7 @@ def _make_backend() -> type[Any]:
             if is_shared(value):
                 return value
             if id(value) not in self._shared:
-                self._shared[id(value)] = value, shared_array(value)
+                self._shared[id(value)] = value, shared_array(value, readonly=True)
             return self._shared[id(value)][1]
 
         def retrieve_result_callback(self, out: Future[Any]) -> Any:

@@ -92,6 +92,9 @@ class Job(Protocol):
     def message(self, task: Task) -> tuple[Any, ...]:
         """Return what is sent to the worker."""
 
+    def note_sent(self, task: Task, nbytes: int) -> None:
+        """Take in how large the message of a task was."""
+
     def finish(self, task: Task, outcome: Outcome) -> Effect | None:
         """Take in what came of a task."""
 
@@ -101,8 +104,11 @@ class Job(Protocol):
     def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
         """Take in that the call for ``[begin, end)`` was ended, as it took too long."""
 
-    def again(self, task: Task) -> None:
-        """Take in that a task was not done, through no fault of its own."""
+    def again(self, task: Task, has_begun: bool) -> Effect | None:
+        """Take in that a task was not done, through no fault of its own; `has_begun`: a part of it was."""
+
+    def drop_rest(self, error: BaseException) -> Effect | None:
+        """Hand out no more, as the user wants it; what a worker has goes on. Waiting callers get `error`."""
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
@@ -153,6 +159,9 @@ class CallJob:
         assert self._call is not None
         return CALL, self._code.wire, self._number, *self._call
 
+    def note_sent(self, task: Task, nbytes: int) -> None:
+        pass
+
     @property
     def _what(self) -> str:
         args = self._call[0] if self._call is not None else ()
@@ -180,8 +189,12 @@ class CallJob:
         error = late(self._what, timeout_s)
         return self._end(partial(_settle, self.future.set_exception, error))
 
-    def again(self, task: Task) -> None:
+    def again(self, task: Task, has_begun: bool) -> Effect | None:
         self._waits = True
+        return None
+
+    def drop_rest(self, error: BaseException) -> Effect | None:
+        return partial(Future.cancel, self.future)  # not `TaskFuture.cancel`, which ends what has begun meanwhile
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         if self.future.done():
@@ -197,6 +210,8 @@ class CallJob:
         future = self.future
         self._call, self._waits = None, False
         with future._condition:
+            if future.done():
+                return int  # it has come to its end at this moment
             future._state = CANCELLED_AND_NOTIFIED
             for waiter in future._waiters:
                 waiter.add_cancelled(future)

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from pardata.pool.chunking import Chunksize
+from pardata.pool.map_job import ResultTimeoutError
 from pardata.pool.pool import WorkerPool
 from pardata.pool.results import Results
 
@@ -69,21 +70,25 @@ class AsyncResult:
 
 
 class IMapIterator:
-    """An iterator over results, as they are ready: an error is raised in its place, the next results follow."""
+    """An iterator over results, as they are ready: an error is raised in its place, the next results follow.
 
-    def __init__(self, results: Results) -> None:
+    `kept` holds results whose iterator may be dropped before it was used: their work is done at `Pool.join`.
+    """
+
+    def __init__(self, results: Results, kept: set[Results]) -> None:
         self._results = results
+        self._kept = kept
+        kept.add(results)
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result; raises `multiprocessing.TimeoutError` after `timeout` seconds."""
+        self._kept.discard(self._results)  # from now on it ends with its iterator
         try:
             return self._results.next(timeout)
-        except TimeoutError as error:
-            if timeout is None:
-                raise  # the user's own
+        except ResultTimeoutError as error:
             raise PoolTimeoutError(f"no result after {timeout} s") from error
 
     __next__ = next
@@ -113,6 +118,7 @@ class Pool:
             processes, initializer=initializer, initargs=tuple(initargs), max_tasks_per_worker=maxtasksperchild
         )
         self._max_workers = self.executor.workers
+        self._kept: set[Results] = set()
 
     @property
     def size(self) -> int:
@@ -184,13 +190,14 @@ class Pool:
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Chunksize | None = None
     ) -> IMapIterator:
         """Return an iterator over results in order; items are taken as results are, so the iterable may be endless."""
-        return IMapIterator(self._results(func, iterable, chunksize, lazy=True, ends=False))
+        return IMapIterator(self._results(func, iterable, chunksize, lazy=True, ends=False), self._kept)
 
     def imap_unordered(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Chunksize | None = None
     ) -> IMapIterator:
         """Return an iterator over results as they come; else as `imap`."""
-        return IMapIterator(self._results(func, iterable, chunksize, lazy=True, ends=False, ordered=False))
+        results = self._results(func, iterable, chunksize, lazy=True, ends=False, ordered=False)
+        return IMapIterator(results, self._kept)
 
     def _check_running(self) -> None:
         if not self.executor.is_open:
@@ -205,9 +212,14 @@ class Pool:
         self.executor.terminate()
 
     def join(self) -> None:
-        """Wait for the workers' end. Raises ValueError before `close` or `terminate`."""
+        """Wait for the workers' end. Raises ValueError before `close` or `terminate`.
+
+        What `imap` was given is done, whether or not its results are taken.
+        """
         if self.executor.is_open:
             raise ValueError("Pool is still running")
+        self.executor.finish_maps()
+        self._kept.clear()
         self.executor.shutdown()
 
     def __enter__(self) -> Pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -18,7 +19,12 @@ from pardata.runtime.progress import REFRESH_S, Bars
 
 T = TypeVar("T")
 
+_SLOW_S: Final = 1e-3  # a source that takes longer per item is asked only if no result is there
 _CHUNKS_PER_WORKER: Final = 4  # of an endless iterable: taken from it, and not yet with the consumer
+
+
+class ResultTimeoutError(TimeoutError):
+    """A result did not come in time; not an error of the user's function."""
 
 
 class Window(Generic[T]):
@@ -35,6 +41,7 @@ class Window(Generic[T]):
 
     def cut(self, begin: int, end: int) -> Sequence[T]:
         """Return the items ``[begin, end)``."""
+        assert begin >= self._first, f"item {begin} is forgotten"
         return self._items[begin - self._first : end - self._first]
 
     def forget(self, below: int) -> None:
@@ -86,6 +93,8 @@ class MapJob(RangeJob):
         self._done: dict[int, tuple[list[Any], BaseException | None]] = {}  # by the number of the first item
         self._arrived: deque[int] = deque()  # the keys of `_done`, if no order is asked for
         self._ended: BaseException | None = None
+        self._is_wanted = True
+        self._pull_s = 0.0  # that an item of the source takes, of late
         self.is_complete = source is None
 
     def message(self, task: Task) -> tuple[Any, ...]:
@@ -98,8 +107,12 @@ class MapJob(RangeJob):
             return f"item {begin} of a map: {describe_item(self._window.cut(begin, end)[0])}"
         return f"items {begin} to {end - 1} of a map"
 
+    def finish(self, task: Task, outcome: Outcome) -> Effect | None:
+        super().finish(task, outcome)
+        self._window.forget(self.lowest)  # only now: an item that failed may have been given back
+        return None
+
     def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
-        self._window.forget(self.lowest)
         if count:
             self._put(task.begin, unpack(outcome.values), None)
 
@@ -110,10 +123,20 @@ class MapJob(RangeJob):
         if task is not None:
             self._unsent(task, error)
             return None
+        return self.drop_rest(error)
+
+    def drop_rest(self, error: BaseException) -> Effect | None:
         with self._changed:
             self.cancelled, self._ended = True, error
             self._changed.notify_all()
         return None
+
+    def leave_results(self) -> None:
+        """Let nobody have the results: the work is done all the same."""
+        with self._changed:
+            self._is_wanted = False
+            self._done.clear()
+            self._arrived.clear()
 
     def _unsent(self, task: Task, error: BaseException) -> None:
         """Find the item that could not be sent; the others are handed out again."""
@@ -129,6 +152,8 @@ class MapJob(RangeJob):
 
     def _put(self, begin: int, values: list[Any], error: BaseException | None) -> None:
         with self._changed:
+            if not self._is_wanted:
+                return
             self._done[begin] = (values, error)
             if not self._ordered:
                 self._arrived.append(begin)
@@ -136,12 +161,17 @@ class MapJob(RangeJob):
 
     # -- the consumer's side: without the dispatcher's lock ------------------------------------------------------------
 
+    def lift_limit(self) -> None:
+        """Let `pull` take all that there is."""
+        self._limit = sys.maxsize
+
     def pull(self, taken: int) -> bool:
         """Take items from the source while no more than the window are on their way. Return whether there were any.
 
-        `taken` is how many values the consumer has had. What the source raises is raised.
+        `taken` is how many values the consumer has had. A source that takes its time keeps nobody from results that are
+        there. What it raises is raised.
         """
-        if self._source is None:
+        if self._source is None or (self._pull_s > _SLOW_S and self.has_value(taken) and self._limit != sys.maxsize):
             return False
         item_s = max(self.chunks.item_s or TARGET_S, 1e-7)
         limit = self._limit
@@ -151,15 +181,21 @@ class MapJob(RangeJob):
         if wanted <= 0 or (self._limit is None and wanted < limit // 4):
             return False
         items = []
+        begin = time.monotonic()
         for item in self._source:
             items.append(item)
-            if len(items) == wanted:
+            if len(items) == wanted or time.monotonic() - begin > TARGET_S:
                 break
         else:
             self._source, self.is_complete = None, True
+        self._pull_s = (time.monotonic() - begin) / max(1, len(items))
         self._window.extend(items)
         self.ranges.total += len(items)
         return bool(items)
+
+    def has_value(self, number: int) -> bool:
+        """Whether the next values, of an ordered map those from item `number` on, are there, or none will come."""
+        return self._ended is not None or (number in self._done if self._ordered else bool(self._arrived))
 
     def take(
         self,
@@ -171,12 +207,12 @@ class MapJob(RangeJob):
         """Return the next values; of an ordered map those from item `number` on. Waits for them."""
 
         def is_there() -> bool:
-            return self._ended is not None or (number in self._done if self._ordered else bool(self._arrived))
+            return self.has_value(number)
 
         while not is_there():
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
-                raise TimeoutError
+                raise ResultTimeoutError
             if bars is not None:
                 bars.update([self.progress])
                 rest = REFRESH_S if rest is None else min(rest, REFRESH_S)

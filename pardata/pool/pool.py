@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Final, Literal, NoReturn
 
+import numpy as np
+
 from pardata.errors import ConfigError
 from pardata.pool.array_map import foreach_array, map_array, reduce_array
 from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
@@ -90,6 +92,7 @@ class WorkerPool(Executor):
         _check_least("retries", retries, int, 0)
         if initializer is not None and not callable(initializer):
             raise ConfigError(f"initializer must be a function, not {type(initializer).__name__}")
+        _check_least("seed", seed, int, 0)
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
         setup = Setup(
@@ -340,11 +343,14 @@ class WorkerPool(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `wait`, return when everything is done and every process is gone."""
         if cancel_futures:
-            for job in self._crew.waiting_jobs():
-                if isinstance(job, CallJob):
-                    job.future.cancel()
+            self._crew.cancel_waiting()
         self._crew.close(wait)
         self._codes.clear()
+
+    def finish_maps(self) -> None:
+        """Have all items taken that maps with `buffersize` still wait to take. Never returns if they are endless."""
+        for results in list(self._crew.lazy):
+            results.finish()
 
     def terminate(self) -> None:
         """End at once: what is not done gets a `WorkerLostError`."""
@@ -367,7 +373,7 @@ class WorkerPool(Executor):
             key = fn if is_fixed else code.payload
             code = self._codes.setdefault(key, code) if code.payload is not None else code
             if len(self._codes) > _FUNCTIONS_KEPT:
-                del self._codes[next(iter(self._codes))]
+                self._codes.pop(next(iter(self._codes)), None)  # another thread may have been faster
         return code
 
     def __reduce__(self) -> NoReturn:
@@ -390,7 +396,7 @@ def _count(workers: int | None, max_workers: int | None) -> int:
     if workers is not None and max_workers is not None:
         raise ConfigError("workers and max_workers are two names for the same: give one")
     if max_workers is not None:
-        if not isinstance(max_workers, int):
+        if not isinstance(max_workers, int) or isinstance(max_workers, bool):
             raise ConfigError(f"max_workers must be an int, not {max_workers!r}")
         if max_workers < 1:
             raise ConfigError("max_workers must be greater than 0")
@@ -398,14 +404,19 @@ def _count(workers: int | None, max_workers: int | None) -> int:
     if workers is None:
         context = current()
         return max(1, usable_cores() // (context.workers if context is not None else 1))
-    if not isinstance(workers, int) or workers < 1:
+    if isinstance(workers, np.integer):
+        workers = int(workers)
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise ConfigError(f"workers must be an int of at least 1, not {workers!r}")
     return workers
 
 
 def _check_least(name: str, value: Any, kind: Any, least: float) -> None:
+    if isinstance(value, np.number):
+        value = value.item()
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
-        raise ConfigError(f"{name} must be at least {least}, not {value!r}")
+        what = "an int" if kind is int else "a number"
+        raise ConfigError(f"{name} must be at least {least} and {what}, not {value!r}")
 
 
 _open_pools: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -119,7 +119,8 @@ class _Loop:
             batches = self._take()
         except Exception as error:  # an argument cannot be unpickled
             batch = port.claimed()
-            outcome = Outcome(1, None, Fault.of(error, "a pool's task", item="while its arguments were loaded"), 0.0)
+            fault = Fault.of(error, "a pool's task", item="while its arguments were loaded")
+            outcome = Outcome(1, None, fault, 0.0, is_unread=True)
             kind = CALL
         else:
             if batches is None:

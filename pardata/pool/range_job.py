@@ -54,6 +54,10 @@ class RangeJob(ABC):
         """Return what is sent to the worker."""
 
     @abstractmethod
+    def drop_rest(self, error: BaseException) -> Effect | None:
+        """Hand out no more, as the user wants it."""
+
+    @abstractmethod
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
 
@@ -91,8 +95,15 @@ class RangeJob(ABC):
         limit_s = self.chunks.limit_s
         return 0 if limit_s is None or task.careful else int(limit_s * 1e9)
 
+    def note_sent(self, task: Task, nbytes: int) -> None:
+        self.chunks.record_sent(task.end - task.begin, nbytes)
+
     def finish(self, task: Task, outcome: Outcome) -> Effect | None:
         self.active.discard(task)
+        if outcome.is_unread and task.end - task.begin > 1:
+            middle = (task.begin + task.end) // 2  # one of the items is to blame, nobody knows which
+            self._suspects += [(middle, task.end, task.deaths), (task.begin, middle, task.deaths)]
+            return None
         done = outcome.done
         self.chunks.record(done, outcome.seconds)
         if task.begin + done < task.end:
@@ -141,9 +152,10 @@ class RangeJob(ABC):
         self._failed(begin, end, late(self.describe(begin, end), timeout_s))
         return None
 
-    def again(self, task: Task) -> None:
+    def again(self, task: Task, has_begun: bool) -> Effect | None:
         self.active.discard(task)
         self.ranges.give_back(task.begin, task.end)
+        return None
 
     def cancel(self) -> None:
         """Hand out no more."""

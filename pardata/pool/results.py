@@ -9,7 +9,7 @@ from typing import Any
 
 from pardata.pool.crew import Crew
 from pardata.pool.jobs import CallJob
-from pardata.pool.map_job import MapJob
+from pardata.pool.map_job import MapJob, ResultTimeoutError
 from pardata.runtime.progress import Bars
 
 
@@ -63,6 +63,7 @@ class Results:
         self._values: list[Any] = []  # reversed
         self._error: BaseException | None = None
         self._number = 0
+        self._was_asked = False
         self._pull()
         if not job.is_complete:
             crew.lazy.add(self)
@@ -70,6 +71,9 @@ class Results:
             crew.add(job)
         elif job.is_complete:
             self.close()
+        self._is_added = True
+
+    _is_added = False
 
     def _pull(self) -> None:
         job = self._job
@@ -79,8 +83,28 @@ class Results:
         except BaseException:
             self.close()
             raise
-        if has_more and self._number:
+        if has_more and self._is_added:
             self._crew.kick(job)
+        if job.is_complete and self in self._crew.lazy:  # its last items are with the pool
+            self._crew.lazy.discard(self)
+            self._crew.wake()  # it may have been the last thing that a pool, which was closed, waited for
+
+    def finish(self) -> None:
+        """Take all items that are left, whether or not results are taken. Never returns if they are endless."""
+        while self._job is not None and not self._job.is_complete:
+            self._job.lift_limit()
+            self._pull()
+
+    def abandon(self) -> None:
+        """Have the work done without anybody to take the results; a map that takes results on the way ends."""
+        job = self._job
+        if job is None or self._was_asked or not job.is_complete:
+            self.close()
+            return
+        self._job = None
+        job.leave_results()
+        if self._bars is not None:
+            self._bars.close()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -90,6 +114,7 @@ class Results:
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result; raises StopIteration at the end, TimeoutError if it does not come in time."""
+        self._was_asked = True
         if not self._values and self._error is None:
             self._fill(timeout)
         if self._values:
@@ -114,7 +139,7 @@ class Results:
         deadline = self._deadline if timeout is None else time.monotonic() + timeout
         try:
             values, self._error = job.take(self._number, self._crew.help, deadline, self._bars)
-        except TimeoutError:
+        except ResultTimeoutError:
             if self._ends:
                 self.close()
             raise
@@ -139,4 +164,4 @@ class Results:
 
     def __del__(self) -> None:
         if getattr(self, "_job", None) is not None:
-            self.close()
+            self.abandon()

@@ -70,10 +70,13 @@ class Roster:
         """Give a task to a worker. Raises what an argument raises that cannot be pickled, and `CapacityError`."""
         task.number, task.seat = next(self._numbers), seat
         message = task.job.message(task)
-        if message[0] == CALL:
+        is_call = message[0] == CALL
+        if is_call:
             message = squeeze(message, *message[3], *message[4].values())
         outbox = seat.outbox
         outbox.publish(Batch(0, task.number, 1, 0, [message]))
+        if not is_call:
+            task.job.note_sent(task, outbox.sent_bytes)
         self.sent_bytes += outbox.sent_bytes
         outbox.sent_bytes = 0
         self.tasks[task.number] = task

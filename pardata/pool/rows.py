@@ -75,13 +75,17 @@ class OpenWork:
         """Return the function's result for a block, and which of its axes belongs to the inputs' axis."""
         made, low, high = self.call(begin, end)
         value = np.asarray(made)
-        where = place_of(
-            value.shape,
-            self.inputs[0].ndim if hasattr(self.inputs[0], "ndim") else len(self.inputs[0].shape),
-            self.work.axis,
-            high - low,
-        )
-        return trimmed(value, where, begin, end, low, high), where
+        ndim = len(self.inputs[0].shape)
+        places = places_of(value.shape, ndim, self.work.axis, high - low)
+        if len(places) > 1 and high - low < self.length:  # two axes are as long as the block: ask with another length
+            other, low_, high_ = self.call(*((begin, end - 1) if end - begin > 1 else self._longer(begin, end)))
+            shape = np.asarray(other).shape
+            if high_ - low_ != high - low:
+                places = [place for place in places if place < len(shape) and shape[place] == high_ - low_] or places
+        return trimmed(value, places[0], begin, end, low, high), places[0]
+
+    def _longer(self, begin: int, end: int) -> tuple[int, int]:
+        return (begin, end + 1) if end < self.length else (begin - 1, end)
 
 
 def cut(array: Any, axis: int, begin: int, end: int) -> Any:
@@ -103,15 +107,16 @@ def _wrong(shape: tuple[int, ...], length: int) -> str:
     return f"the function returned shape {shape} for {length} rows: it must return one row per row, all of one shape"
 
 
-def place_of(shape: tuple[int, ...], ndim: int, axis: int, length: int) -> int:
-    """Return which axis of a result belongs to `axis` of an input of `ndim` axes, of which the call got `length`.
+def places_of(shape: tuple[int, ...], ndim: int, axis: int, length: int) -> list[int]:
+    """Return which axes of a result may belong to `axis` of an input of `ndim` axes, of which the call got `length`.
 
-    It stays where it is; if the function has dropped an axis in front of it, it is counted from the end.
+    It stays where it is; if the function has put or dropped an axis in front of it, it is counted from the end.
     """
-    for where in (axis, axis - ndim + len(shape)):
-        if 0 <= where < len(shape) and shape[where] == length:
-            return where
-    raise ValueError(_wrong(shape, length))
+    candidates = dict.fromkeys((axis, axis - ndim + len(shape)))
+    places = [where for where in candidates if 0 <= where < len(shape) and shape[where] == length]
+    if not places:
+        raise ValueError(_wrong(shape, length))
+    return places
 
 
 def place(out: Any, value: Array, axis: int, exact: bool) -> None:
@@ -152,7 +157,7 @@ def run_rows(
                 made, _, _ = opened.call(at, upto)
                 assert work.combine is not None
                 value = made if at == begin else work.combine(value, made)
-        except Exception as error:
+        except BaseException as error:
             fault = fault_of(error, work.fn, at, f"rows {at} to {upto}")
         now = time.perf_counter_ns()
         if now - last > longest_ns:

@@ -89,9 +89,8 @@ class Star:
         )  # fmt: skip
         sink = HomeSink(self._home)
         self._program = encode_program(program, "the pool's initializer, or what it shares,", program, sink)
-        live = arena.statistics()["live_bytes"]  # what was there before is not the pool's
-        self._limit = (available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit) + live
-        self._budget = [(worker.span, "the pool's workers") for worker in wired] + [(arena.span, "the main process")]
+        self._limit = available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit
+        self._budget = [(worker.span, "the pool's workers") for worker in wired]
         self._workers = wired
         control, _ = self._pair()
         spec = parent.spec(self._limit, self._budget)

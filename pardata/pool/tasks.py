@@ -25,6 +25,8 @@ _MOST_AT_ONCE: Final = 32  # should they turn out long after all, so many are do
 _WORTH_NS: Final = 300_000  # a rest shorter than this is not given back: the message would cost as much
 _PLAIN: Final = {int, float, complex, bool, str, bytes, type(None)}
 _PACKED_FROM: Final = 16
+# What an exception may hold of the user's: as much as a result may, within reason.
+LONGEST_PICKLE: Final = 64 << 20
 
 
 class CodeAddress(NamedTuple):
@@ -40,7 +42,8 @@ class Outcome(NamedTuple):
     """What came of a task.
 
     `done` counts its calls, the one that raised included; what is behind them was not begun, and is the parent's
-    again. `longest` is the longest call looked at: (seconds, index).
+    again. `longest` is the longest call looked at: (seconds, index). `is_unread`: the fault is that of a message, with
+    arguments or results, that could not be unpickled.
     """
 
     done: int
@@ -48,6 +51,7 @@ class Outcome(NamedTuple):
     fault: Fault | None
     seconds: float
     longest: tuple[float, int] = (0.0, 0)
+    is_unread: bool = False
 
 
 class Pace:
@@ -103,7 +107,7 @@ def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     begin = time.perf_counter()
     try:
         value, fault = fn(*args, **kwargs), None
-    except Exception as error:
+    except BaseException as error:  # as SystemExit: the future has it, and the worker goes on
         value, fault = None, fault_of(error, fn, number, args[0] if len(args) == 1 else args)
     seconds = time.perf_counter() - begin
     return Outcome(1, value, fault, seconds, (seconds, 0))
@@ -147,7 +151,7 @@ def run_items(
             else:
                 for item in items[at:end]:
                     values.append(fn(item))
-        except Exception as error:
+        except BaseException as error:
             fault = fault_of(error, fn, begin + len(values), item)
         now = time.perf_counter_ns()
         if stride == 1 and now - last > longest_ns:
@@ -166,9 +170,9 @@ def name_of(fn: Callable[..., Any]) -> str:
     return str(getattr(fn, "__name__", type(fn).__name__))
 
 
-def fault_of(error: Exception, fn: Callable[..., Any], number: int, item: object) -> Fault:
+def fault_of(error: BaseException, fn: Callable[..., Any], number: int, item: object) -> Fault:
     """Describe what the user's function raised, without the pool's own files in its traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
-    return Fault.of(error.with_traceback(trace), name_of(fn), number, item)
+    return Fault.of(error.with_traceback(trace), name_of(fn), number, item, LONGEST_PICKLE)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import queue
 import threading
 import time
 import weakref
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from typing import Any
 
 from pardata.errors import WorkerLostError
@@ -33,6 +35,13 @@ class _Here:
         self.wire = OpenWork(fn, home().segment) if isinstance(fn, Work) else fn
 
 
+def _take(effects: Iterable[Effect | None]) -> None:
+    """Call what the user may notice, without the lock."""
+    for effect in effects:
+        if effect is not None:
+            effect()
+
+
 class ThreadCrew:
     """Threads that take tasks from a common line."""
 
@@ -43,7 +52,8 @@ class ThreadCrew:
         self.recent: deque[Chunks] = deque(maxlen=20)
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._numbers = itertools.count()
-        self._changed = threading.Condition()
+        self._changed = threading.RLock()
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()  # the garbage collector may put: it takes no lock
         self._jobs: deque[Job] = deque()
         self._active = 0
         self._idle = 0
@@ -89,46 +99,48 @@ class ThreadCrew:
                 self._queue(job)
                 return
             effect = job.fail(None, self._error or WorkerLostError("the pool has ended"))
-        if effect is not None:
-            effect()
+        _take([effect])
 
     def wake(self) -> None:
-        """Nothing to do: a thread that comes for a task drops jobs that have none."""
+        for _ in range(self.workers):
+            self._wakes.put(None)
 
     def help(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """In a thread of this pool: do what waits, so that a task may wait for other tasks. Elsewhere nothing."""
-        if not hasattr(self._here, "pace") or timeout_s is not None:
+        if not hasattr(self._here, "pace"):
             return False
         while not is_there():
             with self._changed:
-                task = self._next_task()
-            if task is None:
+                found = self._next_task()
+            if found is None:
                 return False
             context = self._here.context
-            self._do(task, self._context(context.index))
+            self._do(*found, self._context(context.index))
             set_context(context, of_thread=True)
         return True
 
     def cancel(self, job: CallJob) -> bool:
         return False  # a thread cannot be ended
 
-    def waiting_jobs(self) -> list[Job]:
+    def cancel_waiting(self) -> None:
         with self._changed:
-            return list(self._jobs)
+            effects = [job.drop_rest(CancelledError()) for job in self._jobs]
+            self.lazy.clear()
+        _take(effects)
 
     def close(self, wait: bool, kill: bool = False) -> None:
         with self._changed:
             self._closing = True
+            if wait:
+                self.lazy.clear()
             if kill and self._error is None:
                 self._error = WorkerLostError("the pool was ended before its work was done")
                 effects = [job.fail(None, self._error) for job in self._jobs]
                 self._jobs.clear()
             else:
                 effects = []
-            self._changed.notify_all()
-        for effect in effects:
-            if effect is not None:
-                effect()
+        self.wake()
+        _take(effects)
         if wait:
             for thread in self._threads:
                 if thread is not threading.current_thread():
@@ -136,7 +148,7 @@ class ThreadCrew:
 
     def abandon(self) -> None:
         self._closing = True
-        threading.Thread(target=self.close, args=(False,), name="pardata-closer").start()
+        self.wake()
 
     def statistics(self) -> dict[str, Any]:
         with self._changed:
@@ -148,9 +160,11 @@ class ThreadCrew:
         if not job.queued and not job.exhausted:
             job.queued = True
             self._jobs.append(job)
-        self._changed.notify_all()
+        for _ in range(self._idle):
+            self._wakes.put(None)
 
-    def _next_task(self) -> Task | None:
+    def _next_task(self) -> tuple[Task, tuple[Any, ...]] | None:
+        """Return a task and its message: items may be forgotten as soon as the lock is free."""
         for _ in range(len(self._jobs)):
             job = self._jobs.popleft()
             task = job.next_task(False)
@@ -160,22 +174,25 @@ class ThreadCrew:
                 self._jobs.append(job)
             if task is not None:
                 self._active += 1
-                return task
+                return task, job.message(task)
         return None
 
-    def _wait(self) -> Task | None:
+    def _wait(self) -> tuple[Task, tuple[Any, ...]] | None:
         """Return the next task; None at the end."""
-        with self._changed:
-            while (task := self._next_task()) is None:
-                if self._closing and (self._error is not None or not (self._jobs or self._active)):
-                    self._changed.notify_all()
+        while True:
+            with self._changed:
+                found = self._next_task()
+                if found is not None:
+                    self._parent[HUNGRY] = int(self._idle > 0 and not self._jobs)
+                    return found
+                if self._closing and (self._error is not None or not self.is_busy):
+                    self.wake()  # the others, which may sleep
                     return None
                 self._idle += 1
                 self._parent[HUNGRY] = int(bool(self._active) and not self._jobs)
-                self._changed.wait()
+            self._wakes.get()
+            with self._changed:
                 self._idle -= 1
-            self._parent[HUNGRY] = int(self._idle > 0 and not self._jobs)
-            return task
 
     def _context(self, index: int) -> WorkerContext:
         setup = self.setup
@@ -194,9 +211,9 @@ class ThreadCrew:
                 self._break(error)
                 return
         self._log.workers[index]["start_s"] = time.perf_counter() - self._begin_s
-        while (task := self._wait()) is not None:
-            self._do(task, context)
-            del task
+        while (found := self._wait()) is not None:
+            self._do(*found, context)
+            del found
 
     def _break(self, error: BaseException) -> None:
         broken = WorkerLostError(f"the initializer of the pool raised {type(error).__name__}: {error}")
@@ -206,17 +223,14 @@ class ThreadCrew:
             self._closing = True
             effects: list[Effect | None] = [job.fail(None, self._error) for job in self._jobs]
             self._jobs.clear()
-            self._changed.notify_all()
-        for effect in effects:
-            if effect is not None:
-                effect()
+        self.wake()
+        _take(effects)
 
-    def _do(self, task: Task, context: WorkerContext) -> None:
+    def _do(self, task: Task, message: tuple[Any, ...], context: WorkerContext) -> None:
         set_context(context, of_thread=True)
         pace: Pace = self._here.pace
         task.position = lambda: int(pace.words[POSITION])
         try:
-            message = task.job.message(task)
             outcome = perform(message, message[1], pace, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(error, "a pool's task"), 0.0)

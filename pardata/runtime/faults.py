@@ -43,8 +43,15 @@ class Fault:
     pickled: bytes | None
 
     @classmethod
-    def of(cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> Fault:
-        """Describe an exception that was just caught."""
+    def of(
+        cls,
+        error: BaseException,
+        stage: str,
+        number: int = -1,
+        item: object = NO_ITEM,
+        most_bytes: int = _LONGEST_PICKLE,
+    ) -> Fault:
+        """Describe an exception that was just caught; one whose pickle is longer than `most_bytes` loses its type."""
         trace = "".join(traceback.format_exception(error))
         text = _text_of(error)
         return cls(
@@ -54,7 +61,7 @@ class Fault:
             f"{type(error).__module__}.{type(error).__qualname__}",
             text[:_LONGEST_TEXT],
             trace[-_LONGEST_TEXT:],
-            _round_trip(error),
+            _round_trip(error, most_bytes),
         )
 
     @property
@@ -117,16 +124,16 @@ class _Rebuilt:
         return rebuild, self._parts
 
 
-def _round_trip(error: BaseException) -> bytes | None:
+def _round_trip(error: BaseException, most_bytes: int) -> bytes | None:
     """Return the pickled exception if it can be unpickled again to the same type."""
-    return _attempt(error, error) or _attempt(_Rebuilt(error), error)
+    return _attempt(error, error, most_bytes) or _attempt(_Rebuilt(error), error, most_bytes)
 
 
-def _attempt(pickled: object, error: BaseException) -> bytes | None:
+def _attempt(pickled: object, error: BaseException, most_bytes: int) -> bytes | None:
     try:
         data: bytes = cloudpickle.dumps(pickled, protocol=5)
         again: Any = pickle.loads(data)
     except Exception:
         return None
     same = type(again).__qualname__ == type(error).__qualname__ and _text_of(again) == _text_of(error)
-    return data if same and len(data) <= _LONGEST_PICKLE else None
+    return data if same and len(data) <= most_bytes else None

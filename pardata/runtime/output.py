@@ -82,7 +82,10 @@ class _Records(logging.Handler):
         self._port = port
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:  # arguments that do not fit the text: not an error of the user's function
+            message = f"{record.msg!s} {record.args!r}"
         if record.exc_info:
             message += "\n" + logging.Formatter().formatException(record.exc_info)
         plain = dict(record.__dict__, msg=message[:_LONGEST], args=None, exc_info=None, exc_text=None)

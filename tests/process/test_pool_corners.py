@@ -1,0 +1,381 @@
+"""Pools at their edges: results that nobody takes, sources that wait, errors in between, forks, ends."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+import pardata
+
+HANG_S = 60
+
+
+def run(script):
+    """Run a script as a user would; what it printed."""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HANG_S)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# -- maps whose results are not taken, or late -------------------------------------------------------------------------
+
+
+def test_a_map_is_done_whether_or_not_its_results_are_taken(tmp_path):
+    with pardata.WorkerPool(2) as pool:
+        pool.map(lambda n: (tmp_path / f"map{n}").touch(), range(100))
+    with pardata.Pool(2) as pool:
+        pool.imap_unordered(lambda n: (tmp_path / f"imap{n}").touch(), range(100), chunksize=1)
+        pool.close()
+        pool.join()
+    assert len(list(tmp_path.iterdir())) == 200
+
+
+def test_what_imap_was_given_is_done_after_close():
+    pool = pardata.Pool(2)
+    results = pool.imap(abs, range(-20_000, 0), chunksize=10)
+    first = next(results)
+    pool.close()
+    assert [first, *results] == list(range(20_000, 0, -1))
+    pool.join()
+    late = pardata.Pool(2)
+    results = late.imap(abs, range(-5_000, 0), chunksize=1)
+    late.close()
+    late.join()
+    assert list(results) == list(range(5_000, 0, -1))
+    without_a_name = pardata.WorkerPool(2).map(abs, range(-300, 0), buffersize=3)
+    assert list(without_a_name) == list(range(300, 0, -1))
+    for thread in threading.enumerate():
+        if thread.name == "pardata-pool":  # which nobody holds any more
+            thread.join()
+
+
+def test_a_map_that_was_not_asked_at_once_goes_on():
+    with pardata.Pool(2) as pool:
+        pool.map(abs, range(100))  # the workers are there, so nothing but results wakes anybody up
+        results = pool.imap(abs, range(1000))
+        deadline = time.monotonic() + HANG_S
+        job = results._results._job
+        while job.done_items < job.ranges.total:  # all that was taken at first
+            assert time.monotonic() < deadline
+        assert list(results) == list(range(1000))
+
+
+def test_results_that_are_there_do_not_wait_for_a_slow_source():
+    taken = []
+
+    def source():
+        for number in range(1000):
+            taken.append(number)
+            time.sleep(0.005)
+            yield number
+
+    with pardata.WorkerPool(2) as pool:
+        list(pool.map(abs, range(1000)))
+        results = pool.map(abs, source(), buffersize=900)
+        for number in range(10):
+            assert next(results) == number
+        assert len(taken) < 200  # and not all that fit into the buffer
+        results.close()
+
+
+def test_shutdown_cancels_what_waits_of_a_map_too():
+    pool = pardata.WorkerPool(1)
+    results = pool.map(time.sleep, [0.05] * 1000, chunksize=1)
+    array = threading.Thread(target=_slow_map, args=(pool,))
+    array.start()
+    next(results)
+    pool.shutdown(cancel_futures=True)
+    with pytest.raises(CancelledError):
+        list(results)
+    array.join()
+
+
+def _slow_map(pool):
+    with pytest.raises(CancelledError):
+        pool.map_array(lambda block: (time.sleep(0.05), block)[1], np.zeros(1000), chunksize=1)
+
+
+# -- errors in between -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_an_item_that_is_tried_again_is_the_same_item(kind, tmp_path):
+    def fails_once(item):
+        path = tmp_path / f"{kind}{item}"
+        if item % 5 == 4 and not path.exists():
+            path.touch()
+            raise OSError("transient")
+        return item
+
+    items = list(range(25))  # a list: its items are forgotten as they are done
+    with pardata.WorkerPool(2, retries=2, kind=kind) as pool:
+        assert list(pool.map(fails_once, items, chunksize=3)) == items
+
+
+def test_rows_that_a_failed_call_has_changed_are_not_changed_again(tmp_path):
+    once = tmp_path / "once"
+
+    def double(block):
+        block *= 2
+        if not once.exists():
+            once.touch()
+            raise OSError("after the change")
+
+    array = pardata.array(np.ones(4))
+    with pardata.WorkerPool(1, retries=3) as pool, pytest.raises(OSError, match="after the change"):
+        pool.foreach_array(double, array, chunksize=4)
+    assert (array == 2).all()
+
+
+def test_calls_behind_one_that_could_not_be_sent_are_sent():
+    lock = threading.Lock()
+    with pardata.WorkerPool(1) as pool:
+        busy = pool.submit(time.sleep, 0.1)
+        bad = [pool.submit(abs, lock) for _ in range(5)]
+        assert pool.submit(abs, -1).result(HANG_S) == 1
+        assert all(isinstance(future.exception(HANG_S), pardata.SerializationError) for future in bad)
+        busy.result()
+        results = pool.results(lambda x: 1, [lock, 1, 2], lazy=True, ends=False)
+        with pytest.raises(pardata.SerializationError):
+            next(results)
+        assert list(results) == [1, 1]
+
+
+class Unloadable:
+    def __reduce__(self):
+        return _fail_to_load, ()
+
+
+def _fail_to_load():
+    raise ImportError("not here")
+
+
+@pytest.mark.parametrize("direction", ["there", "back"])
+def test_the_item_that_cannot_be_loaded_is_blamed_and_no_other(direction):
+    bad = 5
+    items = [Unloadable() if direction == "there" and n == bad else n for n in range(8)]
+
+    def use(item):
+        return Unloadable() if direction == "back" and item == bad else item
+
+    with pardata.WorkerPool(2) as pool:
+        results = pool.results(use, items, ends=False, chunksize=8)
+        assert [next(results) for _ in range(bad)] == list(range(bad))
+        with pytest.raises(ImportError):
+            next(results)
+        assert list(results) == [6, 7]
+
+
+def test_exceptions_keep_their_type_however_large_they_are():
+    text = b"a" * 200_000 + b"\xff"
+    with pardata.WorkerPool(1) as pool:
+        with pytest.raises(UnicodeDecodeError):
+            pool.submit(text.decode).result()
+        with pytest.raises(SystemExit, match="bad arguments"):
+            pool.submit(sys.exit, "bad arguments").result()
+        assert pool.statistics()["workers"][0]["processes"] == 1
+
+
+def test_calls_may_wait_for_each_other(tmp_path):
+    flag = tmp_path / "flag"
+
+    def wait():
+        while not flag.exists():
+            time.sleep(0.001)
+
+    with pardata.WorkerPool(2) as pool:
+        for _ in range(60):
+            pool.submit(abs, 1).result()
+        waiting = pool.submit(wait)
+        assert pool.submit(flag.touch).result(HANG_S) is None
+        assert waiting.result(HANG_S) is None
+
+
+def test_a_timeout_of_the_function_is_not_one_of_the_iterator():
+    def late(_):
+        raise TimeoutError("the instrument does not answer")
+
+    with pardata.Pool(1) as pool, pytest.raises(TimeoutError, match="instrument"):
+        pool.imap(late, [1]).next(timeout=HANG_S)
+
+
+# -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_there_when_map_array_returns():
+    rows = np.random.default_rng(0).random((300, 4))
+    for _ in range(15):
+        with pardata.WorkerPool(2) as pool:
+            for _ in range(4):
+                assert (pool.map_array(lambda block: block * 2, rows) == rows * 2).all()
+
+
+def test_the_layout_does_not_depend_on_how_the_blocks_fall():
+    array = np.random.default_rng(0).random((12, 10, 3))
+    with pardata.WorkerPool(2) as pool:
+        for chunksize in (1, 2, 3, 7, 12, "auto"):
+            for axis, fn in [
+                (0, lambda b: np.stack([b, 2 * b, 3 * b])),
+                (0, lambda b: np.stack([b])),
+                (1, lambda b: b.sum(axis=0)),
+                (1, lambda b: b[:3].sum(axis=2)),
+            ]:
+                assert np.allclose(pool.map_array(fn, array, axis=axis, chunksize=chunksize), fn(array)), chunksize
+
+
+def test_few_slow_rows_are_shared_by_all_workers():
+    with pardata.WorkerPool(2) as pool:
+        seen = pool.map_array(lambda block: np.full(len(block), len(block)), np.zeros((100, 8)))
+        assert seen.max() <= 13
+        seen = pool.map_array(lambda block: np.full(len(block), len(block)), np.zeros((100, 8)), halo=13)
+        assert seen.max() <= 50 + 2 * 13
+
+
+def test_a_mapped_file_that_was_replaced_is_read_where_it_is_mapped(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.full(1000, 16.0))
+    mapped = np.load(path, mmap_mode="r")
+    with pardata.WorkerPool(2) as pool:
+        assert (pool.map_array(np.sqrt, mapped, out=path) == 4).all()
+        assert (pool.map_array(np.sqrt, mapped) == np.sqrt(mapped)).all()
+        path.unlink()
+        assert (pool.map_array(np.sqrt, mapped) == 4).all()
+
+
+def test_numpy_ints_are_ints_and_what_fits_nowhere_is_told():
+    with pardata.WorkerPool(np.int64(2)) as pool:
+        assert (pool.map_array(np.negative, np.ones(9), chunksize=np.int64(4), halo=np.int64(1)) == -1).all()
+        assert list(pool.map(abs, [1, 2], chunksize=np.int32(1), buffersize=np.int64(1))) == [1, 2]
+        for options, message in [
+            ({"dtype": "foo"}, "none of NumPy's"),
+            ({"dtype": "f4", "out": np.zeros(9)}, "give one of them"),
+            ({"out": np.broadcast_to(0.0, 9)}, "read-only"),
+        ]:
+            with pytest.raises(pardata.ConfigError, match=message):
+                pool.map_array(np.negative, np.ones(9), **options)
+        with pytest.raises(pardata.ConfigError, match="results need"):
+            pool.map_array(np.negative, np.ones((0, 3)), out=np.zeros((0, 4)))
+    with pytest.raises(pardata.ConfigError, match="seed must be"):
+        pardata.WorkerPool(1, seed="x")
+
+
+def test_the_limit_is_that_of_the_workers_results():
+    with pardata.WorkerPool(1, memory_limit=20_000_000) as pool:
+        kept = pardata.zeros(5_000_000)  # the caller's own
+        assert pool.submit(lambda: np.ones(1_000_000)).result().sum() == 1_000_000
+        assert kept.nbytes == 40_000_000
+        with pytest.raises(pardata.CapacityError):
+            pool.submit(lambda: np.ones(5_000_000)).result()
+
+
+# -- processes and ends ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_the_interpreter_ends_with_a_pool_that_is_still_open(kind):
+    script = f"import pardata\npool = pardata.WorkerPool(1, kind={kind!r})\nprint(pool.submit(abs, -1).result())"
+    assert run(script) == "1\n"
+    assert run(script + "\npool.shutdown()") == "1\n"
+
+
+def test_a_forked_child_is_told_that_the_pool_is_not_its_own():
+    def use(pool, answers):
+        try:
+            pool.submit(abs, 1)
+        except RuntimeError as error:
+            answers.put(str(error))
+
+    with pardata.WorkerPool(1) as pool:
+        pool.submit(abs, 1).result()
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+        child = context.Process(target=use, args=(pool, answers))
+        child.start()
+        assert "belongs to process" in answers.get()
+        child.join()
+        assert child.exitcode == 0
+        assert [pool.submit(abs, -n).result(HANG_S) for n in range(20)] == list(range(20))
+
+
+def test_a_shutdown_is_noticed_while_others_wait_for_results():
+    for _ in range(20):
+        pool = pardata.WorkerPool(1)
+        ready = threading.Event()
+
+        def ask(pool=pool, ready=ready):
+            while True:
+                try:
+                    future = pool.submit(abs, -1)
+                except RuntimeError:
+                    return
+                ready.set()
+                future.result()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        ready.wait()
+        pool.shutdown()
+        thread.join()
+
+
+def test_an_interrupt_leaves_a_pool_that_works():
+    """SIGINT at every kind of moment; each time the pool must still do its work, and end."""
+    script = """
+import os, signal, threading, time, pardata
+pool = pardata.WorkerPool(2)
+list(pool.map(abs, range(100)))
+stop, hits = threading.Event(), 0
+def shoot():
+    while not stop.is_set():
+        time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGINT)
+shooter = threading.Thread(target=shoot)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+futures = []
+shooter.start()
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    try:
+        while time.monotonic() < end:
+            pool.submit(abs, -3).result()
+    except KeyboardInterrupt:
+        hits += 1
+while True:
+    try:
+        stop.set()
+        shooter.join()
+        break
+    except KeyboardInterrupt:
+        pass
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+assert [pool.submit(abs, -n).result(20) for n in range(50)] == list(range(50))
+pool.shutdown()
+print(hits > 10)
+"""
+    assert run(script) == "True\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_task_of_threads_may_wait_for_others_with_a_timeout_or_a_bar():
+    with pardata.WorkerPool(1, kind="thread") as pool:
+
+        def nest():
+            bar = pool.map(abs, range(20), progress=_Silent)
+            return pool.submit(os.getpid).result(timeout=HANG_S), sum(bar)
+
+        assert pool.submit(nest).result(HANG_S) == (os.getpid(), 190)
+
+
+class _Silent:
+    def __init__(self, **options):
+        self.n = 0
+
+    def refresh(self): ...
+    def close(self): ...
