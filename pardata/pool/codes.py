@@ -6,6 +6,7 @@ import inspect
 import itertools
 import sys
 
+from pardata.channel.main_globals import SCRIPTS
 from pardata.memory.home import home
 from pardata.pool.tasks import CodeAddress
 from pardata.runtime.wiring import HomeSink, encode_program
@@ -19,7 +20,7 @@ def name_of(fn: object) -> str:
 def is_importable(fn: object) -> bool:
     """Whether a worker finds the function under its name: then it is the same whenever it is sent."""
     module = getattr(fn, "__module__", None)
-    if module in (None, "__main__") or not (inspect.isfunction(fn) or inspect.isbuiltin(fn)):
+    if module in (None, *SCRIPTS) or not (inspect.isfunction(fn) or inspect.isbuiltin(fn)):
         return False
     return getattr(sys.modules.get(str(module)), getattr(fn, "__qualname__", ""), None) is fn
 

@@ -214,7 +214,7 @@ class _Functions:
         memory = self._segment.map
         blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
         payload = memoryview(memory)[code.offset : code.offset + code.length]
-        made = decode_object(payload, blocks)
+        made = decode_object(payload, blocks, is_code=True)
         if isinstance(made, Work):
             made = OpenWork(made, self._segment)
         self._known[code.key] = made

@@ -76,7 +76,7 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     socks = [socket.socket(fileno=fd) for fd in fds[1:]]
     try:
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
-        program: Program = decode_object(spec.program, blocks)
+        program: Program = decode_object(spec.program, blocks, is_code=True)
     except (Exception, SystemExit) as error:
         told = exit_as_error(error)
         fault = Fault.of(told, spec.worker.stage, -1, "while its function was being loaded in the worker")

@@ -90,6 +90,8 @@ def test_shutdown_cancels_what_waits_of_a_map_too():
     results = pool.map(time.sleep, [0.05] * 1000, chunksize=1)
     array = threading.Thread(target=_slow_map, args=(pool,))
     array.start()
+    while len(pool._crew._jobs) < 2:
+        os.sched_yield()
     next(results)
     pool.shutdown(cancel_futures=True)
     with pytest.raises(CancelledError):
@@ -283,6 +285,46 @@ def test_the_interpreter_ends_with_a_pool_that_is_still_open(kind):
     script = f"import pardata\npool = pardata.WorkerPool(1, kind={kind!r})\nprint(pool.submit(abs, -1).result())"
     assert run(script) == "1\n"
     assert run(script + "\npool.shutdown()") == "1\n"
+
+
+def test_functions_of_a_script_share_its_globals_in_a_worker():
+    script = """
+import pardata
+G, count, rate = None, 0, 1
+def init(value):
+    global G, H
+    G, H = value, -value
+def use(x):
+    return x + G + H + rate
+def bump(x):
+    global count
+    count += 1
+    return count
+with pardata.Pool(1, init, (10,)) as pool:
+    print(pool.map(use, range(3)), pool.map(bump, range(3)), pool.map(lambda x: count, [0]))
+    rate = 5
+    print(pool.map(use, range(3)))
+"""
+    assert run(script) == "[1, 2, 3] [1, 2, 3] [3]\n[5, 6, 7]\n"
+
+
+def test_a_spawned_child_can_run_functions_of_its_script(tmp_path):
+    script = tmp_path / "spawned.py"
+    script.write_text("""
+import multiprocessing
+import pardata
+def add_one(x):
+    return x + 1
+def child():
+    with pardata.WorkerPool(1) as pool:
+        print(list(pool.map(add_one, range(3))), pool.submit(add_one, 5).result())
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=child)
+    process.start()
+    process.join()
+""")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=HANG_S)
+    assert done.stdout == "[1, 2, 3] 6\n", done.stderr
 
 
 def test_a_forked_child_is_told_that_the_pool_is_not_its_own():
