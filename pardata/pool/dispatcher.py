@@ -73,6 +73,7 @@ class Dispatcher:
         self._helps = threading.Lock()
         self._helped = 0
         self._star = Star(setup, self._on_event, self._losses.append)
+        self._supervisor = self._star.supervisor
         self._seats = self._star.seats
         self._collector = self._star.port.collector
         self._roster = Roster()
@@ -265,7 +266,7 @@ class Dispatcher:
         with self.lock:
             self._closing = True
         try:
-            self._star.supervisor.stop()
+            self._supervisor.stop()
         finally:
             with self.lock:
                 for seat in self._seats:
@@ -411,4 +412,4 @@ class Dispatcher:
         if task is not None:
             self._queue(task.job)
         self._log.workers[seat.index]["deaths"] += is_blamed
-        self._star.supervisor.restart(lost.worker)
+        self._supervisor.restart(lost.worker)
