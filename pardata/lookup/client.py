@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -41,6 +42,15 @@ class _Answer(NamedTuple):
     kind: str
     version: str
     body: bytes
+
+
+class _Contents:
+    """What is known of one version of the contents. An answer that comes late adds to its own version, no other."""
+
+    def __init__(self, version: str = "") -> None:
+        self.version = version
+        self.about: dict[str, Any] = {}
+        self.values: OrderedDict[Any, Any] = OrderedDict()  # as JSON: what is handed out is made anew each time
 
 
 class _Kept:
@@ -117,9 +127,7 @@ class Service(Lookup):
         self._forget()
 
     def _forget(self) -> None:
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._version = ""
-        self._about: dict[str, Any] = {}
+        self._contents = _Contents()
         self._asked_at = -self._max_age_s
 
     # -- look-ups --------------------------------------------------------------------------------------------------
@@ -128,24 +136,26 @@ class Service(Lookup):
         key = plain(key)
         kept = (type(key), key)  # 1, 1.0 and True may have been answered differently by what is behind the service
         if self._most and self._is_fresh():
+            values = self._contents.values
             try:
-                value = self._kept[kept]
-                self._kept.move_to_end(kept)
+                value = wire.from_json(values[kept])
+                values.move_to_end(kept)
                 return value
             except (KeyError, TypeError):  # TypeError: not hashable
                 pass
-        answer = self._ask("GET", "/item", {"key": key})
+        answer, contents = self._ask("GET", "/item", {"key": key})
         if answer.status == 404:
             raise KeyError(key)
-        value = wire.from_json(self._json(answer)["value"])
-        self._keep(kept, value)
-        return value
-
-    def _keep(self, kept: Any, value: Any) -> None:
+        value = self._json(answer)["value"]
         if self._most:
-            self._kept[kept] = value
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._keep(contents.values, kept, value)
+        return wire.from_json(value)
+
+    def _keep(self, values: OrderedDict[Any, Any], kept: Any, value: Any) -> None:
+        values[kept] = value
+        while len(values) > self._most:
+            with contextlib.suppress(KeyError):  # another thread may be at this, too
+                values.popitem(last=False)
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -159,26 +169,29 @@ class Service(Lookup):
         return count
 
     def __iter__(self) -> Iterator[Any]:
-        keys, _ = self._columns(self._ask("GET", "/keys"), [])
+        keys, _ = self._columns(self._ask("GET", "/keys")[0], [])
         return iter(keys.tolist())
 
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
         bounds = {"low": low, "high": high}
         asked = {name: plain(bound) for name, bound in bounds.items() if bound is not None}
-        names = self.columns
-        keys, columns = self._columns(self._ask("GET", "/range", asked), names)
-        return keys, unwrapped(columns)
+        while True:
+            about = self._known()
+            answer, contents = self._ask("GET", "/range", asked)
+            if contents.version == about["version"]:  # else its columns may have other names
+                keys, columns = self._columns(answer, about["columns"])
+                return keys, unwrapped(columns)
 
     def _find(self, keys: Any) -> tuple[Array, Columns]:
         while True:
-            names = self.columns
-            version = self._version
+            about = self._known()
+            names = about["columns"]
             parts = []
             for body in _requests(keys):
-                answer = self._ask("POST", "/many", body=body)
-                parts.append(self._columns(answer, names))
-                if answer.version and answer.version != version:
+                answer, contents = self._ask("POST", "/many", body=body)
+                if contents.version != about["version"]:
                     break
+                parts.append(self._columns(answer, names))
             else:
                 break  # all parts are of one version
         found = np.concatenate([first for first, _ in parts])
@@ -188,7 +201,7 @@ class Service(Lookup):
 
     def _is_fresh(self) -> bool:
         """Whether what is kept here may be used: the contents are known to have been the same a moment ago."""
-        if not self._version:
+        if not self._contents.version:
             return False
         if time.monotonic() - self._asked_at >= self._max_age_s:
             self._describe()
@@ -196,15 +209,20 @@ class Service(Lookup):
 
     def _describe(self) -> dict[str, Any]:
         """Return what the service says about itself now."""
-        answer = self._ask("GET", "/about", version=self._version if self._about else "")
-        if answer.status != 304:
-            self._about = self._json(answer)
-        return self._about
+        known = self._contents
+        answer, contents = self._ask("GET", "/about", version=known.version if known.about else "")
+        if answer.status == 304:
+            return known.about
+        contents.about = self._json(answer)
+        return contents.about
+
+    def _known(self) -> dict[str, Any]:
+        """Return what the service has said about itself; its names belong to its version."""
+        return self._contents.about or self._describe()
 
     @property
     def columns(self) -> list[str | None]:
-        about = self._about or self._describe()
-        return list(about["columns"])
+        return list(self._known()["columns"])
 
     @property
     def version(self) -> str:
@@ -220,8 +238,8 @@ class Service(Lookup):
         query: dict[str, Any] | None = None,
         body: tuple[bytes, str] | None = None,
         version: str = "",
-    ) -> _Answer:
-        """Send a request, again if the service went away; note the version that answered."""
+    ) -> tuple[_Answer, _Contents]:
+        """Send a request, again if the service went away; return what is known of the version that answered, too."""
         headers = dict(self._headers)
         if query:
             path += "?" + urllib.parse.urlencode({name: _json_of(value) for name, value in query.items()})
@@ -229,6 +247,7 @@ class Service(Lookup):
             headers["Content-Type"] = body[1]
         if version:
             headers["If-None-Match"] = f'"{version}"'
+        asked_at = time.monotonic()
         answer = self._send(method, path, None if body is None else body[0], headers)
         if answer.status == 401:
             raise ConfigError(f"{self.address} has refused the token")
@@ -237,11 +256,11 @@ class Service(Lookup):
             said = answer.body[:500].decode(errors="replace")
             kind = ConfigError if answer.status in (400, 413) else BrokenError
             raise kind(f"{self.address} has answered {path.partition('?')[0]} with {answer.status}: {said}")
-        if answer.version and answer.version != self._version:
-            self._forget()
-            self._version = answer.version
-        self._asked_at = time.monotonic()
-        return answer
+        contents = self._contents
+        if answer.version != contents.version:
+            self._contents = contents = _Contents(answer.version)
+        self._asked_at = asked_at
+        return answer, contents
 
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> _Answer:
         end = time.monotonic() + self._retry_s
@@ -252,7 +271,11 @@ class Service(Lookup):
                 connection.request(method, path, body, headers)
                 response = connection.getresponse()
                 version = (response.headers.get("ETag") or "").strip('"')
-                return _Answer(response.status, response.headers.get_content_type(), version, response.read())
+                answer = _Answer(response.status, response.headers.get_content_type(), version, response.read())
+                if answer.status != 503:
+                    return answer
+                is_used = False
+                raise OSError(f"it is busy: {answer.body[:500].decode(errors='replace')}")
             except TimeoutError as error:
                 self._disconnect()
                 raise DeadlineExceeded(f"{self.address} has not answered for {self._timeout_s:g} s") from error
@@ -316,7 +339,7 @@ def _json_of(key: Any) -> str:
     try:
         return json.dumps(wire.to_json(key))
     except TypeError as error:
-        raise KeyError(key) from error
+        raise KeyError(key) from error  # no key that can be there
 
 
 def _requests(keys: Any) -> Iterator[tuple[bytes, str]]:
@@ -336,7 +359,11 @@ def _packed(keys: Any) -> tuple[bytes, str]:
     """Return the body of a request for many keys: an array as .npy, else JSON."""
     if isinstance(keys, np.ndarray):
         return wire.to_npy([keys]), wire.NPY
+    return json.dumps({"keys": [_sendable(plain(key)) for key in keys]}).encode(), wire.JSON
+
+
+def _sendable(key: Any) -> Any:
     try:
-        return json.dumps({"keys": [wire.to_json(plain(key)) for key in keys]}).encode(), wire.JSON
-    except TypeError as error:
-        raise KeyError(str(error)) from error
+        return wire.to_json(key)
+    except TypeError:
+        return None  # no key that can be there, as this one

@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from pardata.errors import ConfigError, MissingExtraError
+import numpy as np
+
+from pardata.errors import ClosedError, ConfigError, MissingExtraError
 from pardata.lookup import wire
 from pardata.lookup.base import Lookup, array_of, as_keys
 from pardata.lookup.wire import MISSING_KEY
 
 try:
-    from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorized
+    from werkzeug.exceptions import BadRequest, HTTPException, NotFound, ServiceUnavailable, Unauthorized
     from werkzeug.wrappers import Request, Response
 except ImportError as error_:
     raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error_
@@ -66,6 +68,8 @@ class LookupApp:
             response = self._answer(request)
         except HTTPException as error:
             response = _json({"error": error.description}, error.code or 500)
+        except ClosedError as error:
+            response = _json({"error": str(error)}, 410)
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
@@ -86,8 +90,8 @@ class LookupApp:
                 response = _reply(route, request)
             if self._lookup.version == version:
                 response.set_etag(version)
-                break
-        return response
+                return response
+        raise ServiceUnavailable("the contents change all the time")
 
     def _about(self, request: Request) -> tuple[bytes, str]:
         lookup = self._lookup
@@ -98,7 +102,7 @@ class LookupApp:
         if "key" not in request.args:
             raise BadRequest("/item needs ?key=")
         try:
-            value = self._lookup[_parsed(request.args["key"])]
+            value = self._lookup[_key(request.args["key"])]
         except KeyError as error:
             raise _MissingKey from error
         return json.dumps({"value": wire.to_json(value)}).encode(), wire.JSON
@@ -119,7 +123,7 @@ class LookupApp:
         return wire.pack(*self._lookup._find(as_keys(keys)), _wants_npy(request))
 
     def _range(self, request: Request) -> tuple[bytes, str]:
-        low, high = (_parsed(request.args[name]) if name in request.args else None for name in ("low", "high"))
+        low, high = (_key(request.args[name]) if name in request.args else None for name in ("low", "high"))
         keys, values = self._lookup.range(low, high)
         return wire.pack(keys, values if isinstance(values, dict) else {None: values}, _wants_npy(request))
 
@@ -137,7 +141,8 @@ def _reply(route: Callable[[Request], tuple[bytes, str]], request: Request) -> R
         return Response(body, content_type=kind)
     except _MissingKey:
         return _json({"error": MISSING_KEY}, 404)
-    except (TypeError, ConfigError) as error:  # a value that cannot be sent, or a range of keys without an order
+    # A value that cannot be sent, a range of keys without an order, numbers and texts beyond what is behind this.
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRequest(str(error)) from error
 
 
@@ -147,6 +152,14 @@ def _json(value: Any, status: int = 200) -> Response:
 
 def _wants_npy(request: Request) -> bool:
     return wire.NPY in request.accept_mimetypes.values()
+
+
+def _key(text: str) -> Any:
+    """Return one key; raises BadRequest if it is none."""
+    said = _parsed(text)
+    if isinstance(said, list | dict | np.ndarray):
+        raise BadRequest(f"a {type(said).__name__} is no key")
+    return said
 
 
 def _parsed(text: str | bytes, raw: bool = False) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import fcntl
 import logging
 import os
 import secrets
@@ -11,6 +13,7 @@ import socket
 import stat
 import tempfile
 import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pardata.errors import ConfigError, MissingExtraError
@@ -43,6 +46,7 @@ class Server:
         self._folder = None if address else tempfile.mkdtemp(prefix="pardata-")  # nobody else may enter it
         self._connections: dict[Any, Any] = {}
         self._stopping = False
+        self._pid = os.getpid()
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
         try:
             app = LookupApp(lookup, self.token)
@@ -59,8 +63,10 @@ class Server:
             clear_untrusted_proxy_headers=True,
             ident="pardata",
         )
+        self._socket = _identity(self.address)
         self._thread = threading.Thread(target=self._run, name="pardata-service", daemon=True)
         self._thread.start()
+        atexit.register(self.close)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -73,15 +79,22 @@ class Server:
         return Service(self.address, self.token, **options)
 
     def close(self) -> None:
-        """End the service; requests that are being answered get their answer, connections are closed."""
-        if not self._stopping:
-            self._stopping = True
-            self._server.pull_trigger()
-            self._thread.join()
-            if self.address.startswith("unix:"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.address.removeprefix("unix:"))
-            self._remove_folder()
+        """End the service; requests that are being answered get their answer, connections are closed.
+
+        The end of the program does the same. In a forked child nothing happens: the service is its parent's.
+        """
+        if self._stopping or os.getpid() != self._pid:
+            return
+        self._stopping = True
+        atexit.unregister(self.close)
+        self._server.pull_trigger()
+        self._thread.join()
+        if self._socket is not None:
+            path = self.address.removeprefix("unix:")
+            with contextlib.suppress(FileNotFoundError), _alone_in(path):
+                if _identity(self.address) == self._socket:  # else it is somebody else's by now
+                    os.unlink(path)
+        self._remove_folder()
 
     def _remove_folder(self) -> None:
         if self._folder is not None:
@@ -117,13 +130,34 @@ def _listen(address: str) -> tuple[socket.socket, str]:
         if sock.family == socket.AF_INET:
             sock.bind(("127.0.0.1", int(port)))
             return sock, f"http://127.0.0.1:{sock.getsockname()[1]}"
-        _remove_stale(place)
-        sock.bind(place)
-        os.chmod(place, 0o600)  # before anybody can connect
+        with _alone_in(place):
+            _remove_stale(place)
+            sock.bind(place)
+            os.chmod(place, 0o600)  # before anybody can connect
+            sock.listen()  # from now on it is none that the next one takes for stale
         return sock, address
     except (OSError, OverflowError) as error:
         sock.close()
         raise ConfigError(f"no service can be opened at {address}: {error}") from error
+
+
+@contextlib.contextmanager
+def _alone_in(path: str) -> Iterator[None]:
+    """Keep other services from taking or leaving a place in the folder of `path` meanwhile."""
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _identity(address: str) -> tuple[int, int] | None:
+    """Return what tells a socket of the file system from another one at the same path."""
+    if not address.startswith("unix:"):
+        return None
+    status = os.stat(address.removeprefix("unix:"))
+    return status.st_dev, status.st_ino
 
 
 def _remove_stale(path: str) -> None:
