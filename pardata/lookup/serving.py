@@ -71,8 +71,6 @@ class Server:
     def _run(self) -> None:
         while not self._stopping:
             self._wasyncore.loop(timeout=_POLL_S, use_poll=True, map=self._connections, count=1)
-        self._server.task_dispatcher.shutdown()
-        self._wasyncore.close_all(self._connections)
 
     def lookup(self, **options: Any) -> Service:
         """Return a client of this service; options as for `Service`."""
@@ -89,6 +87,8 @@ class Server:
         atexit.unregister(self.close)
         self._server.pull_trigger()
         self._thread.join()
+        self._server.task_dispatcher.shutdown()
+        self._wasyncore.close_all(self._connections)  # not before: the trigger is one of them
         if self._socket is not None:
             path = self.address.removeprefix("unix:")
             with contextlib.suppress(FileNotFoundError), _alone_in(path):
