@@ -79,8 +79,8 @@ def session_of(leader: int) -> list[int]:
 
 
 def shared_memory() -> set[str]:
-    """Return the entries of /dev/shm that are pardata's; other programs have theirs."""
-    return {name for name in os.listdir("/dev/shm") if "pardata" in name}
+    """Return the entries of /dev/shm that are pardata's; other programs, and other suites' tests, have theirs."""
+    return {name for name in os.listdir("/dev/shm") if "pardata" in name and not name.startswith("pardata-test-")}
 
 
 def wait_until_gone(leader: int) -> None:
