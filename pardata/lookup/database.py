@@ -25,7 +25,7 @@ _KEYS_AT_ONCE: Final = 500  # per query: past that it only gets longer; every SQ
 _KEPT: Final = (int, float, str, bytes)  # what a key in a database can be
 _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a copy
 
-_connections_of_the_parent: list[Any] = []  # in a forked child: not to be used, and not to be closed
+_inherited: list[sqlite3.Connection] = []  # in a forked child: not to be used
 
 
 class _Open:
@@ -39,9 +39,23 @@ class _Open:
         if self.pid == os.getpid():
             self.connection.close()
         else:
-            _connections_of_the_parent.append(self.connection)
+            _inherited.append(self.connection)
 
     __del__ = close
+
+
+_all_open: weakref.WeakSet[_Open] = weakref.WeakSet()
+
+
+def _close_inherited() -> None:
+    """In a forked child, before it opens a file: close the connections of its parent.
+
+    SQLite counts the locks of a process in its own memory. What it has inherited there says that the file is locked,
+    and the child would read without a lock; the locks of the parent are not touched by closing.
+    """
+    _inherited.extend(opened.connection for opened in list(_all_open) if opened.pid != os.getpid())
+    while _inherited:
+        _inherited.pop().close()
 
 
 class _Connections(threading.local):
@@ -148,8 +162,8 @@ class Database(Lookup):
         return count
 
     def __iter__(self) -> Iterator[Any]:
-        rows = self._execute(f"SELECT {quoted(self.key)} FROM {quoted(self.table)} ORDER BY 1")
-        return (key for (key,) in rows)
+        for (key,) in self._execute(f"SELECT {quoted(self.key)} FROM {quoted(self.table)} ORDER BY 1"):
+            yield key  # a generator of this object: it stays open as long as somebody iterates
 
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
         key = quoted(self.key)
@@ -179,7 +193,7 @@ class Database(Lookup):
         sqlite3.Error
             What SQLite says of the query.
         """
-        cursor = self._execute(sql, parameters)
+        cursor = self._execute(sql, _plain(parameters))
         names = [entry[0] for entry in cursor.description or ()]
         if len(set(names)) < len(names):
             raise ConfigError(f"two columns of the query have the same name: {names}; name them with AS")
@@ -216,11 +230,15 @@ class Database(Lookup):
         Raises
         ------
         ConfigError
-            `rows` is not a positive int, or there are rows without a key.
+            `rows` is not a positive int, the query has no column of that name, or there are rows without a key.
         """
         if not isinstance(rows, int) or rows < 1:
             raise ConfigError(f"rows must be an int of at least 1, not {rows!r}")
-        column = quoted(self.key if key is None else key)
+        name, sql, parameters = key or self.key, f"\n{sql.strip().removesuffix(';')}\n", _plain(parameters)
+        given = [entry[0] for entry in self._execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
+        if name.lower() not in map(str.lower, given):  # SQLite would take the name for a text
+            raise ConfigError(f"the query has no column {name!r} by which to cut its rows, only {given}")
+        column = quoted(name)
         numbered = f"SELECT {column} AS k, row_number() OVER (ORDER BY {column}) - 1 AS n FROM ({sql})"
         ends = f"SELECT k, n FROM ({numbered}) WHERE n % {rows} = 0 OR k IS NULL ORDER BY n"
         starts = [start for start, _ in self._execute(ends, parameters).fetchall()]
@@ -286,7 +304,9 @@ class Database(Lookup):
                 said = json.loads(noted[0])
                 is_unnamed = said["unnamed"]
                 columns |= {
-                    name: Column(name, dtype, tuple(shape), packed) for name, dtype, shape, packed in said["columns"]
+                    name: Column(name, dtype, tuple(shape), packed)
+                    for name, dtype, shape, packed in said["columns"]
+                    if name in columns  # it may have been renamed since
                 }
         return key, [columns.pop(key), *columns.values()], is_unnamed
 
@@ -297,11 +317,13 @@ class Database(Lookup):
             return local.open.connection
         if self._version and self.version != self._version:
             raise BrokenError(f"{self.path} was replaced or changed since this handle of a frozen database was made")
+        _close_inherited()
         name = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         uri = f"file:{name}?mode=ro{'&immutable=1' if self.frozen else ''}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
         local.open = _Open(connection)
         self._opened.add(local.open)
+        _all_open.add(local.open)
         if self.frozen:
             connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
         return connection
@@ -399,6 +421,13 @@ def _opened(
     made._version = version
     made._prepare()
     return made
+
+
+def _plain(parameters: Parameters) -> Parameters:
+    """Return the parameters without NumPy's scalars, which SQLite takes for bytes."""
+    if isinstance(parameters, Mapping):
+        return {name: plain(value) for name, value in parameters.items()}
+    return [plain(value) for value in parameters]
 
 
 def _map_piece(

@@ -85,6 +85,10 @@ def _array_rows(array: Array, packed: bool) -> Iterator[Any]:
 def _column(name: str, made: Array | list[Any]) -> tuple[Column, Iterable[Any]]:
     """Return how a column is kept, and its values as SQLite takes them."""
     if isinstance(made, list):
+        if any(isinstance(value, np.ndarray) for value in made):
+            raise ConfigError(
+                f"column {name!r} holds arrays that are not of one shape and dtype: a database keeps none"
+            )
         return Column(name), made
     if made.dtype.names is not None:
         raise ConfigError(f"column {name!r} holds records: give their fields as columns")
@@ -116,7 +120,7 @@ class Rows(NamedTuple):
 
 
 def _from_csv(path: str, key: str | None) -> Rows:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         names = next(reader, None)
         if not names:
@@ -135,7 +139,7 @@ def _from_csv(path: str, key: str | None) -> Rows:
     order = _key_first(names, key)
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             next(reader)
             for row in reader:
@@ -174,6 +178,8 @@ def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any,
         values = list(row)
         if len(values) != len(names):
             raise ConfigError(f"a row has {len(values)} values where there are {len(names)} columns")
+    if any(isinstance(value, np.ndarray) for value in values):
+        raise ConfigError("a row holds an array: arrays are kept if whole columns of them are given")
     return tuple(value.item() if isinstance(value := values[i], np.generic) else value for i in order)
 
 
@@ -219,6 +225,18 @@ def note_columns(connection: sqlite3.Connection, table: str, columns: Sequence[C
     connection.execute(f"CREATE TABLE IF NOT EXISTS {META} (name TEXT PRIMARY KEY, columns TEXT)")
     text = json.dumps({"unnamed": unnamed, "columns": columns})
     connection.execute(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (table, text))
+
+
+def loosen_columns(connection: sqlite3.Connection, table: str) -> None:
+    """Forget the dtypes of the columns of a table, if it has any noted: other values are about to come into it."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (META,)).fetchone() is None:
+        return
+    noted = connection.execute(f"SELECT columns FROM {META} WHERE name = ?", (table,)).fetchone()
+    if noted is not None:
+        said = json.loads(noted[0])
+        columns = [Column(*column) for column in said["columns"]]
+        loose = [column if column.packed or column.dtype == "|b1" else Column(column.name) for column in columns]
+        note_columns(connection, table, loose, said["unnamed"])
 
 
 def load(path: str, table: str, rows: Rows) -> None:
@@ -279,4 +297,12 @@ def _with_key_type(rows: Rows) -> tuple[list[Column], Iterable[tuple[Any, ...]]]
         return rows.columns, []
     if not key.dtype and type(first[0]) is int:
         key = key._replace(dtype="<i8")
-    return [key, *rows.columns[1:]], itertools.chain([first], given)
+    return [key, *rows.columns[1:]], _with_keys(itertools.chain([first], given))
+
+
+def _with_keys(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows; raise `ConfigError` for one without a key, which SQLite would number itself."""
+    for number, row in enumerate(rows):
+        if row[0] is None:
+            raise ConfigError(f"row {number} has no key: it is nothing")
+        yield row

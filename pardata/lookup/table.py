@@ -25,6 +25,8 @@ def split_columns(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
     if values is not None:
         if key is not None:
             raise ConfigError("a table of keys and values has no key column: leave out key=")
+        if isinstance(data, Mapping):
+            raise ConfigError("a mapping has its values with it: leave out values=, or give list(data) as the keys")
         return data, dict(values) if isinstance(values, Mapping) else {None: values}
     if isinstance(data, Mapping) and key is None:
         return list(data), {None: list(data.values())}

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from pardata.errors import ClosedError, ConfigError
 from pardata.files.replacing import HolderLock
-from pardata.lookup.loading import Column, create_table, quoted, tuple_of
+from pardata.lookup.base import plain
+from pardata.lookup.loading import Column, create_table, loosen_columns, quoted, tuple_of
 from pardata.pool.pool import WorkerPool
 
 _BATCHES: Final = "pardata_batches"
@@ -110,6 +109,10 @@ class Writer:
         if self._closed:
             raise ClosedError("the writer was closed")
         batch = _as_rows(rows, self._target.columns)
+        if self._target.key is not None:
+            place = self._target.columns.index(self._target.key)
+            if any(row[place] is None for row in batch):  # SQLite would number the row itself
+                raise ConfigError(f"a row has no key: its {self._target.key!r} is nothing")
         while len(self._waiting) >= self._queue:
             self._take()
         oldest = self._number - len(self._waiting)
@@ -143,6 +146,9 @@ class Writer:
             self._waiting.clear()
             self._lock.release()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("only the process that made it can put rows into a writer: have workers return their rows")
+
     def __enter__(self) -> Writer:
         return self
 
@@ -160,9 +166,15 @@ def _as_rows(rows: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         given = [rows[name] for name in columns]
         if len({len(column) for column in given}) > 1:
             raise ConfigError("the columns that were put have different lengths")
-        return list(zip(*(np.asarray(column).tolist() for column in given), strict=True))
+        return list(zip(*map(_values, given), strict=True))
     order = range(len(columns))
     return [tuple_of(row, columns, order) for row in rows]
+
+
+def _values(column: Any) -> list[Any]:
+    """Return what SQLite takes; a list is not made an array, which would change texts, bytes and mixed numbers."""
+    values: list[Any] = column.tolist() if hasattr(column, "tolist") else [plain(value) for value in column]
+    return values
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -190,11 +202,25 @@ def _prepare(target: _Target) -> None:
                 create_table(connection, target.table, columns, keyed=target.key is not None)
             elif set(found) != set(target.columns):
                 raise ConfigError(f"{target.path}: the table {target.table!r} has the columns {found}")
+            else:
+                _check_key(connection, target)
+                loosen_columns(connection, target.table)
             connection.execute("COMMIT")
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise ConfigError(f"{target.path} cannot be written as a database: {error}") from error
+
+
+def _check_key(connection: sqlite3.Connection, target: _Target) -> None:
+    """Refuse a key by which the table that is there does not tell rows apart: they would be there twice."""
+    table = quoted(target.table)
+    unique = [[row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]]
+    for index in connection.execute(f"PRAGMA index_list({table})").fetchall():
+        if index[2] and not index[4]:
+            unique.append([row[2] for row in connection.execute(f"PRAGMA index_info({quoted(index[1])})")])
+    if target.key is not None and [target.key] not in unique:
+        raise ConfigError(f"{target.path}: in the table {target.table!r} rows of one {target.key!r} may be there twice")
 
 
 # -- the writing process -----------------------------------------------------------------------------------------------
@@ -239,6 +265,7 @@ def _finish(target: _Target) -> None:
     """Forget the numbers of batches, and put all that was written into the file itself."""
     connection = _connection(target)
     connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ?", (target.writer,))
+    connection.execute("PRAGMA busy_timeout = 0")  # somebody who reads need not be waited for: all is written
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     del _open[target.path]

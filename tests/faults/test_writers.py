@@ -1,6 +1,7 @@
 """Writers that are killed: nothing is lost, nothing is there twice, no file is torn."""
 
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -71,9 +72,11 @@ def test_bad_arguments(tmp_path, options, message):
 
 def test_an_error_of_the_database_reaches_the_caller_and_ends_the_writer(tmp_path):
     path = tmp_path / "a.db"
-    with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"), pardata.Writer(path, ["a"], key="a") as writer:
+    with pytest.raises(sqlite3.Error, match="complex"), pardata.Writer(path, ["a"], key="a") as writer:
         writer.put([(1,)])
-        writer.put([(2,), (None,)])
+        with pytest.raises(pardata.ConfigError, match="has no key"):
+            writer.put([(2,), (None,)])
+        writer.put([(2,), (1j,)])
         writer.put([(3,)])
         writer.flush()
     with pardata.Database(path) as database:
@@ -85,6 +88,39 @@ def test_an_error_of_the_database_reaches_the_caller_and_ends_the_writer(tmp_pat
     (tmp_path / "c.db").write_bytes(b"no database" * 1000)
     with pytest.raises(pardata.ConfigError, match="cannot be written as a database"):
         pardata.Writer(tmp_path / "c.db", ["a"])
+
+
+def test_values_that_are_put_in_columns_stay_what_they_are(tmp_path):
+    path = tmp_path / "a.db"
+    columns = {"a": ["x\0", b"\5\0\0"], "b": [1, "a"], "c": [2**60 + 1, 0.5], "d": np.arange(2)}
+    with pardata.Writer(path, list(columns)) as writer:
+        writer.put(columns)
+    assert contents(path)[0] == list(zip(*map(list, columns.values()), strict=True))
+    with pytest.raises(pardata.ConfigError, match="may be there twice"):
+        pardata.Writer(path, list(columns), key="d")
+    with pardata.Writer(path, list(columns)) as writer, pytest.raises(TypeError, match="process that made it"):
+        pickle.dumps(writer)
+
+
+def test_other_values_than_those_it_was_made_of_come_into_a_database(tmp_path):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, [1, 2], {"name": np.array(["ab", "c"]), "n": np.array([1, 2])}, key=None).close()
+    with pardata.Writer(path, ["key", "name", "n"], key="key") as writer:
+        writer.put([(3, "abcdef", 1.5)])
+    with pardata.Database(path) as database:
+        assert database.get_many([1, 3])["name"].tolist() == ["ab", "abcdef"]
+        assert database.get_many([1, 3])["n"].tolist() == [1, 1.5]
+
+
+def test_a_writer_does_not_wait_at_its_end_for_who_reads(tmp_path):
+    path = tmp_path / "a.db"
+    with pardata.Writer(path, ["a"], key="a") as writer:
+        writer.put([(n,) for n in range(100)])
+        writer.flush()
+        reading = iter(pardata.Database(path))
+        assert next(reading) == 0
+        writer.put([(n,) for n in range(100, 200)])
+    assert list(reading) == list(range(1, 100))  # what there was when it began
 
 
 @pytest.mark.parametrize("key", ["id", None])

@@ -281,3 +281,60 @@ def test_a_lock_file_that_is_left_is_no_lock_and_losers_of_a_race_see_it(tmp_pat
     assert len(winners) == 1
     winners.pop().release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scalars_of_numpy_are_parameters_like_others(tmp_path):
+    with pardata.Database.create(tmp_path / "a.db", {i: i * 10 for i in range(1000)}) as database:
+        for parameters in ([np.int64(500)], {"low": np.int64(500)}):
+            where = "?" if isinstance(parameters, list) else ":low"
+            found = database.query(f"SELECT count(*) AS n FROM data WHERE key > {where}", parameters)
+            assert found["n"].tolist() == [499]
+
+
+def test_rows_are_cut_by_a_column_of_the_query(tmp_path):
+    with (
+        pardata.Database.create(tmp_path / "a.db", {i: i for i in range(100)}) as database,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for sql in ("SELECT * FROM data;", "SELECT * FROM data -- all"):
+            assert [len(rows["key"]) for rows in database.map_rows(dict, sql, pool=pool, rows=50)] == [50, 50]
+        with pytest.raises(pardata.ConfigError, match="no column 'slip'"):
+            database.map_rows(dict, "SELECT * FROM data", pool=pool, key="slip")
+        with pytest.raises(pardata.ConfigError, match="no column 'key'"):
+            database.map_rows(dict, "SELECT value FROM data", pool=pool)
+
+
+def test_an_iteration_keeps_its_database(tmp_path):
+    pardata.Database.create(tmp_path / "a.db", {1: 2, 3: 4}).close()
+    assert [key for key in pardata.Database(tmp_path / "a.db")] == [1, 3]
+
+
+def test_a_key_that_is_nothing_and_arrays_in_rows_are_refused(tmp_path):
+    for rows in ([(1, "a"), (None, "b")], [(1, np.arange(3))]):
+        with pytest.raises(pardata.ConfigError, match=r"no key|holds an array"):
+            pardata.Database.create(tmp_path / "a.db", rows, columns=["id", "x"], key="id")
+    with pytest.raises(pardata.ConfigError, match="not of one shape"):
+        pardata.Database.create(tmp_path / "a.db", {1: np.arange(3), 2: np.arange(2.0)})
+    with pytest.raises(pardata.ConfigError, match="leave out values="):
+        pardata.Database.create(tmp_path / "a.db", {1: 2}, [3])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forked_child_locks_the_file_itself(tmp_path):
+    """SQLite would take the parent's lock for its own, and what the child reads could change within a query."""
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, {1: 0}).close()
+    with pardata.Database(path) as database:
+        assert database[1] == 0
+        inherited = database._local.open.connection
+        pid = os.fork()
+        if pid == 0:
+            right = database[1] == 0
+            try:
+                inherited.execute("SELECT 1")
+                right = False
+            except sqlite3.ProgrammingError:
+                pass
+            os._exit(0 if right else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert database[1] == 0
