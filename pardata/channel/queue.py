@@ -184,6 +184,8 @@ class Queue:
                 self._pipe.leave()
             if packet is not None:
                 self._has_ended = True
+                if _is_exiting and threading.current_thread().daemon:
+                    threading.Event().wait()  # the program ends, not the queue: this thread ends with it, silently
                 raise End("nothing is left in the queue, and nobody is left who could put")
             self._wait(deadline)
 
@@ -345,6 +347,7 @@ class Queue:
 _queues: weakref.WeakSet[Queue] = weakref.WeakSet()
 _leaving: set[Queue] = set()  # dropped, while what they have sent is on its way
 _at_fork: list[tuple[Queue, int]] = []
+_is_exiting = False
 
 
 def _before_fork() -> None:
@@ -366,6 +369,8 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _is_exiting
+    _is_exiting = False
     waiters.after_fork()
     while _leaving:
         _leaving.pop()._dispose()  # what they wait for is the parent's
@@ -380,6 +385,8 @@ def _settle_all() -> None:
 
 
 def _close_all() -> None:
+    global _is_exiting
+    _is_exiting = True
     for queue in list(_queues):
         queue.close()
 

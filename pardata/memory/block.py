@@ -75,7 +75,7 @@ class SharedMemory:
         self._open(*_create(name, size, owner, 0), size)
 
     @classmethod
-    def create_in(cls, owner: session.Owner, group: int, size: int) -> Self:
+    def _create_in(cls, owner: session.Owner, group: int, size: int) -> Self:
         """Create a block that belongs to a group of the session `owner`."""
         made = cls.__new__(cls)
         made._track = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -44,14 +45,18 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {name: [] for name in names}
     if not HAS_SHM or not found:
         return found
+    inodes = {}  # the maps show another name of a block that was made without one
+    for name in found:
+        with contextlib.suppress(FileNotFoundError):
+            inodes[str(guardian.inode_of(name))] = name
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         try:
             with open(f"/proc/{pid}/maps", errors="surrogateescape") as file:
-                mapped = {line.rstrip("\n").partition(f" {SHM}/")[2] for line in file if f" {SHM}/" in line}
+                mapped = {line.split(maxsplit=5)[4] for line in file if f" {SHM}/" in line}
         except OSError:
             continue  # gone, or another user's
-        for name in mapped & found.keys():
-            found[name].append(pid)
+        for inode in mapped & inodes.keys():
+            found[inodes[inode]].append(pid)
     return found
 
 

@@ -148,7 +148,7 @@ class SharedMemoryManager:
             raise ConfigError("start() or connect() this manager before it makes blocks")
         assert self._owner is not None
         self._owner.watch()
-        made = Block.create_in(self._owner, self._group, size)
+        made = Block._create_in(self._owner, self._group, size)
         if not self._is_running():  # shut down since: nobody would remove it
             with contextlib.suppress(FileNotFoundError):
                 made.unlink()
@@ -170,7 +170,7 @@ class SharedMemoryManager:
 
     def ShareableList(self, sequence: Iterable[Any]) -> List[Any]:
         """Return a new list with the values of `sequence`."""
-        return List.create_with(self._new_block, sequence)
+        return List._create_with(self._new_block, sequence)
 
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
         """Return a new `SharedArray` in a block of its own. Its memory returns after `shutdown`.

@@ -78,7 +78,7 @@ class ShareableList(Sequence[T]):
             raise
 
     @classmethod
-    def create_with(cls, new_block: Callable[[int], SharedMemory], sequence: Iterable[T]) -> Self:
+    def _create_with(cls, new_block: Callable[[int], SharedMemory], sequence: Iterable[T]) -> Self:
         """Create a list in the block that `new_block` returns for a number of bytes."""
         made = cls.__new__(cls)
         made._fill(sequence, new_block)

@@ -59,8 +59,11 @@ def get_all_and_tell(queue: Any, told: Any) -> None:
         told.send(got)
 
 
-def wait_in_a_thread() -> None:
+def wait_in_a_thread(daemon: bool) -> None:
     queue = pardata.Queue()
+    waits = threading.Event()
+    settle = queue._settle
+    queue._settle = lambda: [settle(), waits.set()]
 
     def get() -> None:
         try:
@@ -68,7 +71,8 @@ def wait_in_a_thread() -> None:
         except EOFError:
             print("end")
 
-    threading.Thread(target=get).start()
+    threading.Thread(target=get, daemon=daemon).start()
+    waits.wait()
 
 
 def get_one(queue: Any, told: Any) -> None:

@@ -302,8 +302,10 @@ def test_view_keeps_the_memory_of_a_session_that_is_gone() -> None:
 
 def test_command_line_lists_blocks_with_their_holders() -> None:
     with program() as ended:
-        block = pardata.SharedMemory(ended.names[0])
+        block, named = map(pardata.SharedMemory, ended.names[:2])
         done = subprocess.run([sys.executable, "-m", "pardata", "ls"], capture_output=True, text=True)
+        line = next(line for line in done.stdout.splitlines() if line.startswith(named.name))
+        assert f"{os.getpid()}" in line and f" {ended.process.pid} " in line.partition(":")[2]
         line = next(line for line in done.stdout.splitlines() if line.startswith(block.name))
         assert "100 B" in line and f"{os.getpid()}" in line and f"{ended.process.pid}" in line
         assert os.path.basename(ended.path) in line

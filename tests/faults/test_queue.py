@@ -163,9 +163,15 @@ def test_process_that_has_closed_the_queue_and_never_looks_again_delays_no_end(s
 
 
 def test_thread_that_waits_ends_when_the_main_thread_has_ended():
-    call = "from tests.faults.queue_workers import *; wait_in_a_thread()"
+    call = "from tests.faults.queue_workers import *; wait_in_a_thread(daemon=False)"
     done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_daemon_thread_that_waits_says_nothing_at_the_end():
+    call = "from tests.faults.queue_workers import *; wait_in_a_thread(daemon=True)"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # -- producers that are killed -----------------------------------------------------------------------------------------
