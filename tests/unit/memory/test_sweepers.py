@@ -65,11 +65,12 @@ class Sweeper(threading.Thread):
 
 @pytest.fixture(autouse=True)
 def announced(monkeypatch):
-    """Who is about to wait for a lock is taken to stand."""
+    """The second sweeper is taken to stand when it is about to wait for a lock."""
 
     def flock(fd, how):
-        if not how & fcntl.LOCK_NB:
-            threading.current_thread().stands.set()
+        sweeper = threading.current_thread()
+        if not how & fcntl.LOCK_NB and not sweeper.line:
+            sweeper.stands.set()
         fcntl.flock(fd, how)
 
     monkeypatch.setattr(guardian, "fcntl", types.SimpleNamespace(**{**vars(fcntl), "flock": flock}))
