@@ -11,20 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Final, Literal, NoReturn
 
-import numpy as np
-
 from pardata.errors import ConfigError
 from pardata.pool.array_map import foreach_array, map_array, reduce_array
 from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.codes import is_importable, name_of
-from pardata.pool.context import current
 from pardata.pool.crew import Crew, Setup
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import CallJob
 from pardata.pool.map_job import MapJob
+from pardata.pool.options import check_least, count_workers
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadCrew
-from pardata.runtime.limits import usable_cores
 from pardata.runtime.progress import Bars
 
 _FUNCTIONS_KEPT: Final = 64
@@ -85,14 +82,14 @@ class WorkerPool(Executor):
         seed: int | None = None,
         name: str = "pool",
     ) -> None:
-        self.workers = self._max_workers = _count(workers, max_workers)
-        _check_least("max_tasks_per_worker", max_tasks_per_worker, int, 1)
-        _check_least("memory_limit", memory_limit, int, 1)
-        _check_least("timeout_s", timeout_s, int | float, 0)
-        _check_least("retries", retries, int, 0)
+        self.workers = self._max_workers = count_workers(workers, max_workers)
+        check_least("max_tasks_per_worker", max_tasks_per_worker, int, 1)
+        check_least("memory_limit", memory_limit, int, 1)
+        check_least("timeout_s", timeout_s, int | float, 0)
+        check_least("retries", retries, int, 0)
         if initializer is not None and not callable(initializer):
             raise ConfigError(f"initializer must be a function, not {type(initializer).__name__}")
-        _check_least("seed", seed, int, 0)
+        check_least("seed", seed, int, 0)
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
         setup = Setup(
@@ -179,7 +176,7 @@ class WorkerPool(Executor):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if buffersize is not None:
-            _check_least("buffersize", buffersize, int, 1)
+            check_least("buffersize", buffersize, int, 1)
         star = len(iterables) != 1
         items: Any = zip(*iterables, strict=False) if star else iterables[0]
         return self.results(fn, items, star=star, deadline=deadline, chunksize=chunksize, window=buffersize,
@@ -389,34 +386,6 @@ class WorkerPool(Executor):
 
     def __repr__(self) -> str:
         return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
-
-
-def _count(workers: int | None, max_workers: int | None) -> int:
-    """Return the number of workers that is meant."""
-    if workers is not None and max_workers is not None:
-        raise ConfigError("workers and max_workers are two names for the same: give one")
-    if max_workers is not None:
-        if not isinstance(max_workers, int) or isinstance(max_workers, bool):
-            raise ConfigError(f"max_workers must be an int, not {max_workers!r}")
-        if max_workers < 1:
-            raise ConfigError("max_workers must be greater than 0")
-        return max_workers
-    if workers is None:
-        context = current()
-        return max(1, usable_cores() // (context.workers if context is not None else 1))
-    if isinstance(workers, np.integer):
-        workers = int(workers)
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise ConfigError(f"workers must be an int of at least 1, not {workers!r}")
-    return workers
-
-
-def _check_least(name: str, value: Any, kind: Any, least: float) -> None:
-    if isinstance(value, np.number):
-        value = value.item()
-    if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
-        what = "an int" if kind is int else "a number"
-        raise ConfigError(f"{name} must be at least {least} and {what}, not {value!r}")
 
 
 _open_pools: weakref.WeakSet[Any] = weakref.WeakSet()

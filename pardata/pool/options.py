@@ -1,0 +1,40 @@
+"""Options of pools, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.pool.context import current
+from pardata.runtime.limits import usable_cores
+
+
+def count_workers(workers: int | None, max_workers: int | None) -> int:
+    """Return the number of workers that is meant."""
+    if workers is not None and max_workers is not None:
+        raise ConfigError("workers and max_workers are two names for the same: give one")
+    if max_workers is not None:
+        if not isinstance(max_workers, int) or isinstance(max_workers, bool):
+            raise ConfigError(f"max_workers must be an int, not {max_workers!r}")
+        if max_workers < 1:
+            raise ConfigError("max_workers must be greater than 0")
+        return max_workers
+    if workers is None:
+        context = current()
+        return max(1, usable_cores() // (context.workers if context is not None else 1))
+    if isinstance(workers, np.integer):
+        workers = int(workers)
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise ConfigError(f"workers must be an int of at least 1, not {workers!r}")
+    return workers
+
+
+def check_least(name: str, value: Any, kind: Any, least: float) -> None:
+    """Raise `ConfigError` unless an option is None, or a number of that kind and at least that large."""
+    if isinstance(value, np.number):
+        value = value.item()
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
+        what = "an int" if kind is int else "a number"
+        raise ConfigError(f"{name} must be at least {least} and {what}, not {value!r}")
