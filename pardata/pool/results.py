@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
 
 from pardata.pool.crew import Crew
@@ -30,15 +31,19 @@ class TaskFuture(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Return what the call returned; else as `concurrent.futures.Future.result`."""
-        if not self.done():
-            self._crew.help(self.done, timeout)
+        if not self._has_ended():
+            self._crew.help(self._has_ended, timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised; else as `concurrent.futures.Future.exception`."""
-        if not self.done():
-            self._crew.help(self.done, timeout)
+        if not self._has_ended():
+            self._crew.help(self._has_ended, timeout)
         return super().exception(timeout)
+
+    def _has_ended(self) -> bool:
+        """As `done`, without its lock, which Ctrl-C at a bad moment would leave locked."""
+        return self._state not in (PENDING, RUNNING)
 
 
 class Results:

@@ -368,38 +368,30 @@ def test_a_shutdown_is_noticed_while_others_wait_for_results():
 
 
 def test_an_interrupt_leaves_a_pool_that_works():
-    """SIGINT at every kind of moment; each time the pool must still do its work, and end."""
+    """SIGINT at all kinds of moments; afterwards the pool does its work, and ends."""
     script = """
-import os, signal, threading, time, pardata
+import os, random, signal, threading, time, pardata
 pool = pardata.WorkerPool(2)
 list(pool.map(abs, range(100)))
-stop, hits = threading.Event(), 0
+asked, ask = os.pipe()
 def shoot():
-    while not stop.is_set():
-        time.sleep(0.002)
+    while os.read(asked, 1) == b"!":  # only when the main thread is ready for it
+        time.sleep(random.uniform(0, 0.002))
         os.kill(os.getpid(), signal.SIGINT)
 shooter = threading.Thread(target=shoot)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-futures = []
 shooter.start()
-end = time.monotonic() + 1
-while time.monotonic() < end:
+for _ in range(100):
     try:
-        while time.monotonic() < end:
+        os.write(ask, b"!")
+        while True:
             pool.submit(abs, -3).result()
     except KeyboardInterrupt:
-        hits += 1
-while True:
-    try:
-        stop.set()
-        shooter.join()
-        break
-    except KeyboardInterrupt:
         pass
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.write(ask, b".")
+shooter.join()
 assert [pool.submit(abs, -n).result(20) for n in range(50)] == list(range(50))
 pool.shutdown()
-print(hits > 10)
+print(True)
 """
     assert run(script) == "True\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
