@@ -128,6 +128,8 @@ class Outbox:
         self._only = edges[0] if len(edges) == 1 else None
         self.generator: object = None  # of user code, suspended in the yield of what is being sent
         self.sent_bytes = 0
+        self.block_bytes = 0  # of the blocks that were sent
+        self.made_bytes = 0  # of those of them that were made for it
         self._in_parent = in_parent
         self._has_inplace = has_inplace
         self._fan_out = len(edges) > 1
@@ -208,13 +210,18 @@ class Outbox:
         return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
 
     def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
-        block = self.arena.reserve(array.nbytes)
+        block = self._reserve(array.nbytes)
         strides = None
         if array.flags.f_contiguous and not array.flags.c_contiguous:
             strides = array.strides
         copied = view(block, 0, array.dtype, array.shape, strides)
         np.copyto(copied, array)
         return block, 0, copied
+
+    def _reserve(self, nbytes: int) -> Anchor:
+        block = self.arena.reserve(nbytes)
+        self.made_bytes += block.extent_bytes
+        return block
 
     def _origin(self, block: Anchor) -> Lease:
         if self._start <= block.offset < self._end:
@@ -261,6 +268,8 @@ class Outbox:
             )
         self.sent_bytes += len(encoded.payload)
         spilled = self._spill(batch, encoded)
+        for block in encoded.anchors:
+            self.block_bytes += block.extent_bytes
         origins = [self._origin(block) for block in encoded.anchors]
         if spilled is not None:
             origins.append(Lease(OWN, 0, 0))
@@ -271,7 +280,7 @@ class Outbox:
         if 8 * len(batch.positions or ()) + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
             return None
         positions = np.array(batch.positions or (), np.int64)
-        block = self.arena.reserve(positions.nbytes + len(encoded.payload))
+        block = self._reserve(positions.nbytes + len(encoded.payload))
         block[: positions.nbytes] = positions.view(np.uint8)
         block[positions.nbytes : positions.nbytes + len(encoded.payload)] = np.frombuffer(encoded.payload, np.uint8)
         return block

@@ -115,6 +115,12 @@ class Receiver(End):
             return not self._unfinished_stamps()
         return self._taken == closed - 1
 
+    def waiting(self) -> list[tuple[int, int]]:
+        """Return (domain, number) of the messages that are not committed, seen or not."""
+        slots = (slot for slot in range(self.spec.slots) if self._words[slot_at(slot)] != self._done[slot])
+        heads = [self._words[slot_at(slot) + 1 : slot_at(slot) + 3] for slot in slots]
+        return [(self.renamed.get(domain, domain), number) for domain, number in heads]
+
     def receive(self) -> list[Claim]:
         """Return the messages that have been published since the last time."""
         claims: list[Claim] = []

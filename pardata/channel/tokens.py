@@ -42,17 +42,33 @@ class TerminalSpec:
     retired_at: int
 
 
-class Tokens:
+class TokenTable:
+    """What anybody can read: who holds a cell."""
+
+    def __init__(self, spec: TokenSpec, segment: Segment) -> None:
+        self.spec = spec
+        self._holders = words_at(segment, spec.holders_at, 8 * spec.cells)
+        self._retired = [[words_at(segment, at, 8 * spec.cells) for at in workers] for workers in spec.retired_at]
+
+    def held_by(self) -> list[int]:
+        """Return the numbers of the batches that hold a cell."""
+        held = [(self._holders[cell] - 1, cell) for cell in range(self.spec.cells)]
+        return [number for number, cell in held if not self._is_retired(cell, number)]
+
+    def _is_retired(self, cell: int, number: int) -> bool:
+        return all(any(words[cell] > number for words in workers) for workers in self._retired)
+
+
+class Tokens(TokenTable):
     """The source's side."""
 
     def __init__(self, spec: TokenSpec, segment: Segment, socks: list[socket.socket]) -> None:
-        self.spec = spec
+        super().__init__(spec, segment)
         self.socks = socks
-        self._holders = words_at(segment, spec.holders_at, 8 * spec.cells)
-        self._retired = [[words_at(segment, at, 8 * spec.cells) for at in workers] for workers in spec.retired_at]
         self._free = deque(cell for cell in range(spec.cells) if self._is_free(cell))
         self._known = set(self._free)
-        self._came_out = 0
+        self._taken: set[int] = set()  # of those in flight, what this process has sent, not a dead predecessor
+        self.came_out = 0  # batches of this process
 
     @property
     def in_flight(self) -> int:
@@ -66,12 +82,13 @@ class Tokens:
 
     def allows(self, largest_bytes: int) -> bool:
         """Whether `take` is allowed, and the window open for one more."""
-        return bool(self._free) and self.spec.window.allows(self.in_flight, self._came_out, largest_bytes)
+        return bool(self._free) and self.spec.window.allows(self.in_flight, self.came_out, largest_bytes)
 
     def take(self, number: int) -> int:
         """Return a free cell, now held by batch `number`."""
         cell = self._free.popleft()
         self._known.discard(cell)
+        self._taken.add(cell)
         self._holders[cell] = number + 1
         return cell
 
@@ -88,12 +105,13 @@ class Tokens:
             for (cell,) in struct.iter_unpack("<q", data):
                 if cell not in self._known and self._is_free(cell):
                     self._known.add(cell)
-                    self._came_out += 1
+                    if cell in self._taken:
+                        self._taken.discard(cell)
+                        self.came_out += 1
                     self._free.append(cell)
 
     def _is_free(self, cell: int) -> bool:
-        held = self._holders[cell]
-        return all(any(words[cell] >= held for words in workers) for workers in self._retired)
+        return self._is_retired(cell, self._holders[cell] - 1)
 
 
 class Retirer:

@@ -13,6 +13,7 @@ from pardata.pipeline.node import Kind
 from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import runs_here
+from pardata.runtime.flights import FlightSpec
 from pardata.runtime.wiring import Wired, connect, give_tokens
 
 # Commits that are told together: they wake the sender, but until then it lacks slots, tokens and (warm) blocks.
@@ -97,6 +98,23 @@ class Layout:
         pair = socket_pair()
         self._socks += pair
         return pair
+
+    @property
+    def workers(self) -> list[Wired]:
+        """All but the consumer."""
+        return [worker for workers in self.wired.values() for worker in workers if worker is not self.consumer]
+
+    def flights(self) -> FlightSpec:
+        """Return where anybody can read what is in flight."""
+        sources: list[Span] = []
+        stages: list[Span] = []
+        tables = {}
+        for stage, workers in self.wired.items():
+            spans = sources if stage.kind is Kind.SOURCE else stages
+            spans += [worker.span for worker in workers if worker is not self.consumer]
+            if stage.own_domain is not None and workers[0].tokens is not None:
+                tables[stage.own_domain] = workers[0].tokens
+        return FlightSpec(self._plan.roots, tables, sources, stages, self.consumer.span)
 
     @property
     def processes(self) -> list[Wired]:

@@ -49,6 +49,7 @@ from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, dissolve, encode_program
 from pardata.runtime.words import (
+    AWAY,
     BLOCKED_NS,
     BUSY_NS,
     DROPPED,
@@ -117,7 +118,7 @@ class ProcessRun(Run):
             if not runs_here(stage)
         }
         fork_server.start()
-        limit = options.memory_limit or available_bytes() // 2
+        limit = int(options.memory_limit or available_bytes() // 2)
         try:
             layout = Layout(plan, plan.window(options.tokens), self._home, self._spans, self._socks)
             self._start(layout, encoded, limit)
@@ -133,19 +134,20 @@ class ProcessRun(Run):
 
     def _start(self, layout: Layout, encoded: dict[Stage, Encoded], limit: int) -> None:
         arena = self._home.arena
-        spans = [(worker.span, f"stage {worker.stage!r}") for worker in layout.processes]
+        spans = [(worker.span, f"stage {worker.stage!r}") for worker in layout.workers]
         spans.append((arena.span, "the main process"))
         limit += arena.statistics()["live_bytes"]  # what was there before is not the run's
         self._stages = {stage.name: stage for stage in self._plan.stages}
         self._words: dict[Stage, list[memoryview]] = {stage: [] for stage in self._plan.worker_stages}
         self._stall = StallWatch(self._plan, self._words, self._options.stall_s)
         self._spans_of: dict[Worker, Span] = {}
-        self._supervise(layout, layout.consumer.spec(limit, spans))
+        self._supervise(layout, layout.consumer.spec(limit, spans, layout.flights()))
+        flights = layout.flights()
         for stage in self._plan.worker_stages:
             for wired in layout.wired[stage]:
                 self._words[stage].append(wired.span.words(self._home.segment))
                 control, child = layout.pair()
-                spec, socks = wired.spec(limit, spans), [child, *wired.socks]
+                spec, socks = wired.spec(limit, spans, flights), [child, *wired.socks]
                 if wired.in_parent:
                     port = Port(spec, self._home.segment, socks, self._programs[stage], arena)
                     self._add_local(stage, port, control)
@@ -192,11 +194,13 @@ class ProcessRun(Run):
         if not self._items:
             if self._closed:
                 raise StopIteration
+            self._port.words[AWAY] = 0
             try:
                 self._fill()
             except BaseException:
                 self.close()
                 raise
+            self._port.words[AWAY] = 1
             if not self._items:
                 self.close()
                 raise StopIteration

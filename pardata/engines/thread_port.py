@@ -25,6 +25,7 @@ from pardata.pipeline.programs import Program, program_of
 from pardata.runtime.program import Cancelled, StageFailure
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.state import Saved
+from pardata.runtime.weights import Weights
 
 Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
 
@@ -59,7 +60,7 @@ class Tokens:
         self.changed = threading.Condition(lock)
         self.terminals = terminals
         self._window = window
-        self._in_flight = self._came_out = 0
+        self._in_flight = self.came_out = 0
         self._missing: dict[int, int] = {}
 
     def retire(self, number: int) -> None:
@@ -69,12 +70,12 @@ class Tokens:
             self._missing[number] = missing
         else:
             self._in_flight -= 1
-            self._came_out += 1
+            self.came_out += 1
             self.changed.notify()
 
     def take(self, largest_bytes: int) -> bool:
         """Take the right to have one more batch in flight; return False if there is none now."""
-        is_open = self._window.allows(self._in_flight, self._came_out, largest_bytes)
+        is_open = self._window.allows(self._in_flight, self.came_out, largest_bytes)
         self._in_flight += is_open and self.terminals > 0
         return is_open
 
@@ -174,6 +175,7 @@ class ThreadPort:
         self._open = [(output.inbox, output.edge) for output in self._outputs] or [(hub.inboxes[None], 0)]
         self._taken = (0, 0)
         self._mark_s = time.perf_counter()
+        self._weights: Weights | None = None
 
     def _sleep(self, condition: threading.Condition, timeout_s: float | None = None) -> float:
         """Wait for a change, with the lock held; return for how long."""
@@ -184,6 +186,19 @@ class ThreadPort:
         waited = time.perf_counter() - begin
         self._mark_s += waited
         return waited
+
+    @property
+    def came_out(self) -> int:
+        """Batches of this source that have come out at the end of every path."""
+        assert self._stage.own_domain is not None
+        return self._hub.tokens[self._stage.own_domain].came_out
+
+    def heaviest_item_bytes(self) -> float:
+        """Return the bytes per item where they are most, lately."""
+        counts = [(part.items, part.bytes) for parts in self._hub.statistics.values() for part in parts]
+        if self._weights is None or self._weights.senders != len(counts):
+            self._weights = Weights(len(counts))
+        return self._weights.heaviest(counts)
 
     def _account(self) -> None:
         """Count the time since the last call as busy, but for what was spent waiting."""

@@ -127,6 +127,8 @@ class Arena:
         self.budget = budget
         self.who = who
         self.before_growth: Callable[[], None] | None = None  # asks the readers for what they have given back
+        # Waits, where others may give memory back: returns whether a block may pass the limit, False: look again.
+        self.on_shortage: Callable[[int], bool] | None = None
         self.is_held: Callable[[int, int], bool] | None = None  # whether another process needs a block, by its place
         self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process had them
         self._header = span.words(segment)
@@ -159,21 +161,32 @@ class Arena:
         Raises `CapacityError` and changes nothing if the budget or the span has no room.
         """
         extent = size_class(nbytes)
+        may_pass = False
+        while (taken := self._take(extent, may_pass)) is None:
+            assert self.on_shortage is not None
+            may_pass = self.on_shortage(extent)  # without the lock, which the threads of user code need
+        offset, is_warm = taken
+        block = self.adopt(offset, extent)
+        if zeroed and is_warm:
+            block[:nbytes] = 0
+        return block
+
+    def _take(self, extent: int, may_pass: bool) -> tuple[int, bool] | None:
+        """Return a place, and whether it is warm; None if the budget has no room and somebody can wait for it."""
         with self.lock:
             self.collect()
             if not self._free.get(extent):
                 self._ask_for_memory()
-            if self.budget is not None:
+            if self.budget is not None and not may_pass:
+                if self.on_shortage is not None and not self.budget.allows(extent):
+                    return None
                 self.budget.check(extent, self.who)
             free = self._free.get(extent)
             is_warm = bool(free)
             offset = free.pop() if free else self._carve(extent)
             self._live += extent
             self._publish()
-        block = self.adopt(offset, extent)
-        if zeroed and is_warm:
-            block[:nbytes] = 0
-        return block
+            return offset, is_warm
 
     def adopt(self, offset: int, extent: int) -> Anchor:
         """Return a new anchor of a block that is already counted as live."""

@@ -8,8 +8,9 @@ from typing import Final
 
 from pardata.errors import CapacityError
 
-# Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent.
-LIVE, RESERVED, LARGEST = 0, 1, 12
+# Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent; of
+# the blocks of the batch that had most.
+LIVE, RESERVED, LARGEST, WIDEST = 0, 1, 12, 63
 
 _CGROUP: Final = "/sys/fs/cgroup"
 
@@ -55,6 +56,10 @@ class Budget:
         self.limit_bytes = limit_bytes
         self._headers = headers
         self._names = names
+        self._groups = [
+            [header for header, other in zip(headers, names, strict=True) if other == name]
+            for name in dict.fromkeys(names)
+        ]
 
     def live_bytes(self) -> int:
         """Return the bytes that somebody can still read or write."""
@@ -64,19 +69,34 @@ class Budget:
         """Return the size of the largest batch that anybody has sent."""
         return max(header[LARGEST] for header in self._headers)
 
+    def path_bytes(self) -> int:
+        """Return the bytes of blocks that one batch may have on all its way: the most of each stage, and once more.
+
+        At every stage for a moment, where the one before has not yet noted what it was given back.
+        """
+        most = [max(header[WIDEST] for header in group) for group in self._groups]
+        return sum(most) + max(most)
+
     def has_room(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be kept, warm free blocks included."""
         return sum(header[RESERVED] for header in self._headers) + nbytes <= self.limit_bytes
+
+    def allows(self, nbytes: int) -> bool:
+        """Return whether `nbytes` more may be in use."""
+        return self.live_bytes() + nbytes <= self.limit_bytes
 
     def check(self, nbytes: int, who: str) -> None:
         """Raise `CapacityError` if `nbytes` more would pass the limit."""
         live = self.live_bytes()
         if live + nbytes <= self.limit_bytes:
             return
-        held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
-        holders = ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size)
         raise CapacityError(
             f"{who} needs {format_bytes(nbytes)} of shared memory, but {format_bytes(live)} of the limit of "
-            f"{format_bytes(self.limit_bytes)} are in use (arrays made by: {holders or 'nobody'}). Arrays that are "
-            f"kept by their consumer stay in memory: copy what you keep, keep fewer, or raise memory_limit="
+            f"{format_bytes(self.limit_bytes)} are in use (arrays made by: {self.holders() or 'nobody'}). Arrays that "
+            f"are kept by their consumer stay in memory: copy what you keep, keep fewer, or raise memory_limit="
         )
+
+    def holders(self) -> str:
+        """Return who has made most of what is in use, for a person."""
+        held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
+        return ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size)

@@ -10,15 +10,12 @@ from pardata.channel.message import INLINE_BYTES, Batch
 from pardata.errors import BrokenError, CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
 from pardata.pipeline.handover import hand_over, is_nobody_elses
+from pardata.pipeline.pace import Pace, Sizes
 from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.program import TIMER_NAME, StageFailure
 from pardata.runtime.state import Saved
 
-# A message should be worth this much of the run's throughput; more items per message save wake-ups, fewer keep
-# latency low.
-BATCH_S: Final = 0.002
-LARGEST_BATCH: Final = 64
 # A batch that is not full leaves after this long: its source may be waiting for its next item.
 LATENCY_S: Final = 0.005
 
@@ -44,8 +41,11 @@ class Port(Protocol):
     def close_outputs(self) -> None: ...
     def expect_generator(self, generator: object) -> None: ...
     def resume_point(self) -> tuple[int, int, int, set[int]] | None: ...
+    def heaviest_item_bytes(self) -> float: ...
     @property
     def last_bytes(self) -> int: ...
+    @property
+    def came_out(self) -> int: ...
 
 
 def publish(port: Port, batch: Batch, stage: str) -> None:
@@ -69,21 +69,21 @@ def publish(port: Port, batch: Batch, stage: str) -> None:
 class Batcher:
     """Collects items into batches of a new numbering and publishes them.
 
-    Small items are batched: as many as the run gets through in `BATCH_S`, at most `LARGEST_BATCH`, unless
-    `chunksize` says how many. An item that is a large array leaves alone.
+    Small items are batched, as `pace` says, unless `chunksize` says how many. An item that is a large array leaves
+    alone, and so does one of which a stage makes a large array.
     """
 
-    def __init__(self, port: Port, stage: str, domain: int, chunksize: int | None, counts: bool) -> None:
+    def __init__(self, port: Port, stage: str, domain: int, sizes: Sizes, counts: bool) -> None:
         self._port = port
         self._stage = stage
         self._failure: BaseException | None = None
         self._counts = counts  # a source counts what it sends, a filter what it takes
         self._domain = domain
-        self._fixed = chunksize
-        self._target = chunksize or 1
+        self._fixed = sizes.fixed
+        self._target = sizes.fixed or 1
+        self._pace = Pace(sizes.width, time.perf_counter())
         self._items: list[Any] = []
         self._number = 0
-        self._published_s = time.perf_counter()
         self._flusher: _Flusher | None = None
 
     def skip_to(self, number: int) -> None:
@@ -131,11 +131,12 @@ class Batcher:
             self._adapt(count)
 
     def _adapt(self, count: int) -> None:
-        now = time.perf_counter()
-        rate = count / max(now - self._published_s, 1e-9)
-        self._published_s = now
-        wanted = int(rate * BATCH_S) if self._port.last_bytes < count * INLINE_BYTES else 1
-        self._target = max(1, min(wanted, 2 * self._target, LARGEST_BATCH))
+        port, now = self._port, time.perf_counter()
+        self._pace.sent(count, now)
+        self._pace.came_out(port.came_out, now)
+        self._target = self._pace.items
+        if self._target > 1 and max(port.last_bytes / count, port.heaviest_item_bytes()) >= INLINE_BYTES:
+            self._target = 1
 
     def _flush_soon(self) -> None:
         if self._flusher is None:

@@ -19,7 +19,7 @@ def run(
     engine: Engine = "processes",
     progress: bool = False,
     tokens: int | None = None,
-    memory_limit: int | None = None,
+    memory_limit: float | None = None,
     max_restarts: int | None = None,
     stall_s: float | None = STALL_S,
 ) -> RunReport:

@@ -14,6 +14,7 @@ from pardata.pipeline.batcher import Batcher, Port
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
 from pardata.runtime.program import StageFailure
 from pardata.runtime.state import Saved
@@ -40,13 +41,13 @@ class PipeProgram:
         fn: Callable[[Iterator[Any]], Iterable[Any]],
         domain: int,
         fanin: Fanin,
-        chunksize: int | None,
+        sizes: Sizes,
     ) -> None:
         self.name = name
         self.fn = fn
         self.domain = domain
         self.fanin = fanin
-        self.chunksize = chunksize
+        self.sizes = sizes
         self.redoable = has_state(fn)
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
@@ -72,7 +73,7 @@ class _Pipe:
         self._fn: Any = program.fn
         if program.redoable:
             self._fn = copy.copy(self._fn)  # the threads of several runs have one object
-        self._batcher = Batcher(port, program.name, program.domain, program.chunksize, counts=False)
+        self._batcher = Batcher(port, program.name, program.domain, program.sizes, counts=False)
         self._saved = port.load_state() if program.redoable else None
         self._again = _Again(port, program.domain, self._batcher, self._saved) if program.redoable else None
         self._number = -1
@@ -118,12 +119,14 @@ class _Pipe:
     def _outputs(self) -> Iterator[Any]:
         try:
             made = self._fn(self._inputs)
-        except Exception as error:
+        except StageFailure:
+            raise
+        except (Exception, SystemExit) as error:
             error.add_note(
                 f"{self._program.name!r} was called with the iterator of all items. For a function of one item use "
                 f"stream.map"
             )
-            raise
+            raise failure_of(error, self._program.name, self._number) from None
         try:
             return iter(made)
         except TypeError:

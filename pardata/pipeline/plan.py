@@ -124,6 +124,7 @@ class Plan:
         if is_whole:
             self._check()
         self.chunksizes = self._chunksizes()
+        self.widths = self._widths()
 
     @property
     def last(self) -> Stage:
@@ -302,6 +303,15 @@ class Plan:
                 if asked is not None and (stage.kind is not Kind.PIPE or domain == stage.own_domain):
                     sizes[root] = min(asked, sizes.get(root) or asked)
         return {root: sizes.get(root) for root in self.roots}
+
+    def _widths(self) -> dict[int, int]:
+        """Return, per source or generator filter, how many workers its items pass side by side where they are most."""
+        widths = dict.fromkeys(self.roots, 1)
+        for stage in self.stages:
+            width = max(stage.workers, stage.node.branches if stage.kind is Kind.SCATTER else 1)
+            for domain in stage.taken_domains:
+                widths[self.roots[domain]] = max(widths[self.roots[domain]], width)
+        return widths
 
 
 def _no_function(item: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pardata.pipeline.item_program import ItemProgram
 from pardata.pipeline.node import Kind
+from pardata.pipeline.pace import Sizes
 from pardata.pipeline.pipe_program import PipeProgram
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.source_program import SourceProgram
@@ -18,13 +19,18 @@ def program_of(stage: Stage, plan: Plan) -> Program:
     node = stage.node
     if stage.kind is Kind.SOURCE:
         assert stage.own_domain is not None
-        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_domain, plan.chunksizes[stage.own_domain])
+        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_domain, _sizes(stage, plan))
     if stage.kind is Kind.PIPE:
         assert stage.own_domain is not None and stage.fn is not None
-        return PipeProgram(stage.name, stage.fn, stage.own_domain, stage.fanin, plan.chunksizes[stage.own_domain])
+        return PipeProgram(stage.name, stage.fn, stage.own_domain, stage.fanin, _sizes(stage, plan))
     return ItemProgram(
         stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, node.errors, node.retries, node.branches
     )
+
+
+def _sizes(stage: Stage, plan: Plan) -> Sizes:
+    assert stage.own_domain is not None
+    return Sizes(plan.chunksizes[stage.own_domain], plan.widths[stage.own_domain])
 
 
 def source_maker(items: Any) -> Any:

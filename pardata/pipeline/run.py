@@ -24,11 +24,13 @@ class RunOptions:
 
     progress: bool = False
     tokens: int | None = None
-    memory_limit: int | None = None
+    memory_limit: float | None = None
     max_restarts: int | None = None
     stall_s: float | None = STALL_S
 
     def __post_init__(self) -> None:
+        if isinstance(self.memory_limit, float) and self.memory_limit.is_integer():
+            object.__setattr__(self, "memory_limit", int(self.memory_limit))  # 2e9
         for name, value, least in (
             ("tokens", self.tokens, 1),
             ("memory_limit", self.memory_limit, 1),

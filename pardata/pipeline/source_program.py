@@ -11,6 +11,7 @@ from pardata.channel.message import Batch
 from pardata.errors import WorkerLostError
 from pardata.pipeline.batcher import Batcher, Port
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
 
 
@@ -25,11 +26,11 @@ class SourceProgram:
     redoable = True
     fanin = Fanin()  # takes nothing
 
-    def __init__(self, name: str, make: Callable[[], Iterable[Any]], domain: int, chunksize: int | None) -> None:
+    def __init__(self, name: str, make: Callable[[], Iterable[Any]], domain: int, sizes: Sizes) -> None:
         self.name = name
         self.make = make
         self.domain = domain
-        self.chunksize = chunksize
+        self.sizes = sizes
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
@@ -38,7 +39,7 @@ class SourceProgram:
     def run(self, port: Port) -> None:
         """Send every item."""
         port.loaded()
-        batcher = Batcher(port, self.name, self.domain, self.chunksize, counts=True)
+        batcher = Batcher(port, self.name, self.domain, self.sizes, counts=True)
         try:
             items = iter(self.make())
             port.expect_generator(items)

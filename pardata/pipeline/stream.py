@@ -256,6 +256,11 @@ class Stream:
         return self._then(Kind.PIPE, generator_function, None)
 
     def _then(self, kind: Kind, fn: Any, name: str | None, **options: Any) -> Stream:
+        if inspect.iscoroutinefunction(fn):
+            raise ConfigError(
+                f"{name_of(fn)!r} is a coroutine function, and a stage awaits nothing: call asyncio.run in a function, "
+                f"or give an asynchronous generator function to pardata.source"
+            )
         if kind is not Kind.PIPE and inspect.isgeneratorfunction(fn):
             raise ConfigError(
                 f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}"
@@ -272,7 +277,7 @@ class Stream:
         engine: Engine = "processes",
         progress: bool = False,
         tokens: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: float | None = None,
         max_restarts: int | None = None,
         stall_s: float | None = STALL_S,
     ) -> Run:
@@ -310,7 +315,7 @@ class Stream:
         engine: Engine = "processes",
         progress: bool = False,
         tokens: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: float | None = None,
         max_restarts: int | None = None,
         stall_s: float | None = STALL_S,
     ) -> RunReport:

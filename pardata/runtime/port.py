@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from pardata.channel.channel import RunGone
@@ -22,14 +23,16 @@ from pardata.channel.order import Order
 from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Tokens
-from pardata.errors import WorkerLostError
+from pardata.errors import CapacityError, WorkerLostError
 from pardata.memory.arena import Arena
-from pardata.memory.budget import LARGEST, Budget
+from pardata.memory.budget import LARGEST, WIDEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
 from pardata.runtime.ends import Ends
+from pardata.runtime.flights import Flight, Flights
 from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, WorkerSpec
 from pardata.runtime.recovery import recover
+from pardata.runtime.shortage import TICK_S, Shortage, Verdict
 from pardata.runtime.state import Saved, StateArea
 from pardata.runtime.words import (
     ATTEMPT,
@@ -52,7 +55,6 @@ from pardata.runtime.words import (
 )
 
 _OWED_SHARE: Final = 64  # commits are told at once if they hold more than this part of the byte budget
-_ROUNDING: Final = 1.25  # a block may be that much larger than what lies in it
 
 T = TypeVar("T")
 
@@ -119,7 +121,10 @@ class Port:
         self._takes = 0
         self._owed = self._owed_bytes = 0  # commits, and bytes in their messages, that the senders have not been told
         self._most_owed_bytes = spec.limit_bytes // _OWED_SHARE
-        self._blocks_per_batch = 1 + len({name for _, name in spec.budget_spans})
+        self._flights = None if spec.flights is None else Flights(spec.flights, segment)
+        self._publishing: Batch | None = None
+        if self._flights is not None and not in_parent:
+            self.arena.on_shortage = self._wait_for_memory
         if self._is_successor:
             ends.announce()
         if not self.collector.resume(self._inherited):
@@ -133,8 +138,8 @@ class Port:
             raise RunGone("the run is gone")
         self._cancelled = True
 
-    def _wait(self, counter: int, ready: Callable[[], T]) -> T:
-        """Sleep until ``ready()`` is true; return what it returned."""
+    def _wait(self, counter: int, ready: Callable[[], T | None], tick_s: float | None = None) -> T:
+        """Sleep until ``ready()`` is true; return what it returned. It is asked after each event, and each `tick_s`."""
         begin = time.perf_counter_ns()
         is_timer = threading.current_thread().name == TIMER_NAME  # meanwhile the user's code may be running
         attempt = self.words[ATTEMPT]
@@ -145,7 +150,7 @@ class Port:
             if self._cancelled:
                 raise Cancelled
             self.arena.collect()  # others read in this span how much is live
-            self.collector.wait(for_input=counter == STARVED_NS)
+            self.collector.wait(tick_s, for_input=counter == STARVED_NS)
         if not is_timer:
             self.words[BEGUN_NS] = time.monotonic_ns()
             self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
@@ -227,12 +232,15 @@ class Port:
         with self.lock:
             if not self.outbox.has_room_for(batch):
                 self._wait(BLOCKED_NS, lambda: self.outbox.has_room_for(batch))
+            self._publishing, self.outbox.made_bytes = batch, 0
             self.outbox.publish(batch, self._skip)
+            self._publishing = None
             self._skip = set()
             self.last_bytes = self.outbox.sent_bytes
             self.words[SENT_BYTES] += self.last_bytes
             self.words[LARGEST] = max(self.words[LARGEST], self.last_bytes)
-            self.outbox.sent_bytes = 0
+            self.words[WIDEST] = max(self.words[WIDEST], self.outbox.block_bytes)
+            self.outbox.sent_bytes = self.outbox.block_bytes = 0
             if self.tokens is not None:
                 self._account()
 
@@ -312,17 +320,69 @@ class Port:
     def _may_begin(self, tokens: Tokens) -> bool:
         """Whether there is a token, and memory for one more batch; one alone may always be on its way."""
         largest = max(self.words[LARGEST], self.budget.largest_bytes())
-        return tokens.allows(largest) and (not tokens.in_flight or self._has_memory(tokens, largest))
+        return tokens.allows(largest) and (not tokens.in_flight or self._has_memory(tokens))
 
-    def _has_memory(self, tokens: Tokens, largest: int) -> bool:
-        """Whether the byte budget has room for one more batch on all its way.
+    def _has_memory(self, tokens: Tokens) -> bool:
+        """Whether the byte budget has room for one more batch on all its way, as far as is known by now.
 
-        A batch in flight may occupy a block at every stage for a moment, where the one before has not yet noted what it
-        was given back. What is live above that is kept by somebody.
+        What is live above what the batches in flight need is kept by somebody.
         """
-        per_batch = largest * _ROUNDING * self._blocks_per_batch
-        kept = max(0.0, self.budget.live_bytes() - tokens.in_flight * per_batch)
+        per_batch = self.budget.path_bytes()
+        kept = max(0, self.budget.live_bytes() - tokens.in_flight * per_batch)
         return kept + (tokens.in_flight + 1) * per_batch <= self.budget.limit_bytes
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    @property
+    def came_out(self) -> int:
+        """Batches of this source that have come out at the end of every path."""
+        return 0 if self.tokens is None else self.tokens.came_out
+
+    def heaviest_item_bytes(self) -> float:
+        """Return the bytes per item where they are most on their way, lately."""
+        return 0.0 if self._flights is None else self._flights.heaviest_item_bytes()
+
+    def _wait_for_memory(self, needed_bytes: int) -> bool:
+        """Return when there may be room for a block (False), or it may pass the limit (True)."""
+        if not self.lock.acquire(blocking=False):  # another thread is in here; it hears of what is given back
+            time.sleep(TICK_S)
+            if self._cancelled:
+                raise Cancelled
+            return False
+        try:
+            return self._wait(BLOCKED_NS, partial(self._judge, needed_bytes), TICK_S) is Verdict.PASS_LIMIT
+        finally:
+            self.lock.release()
+
+    def _judge(self, needed_bytes: int) -> Verdict | None:
+        """Return the verdict on a block, None: wait. Raises CapacityError if there will never be enough memory."""
+        flights = self._flights
+        assert flights is not None
+        self.collector.poll()
+        self.arena.collect()
+        live = self.budget.live_bytes()
+        under_way = flights.all()
+        batch, items, own = self._publishing, 1, 0
+        mine = {flights.flight(claim.domain, claim.number) for claim in self._claims}
+        if batch is not None:
+            mine.add(flights.flight(batch.domain, batch.number))
+            items, own = batch.count, self.outbox.made_bytes
+        # What waits here for its turn is as much held up as what is at work.
+        behind = {flights.flight(*batch) for receiver in self.receivers for batch in receiver.waiting()}
+        shortage = Shortage(
+            needed_bytes,
+            live,
+            self.budget.limit_bytes,
+            is_oldest=any(_is_oldest(flight, under_way) for flight in mine | behind),
+            is_alone=under_way <= mine,
+            still_s=flights.still_s(live),
+            items=items,
+            own_bytes=own + sum(block.extent_bytes for claim in self._claims for block in claim.anchors),
+        )
+        verdict = shortage.judge()
+        if verdict is Verdict.FAIL:
+            raise CapacityError(shortage.explain(self.spec.label, self.budget.holders()))
+        return None if verdict is Verdict.WAIT else verdict
 
     def expect_generator(self, generator: object) -> None:
         """Say which suspended generator of the user's still has the array that it has just yielded."""
@@ -387,6 +447,11 @@ class Port:
             while not self.collector.flush():
                 self.collector.wait()
         self.report(("done",))
+
+
+def _is_oldest(flight: Flight, under_way: set[Flight]) -> bool:
+    root, number = flight
+    return number == min((other for of, other in under_way if of == root), default=-1)
 
 
 def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:

@@ -11,6 +11,7 @@ from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.memory.arena import HEADER_BYTES, Span
 from pardata.runtime.condemned import CONDEMNED_BYTES
 from pardata.runtime.faults import Fault
+from pardata.runtime.flights import FlightSpec
 
 LEASES_AT: Final = HEADER_BYTES
 CONDEMNED_AT: Final = LEASES_AT + TABLE_BYTES
@@ -53,6 +54,7 @@ class WorkerSpec:
     limit_bytes: int
     budget_spans: list[tuple[Span, str]]
     branches: list[int | None] = field(default_factory=list)  # per edge of `outputs`: which items go there, None: all
+    flights: FlightSpec | None = None  # None: who gets no memory fails
     state: tuple[int, int] | None = None  # where, and in how many bytes, it saves its state
 
     @property

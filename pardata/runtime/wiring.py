@@ -22,6 +22,7 @@ from pardata.memory.array import Anchor, find_anchor, is_in, view
 from pardata.memory.home import Home, Remains
 from pardata.memory.segment import PAGE_BYTES
 from pardata.runtime.explain import explain_unpicklable
+from pardata.runtime.flights import FlightSpec
 from pardata.runtime.port import Port
 from pardata.runtime.program import CHANNELS_AT, WorkerSpec
 from pardata.runtime.worker import ProcessSpec
@@ -91,11 +92,14 @@ class Wired:
         """Its sockets but the control socket."""
         return [*self.input_socks, *self.output_socks, *self.token_socks, *self.terminal_socks]
 
-    def spec(self, limit_bytes: int, budget_spans: list[tuple[Span, str]]) -> WorkerSpec:
+    def spec(
+        self, limit_bytes: int, budget_spans: list[tuple[Span, str]], flights: FlightSpec | None = None
+    ) -> WorkerSpec:
         """Return what the worker gets to know."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.domains, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, self.state,
+            self.domains, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, flights,
+            self.state,
         )  # fmt: skip
 
 

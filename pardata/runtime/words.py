@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# 0, 1 and 12 are in memory.budget: LIVE, RESERVED and LARGEST
+# 0, 1, 12 and 63 are in memory.budget: LIVE, RESERVED, LARGEST and WIDEST
 RUNNING: Final = 2  # which batch is being worked on: see `running_word`; 0: none
 ITEMS: Final = 3  # items taken in (of a source: sent)
 DROPPED: Final = 4  # items that a filter let go
@@ -25,6 +25,8 @@ ENDED: Final = -1
 
 LIVES: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start
+
+AWAY: Final = 62  # of the consumer: 1 while its loop is at an item
 
 MOST_DOMAINS: Final = 400
 

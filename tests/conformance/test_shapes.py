@@ -594,3 +594,30 @@ def test_wrong_plans(engine, make, words):
 def test_wrong_arguments_are_refused_at_once(make):
     with pytest.raises(ConfigError):
         make()
+
+
+def test_a_coroutine_function_is_no_stage():
+    async def fetch(item):
+        return item
+
+    with pytest.raises(pardata.ConfigError, match="'fetch' is a coroutine function.*asyncio.run"):
+        pardata.source([1]).map(fetch)
+
+
+@pytest.mark.parametrize("engine", ["processes", "threads", "serial"])
+def test_a_filter_that_is_no_generator_and_takes_too_many_items_fails(engine):
+    def head(items):
+        return [next(items) for _ in range(3)]
+
+    with pytest.raises(RuntimeError, match="the function raised StopIteration"):
+        list((pardata.source([1, 2]) | head).iterate(engine=engine))
+
+
+@pytest.mark.parametrize("engine", ["processes", "threads"])
+def test_a_function_of_one_item_behind_a_bar_is_told_so(engine):
+    def square(item):
+        return item * item
+
+    with pytest.raises(TypeError, match="unsupported operand") as caught:
+        list((pardata.source([1, 2]) | square).iterate(engine=engine))
+    assert any("use stream.map" in note for note in caught.value.__notes__)

@@ -1,0 +1,94 @@
+"""A limit that is too small makes a run slower, down to one item at a time; it fails where one item does not fit."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import pardata
+
+ARRAY_BYTES = 4 << 20  # what one array takes: 2.4 MB in whole huge pages
+SHAPE = 300_000
+
+
+def make(number):
+    return np.full(SHAPE, number)
+
+
+def make_in_place(number):
+    array = pardata.empty(SHAPE, int)
+    array[:] = number
+    return array
+
+
+def first(array):
+    return int(array[0])
+
+
+def add_one(array):
+    return array + 1
+
+
+def chain(count):
+    return pardata.source(range(count)).map(make).map(add_one).map(first)
+
+
+def farms_out_of_order(count):
+    made = pardata.source(range(count)).map(make_in_place, workers=3, ordered=False)
+    return made.map(add_one, workers=2, ordered=False).map(first)
+
+
+def unequal_branches(count):
+    made = pardata.source(range(count)).map(make)
+    pairs = pardata.zip(made.map(add_one).map(add_one), made)
+    return pairs.map(lambda pair: first(pair[0]) - 1)
+
+
+def several_of_each(count):
+    made = pardata.source(range(count // 4)).flat_map(lambda number: [make(4 * number + place) for place in range(4)])
+    return made.map(add_one).map(first)
+
+
+def threads(count):
+    return pardata.source(range(count)).map(make, workers=3, kind="thread").map(add_one).map(first)
+
+
+@pytest.mark.parametrize("shape", [chain, farms_out_of_order, unequal_branches, several_of_each, threads])
+@pytest.mark.parametrize("arrays", [6, 20])
+def test_what_keeps_nothing_completes(shape, arrays):
+    with shape(40).iterate(memory_limit=arrays * ARRAY_BYTES) as run:
+        assert sorted(run) == [number + 1 for number in range(40)]
+
+
+def test_one_array_at_a_time_where_no_more_fit():
+    with pardata.source(range(10)).map(make).map(first).iterate(memory_limit=ARRAY_BYTES + 100_000) as run:
+        assert list(run) == list(range(10))
+
+
+def test_small_items_that_become_large_in_the_middle_of_a_message():
+    def grow(number):
+        return make(number) if 1000 <= number < 1060 else number
+
+    grown = pardata.source(range(1500)).map(grow).map(lambda item: item if isinstance(item, int) else first(item))
+    with grown.iterate(memory_limit=6 * ARRAY_BYTES) as run:
+        assert list(run) == list(range(1500))
+
+
+def test_an_endless_source():
+    with pardata.source(itertools.count()).map(make).map(first).iterate(memory_limit=6 * ARRAY_BYTES) as run:
+        assert list(itertools.islice(run, 100)) == list(range(100))
+
+
+def test_an_item_that_never_fits_fails_at_once():
+    with pytest.raises(pardata.CapacityError, match=r"'make' needs 4\.2 MB .* for one array, more than the limit"):
+        list(pardata.source([1]).map(make).iterate(memory_limit=ARRAY_BYTES // 2))
+
+
+def test_input_and_output_of_one_item_that_do_not_fit_are_told():
+    with pytest.raises(pardata.CapacityError, match=r"'add_one' needs .* do not fit at once"):
+        list(pardata.source([1]).map(make).map(add_one).iterate(memory_limit=ARRAY_BYTES * 3 // 2))
+
+
+def test_what_a_consumer_keeps_is_told():
+    with pytest.raises(pardata.CapacityError, match="kept by their consumer"):
+        list(pardata.source(range(30)).map(make).iterate(memory_limit=5 * ARRAY_BYTES))

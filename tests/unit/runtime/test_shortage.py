@@ -1,0 +1,65 @@
+"""Who waits for memory, who passes the limit and who fails."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from pardata.runtime.shortage import HOPELESS_S, STUCK_S, Shortage, Verdict
+from pardata.runtime.weights import Weights
+
+FULL = Shortage(10, 95, 100, is_oldest=False, is_alone=False, still_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"live_bytes": 90}, Verdict.TAKE),
+        ({}, Verdict.WAIT),  # others may let go
+        ({"is_oldest": True}, Verdict.PASS_LIMIT),  # the others may wait for it
+        ({"still_s": STUCK_S}, Verdict.PASS_LIMIT),  # so does each for another
+        ({"is_oldest": True, "live_bytes": 191}, Verdict.WAIT),
+        ({"is_oldest": True, "live_bytes": 191, "still_s": HOPELESS_S}, Verdict.FAIL),
+        ({"is_oldest": True, "is_alone": True}, Verdict.WAIT),  # the consumer's loop may let go
+        ({"is_oldest": True, "is_alone": True, "still_s": HOPELESS_S}, Verdict.FAIL),
+        ({"needed_bytes": 101, "live_bytes": 0}, Verdict.FAIL),  # it never fits
+        # Small items of one message have become large: each by itself fits.
+        ({"is_oldest": True, "is_alone": True, "items": 64, "live_bytes": 500, "own_bytes": 450}, Verdict.PASS_LIMIT),
+        (
+            {"is_oldest": True, "is_alone": True, "items": 64, "own_bytes": 4},
+            Verdict.WAIT,
+        ),  # what others keep is too much
+    ],
+)
+def test_verdict(changes, verdict):
+    assert replace(FULL, **changes).judge() is verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"needed_bytes": 101}, "more than the limit of 100 B: raise memory_limit="),
+        ({"own_bytes": 95}, "do not fit at once: .*chunksize=1"),
+        ({}, "95 B of the limit of 100 B are in use .arrays made by: reader 95 B.*copy what you keep"),
+    ],
+)
+def test_the_error_says_which_of_the_three_it_is(changes, words):
+    assert re.search(words, replace(FULL, **changes).explain("stage 'a'", "reader 95 B"))
+
+
+def test_the_heaviest_items_are_those_of_the_stage_that_sends_most():
+    weights = Weights(2)
+    assert weights.heaviest([(10, 80), (4, 4000)]) == 1000
+
+
+def test_items_that_are_counted_and_not_yet_sent_do_not_hide_the_weight():
+    weights = Weights(1)
+    assert weights.heaviest([(4, 4000)]) == 1000
+    assert weights.heaviest([(8, 4000)]) == 1000  # four more are at work
+    assert weights.heaviest([(8, 8000)]) == 1000
+
+
+def test_what_was_heavy_long_ago_is_forgotten():
+    weights = Weights(1)
+    counts = [(1, 10**6), (2, 10**6 + 8), (3, 10**6 + 16)]
+    assert [weights.heaviest([count]) for count in counts][-1] == 8
