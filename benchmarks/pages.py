@@ -5,7 +5,7 @@
     <!-- table CASE CASE ... -->                            a table of these cases, and so on until
     <!-- end -->
 
-`table` also knows "bars" (all of them), "falls-short" (those that do), "machine", "versions", "readme",
+`table` also knows "bars" (all of them), "falls-short" (those that do), "machine", "versions", "disturbed", "readme",
 "behind" (where others are better), and "scenario NAME".
 What was not measured is "not measured". Whoever writes a page writes the marks; the text between them is not for hands.
 """
@@ -102,6 +102,7 @@ def _table(what: str, results: Results) -> str:
         "falls-short": _short,
         "machine": _machine,
         "versions": _versions,
+        "disturbed": _disturbed,
         "behind": lambda found: report.as_markdown(report.behind_rows(found)),
         "readme": lambda found: report.as_markdown(report.comparison_rows(found, README_TABLE)),
     }
@@ -151,3 +152,13 @@ def _distinct(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _versions(results: Results) -> str:
     versions = {side: version for case in results.cases.values() for side, version in case["versions"].items()}
     return ", ".join(f"{side} {version}" for side, version in sorted(versions.items())) + "."
+
+
+def _disturbed(results: Results) -> str:
+    """The sides that other programs disturbed."""
+    found = []
+    for name, case in results.cases.items():
+        shares = {side: results.median(name, side, "foreign_cpu") or 0.0 for side in case["rounds"]}
+        sides = [f"{side} {share:.0%}" for side, share in shares.items() if share > report.NOISE]
+        found += [f"{name} ({', '.join(sides)})"] if sides else []
+    return "; ".join(found) + "." if found else "None."

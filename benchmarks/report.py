@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.bars import ABSOLUTE, Bar, Judgement
 from benchmarks.compare import SMALLEST
 from benchmarks.results import Results
+from benchmarks.scenarios import find
 
 NOISE = 0.1  # the share of the cores that others may have before it is said
 Row = tuple[str, ...]
@@ -78,7 +79,7 @@ def bar_rows(judgements: list[Judgement], results: Results) -> list[Row]:
     rows: list[Row] = [("issue", "case", "asked", "measured", "asked / measured", "verdict")]
     for judgement in judgements:
         bar = judgement.bar
-        unit = str(results.cases[bar.case]["unit"]) if bar.case in results.cases else "s"
+        unit = str(results.cases[bar.case]["unit"]) if bar.case in results.cases else find(bar.case).unit
         measured = "-" if judgement.measured is None else _figure(bar, judgement.measured, unit)
         headroom = "-" if judgement.headroom is None else times(judgement.headroom)
         rows.append((str(bar.issue), bar.case, _asked(bar, unit), measured, headroom, judgement.verdict))

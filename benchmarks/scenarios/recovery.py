@@ -7,6 +7,7 @@ is there; and what a kill costs a run.
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -142,8 +143,9 @@ OWNER = "from {} import SharedMemory; print(SharedMemory(create=True, size=1 << 
 
 
 def _named(rival: Rival, seconds: float) -> Outcome:
-    """From the kill of a program until its named block is gone."""
+    """From the kill of a program until its named block is gone; one that does not belong to this program's session."""
     taken = []
+    environment = {name: value for name, value in os.environ.items() if name != "PARDATA_SESSION"}
     for _ in range(KILLS):
         script = OWNER.format(rival.shared_memory().__module__)
         owner = subprocess.Popen(
@@ -152,6 +154,7 @@ def _named(rival: Rival, seconds: float) -> Outcome:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=environment,
         )
         assert owner.stdout
         path = Path("/dev/shm") / owner.stdout.readline().strip()

@@ -200,3 +200,12 @@ def test_cases_have_names_of_their_own_and_known_sides():
     for case in cases:
         assert set(case.sides) <= set(RIVALS) and set(case.quick) <= set(case.sides), case.name
         assert len(set(case.sides)) == len(case.sides), case.name
+
+
+def test_what_is_not_installed_is_left_out_with_a_reason(monkeypatch):
+    from benchmarks import rivals
+
+    monkeypatch.setitem(rivals.RIVALS, "none", rivals.Entry("none", "no_such_package", "no-such-package"))
+    assert rivals.missing("none") == "not installed (pip install no-such-package)"
+    assert rivals.RIVALS["none"].version is None
+    assert rivals.missing("mp.Queue") is None and rivals.missing("pardata") is None
