@@ -10,29 +10,23 @@ from __future__ import annotations
 import io
 import marshal
 import pickle
-import sys
-import types
-from collections import ChainMap
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
-import cloudpickle
 import numpy as np
 
-from pardata.channel.main_globals import REPLACED, SCRIPTS
+from pardata.channel.by_value import INLINE_BYTES as INLINE_BYTES
+from pardata.channel.by_value import ValuePickler, is_script_in
+from pardata.channel.script import SCRIPTS, script
 from pardata.memory.array import Anchor, find_named, view
 from pardata.memory.shared_array import is_array
 
-# Below this an array is copied into the message. Measured: the copy costs as much as lease, release and mapping at
-# about 16 KiB.
-INLINE_BYTES: Final = 16 << 10
 # More blocks than this in one message travel inside its payload.
 MOST_BLOCKS: Final = 1000
 
 PICKLE, ARRAYS, RAW, BYTES = 0, 1, 2, 3
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
-_SCRIPT_NAMES: Final = tuple(name.encode() for name in SCRIPTS)
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
 Array = np.ndarray[Any, Any]
@@ -157,17 +151,9 @@ class _Pickler(_TakeArrays, pickle.Pickler):
         self.arrays = []
 
 
-def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
-    """As cloudpickle does, but tracebacks of a worker are to name the user's file."""
-    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-    return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in arguments)
-
-
-class _CloudPickler(_TakeArrays, cloudpickle.Pickler):  # type: ignore[misc]
-    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
-
+class _CloudPickler(_TakeArrays, ValuePickler):
     def __init__(self, file: io.BytesIO) -> None:
-        cloudpickle.Pickler.__init__(self, file, 5)
+        ValuePickler.__init__(self, file)
         self.arrays = []
 
 
@@ -183,14 +169,9 @@ class _Unpickler(pickle.Unpickler):
         array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
         return array.copy() if self.inplace else array
 
-
-class _CodeUnpickler(_Unpickler):
-    """In a worker: functions of the user's script share their globals."""
-
     def find_class(self, module: str, name: str, /) -> Any:
-        if module == "cloudpickle.cloudpickle" and name in REPLACED:
-            return REPLACED[name]
-        return super().find_class(module, name)
+        known = script() if module in SCRIPTS else None
+        return super().find_class(module, name) if known is None else known.find(name)
 
 
 def _pickled(pickler: type[_Pickler] | type[_CloudPickler], obj: Any) -> tuple[bytes, list[Array]]:
@@ -211,28 +192,18 @@ def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded
     return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
 
 
-def _take_script_by_value() -> None:
-    """In a process that multiprocessing has spawned the user's script has another name than ``__main__``."""
-    script = sys.modules.get("__mp_main__")
-    if script is not None and script.__name__ not in cloudpickle.list_registry_pickle_by_value():
-        cloudpickle.register_pickle_by_value(script)
-
-
 def encode_code(obj: Any, sink: BlockSink) -> Encoded:
     """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
-    _take_script_by_value()
     return _with_blocks(*_pickled(_CloudPickler, obj), sink)
 
 
 def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
-    """Encode any object. What belongs to ``__main__`` is taken by value: no other process has that module."""
+    """Encode any object. What belongs to the script is taken by value: no other process has that module."""
     try:
         stream, arrays = _pickled(_Pickler, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
         return encode_code(obj, sink)
-    return (
-        encode_code(obj, sink) if any(name in stream for name in _SCRIPT_NAMES) else _with_blocks(stream, arrays, sink)
-    )
+    return encode_code(obj, sink) if is_script_in(stream) else _with_blocks(stream, arrays, sink)
 
 
 def encode(items: list[Any], sink: BlockSink) -> Encoded:
@@ -287,11 +258,8 @@ def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
     return array.copy(order="K") if block.shared else array
 
 
-def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False, is_code: bool = False) -> Any:
-    """Return the object of a `PICKLE` payload; its arrays are views of the blocks.
-
-    `is_code`: it is what a worker runs, and shares the globals of the user's script with what it has run before.
-    """
+def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
+    """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
     file = io.BytesIO(payload)
     length = int.from_bytes(file.read(4), "little")
     addresses = pickle.loads(file.read(length)) if length else ()
@@ -299,7 +267,7 @@ def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False
         _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
         for index, offset, dtype, shape, strides in addresses
     ]
-    return (_CodeUnpickler if is_code else _Unpickler)(file, arrays, inplace).load()
+    return _Unpickler(file, arrays, inplace).load()
 
 
 def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:

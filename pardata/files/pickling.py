@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-import cloudpickle
-
+from pardata.channel import by_value
 from pardata.errors import SerializationError
 
 _PROTOCOL = 5
@@ -20,10 +19,9 @@ def dumps(value: object) -> bytes:
         data = pickle.dumps(value, _PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError):
         data = b"__main__"
-    if b"__main__" not in data:
+    if not by_value.is_script_in(data):
         return data
     try:
-        made: bytes = cloudpickle.dumps(value, _PROTOCOL)
+        return by_value.dumps(value)
     except Exception as error:
         raise SerializationError(f"a value of type {type(value).__name__} cannot be pickled: {error}") from error
-    return made

@@ -6,7 +6,7 @@ import inspect
 import itertools
 import sys
 
-from pardata.channel.main_globals import SCRIPTS
+from pardata.channel.script import SCRIPTS
 from pardata.memory.home import home
 from pardata.pool.tasks import CodeAddress
 from pardata.runtime.wiring import HomeSink, encode_program

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pardata.channel.channel import RunGone
 from pardata.channel.message import Batch, decode_object
 from pardata.channel.order import Arrival
+from pardata.channel.script import Captured, script
 from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_WORDS
 from pardata.memory.array import anchor
@@ -201,23 +202,34 @@ def _unsent(outcome: Outcome, error: Exception) -> Outcome:
 
 
 class _Functions:
-    """Decoded functions, the most recent ones."""
+    """Decoded functions, the most recent ones, with the globals of the script that they have brought."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
-        self._known: OrderedDict[int, Any] = OrderedDict()
+        known = script()
+        assert known is not None
+        self._script = known
+        self._known: OrderedDict[int, tuple[Any, Captured]] = OrderedDict()
+        self._last = -1  # whose globals are set
 
     def get(self, code: CodeAddress) -> Any:
         if code.key in self._known:
-            self._known.move_to_end(code.key)
-            return self._known[code.key]
+            made, captured = self._known[code.key]
+            if code.key != self._last:  # the script may have changed a global and set it back since
+                self._known.move_to_end(code.key)
+                self._script.apply(captured)
+        else:
+            with self._script.recording() as captured:
+                made = self._decode(code)
+            self._known[code.key] = made, captured
+            if len(self._known) > _FUNCTIONS_KEPT:
+                self._known.popitem(last=False)
+        self._last = code.key
+        return made
+
+    def _decode(self, code: CodeAddress) -> Any:
         memory = self._segment.map
         blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
         payload = memoryview(memory)[code.offset : code.offset + code.length]
-        made = decode_object(payload, blocks, is_code=True)
-        if isinstance(made, Work):
-            made = OpenWork(made, self._segment)
-        self._known[code.key] = made
-        if len(self._known) > _FUNCTIONS_KEPT:
-            self._known.popitem(last=False)
-        return made
+        made = decode_object(payload, blocks)
+        return OpenWork(made, self._segment) if isinstance(made, Work) else made

@@ -192,6 +192,7 @@ class PlacedSpec:
                 blocks,
                 threads,
                 forwards_output,
+                os.getpid(),
                 list(sys.path),
                 list(sys.argv),
                 os.getcwd(),

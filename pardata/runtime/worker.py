@@ -14,6 +14,7 @@ import numpy as np
 
 from pardata.channel.channel import RunGone
 from pardata.channel.message import decode_object
+from pardata.channel.script import open_script
 from pardata.memory.array import anchor
 from pardata.memory.home import set_worker_arena
 from pardata.memory.segment import Segment
@@ -34,6 +35,7 @@ class ProcessSpec:
     blocks: list[tuple[int, int]]
     threads: int
     forwards_output: bool
+    owner: int  # the process that starts it
     path: list[str]
     argv: list[str]
     directory: str
@@ -73,10 +75,11 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     limit_threads(spec.threads, spec.environment)
     keep_freed_memory(spec.environment)
     np.random.seed()  # or every forked worker would draw the same numbers
+    open_script(spec.owner)
     socks = [socket.socket(fileno=fd) for fd in fds[1:]]
     try:
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
-        program: Program = decode_object(spec.program, blocks, is_code=True)
+        program: Program = decode_object(spec.program, blocks)
     except (Exception, SystemExit) as error:
         told = exit_as_error(error)
         fault = Fault.of(told, spec.worker.stage, -1, "while its function was being loaded in the worker")

@@ -308,6 +308,69 @@ with pardata.Pool(1, init, (10,)) as pool:
     assert run(script) == "[1, 2, 3] [1, 2, 3] [3]\n[5, 6, 7]\n"
 
 
+def test_what_workers_make_of_globals_stays_until_the_script_changes_them():
+    script = """
+import functools, typing
+import numpy as np
+import pardata
+UserId = typing.NewType("UserId", int)
+state, unset, scale = {}, object(), 0
+small, large, table = np.zeros(3), np.zeros(100_000), np.ones(100_000)
+def init(value):
+    global small, large
+    state["v"] = value
+    small, large = small + value, large + value
+def look(x, missing=unset):
+    return state.get("v"), int(small[0]), int(large[-1]), int(table[-1]), missing is unset
+def scaled(x):
+    return scale
+def call(fn, *args):
+    return fn(*args)
+@functools.lru_cache(None)
+def fib(n: UserId):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+def hits(x):
+    return fib.cache_info().hits
+class Number:
+    @functools.lru_cache
+    def value(self):
+        return state["v"]
+with pardata.Pool(1, init, (10,)) as pool:
+    for x in range(3):  # the memory of a function's arrays is used again when it is done
+        assert pool.map(look, [x]) == [(10, 10, 10, 1, True)]
+        assert pool.map(lambda x, other=np.full(100_000, 7.0): other[0], [x]) == [7]
+    assert pool.apply(call, (look, 1)) == (10, 10, 10, 1, True)
+    assert pool.apply(call, (Number().value,)) == 10
+    state["w"] = 1
+    assert pool.map(look, [0])[0][0] is None
+with pardata.WorkerPool(1) as pool:
+    futures = []
+    for scale in (1, 2, 1, 3):
+        futures.append(pool.submit(scaled, 0))
+    assert [future.result() for future in futures] == [1, 2, 1, 3]
+    assert list(pool.map(fib, [30, 30])) == [832040, 832040]
+    assert list(pool.map(hits, [0])) == [29]
+    assert pool.submit(lambda: lambda: scale).result()() == 3
+print("all")
+"""
+    assert run(script) == "all\n"
+
+
+def test_what_is_pickled_by_its_name_in_the_script_is_an_error_that_names_it():
+    script = """
+import pardata
+class Named:
+    def __reduce__(self):
+        return "thing"
+thing = Named()
+try:
+    list(pardata.map(lambda x: thing, [1]))
+except pardata.SerializationError as error:
+    print(error)
+"""
+    assert "'thing' of the script was pickled by its name" in run(script)
+
+
 def test_a_spawned_child_can_run_functions_of_its_script(tmp_path):
     script = tmp_path / "spawned.py"
     script.write_text("""
