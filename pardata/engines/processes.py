@@ -50,14 +50,17 @@ from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, dissolve, encode_program
 from pardata.runtime.words import (
     AWAY,
+    BEGUN_NS,
     BLOCKED_NS,
     BUSY_NS,
     DROPPED,
+    ENDED,
     FAILED,
     ITEMS,
     MOST_DOMAINS,
     SENT_BYTES,
     STARVED_NS,
+    WAITS_FOR,
 )
 
 
@@ -133,6 +136,7 @@ class ProcessRun(Run):
     # -- building --------------------------------------------------------------------------------------------------
 
     def _start(self, layout: Layout, encoded: dict[Stage, Encoded], limit: int) -> None:
+        self._begin_s = time.perf_counter()
         arena = self._home.arena
         spans = [(worker.span, f"stage {worker.stage!r}") for worker in layout.workers]
         spans.append((arena.span, "the main process"))
@@ -157,7 +161,6 @@ class ProcessRun(Run):
             self._supervisor.start(worker)
         for local in self._locals:
             local.thread.start()
-        self._begin_s = time.perf_counter()
         terminal = {stage.name for stage in self._plan.ends}
         self._last_workers = [worker for worker in self._spans_of if worker.stage in terminal]
 
@@ -302,8 +305,11 @@ class ProcessRun(Run):
         restarts = {stage.name: 0 for stage in self._plan.worker_stages}
         for worker in self._supervisor.workers:
             restarts[worker.stage] += worker.restarts
+        now_ns = time.monotonic_ns()
         for stage, words in self._words.items():
-            sums = np.array([list(header[:16]) for header in words]).sum(axis=0)
+            headers = np.array([list(header[:16]) for header in words])
+            ended_ns = now_ns - headers[headers[:, WAITS_FOR] == ENDED, BEGUN_NS]
+            sums = headers.sum(axis=0)
             made.append(
                 StageStatistics(
                     stage.name,
@@ -315,6 +321,7 @@ class ProcessRun(Run):
                     float(sums[BUSY_NS]) / 1e9,
                     float(sums[STARVED_NS]) / 1e9,
                     float(sums[BLOCKED_NS]) / 1e9,
+                    float(ended_ns.sum()) / 1e9,
                     restarts[stage.name],
                 )
             )

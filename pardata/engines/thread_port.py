@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pardata.channel.message import Batch
@@ -175,6 +176,7 @@ class ThreadPort:
         self._open = [(output.inbox, output.edge) for output in self._outputs] or [(hub.inboxes[None], 0)]
         self._taken = (0, 0)
         self._mark_s = time.perf_counter()
+        self._ended_s: float | None = None  # when
         self._weights: Weights | None = None
 
     def _sleep(self, condition: threading.Condition, timeout_s: float | None = None) -> float:
@@ -205,6 +207,10 @@ class ThreadPort:
         now = time.perf_counter()
         self.statistics.busy_s += now - self._mark_s
         self._mark_s = now
+
+    def statistics_at(self, now_s: float) -> StageStatistics:
+        """Return what is counted by now."""
+        return replace(self.statistics, ended_s=0.0 if self._ended_s is None else now_s - self._ended_s)
 
     def take(self, timeout_s: float | None = None) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""
@@ -331,3 +337,5 @@ class ThreadPort:
             self._hub.cancel(error)
         finally:
             self.close_outputs()
+            self._account()
+            self._ended_s = self._mark_s

@@ -38,7 +38,7 @@ class ThreadRun(Run):
         self._hub = Hub(plan, plan.window(options.tokens))
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
         self._items: deque[Any] = deque()
-        self._statistics = self._hub.statistics
+        self._ports: dict[Stage, list[ThreadPort]] = {stage: [] for stage in plan.worker_stages}
         self._threads: list[threading.Thread] = []
         self._report: RunReport | None = None
         self._closed = False
@@ -54,7 +54,8 @@ class ThreadRun(Run):
 
     def _start(self, stage: Stage) -> None:
         port = ThreadPort(self._hub, stage, self._hub.inboxes[stage])
-        self._statistics[stage].append(port.statistics)
+        self._ports[stage].append(port)
+        self._hub.statistics[stage].append(port.statistics)
         thread = threading.Thread(
             target=port.work, args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
         )
@@ -88,18 +89,19 @@ class ThreadRun(Run):
 
     def _show(self, final: bool = False) -> None:
         if self._bars is not None:
-            self._bars.update([sum(part.items for part in parts) for parts in self._statistics.values()], final)
+            parts = self._hub.statistics.values()
+            self._bars.update([sum(part.items for part in each) for each in parts], final)
 
     def report(self) -> RunReport:
         if self._report is not None:
             return self._report
         names = [field.name for field in fields(StageStatistics)[2:]]
-        stages = [
-            StageStatistics(
-                stage.name, stage.workers, **{name: sum(getattr(part, name) for part in parts) for name in names}
-            )
-            for stage, parts in self._statistics.items()
-        ]
+        now_s = time.perf_counter()
+        stages = []
+        for stage, ports in self._ports.items():
+            parts = [port.statistics_at(now_s) for port in ports]
+            sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+            stages.append(StageStatistics(stage.name, stage.workers, **sums))
         return RunReport(stages, time.perf_counter() - self._begin_s, self._hub.failures.skipped)
 
     def close(self) -> None:

@@ -146,17 +146,19 @@ class Port:
         if not is_timer:
             self.words[ATTEMPT] = 0
             self.words[WAITS_FOR], self.words[BEGUN_NS] = counter, time.monotonic_ns()
-        while not (result := ready()):
-            if self._cancelled:
-                raise Cancelled
-            self.arena.collect()  # others read in this span how much is live
-            self.collector.wait(tick_s, for_input=counter == STARVED_NS)
+        try:
+            while not (result := ready()):
+                if self._cancelled:
+                    raise Cancelled
+                self.arena.collect()  # others read in this span how much is live
+                self.collector.wait(tick_s, for_input=counter == STARVED_NS)
+        finally:
+            waited = time.perf_counter_ns() - begin
+            self.words[counter] += waited
+            self._mark_ns += waited
         if not is_timer:
             self.words[BEGUN_NS] = time.monotonic_ns()
             self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
-        waited = time.perf_counter_ns() - begin
-        self.words[counter] += waited
-        self._mark_ns += waited
         return result
 
     def _account(self) -> None:
@@ -437,6 +439,8 @@ class Port:
         self.report(("closed",))
 
     def _rest(self) -> None:
+        self._account()
+        self.words[BEGUN_NS] = time.monotonic_ns()
         self.words[ATTEMPT], self.words[WAITS_FOR] = 0, ENDED
 
     def finish(self) -> None:

@@ -29,8 +29,10 @@ class StageStatistics:
         Let go by a filter; skipped because of an error.
     bytes : int
         Sent on: arrays and messages, whether or not they were copied.
-    busy_s, starved_s, blocked_s : float
-        In the stage's function; waiting for input; waiting for a token or a free worker behind.
+    busy_s, starved_s, blocked_s, ended_s : float
+        In the stage's function; waiting for input; waiting for a token, memory or a free worker behind; over, while
+        others of the run were not. Without the start of the workers that is the time of the run, for each of them. A
+        serial run waits for nothing: it counts `busy_s` only.
     restarts : int
         Workers that died and were replaced.
     """
@@ -44,6 +46,7 @@ class StageStatistics:
     busy_s: float = 0.0
     starved_s: float = 0.0
     blocked_s: float = 0.0
+    ended_s: float = 0.0
     restarts: int = 0
 
 
@@ -105,6 +108,7 @@ class RunReport:
             "busy s",
             "starved s",
             "blocked s",
+            "ended s",
         )
         bottleneck = self.bottleneck
         rows = [head]
@@ -121,6 +125,7 @@ class RunReport:
                     f"{stage.busy_s:.2f}",
                     f"{stage.starved_s:.2f}",
                     f"{stage.blocked_s:.2f}",
+                    f"{stage.ended_s:.2f}",
                 )
             )
         lines = [table(rows), f"{self.seconds:.2f} s; bottleneck: {bottleneck or 'none'}"]

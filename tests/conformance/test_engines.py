@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -830,6 +831,31 @@ def test_busy_time_is_that_of_the_function(engine):
     report = numbers(30).map(work).map(lambda x: x).run(engine=engine)
     _, working, idle = report.stages
     assert working.busy_s > idle.busy_s > 0
+
+
+@pytest.mark.parametrize("engine", CONCURRENT)
+def test_a_worker_that_has_ended_is_counted_as_such(engine, tmp_path):
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    def hold_up_one(x):
+        if x == 0:
+            open(fifo).close()
+        return x
+
+    stream = numbers(2).map(hold_up_one, workers=2, chunksize=1)
+    with stream.iterate(engine=engine) as items:
+        while not all(stage.ended_s for stage in items.report().stages):
+            pass
+        begin = time.perf_counter()
+        first, second = items.report().stages[1], items.report().stages[1]
+        assert 0 < second.ended_s - first.ended_s < time.perf_counter() - begin
+        with open(fifo, "w"):
+            assert list(items) == [0, 1]
+    report = items.report()
+    for stage in report.stages:
+        assert 0 < stage.busy_s + stage.starved_s + stage.blocked_s + stage.ended_s <= stage.workers * report.seconds
+    assert f"{report.stages[1].ended_s:.2f}" in str(report)
 
 
 def test_progress_shows_every_stage(engine, capfd):
