@@ -86,7 +86,7 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
-        if kind is _CACHED and not _is_importable(obj):
+        if kind is _CACHED and not is_importable(obj):
             parameters = obj.cache_parameters()
             rest = {name: value for name, value in vars(obj).items() if name not in _COPIED}
             return _cached, (obj.__wrapped__, parameters["maxsize"], parameters["typed"]), rest or None
@@ -111,7 +111,7 @@ def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def _is_importable(obj: Any) -> bool:
+def is_importable(obj: Any) -> bool:
     module = getattr(obj, "__module__", None)
     found = None if module in SCRIPTS else sys.modules.get(str(module))
     for name in getattr(obj, "__qualname__", "?").split("."):

@@ -5,11 +5,16 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
+from collections.abc import Callable
+from typing import Any, Final
 
 from pardata.channel.script import SCRIPTS
 from pardata.memory.home import home
+from pardata.pool.contents import Contents, contents
 from pardata.pool.tasks import CodeAddress
 from pardata.runtime.wiring import HomeSink, encode_program
+
+_KEPT: Final = 64
 
 
 def name_of(fn: object) -> str:
@@ -42,3 +47,51 @@ class Code:
         blocks = [(block.offset, block.extent_bytes) for block in encoded.anchors]
         self.address = CodeAddress(next(self._keys), self._block.offset, size, blocks)
         self.wire = tuple(self.address)
+
+
+class Codes:
+    """The functions that a pool has encoded of late: one that has not changed is encoded once.
+
+    Parameters
+    ----------
+    encode : callable
+        Of a function and what messages call it.
+    """
+
+    def __init__(self, encode: Callable[[Any, str], Any]) -> None:
+        self._encode = encode
+        self._codes: dict[Any, Any] = {}  # by the function, or by its pickle if that may be another one the next time
+        self._seen: dict[Any, tuple[Contents, Any]] = {}
+
+    def get(self, fn: Callable[..., Any]) -> Any:
+        """Return the code of a function as it is now."""
+        if is_importable(fn):
+            return self._codes.get(fn) or self._keep(fn, self._encode(fn, name_of(fn)))
+        parts = contents(fn)
+        if parts is None:
+            return self._of_pickle(fn)
+        known, code = self._seen.get(fn, (None, None))
+        if known is None or not parts.is_same(known):
+            code = self._of_pickle(fn)
+            self._seen[fn] = parts, code
+            _limit(self._seen)
+        return code
+
+    def _of_pickle(self, fn: Callable[..., Any]) -> Any:
+        code = self._encode(fn, name_of(fn))
+        return code if code.payload is None else self._keep(code.payload, code)
+
+    def _keep(self, key: Any, code: Any) -> Any:
+        code = self._codes.setdefault(key, code)
+        _limit(self._codes)
+        return code
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._codes.clear()
+        self._seen.clear()
+
+
+def _limit(kept: dict[Any, Any]) -> None:
+    if len(kept) > _KEPT:
+        kept.pop(next(iter(kept)), None)  # another thread may have been faster

@@ -7,14 +7,15 @@ task that nobody has, and the pool could never end. So it is raised right behind
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any, Final
 
 _MAIN: Final = threading.main_thread().ident
-# `signal.signal` without its conversion to enums, which takes several times as long; this runs twice per call.
-_set: Any = getattr(signal.signal, "__wrapped__", signal.signal)
-_get: Any = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+# What `signal` wraps, without its conversion to enums: that takes ten times as long, and this runs often per call.
+_plain: Any = sys.modules.get("_signal", signal)
+_set, _get = _plain.signal, _plain.getsignal
 
 
 class Uninterrupted:

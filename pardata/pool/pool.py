@@ -9,12 +9,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from pardata.errors import ConfigError
 from pardata.pool.array_map import foreach_array, map_array, reduce_array
 from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
-from pardata.pool.codes import is_importable, name_of
+from pardata.pool.codes import Codes
 from pardata.pool.crew import Crew, Setup
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import CallJob
@@ -23,8 +23,6 @@ from pardata.pool.options import check_least, count_workers
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadCrew
 from pardata.runtime.progress import Bars
-
-_FUNCTIONS_KEPT: Final = 64
 
 
 class WorkerPool(Executor):
@@ -97,7 +95,6 @@ class WorkerPool(Executor):
             shared, seed,
         )  # fmt: skip
         self.kind = kind
-        self._codes: dict[Any, Any] = {}
         self._crew: Crew
         if kind == "thread":
             for option in ("max_tasks_per_worker", "memory_limit", "timeout_s"):
@@ -108,6 +105,7 @@ class WorkerPool(Executor):
             self._crew = Dispatcher(setup)
         else:
             raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
+        self._codes = Codes(self._crew.encode)
         _open_pools.add(self._crew)  # which lives as long as its thread, whatever becomes of the handle
 
     @property
@@ -358,20 +356,12 @@ class WorkerPool(Executor):
         self._crew.close(wait=True, kill=kind is not None and not issubclass(kind, Exception))
 
     def _code(self, fn: Callable[..., Any]) -> Any:
-        """Return the encoded function; one that travels by value is encoded again, as it may have changed."""
+        """Return the encoded function."""
         if not callable(fn):
             raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
         if self.kind == "thread":
             return self._crew.encode(fn, "")
-        is_fixed = is_importable(fn)
-        code = self._codes.get(fn) if is_fixed else None
-        if code is None:
-            code = self._crew.encode(fn, name_of(fn))
-            key = fn if is_fixed else code.payload
-            code = self._codes.setdefault(key, code) if code.payload is not None else code
-            if len(self._codes) > _FUNCTIONS_KEPT:
-                self._codes.pop(next(iter(self._codes)), None)  # another thread may have been faster
-        return code
+        return self._codes.get(fn)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

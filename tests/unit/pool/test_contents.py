@@ -1,0 +1,168 @@
+"""A function is pickled again when its pickle would be another one."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+
+import numpy as np
+import pytest
+
+from pardata.pool.codes import Codes
+from pardata.pool.contents import contents
+
+SCRIPT = '''
+import math
+import os
+import operator
+from functools import reduce
+
+factor, names, nested = 2, ("a", "b"), (1, (2, "c"))
+table = [1]
+
+def helper(x: int = 3) -> float:
+    return math.sqrt(x) * factor
+
+def top(x: "a number", *, scale=2.5):
+    """Return much."""
+    return [helper(x) for _ in names], nested, scale, reduce(operator.add, (1, 2))
+
+def count(n):
+    return count(n - 1) if n else 0
+
+def in_list(x):
+    return table[x]
+
+def inner(x):
+    return (lambda y: late)(x)
+
+def make(a):
+    def made(x):
+        return a + x
+    return made
+
+class Own:
+    pass
+
+def of_class(x: Own):
+    return x
+'''
+
+
+@pytest.fixture
+def script():
+    """The globals of a script that has been run."""
+    names: dict[str, object] = {"__name__": "__main__", "__file__": "script.py"}
+    exec(compile(SCRIPT, "script.py", "exec", dont_inherit=True), names)
+    return names
+
+
+@pytest.fixture
+def encoded():
+    """Codes that count what they encode."""
+    made: list[object] = []
+
+    class Code:
+        payload = None
+
+        def __init__(self, fn, what):
+            made.append(fn)
+
+    return Codes(Code), made
+
+
+@pytest.mark.parametrize("name", ["helper", "top", "count", "inner"])
+def test_what_has_not_changed_is_encoded_once(script, encoded, name):
+    codes, made = encoded
+    fn = script[name]
+    assert codes.get(fn) is codes.get(fn) and made == [fn]
+    codes.clear()
+    codes.get(fn)
+    assert made == [fn, fn]
+
+
+def _code(names):
+    names["helper"].__code__ = names["count"].__code__
+
+
+def _module(names):
+    names["math"] = types.ModuleType("math")
+
+
+CHANGES = {
+    "a global": lambda names: names.update(factor=3),
+    "of another type": lambda names: names.update(factor=2.0),
+    "a tuple": lambda names: names.update(nested=(1, (2, "d"))),
+    "a function that it calls": lambda names: names.update(helper=abs),
+    "a global of that": lambda names: names.update(factor=None),
+    "the code of that": _code,
+    "a default": lambda names: setattr(names["helper"], "__defaults__", (4,)),
+    "a keyword's default": lambda names: names["top"].__kwdefaults__.update(scale=1),
+    "an annotation": lambda names: names["helper"].__annotations__.update(x=float),
+    "an attribute": lambda names: setattr(names["top"], "unit", "m"),
+    "its name": lambda names: setattr(names["top"], "__qualname__", "f"),
+    "its text": lambda names: setattr(names["top"], "__doc__", "Return little."),
+    "a module": _module,
+    "the script's path": lambda names: names.update(__file__="other.py"),
+    "something that was missing": lambda names: names.update(sqrt=1),
+    "something that is gone": lambda names: names.pop("names"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_has_changed_is_encoded_again(script, encoded, what):
+    codes, made = encoded
+    names = script
+    top = names["top"]
+    codes.get(top)
+    CHANGES[what](names)
+    codes.get(top)
+    assert made == [top, top]
+
+
+def test_what_a_function_has_captured_counts(script, encoded):
+    codes, made = encoded
+    fn = script["make"](1)
+    codes.get(fn)
+    codes.get(fn)
+    fn.__closure__[0].cell_contents = 2
+    codes.get(fn)
+    assert len(made) == 2
+
+
+def test_a_global_that_a_function_within_uses_counts(script, encoded):
+    codes, made = encoded
+    names = script
+    for value in (1, 2, 2):
+        names["late"] = value
+        codes.get(names["inner"])
+    assert len(made) == 2
+
+
+def test_what_may_change_inside_is_encoded_each_time(script, encoded):
+    codes, made = encoded
+    names = script
+    changeable = [
+        names["in_list"],
+        names["of_class"],
+        *map(names["make"], ([], {}, np.zeros(3), bytearray(b"x"), names["Own"], names["Own"](), (1, []), [].append)),
+        functools.partial(names["helper"], 3),
+        names["Own"]().__init__,
+    ]
+    for fn in changeable:
+        assert contents(fn) is None
+        codes.get(fn)
+        codes.get(fn)
+    assert len(made) == 2 * len(changeable)
+
+
+def test_large_strings_are_not_kept(script):
+    assert contents(script["make"]("x" * 1000)) is not None
+    assert contents(script["make"]("x" * 10_000)) is None
+
+
+def test_functions_that_workers_import_are_encoded_once(encoded):
+    codes, made = encoded
+    assert codes.get(operator.index) is codes.get(operator.index)
+    assert made == [operator.index]
