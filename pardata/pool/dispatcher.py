@@ -302,10 +302,13 @@ class Dispatcher:
         if effect is not None:
             self._effects.append(effect)
 
-    def _queue(self, job: Job) -> None:
+    def _queue(self, job: Job, first: bool = False) -> None:
         if not job.queued and not job.exhausted:
             job.queued = True
-            self._jobs.append(job)
+            if first:
+                self._jobs.appendleft(job)
+            else:
+                self._jobs.append(job)
 
     # -- handing out -------------------------------------------------------------------------------------------------
 
@@ -410,6 +413,6 @@ class Dispatcher:
         task, effect, is_blamed = self._endings.bury(seat, lost.batch[1])
         self._note(effect)
         if task is not None:
-            self._queue(task.job)
+            self._queue(task.job, first=True)  # the calls behind it have waited less, and may rely on it
         self._log.workers[seat.index]["deaths"] += is_blamed
         self._supervisor.restart(lost.worker)

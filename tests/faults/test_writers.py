@@ -1,5 +1,6 @@
 """Writers that are killed: nothing is lost, nothing is there twice, no file is torn."""
 
+import contextlib
 import os
 import pickle
 import signal
@@ -131,7 +132,8 @@ def test_the_writing_process_is_killed_again_and_again(tmp_path, key):
             writer.put(batch(number))
             if number % 6 == 0:
                 for pid in worker_processes():
-                    os.kill(int(pid), signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # the last one killed is listed until it is reaped
+                        os.kill(int(pid), signal.SIGKILL)
             if number % 6 == 5:
                 writer.flush()  # three deaths at one batch would be blamed on it
     assert contents(path) == (ALL, [])
@@ -170,6 +172,30 @@ def write_in(window, flag, target, *arguments):
     if target.path not in writer._open:
         writer._open[target.path] = sqlite3.connect(target.path, isolation_level=None, timeout=60.0, factory=Killing)
     return writer._write(target, *arguments)
+
+
+def test_a_batch_that_is_done_again_is_written_before_the_later_ones(tmp_path, monkeypatch):
+    fifo = str(tmp_path / "all are put")
+    os.mkfifo(fifo)
+    monkeypatch.setattr("pardata.lookup.writer._write", lambda *arguments: write_after_death(fifo, *arguments))
+    with pardata.Writer(tmp_path / "a.db", ["id", "name"], key="id") as writer:
+        for number in range(5):
+            writer.put([(1, f"name {number}")])
+        with open(fifo, "w") as file:
+            file.write("!")
+    assert contents(tmp_path / "a.db")[0] == [(1, "name 4")]
+
+
+def write_after_death(fifo, target, number, *arguments):
+    """In the writing process: as `_write`, but the first batch waits, and then kills it once."""
+    from pardata.lookup import writer
+
+    if number == 0 and os.path.exists(fifo):
+        with open(fifo) as file:
+            file.read()
+        os.unlink(fifo)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return writer._write(target, number, *arguments)
 
 
 ALL_KILLED = """
