@@ -54,6 +54,7 @@ class Edge:
 
 
 _Packed = tuple[Encoded, Anchor | None, list[Lease]]  # and the block for the rest, and where the blocks come from
+Parcel = tuple[Sequence[int], Batch, _Packed]  # which edges a part of a batch goes to
 
 
 class _CountReferences:
@@ -231,18 +232,25 @@ class Outbox:
         return block.token
 
     def publish(self, batch: Batch, skip: set[int] | None = None) -> None:
-        """Hand a batch over on every edge, except those in `skip` (a predecessor had done it).
+        """Hand a batch over on every edge, except those in `skip` (a predecessor had done it)."""
+        self.send(self.pack(batch), skip)
+
+    def pack(self, batch: Batch) -> list[Parcel]:
+        """Return what `send` sends; counted in `sent_bytes` and its like from here on.
 
         What has items goes first: so a successor finds to which branch they went.
         """
         if batch.branches is None:
-            self._send(range(len(self.edges)), batch, self._pack(batch, len(self.edges) > 1), skip)
-            return
-        parcels = []
+            return [(range(len(self.edges)), batch, self._pack(batch, len(self.edges) > 1))]
+        parcels: list[Parcel] = []
         for branch, indices in self._branches.items():
             part = batch if branch is None else batch.select(branch)
             parcels.append((indices, part, self._pack(part, len(indices) > 1)))
         parcels.sort(key=lambda parcel: not parcel[1].items)
+        return parcels
+
+    def send(self, parcels: list[Parcel], skip: set[int] | None = None) -> None:
+        """Send what `pack` has made."""
         for indices, part, packed in parcels:
             self._send(indices, part, packed, skip)
 

@@ -235,16 +235,22 @@ class Port:
             if not self.outbox.has_room_for(batch):
                 self._wait(BLOCKED_NS, lambda: self.outbox.has_room_for(batch))
             self._publishing, self.outbox.made_bytes = batch, 0
-            self.outbox.publish(batch, self._skip)
+            parcels = self.outbox.pack(batch)
+            self._count_bytes()  # first: who has got the batch finds it counted
+            self.outbox.send(parcels, self._skip)
             self._publishing = None
             self._skip = set()
-            self.last_bytes = self.outbox.sent_bytes
-            self.words[SENT_BYTES] += self.last_bytes
-            self.words[LARGEST] = max(self.words[LARGEST], self.last_bytes)
-            self.words[WIDEST] = max(self.words[WIDEST], self.outbox.block_bytes)
-            self.outbox.sent_bytes = self.outbox.block_bytes = 0
             if self.tokens is not None:
                 self._account()
+
+    def _count_bytes(self) -> None:
+        """Count what is about to be sent."""
+        words, outbox = self.words, self.outbox
+        self.last_bytes = outbox.sent_bytes
+        words[SENT_BYTES] += self.last_bytes
+        words[LARGEST] = max(words[LARGEST], self.last_bytes)
+        words[WIDEST] = max(words[WIDEST], outbox.block_bytes)
+        outbox.sent_bytes = outbox.block_bytes = 0
 
     def publish_again(self, batch: Batch, missing: set[int]) -> None:
         """Hand a batch that a dead predecessor had begun to hand over to the edges that lack it."""
