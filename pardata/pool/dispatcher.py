@@ -44,7 +44,9 @@ from pardata.runtime.words import LIVES, SENT_BYTES
 
 # A caller who waits for a result looks for it himself for so long: to be woken costs 40 us and more, twice.
 _HELP_S: Final = 200e-6
-_FLUSH_EVERY: Final = 4  # so many results a caller takes before the workers are told that he has them
+_MOST_OWED: Final = (
+    4  # so many results are taken before a worker is told so: half of its slots, it waits if all are in use
+)
 
 
 class Dispatcher:
@@ -71,7 +73,6 @@ class Dispatcher:
         self._is_hungry = False  # what is written for the workers to see
         self._bars = TaskBars()
         self._helps = threading.Lock()
-        self._helped = 0
         self._star = Star(setup, self._on_event, self._losses.append)
         self._supervisor = self._star.supervisor
         self._seats = self._star.seats
@@ -137,7 +138,6 @@ class Dispatcher:
         help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
         try:
             waiting.pause()
-            self._tell_workers()
             self._stand_in(is_there, time.perf_counter() + help_s)
         finally:
             waiting.resume()
@@ -147,14 +147,6 @@ class Dispatcher:
         found = is_there()
         self._gap_s = 0.0 if found else self._gap_s + _HELP_S
         return found
-
-    def _tell_workers(self) -> None:
-        """Tell the workers now and then, as the pool's thread does, which of their results are taken."""
-        self._helped += 1
-        if self._helped % _FLUSH_EVERY == 0:
-            with self.lock:
-                if not self._is_over:
-                    self._collector.flush()
 
     def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
         """Do what the pool's thread does when it is woken, until `is_there` or that time."""
@@ -372,6 +364,8 @@ class Dispatcher:
             fault = Fault.of(failure, "pool", item="its result cannot be loaded here")
             outcome = Outcome(1, None, fault, 0.0, is_unread=True)
         claim.receiver.commit(claim)
+        if claim.receiver.owes >= _MOST_OWED and not claim.receiver.flush():
+            self.wake()  # its socket is full: the pool's thread tries again
         task = self._roster.leave(number)
         if task is None or number in self._endings.dropped:
             self._endings.dropped.discard(number)

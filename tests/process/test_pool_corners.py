@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.pool import dispatcher
 
 HANG_S = 60
 
@@ -476,3 +477,25 @@ class _Silent:
 
     def refresh(self): ...
     def close(self): ...
+
+
+def test_a_caller_who_takes_many_results_tells_the_workers_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(dispatcher, "_HELP_S", 60.0)
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+
+    def first():
+        with open(gate) as pipe:
+            pipe.read()
+
+    with pardata.WorkerPool(1) as pool:
+        futures = [pool.submit(first), *(pool.submit(abs, -number) for number in range(100))]
+        is_open = []
+
+        def are_there():
+            if not is_open:
+                is_open.append(open(gate, "w").close())
+            return futures[-1].done()
+
+        assert pool._crew.help(are_there)
+        assert [future.result() for future in futures[1:]] == list(range(100))
