@@ -14,6 +14,7 @@ from pardata.pipeline.programs import Program
 from pardata.runtime.faults import Fault
 from pardata.runtime.port import Port
 from pardata.runtime.program import Cancelled, StageFailure
+from pardata.runtime.words import THREAD
 
 JOIN_S: Final = 0.5  # how long it may take to come back from the user's code when the run is over
 
@@ -37,6 +38,7 @@ class LocalWorker:
         self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
 
     def _run(self) -> None:
+        self.port.words[THREAD] = threading.get_native_id()
         try:
             self._program.run(self.port)
             self.done = True

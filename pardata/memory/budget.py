@@ -77,6 +77,15 @@ class Budget:
         most = [max(header[WIDEST] for header in group) for group in self._groups]
         return sum(most) + max(most)
 
+    def has_room_on_its_way(self, in_flight: int) -> bool:
+        """Return whether one more batch fits on all its way, as far as is known by now; `in_flight` are under way.
+
+        What is live above what those need is kept by somebody.
+        """
+        per_batch = self.path_bytes()
+        kept = max(0, self.live_bytes() - in_flight * per_batch)
+        return kept + (in_flight + 1) * per_batch <= self.limit_bytes
+
     def has_room(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be kept, warm free blocks included."""
         return sum(header[RESERVED] for header in self._headers) + nbytes <= self.limit_bytes

@@ -1,15 +1,14 @@
-"""What of a run is in flight, and whether anything moves: what every worker can read in the words of the others."""
+"""What of a run is in flight: what every worker can read in the words of the others."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from pardata.channel.tokens import TokenSpec, TokenTable
 from pardata.memory.arena import Span
 from pardata.memory.segment import Segment
 from pardata.runtime.weights import Weights
-from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, ITEMS, SENT_BYTES
+from pardata.runtime.words import ITEMS, SENT_BYTES
 
 Flight = tuple[int, int]  # root (the domain whose tokens it uses) and number of a batch
 
@@ -37,17 +36,13 @@ class FlightSpec:
 
 
 class Flights:
-    """The batches in flight, how heavy their items are, and since when nothing has moved."""
+    """The batches in flight, and how heavy their items are."""
 
     def __init__(self, spec: FlightSpec, segment: Segment) -> None:
         self._roots = spec.roots
         self._tables = {root: TokenTable(table, segment) for root, table in spec.tables.items()}
-        self._stages = [span.words(segment) for span in spec.stages]
         self._senders = [span.words(segment) for span in [*spec.sources, *spec.stages]]
-        self._consumer = spec.consumer.words(segment)
         self._weights = Weights(len(self._senders))
-        self._seen: tuple[int, ...] = ()
-        self._since_s = 0.0
 
     def flight(self, domain: int, number: int) -> Flight:
         """Return how a batch is called here."""
@@ -60,15 +55,3 @@ class Flights:
     def heaviest_item_bytes(self) -> float:
         """Return the bytes per item where they are most, lately."""
         return self._weights.heaviest([(words[ITEMS], words[SENT_BYTES]) for words in self._senders])
-
-    def still_s(self, live_bytes: int) -> float:
-        """Return for how many seconds everybody has been waiting, and nothing has changed, in a row of such questions.
-
-        The consumer waits while it wants the next item; while its loop is at one, it may let go of others.
-        """
-        seen = (live_bytes, *(words[BATCHES] for words in self._stages))
-        is_busy = self._consumer[AWAY] or any(words[ATTEMPT] for words in self._stages)
-        now = time.monotonic()
-        if is_busy or seen != self._seen:
-            self._seen, self._since_s = seen, now
-        return now - self._since_s

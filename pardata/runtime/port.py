@@ -23,17 +23,19 @@ from pardata.channel.order import Order
 from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Tokens
-from pardata.errors import CapacityError, WorkerLostError
+from pardata.errors import WorkerLostError
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, WIDEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
 from pardata.runtime.ends import Ends
-from pardata.runtime.flights import Flight, Flights
+from pardata.runtime.flights import Flights
+from pardata.runtime.pressure import Pressure
 from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, WorkerSpec
 from pardata.runtime.recovery import recover
-from pardata.runtime.shortage import TICK_S, Shortage, Verdict
+from pardata.runtime.shortage import TICK_S, Verdict
 from pardata.runtime.state import Saved, StateArea
+from pardata.runtime.stillness import Stillness
 from pardata.runtime.words import (
     ATTEMPT,
     BATCHES,
@@ -49,6 +51,7 @@ from pardata.runtime.words import (
     RUNNING,
     SENT_BYTES,
     STARVED_NS,
+    THREAD,
     WAITS_FOR,
     running_batch,
     running_word,
@@ -83,6 +86,7 @@ class Port:
         self.words = spec.span.words(segment)
         self._is_successor = self.words[LIVES] > 0
         self.words[LIVES] += 1
+        self.words[THREAD] = threading.get_native_id()
         self._inplace = program.inplace
         ends = Ends(spec, segment, socks)
         self.control, self.receivers, self.tokens = ends.control, ends.receivers, ends.tokens
@@ -121,10 +125,13 @@ class Port:
         self._takes = 0
         self._owed = self._owed_bytes = 0  # commits, and bytes in their messages, that the senders have not been told
         self._most_owed_bytes = spec.limit_bytes // _OWED_SHARE
-        self._flights = None if spec.flights is None else Flights(spec.flights, segment)
         self._publishing: Batch | None = None
-        if self._flights is not None and not in_parent:
-            self.arena.on_shortage = self._wait_for_memory
+        self._pressure: Pressure | None = None
+        if spec.flights is not None:
+            flights, stillness = Flights(spec.flights, segment), Stillness(spec.flights, segment)
+            self._pressure = Pressure(flights, stillness, self.budget, self.outbox, self.receivers, spec.label)
+            if not in_parent:
+                self.arena.on_shortage = self._wait_for_memory
         if self._is_successor:
             ends.announce()
         if not self.collector.resume(self._inherited):
@@ -211,9 +218,8 @@ class Port:
             return True
         if self._inplace:
             raise WorkerLostError(
-                f"a worker of stage {self.spec.stage!r} was lost while it changed item {first.number} in place: the "
-                f"item "
-                f"cannot be run again. Without inplace=True it could"
+                f"a worker of stage {self.spec.stage!r} was lost while it changed item {first.number} in place, so the "
+                f"item cannot be run again. Without inplace=True it could"
             )
         return False
 
@@ -328,16 +334,8 @@ class Port:
     def _may_begin(self, tokens: Tokens) -> bool:
         """Whether there is a token, and memory for one more batch; one alone may always be on its way."""
         largest = max(self.words[LARGEST], self.budget.largest_bytes())
-        return tokens.allows(largest) and (not tokens.in_flight or self._has_memory(tokens))
-
-    def _has_memory(self, tokens: Tokens) -> bool:
-        """Whether the byte budget has room for one more batch on all its way, as far as is known by now.
-
-        What is live above what the batches in flight need is kept by somebody.
-        """
-        per_batch = self.budget.path_bytes()
-        kept = max(0, self.budget.live_bytes() - tokens.in_flight * per_batch)
-        return kept + (tokens.in_flight + 1) * per_batch <= self.budget.limit_bytes
+        in_flight = tokens.in_flight
+        return tokens.allows(largest) and (not in_flight or self.budget.has_room_on_its_way(in_flight))
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
@@ -348,7 +346,7 @@ class Port:
 
     def heaviest_item_bytes(self) -> float:
         """Return the bytes per item where they are most on their way, lately."""
-        return 0.0 if self._flights is None else self._flights.heaviest_item_bytes()
+        return 0.0 if self._pressure is None else self._pressure.flights.heaviest_item_bytes()
 
     def _wait_for_memory(self, needed_bytes: int) -> bool:
         """Return when there may be room for a block (False), or it may pass the limit (True)."""
@@ -357,40 +355,18 @@ class Port:
             if self._cancelled:
                 raise Cancelled
             return False
+        assert self._pressure is not None
+        self._pressure.begin()
         try:
             return self._wait(BLOCKED_NS, partial(self._judge, needed_bytes), TICK_S) is Verdict.PASS_LIMIT
         finally:
             self.lock.release()
 
     def _judge(self, needed_bytes: int) -> Verdict | None:
-        """Return the verdict on a block, None: wait. Raises CapacityError if there will never be enough memory."""
-        flights = self._flights
-        assert flights is not None
+        assert self._pressure is not None
         self.collector.poll()
         self.arena.collect()
-        live = self.budget.live_bytes()
-        under_way = flights.all()
-        batch, items, own = self._publishing, 1, 0
-        mine = {flights.flight(claim.domain, claim.number) for claim in self._claims}
-        if batch is not None:
-            mine.add(flights.flight(batch.domain, batch.number))
-            items, own = batch.count, self.outbox.made_bytes
-        # What waits here for its turn is as much held up as what is at work.
-        behind = {flights.flight(*batch) for receiver in self.receivers for batch in receiver.waiting()}
-        shortage = Shortage(
-            needed_bytes,
-            live,
-            self.budget.limit_bytes,
-            is_oldest=any(_is_oldest(flight, under_way) for flight in mine | behind),
-            is_alone=under_way <= mine,
-            still_s=flights.still_s(live),
-            items=items,
-            own_bytes=own + sum(block.extent_bytes for claim in self._claims for block in claim.anchors),
-        )
-        verdict = shortage.judge()
-        if verdict is Verdict.FAIL:
-            raise CapacityError(shortage.explain(self.spec.label, self.budget.holders()))
-        return None if verdict is Verdict.WAIT else verdict
+        return self._pressure.judge(needed_bytes, self._claims, self._publishing)
 
     def expect_generator(self, generator: object) -> None:
         """Say which suspended generator of the user's still has the array that it has just yielded."""
@@ -457,11 +433,6 @@ class Port:
             while not self.collector.flush():
                 self.collector.wait()
         self.report(("done",))
-
-
-def _is_oldest(flight: Flight, under_way: set[Flight]) -> bool:
-    root, number = flight
-    return number == min((other for of, other in under_way if of == root), default=-1)
 
 
 def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:

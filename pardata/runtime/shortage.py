@@ -19,7 +19,8 @@ from pardata.memory.budget import format_bytes
 
 # Nobody is told when memory becomes free elsewhere: who waits for it looks again this often.
 TICK_S: Final = 0.002
-# A process that has been woken and has not run yet looks as if it waited. To go on too early only costs memory.
+# A process that has been woken and has not run yet looks as if it waited (who fails asks the system as well, see
+# `runtime.stillness`). To go on too early only costs memory.
 STUCK_S: Final = 0.05
 # To fail too early costs the run.
 HOPELESS_S: Final = 1.0

@@ -26,6 +26,7 @@ ENDED: Final = -1
 LIVES: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start
 
+THREAD: Final = 61  # the system's number of the thread that runs the worker
 AWAY: Final = 62  # of the consumer: 1 while its loop is at an item
 
 MOST_DOMAINS: Final = 400

@@ -1,0 +1,61 @@
+"""For how long nothing has moved in a run, as far as a worker that waits for memory can see."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from pardata.memory.segment import Segment
+from pardata.runtime.flights import FlightSpec
+from pardata.runtime.shortage import STUCK_S, TICK_S
+from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, THREAD
+
+# Who looks may have been kept from it himself, by a busy machine or by Ctrl-Z: then nobody had the time to move.
+_MOST_PER_LOOK_S: Final = 10 * TICK_S
+
+
+class Stillness:
+    """Looked at again and again: everybody waits, and nothing has changed since the last look.
+
+    The consumer waits while it wants the next item; while its loop is at one, it may let go of others.
+    """
+
+    def __init__(self, spec: FlightSpec, segment: Segment) -> None:
+        self._stages = [span.words(segment) for span in spec.stages]
+        self._consumer = spec.consumer.words(segment)
+        self._seen: tuple[int, ...] = ()
+        self._still_s = self._looked_s = 0.0
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self._seen = ()
+
+    def look(self, live_bytes: int) -> float:
+        """Return for how many seconds everybody has been waiting by now."""
+        seen = (live_bytes, *(words[BATCHES] for words in self._stages))
+        is_busy = self._consumer[AWAY] or any(words[ATTEMPT] for words in self._stages)
+        now = time.monotonic()
+        since_s, self._looked_s = now - self._looked_s, now
+        if is_busy or seen != self._seen:
+            self._seen, self._still_s = seen, 0.0
+        elif self._still_s < STUCK_S or not self._is_anybody_held_up():
+            self._still_s += min(since_s, _MOST_PER_LOOK_S)
+        return self._still_s
+
+    def _is_anybody_held_up(self) -> bool:
+        threads = {words[THREAD] for words in (*self._stages, self._consumer)} - {threading.get_native_id()}
+        return any(map(is_held_up, threads))
+
+
+def is_held_up(thread: int) -> bool:
+    """Return whether a thread, which looks as if it waited, has something to do and no core, or was stopped.
+
+    Where the system does not tell (it does on Linux), False.
+    """
+    try:
+        with open(f"/proc/{thread}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in (b"R", b"D", b"T", b"t")  # proc(5): running or runnable, on a disk, stopped, traced

@@ -1,0 +1,91 @@
+"""For how long nothing has moved: not while somebody has had no chance to."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from pardata.memory.arena import HEADER_BYTES, Span
+from pardata.memory.segment import Segment
+from pardata.runtime import stillness
+from pardata.runtime.flights import FlightSpec
+from pardata.runtime.shortage import STUCK_S
+from pardata.runtime.stillness import Stillness, is_held_up
+from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, THREAD
+
+
+class Scene:
+    """A worker that looks, one that is looked at, and the consumer; the clock is the test's."""
+
+    def __init__(self, monkeypatch):
+        segment = Segment.create()
+        segment.close_fd()
+        spans = [Span(place * HEADER_BYTES, HEADER_BYTES) for place in range(3)]
+        self.own, self.other, self.consumer = [span.words(segment) for span in spans]
+        for words in (self.own, self.consumer):
+            words[THREAD] = threading.get_native_id()
+        self.stillness = Stillness(FlightSpec([], {}, [], spans[:2], spans[2]), segment)
+        self.stillness.begin()
+        self.now_s = 0.0
+        monkeypatch.setattr(stillness.time, "monotonic", lambda: self.now_s)
+
+    def look(self, seconds=0.01, times=1):
+        for _ in range(times):
+            self.now_s += seconds
+            found = self.stillness.look(100)
+        return found
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    return Scene(monkeypatch)
+
+
+@pytest.fixture
+def stopped():
+    """Return the number of a process that has been stopped."""
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    yield pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_looks_add_up(scene):
+    assert scene.look() == 0
+    assert scene.look(times=10) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("who", "word"), [("other", ATTEMPT), ("other", BATCHES), ("consumer", AWAY)])
+def test_what_moves_begins_anew(scene, who, word):
+    scene.look(times=3)
+    getattr(scene, who)[word] += 1
+    assert scene.look() == 0
+
+
+def test_an_earlier_wait_does_not_count(scene):
+    scene.look(times=3)
+    scene.stillness.begin()
+    assert scene.look() == 0
+
+
+def test_who_has_not_looked_for_long_has_not_seen_anybody_wait(scene):
+    scene.look()
+    assert scene.look(seconds=3600) < STUCK_S
+
+
+def test_who_was_stopped_may_move_yet(scene, stopped):
+    scene.other[THREAD] = stopped
+    assert STUCK_S <= scene.look(times=1000) < 2 * STUCK_S
+    os.kill(stopped, signal.SIGCONT)
+    os.waitid(os.P_PID, stopped, os.WCONTINUED)
+    while is_held_up(stopped):
+        pass
+    assert scene.look(times=1000) > 9
+
+
+def test_a_thread_that_is_gone_is_not_held_up():
+    assert not is_held_up(1 << 30)
+    assert is_held_up(threading.get_native_id())
