@@ -1,7 +1,7 @@
 """The pool of the process: started at the first use, kept warm, ended when nobody has used it for a while.
 
-`pardata.map` and `pardata.map_array` use it; so does joblib. Within a worker of a pool it is a pool of that worker's
-share of the cores; if that is one core, a thread.
+`pardata.map`, `map_array`, `reduce_array` and `foreach_array` use it; so does joblib. Within a worker of a pool it is a
+pool of that worker's share of the cores; if that is one core, a thread.
 """
 
 from __future__ import annotations
@@ -102,3 +102,13 @@ def map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> It
 def map_array(fn: Callable[..., Any], array: Any, *arrays: Any, **options: Any) -> Any:
     """Apply `fn` to blocks of arrays and put the results together: `WorkerPool.map_array` of the process's own pool."""
     return default_pool().map_array(fn, array, *arrays, **options)
+
+
+def reduce_array(fn: Callable[[Any], Any], array: Any, combine: Callable[[Any, Any], Any], **options: Any) -> Any:
+    """Combine the results of `fn` for blocks of an array: `WorkerPool.reduce_array` of the process's own pool."""
+    return default_pool().reduce_array(fn, array, combine, **options)
+
+
+def foreach_array(fn: Callable[[Any], Any], array: Any, **options: Any) -> None:
+    """Call `fn` with blocks of an array that it may change: `WorkerPool.foreach_array` of the process's own pool."""
+    default_pool().foreach_array(fn, array, **options)

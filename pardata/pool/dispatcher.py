@@ -44,9 +44,7 @@ from pardata.runtime.words import LIVES, SENT_BYTES
 
 # A caller who waits for a result looks for it himself for so long: to be woken costs 40 us and more, twice.
 _HELP_S: Final = 200e-6
-_MOST_OWED: Final = (
-    4  # so many results are taken before a worker is told so: half of its slots, it waits if all are in use
-)
+_MOST_OWED: Final = 4  # results that are taken before a worker is told so; it has twice as many slots
 
 
 class Dispatcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -38,3 +39,10 @@ def check_least(name: str, value: Any, kind: Any, least: float) -> None:
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
         what = "an int" if kind is int else "a number"
         raise ConfigError(f"{name} must be at least {least} and {what}, not {value!r}")
+
+
+def check_timeout(value: Any) -> None:
+    """Raise `ConfigError` unless a time limit is None, or a positive number of seconds."""
+    check_least("timeout_s", value, int | float, 0)
+    if value is not None and not (value > 0 and isfinite(value)):
+        raise ConfigError(f"timeout_s must be a number of seconds above 0, not {value!r}; None is no limit")

@@ -19,7 +19,7 @@ from pardata.pool.crew import Crew, Setup
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import CallJob
 from pardata.pool.map_job import MapJob
-from pardata.pool.options import check_least, count_workers
+from pardata.pool.options import check_least, check_timeout, count_workers
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadCrew
 from pardata.runtime.progress import Bars
@@ -30,7 +30,7 @@ class WorkerPool(Executor):
 
     A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a
     `WorkerLostError`, and the pool goes on. Functions may be lambdas and closures; arrays that they have captured
-    travel once, not once per task. What they get and what they return is read-only where it is large. What workers
+    travel once, not once per task. Arrays that a task gets, and those among its results, are read-only. What workers
     print and log appears in this process, tagged.
 
     Parameters
@@ -83,10 +83,12 @@ class WorkerPool(Executor):
         self.workers = self._max_workers = count_workers(workers, max_workers)
         check_least("max_tasks_per_worker", max_tasks_per_worker, int, 1)
         check_least("memory_limit", memory_limit, int, 1)
-        check_least("timeout_s", timeout_s, int | float, 0)
+        check_timeout(timeout_s)
         check_least("retries", retries, int, 0)
         if initializer is not None and not callable(initializer):
             raise ConfigError(f"initializer must be a function, not {type(initializer).__name__}")
+        if not isinstance(name, str):
+            raise ConfigError(f"name must be a str, not {name!r}")
         check_least("seed", seed, int, 0)
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
@@ -194,10 +196,15 @@ class WorkerPool(Executor):
         ends: bool = True,
         progress: Any = False,
     ) -> Results:
-        """Return an iterator over results: what all kinds of `map` are made of.
+        """Return an iterator over results: what all kinds of `map` are made of, with all that they differ in.
+
+        Besides ``next(it)`` it has ``it.next(timeout)``, in seconds, which raises TimeoutError and can be called again,
+        and ``it.close()``: what was not begun is not done.
 
         Parameters
         ----------
+        fn, items
+            ``fn(item)`` is called for each of `items`.
         star : bool
             Items are tuples of arguments.
         ordered : bool
@@ -208,7 +215,9 @@ class WorkerPool(Executor):
             `lazy`: items are taken as results are taken, so that an endless iterable needs little memory; at most
             `window` at a time.
         ends : bool
-            The first error ends the iterator.
+            The first error ends the iterator; else the call after it gives the next result.
+        chunksize, progress
+            As of `map`.
         """
         policy = parse_chunksize(chunksize)
         crew = self._crew

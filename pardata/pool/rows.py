@@ -68,24 +68,33 @@ class OpenWork:
     def put(self, begin: int, end: int) -> None:
         """Call the function and write its result."""
         made, low, high = self.call(begin, end)
-        value = trimmed(np.asarray(made), self.work.place, begin, end, low, high)
+        value = trimmed(_array(made), self.work.place, begin, end, low, high)
         place(cut(self.out, self.work.place, begin, end), value, self.work.place, self.work.exact)
 
     def first(self, begin: int, end: int) -> tuple[Array, int]:
         """Return the function's result for a block, and which of its axes belongs to the inputs' axis."""
         made, low, high = self.call(begin, end)
-        value = np.asarray(made)
+        value = _array(made)
         ndim = len(self.inputs[0].shape)
         places = places_of(value.shape, ndim, self.work.axis, high - low)
         if len(places) > 1 and high - low < self.length:  # two axes are as long as the block: ask with another length
             other, low_, high_ = self.call(*((begin, end - 1) if end - begin > 1 else self._longer(begin, end)))
-            shape = np.asarray(other).shape
+            shape = _array(other).shape
             if high_ - low_ != high - low:
                 places = [place for place in places if place < len(shape) and shape[place] == high_ - low_] or places
         return trimmed(value, places[0], begin, end, low, high), places[0]
 
     def _longer(self, begin: int, end: int) -> tuple[int, int]:
         return (begin, end + 1) if end < self.length else (begin - 1, end)
+
+
+def _array(made: Any) -> Array:
+    """Return a result as an array; raises ValueError if values are masked: the output has no mask."""
+    if isinstance(made, np.ma.MaskedArray) and np.ma.is_masked(made):
+        raise ValueError(
+            "the function returned a masked array, and its mask would be lost: return its data filled, made.filled(...)"
+        )
+    return np.asarray(made)
 
 
 def cut(array: Any, axis: int, begin: int, end: int) -> Any:

@@ -40,6 +40,10 @@ class _Lines(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        """Return that of the main process's stream, for programs that user code starts: their output is not tagged."""
+        return 1 if self._name == "stdout" else 2
+
     def write(self, text: str, /) -> int:
         self.begun += text.replace("\r\n", "\n")
         at = self.begun.rfind("\n") + 1

@@ -188,6 +188,10 @@ def test_results_that_do_not_fit_together(pool):
         pool.map_array(lambda x: np.zeros((10, 2 if x[0] < 50 else 3)), np.arange(100.0), chunksize=10)
     with pytest.raises(pardata.ConfigError, match="returned Python objects"):
         pool.map_array(lambda x: [None] * len(x), np.arange(100.0))
+    for masked_from in (0, 50):  # the first block's result goes another way
+        with pytest.raises(ValueError, match="returned a masked array, and its mask would be lost"):
+            pool.map_array(lambda x, m=masked_from: np.ma.masked_array(x, x >= m), np.arange(100.0), chunksize=10)
+    assert np.array_equal(pool.map_array(lambda x: np.ma.masked_array(x, False), np.arange(9.0)), np.arange(9.0))
 
 
 @both

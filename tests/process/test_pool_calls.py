@@ -200,6 +200,10 @@ def test_workers_that_exit_while_they_start_break_the_pool_with_one_error():
         ({"workers": 1, "max_workers": 1}, "two names"),
         ({"kind": "fiber"}, 'kind must be "process" or "thread"'),
         ({"timeout_s": -1}, "timeout_s must be at least 0"),
+        ({"timeout_s": 0}, "timeout_s must be a number of seconds above 0, not 0"),
+        ({"timeout_s": float("inf")}, "timeout_s must be a number of seconds above 0, not inf"),
+        ({"timeout_s": float("nan")}, "timeout_s must be a number of seconds above 0, not nan"),
+        ({"name": 5}, "name must be a str, not 5"),
         ({"retries": -1}, "retries must be at least 0"),
         ({"max_tasks_per_worker": 0}, "max_tasks_per_worker must be at least 1"),
         ({"initializer": 3}, "initializer must be a function"),
@@ -259,6 +263,10 @@ def test_the_pool_of_the_process_stays_warm():
         first = default_pool()
         assert np.array_equal(pardata.map_array(np.sqrt, np.arange(10.0)), np.sqrt(np.arange(10.0)))
         assert default_pool() is first
+        assert pardata.reduce_array(np.sum, np.arange(10), lambda a, b: a + b) == 45
+        filled = pardata.zeros(10)
+        pardata.foreach_array(lambda block: block.fill(2.0), filled)
+        assert np.array_equal(filled, np.full(10, 2.0)) and default_pool() is first
     finally:
         close_default_pool()
     assert not first.is_open

@@ -479,6 +479,21 @@ class _Silent:
     def close(self): ...
 
 
+def test_a_task_may_give_its_output_to_another_program():
+    told = run("""if True:
+        import subprocess, sys
+        import pardata
+
+        def talk():
+            subprocess.run(["echo", "hello"], stdout=sys.stdout, check=True)
+            subprocess.run(["sh", "-c", "echo trouble >&2"], stderr=sys.stdout, check=True)
+
+        with pardata.WorkerPool(1) as pool:
+            pool.submit(talk).result()
+    """)
+    assert told == "hello\ntrouble\n"
+
+
 def test_a_caller_who_takes_many_results_tells_the_workers_so(tmp_path, monkeypatch):
     monkeypatch.setattr(dispatcher, "_HELP_S", 60.0)
     gate = str(tmp_path / "gate")
