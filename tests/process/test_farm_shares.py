@@ -42,8 +42,7 @@ def test_every_worker_of_a_farm_has_one_of_the_first_items(tmp_path, kind):
     def enter(number):
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(path)
-            assert caller.recv(1) == b"!"
-        return number
+            return number if caller.recv(1) == b"!" else None
 
     gate = Gate(path, workers)
     try:

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -12,9 +11,7 @@ import numpy as np
 import pytest
 
 import pardata
-
-ROWS = np.random.default_rng(0).random((3000, 10))
-PAGE_ROWS = 100
+from tests.process.page_writers import PAGE_ROWS, ROWS, write_page
 
 
 @pytest.fixture
@@ -112,20 +109,6 @@ def test_workers_write_pages_and_are_killed_meanwhile(tmp_path, compression, kin
             assert np.array_equal(file[:], ROWS)
         else:
             assert list(file) == [row.tobytes() for row in ROWS]
-
-
-def write_page(pages, kind, flag, number):
-    """Write a page; every third worker's first is killed in the middle: after its bytes, or after half of them."""
-    rows = ROWS[number * PAGE_ROWS : (number + 1) * PAGE_ROWS]
-    given = rows if kind == "array" else [row.tobytes() for row in rows]
-    if number % 4 == 1 and not os.path.exists(f"{flag}{number}"):
-        open(f"{flag}{number}", "w").close()
-        if number % 8 == 1:
-            pages.write_page(number, given)
-        else:
-            os.write(pages._descriptor(), b"half of a page, and of odd length")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return pages.write_page(number, given)
 
 
 WRITER = """

@@ -1,29 +1,10 @@
 """`map_array` over rows that are read page by page: whole pages per call, each worker reads its own."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 import pardata
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Rows that say in their second column in which read they came."""
-
-    count: int
-    page_rows: int
-    dtype = np.dtype(np.int64)
-
-    @property
-    def shape(self):
-        return (self.count, 2)
-
-    def __getitem__(self, rows):
-        begin, end, _ = rows.indices(self.count)
-        numbers = np.arange(begin, end)
-        return np.stack([numbers, np.full_like(numbers, begin)], axis=1)
+from tests.process.page_writers import Counted
 
 
 @pytest.mark.parametrize("with_out", [False, True])

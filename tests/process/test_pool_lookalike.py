@@ -152,16 +152,12 @@ def test_dynesty_takes_a_pool(pool):
     for options in ({"pool": pool}, {"pool": pool.executor}, {}):  # queue_size is taken from pool.size
         queue = {} if options else {"queue_size": 1}
         sampler = dynesty.NestedSampler(
-            log_likelihood, _unit_to_box, 2, nlive=20, rstate=np.random.default_rng(0), **options, **queue
+            log_likelihood, lambda u: 4 * u - 2, 2, nlive=20, rstate=np.random.default_rng(0), **options, **queue
         )
         sampler.run_nested(dlogz=2, print_progress=False)
         evidence.append(sampler.results.logz[-1])
     assert np.isfinite(evidence).all()
     assert evidence[0] == evidence[1]  # as many workers, the same queue; without a pool the order of calls differs
-
-
-def _unit_to_box(u):
-    return 4 * u - 2
 
 
 def test_joblib_and_scikit_learn_run_on_pardata():
@@ -172,7 +168,11 @@ def test_joblib_and_scikit_learn_run_on_pardata():
 
     pardata.register_joblib()
     values = np.arange(300_000.0)  # large enough to be shared
-    X, y = load_digits(return_X_y=True)
+    X, y = (each[:300] for each in load_digits(return_X_y=True))
+
+    def nested(n):
+        return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(n) for _ in range(2)))
+
     try:
         expected = cross_val_score(SVC(), X, y, cv=3)
         with joblib.parallel_config(backend="pardata"):
@@ -187,17 +187,10 @@ def test_joblib_and_scikit_learn_run_on_pardata():
             assert told == [(values.sum(), False)] * 2
             with pytest.raises(ZeroDivisionError):
                 joblib.Parallel(n_jobs=2)(joblib.delayed(divmod)(1, n) for n in (2, 1, 0, 3))
-            nested = joblib.Parallel(n_jobs=2)(joblib.delayed(_nested)(n) for n in range(3))
-            assert nested == [0, 2, 4]
+            assert joblib.Parallel(n_jobs=2)(joblib.delayed(nested)(n) for n in range(3)) == [0, 2, 4]
             assert np.array_equal(cross_val_score(SVC(), X, y, cv=3, n_jobs=2), expected)
     finally:
         close_default_pool()
-
-
-def _nested(n):
-    import joblib
-
-    return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(n) for _ in range(2)))
 
 
 def test_joblib_has_to_be_installed(monkeypatch):

@@ -4,36 +4,11 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 import pardata
-
-KEYS = 1000
-
-
-def contents(generation):
-    return np.arange(KEYS) * generation, np.full(KEYS, generation)
-
-
-def mappings():
-    """How many generations this process has mapped."""
-    return Path("/proc/self/maps").read_text().count("memfd:pardata-table")
-
-
-def read(table, rounds):
-    """Look up whole generations; return those that were seen and how many are mapped at the end."""
-    seen = []
-    for _ in range(rounds):
-        keys, values = table.range()
-        assert len(values) == KEYS and (values == values[0]).all(), "a mixture of generations"
-        assert (keys == np.arange(KEYS) * values[0]).all()
-        seen.append(int(values[0]))
-    assert seen == sorted(seen)
-    del keys, values
-    return seen[0], seen[-1], mappings()
+from tests.process.table_readers import KEYS, contents, mappings, read
 
 
 def test_workers_that_run_see_whole_generations_while_the_table_is_replaced():
@@ -81,7 +56,7 @@ MAKER = """
 import os, pickle, signal, sys
 import pardata
 from pardata.lookup import board, table as tables
-from tests.process.test_table import contents
+from tests.process.table_readers import contents
 
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 
