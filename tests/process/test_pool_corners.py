@@ -187,18 +187,14 @@ def test_exceptions_keep_their_type_however_large_they_are():
 
 
 def test_calls_may_wait_for_each_other(tmp_path):
-    flag = tmp_path / "flag"
-
-    def wait():
-        while not flag.exists():
-            time.sleep(0.001)
-
+    gate = tmp_path / "gate"  # whoever opens a FIFO waits there for the other end
+    os.mkfifo(gate)
     with pardata.WorkerPool(2) as pool:
         for _ in range(60):
             pool.submit(abs, 1).result()
-        waiting = pool.submit(wait)
-        assert pool.submit(flag.touch).result(HANG_S) is None
-        assert waiting.result(HANG_S) is None
+        waiting = pool.submit(gate.read_bytes)
+        assert pool.submit(gate.write_bytes, b"now").result(HANG_S) == 3
+        assert waiting.result(HANG_S) == b"now"
 
 
 def test_a_timeout_of_the_function_is_not_one_of_the_iterator():
