@@ -17,6 +17,7 @@ from pardata.channel.waiters import Watcher
 from pardata.memory import session
 from pardata.memory.guardian import prune, records, registers
 from pardata.memory.home import home
+from pardata.memory.register import appear
 from pardata.runtime.process import fork_server
 
 
@@ -59,7 +60,7 @@ def holdings():
 @pytest.fixture(autouse=True, scope="session")
 def what_is_made_once():
     """The bars' lock, the session, and what other libraries start at their first use."""
-    session.tree()
+    appear(session.tree().path)
     data = pickle.dumps(pardata.zeros(1))
     pickle.loads(data)  # opens the segment for locks, and as another process would
     resource_tracker.ensure_running()

@@ -132,6 +132,7 @@ def _hand_over_all() -> None:
 def _hand_over(address: Address) -> None:
     assert _exports is not None
     name, nbytes, owner = _name_of(address), address.extent + _LEFT.size, session.tree()
+    owner.watch()
     fd = named.create_nameless()
     slot = owner.note(name, os.fstat(fd).st_ino, nbytes, 0)
     try:

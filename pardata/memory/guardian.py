@@ -48,19 +48,22 @@ class Record(NamedTuple):
     pid: int  # of the creator
 
 
-def base_directory() -> str:
-    """Return where the sessions of this user are: a directory that nobody else may write to."""
+def base_directory(make: bool = True) -> str:
+    """Return where the sessions of this user are: a directory that nobody else may write to, or none yet."""
     path = os.path.join(SHM if HAS_SHM else tempfile.gettempdir(), f"pardata-{os.geteuid()}")
     while True:
-        try:
-            os.mkdir(path, 0o700)
-            return path
-        except FileExistsError:
-            pass
+        if make:
+            try:
+                os.mkdir(path, 0o700)
+                return path
+            except FileExistsError:
+                pass
         try:
             found = os.lstat(path)
         except FileNotFoundError:
-            continue  # the last session has removed it just now
+            if make:
+                continue  # the last session has removed it just now
+            return path
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to")
         return path
@@ -118,6 +121,12 @@ def read_register(path: str) -> Iterator[Record]:
                 yield Record(next(texts), inode, nbytes, group, created, next(texts), pid)
 
 
+def sessions(base: str) -> list[str]:
+    """Return the paths of all sessions of this user; the links beside them are managers' addresses."""
+    paths = [os.path.join(base, name) for name in sorted(_entries(base))]
+    return [path for path in paths if not os.path.islink(path)]
+
+
 def registers(session: str) -> list[str]:
     """Return the paths of a session's registers, root's first; none if there is no such session."""
     names = _entries(session)
@@ -130,13 +139,16 @@ def records(session: str) -> list[Record]:
 
 
 def lock(path: str, wait: bool) -> int:
-    """Return a descriptor that holds the lock of the register at `path`; -1 if its process lives, or it is gone."""
+    """Return a descriptor that holds the lock of the register at `path`; -1 if its process lives, or it is gone.
+
+    The lock is shared: who holds it, does not look like a living process to others who ask.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return -1
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(fd, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
         if os.fstat(fd).st_nlink:
             return fd
     except BlockingIOError:
@@ -167,35 +179,73 @@ def is_guarded(session: str) -> bool:
     return False
 
 
-def sweep_session(session: str) -> list[Record]:
-    """Remove what a session has left, unless its root lives; return what was removed."""
-    if is_alive(session):
+def sweep_session(session: str, wait: bool = False, is_root: bool = False) -> list[Record]:
+    """Remove what a session has left, unless its root lives and is not the caller; return what was removed.
+
+    Where another sweeper is at work, it is left to that one, or waited for.
+    """
+    if is_alive(session) and not is_root:
         return []
-    root = os.path.join(session, ROOT)
-    # Root is dead: only sweepers, and who asks whether it lives, can hold its lock now. Who has it removes root's
-    # register last, and only then: what is named there can be found as long as it exists.
-    held = lock(root, wait=True)
+    removed = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError), _alone(session, wait):
+        removed = _sweep_alone(session, is_root)
+    base = os.path.dirname(session)
+    if not os.path.exists(session):
+        _remove_links(base, wait)
+        with contextlib.suppress(OSError):  # there are other sessions
+            os.rmdir(base)
+    return removed
+
+
+@contextlib.contextmanager
+def _alone(directory: str, wait: bool) -> Iterator[int]:
+    """Give a descriptor of a directory that nobody else has from here meanwhile.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is gone.
+    BlockingIOError
+        Somebody has it, and is not to be waited for: a process that is stopped there would stop all others.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        removed = _remove_all(root) if held >= 0 else []
-        for path in registers(session):
-            if os.path.basename(path) == ROOT:
-                continue
-            fd = lock(path, wait=False)
-            if fd < 0:
-                continue  # its process lives on, or another sweeper was faster
-            removed += _remove_all(path)
-            os.unlink(path)
-            os.close(fd)
-        if held >= 0 and registers(session) == [root]:
-            os.unlink(root)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.fstat(fd).st_nlink:
+            raise FileNotFoundError(directory)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _sweep_alone(session: str, is_root: bool) -> list[Record]:
+    paths = registers(session)  # first: if root appears after this, none of them is of a process that has joined it
+    root = os.path.join(session, ROOT)
+    held = -1 if is_root else lock(root, wait=False)
+    try:
+        if held < 0 and not is_root and os.path.exists(root):
+            return []
+        removed = []
+        for path in paths:
+            removed += _remove_all(path) if path == root else _sweep_register(path)
+        # Root's register goes last: as long as it exists, what is named there can be found.
+        if registers(session) == [root]:
+            _unlink_if_there(root)
+        with contextlib.suppress(OSError):  # a process of it lives
+            os.rmdir(session)
+        return removed
     finally:
         if held >= 0:
             os.close(held)
-    try:
-        os.rmdir(session)
-        os.rmdir(os.path.dirname(session))
-    except OSError:
-        pass  # a process of it lives, or another sweeper is at work; or there are other sessions
+
+
+def _sweep_register(path: str) -> list[Record]:
+    fd = lock(path, wait=False)
+    if fd < 0:
+        return []  # its process lives on
+    removed = _remove_all(path)
+    _unlink_if_there(path)
+    os.close(fd)
     return removed
 
 
@@ -209,25 +259,39 @@ def prune(session: str) -> None:
         fd = lock(path, wait=False)
         if fd >= 0:
             if not any(map(exists, read_register(path))):
-                os.unlink(path)
+                _unlink_if_there(path)
             os.close(fd)
 
 
-def sweep(base: str) -> list[Record]:
-    """Remove what the dead sessions of this user have left. Sessions that are in use are not touched."""
-    removed: list[Record] = []
-    for name in sorted(_entries(base)):
-        path = os.path.join(base, name)
-        try:
-            target = os.readlink(path)
-        except FileNotFoundError:
-            continue  # removed just now
-        except OSError:  # no link: a session
-            removed += sweep_session(path)
-            continue
-        if not os.path.isdir(os.path.dirname(target)):
-            _unlink_if_there(path)  # the address of a manager whose session is gone
+def sweep(base: str, wait: bool = False) -> list[Record]:
+    """Remove what the dead sessions of this user have left. Sessions that are in use are not touched.
+
+    Where another sweeper is at work, it is left to that one, or waited for.
+    """
+    removed = [record for session in sessions(base) for record in sweep_session(session, wait)]
+    _remove_links(base, wait)
     return removed
+
+
+def links(base: str, wait: bool = True) -> contextlib.AbstractContextManager[int]:
+    """Give a descriptor of the directory of all sessions, in which nobody else removes or replaces a manager's address.
+
+    An address is a link into its manager's session. That session may die, and another manager take the address, between
+    a look at the link and what is done with it.
+    """
+    return _alone(base, wait)
+
+
+def _remove_links(base: str, wait: bool) -> None:
+    """Remove the addresses of managers whose sessions are gone."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), links(base, wait) as fd:
+        for name in os.listdir(fd):
+            try:
+                target = os.readlink(name, dir_fd=fd)
+            except OSError:
+                continue  # a session; or removed just now by its manager
+            if not os.path.isdir(os.path.dirname(target)):
+                os.unlink(name, dir_fd=fd)
 
 
 def _entries(path: str) -> list[str]:
@@ -249,7 +313,7 @@ def main(session: str) -> None:
         fd = lock(path, wait=True)
         if fd >= 0:
             os.close(fd)
-        sweep_session(session)
+        sweep_session(session, wait=True)
         path = next((path for path in registers(session) if os.path.basename(path) != ROOT), None)
 
 

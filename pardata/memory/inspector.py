@@ -63,8 +63,7 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
 def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
     """Return the recorded blocks that still exist, the oldest first, of all sessions of this user if not told which."""
     if sessions is None:
-        base = guardian.base_directory()
-        sessions = sorted(path for entry in os.listdir(base) if not os.path.islink(path := os.path.join(base, entry)))
+        sessions = guardian.sessions(guardian.base_directory(make=False))
     now = time.time()
     rows = [
         (session, guardian.is_alive(session), record)

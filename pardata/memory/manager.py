@@ -92,14 +92,10 @@ class SharedMemoryManager:
         state = self._go("start")
         owner = session.own()
         group = secrets.randbits(62)
+        owner.watch()
         path = _entry(self._address)
-        try:
-            os.symlink(_target(owner.path, group, self._digest), path)
-        except FileExistsError:
-            if guardian.is_alive(os.path.dirname(os.readlink(path))):
-                raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running") from None
-            os.unlink(path)
-            os.symlink(_target(owner.path, group, self._digest), path)
+        if not _take(path, _target(owner.path, group, self._digest)):
+            raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running")
         self._owner, self._group, self._state = owner, group, state
         self._finalizer = weakref.finalize(self, _shut_down, path, owner, group, os.getpid())
 
@@ -212,11 +208,24 @@ class SharedMemoryManager:
 def _entry(address: str | tuple[str, int]) -> str:
     """Return the path of the link that says which session and number an address stands for."""
     name = hashlib.sha256(repr(address).encode()).hexdigest()[:32]
-    return os.path.join(guardian.base_directory(), f"manager-{name}")
+    return os.path.join(guardian.base_directory(make=False), f"manager-{name}")
 
 
 def _target(path: str, group: int, digest: str) -> str:
     return f"{path}/{group}-{digest}"
+
+
+def _take(path: str, target: str) -> bool:
+    """Make the link of an address; False if it is that of a living manager."""
+    with guardian.links(os.path.dirname(path)):
+        while True:
+            with contextlib.suppress(FileExistsError):
+                os.symlink(target, path)
+                return True
+            with contextlib.suppress(FileNotFoundError):  # that manager has shut down just now
+                if guardian.is_alive(os.path.dirname(os.readlink(path))):
+                    return False
+                os.unlink(path)
 
 
 def _shut_down(path: str, owner: session.Session, group: int, pid: int) -> None:

@@ -67,11 +67,16 @@ def create_nameless() -> int:
 
 def publish(fd: int, name: str) -> None:
     """Give a nameless block its name. Raises `FileExistsError`."""
-    # Python follows the link only if it is given a descriptor, which the kernel ignores: the path is absolute.
     try:
-        os.link(f"/proc/self/fd/{fd}", f"{SHM}/{name}", src_dir_fd=fd, follow_symlinks=True)
+        link(fd, f"{SHM}/{name}")
     except OSError as error:
         raise OSError(error.errno, error.strerror, name) from None
+
+
+def link(fd: int, path: str, directory: int | None = None) -> None:
+    """Give a nameless file a path, below a directory if a descriptor of one is given."""
+    # Python follows the link only if it is given a descriptor, which the kernel ignores: the first path is absolute.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, dst_dir_fd=directory, follow_symlinks=True)
 
 
 def open_block(name: str) -> int:

@@ -2,124 +2,32 @@
 
 A session begins when its root imports the package, before anybody can have started a process that is to belong to it;
 the processes that root starts find it by an environment variable, and join it when they make a block. So a block that a
-worker has made outlives the worker, and no block outlives root. There is a guardian from the first block on.
+worker has made outlives the worker, and no block outlives root.
+
+Until the first block is made, nothing of a session has a name in the file system (`register.py`). Whichever process
+makes that block lets the session's directory appear, and starts a guardian.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import secrets
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from typing import Final, Protocol
 
 from pardata.errors import CapacityError
 from pardata.memory import guardian, named
-from pardata.memory.guardian import GUARDED_AT, HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SLOT, SLOT_BYTES, SLOTS
+from pardata.memory.guardian import GUARDED_AT, ROOT
+from pardata.memory.register import Register, appear, lives
 
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
-_SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
-_RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-
-class Register:
-    """The file in which this process notes its named blocks, locked as long as the process lives. See `guardian.py`."""
-
-    def __init__(self, path: str) -> None:
-        """Create the register. Raises `OSError` if its session is being removed."""
-        self.path = path
-        self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(self._fd).st_nlink:
-                raise FileNotFoundError(path)
-            os.ftruncate(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
-            self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
-            self._usable = 0
-            self._free: list[int] = []
-            self._extend()
-        except BaseException:
-            os.close(self._fd)
-            raise
-        self._states = memoryview(self._map).cast("q")
-        self._slots: dict[str, int] = {}
-        self._reclaim_at = _RECLAIM_AT
-        self._lock = threading.Lock()
-
-    def _extend(self) -> None:
-        size = HEADER_BYTES + (self._usable + _SLOTS_AT_ONCE) * SLOT_BYTES
-        if self._usable == SLOTS:
-            raise CapacityError(f"this process has {len(self._slots)} named blocks, more than it could map")
-        try:
-            os.posix_fallocate(self._fd, 0, size)
-        except OSError as error:
-            raise named.explained(error, size) from None
-        new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
-        self._free[:0] = reversed(new)  # in the list itself: another thread may be giving a slot back
-        self._usable = new.stop
-        HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
-
-    def note(self, name: str, inode: int, nbytes: int, group: int, where: str) -> int:
-        """Record a block before it has its name; return the slot, which is then kept or dropped."""
-        with self._lock:
-            if not self._free and len(self._slots) >= self._reclaim_at:
-                self._reclaim()
-            if not self._free:
-                self._extend()
-            slot = self._free.pop()
-        at = HEADER_BYTES + slot * SLOT_BYTES
-        where_bytes = where.encode(errors="surrogateescape")[-215:]
-        SLOT.pack_into(self._map, at, 0, inode, nbytes, group, time.time(), os.fsencode(name), where_bytes)
-        self._states[at >> 3] = LIVE
-        return slot
-
-    def _reclaim(self) -> None:
-        """Take back the slots of blocks that other processes have unlinked."""
-        for name, slot in list(self._slots.items()):
-            inode = self._states[((HEADER_BYTES + slot * SLOT_BYTES) >> 3) + 1]
-            if not guardian.exists(guardian.Record(name, inode, 0, 0, 0.0, "", 0)):
-                self.forget(name)
-        self._reclaim_at = max(_RECLAIM_AT, 2 * len(self._slots))
-
-    def keep(self, name: str, slot: int) -> None:
-        """The block has its name now. A record of an older one, which somebody else has unlinked, goes."""
-        self.forget(name)
-        self._slots[name] = slot
-
-    def drop(self, slot: int) -> None:
-        """The block did not get its name, or has lost it."""
-        self._states[(HEADER_BYTES + slot * SLOT_BYTES) // 8] = 0
-        self._free.append(slot)
-
-    def forget(self, name: str) -> None:
-        """The name is gone; nothing happens if it was not recorded here."""
-        slot = self._slots.pop(name, -1)
-        if slot >= 0:
-            self.drop(slot)
-
-    def close(self, remove: bool) -> None:
-        """Give the lock up; `remove` the file, which names nothing any more."""
-        self._states.release()
-        with contextlib.suppress(BufferError):
-            self._map.close()
-        if remove:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
-        with contextlib.suppress(OSError):  # a program that becomes a daemon may have closed all descriptors
-            os.close(self._fd)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no block is recorded."""
-        return not self._slots
 
 
 class Owner(Protocol):
@@ -169,18 +77,33 @@ class Session:
     """One session, as this process takes part in it. It owns blocks."""
 
     def __init__(self, path: str, register: Register) -> None:
-        self.path = path
-        self.register = register
+        self.enter(path, register)
         self.is_root = os.path.basename(register.path) == ROOT
         self._token = secrets.token_hex(5)
         self._names = 0
         self._guardian: subprocess.Popen[bytes] | None = None
         self._guardians = self._watched = 0
+        self._has_appeared = not self.is_root
+        self._lock = threading.Lock()
+
+    def enter(self, path: str, register: Register) -> None:
+        """Take part in the session at `path`, with this register."""
+        self.path = path
+        self.register = register
         self.keep, self.drop = register.keep, register.drop
 
     @classmethod
     def begin(cls) -> Session:
-        """Begin a session with this process as its root."""
+        """Begin a session with this process as its root. Nothing of it has a name until it is to `appear`."""
+        fd = named.create_nameless()
+        if fd >= 0:
+            name = f"{os.getpid()}-{fd}-{os.fstat(fd).st_ino}-{secrets.token_hex(4)}"
+            path = os.path.join(guardian.base_directory(make=False), name)
+            register = Register(os.path.join(path, ROOT), fd)
+            if lives(path):  # else there is no /proc that others could reach it by
+                return cls(path, register)
+            register.stop()
+            register.close(remove=False)
         while True:
             with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
                 path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
@@ -189,6 +112,7 @@ class Session:
     @classmethod
     def join(cls, path: str) -> Session:
         """Join a session. Raises `FileNotFoundError` if its root is gone."""
+        appear(path)
         while guardian.is_alive(path):
             guardian.prune(path)
             # Another process that joins may take the new register for a dead one's, until it is locked.
@@ -206,13 +130,21 @@ class Session:
         return self.register.note(name, inode, nbytes, group, caller())
 
     def watch(self) -> None:
-        """See that the session has a guardian; one that was killed is started again. Looks at every 16th call.
+        """See that the session can be found, and has a guardian; one that was killed is started again.
 
-        Before its first block, root removes what dead sessions have left.
+        Looks for the guardian at every 16th call. Before its first block, root removes what dead sessions have left.
         """
+        if not self._has_appeared:
+            with self._lock:  # no other thread makes a block before it has
+                if not self._has_appeared:
+                    guardian.sweep(guardian.base_directory())
+                    try:
+                        appear(self.path)
+                    except FileNotFoundError:
+                        _replace(self)
+                        appear(self.path)
+                    self._has_appeared = True
         self._watched += 1
-        if self._watched == 1 and self.is_root:
-            guardian.sweep(guardian.base_directory())
         if self._watched % 16 != 1 or self._guardians >= _MOST_GUARDIANS:
             return
         if self.is_root or not guardian.is_guarded(self.path):
@@ -238,14 +170,18 @@ class Session:
         """Leave. Root removes all blocks but those whose creators live; the others' stay until root ends."""
         if self._guardian is not None:
             self._guardian.returncode = 0  # it ends when it finds the directory gone; nobody need wait for it
+        self.register.stop()
+        if self.is_root:  # as long as it has its lock, no sweep of others comes between
+            guardian.sweep_session(self.path, is_root=True)
         self.register.close(remove=self.register.is_empty and not self.is_root)
         if self.is_root:
-            guardian.sweep_session(self.path)
+            guardian.sweep_session(self.path)  # a child may just have let it appear
 
     def abandon(self) -> None:
         """In a forked child: all this is the parent's."""
         if self._guardian is not None:
             self._guardian.returncode = 0
+        self.register.stop()
         self.register.close(remove=False)
 
     def __repr__(self) -> str:
@@ -276,7 +212,7 @@ def is_joined() -> bool:
         if _tree is not None:
             return not _tree.is_root
         path = os.environ.get(VARIABLE)
-        return path is not None and guardian.is_alive(path)
+        return path is not None and lives(path)
 
 
 def own() -> Session:
@@ -290,7 +226,7 @@ def joined(path: str) -> Session:
     """Return the session at `path`, joined at the first call. Raises `FileNotFoundError` if its root is gone."""
     with _lock:
         if path not in _sessions:
-            if os.path.dirname(path) != guardian.base_directory():
+            if os.path.dirname(path) != guardian.base_directory(make=False):
                 raise FileNotFoundError(path)
             _sessions[path] = Session.join(path)
         return _sessions[path]
@@ -300,6 +236,17 @@ def _begin() -> Session:
     session = Session.begin()
     _sessions[session.path] = session
     return session
+
+
+def _replace(lost: Session) -> None:
+    """Begin a session anew in which no block was made yet: this program has closed all its descriptors since."""
+    fresh = Session.begin()
+    with _lock:
+        _sessions.pop(lost.path, None)
+        _sessions[fresh.path] = lost
+        if os.environ.get(VARIABLE) == lost.path:
+            os.environ[VARIABLE] = fresh.path
+        lost.enter(fresh.path, fresh.register)
 
 
 def forget_name(name: str) -> None:
@@ -334,7 +281,7 @@ def _forget() -> None:
 def _begin_early() -> None:
     """Begin a session if this process is not in one; where that cannot be, who makes a block will hear of it."""
     path = os.environ.get(VARIABLE)
-    if path is None or not guardian.is_alive(path):
+    if path is None or not lives(path):
         with contextlib.suppress(OSError, CapacityError):
             tree()
 

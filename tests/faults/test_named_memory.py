@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import select
 import signal
 import subprocess
 import sys
-import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 import pardata
 from pardata.memory import guardian, session
-
-MAKE = """
-    import os, signal, sys, threading
-    import numpy as np
-    import pardata
-    from pardata.memory import session
-
-    block = pardata.SharedMemory(create=True, size=100)
-    named = pardata.SharedMemory(f"pardata-test-{os.getpid()}", create=True, size=100)
-    items = pardata.ShareableList([1, "two"])
-    manager = pardata.SharedMemoryManager()
-    manager.start()
-    managed = [manager.SharedMemory(10), manager.ShareableList("ab").shm]
-    names = [made.name for made in (block, named, items.shm, *managed)]
-    view = np.frombuffer(block.buf, np.uint8)
-    array = manager.zeros(5)
-    shared = pardata.zeros((10, 1000))
-    tree = session.tree()
-    print(tree.path, tree._guardian.pid, *names, flush=True)
-"""
+from tests.faults.programs import ended_by_a_kill, program, wait_for, without_session
 
 ENDS = {
     "exit": "",
@@ -45,59 +22,6 @@ ENDS = {
     "abort": "os.abort()",
     "in a thread": "threading.Thread(target=block.close).start()",
 }
-
-
-def without_session() -> dict[str, str]:
-    """The environment of a program that is nobody's child."""
-    return {key: value for key, value in os.environ.items() if key != session.VARIABLE}
-
-
-class Program:
-    """A script that has made blocks of all kinds and waits."""
-
-    def __init__(self, code: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler=0", "-c", textwrap.dedent(MAKE) + code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=without_session(),
-        )
-        assert self.process.stdout is not None
-        words = self.process.stdout.readline().split()
-        assert words, self.process.communicate()[1]
-        self.path, self.guardian, self.names = words[0], os.pidfd_open(int(words[1])), words[2:]
-
-    def wait_for_guardian(self) -> None:
-        """Wait until the guardian has ended."""
-        waiter = select.poll()
-        waiter.register(self.guardian, select.POLLIN)
-        waiter.poll()
-
-    def kill_guardian(self) -> None:
-        """Kill the guardian, and wait for that."""
-        signal.pidfd_send_signal(self.guardian, signal.SIGKILL)
-        self.wait_for_guardian()
-
-    def left(self) -> list[str]:
-        """What is left of the program."""
-        entries = os.listdir("/dev/shm")
-        return [name for name in self.names if name in entries] + [self.path] * os.path.exists(self.path)
-
-
-@contextmanager
-def program(code: str = "\nsys.stdin.read()") -> Iterator[Program]:
-    """Run the script, and end it if it has not ended."""
-    made = Program(code)
-    try:
-        yield made
-    finally:
-        made.process.kill()
-        made.process.communicate()
-        made.wait_for_guardian()
-        os.close(made.guardian)
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
@@ -141,13 +65,15 @@ for line in sys.stdin:
 def test_everything_is_killed_at_once_and_the_next_start_removes_it() -> None:
     with program() as ended, program() as other:
         ended.kill_guardian()
+        before = set(ended.left())
+        assert before > {*ended.names, ended.path}  # and the manager's address
         ended.process.kill()
         ended.process.wait()
-        assert set(ended.left()) == {*ended.names, ended.path}
+        # Any program of this user may be faster, and print what it has removed.
         done = subprocess.run([sys.executable, "-m", "pardata", "sweep"], capture_output=True, text=True)
-        assert done.stdout.count("removed pd_") == len(ended.names)  # the named one, and that array of the manager
+        assert "of dead sessions removed" in done.stdout, done.stderr
         assert ended.left() == []
-        assert set(other.left()) == {*other.names, other.path}
+        assert set(other.left()) > {*other.names, other.path}
 
 
 def test_start_of_a_session_sweeps() -> None:
@@ -192,10 +118,7 @@ os.waitpid(pid, 0)
         assert os.path.exists(f"/dev/shm/{name}")
         ended.process.stdin.write("x")
         ended.process.stdin.flush()
-        waiter = select.poll()
-        waiter.register(child_end, select.POLLIN)
-        waiter.poll()
-        os.close(child_end)
+        wait_for(child_end)
         ended.wait_for_guardian()
         assert ended.left() == []
         assert not os.path.exists(f"/dev/shm/{name}")
@@ -272,19 +195,10 @@ block, guardian = pool.submit(lambda: (pardata.SharedMemory(None, True, 3), sess
 print(block.name, guardian, flush=True)
 input()
 """
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, env=without_session()
-    ) as main:
-        assert main.stdout is not None
-        name, pid = main.stdout.readline().split()
+    with ended_by_a_kill(code) as (name, pid):
         guardian = os.pidfd_open(int(pid))
         assert os.path.exists(f"/dev/shm/{name}")
-        main.kill()
-    waiter = select.poll()
-    waiter.register(guardian, select.POLLIN)
-    waiter.poll()
-    os.close(guardian)
+    wait_for(guardian)
     assert not os.path.exists(f"/dev/shm/{name}")
 
 

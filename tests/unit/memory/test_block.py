@@ -13,6 +13,7 @@ import pytest
 
 import pardata
 from pardata.memory import guardian, named, session
+from pardata.memory.register import Register
 
 NAME = f"pardata-test-{os.getpid()}"  # another suite may run on this machine
 
@@ -291,10 +292,11 @@ def test_ten_thousand_rounds_leave_nothing():
 
 
 def test_record_of_a_block_that_others_have_unlinked_is_used_again(tmp_path):
-    register = session.Register(str(tmp_path / "register"))
+    register = Register(str(tmp_path / "register"))
     for number in range(1000):
         register.keep(f"pd_gone{number}", register.note(f"pd_gone{number}", 0, 1, 0, "here"))
     assert register._usable < 200
+    register.stop()
     register.close(remove=True)
 
 

@@ -21,7 +21,7 @@ SCRIPT = """
     name = f"pardata-test-{os.getpid()}"
 
     def life(action):
-        if action in ("new", "join"):
+        if action in ("new", "join", "first"):
             made = block.SharedMemory(create=True, size=100)
         elif action == "named":
             made = block.SharedMemory(name, create=True, size=100)
@@ -53,7 +53,7 @@ SCRIPT = """
                     os.kill(os.getpid(), signal.SIGKILL)
             return trace
         session._tree = None
-        if action != "join":
+        if action not in ("join", "first"):
             os.environ.pop(session.VARIABLE, None)
         sys.settrace(trace)
         life(action)
@@ -75,13 +75,18 @@ SCRIPT = """
     line = 0
     while True:
         line += 1
+        if action == "first":  # nobody has made a block yet
+            session._end_all()
+            os.environ.pop(session.VARIABLE, None)
+            root = session.tree().path
+            assert not os.path.exists(root)
         pid = os.fork()
         if not pid:
             child(action, line)
         status = os.waitpid(pid, 0)[1]
-        guardian.sweep(guardian.base_directory())
+        guardian.sweep(guardian.base_directory(), wait=True)
         left = [r for r in dead() if r.startswith(f"{pid}-")]
-        if action == "join":  # what a dead process has made is kept as long as root lives
+        if action in ("join", "first"):  # what a dead process has made is kept as long as root lives
             guardian.prune(root)
             for register in guardian.registers(root)[1:]:
                 left += [] if any(map(guardian.exists, guardian.read_register(register))) else [register]
@@ -94,14 +99,14 @@ SCRIPT = """
     if theirs is not None:
         assert block.SharedMemory(name).size == 7
         theirs.unlink()
-    if action == "join":
+    if action in ("join", "first"):
         session._end_all()
         assert not os.path.exists(root)
     print(line)
 """
 
 
-@pytest.mark.parametrize("action", ["new", "named", "taken", "list", "manager", "join"])
+@pytest.mark.parametrize("action", ["new", "named", "taken", "list", "manager", "join", "first"])
 def test_killed_at_every_line(action):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SCRIPT), action],

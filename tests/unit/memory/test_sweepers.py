@@ -9,7 +9,7 @@ import types
 import pytest
 
 from pardata.memory import guardian, named
-from pardata.memory.session import Register
+from pardata.memory.register import Register
 
 
 class Dead:
@@ -22,6 +22,7 @@ class Dead:
         for register, name in zip((guardian.ROOT, "1-a", "2-b"), self.names, strict=True):
             made = Register(f"{self.path}/{register}")
             made.note(name, 0, 1, 0, "here")
+            made.stop()
             made.close(remove=False)
             os.close(named.create(name))
 
@@ -42,7 +43,7 @@ class Sweeper(threading.Thread):
     def run(self):
         sys.settrace(self.trace if self.line else None)
         try:
-            guardian.sweep_session(self.path)
+            guardian.sweep_session(self.path, wait=True)
         except BaseException as error:
             self.error = error
         finally:
@@ -69,7 +70,7 @@ def announced(monkeypatch):
 
     def flock(fd, how):
         sweeper = threading.current_thread()
-        if not how & fcntl.LOCK_NB and not sweeper.line:
+        if not how & fcntl.LOCK_NB and isinstance(sweeper, Sweeper) and not sweeper.line:
             sweeper.stands.set()
         fcntl.flock(fd, how)
 
@@ -92,5 +93,23 @@ def test_second_sweeper_at_every_line_of_the_first(tmp_path):
         assert (first.error, second.error, dead.left) == (None, None, []), f"line {line}"
         assert not os.path.exists(dead.path)
         if first.lines < line:
+            break
+    assert line > 60
+
+
+def test_others_see_a_dead_session_and_are_not_held_up_at_every_line_of_a_sweeper(tmp_path):
+    line = 0
+    while True:
+        line += 1
+        dead = Dead(tmp_path / "sessions" / str(line))
+        sweeper = Sweeper(dead.path, line)
+        sweeper.start()
+        sweeper.stands.wait()
+        assert not guardian.is_alive(dead.path), f"line {line}"
+        guardian.sweep_session(dead.path)  # leaves it to the other, or does it
+        sweeper.goes_on.set()
+        sweeper.join()
+        assert (sweeper.error, dead.left) == (None, []), f"line {line}"
+        if sweeper.lines < line:
             break
     assert line > 60

@@ -1,0 +1,121 @@
+"""A session has no name in the file system before its first block; then it appears, whatever a sweep does meanwhile."""
+
+import os
+import sys
+import tempfile
+import threading
+
+import pytest
+
+from pardata.memory import guardian, register, session
+from pardata.memory.register import appear, lives
+
+
+@pytest.fixture
+def base(monkeypatch):
+    """A directory of sessions that no other program sweeps."""
+    parent = tempfile.mkdtemp(prefix=f"pardata-test-{os.getpid()}-", dir=guardian.SHM)
+    path = os.path.join(parent, "base")
+
+    def base_directory(make=True):
+        if make:
+            os.makedirs(path, exist_ok=True)
+        return path
+
+    monkeypatch.setattr(guardian, "base_directory", base_directory)
+    yield path
+    os.rmdir(parent)
+
+
+@pytest.fixture
+def root(base):
+    """A session that begins here."""
+    made = session.Session.begin()
+    yield made
+    made.end()
+    assert not os.path.exists(base)
+
+
+def test_begins_without_a_name(root, base):
+    assert lives(root.path)
+    assert not os.path.exists(base)
+
+
+def test_appears_with_the_first_block(root, monkeypatch):
+    monkeypatch.setattr(session, "_MOST_GUARDIANS", 0)
+    root.watch()
+    assert guardian.is_alive(root.path)
+    assert guardian.sweep(guardian.base_directory()) == []
+    assert guardian.is_alive(root.path)
+    appear(root.path)  # again: nothing happens
+
+
+def test_appears_while_a_sweep_comes_at_each_line(base):
+    line = 0
+    while True:
+        line += 1
+        root = session.Session.begin()
+        lines = 0
+
+        def trace(frame, event, _, root=root, line=line):
+            nonlocal lines
+            if frame.f_code.co_filename != register.__file__:
+                return None
+            if event == "line":
+                lines += 1
+                if lines == line:
+                    guardian.sweep_session(root.path)
+            return trace
+
+        sys.settrace(trace)
+        try:
+            appear(root.path)
+        finally:
+            sys.settrace(None)
+        assert guardian.is_alive(root.path), f"a sweep at line {line}"
+        root.end()
+        assert not os.path.exists(base)
+        if lines < line:
+            break
+    assert line > 15
+
+
+def test_all_who_let_it_appear_at_once_find_it(root):
+    start = threading.Barrier(8)
+
+    def first_block():
+        start.wait()
+        appear(root.path)
+        found.append(guardian.is_alive(root.path))
+
+    found = []
+    threads = [threading.Thread(target=first_block) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 8
+
+
+def test_does_not_appear_when_its_root_is_gone(base):
+    root = session.Session.begin()
+    root.end()
+    assert not lives(root.path)
+    with pytest.raises(FileNotFoundError):
+        appear(root.path)
+    with pytest.raises(FileNotFoundError):
+        session.Session.join(root.path)
+    assert not os.path.exists(base)
+
+
+def test_does_not_appear_a_second_time(root):
+    """Somebody has removed its files: a file that has lost its name cannot get another one."""
+    appear(root.path)
+    os.unlink(os.path.join(root.path, guardian.ROOT))
+    with pytest.raises(FileNotFoundError):
+        appear(root.path)
+
+
+@pytest.mark.parametrize("path", ["", "/dev/shm", "a-b-c-d", "1-2", f"{os.getpid()}-0-1-2", f"{os.getpid()}-999-1-2"])
+def test_other_paths_are_no_sessions(path):
+    assert not lives(path)
