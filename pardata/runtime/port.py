@@ -389,6 +389,12 @@ class Port:
         if self._state is not None:
             self._state.save(saved)
 
+    @property
+    def item_at_work(self) -> int:
+        """The number of the item that the user's code is called for; -1: of none."""
+        batch = running_batch(max(0, self.words[ATTEMPT]))
+        return -1 if batch is None else batch[1]
+
     def loaded(self) -> None:
         """Say that the user's code stands: from here on a death is not one of the start."""
         self.words[ATTEMPT] = 0

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from pardata.memory.array import anchor
 from pardata.memory.home import set_worker_arena
 from pardata.memory.segment import Segment
 from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.forked import disown
 from pardata.runtime.limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port, Program, send_event
@@ -53,11 +55,11 @@ def run_program(port: Port, program: Program) -> int:
         return 0
     except StageFailure as failure:
         port.report(("failed", failure.fault, None))
-    except KeyboardInterrupt as error:  # not a Ctrl-C, which workers ignore
-        told = RuntimeError("the function raised KeyboardInterrupt").with_traceback(error.__traceback__)
-        port.report(("failed", Fault.of(told, port.spec.stage), None))
-    except Exception as error:
-        port.report(("failed", Fault.of(error, port.spec.stage), None))
+    except (KeyboardInterrupt, GeneratorExit) as error:  # not a Ctrl-C, which workers ignore
+        told = RuntimeError(f"the function raised {type(error).__name__}").with_traceback(error.__traceback__)
+        port.report(("failed", Fault.of(told, port.spec.stage, port.item_at_work), None))
+    except BaseException as error:  # those of asyncio and of test frameworks are no Exception
+        port.report(("failed", Fault.of(error, port.spec.stage, port.item_at_work), None))
     return 1
 
 
@@ -91,4 +93,5 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     port.collector.on_idle(port.arena.trim)
     if spec.forwards_output:
         forward_output(port, logging.getLogger().level)
+    os.register_at_fork(after_in_child=partial(disown, port))
     return run_program(port, program)

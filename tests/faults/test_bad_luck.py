@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -250,3 +252,45 @@ def test_two_tokens_do_not_deadlock_branches_of_unequal_speed() -> None:
     fast = stem.map(lambda x: -x)
     with pardata.zip(slow, fast).iterate(tokens=2) as run:
         assert list(run) == [(x, -x) for x in range(200) if x % 2]
+
+
+class Abandoned(BaseException):
+    """As those of asyncio and of test frameworks, no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "words"),
+    [
+        (Abandoned("here"), Abandoned, "here"),
+        (KeyboardInterrupt(), RuntimeError, "the function raised KeyboardInterrupt"),
+        (GeneratorExit(), RuntimeError, "the function raised GeneratorExit"),
+    ],
+)
+def test_what_is_no_exception_is_not_taken_for_a_crash(
+    raised: BaseException, expected: type[BaseException], words: str
+) -> None:
+    def fail(x: int) -> int:
+        if x == 2:
+            raise raised
+        return x
+
+    with pytest.raises(expected, match=words) as caught:
+        pardata.source(range(5)).map(fail, chunksize=1).run()
+    assert "in stage 'fail', item 2" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("leaves_by", ["return", "exception", "sys.exit"])
+def test_a_child_that_comes_back_from_the_function_is_not_another_worker(leaves_by: str) -> None:
+    def fork(x: int) -> int:
+        child = os.fork()
+        if not child:
+            if leaves_by == "exception":
+                sys.stderr = io.StringIO()
+                raise ValueError(x)
+            if leaves_by == "sys.exit":
+                sys.exit(7)
+            return -1
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    exit_code = {"return": 0, "exception": 1, "sys.exit": 7}[leaves_by]
+    assert list(pardata.source(range(3)).map(fork)) == [exit_code] * 3
