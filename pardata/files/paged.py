@@ -157,11 +157,8 @@ class PagedFile(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         """Return a record; for a slice an array of rows or a list of records."""
         if isinstance(index, slice):
-            begin, end, step = index.indices(len(self))
-            if step > 0:
-                return self._span(begin, max(begin, end))[::step]
-            chosen = range(begin, end, step)
-            return self._span(chosen[-1], chosen[0] + 1)[::step] if chosen else self._span(0, 0)
+            chosen = range(*index.indices(len(self)))
+            return self._span(chosen.start, max(chosen.start, chosen.stop)) if chosen.step == 1 else self._some(chosen)
         try:
             number = operator.index(index)
         except TypeError:
@@ -225,6 +222,25 @@ class PagedFile(Sequence[Any]):
             records += self.page(page)[begin - first : end - first]
             begin = int(starts[page + 1])
         return records
+
+    def _some(self, chosen: range) -> Any:
+        """Return records in steps; pages without one of them are not read."""
+        starts = self._file().starts
+        rows = np.empty((len(chosen), *self.shape[1:]), self.dtype) if self.is_array else None
+        records: list[Any] = []
+        done = 0
+        while done < len(chosen):
+            number = self._page_of(chosen[done])
+            first, last = int(starts[number]), int(starts[number + 1]) - 1
+            count = 1 + ((last if chosen.step > 0 else first) - chosen[done]) // chosen.step
+            places = [record - first for record in chosen[done : done + count]]  # those on this page
+            page = self.page(number)
+            if rows is not None:
+                rows[done : done + len(places)] = page[places]
+            else:
+                records += [page[place] for place in places]
+            done += len(places)
+        return records if rows is None else rows
 
     def _page_of(self, record: int) -> int:
         return int(np.searchsorted(self._file().starts, record, side="right")) - 1

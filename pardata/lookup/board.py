@@ -77,7 +77,7 @@ class Board:
             generation = self.words[0]  # SYNC POINT: publication
             try:
                 return generation, SealedFile.open(self._path_of(generation), tag_of(self.identity, generation))
-            except (BrokenError, StaleBlockError) as error:
+            except (BrokenError, StaleBlockError, ValueError) as error:  # ValueError: half a path, half another one
                 if self.words[0] == generation:
                     raise BrokenError("the table is gone: the process that made it has ended or let it go") from error
 

@@ -117,6 +117,7 @@ class Table(Lookup):
         self._identity, self._path = board.identity, board.path
         self._words: Sequence[int] = board.words
         self._rows: _Rows | None = None
+        self._published: _Rows | None = None  # of the maker: others can open its file as long as it is kept here
 
     def replace(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
         """Put other contents in the place of these, at once for all; arguments and errors as for `Table`.
@@ -133,7 +134,7 @@ class Table(Lookup):
             file = _build(*split_columns(data, values, key), tag_of(board.identity, generation))
             rows = _Rows(generation, file)
             board.publish(generation, file.path)
-            self._rows = rows  # lets go of the old file: who has it open keeps it
+            self._rows = self._published = rows  # lets go of the old file: who has it open keeps it
 
     def __getitem__(self, key: Any) -> Any:
         rows = self._rows
@@ -203,7 +204,7 @@ class Table(Lookup):
     def close(self) -> None:
         """Let go of the memory. If this process has made the table, nobody can open it any more."""
         self._words = (0,)
-        self._rows = self._board = None
+        self._rows = self._published = self._board = None
 
     def statistics(self) -> dict[str, int]:
         """Return keys, nbytes (of shared memory) and generation."""

@@ -10,6 +10,7 @@ temporary one, removed when the maker lets go of it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -30,6 +31,7 @@ _HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")  # magic, tag, bytes of the 
 _MAGIC: Final = b"pdsealed"
 _ALIGNMENT: Final = 64
 _MFD_NOEXEC_SEAL: Final = 8  # not in `os` before Python 3.13; kernels before 6.3 refuse it
+_SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of this process: they say nothing about the file
 _SEALS: Final = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
 
 Layout = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
@@ -58,12 +60,14 @@ def let_go(fd: int, path: str, pid: int) -> None:
 def open_shareable(path: str) -> int:
     """Return a descriptor of another process's file.
 
-    Raises `BrokenError` if its maker has ended or let it go.
+    Raises `BrokenError` if its maker has ended or let it go, OSError if this process can open no more files.
     """
     try:
         # By now the number may belong to a pipe or a terminal of the maker: neither wait for it nor adopt it.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise
         raise BrokenError(f"{path} is gone: the process that made it has ended or let it go ({error})") from error
 
 

@@ -234,6 +234,24 @@ def test_only_whole_numbers_and_slices_ask_for_records(tmp_path):
     assert "closed" in repr(file)
 
 
+@pytest.mark.parametrize("kind", ["array", "objects"])
+def test_slices_in_steps_read_only_the_pages_that_they_need(tmp_path, kind, monkeypatch):
+    options = {"dtype": int} if kind == "array" else {"kind": kind}
+    with pardata.PagedFile.create(tmp_path / "a", page_bytes=80, **options) as writer:
+        writer.extend(np.arange(1005) if kind == "array" else range(1005))
+    with pardata.PagedFile(tmp_path / "a") as file:
+        numbers, read = list(range(1005)), []
+        for part in [slice(None, None, 7), slice(None, None, -1), slice(1003, 3, -250), slice(3, 3, 2), slice(9, 2, 3),
+                     slice(-1, None, 5), slice(None, 2, -400), slice(0, 10**9, 1000)]:  # fmt: skip
+            found = file[part]
+            assert list(found) == numbers[part]
+            assert kind == "objects" or found.dtype == int
+        page = file.page
+        monkeypatch.setattr(file, "page", lambda number: read.append(number) or page(number))
+        assert list(file[5::500]) == [5, 505]
+        assert len(read) == 2
+
+
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """A table in the process that made it, and opened again from its pickle."""
 
+import os
 import pickle
+import resource
 import threading
 
 import numpy as np
@@ -201,6 +203,64 @@ def test_a_reader_that_finds_something_else_behind_the_number_looks_again():
     board.publish(3, first.path)
     with pytest.raises(pardata.BrokenError):
         reader.open_current()
+
+
+def test_a_path_that_is_overwritten_while_it_is_read_is_read_again():
+    board = Board(bytes(ID_BYTES))
+    draft = Draft({}, None, tag_of(board.identity, 3))
+    file = draft.seal()
+    board.publish(3, "/proc/torn\0path")
+    reader = Board(board.identity, board.path)
+    whole = Board._path_of
+
+    def path_of(self, generation):
+        path = whole(self, generation)
+        board.publish(3, file.path)  # the maker has come to the end of the slot
+        return path
+
+    words, generations = reader.words, iter([1, 3, 3])
+
+    class Words:  # the slot of generation 1 is overwritten by that of 3
+        def __getitem__(self, index):
+            return next(generations, words[index])
+
+    reader.words = Words()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Board, "_path_of", path_of)
+        assert reader.open_current()[0] == 3
+
+
+def test_the_file_of_a_generation_stays_open_to_others_when_a_thread_of_the_maker_was_faster():
+    with pardata.Table({1: "a"}) as table, pickle.loads(pickle.dumps(table)) as other:
+        publish = table._board.publish
+        threads = []
+
+        def publish_and_look_up(*arguments):
+            publish(*arguments)
+            thread = threading.Thread(target=lambda: threads.append(table[1]))
+            thread.start()
+            thread.join()
+
+        table._board.publish = publish_and_look_up
+        table.replace({1: "b"})
+        table._rows = None  # as if that thread came to its end last
+        assert (threads, other[1], table[1]) == (["b"], "b", "b")
+
+
+def test_a_reader_that_can_open_no_more_files_does_not_go_on_with_the_old_contents():
+    with pardata.Table({1: "a"}) as table, pickle.loads(pickle.dumps(table)) as other:
+        assert other[1] == "a"
+        table.replace({1: "b"})
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken = os.open(os.devnull, os.O_RDONLY)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken, limits[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                other[1]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            os.close(taken)
+        assert other[1] == "b"
 
 
 def test_nobody_can_write_to_a_sealed_file():
