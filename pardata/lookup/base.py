@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +27,18 @@ class Lookup(Mapping[Any, Any]):
     columns is a dict. Handles are small and pickle as a recipe; each process opens what is behind them at its first
     look-up, and again after a fork.
     """
+
+    def items(self) -> ItemsView[Any, Any]:
+        """Return keys and values; one iteration over them is of one version of the contents.
+
+        (``dict(lookup)`` looks up key by key, so contents that change meanwhile come in between: use
+        ``dict(lookup.items())``.)
+        """
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values, in the order of the keys; as `items`."""
+        return _Values(self)
 
     def get_many(self, keys: Any, default: Any = MISSING) -> Any:
         """Return the values of many keys at once.
@@ -72,8 +84,12 @@ class Lookup(Mapping[Any, Any]):
         Raises
         ------
         ConfigError
-            The keys are not ordered.
+            The keys are of another kind than `low` or `high`.
         """
+
+    @abstractmethod
+    def _entries(self) -> Iterator[tuple[Any, Any]]:
+        """Yield keys and values of one version of the contents."""
 
     @abstractmethod
     def _find(self, keys: Any) -> tuple[Array, Columns]:
@@ -91,13 +107,30 @@ class Lookup(Mapping[Any, Any]):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what this process has opened; the next look-up opens it again where that is possible."""
+        """Let go of what is open here. Look-ups of this handle raise `ClosedError` from then on; others go on."""
 
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Items(ItemsView[Any, Any]):
+    _mapping: Lookup
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self._mapping._entries()
+
+
+class _Values(ValuesView[Any]):
+    _mapping: Lookup
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for _, value in self._mapping._entries())
+
+    def __contains__(self, wanted: object) -> bool:
+        return any(value is wanted or value == wanted for value in self)
 
 
 def as_keys(keys: Any) -> Any:
@@ -107,7 +140,10 @@ def as_keys(keys: Any) -> Any:
     if hasattr(keys, "to_numpy"):  # a column of a pandas table
         keys = keys.to_numpy()
     if not isinstance(keys, np.ndarray):
-        keys = list(keys)
+        try:
+            keys = list(keys)
+        except TypeError:
+            raise TypeError(f"many keys are asked for by a sequence of them, not by {keys!r}") from None
         if keys and all(type(key) is int for key in keys):
             try:
                 return np.array(keys, np.int64)

@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import BrokenError, ConfigError, DeadlineExceeded
+from pardata.errors import BrokenError, ClosedError, ConfigError, DeadlineExceeded
 from pardata.lookup import wire
-from pardata.lookup.base import Array, Columns, Lookup, plain, unwrapped
+from pardata.lookup.base import Array, Columns, Lookup, as_keys, plain, unwrapped
+from pardata.lookup.columns import ArrayColumn
 
 _KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
 _BODY_BYTES: Final = 8 << 20  # half of what a service takes
@@ -124,6 +125,7 @@ class Service(Lookup):
         self._most, self._max_age_s = cache, max_age_s
         self._retry_s, self._timeout_s = retry_s, timeout_s
         self._local = _Local()
+        self._closed = False
         self._forget()
 
     def _forget(self) -> None:
@@ -172,17 +174,36 @@ class Service(Lookup):
         keys, _ = self._columns(self._ask("GET", "/keys")[0], [])
         return iter(keys.tolist())
 
+    def _entries(self) -> Iterator[tuple[Any, Any]]:
+        while True:
+            answer, contents = self._ask("GET", "/keys")
+            keys = self._columns(answer, [])[0]
+            version, _, columns = self._find_all(as_keys(keys))
+            if version == contents.version:
+                break  # keys and values belong together
+        values = [ArrayColumn(column).get for column in columns.values()]
+        for row, key in enumerate(keys.tolist()):
+            yield key, unwrapped({name: get(row) for name, get in zip(columns, values, strict=True)})
+
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
         bounds = {"low": low, "high": high}
         asked = {name: plain(bound) for name, bound in bounds.items() if bound is not None}
         while True:
             about = self._known()
-            answer, contents = self._ask("GET", "/range", asked)
+            try:
+                answer, contents = self._ask("GET", "/range", asked)
+            except KeyError as error:
+                raise ConfigError(f"no range of keys begins or ends at {error.args[0]!r}") from error
             if contents.version == about["version"]:  # else its columns may have other names
                 keys, columns = self._columns(answer, about["columns"])
                 return keys, unwrapped(columns)
 
     def _find(self, keys: Any) -> tuple[Array, Columns]:
+        _, found, columns = self._find_all(keys)
+        return found, columns
+
+    def _find_all(self, keys: Any) -> tuple[str, Array, Columns]:
+        """Return a version of the contents, and what `_find` does of that."""
         while True:
             about = self._known()
             names = about["columns"]
@@ -195,7 +216,8 @@ class Service(Lookup):
             else:
                 break  # all parts are of one version
         found = np.concatenate([first for first, _ in parts])
-        return found, {name: np.concatenate([columns[name] for _, columns in parts]) for name in names}
+        columns = {name: np.concatenate([columns[name] for _, columns in parts]) for name in names}
+        return about["version"], found, columns
 
     # -- what the service is ---------------------------------------------------------------------------------------
 
@@ -292,6 +314,8 @@ class Service(Lookup):
 
     def _connect(self) -> tuple[http.client.HTTPConnection, bool]:
         """Return the connection of this thread and whether it had been used before."""
+        if self._closed:
+            raise ClosedError(f"the client of {self.address} was closed")
         kept = self._local.kept
         if kept is not None and kept.pid == os.getpid():
             return kept.connection, True
@@ -321,6 +345,7 @@ class Service(Lookup):
             raise BrokenError(f"{self.address} has answered something that is no look-up: {error}") from error
 
     def close(self) -> None:
+        self._closed = True
         self._disconnect()
         self._forget()
 
@@ -328,7 +353,7 @@ class Service(Lookup):
         return _opened, (self.address, self._token, self._options)
 
     def __repr__(self) -> str:
-        return f"<Service at {self.address}>"
+        return f"<Service at {self.address}{', closed' if self._closed else ''}>"
 
 
 def _opened(address: str, token: str | None, options: dict[str, Any]) -> Service:

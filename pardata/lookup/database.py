@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
+import stat
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pardata.errors import BrokenError, ChecksumError, ConfigError
+from pardata.errors import BrokenError, ChecksumError, ClosedError, ConfigError
 from pardata.files.replacing import replacing
 from pardata.lookup.base import Array, Columns, Lookup, array_of, plain, unwrapped
 from pardata.lookup.loading import META, Column, leftovers, load, quoted, rows_of, settle
@@ -23,6 +25,9 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 _KEYS_AT_ONCE: Final = 500  # per query: past that it only gets longer; every SQLite takes 999 parameters
 _KEPT: Final = (int, float, str, bytes)  # what a key in a database can be
+_KINDS: Final[dict[str, Any]] = {"numbers": (int, float), "str": str, "bytes": bytes}
+_KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob": "bytes"}  # of SQLite's types
+_ENDS: Final = ("min", "max")
 _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a copy
 
 _inherited: list[sqlite3.Connection] = []  # in a forked child: not to be used
@@ -94,8 +99,7 @@ class Database(Lookup):
     ) -> None:
         self._set_up(os.path.abspath(os.fspath(path)), frozen)
         try:
-            with open(self.path, "rb"):
-                pass
+            _check_readable(self.path)
             self._check_file()
             self.table = table if table is not None else self._only_table()
             self.key, self._columns, self._is_unnamed = self._inspect(key)
@@ -105,7 +109,7 @@ class Database(Lookup):
         except BaseException:
             self.close()
             raise
-        self._version = self.version if frozen else ""
+        self._version = self._version_now() if frozen else ""
         self._prepare()
 
     @classmethod
@@ -150,6 +154,9 @@ class Database(Lookup):
         row = self._fetch(key)
         if row is None:
             raise KeyError(key)
+        return self._value_of(row)
+
+    def _value_of(self, row: tuple[Any, ...]) -> Any:
         if self._is_unnamed:
             return self._decoders[0](row[1])
         return {name: decode(value) for name, decode, value in zip(self._names, self._decoders, row[1:], strict=True)}
@@ -165,14 +172,30 @@ class Database(Lookup):
         for (key,) in self._execute(f"SELECT {quoted(self.key)} FROM {quoted(self.table)} ORDER BY 1"):
             yield key  # a generator of this object: it stays open as long as somebody iterates
 
+    def _entries(self) -> Iterator[tuple[Any, Any]]:
+        for row in self._execute(f"{self._select} ORDER BY 1"):
+            yield row[0], self._value_of(row)
+
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
         key = quoted(self.key)
         bounds = [(f"{key} >= ?", low), (f"{key} < ?", high)]
-        given = [(condition, plain(bound)) for condition, bound in bounds if bound is not None]
+        given = [(condition, self._bound(bound)) for condition, bound in bounds if bound is not None]
         where = " AND ".join(condition for condition, _ in given) or "1"
         rows = self._execute(f"{self._select} WHERE {where} ORDER BY 1", [bound for _, bound in given]).fetchall()
         keys, *columns = self._arrays(rows)
         return keys, unwrapped(dict(zip(self._shown, columns, strict=True)))
+
+    def _bound(self, bound: Any) -> Any:
+        """Return a bound as SQLite takes it; refuse another kind than that of the keys, which it would convert."""
+        given = plain(bound)
+        kind = next((name for name, types in _KINDS.items() if isinstance(given, types)), None)
+        ends = " , ".join(f"typeof((SELECT {end}({quoted(self.key)}) FROM {quoted(self.table)}))" for end in _ENDS)
+        found = {_KIND_OF[name] for name in self._execute(f"SELECT {ends}").fetchone() if name != "null"}
+        if given != given or (found and kind not in found):
+            raise ConfigError(
+                f"the keys are {' and '.join(sorted(found))}: no range of them begins or ends at {bound!r}"
+            )
+        return given if not isinstance(given, int) or abs(given) < 1 << 63 else float(given)
 
     def query(self, sql: str, parameters: Parameters = ()) -> dict[str, Array]:
         """Return the columns of what a query gives, as arrays.
@@ -254,6 +277,7 @@ class Database(Lookup):
         self.path = path
         self.frozen = frozen
         self._version = ""
+        self._closed = False
         self._local = _Connections()
         self._opened: weakref.WeakSet[_Open] = weakref.WeakSet()
 
@@ -315,7 +339,9 @@ class Database(Lookup):
         local = self._local
         if local.open is not None and local.open.pid == os.getpid():
             return local.open.connection
-        if self._version and self.version != self._version:
+        if self._closed:
+            raise ClosedError(f"{self.path} was closed")
+        if self._version and self._version_now() != self._version:
             raise BrokenError(f"{self.path} was replaced or changed since this handle of a frozen database was made")
         _close_inherited()
         name = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
@@ -391,10 +417,14 @@ class Database(Lookup):
 
     @property
     def version(self) -> str:
+        return self._version or self._version_now()
+
+    def _version_now(self) -> str:
         found = [os.stat(name) for name in (self.path, f"{self.path}-wal") if os.path.exists(name)]
-        return "-".join(f"{stat.st_ino:x}.{stat.st_mtime_ns:x}.{stat.st_size:x}" for stat in found)
+        return "-".join(f"{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
 
     def close(self) -> None:
+        self._closed = True
         for opened in list(self._opened):
             opened.close()
         self._local = _Connections()
@@ -407,6 +437,8 @@ class Database(Lookup):
         return _opened, (self.path, self.frozen, self.table, self.key, self._columns, self._is_unnamed, self._version)
 
     def __repr__(self) -> str:
+        if self._closed:
+            return f"<Database {self.path}, closed>"
         kind = "frozen " if self.frozen else ""
         return f"<Database {self.path}: {kind}table {self.table!r} by {self.key!r}>"
 
@@ -421,6 +453,14 @@ def _opened(
     made._version = version
     made._prepare()
     return made
+
+
+def _check_readable(path: str) -> None:
+    """Raise OSError if there is no such file. To open and close it would drop what locks this process has on it."""
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _plain(parameters: Parameters) -> Parameters:

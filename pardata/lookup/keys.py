@@ -29,8 +29,6 @@ def _exactly(key: Any) -> Any:
 class NumberKeys:
     """Sorted numbers, int64 or float64."""
 
-    ordered = True
-
     def __init__(self, keys: Array) -> None:
         self._keys = keys
         self._view = keys.data  # a quarter of the cost of an item of the array; compares with any number exactly
@@ -90,9 +88,10 @@ class NumberKeys:
             raise ConfigError(f"the keys are numbers: no range of them begins or ends at {bound!r}")
         return bisect_left(self._view, given)
 
-    def take(self, rows: slice) -> Array:
+    def take(self, rows: Any) -> Array:
         """Return the keys of some rows."""
-        return self._keys[rows]
+        taken: Array = self._keys[rows]
+        return taken
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -102,12 +101,10 @@ class NumberKeys:
 
 
 class TextKeys:
-    """Strings or bytes, in the order of their CRC-32; equal sums are told apart by comparing the keys.
+    """Strings or bytes, found by their CRC-32 and kept in its order; equal sums are told apart by comparing the keys.
 
     A billion keys share a sum with 0.2 others on average, so 32 bits are enough, and half of what 64 would take.
     """
-
-    ordered = False
 
     def __init__(self, sums: Array, ends: Array, heap: Array, codec: str) -> None:
         self._sums = sums
@@ -141,15 +138,23 @@ class TextKeys:
         found = (-1 if raw is None else self._verified(raw, row) for raw, row in zip(raws, first, strict=True))
         return np.fromiter(found, np.intp, len(raws))
 
-    def span(self, low: Any, high: Any) -> slice:
-        """Raise, but for no rows: they are in no order that a user knows."""
-        if not len(self._sums):
-            return slice(0, 0)
-        raise ConfigError(
-            "range() needs ordered keys: those of this table are str or bytes, which it finds by checksum"
-        )
+    def span(self, low: Any, high: Any) -> Array:
+        """Return the rows of ``low <= key < high``, in order of the keys. All keys are looked at."""
+        if not len(self):
+            return np.empty(0, np.intp)
+        first, end = (None if bound is None else self._bound(bound) for bound in (low, high))
+        raws = ((self._column.raw(row), row) for row in range(len(self)))
+        # UTF-8 has the order of the texts.
+        chosen = sorted(pair for pair in raws if (first is None or pair[0] >= first) and (end is None or pair[0] < end))
+        return np.array([row for _, row in chosen], np.intp)
 
-    def take(self, rows: slice) -> Array:
+    def _bound(self, bound: Any) -> bytes:
+        raw = self._raw(bound)
+        if raw is None:
+            raise ConfigError(f"the keys are {self._type.__name__}: no range of them begins or ends at {bound!r}")
+        return raw
+
+    def take(self, rows: Any) -> Array:
         """Return the keys of some rows."""
         return self._column.take(rows)
 
@@ -168,6 +173,12 @@ def number_keys(keys: Array) -> Array:
     if (made != keys).any():
         raise ConfigError(f"a key of {keys.dtype} does not fit {made.dtype}")
     return made
+
+
+def times_hint(keys: Any) -> str:
+    """Return what to do with keys that are times, for an error about them."""
+    is_time = isinstance(keys, np.ndarray) and keys.dtype.kind in "mM"
+    return f"; times can be keys as numbers: {keys.dtype} as keys.astype('int64')" if is_time else ""
 
 
 def check_unique(is_repeated: Array, key_of: Any) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.lookup.base import Array, array_of
 from pardata.lookup.columns import as_array
+from pardata.lookup.keys import times_hint
 from pardata.lookup.table import split_columns
 
 META: Final = "pardata_columns"  # what SQLite's types do not say about the columns of our tables
@@ -199,6 +200,8 @@ def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | No
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"there must be one value per key in every column, but there are {lengths}")
     made = [_column(name, column) for name, column in arrays.items()]
+    if made[0][0].packed:
+        raise ConfigError(f"keys must be numbers, texts or bytes{times_hint(next(iter(arrays.values())))}")
     return Rows([column for column, _ in made], zip(*(cells for _, cells in made), strict=True), None in given)
 
 

@@ -13,7 +13,7 @@ from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.lookup.base import Array, Columns, Lookup, unwrapped
 from pardata.lookup.board import ID_BYTES, Board, tag_of
 from pardata.lookup.columns import ArrayColumn, HeapColumn, HeapDraft, as_array, kind_of
-from pardata.lookup.keys import NumberKeys, TextKeys, number_keys, sort_numbers, sort_texts
+from pardata.lookup.keys import NumberKeys, TextKeys, number_keys, sort_numbers, sort_texts, times_hint
 from pardata.memory.budget import format_bytes
 from pardata.memory.sealed import Draft, SealedFile
 
@@ -154,6 +154,10 @@ class Table(Lookup):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._open().keys)
 
+    def _entries(self) -> Iterator[tuple[Any, Any]]:
+        rows = self._open()
+        return zip(rows.keys, map(rows.get_value, range(len(rows.keys))), strict=True)
+
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
         rows = self._open()
         span = rows.keys.span(low, high)
@@ -202,7 +206,7 @@ class Table(Lookup):
         return list(self._open().columns)
 
     def close(self) -> None:
-        """Let go of the memory. If this process has made the table, nobody can open it any more."""
+        """Let go of the memory. If this process has made the table, nobody can open it any more; else as `Lookup`."""
         self._words = (0,)
         self._rows = self._published = self._board = None
 
@@ -240,7 +244,7 @@ def _build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
     else:
         texts = given.tolist() if isinstance(given, np.ndarray) else given
         if kind_of(texts) == "pickle":
-            raise ConfigError("keys must be numbers of one kind, or all str, or all bytes")
+            raise ConfigError(f"keys must be numbers of one kind, or all str, or all bytes{times_hint(given)}")
         key_draft = HeapDraft(texts)
         first, order = sort_texts(key_draft)
         layout = {"sums": (first.dtype, first.shape)} | _heap_layout("key", key_draft)

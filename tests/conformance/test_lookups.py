@@ -118,6 +118,75 @@ def test_ranges(make, name):
             assert same(columns, many_of(values, wanted))
 
 
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_ranges_of_texts(make, as_bytes):
+    words = ["", "a", "ab", "b", "é", "z", "\ud7ff", "\ue000", "\U0001f600", "aa\0", "Z"]
+    keys = [word.encode() for word in words] if as_bytes else words
+    lookup = make(keys, np.arange(len(keys)))
+    a, b, z = (b"a", b"b", b"z") if as_bytes else ("a", "b", "z")
+    for low, high in [(None, None), (a, b), (None, a), (z, None), (b, a)]:
+        wanted = sorted(key for key in keys if (low is None or key >= low) and (high is None or key < high))
+        found, values = lookup.range(low, high)
+        assert found.tolist() == wanted and [keys[value] for value in values] == wanted
+
+
+@pytest.mark.parametrize("keys", [[1, 2], [1.5, 2.5], ["1", "2"], [b"1", b"2"]], ids=repr)
+def test_a_bound_of_another_kind_is_refused(make, keys):
+    lookup = make(keys, [1, 2])
+    for bound in (1, 1.5, "1", b"1", float("nan"), (1,), object()):
+        if type(bound) is not type(keys[0]) and not (isinstance(keys[0], float | int) and bound in (1, 1.5)):
+            for low, high in ((bound, None), (None, bound)):
+                with pytest.raises(pardata.ConfigError, match="begins or ends at|range|cannot"):
+                    lookup.range(low, high)
+    if isinstance(keys[0], int):
+        assert lookup.range(-(2**70), 2**70)[0].tolist() == keys
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_items_and_values_are_those_of_the_keys(make, name):
+    lookup = make(*CONTENTS[name])
+    keys = list(lookup)
+    items = list(lookup.items())
+    assert [key for key, _ in items] == keys and len(lookup.items()) == len(lookup.values()) == len(keys)
+    for (key, value), other in zip(items[:50], lookup.values(), strict=False):
+        assert same(value, lookup[key]) and same(value, other)
+    if name == "str -> int":
+        assert (WORDS[3], 3) in lookup.items() and 3 in lookup.values() and 1000 not in lookup.values()
+
+
+def test_a_closed_look_up_says_so(make):
+    lookup = make([1, 2], [10, 20])
+    other = pickle.loads(pickle.dumps(lookup))
+    assert (lookup[1], other[1]) == (10, 10)
+    lookup.close()
+    lookup.close()
+    asks = [lambda: lookup[1], lambda: 1 in lookup, lambda: len(lookup), lambda: list(lookup), lookup.range,
+            lambda: lookup.get_many([1]), lambda: list(lookup.items()), lambda: lookup.get(1)]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(pardata.ClosedError, match="closed"):
+            ask()
+    assert "closed" in repr(lookup)
+    assert other[1] == 10
+    other.close()
+
+
+def test_what_is_no_sequence_of_keys_is_told(make):
+    lookup = make([1, 2], [10, 20])
+    for wrong in (1, None, "12"):
+        with pytest.raises(TypeError, match="sequence of them, not by"):
+            lookup.get_many(wrong)
+    with pytest.raises(TypeError, match="one axis"):
+        lookup.get_many(np.ones((1, 2)))
+
+
+def test_times_as_keys_are_refused_with_what_to_do(make):
+    days = np.arange(3).astype("M8[D]")
+    with pytest.raises(pardata.ConfigError, match=r"astype\('int64'\)"):
+        make(days, [1, 2, 3])
+    with pytest.raises(pardata.ConfigError, match="keys must be numbers"):
+        make(np.arange(3) * 1j, [1, 2, 3])
+
+
 @pytest.mark.parametrize("missing", [1, -5, 10**9, 2**70, 0.5, float("nan"), "0", b"0", None, (1, 2)], ids=repr)
 def test_missing_keys(make, missing):
     lookup = make(np.arange(0, 30, 3), np.arange(10))

@@ -391,6 +391,22 @@ def test_a_server_that_stays_away_is_an_error_that_says_so(table, tmp_path):
         len(client)
 
 
+def test_items_are_of_one_version(monkeypatch):
+    with pardata.Table({1: "a", 2: "b"}) as table, pardata.serve(table) as server, server.lookup() as client:
+        ask, asked = client._ask, []
+
+        def replace_behind_the_keys(method, path, *arguments, **named):
+            answer = ask(method, path, *arguments, **named)
+            if path == "/keys" and path not in asked:
+                table.replace({1: "c", 2: "d", 3: "e"})
+            asked.append(path)
+            return answer
+
+        monkeypatch.setattr(client, "_ask", replace_behind_the_keys)
+        assert list(client.items()) == [(1, "c"), (2, "d"), (3, "e")]
+        assert asked.count("/keys") == 2
+
+
 def test_a_server_that_says_nothing_is_a_deadline(tmp_path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{tmp_path}/silent")
@@ -485,8 +501,10 @@ def test_what_cannot_be_sent_or_ranged_is_an_error(table, server):
     with server.lookup() as client:
         with pytest.raises(pardata.ConfigError, match="cannot be sent"):
             client["a"]
-        with pytest.raises(pardata.ConfigError, match="ordered"):
+        with pytest.raises(pardata.ConfigError, match="cannot be sent"):
             client.range("a", "b")
+        with pytest.raises(pardata.ConfigError, match="keys are str"):
+            client.range(1)
         with pytest.raises(KeyError):
             client[object()]
 

@@ -5,6 +5,8 @@ import pickle
 import resource
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,8 +130,6 @@ def len_of_group(part):
 def test_every_thread_has_its_own_connection(existing):
     with pardata.Database(existing, frozen=True) as database, ThreadPoolExecutor(4) as pool:
         assert [row["name"] for row in pool.map(database.__getitem__, [1, 2, 3] * 100)] == ["a", "b", "c"] * 100
-    assert database[1]["name"] == "a"  # opened again
-    database.close()
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,7 @@ def test_every_thread_has_its_own_connection(existing):
         ("foreign.db", b"this is no database at all, but a text" * 100, "not a database"),
         ("empty.db", b"", r"has the tables \[\]"),
         (".", None, "directory"),
+        ("nothing.db/x", None, "No such file"),
     ],
 )
 def test_missing_and_foreign_files_are_named(tmp_path, name, content, reason):
@@ -147,6 +148,16 @@ def test_missing_and_foreign_files_are_named(tmp_path, name, content, reason):
     with pytest.raises(pardata.ConfigError, match=reason) as caught:
         pardata.Database(tmp_path / name)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_opening_leaves_the_locks_of_the_process_alone(existing):
+    connection = sqlite3.connect(existing, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    pardata.Database(existing).close()  # to close a descriptor of the file would drop the locks of all others
+    code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    done = subprocess.run([sys.executable, "-c", code, existing], check=False, stderr=subprocess.PIPE, text=True)
+    connection.close()
+    assert "database is locked" in done.stderr
 
 
 def test_wrong_table_and_key(existing, tmp_path):
@@ -191,7 +202,9 @@ def test_a_frozen_file_that_was_replaced_is_not_mixed_with_the_new_one(tmp_path)
         pickled = pickle.dumps(database)
         assert database[1] == 2
         pardata.Database.create(path, {1: 3}).close()
-        assert database[1] == 2
+        assert database[1] == 2 and database.version == pickle.loads(pickled).version
+        with pardata.Database(path) as new:
+            assert new[1] == 3 and new.version != database.version
         with pytest.raises(pardata.BrokenError, match="replaced or changed") as caught:
             pickle.loads(pickled)[1]
         assert str(path) in str(caught.value)
