@@ -346,11 +346,13 @@ class Queue:
 
 _queues: weakref.WeakSet[Queue] = weakref.WeakSet()
 _leaving: set[Queue] = set()  # dropped, while what they have sent is on its way
+_fork_lock = threading.RLock()  # of the thread that forks: what is done before and after is for one fork
 _at_fork: list[tuple[Queue, int]] = []
 _is_exiting = False
 
 
 def _before_fork() -> None:
+    _fork_lock.acquire()
     for queue in list(_queues):
         queue._lock.acquire()
         try:
@@ -366,11 +368,12 @@ def _after_fork_in_parent() -> None:
         if writer >= 0:
             os.close(writer)
         queue._lock.release()
+    _fork_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    global _is_exiting
-    _is_exiting = False
+    global _fork_lock, _is_exiting
+    _fork_lock, _is_exiting = threading.RLock(), False
     waiters.after_fork()
     while _leaving:
         _leaving.pop()._dispose()  # what they wait for is the parent's

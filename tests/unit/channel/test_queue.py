@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pardata import Queue, array
+from pardata.channel import queue as queue_module
 from pardata.memory.home import home
 
 
@@ -284,3 +285,41 @@ def test_interface_is_that_of_multiprocessing():
     public = {name for name in dir(theirs) if not name.startswith("_")}
     theirs.close()
     assert public <= set(dir(Queue))
+
+
+class Announced:
+    """A lock; tells when a thread is about to wait for it."""
+
+    def __init__(self, lock, waits):
+        self.lock, self.waits, self.release = lock, waits, lock.release
+
+    def acquire(self):
+        if not self.lock.acquire(blocking=False):
+            self.waits.set()
+            self.lock.acquire()
+
+
+def test_threads_that_fork_at_once_do_not_take_each_other_s_ends(monkeypatch):
+    stands, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(queue_module, "_fork_lock", Announced(threading.RLock(), stands))
+    queue_module._before_fork()  # this thread forks
+    made, errors = [], []
+
+    def fork():
+        try:
+            made.append(Queue())  # which the fork of the main thread knows nothing of
+            queue_module._before_fork()
+            stands.set()
+            goes_on.wait()
+            queue_module._after_fork_in_parent()
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = in_thread(fork)
+    stands.wait()
+    queue_module._after_fork_in_parent()
+    goes_on.set()
+    thread.join()
+    assert not errors
+    assert made[0]._lock.acquire(blocking=False)
+    made[0]._lock.release()
