@@ -119,7 +119,7 @@ def is_importable(obj: Any) -> bool:
     return found is obj
 
 
-def _serial(obj: Any) -> int:
+def serial(obj: Any) -> int:
     """Return a number that no other object of this process has had."""
     try:
         return _serials.setdefault(obj, next(_next_serial))
@@ -182,7 +182,7 @@ class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is pickle.PickleBuffer:
             self.has_large = True
         elif str(type(obj).__module__).startswith("pardata."):
-            return _serial(obj)  # a handle: its pickle may be counted as one that is on its way
+            return serial(obj)  # a handle: its pickle may be counted as one that is on its way
         return None
 
     def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
@@ -198,9 +198,9 @@ class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind is types.FunctionType and _is_of_script(obj):
-            return _never, (_serial(obj),), _extras(obj)
+            return _never, (serial(obj),), _extras(obj)
         if kind is _CACHED:
-            return _never, (_serial(obj),), obj.__wrapped__
+            return _never, (serial(obj),), obj.__wrapped__
         if isinstance(obj, type):
-            return _never, (_serial(obj),)
+            return _never, (serial(obj),)
         return super().reducer_override(obj)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,7 +38,9 @@ class Code:
 
     def __init__(self, fn: object, what: str) -> None:
         memory = home()
-        encoded = encode_program(fn, what, fn, HomeSink(memory))
+        sink = HomeSink(memory)
+        encoded = encode_program(fn, what, fn, sink)
+        self.copies = sink.copies
         size = len(encoded.payload)
         self._anchors = encoded.anchors
         # What tells it from others; None if it has captured large arrays, which the bytes do not hold.
@@ -50,7 +53,7 @@ class Code:
 
 
 class Codes:
-    """The functions that a pool has encoded of late: one that has not changed is encoded once.
+    """The functions that a pool has encoded: one that has not changed is encoded once, and its arrays are copied once.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ class Codes:
     def __init__(self, encode: Callable[[Any, str], Any]) -> None:
         self._encode = encode
         self._codes: dict[Any, Any] = {}  # by the function, or by its pickle if that may be another one the next time
-        self._seen: dict[Any, tuple[Contents, Any]] = {}
+        self._seen: weakref.WeakKeyDictionary[Any, tuple[Contents, Any]] = weakref.WeakKeyDictionary()
 
     def get(self, fn: Callable[..., Any]) -> Any:
         """Return the code of a function as it is now."""
@@ -70,11 +73,12 @@ class Codes:
         parts = contents(fn)
         if parts is None:
             return self._of_pickle(fn)
-        known, code = self._seen.get(fn, (None, None))
-        if known is None or not parts.is_same(known):
-            code = self._of_pickle(fn)
+        known = self._seen.get(fn)
+        if known is not None and known[0].is_same(parts):
+            return known[1]
+        code = self._of_pickle(fn)
+        if parts.keep(code.copies):
             self._seen[fn] = parts, code
-            _limit(self._seen)
         return code
 
     def _of_pickle(self, fn: Callable[..., Any]) -> Any:
@@ -83,15 +87,11 @@ class Codes:
 
     def _keep(self, key: Any, code: Any) -> Any:
         code = self._codes.setdefault(key, code)
-        _limit(self._codes)
+        if len(self._codes) > _KEPT:
+            self._codes.pop(next(iter(self._codes)), None)  # another thread may have been faster
         return code
 
     def clear(self) -> None:
         """Forget them."""
         self._codes.clear()
         self._seen.clear()
-
-
-def _limit(kept: dict[Any, Any]) -> None:
-    if len(kept) > _KEPT:
-        kept.pop(next(iter(kept)), None)  # another thread may have been faster

@@ -1,8 +1,9 @@
 """What the pickle of a function is made of: by this a pool sees that it need not pickle the function once more.
 
 A function that no worker can import travels by value, with the globals that it uses (`channel.by_value`), and any of
-that may have changed since the last call. To look is several times as fast as to pickle. Only what cannot change inside
-is looked at, by identity; of anything else - a list, an array, an instance - only a pickle can tell.
+that may have changed since the last call. To look is several times as fast as to pickle. What cannot change inside is
+looked at by identity, an array by its bytes: a large one is compared with its copy in shared memory. Of anything else -
+a list, an instance, a class of the script - only a pickle can tell.
 """
 
 from __future__ import annotations
@@ -10,23 +11,29 @@ from __future__ import annotations
 import operator
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import cloudpickle
 import numpy as np
 
-from pardata.channel.by_value import is_importable
+from pardata.channel.by_value import INLINE_BYTES, is_importable, serial
 from pardata.channel.script import SCRIPTS
+from pardata.memory.array import find_anchor, find_named
+from pardata.memory.shared_array import is_array
+
+Array = np.ndarray[Any, Any]
 
 _LONGEST: Final = 1 << 10  # of a str or bytes: what is looked at is kept
 _NUMBERS: Final = {int, float, complex, bool, type(None), type(...), range}
 _BASICS: Final = ("__package__", "__name__", "__path__", "__file__")  # of the globals, that every function takes along
 _ABSENT: Final = object()
+_BLOCK_BYTES: Final = 128 << 10  # compared at a time: what NumPy makes of it stays in the cache
 
 
 class _ChangeableError(Exception):
-    """Something may change and still be the same object."""
+    """Something may change, and a look would not tell."""
 
 
 class Contents:
@@ -35,32 +42,55 @@ class Contents:
     Raises
     ------
     ValueError
-        A part may change inside.
+        A look does not tell whether a part has changed.
     """
 
-    __slots__ = ("_modules", "_parts")
+    __slots__ = ("_arrays", "_copies", "_modules", "_parts", "_values")
 
     def __init__(self, fn: types.FunctionType) -> None:
         if not cloudpickle.list_registry_pickle_by_value() <= set(SCRIPTS):
             raise ValueError("modules that were registered by the user travel by value as well")
         self._modules = len(sys.modules)  # which submodules are taken along depends on which are there
-        self._parts: list[object] = []
+        self._parts: list[object] = []  # compared by identity
+        self._values: list[object] = []  # compared by value
+        self._arrays: list[Any] = []  # large ones; weak references to them from `keep` on
+        self._copies: list[Array | None] = []
         try:
             self._add_function(fn)
         except (_ChangeableError, NameError, AttributeError) as error:  # an annotation may be evaluated here
             raise ValueError(f"{fn.__qualname__} has parts that may change") from error
 
-    def is_same(self, other: Contents) -> bool:
-        """Whether a pickle of both would be the same."""
-        ours, theirs = self._parts, other._parts
-        return self._modules == other._modules and len(ours) == len(theirs) and all(map(operator.is_, ours, theirs))
+    def keep(self, copies: dict[int, Array]) -> bool:
+        """Let go of the arrays themselves, to be compared with their `copies` later. Return False if one has none.
+
+        One that lives in shared memory needs none: workers see its changes.
+        """
+        found = [copies.get(id(array)) for array in self._arrays]
+        if any(copy is None and find_anchor(array) is None for array, copy in zip(self._arrays, found, strict=True)):
+            return False
+        self._arrays = [weakref.ref(array) for array in self._arrays]
+        self._copies = found
+        return True
+
+    def is_same(self, now: Contents) -> bool:
+        """Whether nothing has changed since these parts were kept."""
+        return (
+            self._modules == now._modules
+            and len(self._parts) == len(now._parts)
+            and all(map(operator.is_, self._parts, now._parts))
+            and self._values == now._values
+            and all(
+                kept() is array and (copy is None or _is_equal(array, copy))
+                for kept, array, copy in zip(self._arrays, now._arrays, self._copies, strict=True)
+            )
+        )
 
     def _add(self, value: Any) -> None:
         kind = type(value)
         if kind in _NUMBERS or ((kind is str or kind is bytes) and len(value) <= _LONGEST) or value is _ABSENT:
             self._parts.append(value)
         elif kind is tuple:
-            self._parts.append(value)
+            self._values.append(len(value))
             for part in value:
                 self._add(part)
         elif kind is types.ModuleType:
@@ -68,22 +98,31 @@ class Contents:
                 raise _ChangeableError
             self._parts.append(value)
         elif kind is types.GenericAlias:
-            self._parts.append(value)
-            for part in (value.__origin__, *value.__args__):
-                self._add(part)
-        elif isinstance(value, type | types.BuiltinFunctionType | np.ufunc) or kind is types.FunctionType:
-            if is_importable(value):
-                self._parts.append(value)
-            elif kind is types.FunctionType:
-                self._add_function(value)
-            else:
+            self._add((value.__origin__, *value.__args__))
+        elif is_array(value):
+            self._add_array(value)
+        elif kind is types.FunctionType and not is_importable(value):
+            self._add_function(value)
+        elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | np.ufunc):
+            if not is_importable(value):
                 raise _ChangeableError
+            self._parts.append(value)
         else:
             raise _ChangeableError
 
+    def _add_array(self, array: Array) -> None:
+        if array.dtype.hasobject or not array.flags.c_contiguous or find_named(array) is not None:
+            raise _ChangeableError
+        self._values.append((array.dtype, array.shape))
+        if array.nbytes < INLINE_BYTES:
+            self._values.append(array.tobytes())
+        else:
+            self._arrays.append(array)
+
     def _add_function(self, fn: types.FunctionType) -> None:
-        is_known = any(part is fn for part in self._parts)
-        self._parts.append(fn)
+        number = ("function", serial(fn))
+        is_known = number in self._values
+        self._values.append(number)
         if is_known:
             return
         self._parts += (fn.__code__, fn.__doc__)
@@ -109,6 +148,18 @@ def _names(code: types.CodeType) -> Iterator[str]:
     for part in code.co_consts:
         if type(part) is types.CodeType:
             yield from _names(part)
+
+
+def _is_equal(array: Array, copy: Array) -> bool:
+    """Whether the bytes are the same; both are in C order, of the same shape and dtype."""
+    ours, theirs = (_words(each) for each in (array, copy))
+    step = _BLOCK_BYTES // ours.itemsize
+    return all(np.array_equal(ours[at : at + step], theirs[at : at + step]) for at in range(0, len(ours), step))
+
+
+def _words(array: Array) -> Array:
+    flat = np.ndarray.view(array, np.ndarray).reshape(-1).view(np.uint8)
+    return flat.view(np.uint64) if array.nbytes % 8 == 0 else flat
 
 
 def contents(fn: Callable[..., Any]) -> Contents | None:

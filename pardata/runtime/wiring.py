@@ -31,9 +31,16 @@ Array = np.ndarray[Any, Any]
 
 
 class HomeSink:
-    """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
+    """Puts the arrays that a function has captured into the main process's arena, once for all workers.
+
+    Attributes
+    ----------
+    copies : dict
+        What was copied there, by the `id` of the array that it was copied from.
+    """
 
     def __init__(self, home: Home) -> None:
+        self.copies: dict[int, Array] = {}
         self._home = home
         self._address = int(np.frombuffer(home.segment.map, np.uint8, 1).ctypes.data)
 
@@ -45,6 +52,7 @@ class HomeSink:
         block = self._home.arena.reserve(array.nbytes)
         copied = view(block, 0, array.dtype, array.shape, None)
         copied[...] = array
+        self.copies[id(array)] = copied
         return block, 0, copied
 
 

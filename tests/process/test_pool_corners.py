@@ -510,3 +510,31 @@ def test_a_caller_who_takes_many_results_tells_the_workers_so(tmp_path, monkeypa
 
         assert pool._crew.help(are_there)
         assert [future.result() for future in futures[1:]] == list(range(100))
+
+
+def test_a_captured_array_travels_once_and_again_when_it_has_changed():
+    table = np.arange(1e6)
+
+    def look(index):
+        return table.__array_interface__["data"][0], table[index], table.flags.writeable
+
+    with pardata.WorkerPool(1) as pool:
+        places = {pool.submit(look, 5).result() for _ in range(5)}
+        places |= set(pool.map(look, [5, 5]))
+        assert len(places) == 1
+        table[5] = -1
+        (place, _, _), *_ = places
+        other, value, is_writable = pool.submit(look, 5).result()
+        assert other != place and value == -1 and not is_writable
+
+
+def test_a_captured_array_in_shared_memory_stays_where_it_is():
+    table = pardata.array(np.arange(1e6))
+
+    def look(index):
+        return table[index]
+
+    with pardata.WorkerPool(1) as pool:
+        assert pool.submit(look, 5).result() == 5
+        table[5] = -1
+        assert pool.submit(look, 5).result() == -1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
+import inspect
 import operator
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -68,6 +71,8 @@ def encoded():
 
         def __init__(self, fn, what):
             made.append(fn)
+            captured = [cell.cell_contents for cell in fn.__closure__ or ()] if inspect.isfunction(fn) else []
+            self.copies = {id(array): array.copy() for array in captured if isinstance(array, np.ndarray)}
 
     return Codes(Code), made
 
@@ -146,7 +151,8 @@ def test_what_may_change_inside_is_encoded_each_time(script, encoded):
     changeable = [
         names["in_list"],
         names["of_class"],
-        *map(names["make"], ([], {}, np.zeros(3), bytearray(b"x"), names["Own"], names["Own"](), (1, []), [].append)),
+        *map(names["make"], ([], {}, bytearray(b"x"), names["Own"], names["Own"](), (1, []), [].append)),
+        *map(names["make"], (np.array([None]), np.zeros((9, 9))[:, 2], np.ma.zeros(3), np.rec.array([1]))),
         functools.partial(names["helper"], 3),
         names["Own"]().__init__,
     ]
@@ -155,6 +161,64 @@ def test_what_may_change_inside_is_encoded_each_time(script, encoded):
         codes.get(fn)
         codes.get(fn)
     assert len(made) == 2 * len(changeable)
+
+
+def _fill(array):
+    array[...] = 3
+
+
+def _set_last_bit(array):
+    array.view(np.uint8).reshape(-1)[-1] ^= 1
+
+
+def _reshape(array):
+    array.shape = array.shape[::-1]
+
+
+@pytest.mark.parametrize("change", [_fill, _set_last_bit, _reshape])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 100_000), (7, 30_001)])
+@pytest.mark.parametrize("dtype", ["f8", "u1", "f4,u1"])
+def test_arrays_count_by_their_bytes(script, encoded, change, shape, dtype):
+    codes, made = encoded
+    array = np.zeros(shape, dtype)
+    fn = script["make"](array)
+    codes.get(fn)
+    codes.get(fn)
+    assert len(made) == 1
+    change(array)
+    codes.get(fn)
+    codes.get(fn)
+    assert len(made) == 2
+
+
+def test_an_array_that_is_not_a_number_is_equal_to_itself(script, encoded):
+    codes, made = encoded
+    fn = script["make"](np.full(100_000, np.nan))
+    codes.get(fn)
+    codes.get(fn)
+    assert len(made) == 1
+
+
+def test_an_array_that_was_replaced_by_an_equal_one_is_another_one(script, encoded):
+    codes, made = encoded
+    fn = script["make"](np.zeros(100_000))
+    codes.get(fn)
+    fn.__closure__[0].cell_contents = np.zeros(100_000)
+    codes.get(fn)
+    assert len(made) == 2
+
+
+def test_no_array_or_function_is_kept_alive(script, encoded):
+    codes, _ = encoded
+    array = np.zeros(100_000)
+    gone = weakref.ref(array)
+    made = script["make"](array)
+    inner = script["make"](made)
+    codes.get(made)
+    codes.get(inner)
+    del array, made, inner, _[:]
+    gc.collect()
+    assert gone() is None and not codes._seen
 
 
 def test_large_strings_are_not_kept(script):
