@@ -30,7 +30,7 @@ from pardata.runtime.explain import explain_unpicklable, is_picklable
 from pardata.runtime.faults import Fault
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port
-from pardata.runtime.program import StageFailure
+from pardata.runtime.program import Leaving, StageFailure
 from pardata.runtime.words import ATTEMPT, BEGUN_NS, LOADING
 
 _FUNCTIONS_KEPT: Final = 64
@@ -90,7 +90,7 @@ class TaskProgram:
             if count == self.most_tasks:
                 port.collector.flush()
                 port.report(("leaving",))
-                raise SystemExit(0)
+                raise Leaving
 
     def _initialize(self, port: Port) -> None:
         if self.initializer is None:

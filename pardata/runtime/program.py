@@ -24,6 +24,10 @@ class Cancelled(BaseException):
     """The parent has cancelled the run: leave."""
 
 
+class Leaving(BaseException):
+    """This process makes room for a fresh one, which goes on: leave."""
+
+
 class StageFailure(Exception):
     """The user's code raised; carries what the parent is to be told."""
 

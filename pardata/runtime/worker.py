@@ -24,7 +24,7 @@ from pardata.runtime.forked import disown
 from pardata.runtime.limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port, Program, send_event
-from pardata.runtime.program import Cancelled, StageFailure, WorkerSpec
+from pardata.runtime.program import Cancelled, Leaving, StageFailure, WorkerSpec
 from pardata.runtime.title import set_title
 
 
@@ -51,7 +51,7 @@ def run_program(port: Port, program: Program) -> int:
         flush_output()
         port.finish()
         return 0
-    except (Cancelled, RunGone):
+    except (Cancelled, Leaving, RunGone):
         return 0
     except StageFailure as failure:
         port.report(("failed", failure.fault, None))
