@@ -49,7 +49,8 @@ class Home:
         with self._lock:
             if not self._free_spans:
                 raise CapacityError(
-                    f"all {self._most_free} spans of the segment are in use: close runs and pools that are done"
+                    f"all runs and pools of a process together have at most {self._most_free} workers at a time: ask "
+                    f"for fewer, or close runs and pools that are done"
                 )
             return Span(self._free_spans.pop() * self.span_bytes, self.span_bytes)
 

@@ -153,6 +153,9 @@ class NpyWriter:
                 self._rows += 1
                 del item
             _write_all(file, np.frombuffer(self._header(), np.uint8), 0)  # now that the number of rows is known
+        except BaseException:  # an error, or the end of the run; who is killed leaves it to a successor
+            os.unlink(part)
+            raise
         finally:
             os.close(file)
         os.replace(part, self._path)

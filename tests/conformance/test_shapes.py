@@ -3,6 +3,7 @@
 import collections
 import functools
 import itertools
+import os
 import queue
 import sys
 import threading
@@ -241,6 +242,19 @@ def test_file_that_is_not_finished_does_not_get_its_name(engine, tmp_path):
     with pytest.raises(ValueError, match=r"row 1 of .*out.npy has shape \(2,\) and dtype int64"):
         pardata.source([np.zeros(2), np.zeros(2, int)]).to(tmp_path / "out.npy").run(engine=engine)
     assert (tmp_path / "out.npy").read_bytes() == b"older"
+    assert os.listdir(tmp_path) == ["out.npy"]
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_a_file_that_an_ended_run_has_begun_is_removed(engine, tmp_path):
+    def fail(number):
+        if number == 100:
+            raise LookupError(number)
+
+    rows = pardata.source(itertools.count())
+    with pytest.raises(LookupError, match="100"):
+        pardata.run(rows.to(tmp_path / "out.npy"), rows.map(fail), engine=engine)
+    assert os.listdir(tmp_path) == []
 
 
 def test_several_sinks_of_one_run(engine, tmp_path):
