@@ -210,6 +210,53 @@ def test_a_frozen_file_that_was_replaced_is_not_mixed_with_the_new_one(tmp_path)
         assert str(path) in str(caught.value)
 
 
+def test_a_file_that_is_not_frozen_is_the_one_that_is_there_now_also_for_handles_that_are_open(tmp_path):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, {1: 2, 3: 4}).close()
+    with pardata.Database(path) as database, ThreadPoolExecutor(1) as other:
+        late = pickle.loads(pickle.dumps(database))
+        assert database[1] == late[1] == other.submit(lambda: database[1]).result() == 2
+        reading = iter(database.items())
+        assert next(reading) == (1, 2)
+        pardata.Database.create(path, [1], {"x": [5], "y": ["five"]}).close()
+        assert database[1] == late[1] == other.submit(lambda: database[1]).result() == {"x": 5, "y": "five"}
+        assert (3 in database, len(database), database.columns, dict(late)) == (False, 1, ["x", "y"], {1: database[1]})
+        assert database.query("SELECT y FROM data")["y"].tolist() == ["five"]
+        assert list(reading) == [(3, 4)]  # what there was when it began
+        pardata.Database.create(path, {1: 2}, table="other").close()
+        with pytest.raises(pardata.ConfigError, match="has no table 'data'") as caught:
+            database[1]
+        assert str(path) in str(caught.value)
+        path.unlink()
+        with pytest.raises(pardata.ConfigError, match="No such file"):
+            late.get_many([1])
+        pardata.Database.create(path, {1: 6}).close()
+        assert database[1] == late[1] == 6
+        late.close()
+
+
+def test_many_keys_come_out_of_one_state_of_a_file_that_is_changed_meanwhile(tmp_path, monkeypatch):
+    path = tmp_path / "a.db"
+    with pardata.Writer(path, ["key", "value"], key="key") as writer:
+        writer.put([(number, 0) for number in range(1200)])
+        writer.flush()
+        with pardata.Database(path) as database:
+            decode, changed = database[0], []
+
+            class Keys(list):
+                """Changes the file between the first query and the second one."""
+
+                def __getitem__(self, part):
+                    if isinstance(part, slice) and part.start == 500:
+                        writer.put([(number, 1) for number in range(1200)])
+                        changed.append(writer.flush())
+                    return super().__getitem__(part)
+
+            monkeypatch.setattr("pardata.lookup.database.sorted", lambda keys: Keys(sorted(keys)), raising=False)
+            assert decode == {"value": 0} and not database.get_many(np.arange(1200))["value"].any()
+            assert changed == [2400] and database.get_many(np.arange(1200))["value"].all()
+
+
 def test_what_lies_beside_a_database_does_not_get_into_the_one_that_replaces_it(tmp_path):
     path = tmp_path / "a.db"
     other = sqlite3.connect(path, isolation_level=None)
@@ -339,7 +386,7 @@ def test_a_forked_child_locks_the_file_itself(tmp_path):
     pardata.Database.create(path, {1: 0}).close()
     with pardata.Database(path) as database:
         assert database[1] == 0
-        inherited = database._local.open.connection
+        inherited = database._connections.get().connection
         pid = os.fork()
         if pid == 0:
             right = database[1] == 0
