@@ -41,7 +41,7 @@ def test_returned_span_is_taken_again_and_is_all_zeros(home):
 
 def test_error_when_no_span_is_left_says_what_to_do(home):
     spans = [home.take_span() for _ in range(SPANS - 8)]
-    with pytest.raises(CapacityError, match=f"all {len(spans)} spans .* close runs and pools"):
+    with pytest.raises(CapacityError, match=f"at most {len(spans)} workers .* close runs and pools"):
         home.take_span()
     home.return_spans(spans[:1])
     assert home.take_span() == spans[0]
