@@ -75,7 +75,7 @@ class Queue:
         forget_the_gone()
         for left in list(_leaving):
             left._dispose_if_received()
-        _queues.add(self)
+        _queues[id(self)] = self
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
@@ -344,16 +344,21 @@ class Queue:
         self._reset()
 
 
-_queues: weakref.WeakSet[Queue] = weakref.WeakSet()
+_queues: weakref.WeakValueDictionary[int, Queue] = weakref.WeakValueDictionary()
 _leaving: set[Queue] = set()  # dropped, while what they have sent is on its way
 _fork_lock = threading.RLock()  # of the thread that forks: what is done before and after is for one fork
 _at_fork: list[tuple[Queue, int]] = []
 _is_exiting = False
 
 
+def _living() -> list[Queue]:
+    """Return all queues of this process, also while another thread makes one: a weak set cannot be read then."""
+    return [queue for known in _queues.valuerefs() if (queue := known()) is not None]
+
+
 def _before_fork() -> None:
     _fork_lock.acquire()
-    for queue in list(_queues):
+    for queue in _living():
         queue._lock.acquire()
         try:
             writer = queue._pipe.open_writer()
@@ -383,19 +388,19 @@ def _after_fork_in_child() -> None:
 
 
 def _settle_all() -> None:
-    for queue in list(_queues):
+    for queue in _living():
         queue._settle()
 
 
 def _close_all() -> None:
     global _is_exiting
     _is_exiting = True
-    for queue in list(_queues):
+    for queue in _living():
         queue.close()
 
 
 def _leave_all() -> None:
-    for queue in {*_queues, *_leaving}:
+    for queue in {*_living(), *_leaving}:
         queue._leave()
 
 

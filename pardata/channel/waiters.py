@@ -6,7 +6,6 @@ put while another waits has a thread that joins it: it sleeps, and is gone when 
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -23,9 +22,11 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """Wait for the end, and tell it."""
-        with contextlib.suppress(RuntimeError, AssertionError):  # a thread that Python has not started has no end
+        try:
             self.watched.join()
-            self._at_end()
+        except (RuntimeError, AssertionError):
+            return  # a thread that Python has not started has no end
+        self._at_end()
 
 
 _lock = threading.Lock()

@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import queue
+import sys
 import threading
 
 import numpy as np
@@ -323,3 +324,20 @@ def test_threads_that_fork_at_once_do_not_take_each_other_s_ends(monkeypatch):
     assert not errors
     assert made[0]._lock.acquire(blocking=False)
     made[0]._lock.release()
+
+
+def test_queues_are_looked_at_while_others_are_made():
+    """By another thread, at every step: nobody else sees that who waits can no longer get anything."""
+    made = [Queue(), Queue()]
+
+    def trace(frame, event, _):
+        if "weakref" in frame.f_code.co_filename:
+            made.append(Queue())
+        return trace
+
+    sys.settrace(trace)
+    try:
+        queue_module._settle_all()
+    finally:
+        sys.settrace(None)
+    assert len(made) > 2
