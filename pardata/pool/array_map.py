@@ -12,7 +12,6 @@ from pardata.pool.array_inputs import Inputs
 from pardata.pool.array_job import ArrayJob
 from pardata.pool.array_output import Output
 from pardata.pool.chunking import Chunks, parse_chunksize
-from pardata.pool.codes import name_of
 from pardata.pool.crew import Crew
 from pardata.pool.rows import Array, Work
 from pardata.runtime.progress import Bars
@@ -36,8 +35,10 @@ def _run(
     chunks = Chunks(policy, crew.workers, inputs.rows, block)
     crew.recent.append(chunks)
 
+    code = crew.encode(work.fn)
+
     def encode(work: Work) -> Any:
-        return crew.encode(work, name_of(work.fn))
+        return crew.encode_work(work, code)
 
     number, retries = crew.next_number(), crew.setup.retries
     job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits)

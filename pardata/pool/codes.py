@@ -32,11 +32,18 @@ def is_importable(fn: object) -> bool:
 
 
 class Code:
-    """An encoded function in the main process's arena; it must live as long as a task that names it."""
+    """An encoded function in the main process's arena; it must live as long as a task that names it.
+
+    Parameters
+    ----------
+    needs : object
+        Lives as long as the code.
+    """
 
     _keys = itertools.count()
 
-    def __init__(self, fn: object, what: str) -> None:
+    def __init__(self, fn: object, what: str, needs: object = None) -> None:
+        self._needs = needs
         memory = home()
         sink = HomeSink(memory)
         encoded = encode_program(fn, what, fn, sink)

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from pardata.pool.addresses import Address, Array
 from pardata.pool.chunking import Chunks
 from pardata.pool.jobs import CallJob, Job, Task
+from pardata.pool.rows import Work
 from pardata.pool.tasks import Outcome
 
 _LONGEST: Final = 5  # calls that are kept for the statistics
@@ -60,8 +61,11 @@ class Crew(Protocol):
     def is_busy(self) -> bool:
         """Whether something is to be done."""
 
-    def encode(self, fn: Any, what: str) -> Any:
-        """Return what tasks name a function, or a `Work`, by: an object with `wire`."""
+    def encode(self, fn: Callable[..., Any]) -> Any:
+        """Return what tasks name a function by, as it is now: an object with `wire`."""
+
+    def encode_work(self, work: Work, code: Any) -> Any:
+        """Return what tasks name a `Work` by; `code`: of its function."""
 
     def next_number(self) -> int:
         """Return the number of the next job."""

@@ -21,18 +21,20 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from typing import Any, Final
 
 from pardata.errors import WorkerLostError
 from pardata.pool.addresses import SharedPlaces
 from pardata.pool.bars import TaskBars
 from pardata.pool.chunking import Chunks
-from pardata.pool.codes import Code
+from pardata.pool.codes import Code, Codes, name_of
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
 from pardata.pool.interrupts import Uninterrupted
 from pardata.pool.jobs import CallJob, Effect, Job, Task
 from pardata.pool.roster import Roster, Seat
+from pardata.pool.rows import Work
 from pardata.pool.star import MOST_TASKS, Star
 from pardata.pool.tasks import Outcome, unpack
 from pardata.pool.words import HUNGRY
@@ -58,6 +60,7 @@ class Dispatcher:
         self.recent: deque[Chunks] = deque(maxlen=20)
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._log = Log.of(setup.workers)
+        self._codes = Codes(Code)
         self._job_numbers = itertools.count()
         self._pid = os.getpid()
         self._jobs: deque[Job] = deque()
@@ -214,9 +217,14 @@ class Dispatcher:
         """Whether something is to be done."""
         return bool(self._jobs or self._roster.tasks or self.lazy)
 
-    def encode(self, fn: Any, what: str) -> Code:
+    def encode(self, fn: Callable[..., Any]) -> Code:
         """Return the encoded function."""
-        return Code(fn, what)
+        code: Code = self._codes.get(fn)
+        return code
+
+    def encode_work(self, work: Work, code: Code) -> Code:
+        """Return the encoded work, which names its function by `code`."""
+        return Code(replace(work, fn=code.wire), name_of(work.fn), code)
 
     def next_number(self) -> int:
         """Return the number of the next job."""
@@ -268,6 +276,7 @@ class Dispatcher:
                 while self._jobs:
                     self._note(self._jobs.popleft().fail(None, error))
                 self._roster.tasks.clear()
+                self._codes.clear()
                 self._star.close()
             self._take_effect()
 

@@ -14,7 +14,6 @@ from typing import Any, Literal, NoReturn
 from pardata.errors import ConfigError
 from pardata.pool.array_map import foreach_array, map_array, reduce_array
 from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
-from pardata.pool.codes import Codes
 from pardata.pool.crew import Crew, Setup
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import CallJob
@@ -107,7 +106,6 @@ class WorkerPool(Executor):
             self._crew = Dispatcher(setup)
         else:
             raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
-        self._codes = Codes(self._crew.encode)
         _open_pools.add(self._crew)  # which lives as long as its thread, whatever becomes of the handle
 
     @property
@@ -349,7 +347,6 @@ class WorkerPool(Executor):
         if cancel_futures:
             self._crew.cancel_waiting()
         self._crew.close(wait)
-        self._codes.clear()
 
     def finish_maps(self) -> None:
         """Have all items taken that maps with `buffersize` still wait to take. Never returns if they are endless."""
@@ -368,9 +365,7 @@ class WorkerPool(Executor):
         """Return the encoded function."""
         if not callable(fn):
             raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
-        if self.kind == "thread":
-            return self._crew.encode(fn, "")
-        return self._codes.get(fn)
+        return self._crew.encode(fn)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

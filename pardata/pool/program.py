@@ -10,7 +10,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pardata.channel.channel import RunGone
@@ -213,6 +213,10 @@ class _Functions:
         self._last = -1  # whose globals are set
 
     def get(self, code: CodeAddress) -> Any:
+        return self._load(code)[0]
+
+    def _load(self, code: CodeAddress) -> tuple[Any, Captured]:
+        """Return what was encoded, and the globals that it has brought; they are set now."""
         if code.key in self._known:
             made, captured = self._known[code.key]
             if code.key != self._last:  # the script may have changed a global and set it back since
@@ -221,15 +225,17 @@ class _Functions:
         else:
             with self._script.recording() as captured:
                 made = self._decode(code)
+            if isinstance(made, Work):
+                fn, brought = self._load(CodeAddress(*made.fn))
+                made, captured = OpenWork(replace(made, fn=fn), self._segment), {**captured, **brought}
             self._known[code.key] = made, captured
             if len(self._known) > _FUNCTIONS_KEPT:
                 self._known.popitem(last=False)
         self._last = code.key
-        return made
+        return made, captured
 
     def _decode(self, code: CodeAddress) -> Any:
         memory = self._segment.map
         blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
         payload = memoryview(memory)[code.offset : code.offset + code.length]
-        made = decode_object(payload, blocks)
-        return OpenWork(made, self._segment) if isinstance(made, Work) else made
+        return decode_object(payload, blocks)

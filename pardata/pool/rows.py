@@ -23,6 +23,8 @@ class Work:
 
     Parameters
     ----------
+    fn : callable
+        On its way to a worker process, the address of its code.
     kind : "map" (results into `out`), "first" (the result of one block is sent back), "reduce" or "each" (in place)
     axis : int
         Along which the inputs are cut.
@@ -36,7 +38,7 @@ class Work:
         Of "reduce".
     """
 
-    fn: Callable[..., Any]
+    fn: Any
     inputs: tuple[Address, ...]
     kind: Literal["map", "first", "reduce", "each"]
     axis: int = 0

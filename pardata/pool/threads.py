@@ -32,7 +32,7 @@ class _Here:
     """What tasks name a function by, in the same process: the function."""
 
     def __init__(self, fn: Any) -> None:
-        self.wire = OpenWork(fn, home().segment) if isinstance(fn, Work) else fn
+        self.wire = fn
 
 
 def _take(effects: Iterable[Effect | None]) -> None:
@@ -78,8 +78,11 @@ class ThreadCrew:
     def is_busy(self) -> bool:
         return bool(self._jobs or self._active or self.lazy)
 
-    def encode(self, fn: Any, what: str) -> Any:
+    def encode(self, fn: Any) -> Any:
         return _Here(fn)
+
+    def encode_work(self, work: Work, code: Any) -> Any:
+        return _Here(OpenWork(work, home().segment))
 
     def next_number(self) -> int:
         return next(self._numbers)
