@@ -189,11 +189,8 @@ def sweep_session(session: str, wait: bool = False, is_root: bool = False) -> li
     removed = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError), _alone(session, wait):
         removed = _sweep_alone(session, is_root)
-    base = os.path.dirname(session)
     if not os.path.exists(session):
-        _remove_links(base, wait)
-        with contextlib.suppress(OSError):  # there are other sessions
-            os.rmdir(base)
+        _clear(os.path.dirname(session), wait)
     return removed
 
 
@@ -269,7 +266,7 @@ def sweep(base: str, wait: bool = False) -> list[Record]:
     Where another sweeper is at work, it is left to that one, or waited for.
     """
     removed = [record for session in sessions(base) for record in sweep_session(session, wait)]
-    _remove_links(base, wait)
+    _clear(base, wait)
     return removed
 
 
@@ -282,8 +279,8 @@ def links(base: str, wait: bool = True) -> contextlib.AbstractContextManager[int
     return _alone(base, wait)
 
 
-def _remove_links(base: str, wait: bool) -> None:
-    """Remove the addresses of managers whose sessions are gone."""
+def _clear(base: str, wait: bool) -> None:
+    """Remove the addresses of managers whose sessions are gone, and the directory if there are no sessions."""
     with contextlib.suppress(FileNotFoundError, BlockingIOError), links(base, wait) as fd:
         for name in os.listdir(fd):
             try:
@@ -292,6 +289,8 @@ def _remove_links(base: str, wait: bool) -> None:
                 continue  # a session; or removed just now by its manager
             if not os.path.isdir(os.path.dirname(target)):
                 os.unlink(name, dir_fd=fd)
+    with contextlib.suppress(OSError):
+        os.rmdir(base)
 
 
 def _entries(path: str) -> list[str]:

@@ -137,7 +137,7 @@ class Session:
         if not self._has_appeared:
             with self._lock:  # no other thread makes a block before it has
                 if not self._has_appeared:
-                    guardian.sweep(guardian.base_directory())
+                    guardian.sweep(guardian.base_directory(make=False))
                     try:
                         appear(self.path)
                     except FileNotFoundError:

@@ -63,10 +63,9 @@ SCRIPT = """
         return [name for name in os.listdir("/dev/shm") if name.startswith(f"pd_{mark}")]
 
     def dead():
-        base = guardian.base_directory()
-        return [name for name in os.listdir(base)
-                if not os.path.islink(os.path.join(base, name)) and not guardian.is_alive(os.path.join(base, name))]
+        return [os.path.basename(path) for path in guardian.sessions(base) if not guardian.is_alive(path)]
 
+    base = guardian.base_directory(make=False)
     action = sys.argv[1]
     theirs = block.SharedMemory(name, create=True, size=7, track=False) if action == "taken" else None
     if action == "join":
@@ -84,7 +83,7 @@ SCRIPT = """
         if not pid:
             child(action, line)
         status = os.waitpid(pid, 0)[1]
-        guardian.sweep(guardian.base_directory(), wait=True)
+        guardian.sweep(base, wait=True)
         left = [r for r in dead() if r.startswith(f"{pid}-")]
         if action in ("join", "first"):  # what a dead process has made is kept as long as root lives
             guardian.prune(root)

@@ -80,6 +80,16 @@ def test_appears_while_a_sweep_comes_at_each_line(base):
     assert line > 15
 
 
+def test_sweep_removes_what_was_left_before_the_first_block_appeared(base):
+    """By a process that was killed between two of its steps."""
+    guardian.base_directory()
+    guardian.sweep(base)
+    assert not os.path.exists(base)
+    os.makedirs(os.path.join(base, "1-2-3-4"))
+    guardian.sweep(base)
+    assert not os.path.exists(base)
+
+
 def test_all_who_let_it_appear_at_once_find_it(root):
     start = threading.Barrier(8)
 
