@@ -13,6 +13,7 @@ Source: Zarr v3 specification, sharding codec 1.0
 from __future__ import annotations
 
 import json
+import operator
 import os
 import pickle
 import struct
@@ -201,10 +202,15 @@ class Format:
 
 def array_format(dtype: Any, item_shape: Sequence[int], page_bytes: int, compression: str | None) -> Format:
     """Return the format of rows of an array, as many per page as make up `page_bytes`."""
-    kind = np.dtype(dtype).newbyteorder("<")
+    try:
+        kind = np.dtype(dtype).newbyteorder("<")
+        shape = tuple(map(operator.index, item_shape))
+    except TypeError as error:
+        raise ConfigError(f"rows of shape {item_shape!r} and dtype {dtype!r} cannot be kept: {error}") from error
+    if min(shape, default=1) < 0:
+        raise ConfigError(f"item_shape must be sizes of at least 0, not {shape}")
     if kind.hasobject:
         raise ConfigError(f"an array of {kind} holds Python objects: use kind='objects'")
-    shape = tuple(int(size) for size in item_shape)
     item_bytes = int(np.prod(shape, dtype=object)) * kind.itemsize
     if not item_bytes:
         raise ConfigError(f"rows of shape {shape} and dtype {kind} have no bytes")

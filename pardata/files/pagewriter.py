@@ -16,7 +16,7 @@ import fcntl
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -29,6 +29,12 @@ _WRITE_BYTES: Final = 4 << 20  # at once: the system keeps what comes together i
 _MOST_BUFFERS: Final = 1000  # the system takes 1024
 
 _in_use: weakref.WeakSet[PageWriter] = weakref.WeakSet()
+
+
+def check_sequence(records: Any, kind: str) -> None:
+    """Raise `ConfigError` for something that holds no records."""
+    if not isinstance(records, Iterable) or isinstance(records, str):
+        raise ConfigError(f"a sequence of {kind} is expected, not {type(records).__name__}")
 
 
 class PageEntry(NamedTuple):
@@ -106,13 +112,17 @@ class PageWriter:
         """Return the records as they are stored; raise `ConfigError` if they do not fit."""
         form = self.format
         if form.kind != "array":
+            check_sequence(records, form.kind)
             given = list(records)
             if form.kind == "bytes" and not all(isinstance(record, bytes | bytearray | memoryview) for record in given):
                 raise ConfigError("the records of this file are bytes")
             return [form.part_of(record) for record in given]
         if isinstance(records, Iterator):
             raise ConfigError("rows are given as an array, not one by one: use append(row), or numpy.stack")
-        rows = np.asarray(unmasked(records))
+        try:
+            rows = np.asarray(unmasked(records))
+        except ValueError as error:
+            raise ConfigError(f"rows are expected as an array, or what NumPy makes one of: {error}") from error
         if isinstance(records, list | tuple) and not records:
             return np.empty((0, *form.item_shape), form.dtype)
         if rows.ndim == 0 or rows.shape[1:] != form.item_shape:

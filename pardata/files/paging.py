@@ -18,7 +18,7 @@ import numpy as np
 from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.files.layout import HEADER, Format, Header, new_token, pack_index, padded_size
 from pardata.files.opened import OpenFile
-from pardata.files.pagewriter import PageEntry, PageWriter
+from pardata.files.pagewriter import PageEntry, PageWriter, check_sequence
 from pardata.files.replacing import HolderLock, put_in_place
 
 
@@ -98,6 +98,7 @@ class PagedWriter:
         if self.format.kind == "array":
             self._extend_rows(self.pages.checked(records))
             return
+        check_sequence(records, self.format.kind)
         for record in records:
             self._waiting += self.pages.checked([record])
             self._waiting_size += len(self._waiting[-1])
@@ -139,6 +140,8 @@ class PagedWriter:
     def add(self, entry: PageEntry) -> None:
         """Take in that a page has been written; of two with one number the later counts."""
         self._ensure_open()
+        if not isinstance(entry, PageEntry):
+            raise ConfigError(f"what write_page has returned is to be added, not {entry!r}")
         self._entries[entry.number] = entry
 
     def close(self) -> None:

@@ -52,6 +52,8 @@ class Piece:
         ------
         BrokenError
             What it was cut from has changed or is gone.
+        UnicodeDecodeError
+            Its lines are no text in UTF-8.
         """
         return self.source.read(self.begin, self.end)
 
@@ -137,7 +139,11 @@ class FileLines:
     def read(self, begin: int, end: int) -> list[str]:
         lines = self.file.read(begin, end).split(b"\n")
         last = lines.pop()
-        return [f"{line.decode()}\n" for line in lines] + ([last.decode()] if last else [])
+        try:
+            return [f"{line.decode()}\n" for line in lines] + ([last.decode()] if last else [])
+        except UnicodeDecodeError as error:
+            error.add_note(f"{self.file.path}, in its bytes {begin} to {end}, is no text in UTF-8")
+            raise
 
 
 @dataclass(frozen=True)

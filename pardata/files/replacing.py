@@ -25,13 +25,15 @@ class HolderLock:
     Raises
     ------
     ConfigError
-        Another process, or another object of this one, holds it; or there is no such directory.
+        Another process, or another object of this one, holds it; `path` is a directory, or in one that is not there.
     """
 
     def __init__(self, path: str) -> None:
         self._path = f"{path}.lock"
         self._pid = os.getpid()
         self._fd = -1
+        if os.path.isdir(path):
+            raise ConfigError(f"{path} cannot be written: it is a directory")
         while self._fd < 0:
             try:
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -111,7 +111,7 @@ class Service(Lookup):
         retry_s: float = 10.0,
         timeout_s: float = 60.0,
     ) -> None:
-        if not address.startswith(("unix:", "http://")):
+        if not address.startswith(("unix:", "http://")) or not _is_place(address):
             raise ConfigError(f"address must be unix:<path> or http://<host>:<port>, not {address!r}")
         self.address = address
         self._token = token
@@ -358,6 +358,15 @@ class Service(Lookup):
 
 def _opened(address: str, token: str | None, options: dict[str, Any]) -> Service:
     return Service(address, token, **options)
+
+
+def _is_place(address: str) -> bool:
+    """Whether a connection to it could be tried: it has a path, or a host and a number for a port."""
+    kind, _, place = address.partition(":")
+    try:
+        return bool(place) if kind == "unix" else bool(http.client.HTTPConnection(place.removeprefix("//")).host)
+    except http.client.InvalidURL:
+        return False
 
 
 def _json_of(key: Any) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from pardata.errors import ConfigError
 from pardata.files.exact import unmasked
 from pardata.files.pickling import dumps
 from pardata.lookup.base import Array, objects
@@ -40,6 +41,10 @@ def as_array(values: Any) -> Array | list[Any]:
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     values = unmasked(values)
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes):
+        raise ConfigError(f"keys and values are given as arrays or sequences of them, not as {values!r}")
+    if isinstance(values, np.ndarray) and values.ndim == 0:
+        raise ConfigError(f"keys and values are given as arrays or sequences of them, not as one value: {values!r}")
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OT":
         return values
     given: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)

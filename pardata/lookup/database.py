@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final
@@ -340,6 +340,8 @@ def _bound(opened: Opened, bound: Any) -> Any:
 
 def _plain(parameters: Parameters) -> Parameters:
     """Return the parameters without NumPy's scalars, which SQLite takes for bytes."""
+    if isinstance(parameters, str | bytes) or not isinstance(parameters, Iterable):
+        raise ConfigError(f"parameters are given as a sequence or a mapping, not as {parameters!r}")
     if isinstance(parameters, Mapping):
         return {name: plain(value) for name, value in parameters.items()}
     return [plain(value) for value in parameters]

@@ -157,6 +157,8 @@ def _key_first(names: Sequence[str], key: str | None) -> list[int]:
 
 
 def _from_rows(data: Iterable[Any], key: str | None, columns: Sequence[str] | None) -> Rows:
+    if not isinstance(data, Iterable):
+        raise ConfigError(f"a database is made of a dict, arrays, rows or a CSV file, not of {data!r}")
     rows = iter(data)
     first = next(rows, None)
     if columns is None:
@@ -171,6 +173,8 @@ def _from_rows(data: Iterable[Any], key: str | None, columns: Sequence[str] | No
 
 def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any, ...]:
     """Return the values of a row, a dict or a sequence, in `order` of the columns."""
+    if isinstance(row, str | bytes) or not isinstance(row, Iterable):
+        raise ConfigError(f"a row is a dict or a sequence of values, not {row!r}")
     if isinstance(row, Mapping):
         if row.keys() != set(names):
             raise ConfigError(f"a row has the columns {sorted(row)} where {sorted(names)} are expected")
@@ -179,15 +183,27 @@ def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any,
         values = list(row)
         if len(values) != len(names):
             raise ConfigError(f"a row has {len(values)} values where there are {len(names)} columns")
-    if any(isinstance(value, np.ndarray) for value in values):
-        raise ConfigError("a row holds an array: arrays are kept if whole columns of them are given")
+    check_no_arrays(values)
     return tuple(value.item() if isinstance(value := values[i], np.generic) else value for i in order)
+
+
+def check_no_arrays(values: Iterable[Any]) -> None:
+    """Raise `ConfigError` for an array among values, which SQLite would take for bytes."""
+    if any(isinstance(value, np.ndarray) for value in values):
+        raise ConfigError(
+            "a row holds an array: only `Database.create` keeps arrays, if whole columns of them are given"
+        )
 
 
 def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | None) -> Rows:
     """Return the rows of whatever the user has given."""
+    if isinstance(columns, str):
+        raise ConfigError(f"columns must be a sequence of names, not {columns!r}")
     if isinstance(data, str | os.PathLike):
-        return _from_csv(os.fspath(data), key)
+        try:
+            return _from_csv(os.fspath(data), key)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"{os.fspath(data)} cannot be read as a CSV file in UTF-8: {error}") from error
     is_table = isinstance(data, Mapping | np.ndarray) or hasattr(data, "to_numpy")
     if values is None and not is_table:
         return _from_rows(data, key, columns)
@@ -212,6 +228,9 @@ def _declared(column: Column) -> str:
 
 def create_table(connection: sqlite3.Connection, table: str, columns: Sequence[Column], keyed: bool) -> None:
     """Create a table and note what SQLite's types do not say; the first column is the key if it is `keyed`."""
+    names = [column.name.lower() for column in columns]  # SQLite takes A and a for the same
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two columns have the same name: {[column.name for column in columns]}")
     declared = [f"{quoted(column.name)} {_declared(column)}".strip() for column in columns]
     tail = ""
     if keyed:
@@ -219,7 +238,10 @@ def create_table(connection: sqlite3.Connection, table: str, columns: Sequence[C
         if not declared[0].endswith("INTEGER PRIMARY KEY"):
             declared[0] += " NOT NULL"
             tail = " WITHOUT ROWID"
-    connection.execute(f"CREATE TABLE {quoted(table)} ({', '.join(declared)}){tail}")
+    try:
+        connection.execute(f"CREATE TABLE {quoted(table)} ({', '.join(declared)}){tail}")
+    except sqlite3.OperationalError as error:
+        raise ConfigError(f"the table {table!r} cannot be made: {error}") from error
     note_columns(connection, table, columns, False)
 
 

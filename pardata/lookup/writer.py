@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from pardata.errors import ClosedError, ConfigError
 from pardata.files.replacing import HolderLock
 from pardata.lookup.base import plain
-from pardata.lookup.loading import Column, create_table, loosen_columns, quoted, tuple_of
+from pardata.lookup.loading import Column, check_no_arrays, create_table, loosen_columns, quoted, tuple_of
 from pardata.pool.pool import WorkerPool
 
 _BATCHES: Final = "pardata_batches"
@@ -163,17 +163,22 @@ def _as_rows(rows: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     if hasattr(rows, "columns") or (isinstance(rows, Mapping)):
         if set(rows) != set(columns):
             raise ConfigError(f"the columns {list(rows)} were put where {list(columns)} are expected")
-        given = [rows[name] for name in columns]
+        given = [_values(rows[name]) for name in columns]
         if len({len(column) for column in given}) > 1:
             raise ConfigError("the columns that were put have different lengths")
-        return list(zip(*map(_values, given), strict=True))
+        return list(zip(*given, strict=True))
+    if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
+        raise ConfigError(f"rows are put as a list of rows, or as a dict of columns, not as {rows!r}")
     order = range(len(columns))
     return [tuple_of(row, columns, order) for row in rows]
 
 
 def _values(column: Any) -> list[Any]:
     """Return what SQLite takes; a list is not made an array, which would change texts, bytes and mixed numbers."""
+    if isinstance(column, str | bytes) or not isinstance(column, Iterable) or getattr(column, "ndim", 1) != 1:
+        raise ConfigError(f"a column is put as an array or a sequence of one value per row, not as {column!r}")
     values: list[Any] = column.tolist() if hasattr(column, "tolist") else [plain(value) for value in column]
+    check_no_arrays(values)
     return values
 
 

@@ -45,7 +45,11 @@ def test_rows_of_every_kind_are_written_and_read_meanwhile(tmp_path):
             assert dict(database) == {1: {"name": "uno"}, 2: {"name": "two"}, 3: {"name": "three"}}
         with pytest.raises(pardata.ConfigError, match="being written by process"):
             pardata.Writer(path, ["id", "name"])
-        for wrong in ([(1,)], [{"id": 1}], {"id": [1]}, {"id": [1], "name": []}):
+        columns_of_other_things = ({"id": 1, "name": 2}, {"id": [1], "name": "a"}, {"id": [1], "name": np.ones((1, 2))})
+        arrays = ([(1, np.ones(2))], {"id": [1], "name": [np.ones(2)]})
+        rows_of_other_things = ((1, 2), 5, "ab", ["ab"])
+        wrongs = ([(1,)], [{"id": 1}], {"id": [1]}, {"id": [1], "name": []})
+        for wrong in (*wrongs, *columns_of_other_things, *arrays, *rows_of_other_things):
             with pytest.raises(pardata.ConfigError):
                 writer.put(wrong)
     with pytest.raises(pardata.ClosedError):

@@ -517,6 +517,9 @@ def test_what_cannot_be_sent_or_ranged_is_an_error(table, server):
         (lambda table: pardata.serve(table, "unix:/nowhere/at/all"), "no service can be opened"),
         (lambda table: pardata.serve(table, threads=0), "threads must be"),
         (lambda table: pardata.Service("localhost:80"), "address must be"),
+        (lambda table: pardata.Service("unix:"), "address must be"),
+        (lambda table: pardata.Service("http://"), "address must be"),
+        (lambda table: pardata.Service("http://localhost:x"), "address must be"),
         (lambda table: pardata.Service("unix:a", cache=-1), "cache must be"),
     ],
 )

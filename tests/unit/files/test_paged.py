@@ -373,12 +373,31 @@ def test_checked_by_numpy_where_the_package_is_not_installed(tmp_path, monkeypat
         ({"compression": "lz4"}, "compression must be"),
         ({"dtype": object}, "Python objects"),
         ({"item_shape": (0,)}, "no bytes"),
+        ({"item_shape": (-1,)}, "at least 0"),
+        ({"item_shape": 3}, "shape 3"),
+        ({"item_shape": (1.5,)}, "cannot be kept"),
+        ({"dtype": "nonsense"}, "'nonsense' cannot be kept"),
     ],
 )
 def test_bad_arguments(tmp_path, options, message):
     with pytest.raises(pardata.ConfigError, match=message):
         PagedFile.create(tmp_path / "a", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_told_of_wrong_records(tmp_path):
+    with PagedFile.create(tmp_path / "a", item_shape=(2,)) as writer:
+        with pytest.raises(pardata.ConfigError, match="rows are expected"):
+            writer.extend([[1, 2], [3]])
+        for wrong in (5, (0, 1, 2, 3)):
+            with pytest.raises(pardata.ConfigError, match="what write_page has returned"):
+                writer.add(wrong)
+    for kind in ("bytes", "objects"):
+        with PagedFile.create(tmp_path / "a", kind=kind) as writer:
+            for wrong in (5, "abc"):
+                for write_to in (writer.extend, lambda records, pages=writer.pages: pages.write_page(0, records)):
+                    with pytest.raises(pardata.ConfigError, match=f"a sequence of {kind} is expected"):
+                        write_to(wrong)
 
 
 def test_rows_that_do_not_fit_leave_the_old_file(tmp_path):

@@ -69,6 +69,15 @@ def test_pieces_are_the_whole(tmp_path, align):
             obj.close()
 
 
+def test_lines_that_are_no_text_are_named(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"a\n\xff\n")
+    good, bad = split(tmp_path / "a.txt", 2, by="lines")
+    assert good.open() == ["a\n"]
+    with pytest.raises(UnicodeDecodeError) as caught:
+        bad.open()
+    assert caught.value.__notes__ == [f"{tmp_path}/a.txt, in its bytes 2 to 4, is no text in UTF-8"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="ab\n\r é\u2028", max_size=200), st.integers(1, 12))
 def test_lines_are_cut_at_line_ends(tmp_path_factory, text, count):

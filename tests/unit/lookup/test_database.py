@@ -173,6 +173,19 @@ def test_wrong_table_and_key(existing, tmp_path):
         pardata.Database(existing, "other")
 
 
+def test_what_is_told_of_wrong_arguments(existing, tmp_path):
+    (tmp_path / "latin.csv").write_bytes("id,name\n1,\xe9\n".encode("latin1"))
+    with pytest.raises(pardata.ConfigError, match=r"latin\.csv cannot be read as a CSV file in UTF-8"):
+        pardata.Database.create(tmp_path / "a.db", tmp_path / "latin.csv", key="id")
+    with pytest.raises(pardata.ConfigError, match="is a directory"):
+        pardata.Database.create(tmp_path, {1: 2})
+    assert [entry.name for entry in tmp_path.parent.glob(f"{tmp_path.name}.*")] == []
+    with pardata.Database(existing) as database:
+        for wrong in (5, "abc"):
+            with pytest.raises(pardata.ConfigError, match="a sequence or a mapping"):
+                database.query("SELECT id FROM places WHERE id < ?", wrong)
+
+
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
@@ -181,6 +194,13 @@ def test_wrong_table_and_key(existing, tmp_path):
         ([(1, 2)], {"key": "a"}, "need columns="),
         ([(1, 2), (3,)], {"key": "a", "columns": ["a", "b"]}, "1 values where there are 2"),
         ([{"a": 1}, {"b": 1}], {"key": "a"}, "expected"),
+        ([1], {"key": "a", "columns": ["a"]}, "a row is a dict or a sequence of values, not 1"),
+        (["ab"], {"key": "a", "columns": ["a", "b"]}, "not 'ab'"),
+        (7, {"key": "a", "columns": ["a"]}, "not of 7"),
+        ([(1, 2)], {"key": "a", "columns": "ab"}, "sequence of names, not 'ab'"),
+        ([(1, 2)], {"key": "a", "columns": ["a", "A"]}, "same name"),
+        ({1: 2}, {"table": "sqlite_x"}, "'sqlite_x' cannot be made"),
+        ("nothing.csv", {"key": "a"}, "cannot be read as a CSV.*No such file"),
         ([(1, 2)], {"key": "c", "columns": ["a", "b"]}, "key= must name"),
         ([(None, 2)], {"key": "a", "columns": ["a", "b"]}, "is nothing"),
         ({"a": [1, 2], "b": [1]}, {"key": "a"}, "one value per key"),

@@ -116,6 +116,9 @@ def test_arrays_as_values_are_read_only_rows():
         ((np.zeros((2, 2)), [1, 2]), "keys must be"),
         ((7,), "not int"),
         (([1], {}), "at least one column"),
+        (([1, 2], 5), "sequences of them, not as 5"),
+        ((1, [5]), "sequences of them, not as 1"),
+        (([1, 2], {"x": "ab"}), "not as 'ab'"),
     ],
 )
 def test_bad_arguments(arguments, message):
