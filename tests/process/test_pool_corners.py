@@ -538,3 +538,19 @@ def test_a_captured_array_in_shared_memory_stays_where_it_is():
         assert pool.submit(look, 5).result() == 5
         table[5] = -1
         assert pool.submit(look, 5).result() == -1
+
+
+def test_an_argument_in_shared_memory_that_nobody_may_change_is_not_copied():
+    table = pardata.array(np.arange(1e6))
+
+    def place(array):
+        return array.__array_interface__["data"][0], array[5]
+
+    with pardata.WorkerPool(1) as pool:
+        table.setflags(write=False)
+        assert len({pool.submit(place, table).result() for _ in range(3)}) == 1
+        assert len({place for place, _ in pool.map(place, [table] * 3)}) == 1
+        table.setflags(write=True)
+        future = pool.submit(place, table)
+        table[5] = -1
+        assert future.result()[1] == 5
