@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Link, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
 
 CHUNKS = 64
 
@@ -32,7 +32,7 @@ class Rival(rival.Rival):
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with _executor(1) as executor:
-            yield lambda x: executor.submit(_same, x).result()
+            yield lambda x: executor.submit(same, x).result()
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -43,13 +43,10 @@ class Rival(rival.Rival):
             )
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
         with _executor(workers) as executor:
-            yield lambda: np.concatenate(list(executor.map(fn, np.array_split(a, CHUNKS))))
+            yield lambda: np.concatenate(list(executor.map(work.fn, np.array_split(a, CHUNKS))))
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
@@ -65,7 +62,3 @@ class Rival(rival.Rival):
         yield call
         for executor in executors:
             executor.shutdown()
-
-
-def _same(x: Any) -> Any:
-    return x

@@ -7,7 +7,6 @@ given to another one by the scheduler.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ import distributed
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Link, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, in_order, same
 
 CHUNKS = 16
 
@@ -40,18 +39,14 @@ def _call_many(fn: Callable[[Any], Any], items: list[Any]) -> list[Any]:
 class Rival(rival.Rival):
     def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
         with _client(workers) as client:
-            waiting: deque[Any] = deque()
-            for x in flow.plain():
-                waiting.append(client.submit(flow.stages[0], client.scatter(x, direct=True), pure=False))
-                if len(waiting) == 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            scattered = (client.scatter(x, direct=True) for x in flow.plain())
+            calls = (client.submit(flow.stages[0], x, pure=False) for x in scattered)
+            yield from in_order(calls, 2 * workers, distributed.Future.result)
 
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with _client(1) as client:
-            yield lambda x: client.submit(_same, x, pure=False).result()
+            yield lambda x: client.submit(same, x, pure=False).result()
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -66,20 +61,13 @@ class Rival(rival.Rival):
             yield Pool(map_, lambda fn, x: client.submit(fn, x, pure=False).result())
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
         with _client(workers) as client:
             parts = client.scatter(np.array_split(a, CHUNKS), direct=True)
-            yield lambda: np.concatenate(client.gather(client.map(fn, parts, pure=False), direct=True))
+            yield lambda: np.concatenate(client.gather(client.map(work.fn, parts, pure=False), direct=True))
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
         with _client(2) as client:
             yield lambda fn, x: client.submit(fn, x, pure=False).result(timeout=60)
-
-
-def _same(x: Any) -> Any:
-    return x

@@ -10,6 +10,7 @@ import dask.array
 import numpy as np
 
 from benchmarks.rivals import rival
+from benchmarks.rivals.rival import ArrayWork
 
 
 class Rival(rival.Rival):
@@ -17,11 +18,8 @@ class Rival(rival.Rival):
     chunks: Any = 64  # parts; "auto" would make two of 128 MiB, which is slower here
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
-        rows = -(-shape[0] // self.chunks)
-        array = dask.array.from_array(a, chunks=(rows, *shape[1:])).map_blocks(fn, dtype=np.float64)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
+        rows = -(-work.shape[0] // self.chunks)
+        array = dask.array.from_array(a, chunks=(rows, *work.shape[1:])).map_blocks(work.fn, dtype=np.float64)
         yield lambda: array.compute(scheduler=self.scheduler, num_workers=workers)

@@ -15,7 +15,7 @@ import numpy as np
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Pool
 
 CHUNKS = 64
 
@@ -37,13 +37,10 @@ class Rival(rival.Rival):
             yield Pool(map_, lambda fn, x: single([joblib.delayed(fn)(x)])[0])
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
         with joblib.Parallel(workers) as parallel:
-            yield lambda: np.concatenate(parallel(joblib.delayed(fn)(x) for x in np.array_split(a, CHUNKS)))
+            yield lambda: np.concatenate(parallel(joblib.delayed(work.fn)(x) for x in np.array_split(a, CHUNKS)))
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:

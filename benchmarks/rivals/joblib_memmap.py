@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 
 from benchmarks.rivals import rival
+from benchmarks.rivals.rival import ArrayWork
 
 CHUNKS = 64
 
@@ -26,18 +27,15 @@ def _into(fn: Callable[[Any], Any], a: Any, out: Any, lo: int, hi: int) -> None:
 
 class Rival(rival.Rival):
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
         in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
         with tempfile.TemporaryDirectory(dir=in_memory) as folder, joblib.Parallel(workers) as parallel:
-            a, out = (np.memmap(f"{folder}/{name}", np.float64, "w+", shape=shape) for name in ("in", "out"))
-            fill(a)
-            bounds = np.linspace(0, shape[0], CHUNKS + 1).astype(int).tolist()
-            ranges = list(zip(bounds, bounds[1:], strict=False))
+            a, out = (np.memmap(f"{folder}/{name}", np.float64, "w+", shape=work.shape) for name in ("in", "out"))
+            work.fill(a)
+            ranges = work.ranges(CHUNKS)
 
             def call() -> Any:
-                parallel(joblib.delayed(_into)(fn, a, out, lo, hi) for lo, hi in ranges)
+                parallel(joblib.delayed(_into)(work.fn, a, out, lo, hi) for lo, hi in ranges)
                 return out
 
             yield call

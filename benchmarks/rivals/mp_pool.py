@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Link, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
 
 CHUNKS = 64
 
@@ -38,7 +38,7 @@ class Rival(rival.Rival):
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with self._pool(1) as pool:
-            yield lambda x: pool.apply(_same, (x,))
+            yield lambda x: pool.apply(same, (x,))
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -46,12 +46,9 @@ class Rival(rival.Rival):
             yield Pool(pool.map, lambda fn, x: pool.apply(fn, (x,)))
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
-        with self._pool(workers, _keep, (fn,)) as pool:
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
+        with self._pool(workers, _keep, (work.fn,)) as pool:
             out: list[Any] = [None]
 
             def call() -> Any:
@@ -60,10 +57,6 @@ class Rival(rival.Rival):
                 return out[0]
 
             yield call
-
-
-def _same(x: Any) -> Any:
-    return x
 
 
 kept: list[Callable[[Any], Any]] = []

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow
+from benchmarks.rivals.rival import ArrayWork, Flow
 
 CONTEXT = multiprocessing.get_context("fork")
 SLOTS, RANGES = 16, 64
@@ -99,16 +99,13 @@ class Rival(rival.Rival):
         slots.dispose()
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        nbytes = 8 * int(np.prod(shape))
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        nbytes = 8 * int(np.prod(work.shape))
         source, target = (SharedMemory(create=True, size=nbytes) for _ in range(2))
-        a, out = (np.ndarray(shape, np.float64, block.buf) for block in (source, target))
-        fill(a)
-        bounds = np.linspace(0, shape[0], RANGES + 1).astype(int).tolist()
-        ranges = list(zip(bounds, bounds[1:], strict=False))
-        with CONTEXT.Pool(workers, _attach, (source.name, target.name, shape, fn)) as pool:
+        a, out = (np.ndarray(work.shape, np.float64, block.buf) for block in (source, target))
+        work.fill(a)
+        ranges = work.ranges(RANGES)
+        with CONTEXT.Pool(workers, _attach, (source.name, target.name, work.shape, work.fn)) as pool:
 
             def call() -> Any:
                 pool.map(_do, ranges, chunksize=1)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from mpire import WorkerPool
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Pool
 
 
 class Rival(rival.Rival):
@@ -28,10 +27,7 @@ class Rival(rival.Rival):
             )
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
         with WorkerPool(workers, keep_alive=True) as pool:
-            yield lambda: pool.map(fn, a)
+            yield lambda: pool.map(work.fn, a)

@@ -12,7 +12,7 @@ import numpy as np
 
 import pardata
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Link, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
 
 
 def _source(flow: Flow, name: str | None = None) -> pardata.Stream:
@@ -56,7 +56,7 @@ class Rival(rival.Rival):
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with pardata.WorkerPool(1) as pool:
-            yield lambda x: pool.submit(_same, x).result()
+            yield lambda x: pool.submit(same, x).result()
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -67,13 +67,10 @@ class Rival(rival.Rival):
             )
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = pardata.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled(pardata.empty)
         with pardata.WorkerPool(workers) as pool:
-            yield lambda: pool.map_array(fn, a)
+            yield lambda: pool.map_array(work.fn, a)
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
@@ -124,10 +121,6 @@ class Rival(rival.Rival):
                     return sum(len(fresh.page(number)) for number in range(fresh.page_count))
 
             yield read
-
-
-def _same(x: Any) -> Any:
-    return x
 
 
 @contextmanager

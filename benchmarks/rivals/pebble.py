@@ -11,7 +11,7 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Link, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
 
 CHUNKS = 64
 
@@ -34,7 +34,7 @@ class Rival(rival.Rival):
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with _pool(1) as pool:
-            yield lambda x: pool.schedule(_same, args=(x,)).result()
+            yield lambda x: pool.schedule(same, args=(x,)).result()
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -45,13 +45,10 @@ class Rival(rival.Rival):
             )
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
         with _pool(workers) as pool:
-            yield lambda: np.concatenate(list(pool.map(fn, np.array_split(a, CHUNKS)).result()))
+            yield lambda: np.concatenate(list(pool.map(work.fn, np.array_split(a, CHUNKS)).result()))
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:
@@ -65,7 +62,3 @@ class Rival(rival.Rival):
                         pass
 
             yield call
-
-
-def _same(x: Any) -> Any:
-    return x

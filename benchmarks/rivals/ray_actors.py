@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,20 +10,14 @@ import ray
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running, same, stages
-from benchmarks.rivals.rival import Flow, Link
+from benchmarks.rivals.rival import Flow, Link, in_order
 
 IN_FLIGHT = 8
 
 
 def _bounded(items: Iterator[Any], submit: Callable[[Any], Any]) -> Iterator[Any]:
     """Results in order, with some items under way."""
-    waiting: deque[Any] = deque()
-    for x in items:
-        waiting.append(submit(x))
-        if len(waiting) == IN_FLIGHT:
-            yield ray.get(waiting.popleft())
-    while waiting:
-        yield ray.get(waiting.popleft())
+    return in_order(map(submit, items), IN_FLIGHT, ray.get)
 
 
 class Rival(rival.Rival):

@@ -6,7 +6,6 @@ of NumPy arrays. The graph is not torn down, the processes are ended with the cl
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +16,7 @@ from ray.dag import InputNode
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running, same, stages
-from benchmarks.rivals.rival import Flow, Link
+from benchmarks.rivals.rival import Flow, Link, in_order
 
 IN_FLIGHT = 4
 SPARE_BYTES = 1_000_000  # its default; a buffer that is just large enough makes it wait for ever
@@ -34,13 +33,7 @@ def _taken(reference: Any) -> Any:
 
 
 def _bounded(items: Iterator[Any], graph: Any) -> Iterator[Any]:
-    waiting: deque[Any] = deque()
-    for x in items:
-        waiting.append(graph.execute(x))
-        if len(waiting) == IN_FLIGHT:
-            yield _taken(waiting.popleft())
-    while waiting:
-        yield _taken(waiting.popleft())
+    return in_order(map(graph.execute, items), IN_FLIGHT, _taken)
 
 
 class Rival(rival.Rival):

@@ -6,7 +6,6 @@ passing a large argument by value. The results are put together by the driver. A
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ import ray
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running
-from benchmarks.rivals.rival import Flow, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Pool, in_order
 
 CHUNKS = 16
 
@@ -40,13 +39,8 @@ class Rival(rival.Rival):
     def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
         with running(workers):
             fn = ray.put(flow.stages[0])
-            waiting: deque[Any] = deque()
-            for x in flow.plain():  # bounded, as Ray's pattern on pending tasks advises
-                waiting.append(call.remote(fn, x))
-                if len(waiting) == 2 * workers:
-                    yield ray.get(waiting.popleft())
-            while waiting:
-                yield ray.get(waiting.popleft())
+            calls = (call.remote(fn, x) for x in flow.plain())
+            yield from in_order(calls, 2 * workers, ray.get)  # bounded, as Ray's pattern on pending tasks advises
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -59,18 +53,12 @@ class Rival(rival.Rival):
             yield Pool(map_, lambda fn, x: ray.get(call.remote(fn, x)))
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
-        bounds = np.linspace(0, shape[0], CHUNKS + 1).astype(int).tolist()
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
         with running(workers):
-            stored, stored_fn = ray.put(a), ray.put(fn)
-            del a
+            stored, stored_fn = ray.put(work.filled()), ray.put(work.fn)
 
             def call() -> Any:
-                ranges = zip(bounds, bounds[1:], strict=False)
+                ranges = work.ranges(CHUNKS)
                 return np.concatenate(ray.get([part.remote(stored_fn, stored, lo, hi) for lo, hi in ranges]))
 
             yield call

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,8 +50,50 @@ class Pool:
     call: Callable[[Callable[[Any], Any], Any], Any]
 
 
+@dataclass(frozen=True)
+class ArrayWork:
+    """What `map_array` is to compute: ``fn(array)``.
+
+    Parameters
+    ----------
+    fn : treats entries along the first axis independently
+    fill : called with the array, gives it its values
+    shape : of the array, which is of float64
+    """
+
+    fn: Callable[[Any], Any]
+    fill: Callable[[Any], None]
+    shape: tuple[int, ...]
+
+    def filled(self, empty: Callable[..., Any] = np.empty) -> Any:
+        """The array, in memory that `empty` gives."""
+        made = empty(self.shape)
+        self.fill(made)
+        return made
+
+    def ranges(self, count: int) -> list[tuple[int, int]]:
+        """Begin and end of `count` parts along the first axis, or of as many as there are entries."""
+        bounds = np.linspace(0, self.shape[0], min(count, self.shape[0]) + 1).astype(int).tolist()
+        return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
 Link = Callable[[Any], Any]
-Transform = Callable[[Any], Any]
+
+
+def same(x: Any) -> Any:
+    """What the other end of a ping-pong does."""
+    return x
+
+
+def in_order(calls: Iterable[Any], most: int, result: Callable[[Any], Any]) -> Iterator[Any]:
+    """``result(call)`` for each of the calls, which begin as `calls` is iterated; at most `most` are under way."""
+    waiting: deque[Any] = deque()
+    for call in calls:
+        waiting.append(call)
+        if len(waiting) == most:
+            yield result(waiting.popleft())
+    while waiting:
+        yield result(waiting.popleft())
 
 
 class Rival:
@@ -95,11 +138,9 @@ class Rival:
         """Start workers; they end with the context."""
         raise NotImplementedError
 
-    def map_array(
-        self, fn: Transform, fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> AbstractContextManager[Callable[[], Any]]:
-        """An array of float64 of that shape, filled by `fill`, where the library wants it; and a function that gives
-        ``fn(array)``, computed by warm workers on parts along the first axis, as one array."""
+    def map_array(self, work: ArrayWork, workers: int) -> AbstractContextManager[Callable[[], Any]]:
+        """The array of the work, where the library wants it; and a function that gives ``fn(array)``, computed by warm
+        workers on parts along the first axis, as one array."""
         raise NotImplementedError
 
     def survive(self) -> AbstractContextManager[Callable[[Callable[[str], Any], str], Any]]:

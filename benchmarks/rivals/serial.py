@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import Flow, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Pool
 
 PART_BYTES = 1 << 20
 
@@ -41,12 +41,9 @@ class Rival(rival.Rival):
         yield Pool(lambda fn, items, chunksize: [fn(x) for x in items], lambda fn, x: fn(x))
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
-        yield lambda: fn(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
+        yield lambda: work.fn(a)
 
     def lookup(
         self, place: str, keys: Any, values: Any, look: Callable[..., list[float]], *arguments: Any

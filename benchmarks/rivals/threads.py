@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals.queues import QueueRival
-from benchmarks.rivals.rival import Flow, Pool
+from benchmarks.rivals.rival import ArrayWork, Flow, Pool, in_order
 
 MAXSIZE = 4
 CHUNKS = 64
@@ -33,13 +32,8 @@ class Rival(QueueRival):
 
     def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
         with ThreadPoolExecutor(workers) as executor:
-            waiting: deque[Future[Any]] = deque()
-            for x in flow.plain():
-                waiting.append(executor.submit(flow.stages[0], x))
-                if len(waiting) == 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            calls = (executor.submit(flow.stages[0], x) for x in flow.plain())
+            yield from in_order(calls, 2 * workers, Future.result)
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -50,21 +44,18 @@ class Rival(QueueRival):
             )
 
     @contextmanager
-    def map_array(
-        self, fn: Callable[[Any], Any], fill: Callable[[Any], None], shape: tuple[int, ...], workers: int
-    ) -> Iterator[Callable[[], Any]]:
-        a = np.empty(shape)
-        fill(a)
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        a = work.filled()
         out = np.empty_like(a)
-        bounds = np.linspace(0, shape[0], min(CHUNKS, shape[0]) + 1).astype(int).tolist()
 
-        def chunk(lo: int, hi: int) -> None:
-            out[lo:hi] = fn(a[lo:hi])
+        def chunk(part: tuple[int, int]) -> None:
+            lo, hi = part
+            out[lo:hi] = work.fn(a[lo:hi])
 
         with ThreadPoolExecutor(workers) as executor:
 
             def call() -> Any:
-                list(executor.map(chunk, bounds[:-1], bounds[1:]))
+                list(executor.map(chunk, work.ranges(CHUNKS)))
                 return out
 
             yield call

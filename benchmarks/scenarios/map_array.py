@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.case import Case, Outcome
-from benchmarks.rivals import Rival
+from benchmarks.rivals import ArrayWork, Rival
 from benchmarks.timing import outcome, repeat
 
 WORKERS = 2
@@ -42,7 +42,7 @@ def measure(shape: tuple[int, ...], make: Callable[[], Callable[[Any], Any]], ri
     """Seconds per call, after one that does not count; the last result is compared with one process's."""
     fn = make()
     results: list[Any] = [None]
-    with rival.map_array(fn, fill, shape, WORKERS) as call:
+    with rival.map_array(ArrayWork(fn, fill, shape), WORKERS) as call:
 
         def work() -> None:
             results[0] = None  # the user is done with the last result: its memory may be used again

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.case import Case, Outcome
-from benchmarks.rivals import Rival
+from benchmarks.rivals import ArrayWork, Rival
 from benchmarks.timing import outcome, repeat
 
 WORKERS = 2
@@ -56,7 +56,7 @@ def zero_fill(a: Any) -> None:
 def _array(rival: Rival, seconds: float) -> Outcome:
     """Seconds per entry of an array that is mapped by a function that does nothing."""
     count = 2_000_000
-    with rival.map_array(nothing, zero_fill, (count,), WORKERS) as call:
+    with rival.map_array(ArrayWork(nothing, zero_fill, (count,)), WORKERS) as call:
         result = call()
         assert result.shape == (count,) and not np.any(result)
         del result

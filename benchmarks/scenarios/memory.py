@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.case import Case, Outcome
-from benchmarks.rivals import Flow, Rival
+from benchmarks.rivals import ArrayWork, Flow, Rival
 from benchmarks.scenarios.map_array import fill, transform
 
 WORKERS = 2
@@ -21,7 +21,7 @@ LONG_RUN, EARLY = 1_000_000, 10_000
 
 def _map_array(rival: Rival, seconds: float) -> Outcome:
     """1 GB in, 1 GB out; once, the peak is what counts."""
-    with rival.map_array(transform, fill, (ITEMS,), WORKERS) as call:
+    with rival.map_array(ArrayWork(transform, fill, (ITEMS,)), WORKERS) as call:
         out = call()
         for i in (0, ITEMS // 2, ITEMS - 1):
             x = np.array([i / ITEMS * 1000])

@@ -8,7 +8,7 @@ from threading import Thread
 import numpy as np
 
 from benchmarks import rivals
-from benchmarks.rivals import Flow
+from benchmarks.rivals import ArrayWork, Flow
 from benchmarks.scenarios.lookups import look_one_by_one
 from benchmarks.victims import kill_when_ready, victim
 
@@ -101,7 +101,7 @@ class Checks:
 
     def map_array(self):
         for shape in ((200,), (70, 3)):
-            with self.rival.map_array(partial(add, 1), fill, shape, 2) as call:
+            with self.rival.map_array(ArrayWork(partial(add, 1), fill, shape), 2) as call:
                 for _ in range(2):
                     found = call()
                     assert found.shape == shape and np.array_equal(found.reshape(-1), np.arange(found.size) + 1)
