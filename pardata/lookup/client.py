@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
-import os
-import socket
-import threading
 import time
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from pardata.errors import BrokenError, ClosedError, ConfigError, DeadlineExceeded
+from pardata.errors import BrokenError, ConfigError
 from pardata.lookup import wire
 from pardata.lookup.base import Array, Columns, Lookup, as_keys, plain, unwrapped
 from pardata.lookup.columns import ArrayColumn
+from pardata.lookup.transport import Answer, Transport
 
 _KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
 _BODY_BYTES: Final = 8 << 20  # half of what a service takes
-_FIRST_PAUSE_S: Final = 0.01
-_LONGEST_PAUSE_S: Final = 0.5
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-class _Answer(NamedTuple):
-    status: int
-    kind: str
-    version: str
-    body: bytes
 
 
 class _Contents:
@@ -52,21 +29,6 @@ class _Contents:
         self.version = version
         self.about: dict[str, Any] = {}
         self.values: OrderedDict[Any, Any] = OrderedDict()  # as JSON: what is handed out is made anew each time
-
-
-class _Kept:
-    """The connection of one thread of one process; it is closed when the thread ends."""
-
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self.connection = connection
-        self.pid = os.getpid()
-
-    def __del__(self) -> None:
-        self.connection.close()
-
-
-class _Local(threading.local):
-    kept: _Kept | None = None
 
 
 class Service(Lookup):
@@ -111,8 +73,6 @@ class Service(Lookup):
         retry_s: float = 10.0,
         timeout_s: float = 60.0,
     ) -> None:
-        if not address.startswith(("unix:", "http://")) or not _is_place(address):
-            raise ConfigError(f"address must be unix:<path> or http://<host>:<port>, not {address!r}")
         self.address = address
         self._token = token
         self._options = {"cache": cache, "max_age_s": max_age_s, "retry_s": retry_s, "timeout_s": timeout_s}
@@ -123,9 +83,7 @@ class Service(Lookup):
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._most, self._max_age_s = cache, max_age_s
-        self._retry_s, self._timeout_s = retry_s, timeout_s
-        self._local = _Local()
-        self._closed = False
+        self._transport = Transport(address, retry_s, timeout_s)
         self._forget()
 
     def _forget(self) -> None:
@@ -260,7 +218,7 @@ class Service(Lookup):
         query: dict[str, Any] | None = None,
         body: tuple[bytes, str] | None = None,
         version: str = "",
-    ) -> tuple[_Answer, _Contents]:
+    ) -> tuple[Answer, _Contents]:
         """Send a request, again if the service went away; return what is known of the version that answered, too."""
         headers = dict(self._headers)
         if query:
@@ -270,7 +228,7 @@ class Service(Lookup):
         if version:
             headers["If-None-Match"] = f'"{version}"'
         asked_at = time.monotonic()
-        answer = self._send(method, path, None if body is None else body[0], headers)
+        answer = self._transport.send(method, path, None if body is None else body[0], headers)
         if answer.status == 401:
             raise ConfigError(f"{self.address} has refused the token")
         is_missing_key = answer.status == 404 and self._json(answer).get("error") == wire.MISSING_KEY
@@ -284,52 +242,7 @@ class Service(Lookup):
         self._asked_at = asked_at
         return answer, contents
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> _Answer:
-        end = time.monotonic() + self._retry_s
-        pause = _FIRST_PAUSE_S
-        while True:
-            connection, is_used = self._connect()
-            try:
-                connection.request(method, path, body, headers)
-                response = connection.getresponse()
-                version = (response.headers.get("ETag") or "").strip('"')
-                answer = _Answer(response.status, response.headers.get_content_type(), version, response.read())
-                if answer.status != 503:
-                    return answer
-                is_used = False
-                raise OSError(f"it is busy: {answer.body[:500].decode(errors='replace')}")
-            except TimeoutError as error:
-                self._disconnect()
-                raise DeadlineExceeded(f"{self.address} has not answered for {self._timeout_s:g} s") from error
-            except (OSError, http.client.HTTPException) as error:
-                self._disconnect()
-                if time.monotonic() + pause > end:
-                    said = str(error) or type(error).__name__
-                    raise BrokenError(
-                        f"{self.address} does not answer, tried for {self._retry_s:g} s: {said}"
-                    ) from error
-                if not is_used:  # a connection that was kept may just have been closed: try a new one at once
-                    time.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-    def _connect(self) -> tuple[http.client.HTTPConnection, bool]:
-        """Return the connection of this thread and whether it had been used before."""
-        if self._closed:
-            raise ClosedError(f"the client of {self.address} was closed")
-        kept = self._local.kept
-        if kept is not None and kept.pid == os.getpid():
-            return kept.connection, True
-        if self.address.startswith("unix:"):
-            made: http.client.HTTPConnection = _UnixConnection(self.address.removeprefix("unix:"), self._timeout_s)
-        else:
-            made = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=self._timeout_s)
-        self._local.kept = _Kept(made)
-        return made, False
-
-    def _disconnect(self) -> None:
-        self._local.kept = None
-
-    def _json(self, answer: _Answer) -> dict[str, Any]:
+    def _json(self, answer: Answer) -> dict[str, Any]:
         try:
             said = json.loads(answer.body)
             if isinstance(said, dict):
@@ -338,35 +251,25 @@ class Service(Lookup):
         except ValueError as error:
             raise BrokenError(f"{self.address} has answered {answer.status} and no JSON object: {error}") from error
 
-    def _columns(self, answer: _Answer, names: list[str | None]) -> tuple[Array, Columns]:
+    def _columns(self, answer: Answer, names: list[str | None]) -> tuple[Array, Columns]:
         try:
             return wire.unpack(answer.body, answer.kind, names)
         except (ValueError, KeyError, TypeError) as error:
             raise BrokenError(f"{self.address} has answered something that is no look-up: {error}") from error
 
     def close(self) -> None:
-        self._closed = True
-        self._disconnect()
+        self._transport.close()
         self._forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.address, self._token, self._options)
 
     def __repr__(self) -> str:
-        return f"<Service at {self.address}{', closed' if self._closed else ''}>"
+        return f"<Service at {self.address}{', closed' if self._transport.is_closed else ''}>"
 
 
 def _opened(address: str, token: str | None, options: dict[str, Any]) -> Service:
     return Service(address, token, **options)
-
-
-def _is_place(address: str) -> bool:
-    """Whether a connection to it could be tried: it has a path, or a host and a number for a port."""
-    kind, _, place = address.partition(":")
-    try:
-        return bool(place) if kind == "unix" else bool(http.client.HTTPConnection(place.removeprefix("//")).host)
-    except http.client.InvalidURL:
-        return False
 
 
 def _json_of(key: Any) -> str:

@@ -19,11 +19,10 @@ import werkzeug.serving
 import werkzeug.test
 
 import pardata
-from pardata.lookup import client as clients
-from pardata.lookup import wire
-from pardata.lookup.client import _UnixConnection
+from pardata.lookup import transport, wire
 from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
 from pardata.lookup.serving import _listen
+from pardata.lookup.transport import _UnixConnection
 
 KEYS = np.arange(0, 3000, 3)
 ARRAY_KEY = json.dumps(wire.to_json(np.array([3, 6])), separators=(",", ":"))
@@ -222,7 +221,7 @@ def test_the_client_keeps_values_until_the_contents_change(server, table, monkey
 
 
 def test_many_keys_come_out_of_one_version(server, table, monkeypatch):
-    monkeypatch.setattr(clients, "_KEYS_AT_ONCE", 100)
+    monkeypatch.setattr("pardata.lookup.client._KEYS_AT_ONCE", 100)
     columns = pardata.Service._columns
     replaced = []
 
@@ -364,7 +363,7 @@ def test_a_server_that_is_killed_and_started_anew_is_found_again(tmp_path, monke
         process.send_signal(signal.SIGKILL)
         stop(process)
         failed = threading.Event()
-        monkeypatch.setattr(clients.time, "sleep", lambda seconds: failed.set() or threading.Event().wait(seconds))
+        monkeypatch.setattr(transport.time, "sleep", lambda seconds: failed.set() or threading.Event().wait(seconds))
         results = []
         thread = threading.Thread(target=lambda: results.append(client[1]))
         thread.start()

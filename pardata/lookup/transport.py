@@ -1,0 +1,145 @@
+"""Requests over HTTP to a service on this machine, tried again while it starts anew."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+import time
+from typing import Final, NamedTuple
+
+from pardata.errors import BrokenError, ClosedError, ConfigError, DeadlineExceeded
+
+_FIRST_PAUSE_S: Final = 0.01
+_LONGEST_PAUSE_S: Final = 0.5
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Answer(NamedTuple):
+    """What a service has said: status, type of the body, version of the contents, body."""
+
+    status: int
+    kind: str
+    version: str
+    body: bytes
+
+
+class _Kept:
+    """The connection of one thread of one process; it is closed when the thread ends."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
+class _Local(threading.local):
+    kept: _Kept | None = None
+
+
+class Transport:
+    """The connections of a handle: one for each thread of each process, which it keeps.
+
+    Parameters
+    ----------
+    address : str
+        ``unix:<path>``, or ``http://<host>:<port>``.
+    retry_s, timeout_s : float
+        As of `Service`.
+
+    Raises
+    ------
+    ConfigError
+        The address is none.
+    """
+
+    def __init__(self, address: str, retry_s: float, timeout_s: float) -> None:
+        if not address.startswith(("unix:", "http://")) or not _is_place(address):
+            raise ConfigError(f"address must be unix:<path> or http://<host>:<port>, not {address!r}")
+        self.address = address
+        self.is_closed = False
+        self._retry_s, self._timeout_s = retry_s, timeout_s
+        self._local = _Local()
+
+    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        """Return the answer to a request.
+
+        Raises
+        ------
+        BrokenError
+            There is none, tried for `retry_s`.
+        DeadlineExceeded
+            It takes longer than `timeout_s`.
+        ClosedError
+            After `close`.
+        """
+        end = time.monotonic() + self._retry_s
+        pause = _FIRST_PAUSE_S
+        while True:
+            connection, is_used = self._connect()
+            try:
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                version = (response.headers.get("ETag") or "").strip('"')
+                answer = Answer(response.status, response.headers.get_content_type(), version, response.read())
+                if answer.status != 503:
+                    return answer
+                is_used = False
+                raise OSError(f"it is busy: {answer.body[:500].decode(errors='replace')}")
+            except TimeoutError as error:
+                self._disconnect()
+                raise DeadlineExceeded(f"{self.address} has not answered for {self._timeout_s:g} s") from error
+            except (OSError, http.client.HTTPException) as error:
+                self._disconnect()
+                if time.monotonic() + pause > end:
+                    said = str(error) or type(error).__name__
+                    raise BrokenError(
+                        f"{self.address} does not answer, tried for {self._retry_s:g} s: {said}"
+                    ) from error
+                if not is_used:  # a connection that was kept may just have been closed: try a new one at once
+                    time.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _connect(self) -> tuple[http.client.HTTPConnection, bool]:
+        """Return the connection of this thread and whether it had been used before."""
+        if self.is_closed:
+            raise ClosedError(f"the client of {self.address} was closed")
+        kept = self._local.kept
+        if kept is not None and kept.pid == os.getpid():
+            return kept.connection, True
+        if self.address.startswith("unix:"):
+            made: http.client.HTTPConnection = _UnixConnection(self.address.removeprefix("unix:"), self._timeout_s)
+        else:
+            made = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=self._timeout_s)
+        self._local.kept = _Kept(made)
+        return made, False
+
+    def _disconnect(self) -> None:
+        self._local.kept = None
+
+    def close(self) -> None:
+        """Close the connections of all threads of this process."""
+        self.is_closed = True
+        self._local = _Local()
+
+
+def _is_place(address: str) -> bool:
+    """Whether a connection to it could be tried: it has a path, or a host and a number for a port."""
+    kind, _, place = address.partition(":")
+    try:
+        return bool(place) if kind == "unix" else bool(http.client.HTTPConnection(place.removeprefix("//")).host)
+    except http.client.InvalidURL:
+        return False
