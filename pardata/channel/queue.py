@@ -315,7 +315,11 @@ class Queue:
     # -- in other processes --------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> Any:
-        context.assert_spawning(self)
+        if context.get_spawning_popen() is None:
+            raise RuntimeError(
+                "a Queue is handed over when a process is started (args= of multiprocessing.Process, initializer= and "
+                "initargs= of its pools), not with a task; workers of pardata's own pools and streams return results"
+            )
         lent = in_flight(self._pipe.open_writer())
         with self._lock:
             self._lent.append((weakref.ref(context.get_spawning_popen()), lent))

@@ -118,7 +118,7 @@ def unsendable(error: Exception, what: str, value: object) -> BaseException:
     """Return the error for arguments that could not be put into a message."""
     if isinstance(error, MemoryError):
         return error
-    told = SerializationError(f"{what} cannot be sent to a worker process: {explain_unpicklable(value)}")
+    told = SerializationError(f"{what} cannot be sent to a worker process: {explain_unpicklable(value)} ({error})")
     told.__cause__ = error
     return told
 

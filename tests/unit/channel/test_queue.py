@@ -269,7 +269,7 @@ def test_threads_that_put_new_tasks_end_by_themselves():
 
 
 def test_is_handed_over_only_at_the_start_of_a_process():
-    with pytest.raises(RuntimeError, match="inheritance"):
+    with pytest.raises(RuntimeError, match="handed over when a process is started"):
         copy.copy(Queue())
 
 

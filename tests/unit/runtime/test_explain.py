@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from pardata.channel.queue import Queue
 from pardata.runtime.explain import explain_unpicklable, is_picklable
 
 LOCK = threading.Lock()
@@ -90,3 +91,9 @@ def test_object_that_contains_itself_is_explained():
 @pytest.mark.parametrize("obj", [5, "text", print, captures, with_default, [1, {"a": lambda x: x}]])
 def test_what_can_be_pickled_by_value_is_told_apart(obj):
     assert is_picklable(obj)
+
+
+def test_object_that_refuses_is_not_explained_by_its_attributes():
+    made = Queue()
+    kind = "pardata.channel.queue.Queue, which cannot be pickled"
+    assert explain_unpicklable([made]) == f"element 0 is a {kind}"
