@@ -93,6 +93,7 @@ class ProcessRun(Run):
     """A run on processes."""
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
+        super().__init__()
         self._plan = plan
         self._options = options
         self._failures = Failures(plan)
@@ -167,7 +168,7 @@ class ProcessRun(Run):
     def _supervise(self, layout: Layout, spec: WorkerSpec) -> None:
         """Make the caller's own port, and what waits with it for the workers."""
         consumer = _ConsumerProgram(self._plan.last if self._plan.iterated else None)
-        control, _ = layout.pair()
+        control, self._wake = layout.pair()
         socks = [control, *layout.consumer.socks]
         self._port = Port(spec, self._home.segment, socks, consumer, self._home.arena)
         on_event, on_lost = _weakly(self._on_event), _weakly(self._on_lost)
@@ -194,26 +195,31 @@ class ProcessRun(Run):
     # -- running ---------------------------------------------------------------------------------------------------
 
     def __next__(self) -> Any:
-        if not self._items:
-            if self._closed:
-                raise StopIteration
-            self._port.words[AWAY] = 0
-            try:
-                self._fill()
-            except BaseException:
-                self.close()
-                raise
-            self._port.words[AWAY] = 1
+        with self._turn:
             if not self._items:
-                self.close()
-                raise StopIteration
-        return self._items.popleft()
+                self._take_more()
+            return self._items.popleft()
+
+    def _take_more(self) -> None:
+        """Get the next items; raises StopIteration at the end of the run."""
+        if self._closed:
+            raise StopIteration
+        self._port.words[AWAY] = 0
+        try:
+            self._fill()
+        except BaseException:
+            self.close()
+            raise
+        self._port.words[AWAY] = 1
+        if not self._items:
+            self.close()
+            raise StopIteration
 
     def _fill(self) -> None:
-        """Get the next items; none at the end of the run."""
+        """Get the next items; none at the end of the run, and if another thread closes it."""
         port = self._port
         self._stall.begin()
-        while not self._items:
+        while not self._items and not port.is_cancelled:
             if self._failure is not None:
                 raise self._failure
             late_in_s = self._supervisor.enforce()
@@ -341,6 +347,18 @@ class ProcessRun(Run):
     def close(self) -> None:
         if self._closed or os.getpid() != self._pid:
             return  # a forked child has a copy of the run, which is its parent's
+        if not self._turn.acquire(blocking=False):  # another thread waits for an item: it leaves, and closes
+            with contextlib.suppress(OSError):
+                self._wake.send(b"cancel")
+            self._turn.acquire()
+        try:
+            self._close()
+        finally:
+            self._turn.release()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
         self._closed = True
         self._items.clear()
         try:

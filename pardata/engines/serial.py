@@ -67,6 +67,7 @@ class SerialRun(Run):
     """A run in the calling thread."""
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
+        super().__init__()
         self._plan = plan
         self._statistics = {stage: StageStatistics(stage.name, stage.workers) for stage in plan.stages}
         self._failures = Failures(plan)
@@ -83,23 +84,27 @@ class SerialRun(Run):
         self._bars = bars_of(plan) if options.progress else None
 
     def __next__(self) -> Any:
-        while not self._items:
-            if self._seconds is not None:
-                raise StopIteration
-            try:
-                self._fill()
-            except StageFailure as failure:
-                self._failure = [original_error(failure)]
-                self.close()
-            except TooManyErrors as failure:
-                self._failure = [failure.verdict]
-                self.close()
-            except BaseException:
-                self.close()
-                raise
-            if self._failure:  # raised here, where no other error is handled that would be its context
-                raise self._failure.pop()
-        return self._items.pop()
+        with self._turn:
+            while not self._items:
+                self._take_more()
+            return self._items.pop()
+
+    def _take_more(self) -> None:
+        if self._seconds is not None:
+            raise StopIteration
+        try:
+            self._fill()
+        except StageFailure as failure:
+            self._failure = [original_error(failure)]
+            self.close()
+        except TooManyErrors as failure:
+            self._failure = [failure.verdict]
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+        if self._failure:  # raised here, where no other error is handled that would be its context
+            raise self._failure.pop()
 
     def _fill(self) -> None:
         batch = next(self._batches, None)
@@ -208,6 +213,10 @@ class SerialRun(Run):
 
     def close(self) -> None:
         """End the run: the user's generators are closed, the last stage first."""
+        with self._turn:
+            self._close()
+
+    def _close(self) -> None:
         if self._seconds is not None:
             return
         self._seconds = time.perf_counter() - self._begin_s

@@ -34,6 +34,7 @@ class ThreadRun(Run):
                     f"stage {stage.name!r} ({stage.node.where}): timeout_s= needs processes, not "
                     f'engine="threads": a thread cannot be ended'
                 )
+        super().__init__()
         self._plan = plan
         self._hub = Hub(plan, plan.window(options.tokens))
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
@@ -63,19 +64,23 @@ class ThreadRun(Run):
         thread.start()
 
     def __next__(self) -> Any:
-        while not self._items:
-            if self._closed:
-                raise StopIteration
-            try:
-                self._fill()
-            except Cancelled:
-                self.close()
-            except BaseException:
-                self.close()
-                raise
-            if self._hub.failure is not None:  # raised here, where no other error is handled that would be its context
-                raise self._hub.take_failure()
-        return self._items.popleft()
+        with self._turn:
+            while not self._items:
+                self._take_more()
+            return self._items.popleft()
+
+    def _take_more(self) -> None:
+        if self._closed:
+            raise StopIteration
+        try:
+            self._fill()
+        except Cancelled:
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+        if self._hub.failure is not None:  # raised here, where no other error is handled that would be its context
+            raise self._hub.take_failure()
 
     def _fill(self) -> None:
         batches = self._inlet.take(REFRESH_S if self._bars is not None else None)
@@ -115,7 +120,8 @@ class ThreadRun(Run):
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         self._report = self.report()
-        self._items.clear()
+        with self._turn:
+            self._items.clear()
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -48,8 +49,12 @@ class Run(Iterator[Any]):
     """One execution of a stream: an iterator over its items, and a context manager that ends it.
 
     After `close` (also at the end of the ``with`` block, and when the last item was taken) no process of the run and no
-    memory is left but for the arrays that are still held.
+    memory is left but for the arrays that are still held. Several threads may take items from it, each item goes to
+    one of them, and any may close it.
     """
+
+    def __init__(self) -> None:
+        self._turn = threading.RLock()  # to take or to close
 
     @abstractmethod
     def report(self) -> RunReport:

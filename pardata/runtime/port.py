@@ -139,6 +139,11 @@ class Port:
 
     # -- the three steps -------------------------------------------------------------------------------------------
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run is to end before its time."""
+        return self._cancelled
+
     def _on_control(self) -> None:
         data = self.control.recv(64)
         if not data:

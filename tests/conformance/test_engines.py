@@ -833,6 +833,41 @@ def test_busy_time_is_that_of_the_function(engine):
     assert working.busy_s > idle.busy_s > 0
 
 
+def test_several_threads_take_the_items_of_one_run(engine):
+    found = []
+    with numbers(2000).map(lambda x: x + 1).iterate(engine=engine) as items:
+        takers = [threading.Thread(target=lambda: found.extend(items)) for _ in range(3)]
+        for taker in takers:
+            taker.start()
+        for taker in takers:
+            taker.join()
+    assert sorted(found) == list(range(1, 2001))
+
+
+def test_another_thread_closes_a_run_that_one_waits_for(tmp_path):
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    def wait(x):
+        return x if x < 2 else open(fifo).close()
+
+    items = numbers().map(wait, chunksize=1).iterate()
+    found, has_begun = [next(items)], threading.Event()
+
+    def take():
+        for item in items:
+            found.append(item)
+            has_begun.set()
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    has_begun.wait()
+    items.close()
+    taker.join()
+    assert found == [0, 1]
+    assert next(items, None) is None
+
+
 @pytest.mark.parametrize("engine", CONCURRENT)
 def test_a_worker_that_has_ended_is_counted_as_such(engine, tmp_path):
     fifo = str(tmp_path / "fifo")
