@@ -216,9 +216,8 @@ class Plan:
         if any(other.domains != first.domains for other in others):
             raise PlanError(
                 f"{joined.name} ({joined.where}) {does} by their number, so its streams must come from the same "
-                f"source, "
-                f"and nothing that numbers items anew may lie in between (a generator filter, batch, window, flat_map, "
-                f"concat): {', '.join(other.name for other in others)} do not"
+                f"source, and nothing that numbers items anew may lie in between (a generator filter, batch, window, "
+                f"flat_map, concat): {', '.join(other.name for other in others)} do not"
             )
         if any(other.keys != first.keys for other in others):
             raise PlanError(

@@ -111,8 +111,7 @@ def _use_up(sources: list[Node]) -> None:
     for node in iterators:
         if type(node.fn).__weakrefoffset__ and node.fn in _used_up:
             raise ConfigError(
-                f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array "
-                f"or a "
-                f"generator function can be run again"
+                f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array or "
+                f"a generator function can be run again"
             )
     _used_up.update(node.fn for node in iterators if type(node.fn).__weakrefoffset__)

@@ -62,8 +62,8 @@ class SourceProgram:
         if len(again) < count:
             raise WorkerLostError(
                 f"the process of source {self.name!r} was lost after {number + count} items, and its generator "
-                f"function "
-                f"yields fewer when it is called again: give the generator itself to run it in the main process"
+                f"function yields fewer when it is called again: give the generator itself to run it in the main "
+                f"process"
             )
         if missing:
             port.publish_again(Batch(self.domain, number, count, cell, again), missing)
