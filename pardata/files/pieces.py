@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import mmap
 import os
-import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 
-from pardata.errors import BrokenError, ConfigError
+from pardata.errors import ConfigError
 from pardata.files.exact import unmasked
 from pardata.files.layout import Array
 from pardata.files.paged import PagedFile
 from pardata.files.pickling import dumps
+from pardata.files.sources import (
+    FileBytes,
+    FileLines,
+    MappedRows,
+    PagedRows,
+    SealedBytes,
+    SealedPickle,
+    SealedRows,
+    SharedRows,
+    Source,
+    stamp_of,
+)
 from pardata.memory.array import find_anchor, is_in
 from pardata.memory.home import home
 from pardata.memory.sealed import SealedHandle
@@ -28,13 +37,6 @@ By = Literal["rows", "bytes", "lines"]
 
 _PIECES_PER_CORE: Final = 4  # so that a slow one does not leave the other cores idle for long
 _READ_BYTES: Final = 1 << 16
-
-
-class Source(Protocol):
-    """What pieces are cut from."""
-
-    def read(self, begin: int, end: int) -> Any:
-        """Return the entries from `begin` to `end`."""
 
 
 @dataclass(frozen=True)
@@ -59,125 +61,6 @@ class Piece:
 
     def __len__(self) -> int:
         return self.end - self.begin
-
-
-@dataclass(frozen=True)
-class SharedRows:
-    """Rows of an array in pardata's shared memory: sent to workers as an address."""
-
-    array: Array
-
-    def read(self, begin: int, end: int) -> Any:
-        return self.array[begin:end]
-
-
-@dataclass(frozen=True)
-class SealedRows:
-    """Rows of an array that was copied into a file of its own, once."""
-
-    handle: SealedHandle
-
-    def read(self, begin: int, end: int) -> Any:
-        return self.handle.arrays["rows"][begin:end]
-
-
-@dataclass(frozen=True)
-class SealedBytes:
-    """Bytes that were copied into a file of their own, once."""
-
-    handle: SealedHandle
-
-    def read(self, begin: int, end: int) -> bytes:
-        return self.handle.arrays["bytes"][begin:end].tobytes()
-
-
-@dataclass(frozen=True)
-class SealedPickle:
-    """A part of a list, pickled in a file of its own."""
-
-    handle: SealedHandle
-    place: tuple[int, int]
-
-    def read(self, begin: int, end: int) -> Any:
-        return pickle.loads(self.handle.arrays["bytes"][slice(*self.place)].data)
-
-
-@dataclass(frozen=True)
-class MappedRows:
-    """Rows of an array in a file, which is mapped where they are read."""
-
-    path: str
-    stamp: tuple[int, ...]
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int
-
-    def read(self, begin: int, end: int) -> Any:
-        with _opened(self.path, self.stamp) as file:
-            return np.memmap(file, self.dtype, "r", self.offset, self.shape)[begin:end]
-
-
-@dataclass(frozen=True)
-class FileBytes:
-    """Bytes of a file."""
-
-    path: str
-    stamp: tuple[int, ...]
-
-    def read(self, begin: int, end: int) -> bytes:
-        with _opened(self.path, self.stamp) as file:
-            file.seek(begin)
-            return file.read(end - begin)
-
-
-@dataclass(frozen=True)
-class FileLines:
-    """Lines of a text file in UTF-8, ended by a line feed."""
-
-    file: FileBytes
-
-    def read(self, begin: int, end: int) -> list[str]:
-        lines = self.file.read(begin, end).split(b"\n")
-        last = lines.pop()
-        try:
-            return [f"{line.decode()}\n" for line in lines] + ([last.decode()] if last else [])
-        except UnicodeDecodeError as error:
-            error.add_note(f"{self.file.path}, in its bytes {begin} to {end}, is no text in UTF-8")
-            raise
-
-
-@dataclass(frozen=True)
-class PagedRows:
-    """Records of a paged file."""
-
-    file: PagedFile
-
-    def read(self, begin: int, end: int) -> Any:
-        return self.file[begin:end]
-
-
-def stamp_of(file: str | int) -> tuple[int, ...]:
-    """Return what changes when a file does."""
-    found = os.stat(file)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-@contextlib.contextmanager
-def _opened(path: str, stamp: tuple[int, ...]) -> Iterator[io.BufferedReader]:
-    """Give the file, open; raise `BrokenError` if it is not the one that was split, or was changed until the end."""
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "rb"))
-        except OSError as error:
-            raise BrokenError(f"{path} cannot be read any more: {error}") from error
-        _check_stamp(file, stamp)
-        yield file
-        _check_stamp(file, stamp)
-
-
-def _check_stamp(file: io.BufferedReader, stamp: tuple[int, ...]) -> None:
-    if stamp_of(file.fileno()) != stamp:
-        raise BrokenError(f"{file.name} was changed since it was split")
 
 
 def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 1) -> list[Piece]:

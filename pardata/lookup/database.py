@@ -8,22 +8,18 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from pardata.errors import ConfigError
 from pardata.files.replacing import replacing
 from pardata.lookup.base import Array, Columns, Lookup, array_of, plain, unwrapped
-from pardata.lookup.connections import Connections, Opened
-from pardata.lookup.loading import load, quoted, rows_of, settle
+from pardata.lookup.connections import Connections
+from pardata.lookup.finding import bound_of, fetch, find
+from pardata.lookup.loading import load, quoted, settle
+from pardata.lookup.rows import rows_of
 from pardata.lookup.statements import KEYS_AT_ONCE
 
 Parameters = Sequence[Any] | Mapping[str, Any]
-
-_KEPT: Final = (int, float, str, bytes)  # what a key in a database can be
-_KINDS: Final[dict[str, Any]] = {"numbers": (int, float), "str": str, "bytes": bytes}
-_KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob": "bytes"}  # of SQLite's types
 
 
 class Database(Lookup):
@@ -105,13 +101,13 @@ class Database(Lookup):
 
     def __getitem__(self, key: Any) -> Any:
         opened = self._connections.get()
-        row = _fetch(opened, key)
+        row = fetch(opened, key)
         if row is None:
             raise KeyError(key)
         return opened.statements.value_of(row)
 
     def __contains__(self, key: object) -> bool:
-        return _fetch(self._connections.get(), key) is not None
+        return fetch(self._connections.get(), key) is not None
 
     def __len__(self) -> int:
         opened = self._connections.get()
@@ -132,7 +128,7 @@ class Database(Lookup):
         opened = self._connections.get()
         asked = opened.statements
         bounds = [(f"{quoted(asked.key)} >= ?", low), (f"{quoted(asked.key)} < ?", high)]
-        given = [(condition, _bound(opened, bound)) for condition, bound in bounds if bound is not None]
+        given = [(condition, bound_of(opened, bound)) for condition, bound in bounds if bound is not None]
         where = " AND ".join(condition for condition, _ in given) or "1"
         rows = opened.execute(f"{asked.select} WHERE {where} ORDER BY 1", [bound for _, bound in given]).fetchall()
         keys, *columns = asked.arrays(rows)
@@ -141,7 +137,7 @@ class Database(Lookup):
     def _find(self, keys: Any) -> tuple[Array, Columns]:
         opened = self._connections.get()
         with contextlib.nullcontext() if self.frozen or len(keys) <= KEYS_AT_ONCE else opened.snapshot():
-            return _find(opened, keys)
+            return find(opened, keys)
 
     def query(self, sql: str, parameters: Parameters = ()) -> dict[str, Array]:
         """Return the columns of what a query gives, as arrays.
@@ -273,69 +269,6 @@ def _opened(*known: Any) -> Database:
     made = object.__new__(Database)
     made._connections = Connections(*known)
     return made
-
-
-def _fetch(opened: Opened, key: Any) -> Any:
-    """Return the row of a key, the key first; None if there is none."""
-    try:
-        row = opened.execute(opened.statements.one, (key,)).fetchone()
-    except (OverflowError, UnicodeEncodeError):
-        return None
-    except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
-        if isinstance(key, _KEPT):
-            raise
-        row = None  # of a type that no database holds
-    if row is None and isinstance(key, np.generic):  # SQLite takes it for bytes
-        return _fetch(opened, key.item())
-    # A column of texts says that 5 is '5'; a mapping does not.
-    return row if row is not None and row[0] == key else None
-
-
-def _find(opened: Opened, keys: Any) -> tuple[Array, Columns]:
-    rows: list[Any]
-    if isinstance(keys, np.ndarray):
-        asked = keys.tolist()
-        known = _fetch_many(opened, asked)
-        rows = list(map(known.get, asked))
-    else:
-        asked = [plain(key) for key in keys]
-        known = _fetch_many(opened, [key for key in asked if isinstance(key, _KEPT)])
-        rows = [known.get(key) if isinstance(key, _KEPT) else None for key in asked]
-    if None not in rows:
-        found = np.ones(len(rows), bool)
-    else:
-        found = np.array([row is not None for row in rows])
-        rows = [row for row in rows if row is not None]
-    _, *columns = opened.statements.arrays(rows)
-    return found, dict(zip(opened.statements.shown, columns, strict=True))
-
-
-def _fetch_many(opened: Opened, keys: list[Any]) -> dict[Any, Any]:
-    """Return the rows of those keys that there are, by key."""
-    try:
-        wanted = sorted(keys)  # neighbours lie on the same pages
-    except TypeError:
-        wanted = list(keys)  # of several types
-    known: dict[Any, Any] = {}
-    for begin in range(0, len(wanted), KEYS_AT_ONCE):
-        part = wanted[begin : begin + KEYS_AT_ONCE]
-        part += part[-1:] * (KEYS_AT_ONCE - len(part))  # one statement for all numbers of keys
-        try:
-            rows = opened.execute(opened.statements.some, part).fetchall()
-        except (OverflowError, UnicodeEncodeError):
-            rows = [row for key in set(part) if (row := _fetch(opened, key)) is not None]
-        known.update({row[0]: row for row in rows})
-    return known
-
-
-def _bound(opened: Opened, bound: Any) -> Any:
-    """Return a bound as SQLite takes it; refuse another kind than that of the keys, which it would convert."""
-    given = plain(bound)
-    kind = next((name for name, types in _KINDS.items() if isinstance(given, types)), None)
-    found = {_KIND_OF[name] for name in opened.execute(opened.statements.kinds).fetchone() if name != "null"}
-    if given != given or (found and kind not in found):
-        raise ConfigError(f"the keys are {' and '.join(sorted(found))}: no range of them begins or ends at {bound!r}")
-    return given if not isinstance(given, int) or abs(given) < 1 << 63 else float(given)
 
 
 def _plain(parameters: Parameters) -> Parameters:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pardata.errors import ConfigError
 from pardata.lookup.base import Array
-from pardata.lookup.loading import META, Column, quoted
+from pardata.lookup.loading import META, quoted
+from pardata.lookup.rows import Column
 
 KEYS_AT_ONCE: Final = 500  # per query: past that it only gets longer; every SQLite takes 999 parameters
 

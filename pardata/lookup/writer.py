@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple
 from pardata.errors import ClosedError, ConfigError
 from pardata.files.replacing import HolderLock
 from pardata.lookup.base import plain
-from pardata.lookup.loading import Column, check_no_arrays, create_table, loosen_columns, quoted, tuple_of
+from pardata.lookup.loading import create_table, loosen_columns, quoted
+from pardata.lookup.rows import Column, check_no_arrays, tuple_of
 from pardata.pool.pool import WorkerPool
 
 _BATCHES: Final = "pardata_batches"

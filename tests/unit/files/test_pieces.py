@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
-from pardata.files import pieces as cutting
 from pardata.files import read_pieces, split, write_pieces
+from pardata.files import sources as files_sources
 from pardata.files.pieces import _bounds
 
 ROWS = np.random.default_rng(0).random((103, 5))
@@ -147,13 +147,13 @@ def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, monkeypatc
     (piece,) = split(path, 1, by="bytes")
     checked = []
 
-    def check(file, stamp, check=cutting._check_stamp):
+    def check(file, stamp, check=files_sources._check_stamp):
         check(file, stamp)
         if not checked:
             path.write_bytes(b"newer")
         checked.append(stamp)
 
-    monkeypatch.setattr(cutting, "_check_stamp", check)
+    monkeypatch.setattr(files_sources, "_check_stamp", check)
     with pytest.raises(pardata.BrokenError, match="changed since"):
         piece.open()
     assert len(checked) == 1

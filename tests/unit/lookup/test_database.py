@@ -272,7 +272,7 @@ def test_many_keys_come_out_of_one_state_of_a_file_that_is_changed_meanwhile(tmp
                         changed.append(writer.flush())
                     return super().__getitem__(part)
 
-            monkeypatch.setattr("pardata.lookup.database.sorted", lambda keys: Keys(sorted(keys)), raising=False)
+            monkeypatch.setattr("pardata.lookup.finding.sorted", lambda keys: Keys(sorted(keys)), raising=False)
             assert decode == {"value": 0} and not database.get_many(np.arange(1200))["value"].any()
             assert changed == [2400] and database.get_many(np.arange(1200))["value"].all()
 

@@ -1,0 +1,81 @@
+"""Find the rows of keys by an open connection: what SQLite takes for equal, and Python does not."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.lookup.base import Array, Columns, plain
+from pardata.lookup.connections import Opened
+from pardata.lookup.statements import KEYS_AT_ONCE
+
+_KEPT: Final = (int, float, str, bytes)  # what a key in a database can be
+_KINDS: Final[dict[str, Any]] = {"numbers": (int, float), "str": str, "bytes": bytes}
+_KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob": "bytes"}  # of SQLite's types
+
+
+def fetch(opened: Opened, key: Any) -> Any:
+    """Return the row of a key, the key first; None if there is none."""
+    try:
+        row = opened.execute(opened.statements.one, (key,)).fetchone()
+    except (OverflowError, UnicodeEncodeError):
+        return None
+    except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
+        if isinstance(key, _KEPT):
+            raise
+        row = None  # of a type that no database holds
+    if row is None and isinstance(key, np.generic):  # SQLite takes it for bytes
+        return fetch(opened, key.item())
+    # A column of texts says that 5 is '5'; a mapping does not.
+    return row if row is not None and row[0] == key else None
+
+
+def find(opened: Opened, keys: Any) -> tuple[Array, Columns]:
+    """Return which of the keys there are, and the columns of those."""
+    rows: list[Any]
+    if isinstance(keys, np.ndarray):
+        asked = keys.tolist()
+        known = _fetch_many(opened, asked)
+        rows = list(map(known.get, asked))
+    else:
+        asked = [plain(key) for key in keys]
+        known = _fetch_many(opened, [key for key in asked if isinstance(key, _KEPT)])
+        rows = [known.get(key) if isinstance(key, _KEPT) else None for key in asked]
+    if None not in rows:
+        found = np.ones(len(rows), bool)
+    else:
+        found = np.array([row is not None for row in rows])
+        rows = [row for row in rows if row is not None]
+    _, *columns = opened.statements.arrays(rows)
+    return found, dict(zip(opened.statements.shown, columns, strict=True))
+
+
+def _fetch_many(opened: Opened, keys: list[Any]) -> dict[Any, Any]:
+    """Return the rows of those keys that there are, by key."""
+    try:
+        wanted = sorted(keys)  # neighbours lie on the same pages
+    except TypeError:
+        wanted = list(keys)  # of several types
+    known: dict[Any, Any] = {}
+    for begin in range(0, len(wanted), KEYS_AT_ONCE):
+        part = wanted[begin : begin + KEYS_AT_ONCE]
+        part += part[-1:] * (KEYS_AT_ONCE - len(part))  # one statement for all numbers of keys
+        try:
+            rows = opened.execute(opened.statements.some, part).fetchall()
+        except (OverflowError, UnicodeEncodeError):
+            rows = [row for key in set(part) if (row := fetch(opened, key)) is not None]
+        known.update({row[0]: row for row in rows})
+    return known
+
+
+def bound_of(opened: Opened, bound: Any) -> Any:
+    """Return a bound as SQLite takes it; refuse another kind than that of the keys, which it would convert."""
+    given = plain(bound)
+    kind = next((name for name, types in _KINDS.items() if isinstance(given, types)), None)
+    found = {_KIND_OF[name] for name in opened.execute(opened.statements.kinds).fetchone() if name != "null"}
+    if given != given or (found and kind not in found):
+        raise ConfigError(f"the keys are {' and '.join(sorted(found))}: no range of them begins or ends at {bound!r}")
+    return given if not isinstance(given, int) or abs(given) < 1 << 63 else float(given)

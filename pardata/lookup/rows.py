@@ -1,0 +1,213 @@
+"""From what a user has to the columns and rows of a table in a database."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.lookup.base import Array, array_of
+from pardata.lookup.columns import as_array
+from pardata.lookup.keys import times_hint
+from pardata.lookup.table import split_columns
+
+_ROWS_AT_ONCE: Final = 4096
+
+
+class Column(NamedTuple):
+    """How a column is kept.
+
+    Parameters
+    ----------
+    dtype : str
+        NumPy's, of the array that it was; "" for any mixture of numbers, texts and bytes.
+    shape : tuple of int
+        Of one value, where that is an array.
+    packed : bool
+        Values are kept as the bytes of their array.
+    """
+
+    name: str
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    packed: bool = False
+
+    def one(self) -> Callable[[Any], Any]:
+        """Return the function that decodes a value."""
+        kind = np.dtype(self.dtype).kind if self.dtype else ""
+        if self.packed:
+            return self._unpacked(np.dtype(self.dtype), kind)
+        if kind == "b":
+            return bool
+        if kind == "f":
+            return lambda value: np.nan if value is None else value
+        return lambda value: value
+
+    def _unpacked(self, dtype: np.dtype[Any], kind: str) -> Callable[[Any], Any]:
+        """Return the function that decodes the bytes of an array, to what `ArrayColumn.get` gives."""
+        if self.shape:
+            return lambda value: np.frombuffer(value, dtype).reshape(self.shape)
+        if kind == "V":
+            return bytes
+        if kind in "mM":
+            return lambda value: np.frombuffer(value, dtype)[0]
+        return lambda value: np.frombuffer(value, dtype).item()
+
+    def many(self, values: Sequence[Any]) -> Array:
+        """Return the array of many values."""
+        if self.packed:
+            return np.frombuffer(b"".join(values), self.dtype).reshape(len(values), *self.shape)
+        return np.array(values, self.dtype) if self.dtype else array_of(list(values))
+
+
+def _array_rows(array: Array, packed: bool) -> Iterator[Any]:
+    """Yield the values of a column as SQLite takes them."""
+    for begin in range(0, len(array), _ROWS_AT_ONCE):
+        part = array[begin : begin + _ROWS_AT_ONCE]
+        if packed:
+            yield from (row.tobytes() for row in part)
+        else:
+            yield from part.tolist()
+
+
+def _column(name: str, made: Array | list[Any]) -> tuple[Column, Iterable[Any]]:
+    """Return how a column is kept, and its values as SQLite takes them."""
+    if isinstance(made, list):
+        if any(isinstance(value, np.ndarray) for value in made):
+            raise ConfigError(
+                f"column {name!r} holds arrays that are not of one shape and dtype: a database keeps none"
+            )
+        return Column(name), made
+    if made.dtype.names is not None:
+        raise ConfigError(f"column {name!r} holds records: give their fields as columns")
+    packed = made.ndim > 1 or made.dtype.kind not in "biufSU"
+    return Column(name, made.dtype.str, made.shape[1:], packed), _array_rows(made, packed)
+
+
+def _numbers(text: str) -> int | float | str | None:
+    """Return what a cell of a CSV file says: 007 is a text, an empty cell is nothing."""
+    if not text:
+        return None
+    try:
+        number = int(text)
+        return number if str(number) == text else text
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+class Rows(NamedTuple):
+    """Columns and the rows to load into them; the key is the first column."""
+
+    columns: list[Column]
+    rows: Iterable[tuple[Any, ...]]
+    unnamed: bool = False  # a column of values that has no name
+
+
+def _from_csv(path: str, key: str | None) -> Rows:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        names = next(reader, None)
+        if not names:
+            raise ConfigError(f"{path}: there is no line with the names of the columns")
+        kinds: list[set[type]] = [set() for _ in names]
+        for number, row in enumerate(reader, 2):
+            if len(row) != len(names):
+                raise ConfigError(f"{path}, row {number}: {len(row)} cells where there are {len(names)} columns")
+            for kind, cell in zip(kinds, row, strict=True):
+                kind.add(type(_numbers(cell)))
+    converters = [str if str in kind else float if float in kind else int for kind in kinds]
+    dtypes = [
+        "<f8" if kind <= {float, int, type(None)} and float in kind else "<i8" if kind == {int} else ""
+        for kind in kinds
+    ]
+    order = _key_first(names, key)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            next(reader)
+            for row in reader:
+                yield tuple(None if row[i] == "" else converters[i](row[i]) for i in order)
+
+    return Rows([Column(names[i], dtypes[i]) for i in order], rows())
+
+
+def _key_first(names: Sequence[str], key: str | None) -> list[int]:
+    if key not in names:
+        raise ConfigError(f"key= must name the column of the keys, one of {list(names)}, not {key!r}")
+    first = [*names].index(str(key))
+    return [first, *(i for i in range(len(names)) if i != first)]
+
+
+def _from_rows(data: Iterable[Any], key: str | None, columns: Sequence[str] | None) -> Rows:
+    if not isinstance(data, Iterable):
+        raise ConfigError(f"a database is made of a dict, arrays, rows or a CSV file, not of {data!r}")
+    rows = iter(data)
+    first = next(rows, None)
+    if columns is None:
+        if not isinstance(first, Mapping):
+            raise ConfigError("rows that are not dicts need columns=: the names of their columns")
+        columns = list(first)
+    names = list(columns)
+    order = _key_first(names, key)
+    given = rows if first is None else itertools.chain([first], rows)
+    return Rows([Column(names[i]) for i in order], (tuple_of(row, names, order) for row in given))
+
+
+def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any, ...]:
+    """Return the values of a row, a dict or a sequence, in `order` of the columns."""
+    if isinstance(row, str | bytes) or not isinstance(row, Iterable):
+        raise ConfigError(f"a row is a dict or a sequence of values, not {row!r}")
+    if isinstance(row, Mapping):
+        if row.keys() != set(names):
+            raise ConfigError(f"a row has the columns {sorted(row)} where {sorted(names)} are expected")
+        values = [row[name] for name in names]
+    else:
+        values = list(row)
+        if len(values) != len(names):
+            raise ConfigError(f"a row has {len(values)} values where there are {len(names)} columns")
+    check_no_arrays(values)
+    return tuple(value.item() if isinstance(value := values[i], np.generic) else value for i in order)
+
+
+def check_no_arrays(values: Iterable[Any]) -> None:
+    """Raise `ConfigError` for an array among values, which SQLite would take for bytes."""
+    if any(isinstance(value, np.ndarray) for value in values):
+        raise ConfigError(
+            "a row holds an array: only `Database.create` keeps arrays, if whole columns of them are given"
+        )
+
+
+def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | None) -> Rows:
+    """Return the rows of whatever the user has given."""
+    if isinstance(columns, str):
+        raise ConfigError(f"columns must be a sequence of names, not {columns!r}")
+    if isinstance(data, str | os.PathLike):
+        try:
+            return _from_csv(os.fspath(data), key)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"{os.fspath(data)} cannot be read as a CSV file in UTF-8: {error}") from error
+    is_table = isinstance(data, Mapping | np.ndarray) or hasattr(data, "to_numpy")
+    if values is None and not is_table:
+        return _from_rows(data, key, columns)
+    keys, given = split_columns(data, values, key)
+    arrays = {key or "key": as_array(keys)}
+    arrays |= {"value" if name is None else str(name): as_array(column) for name, column in given.items()}
+    if len(arrays) <= len(given):
+        raise ConfigError(f"the column {key or 'key'!r} of the keys must not be one of the values as well")
+    lengths = {name: len(column) for name, column in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(f"there must be one value per key in every column, but there are {lengths}")
+    made = [_column(name, column) for name, column in arrays.items()]
+    if made[0][0].packed:
+        raise ConfigError(f"keys must be numbers, texts or bytes{times_hint(next(iter(arrays.values())))}")
+    return Rows([column for column, _ in made], zip(*(cells for _, cells in made), strict=True), None in given)
