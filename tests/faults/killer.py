@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pardata.pool.dispatcher import Dispatcher
+from pardata.pool.jobs import Task
 from pardata.runtime.supervisor import Worker
 from pardata.runtime.words import ATTEMPT, LOADING
 
@@ -19,9 +21,11 @@ class Killer(threading.Thread):
 
     def __init__(self, run: Any, seed: int, most: int | None = None) -> None:
         super().__init__()
+        is_pool = isinstance(run, Dispatcher)
         self.kills = 0
         self._most = most
         self._workers: Callable[[], list[Worker]] = lambda: list(run._supervisor.workers)
+        self._tasks: Callable[[], list[Task]] = lambda: list(run._roster.tasks.values()) if is_pool else []
         self._random = random.Random(seed)
         self._stopped = threading.Event()
 
@@ -39,10 +43,15 @@ class Killer(threading.Thread):
         """Whether it lives; one that is still starting is spared mostly, or ten deaths in a row would be real."""
         if worker.done or worker.process is None or worker.process.pid is None or worker.process.ended:
             return False
-        if max(worker.deaths.values(), default=0) >= 2:
+        deaths = [*worker.deaths.values(), *(task.deaths for task in self._tasks() if _is_with(task, worker))]
+        if max(deaths, default=0) >= 2:
             return False  # a third death at the same item would be blamed on the item
         return worker.words[ATTEMPT] != LOADING or self._random.random() < 0.02
 
     def stop(self) -> None:
         self._stopped.set()
         self.join()
+
+
+def _is_with(task: Task, worker: Worker) -> bool:
+    return task.seat is not None and task.seat.worker is worker
