@@ -179,16 +179,16 @@ def is_guarded(session: str) -> bool:
     return False
 
 
-def sweep_session(session: str, wait: bool = False, is_root: bool = False) -> list[Record]:
-    """Remove what a session has left, unless its root lives and is not the caller; return what was removed.
+def sweep_session(session: str, wait: bool = False, by_root: bool = False) -> list[Record]:
+    """Remove what a session has left, unless its root lives; return what was removed. `by_root`: its root calls.
 
     Where another sweeper is at work, it is left to that one, or waited for.
     """
-    if is_alive(session) and not is_root:
+    if not by_root and is_alive(session):
         return []
     removed = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError), _alone(session, wait):
-        removed = _sweep_alone(session, is_root)
+        removed = _sweep_alone(session, by_root)
     if not os.path.exists(session):
         _clear(os.path.dirname(session), wait)
     return removed
@@ -215,18 +215,19 @@ def _alone(directory: str, wait: bool) -> Iterator[int]:
         os.close(fd)
 
 
-def _sweep_alone(session: str, is_root: bool) -> list[Record]:
+def _sweep_alone(session: str, by_root: bool) -> list[Record]:
     paths = registers(session)  # first: if root appears after this, none of them is of a process that has joined it
     root = os.path.join(session, ROOT)
-    held = -1 if is_root else lock(root, wait=False)
+    held = -1 if by_root else lock(root, wait=False)
     try:
-        if held < 0 and not is_root and os.path.exists(root):
+        if held < 0 and not by_root and os.path.exists(root):
             return []
         removed = []
         for path in paths:
             removed += _remove_all(path) if path == root else _sweep_register(path)
-        # Root's register goes last: as long as it exists, what is named there can be found.
-        if registers(session) == [root]:
+        # Root's register goes last: as long as it exists, what is named there can be found. One that was not there
+        # before belongs to a root that lives, and lets its session appear just now.
+        if (by_root or held >= 0) and registers(session) == [root]:
             _unlink_if_there(root)
         with contextlib.suppress(OSError):  # a process of it lives
             os.rmdir(session)

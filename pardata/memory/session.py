@@ -172,7 +172,7 @@ class Session:
             self._guardian.returncode = 0  # it ends when it finds the directory gone; nobody need wait for it
         self.register.stop()
         if self.is_root:  # as long as it has its lock, no sweep of others comes between
-            guardian.sweep_session(self.path, is_root=True)
+            guardian.sweep_session(self.path, by_root=True)
         self.register.close(remove=self.register.is_empty and not self.is_root)
         if self.is_root:
             guardian.sweep_session(self.path)  # a child may just have let it appear

@@ -1,7 +1,9 @@
 import os
+import tempfile
 
 import pytest
 
+from pardata.memory import guardian
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.home import Home
 from pardata.memory.segment import Segment
@@ -46,3 +48,19 @@ def home():
     yield made
     made.segment.close_fd()
     vars(made).clear()
+
+
+@pytest.fixture
+def base(monkeypatch):
+    """A directory of sessions that no other program sweeps."""
+    parent = tempfile.mkdtemp(prefix=f"pardata-test-{os.getpid()}-", dir=guardian.SHM)
+    path = os.path.join(parent, "base")
+
+    def base_directory(make=True):
+        if make:
+            os.makedirs(path, exist_ok=True)
+        return path
+
+    monkeypatch.setattr(guardian, "base_directory", base_directory)
+    yield path
+    os.rmdir(parent)

@@ -1,30 +1,14 @@
 """A session has no name in the file system before its first block; then it appears, whatever a sweep does meanwhile."""
 
+import contextlib
 import os
 import sys
-import tempfile
 import threading
 
 import pytest
 
 from pardata.memory import guardian, register, session
 from pardata.memory.register import appear, lives
-
-
-@pytest.fixture
-def base(monkeypatch):
-    """A directory of sessions that no other program sweeps."""
-    parent = tempfile.mkdtemp(prefix=f"pardata-test-{os.getpid()}-", dir=guardian.SHM)
-    path = os.path.join(parent, "base")
-
-    def base_directory(make=True):
-        if make:
-            os.makedirs(path, exist_ok=True)
-        return path
-
-    monkeypatch.setattr(guardian, "base_directory", base_directory)
-    yield path
-    os.rmdir(parent)
 
 
 @pytest.fixture
@@ -50,34 +34,57 @@ def test_appears_with_the_first_block(root, monkeypatch):
     appear(root.path)  # again: nothing happens
 
 
+@contextlib.contextmanager
+def interrupted(module, line, action):
+    """Run the block, and `action` before a line of the module. Gives the numbers of those that were run, from 1."""
+    lines = []
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        if event == "line":
+            lines.append(len(lines) + 1)
+            if lines[-1] == line:
+                action()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield lines
+    finally:
+        sys.settrace(None)
+
+
 def test_appears_while_a_sweep_comes_at_each_line(base):
     line = 0
     while True:
         line += 1
         root = session.Session.begin()
-        lines = 0
-
-        def trace(frame, event, _, root=root, line=line):
-            nonlocal lines
-            if frame.f_code.co_filename != register.__file__:
-                return None
-            if event == "line":
-                lines += 1
-                if lines == line:
-                    guardian.sweep_session(root.path)
-            return trace
-
-        sys.settrace(trace)
-        try:
+        with interrupted(register, line, lambda root=root: guardian.sweep_session(root.path)) as lines:
             appear(root.path)
-        finally:
-            sys.settrace(None)
         assert guardian.is_alive(root.path), f"a sweep at line {line}"
         root.end()
         assert not os.path.exists(base)
-        if lines < line:
+        if line not in lines:
             break
     assert line > 15
+
+
+def test_appears_at_each_line_of_a_sweep(base):
+    """Which has found the directory that was made for it, and no register there."""
+    line = 0
+    while True:
+        line += 1
+        root = session.Session.begin()
+        os.makedirs(root.path)
+        with interrupted(guardian, line, lambda root=root: appear(root.path)) as lines:
+            guardian.sweep(base)
+        assert guardian.is_alive(root.path) == (line in lines), f"appeared at line {line}"
+        root.end()
+        assert not os.path.exists(base)
+        if line not in lines:
+            break
+    assert line > 40
 
 
 def test_sweep_removes_what_was_left_before_the_first_block_appeared(base):
