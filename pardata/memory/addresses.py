@@ -123,9 +123,9 @@ def _hand_over_all() -> None:
     A worker that returns an array and ends, as a pool's do that are replaced, may be faster than who receives it.
     """
     awaited = _exports.awaited() if _exports is not None else []
-    if awaited and HAS_SHM and session.is_joined():  # at root's end all is over
-        for address in awaited:
-            with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
+    for address in awaited if HAS_SHM else []:
+        with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
+            if session.is_joined():  # at root's end all is over
                 _hand_over(address)
 
 

@@ -13,6 +13,7 @@ nothing else: it imports nothing of the package.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -34,6 +35,7 @@ SLOTS: Final = 1 << 17  # twice the mappings that a process may have; the file i
 
 SHM: Final = "/dev/shm"
 HAS_SHM: Final = os.path.isdir(SHM)
+SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of this process: they say nothing about the file
 
 
 class Record(NamedTuple):
@@ -158,10 +160,12 @@ def lock(path: str, wait: bool) -> int:
 
 
 def is_alive(session: str) -> bool:
-    """Whether the process that began the session lives."""
+    """Whether the process that began the session lives. Raises `OSError` if this process can open no more files."""
     try:
         fd = os.open(os.path.join(session, ROOT), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from typing import Final
 
 from pardata.errors import CapacityError
 from pardata.memory import guardian, named
-from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SHM, SLOT, SLOT_BYTES, SLOTS
+from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SHM, SHORTAGES, SLOT, SLOT_BYTES, SLOTS
 
 _SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
 _RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
@@ -108,7 +108,8 @@ class Register:
             self._map.close()
 
     def close(self, remove: bool) -> None:
-        """Give the lock up, after `stop`; `remove` the file, which names nothing any more."""
+        """`stop`, and give the lock up; `remove` the file, which names nothing any more."""
+        self.stop()
         if remove:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
@@ -163,11 +164,21 @@ def _give_name(register: int, path: str) -> None:
 
 
 def open_nameless(path: str) -> int:
-    """Return a descriptor of the register of a session that has not appeared yet. Raises `FileNotFoundError`."""
+    """Return a descriptor of the register of a session that has not appeared yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        Its root is gone.
+    OSError
+        This process can open no more files.
+    """
     try:
         pid, number, inode, _ = os.path.basename(path).split("-")
         fd = os.open(f"/proc/{int(pid)}/fd/{int(number)}", os.O_PATH | os.O_CLOEXEC)
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            raise
         raise FileNotFoundError(path) from None
     found = os.fstat(fd)
     if (str(found.st_ino), found.st_dev) == (inode, os.stat(SHM).st_dev):
@@ -177,7 +188,7 @@ def open_nameless(path: str) -> int:
 
 
 def lives(path: str) -> bool:
-    """Whether the root of a session lives, which need not have appeared."""
+    """Whether the root of a session lives, which need not have appeared. Raises as `is_alive`."""
     if guardian.is_alive(path):
         return True
     with contextlib.suppress(FileNotFoundError):

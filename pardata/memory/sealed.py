@@ -10,7 +10,6 @@ temporary one, removed when the maker lets go of it.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import mmap
 import os
@@ -25,13 +24,13 @@ import numpy as np
 
 from pardata.errors import BrokenError, CapacityError, StaleBlockError
 from pardata.memory.budget import available_bytes, format_bytes
+from pardata.memory.guardian import SHORTAGES
 
 TAG_BYTES: Final = 24
 _HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")  # magic, tag, bytes of the head that follows
 _MAGIC: Final = b"pdsealed"
 _ALIGNMENT: Final = 64
 _MFD_NOEXEC_SEAL: Final = 8  # not in `os` before Python 3.13; kernels before 6.3 refuse it
-_SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of this process: they say nothing about the file
 _SEALS: Final = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
 
 Layout = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
@@ -66,7 +65,7 @@ def open_shareable(path: str) -> int:
         # By now the number may belong to a pipe or a terminal of the maker: neither wait for it nor adopt it.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        if error.errno in _SHORTAGES:
+        if error.errno in SHORTAGES:
             raise
         raise BrokenError(f"{path} is gone: the process that made it has ended or let it go ({error})") from error
 

@@ -77,7 +77,8 @@ class Session:
     """One session, as this process takes part in it. It owns blocks."""
 
     def __init__(self, path: str, register: Register) -> None:
-        self.enter(path, register)
+        self.path = path
+        self.register = register
         self.is_root = os.path.basename(register.path) == ROOT
         self._token = secrets.token_hex(5)
         self._names = 0
@@ -86,28 +87,10 @@ class Session:
         self._has_appeared = not self.is_root
         self._lock = threading.Lock()
 
-    def enter(self, path: str, register: Register) -> None:
-        """Take part in the session at `path`, with this register."""
-        self.path = path
-        self.register = register
-        self.keep, self.drop = register.keep, register.drop
-
     @classmethod
     def begin(cls) -> Session:
         """Begin a session with this process as its root. Nothing of it has a name until it is to `appear`."""
-        fd = named.create_nameless()
-        if fd >= 0:
-            name = f"{os.getpid()}-{fd}-{os.fstat(fd).st_ino}-{secrets.token_hex(4)}"
-            path = os.path.join(guardian.base_directory(make=False), name)
-            register = Register(os.path.join(path, ROOT), fd)
-            if lives(path):  # else there is no /proc that others could reach it by
-                return cls(path, register)
-            register.stop()
-            register.close(remove=False)
-        while True:
-            with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
-                path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
-                return cls(path, Register(os.path.join(path, ROOT)))
+        return cls(*_new_path_and_register())
 
     @classmethod
     def join(cls, path: str) -> Session:
@@ -128,6 +111,14 @@ class Session:
     def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
         return self.register.note(name, inode, nbytes, group, caller())
+
+    def keep(self, name: str, slot: int) -> None:
+        """The block has its name now."""
+        self.register.keep(name, slot)
+
+    def drop(self, slot: int) -> None:
+        """The block did not get its name."""
+        self.register.drop(slot)
 
     def watch(self) -> None:
         """See that the session can be found, and has a guardian; one that was killed is started again.
@@ -181,11 +172,31 @@ class Session:
         """In a forked child: all this is the parent's."""
         if self._guardian is not None:
             self._guardian.returncode = 0
-        self.register.stop()
         self.register.close(remove=False)
 
     def __repr__(self) -> str:
         return f"<Session {self.path}{', root' if self.is_root else ''}>"
+
+
+def _new_path_and_register() -> tuple[str, Register]:
+    """Return the path of a session that begins, and its root's register, which is this process's."""
+    base = guardian.base_directory(make=False)
+    fd = named.create_nameless()
+    if fd >= 0:
+        path = os.path.join(base, f"{os.getpid()}-{fd}-{os.fstat(fd).st_ino}-{secrets.token_hex(4)}")
+        register = Register(os.path.join(path, ROOT), fd)
+        is_found = False
+        try:
+            is_found = lives(path)  # not where there is no /proc that others could reach it by
+        finally:
+            if not is_found:
+                register.close(remove=False)
+        if is_found:
+            return path, register
+    while True:
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
+            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
+            return path, Register(os.path.join(path, ROOT))
 
 
 _lock = threading.RLock()
@@ -194,11 +205,11 @@ _tree: Session | None = None
 
 
 def tree() -> Session:
-    """Return the session of this process tree, begun or joined at the first call."""
+    """Return the session of this process tree, begun or joined at the first call. Raises `OSError`, `CapacityError`."""
     global _tree
     with _lock:
         if _tree is None:
-            with contextlib.suppress(KeyError, OSError):
+            with contextlib.suppress(KeyError, FileNotFoundError):  # for want of descriptors none begins beside it
                 _tree = joined(os.environ[VARIABLE])
             if _tree is None:
                 _tree = _begin()
@@ -207,7 +218,7 @@ def tree() -> Session:
 
 
 def is_joined() -> bool:
-    """Whether this process belongs to the session of another one, which lives."""
+    """Whether this process belongs to the session of another one, which lives. Raises as `is_alive`."""
     with _lock:
         if _tree is not None:
             return not _tree.is_root
@@ -240,13 +251,13 @@ def _begin() -> Session:
 
 def _replace(lost: Session) -> None:
     """Begin a session anew in which no block was made yet: this program has closed all its descriptors since."""
-    fresh = Session.begin()
+    path, register = _new_path_and_register()
     with _lock:
         _sessions.pop(lost.path, None)
-        _sessions[fresh.path] = lost
+        _sessions[path] = lost
         if os.environ.get(VARIABLE) == lost.path:
-            os.environ[VARIABLE] = fresh.path
-        lost.enter(fresh.path, fresh.register)
+            os.environ[VARIABLE] = path
+        lost.path, lost.register = path, register
 
 
 def forget_name(name: str) -> None:
@@ -280,9 +291,9 @@ def _forget() -> None:
 
 def _begin_early() -> None:
     """Begin a session if this process is not in one; where that cannot be, who makes a block will hear of it."""
-    path = os.environ.get(VARIABLE)
-    if path is None or not lives(path):
-        with contextlib.suppress(OSError, CapacityError):
+    with contextlib.suppress(OSError, CapacityError):
+        path = os.environ.get(VARIABLE)
+        if path is None or not lives(path):
             tree()
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import tempfile
 
@@ -64,3 +65,21 @@ def base(monkeypatch):
     monkeypatch.setattr(guardian, "base_directory", base_directory)
     yield path
     os.rmdir(parent)
+
+
+@pytest.fixture
+def fail_once(monkeypatch):
+    """Let the next `os.open` of a path that begins or ends so fail: this process has no descriptor left just then."""
+
+    def arrange(part):
+        real = os.open
+
+        def open_once(path, *args, **kwargs):
+            if str(path).startswith(part) or str(path).endswith(part):
+                monkeypatch.setattr(os, "open", real)
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, "open", open_once)
+
+    return arrange

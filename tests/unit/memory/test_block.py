@@ -296,7 +296,6 @@ def test_record_of_a_block_that_others_have_unlinked_is_used_again(tmp_path):
     for number in range(1000):
         register.keep(f"pd_gone{number}", register.note(f"pd_gone{number}", 0, 1, 0, "here"))
     assert register._usable < 200
-    register.stop()
     register.close(remove=True)
 
 

@@ -1,6 +1,7 @@
 """A session has no name in the file system before its first block; then it appears, whatever a sweep does meanwhile."""
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -8,7 +9,7 @@ import threading
 import pytest
 
 from pardata.memory import guardian, register, session
-from pardata.memory.register import appear, lives
+from pardata.memory.register import appear, lives, open_nameless
 
 
 @pytest.fixture
@@ -136,3 +137,59 @@ def test_does_not_appear_a_second_time(root):
 @pytest.mark.parametrize("path", ["", "/dev/shm", "a-b-c-d", "1-2", f"{os.getpid()}-0-1-2", f"{os.getpid()}-999-1-2"])
 def test_other_paths_are_no_sessions(path):
     assert not lives(path)
+
+
+@pytest.mark.parametrize(
+    ("has_appeared", "ask", "path"),
+    [
+        (True, guardian.is_alive, guardian.ROOT),
+        (True, lives, guardian.ROOT),
+        (True, session.Session.join, guardian.ROOT),
+        (False, lives, "/proc/"),
+        (False, open_nameless, "/proc/"),
+        (False, session.Session.join, "/proc/"),
+    ],
+)
+def test_who_can_open_no_file_does_not_take_root_for_dead(root, fail_once, has_appeared, ask, path):
+    if has_appeared:
+        appear(root.path)
+    fail_once(path)
+    with pytest.raises(OSError) as caught:
+        ask(root.path)
+    assert caught.value.errno == errno.EMFILE
+
+
+@pytest.mark.parametrize("path", [guardian.ROOT, "/proc/"])
+def test_child_that_could_open_no_file_joins_later(root, fail_once, monkeypatch, path):
+    monkeypatch.setattr(session, "_tree", None)
+    monkeypatch.setenv(session.VARIABLE, root.path)
+    fail_once(path)
+    with pytest.raises(OSError):
+        session.tree()
+    joined = session.tree()
+    assert (joined.path, joined.is_root) == (root.path, False)
+    session._sessions.pop(joined.path).end()
+
+
+def test_import_by_a_child_that_could_open_no_file_leaves_it_to_the_first_block(root, fail_once, monkeypatch):
+    monkeypatch.setattr(session, "_tree", None)
+    monkeypatch.setenv(session.VARIABLE, root.path)
+    fail_once("/proc/")
+    session._begin_early()
+    assert session._tree is None
+
+
+def test_session_that_cannot_begin_leaves_no_descriptor(base, fail_once, monkeypatch):
+    before = os.listdir("/proc/self/fd")
+    fail_once(guardian.ROOT)
+    with pytest.raises(OSError):
+        session.Session.begin()
+    assert os.listdir("/proc/self/fd") == before
+
+    def refuse(make=True):
+        raise PermissionError("somebody else's")
+
+    monkeypatch.setattr(guardian, "base_directory", refuse)
+    with pytest.raises(PermissionError):
+        session.Session.begin()
+    assert os.listdir("/proc/self/fd") == before

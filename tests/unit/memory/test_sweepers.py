@@ -22,7 +22,6 @@ class Dead:
         for register, name in zip((guardian.ROOT, "1-a", "2-b"), self.names, strict=True):
             made = Register(f"{self.path}/{register}")
             made.note(name, 0, 1, 0, "here")
-            made.stop()
             made.close(remove=False)
             os.close(named.create(name))
 
