@@ -191,7 +191,7 @@ def sweep_session(session: str, wait: bool = False, by_root: bool = False) -> li
     if not by_root and is_alive(session):
         return []
     removed = []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError), _alone(session, wait):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError), alone(session, wait):
         removed = _sweep_alone(session, by_root)
     if not os.path.exists(session):
         _clear(os.path.dirname(session), wait)
@@ -199,7 +199,7 @@ def sweep_session(session: str, wait: bool = False, by_root: bool = False) -> li
 
 
 @contextlib.contextmanager
-def _alone(directory: str, wait: bool) -> Iterator[int]:
+def alone(directory: str, wait: bool) -> Iterator[int]:
     """Give a descriptor of a directory that nobody else has from here meanwhile.
 
     Raises
@@ -275,18 +275,12 @@ def sweep(base: str, wait: bool = False) -> list[Record]:
     return removed
 
 
-def links(base: str, wait: bool = True) -> contextlib.AbstractContextManager[int]:
-    """Give a descriptor of the directory of all sessions, in which nobody else removes or replaces a manager's address.
-
-    An address is a link into its manager's session. That session may die, and another manager take the address, between
-    a look at the link and what is done with it.
-    """
-    return _alone(base, wait)
-
-
 def _clear(base: str, wait: bool) -> None:
-    """Remove the addresses of managers whose sessions are gone, and the directory if there are no sessions."""
-    with contextlib.suppress(FileNotFoundError, BlockingIOError), links(base, wait) as fd:
+    """Remove the addresses of managers whose sessions are gone, and the directory if there are no sessions.
+
+    Alone: else another manager might take such an address between the look at it and its removal.
+    """
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), alone(base, wait) as fd:
         for name in os.listdir(fd):
             try:
                 target = os.readlink(name, dir_fd=fd)

@@ -12,8 +12,9 @@ import hashlib
 import multiprocessing
 import os
 import secrets
+import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Self
@@ -46,6 +47,9 @@ TRANSITIONS: Final = {
     (State.STARTED, "shutdown"): State.SHUT_DOWN,
     (State.SHUT_DOWN, "shutdown"): State.SHUT_DOWN,
 }
+
+_TRIES: Final = 1000  # to get the lock of the addresses, which others have for less than a millisecond
+_RETRY_S: Final = 0.01
 
 
 class SharedMemoryManager:
@@ -88,16 +92,24 @@ class SharedMemoryManager:
         return self._address
 
     def start(self) -> None:
-        """Begin to manage. Raises `OSError` (address in use) if a living manager has this address."""
+        """Begin to manage.
+
+        Raises
+        ------
+        OSError
+            Address in use: a living manager has it.
+        TimeoutError
+            A process that is stopped has had the addresses locked for ten seconds.
+        """
         state = self._go("start")
         owner = session.own()
         group = secrets.randbits(62)
         owner.watch()
-        path = _entry(self._address)
-        if not _take(path, _target(owner.path, group, self._digest)):
+        path, target = _entry(self._address), _target(owner.path, group, self._digest)
+        if not _take(path, target):
             raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running")
         self._owner, self._group, self._state = owner, group, state
-        self._finalizer = weakref.finalize(self, _shut_down, path, owner, group, os.getpid())
+        self._finalizer = weakref.finalize(self, _shut_down, path, target, owner, group, os.getpid())
 
     def connect(self) -> None:
         """Create blocks in the manager at `address` from now on; they are removed with it.
@@ -215,9 +227,28 @@ def _target(path: str, group: int, digest: str) -> str:
     return f"{path}/{group}-{digest}"
 
 
+@contextlib.contextmanager
+def _addresses_locked(base: str) -> Iterator[None]:
+    """Nobody else removes or replaces the address of a dead manager meanwhile. Raises `TimeoutError`."""
+    with contextlib.ExitStack() as held:
+        for _ in range(_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                held.enter_context(guardian.alone(base, wait=False))
+                break
+            time.sleep(_RETRY_S)
+        else:
+            raise TimeoutError(
+                errno.ETIMEDOUT,
+                f"another process of this user has had the managers' addresses locked for {_TRIES * _RETRY_S:g} s, so "
+                f"it seems to be stopped (SIGSTOP, Ctrl-Z, a debugger): let it go on, or end it",
+                base,
+            )
+        yield
+
+
 def _take(path: str, target: str) -> bool:
     """Make the link of an address; False if it is that of a living manager."""
-    with guardian.links(os.path.dirname(path)):
+    with _addresses_locked(os.path.dirname(path)):
         while True:
             with contextlib.suppress(FileExistsError):
                 os.symlink(target, path)
@@ -228,11 +259,13 @@ def _take(path: str, target: str) -> bool:
                 os.unlink(path)
 
 
-def _shut_down(path: str, owner: session.Session, group: int, pid: int) -> None:
+def _shut_down(path: str, target: str, owner: session.Session, group: int, pid: int) -> None:
     if os.getpid() != pid:
         return  # a forked child's copy
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    # While the session lives nobody else touches the link, so no lock is needed; after it, it may be another's.
+    with contextlib.suppress(FileNotFoundError), session.taking_part(owner) as is_ours:
+        if is_ours and os.readlink(path) == target:
+            os.unlink(path)
     for record in guardian.records(owner.path):
         if record.group == group:
             guardian.remove(record)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from pardata.errors import CapacityError
@@ -241,6 +242,13 @@ def joined(path: str) -> Session:
                 raise FileNotFoundError(path)
             _sessions[path] = Session.join(path)
         return _sessions[path]
+
+
+@contextlib.contextmanager
+def taking_part(session: Session) -> Iterator[bool]:
+    """Tell whether this process takes part in a session still, and see that it does not leave it meanwhile."""
+    with _lock:
+        yield _sessions.get(session.path) is session
 
 
 def _begin() -> Session:

@@ -1,15 +1,17 @@
 """SharedMemoryManager: its life, and who may connect to it."""
 
 import errno
+import fcntl
 import gc
 import multiprocessing
 import os
 import pickle
+import types
 
 import pytest
 
 import pardata
-from pardata.memory import guardian, manager
+from pardata.memory import guardian, manager, session
 from pardata.memory.manager import TRANSITIONS, State
 
 NAME = f"test-manager-{os.getpid()}"  # another suite may run on this machine
@@ -89,6 +91,86 @@ def test_address_of_a_dead_session_is_free():
     os.symlink(f"{guardian.base_directory()}/gone/5-abc", path)
     guardian.sweep(guardian.base_directory())
     assert not os.path.islink(path)
+
+
+@pytest.fixture
+def begin(base, monkeypatch):
+    """Begin a session, beside those of other programs, of which managers are to be."""
+
+    def begin():
+        made = session._begin()
+        monkeypatch.setattr(session, "own", lambda: made)
+        return made
+
+    monkeypatch.setattr(session, "_MOST_GUARDIANS", 0)
+    yield begin
+    assert not os.path.exists(base)
+
+
+def end(made):
+    session._sessions.pop(made.path).end()
+
+
+def test_shut_down_after_its_session_it_leaves_the_address_to_the_next(begin):
+    first = begin()
+    late, owner = pardata.SharedMemoryManager(NAME), pardata.SharedMemoryManager(NAME)
+    late.start()
+    end(first)
+    second = begin()
+    owner.start()
+    late.shutdown()
+    assert owner.SharedMemory(1).size == 1
+    owner.shutdown()
+    end(second)
+
+
+@pytest.fixture
+def locked(begin):
+    """A descriptor by which the addresses are locked, as by a process that is stopped there."""
+    made = begin()
+    made.watch()
+    fd = os.open(guardian.base_directory(), os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    yield fd
+    end(made)
+
+
+def test_start_gives_up_when_the_addresses_stay_locked(locked, monkeypatch):
+    waits = []
+    monkeypatch.setattr(manager, "time", types.SimpleNamespace(sleep=waits.append))
+    owner = pardata.SharedMemoryManager(NAME)
+    with pytest.raises(TimeoutError, match="stopped"):
+        owner.start()
+    assert sum(waits) == pytest.approx(10)
+    os.close(locked)
+    with owner:  # as if nothing had been
+        assert owner.SharedMemory(1).size == 1
+
+
+def test_start_waits_for_who_has_the_addresses_locked(locked, monkeypatch):
+    monkeypatch.setattr(manager, "time", types.SimpleNamespace(sleep=lambda _: os.close(locked)))
+    with pardata.SharedMemoryManager(NAME) as owner:
+        assert owner.SharedMemory(1).size == 1
+
+
+def test_shut_down_while_the_addresses_are_locked(begin):
+    made, owner = begin(), pardata.SharedMemoryManager(NAME)
+    owner.start()
+    with guardian.alone(guardian.base_directory(), wait=False):
+        owner.shutdown()
+    with pytest.raises(ConnectionRefusedError):
+        pardata.SharedMemoryManager(NAME).connect()
+    end(made)
+
+
+def test_who_can_open_no_file_does_not_take_the_address_of_a_living_manager(fail_once):
+    with pardata.SharedMemoryManager(NAME) as owner:
+        other = pardata.SharedMemoryManager(NAME)
+        fail_once(guardian.ROOT)
+        with pytest.raises(OSError, match="open files") as caught:
+            other.start()
+        assert caught.value.errno == errno.EMFILE
+        assert owner.SharedMemory(1).size == 1
 
 
 def test_used_too_early_and_too_late():
