@@ -112,8 +112,10 @@ def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 
 
 def is_importable(obj: Any) -> bool:
-    module = getattr(obj, "__module__", None)
-    found = None if module in SCRIPTS else sys.modules.get(str(module))
+    """Whether a worker finds a function or class under its name."""
+    module = str(getattr(obj, "__module__", None))
+    by_value = {*SCRIPTS, *cloudpickle.list_registry_pickle_by_value()}
+    found = None if any(f"{module}.".startswith(f"{name}.") for name in by_value) else sys.modules.get(module)
     for name in getattr(obj, "__qualname__", "?").split("."):
         found = getattr(found, name, None)
     return found is obj
@@ -189,8 +191,9 @@ class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
         head = (array.dtype, array.shape, array.strides)
         if find_named(array) is not None:
             return (*head, array.__array_interface__["data"][0])
-        self.has_large |= array.nbytes >= INLINE_BYTES
-        if find_anchor(array) is not None:
+        is_shared = find_anchor(array) is not None
+        self.has_large |= is_shared or array.nbytes >= INLINE_BYTES
+        if is_shared:
             return (*head, array.__array_interface__["data"][0])
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         return (*head, hashlib.blake2b(data, digest_size=16).digest())

@@ -19,7 +19,7 @@ import numpy as np
 from pardata.channel.by_value import INLINE_BYTES as INLINE_BYTES
 from pardata.channel.by_value import ValuePickler, is_script_in
 from pardata.channel.script import SCRIPTS, script
-from pardata.memory.array import Anchor, find_named, view
+from pardata.memory.array import Anchor, find_anchor, find_named, view
 from pardata.memory.shared_array import is_array
 
 # More blocks than this in one message travel inside its payload.
@@ -125,13 +125,14 @@ class _TakeArrays:
     """Persistent ids: every array leaves the pickle stream; a large one is noted for a block."""
 
     arrays: list[Array]
+    takes_shared = False  # also small ones that lie in shared memory: whoever writes to them is seen
 
     def persistent_id(self, obj: Any) -> Any:
         if is_array(obj):
             array, dtype = obj, obj.dtype
             if dtype.hasobject or find_named(obj) is not None:
                 return None
-            if array.nbytes < INLINE_BYTES:
+            if array.nbytes < INLINE_BYTES and not (self.takes_shared and find_anchor(array) is not None):
                 return (array.tobytes(), dtype, array.shape)
         elif type(obj) is pickle.PickleBuffer:
             array = np.frombuffer(obj.raw(), np.uint8)
@@ -152,6 +153,8 @@ class _Pickler(_TakeArrays, pickle.Pickler):
 
 
 class _CloudPickler(_TakeArrays, ValuePickler):
+    takes_shared = True
+
     def __init__(self, file: io.BytesIO) -> None:
         ValuePickler.__init__(self, file)
         self.arrays = []

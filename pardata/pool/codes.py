@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import sys
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from pardata.channel.script import SCRIPTS
+from pardata.channel.by_value import is_importable
 from pardata.memory.home import home
 from pardata.pool.contents import Contents, contents
 from pardata.pool.tasks import CodeAddress
+from pardata.runtime.copies import Copies
 from pardata.runtime.wiring import HomeSink, encode_program
 
 _KEPT: Final = 64
+_NAMED: Final = types.FunctionType | types.BuiltinFunctionType  # anything else may change though its name stays
 
 
 def name_of(fn: object) -> str:
@@ -23,31 +24,23 @@ def name_of(fn: object) -> str:
     return f"the function {getattr(fn, '__name__', fn)!r}"
 
 
-def is_importable(fn: object) -> bool:
-    """Whether a worker finds the function under its name: then it is the same whenever it is sent."""
-    module = getattr(fn, "__module__", None)
-    if module in (None, *SCRIPTS) or not (inspect.isfunction(fn) or inspect.isbuiltin(fn)):
-        return False
-    return getattr(sys.modules.get(str(module)), getattr(fn, "__qualname__", ""), None) is fn
-
-
 class Code:
     """An encoded function in the main process's arena; it must live as long as a task that names it.
 
     Parameters
     ----------
+    copies : Copies
+        Of the arrays that functions have captured.
     needs : object
         Lives as long as the code.
     """
 
     _keys = itertools.count()
 
-    def __init__(self, fn: object, what: str, needs: object = None) -> None:
+    def __init__(self, fn: object, what: str, copies: Copies, needs: object = None) -> None:
         self._needs = needs
         memory = home()
-        sink = HomeSink(memory)
-        encoded = encode_program(fn, what, fn, sink)
-        self.copies = sink.copies
+        encoded = encode_program(fn, what, fn, HomeSink(memory, copies))
         size = len(encoded.payload)
         self._anchors = encoded.anchors
         # What tells it from others; None if it has captured large arrays, which the bytes do not hold.
@@ -68,28 +61,29 @@ class Codes:
         Of a function and what messages call it.
     """
 
-    def __init__(self, encode: Callable[[Any, str], Any]) -> None:
+    def __init__(self, encode: Callable[[Any, str, Copies], Any]) -> None:
+        self.copies = Copies()
         self._encode = encode
         self._codes: dict[Any, Any] = {}  # by the function, or by its pickle if that may be another one the next time
         self._seen: weakref.WeakKeyDictionary[Any, tuple[Contents, Any]] = weakref.WeakKeyDictionary()
 
     def get(self, fn: Callable[..., Any]) -> Any:
         """Return the code of a function as it is now."""
-        if is_importable(fn):
-            return self._codes.get(fn) or self._keep(fn, self._encode(fn, name_of(fn)))
+        if isinstance(fn, _NAMED) and is_importable(fn):
+            return self._codes.get(fn) or self._keep(fn, self._encode(fn, name_of(fn), self.copies))
         parts = contents(fn)
         if parts is None:
             return self._of_pickle(fn)
         known = self._seen.get(fn)
-        if known is not None and known[0].is_same(parts):
+        if known is not None and known[0].is_same(parts, self.copies):
             return known[1]
         code = self._of_pickle(fn)
-        if parts.keep(code.copies):
+        if parts.keep(self.copies, _forgetting(self._seen, fn)):
             self._seen[fn] = parts, code
         return code
 
     def _of_pickle(self, fn: Callable[..., Any]) -> Any:
-        code = self._encode(fn, name_of(fn))
+        code = self._encode(fn, name_of(fn), self.copies)
         return code if code.payload is None else self._keep(code.payload, code)
 
     def _keep(self, key: Any, code: Any) -> Any:
@@ -102,3 +96,16 @@ class Codes:
         """Forget them."""
         self._codes.clear()
         self._seen.clear()
+        self.copies.clear()
+
+
+def _forgetting(seen: weakref.WeakKeyDictionary[Any, Any], fn: Callable[..., Any]) -> Callable[[object], None]:
+    """Return what forgets a function when an array that it had captured is no more; keeps neither alive."""
+    owner, key = weakref.ref(seen), weakref.ref(fn)
+
+    def forget(_: object) -> None:
+        kept, gone = owner(), key()
+        if kept is not None and gone is not None:
+            kept.pop(gone, None)
+
+    return forget

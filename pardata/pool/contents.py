@@ -22,6 +22,7 @@ from pardata.channel.by_value import INLINE_BYTES, is_importable, serial
 from pardata.channel.script import SCRIPTS
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.shared_array import is_array
+from pardata.runtime.copies import Copies
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +30,6 @@ _LONGEST: Final = 1 << 10  # of a str or bytes: what is looked at is kept
 _NUMBERS: Final = {int, float, complex, bool, type(None), type(...), range}
 _BASICS: Final = ("__package__", "__name__", "__path__", "__file__")  # of the globals, that every function takes along
 _ABSENT: Final = object()
-_BLOCK_BYTES: Final = 128 << 10  # compared at a time: what NumPy makes of it stays in the cache
 
 
 class _ChangeableError(Exception):
@@ -45,34 +45,37 @@ class Contents:
         A look does not tell whether a part has changed.
     """
 
-    __slots__ = ("_arrays", "_copies", "_modules", "_parts", "_values")
+    __slots__ = ("_arrays", "_copies", "_functions", "_modules", "_parts", "_values")
 
     def __init__(self, fn: types.FunctionType) -> None:
         if not cloudpickle.list_registry_pickle_by_value() <= set(SCRIPTS):
             raise ValueError("modules that were registered by the user travel by value as well")
         self._modules = len(sys.modules)  # which submodules are taken along depends on which are there
+        # Each part is in one of three lists; of what kind it is stands in `_values`, so those tell the order of all.
         self._parts: list[object] = []  # compared by identity
         self._values: list[object] = []  # compared by value
         self._arrays: list[Any] = []  # large ones; weak references to them from `keep` on
-        self._copies: list[Array | None] = []
+        self._copies: list[weakref.ref[Array] | None] = []
+        self._functions: set[int] = set()
         try:
             self._add_function(fn)
         except (_ChangeableError, NameError, AttributeError) as error:  # an annotation may be evaluated here
             raise ValueError(f"{fn.__qualname__} has parts that may change") from error
 
-    def keep(self, copies: dict[int, Array]) -> bool:
+    def keep(self, copies: Copies, gone: Callable[[object], None]) -> bool:
         """Let go of the arrays themselves, to be compared with their `copies` later. Return False if one has none.
 
-        One that lives in shared memory needs none: workers see its changes.
+        One that lives in shared memory needs none: workers see its changes. `gone` is called when one is no more.
         """
-        found = [copies.get(id(array)) for array in self._arrays]
-        if any(copy is None and find_anchor(array) is None for array, copy in zip(self._arrays, found, strict=True)):
-            return False
-        self._arrays = [weakref.ref(array) for array in self._arrays]
-        self._copies = found
+        for array in self._arrays:
+            copy = None if find_anchor(array) is not None else copies.find(array)
+            if copy is None and find_anchor(array) is None:
+                return False
+            self._copies.append(None if copy is None else weakref.ref(copy))
+        self._arrays = [weakref.ref(array, gone) for array in self._arrays]
         return True
 
-    def is_same(self, now: Contents) -> bool:
+    def is_same(self, now: Contents, copies: Copies) -> bool:
         """Whether nothing has changed since these parts were kept."""
         return (
             self._modules == now._modules
@@ -80,13 +83,14 @@ class Contents:
             and all(map(operator.is_, self._parts, now._parts))
             and self._values == now._values
             and all(
-                kept() is array and (copy is None or _is_equal(array, copy))
+                kept() is array and (copy is None or copies.find(array) is copy())
                 for kept, array, copy in zip(self._arrays, now._arrays, self._copies, strict=True)
             )
         )
 
     def _add(self, value: Any) -> None:
         kind = type(value)
+        self._values.append(kind)
         if kind in _NUMBERS or ((kind is str or kind is bytes) and len(value) <= _LONGEST) or value is _ABSENT:
             self._parts.append(value)
         elif kind is tuple:
@@ -99,6 +103,10 @@ class Contents:
             self._parts.append(value)
         elif kind is types.GenericAlias:
             self._add((value.__origin__, *value.__args__))
+        elif kind is types.UnionType:
+            self._add(value.__args__)
+        elif isinstance(value, np.number | np.bool_):
+            self._values += (value.dtype, value.tobytes())
         elif is_array(value):
             self._add_array(value)
         elif kind is types.FunctionType and not is_importable(value):
@@ -111,25 +119,26 @@ class Contents:
             raise _ChangeableError
 
     def _add_array(self, array: Array) -> None:
-        if array.dtype.hasobject or not array.flags.c_contiguous or find_named(array) is not None:
+        if array.dtype.hasobject or find_named(array) is not None:
             raise _ChangeableError
-        self._values.append((array.dtype, array.shape))
-        if array.nbytes < INLINE_BYTES:
+        self._values += (array.dtype, array.shape, array.strides)
+        if array.nbytes < INLINE_BYTES and find_anchor(array) is None:
             self._values.append(array.tobytes())
         else:
             self._arrays.append(array)
 
     def _add_function(self, fn: types.FunctionType) -> None:
-        number = ("function", serial(fn))
-        is_known = number in self._values
+        number = serial(fn)
         self._values.append(number)
-        if is_known:
+        if number in self._functions:
             return
+        self._functions.add(number)
         self._parts += (fn.__code__, fn.__doc__)
         for value in (fn.__name__, fn.__qualname__, fn.__module__, fn.__defaults__):
             self._add(value)
         self._add(getattr(fn, "__type_params__", ()))
         for named in (fn.__kwdefaults__, fn.__annotations__, fn.__dict__):
+            self._values.append(len(named or ()))
             for name, value in (named or {}).items():
                 self._add(name)
                 self._add(value)
@@ -148,18 +157,6 @@ def _names(code: types.CodeType) -> Iterator[str]:
     for part in code.co_consts:
         if type(part) is types.CodeType:
             yield from _names(part)
-
-
-def _is_equal(array: Array, copy: Array) -> bool:
-    """Whether the bytes are the same; both are in C order, of the same shape and dtype."""
-    ours, theirs = (_words(each) for each in (array, copy))
-    step = _BLOCK_BYTES // ours.itemsize
-    return all(np.array_equal(ours[at : at + step], theirs[at : at + step]) for at in range(0, len(ours), step))
-
-
-def _words(array: Array) -> Array:
-    flat = np.ndarray.view(array, np.ndarray).reshape(-1).view(np.uint8)
-    return flat.view(np.uint64) if array.nbytes % 8 == 0 else flat
 
 
 def contents(fn: Callable[..., Any]) -> Contents | None:

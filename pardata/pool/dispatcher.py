@@ -224,7 +224,7 @@ class Dispatcher:
 
     def encode_work(self, work: Work, code: Code) -> Code:
         """Return the encoded work, which names its function by `code`."""
-        return Code(replace(work, fn=code.wire), name_of(work.fn), code)
+        return Code(replace(work, fn=code.wire), name_of(work.fn), self._codes.copies, code)
 
     def next_number(self) -> int:
         """Return the number of the next job."""

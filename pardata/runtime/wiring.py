@@ -21,6 +21,7 @@ from pardata.memory.arena import Span, align
 from pardata.memory.array import Anchor, find_anchor, is_in, view
 from pardata.memory.home import Home, Remains
 from pardata.memory.segment import PAGE_BYTES
+from pardata.runtime.copies import Copies
 from pardata.runtime.explain import explain_unpicklable
 from pardata.runtime.flights import FlightSpec
 from pardata.runtime.port import Port
@@ -31,28 +32,25 @@ Array = np.ndarray[Any, Any]
 
 
 class HomeSink:
-    """Puts the arrays that a function has captured into the main process's arena, once for all workers.
+    """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
 
-    Attributes
-    ----------
-    copies : dict
-        What was copied there, by the `id` of the array that it was copied from.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self.copies: dict[int, Array] = {}
+    def __init__(self, home: Home, copies: Copies | None = None) -> None:
         self._home = home
+        self._copies = Copies() if copies is None else copies
         self._address = int(np.frombuffer(home.segment.map, np.uint8, 1).ctypes.data)
 
     def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
-        """Return the block that holds `array`; copied there if it is elsewhere."""
+        """Return the block that holds `array`; copied there if it is elsewhere, and has not been copied before."""
         block = find_anchor(array)
         if block is not None and is_in(block, self._home.segment.map):
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array
-        block = self._home.arena.reserve(array.nbytes)
-        copied = view(block, 0, array.dtype, array.shape, None)
-        copied[...] = array
-        self.copies[id(array)] = copied
+        copied = self._copies.find(array)
+        if copied is None:
+            copied = view(self._home.arena.reserve(array.nbytes), 0, array.dtype, array.shape, None)
+            copied[...] = array
+            self._copies.keep(array, copied)
+        block = find_anchor(copied)
+        assert block is not None
         return block, 0, copied
 
 
