@@ -93,10 +93,7 @@ class Dispatcher:
         self._check_process()
         with Uninterrupted():
             with self.lock:
-                if self._error is not None and self._error is not self._shut:
-                    raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
-                if self._closing:
-                    raise RuntimeError("cannot schedule new futures after shutdown")
+                self._check_open()
                 self._queue(job)
                 self._dispatch()
             self._take_effect()
@@ -120,6 +117,12 @@ class Dispatcher:
             raise RuntimeError(
                 f"this pool belongs to process {self._pid}, of which process {os.getpid()} was forked: make a pool here"
             )
+
+    def _check_open(self) -> None:
+        if self._error is not None and self._error is not self._shut:
+            raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
+        if self._closing:
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def wake(self) -> None:
         """Have the pool's thread look again. Takes no lock."""
@@ -218,7 +221,9 @@ class Dispatcher:
         return bool(self._jobs or self._roster.tasks or self.lazy)
 
     def encode(self, fn: Callable[..., Any]) -> Code:
-        """Return the encoded function."""
+        """Return the encoded function; errors as for `add`: a pool that has ended keeps nothing."""
+        self._check_process()
+        self._check_open()
         code: Code = self._codes.get(fn)
         return code
 

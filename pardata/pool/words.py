@@ -1,4 +1,4 @@
-"""Words 16 to 63 of a span's header: what a pool's worker and its parent read of each other while a task runs.
+"""Words 16 to 19 of a span's header: what a pool's worker and its parent read of each other while a task runs.
 
 Each word is written by the owner of the span only. They are hints for progress, time limits and blame; which task is
 whose, and what came of it, is told by the channels.
