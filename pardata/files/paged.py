@@ -232,14 +232,16 @@ class PagedFile(Sequence[Any]):
         while done < len(chosen):
             number = self._page_of(chosen[done])
             first, last = int(starts[number]), int(starts[number + 1]) - 1
-            count = 1 + ((last if chosen.step > 0 else first) - chosen[done]) // chosen.step
-            places = [record - first for record in chosen[done : done + count]]  # those on this page
-            page = self.page(number)
+            count = 1 + ((last if chosen.step > 0 else first) - chosen[done]) // chosen.step  # on this page, or less
+            count = min(count, len(chosen) - done)
+            at = chosen[done] - first
+            end = at + count * chosen.step
+            part = self.page(number)[at : end if end >= 0 else None : chosen.step]
             if rows is not None:
-                rows[done : done + len(places)] = page[places]
+                rows[done : done + count] = part
             else:
-                records += [page[place] for place in places]
-            done += len(places)
+                records += part
+            done += count
         return records if rows is None else rows
 
     def _page_of(self, record: int) -> int:

@@ -250,6 +250,29 @@ def test_slices_in_steps_read_only_the_pages_that_they_need(tmp_path, kind, monk
         monkeypatch.setattr(file, "page", lambda number: read.append(number) or page(number))
         assert list(file[5::500]) == [5, 505]
         assert len(read) == 2
+        assert list(file[995::-990]) == [995, 5] and len(read) == 4
+
+
+@pytest.mark.parametrize("kind", ["array", "objects"])
+def test_slices_in_steps_take_slices_of_the_pages(tmp_path, kind, monkeypatch):
+    options = {"dtype": int} if kind == "array" else {"kind": kind}
+    with pardata.PagedFile.create(tmp_path / "a", page_bytes=80, **options) as writer:
+        writer.extend(np.arange(100) if kind == "array" else range(100))
+    with pardata.PagedFile(tmp_path / "a") as file:
+        page, asked = file.page, []
+
+        class Seen:
+            def __init__(self, number):
+                self.records = page(number)
+
+            def __getitem__(self, index):
+                asked.append(type(index))
+                return self.records[index]
+
+        monkeypatch.setattr(file, "page", Seen)
+        for part in (slice(1, 40, 3), slice(90, None, -2), slice(50, 52, 2)):
+            assert list(file[part]) == list(range(100))[part]
+        assert set(asked) == {slice}
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------
