@@ -134,7 +134,8 @@ class Table(Lookup):
             file = _build(*split_columns(data, values, key), tag_of(board.identity, generation))
             rows = _Rows(generation, file)
             board.publish(generation, file.path)
-            self._rows = self._published = rows  # lets go of the old file: who has it open keeps it
+            self._published = rows  # lets go of the old file: who has it open keeps it
+            self._keep(rows)
 
     def __getitem__(self, key: Any) -> Any:
         rows = self._rows
@@ -176,15 +177,21 @@ class Table(Lookup):
         rows = self._rows
         if rows is None or rows.generation != self._words[0]:
             try:
-                self._rows = _Rows(*self._opened_board().open_current())
+                made = _Rows(*self._opened_board().open_current())
             except BrokenError:
                 if rows is None:
                     raise
                 # The maker has ended right after a publication. What is open here stays whole: go on with it.
                 self._words = (rows.generation,)
                 return rows
-            return self._rows
+            self._keep(made)
+            return made
         return rows
+
+    def _keep(self, rows: _Rows) -> None:
+        self._rows = rows
+        if self._board is None:  # closed meanwhile, and `close` may not have seen these
+            self.close()
 
     def _opened_board(self) -> Board:
         if self._board is None:
@@ -207,8 +214,9 @@ class Table(Lookup):
 
     def close(self) -> None:
         """Let go of the memory. If this process has made the table, nobody can open it any more; else as `Lookup`."""
+        self._board = None  # first: a look-up that has just opened something looks whether it is there
         self._words = (0,)
-        self._rows = self._published = self._board = None
+        self._rows = self._published = None
 
     def statistics(self) -> dict[str, int]:
         """Return keys, nbytes (of shared memory) and generation."""

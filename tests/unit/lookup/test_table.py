@@ -182,6 +182,29 @@ def test_a_closed_table_says_so_and_who_has_it_open_goes_on():
         pickle.loads(pickled)
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_table_that_is_closed_while_another_thread_opens_its_contents_keeps_nothing(monkeypatch, moment):
+    def close_beside(self, name, value):
+        """Close it right before or right after what was opened is kept."""
+        is_moment = name == "_rows" and value is not None
+        if is_moment:
+            monkeypatch.undo()
+        if is_moment and moment == "before":
+            self.close()
+        object.__setattr__(self, name, value)
+        if is_moment and moment == "after":
+            self.close()
+
+    with pardata.Table({1: 2}) as table, pickle.loads(pickle.dumps(table)) as other:
+        opens = [(other, lambda: other.get_many([1]).tolist() == [2]), (table, lambda: table.replace({1: 3}) is None)]
+        for made, ask in opens:
+            monkeypatch.setattr(pardata.Table, "__setattr__", close_beside, raising=False)
+            assert ask()
+            assert (made._rows, made._published) == (None, None)
+            with pytest.raises(pardata.ClosedError):
+                made[1]
+
+
 def test_more_than_there_is_memory_for_is_refused_before_anything_is_written():
     huge = np.lib.stride_tricks.as_strided(np.zeros(1), (1 << 36,), (0,))
     with pytest.raises(pardata.CapacityError, match="are available"):
