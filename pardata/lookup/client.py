@@ -7,12 +7,12 @@ import json
 import time
 import urllib.parse
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from pardata.errors import BrokenError, ConfigError
+from pardata.errors import BrokenError, ConfigError, DeadlineExceeded
 from pardata.lookup import wire
 from pardata.lookup.base import Array, Columns, Lookup, as_keys, plain, unwrapped
 from pardata.lookup.columns import ArrayColumn
@@ -20,6 +20,7 @@ from pardata.lookup.transport import Answer, Transport
 
 _KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
 _BODY_BYTES: Final = 8 << 20  # half of what a service takes
+_T = TypeVar("_T")
 
 
 class _Contents:
@@ -47,7 +48,8 @@ class Service(Lookup):
     retry_s : float
         For so long a service that does not answer is tried again: it may be starting anew.
     timeout_s : float
-        To wait for an answer.
+        To wait for an answer; and for so long a look-up of several requests is begun anew if the contents change
+        meanwhile.
 
     Raises
     ------
@@ -133,12 +135,13 @@ class Service(Lookup):
         return iter(keys.tolist())
 
     def _entries(self) -> Iterator[tuple[Any, Any]]:
-        while True:
+        def ask() -> tuple[Array, Columns] | None:
             answer, contents = self._ask("GET", "/keys")
             keys = self._columns(answer, [])[0]
             version, _, columns = self._find_all(as_keys(keys))
-            if version == contents.version:
-                break  # keys and values belong together
+            return (keys, columns) if version == contents.version else None  # keys and values belong together
+
+        keys, columns = self._until_of_one_version(ask)
         values = [ArrayColumn(column).get for column in columns.values()]
         for row, key in enumerate(keys.tolist()):
             yield key, unwrapped({name: get(row) for name, get in zip(columns, values, strict=True)})
@@ -146,15 +149,19 @@ class Service(Lookup):
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
         bounds = {"low": low, "high": high}
         asked = {name: plain(bound) for name, bound in bounds.items() if bound is not None}
-        while True:
+
+        def ask() -> tuple[Array, Columns] | None:
             about = self._known()
             try:
                 answer, contents = self._ask("GET", "/range", asked)
             except KeyError as error:
                 raise ConfigError(f"no range of keys begins or ends at {error.args[0]!r}") from error
-            if contents.version == about["version"]:  # else its columns may have other names
-                keys, columns = self._columns(answer, about["columns"])
-                return keys, unwrapped(columns)
+            if contents.version != about["version"]:  # its columns may have other names
+                return None
+            return self._columns(answer, about["columns"])
+
+        keys, columns = self._until_of_one_version(ask)
+        return keys, unwrapped(columns)
 
     def _find(self, keys: Any) -> tuple[Array, Columns]:
         _, found, columns = self._find_all(keys)
@@ -162,20 +169,33 @@ class Service(Lookup):
 
     def _find_all(self, keys: Any) -> tuple[str, Array, Columns]:
         """Return a version of the contents, and what `_find` does of that."""
-        while True:
+
+        def ask() -> tuple[dict[str, Any], list[tuple[Array, Columns]]] | None:
             about = self._known()
-            names = about["columns"]
             parts = []
             for body in _requests(keys):
                 answer, contents = self._ask("POST", "/many", body=body)
                 if contents.version != about["version"]:
-                    break
-                parts.append(self._columns(answer, names))
-            else:
-                break  # all parts are of one version
+                    return None
+                parts.append(self._columns(answer, about["columns"]))
+            return about, parts
+
+        about, parts = self._until_of_one_version(ask)
         found = np.concatenate([first for first, _ in parts])
-        columns = {name: np.concatenate([columns[name] for _, columns in parts]) for name in names}
+        columns = {name: np.concatenate([columns[name] for _, columns in parts]) for name in about["columns"]}
         return about["version"], found, columns
+
+    def _until_of_one_version(self, ask: Callable[[], _T | None]) -> _T:
+        """Return what `ask` does, which is None as long as its answers are of several versions."""
+        timeout_s = self._options["timeout_s"]
+        end = time.monotonic() + timeout_s
+        while (got := ask()) is None:
+            if time.monotonic() >= end:
+                raise DeadlineExceeded(
+                    f"the contents of {self.address} change all the time: for {timeout_s:g} s no version has stayed "
+                    "for as long as this look-up takes"
+                )
+        return got
 
     # -- what the service is ---------------------------------------------------------------------------------------
 

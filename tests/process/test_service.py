@@ -3,6 +3,7 @@
 import collections
 import http.client
 import http.server
+import itertools
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -282,6 +284,38 @@ def test_contents_that_change_all_the_time_are_told_as_that(table, monkeypatch):
         monkeypatch.setattr(pardata.Table, "version", property(lambda self: str(next(versions))))
         with pytest.raises(pardata.BrokenError, match="it is busy: .*the contents change all the time"):
             client.get_many([3])
+
+
+@pytest.mark.parametrize("ask", [lambda client: client.get_many(KEYS), lambda client: client.range(3, 9),
+                                 lambda client: dict(client.items())])  # fmt: skip
+def test_a_look_up_whose_contents_change_between_its_requests_ends_in_time(server, table, monkeypatch, ask):
+    monkeypatch.setattr("pardata.lookup.client._KEYS_AT_ONCE", 500)
+    send, factors = transport.Transport.send, iter(range(2, 50))
+
+    def replacing(self, *arguments):
+        answer = send(self, *arguments)
+        table.replace(KEYS, KEYS * next(factors))
+        return answer
+
+    with server.lookup(timeout_s=60) as client:
+        clock = itertools.count(0, 10)
+        monkeypatch.setattr("pardata.lookup.client.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+        monkeypatch.setattr(transport.Transport, "send", replacing)
+        with pytest.raises(pardata.DeadlineExceeded, match="change all the time: for 60 s no version") as caught:
+            ask(client)
+        assert server.address in str(caught.value) and next(factors) > 4  # not at the first change
+        monkeypatch.setattr(transport.Transport, "send", send)
+        assert ask(client) is not None
+
+
+def test_nothing_is_nan_among_the_floats_that_a_service_gives_one_by_one(tmp_path):
+    with (
+        pardata.Database.create(tmp_path / "a.db", [(1, 0.5), (2, None)], columns=["id", "x"], key="id") as database,
+        pardata.serve(database) as server,
+        server.lookup() as client,
+    ):
+        assert client[2] == database[2] == {"x": None}
+        assert dict(client.items()) == {1: {"x": 0.5}, 2: {"x": pytest.approx(np.nan, nan_ok=True)}}
 
 
 def test_a_look_up_that_is_closed_under_its_service_is_told_as_that(capfd):
