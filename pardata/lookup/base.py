@@ -32,7 +32,8 @@ class Lookup(Mapping[Any, Any]):
         """Return keys and values; one iteration over them is of one version of the contents.
 
         (``dict(lookup)`` looks up key by key, so contents that change meanwhile come in between: use
-        ``dict(lookup.items())``.)
+        ``dict(lookup.items())``.) From a `Service` the values are those of `get_many`, one by one: nothing among floats
+        is NaN there, where ``lookup[key]`` is None.
         """
         return _Items(self)
 
@@ -107,7 +108,10 @@ class Lookup(Mapping[Any, Any]):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is open here. Look-ups of this handle raise `ClosedError` from then on; others go on."""
+        """Let go of what is open here. Look-ups of this handle raise `ClosedError` from then on; others go on.
+
+        What has begun comes to its end: a look-up of another thread, and an iteration.
+        """
 
     def __enter__(self) -> Any:
         return self

@@ -13,7 +13,7 @@ import stat
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from pardata.errors import BrokenError, ChecksumError, ClosedError, ConfigError
@@ -23,10 +23,13 @@ from pardata.lookup.statements import Statements
 _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a copy
 
 _inherited: list[sqlite3.Connection] = []  # in a forked child: not to be used
+_closing = threading.Lock()  # of those
 
 
 class Opened:
-    """A connection of one thread of one process, and what is asked by it; it is closed when the thread ends.
+    """A connection of one thread of one process, and what is asked by it.
+
+    It is closed when nobody has it any more: neither the thread, nor a look-up or an iteration that has begun.
 
     Attributes
     ----------
@@ -34,13 +37,13 @@ class Opened:
         Of the file that is open.
     """
 
-    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int], statements: Statements | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int], statements: Statements) -> None:
         self.connection = connection
         self.execute = connection.execute
         self.inode = inode
+        self.statements = statements
         self.pid = os.getpid()
-        if statements is not None:
-            self.statements = statements
+        _all_open.add(self)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -51,28 +54,36 @@ class Opened:
         finally:
             self.execute("COMMIT")
 
-    def close(self) -> None:
-        """Close it; in a forked child later, see `_close_inherited`."""
+    def __del__(self) -> None:
         if self.pid == os.getpid():
             self.connection.close()
-        else:
+        else:  # a fork ends the threads of the parent before it calls `_note_inherited`
             _inherited.append(self.connection)
-
-    __del__ = close
 
 
 _all_open: weakref.WeakSet[Opened] = weakref.WeakSet()
+
+
+def _note_inherited() -> None:
+    """In a forked child, right after the fork: the connections of its parent are not its own."""
+    global _closing
+    _closing = threading.Lock()  # a thread of the parent may have held it
+    _inherited.extend(opened.connection for opened in _all_open)
+
+
+os.register_at_fork(after_in_child=_note_inherited)
 
 
 def _close_inherited() -> None:
     """In a forked child, before it opens a file: close the connections of its parent.
 
     SQLite counts the locks of a process in its own memory. What it has inherited there says that the file is locked,
-    and the child would read without a lock; the locks of the parent are not touched by closing.
+    and the child would read without a lock; the locks of the parent are not touched by closing. It is not done right
+    after the fork, since most children look nothing up.
     """
-    _inherited.extend(opened.connection for opened in list(_all_open) if opened.pid != os.getpid())
-    while _inherited:
-        _inherited.pop().close()
+    with _closing:
+        while _inherited:
+            _inherited.pop().close()
 
 
 class _Local(threading.local):
@@ -116,7 +127,6 @@ class Connections:
         self.version, self.statements = version, statements
         self.is_closed = False
         self._local = _Local()
-        self._opened: weakref.WeakSet[Opened] = weakref.WeakSet()
 
     def get(self) -> Opened:
         """Return the connection of this thread."""
@@ -133,62 +143,82 @@ class Connections:
             return False  # to open it says why
 
     def _open(self) -> Opened:
-        if self.is_closed:
-            raise ClosedError(f"{self.path} was closed")
-        if self.version and self.version_now() != self.version:
-            raise BrokenError(f"{self.path} was replaced or changed since this handle of a frozen database was made")
+        self._check_open()
+        if self.version:
+            self._check_version(self.version_now())
         _close_inherited()
         self._local.opened = None  # closed, unless somebody still iterates over it
         try:
             opened = self._connect()
-            if self.statements is None:
-                self._check_whole(opened)
-                opened.statements = Statements.of(opened.connection, self.path, self.table, self.key)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{self.path} cannot be read as a database: {error}") from error
-        self.table, self.key = opened.statements.table, opened.statements.key
-        if self.frozen:
-            self.version, self.statements = self.version or self.version_now(), opened.statements
         self._local.opened = opened
+        if self.is_closed:  # meanwhile, and `close` may not have seen this one
+            self._local.opened = None
+            self._check_open()
         return opened
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise ClosedError(f"{self.path} was closed")
+
+    def _check_version(self, version: str) -> None:
+        if version != self.version:
+            raise BrokenError(f"{self.path} was replaced or changed since this handle of a frozen database was made")
 
     def _connect(self) -> Opened:
         _check_readable(self.path)
         name = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         uri = f"file:{name}?mode=ro{'&immutable=1' if self.frozen else ''}"
         while True:
-            inode = _inode(self.path)
+            inode, version = seen = self._seen()
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
-            if _inode(self.path) == inode:
-                break  # it is surely that of what was opened
+            try:
+                if self._seen() == seen:  # it is surely that of what was opened
+                    return self._prepared(connection, inode, version)
+            except BaseException:
+                connection.close()
+                raise
             connection.close()
-        opened = Opened(connection, inode, self.statements)
-        self._opened.add(opened)
-        _all_open.add(opened)
-        if self.frozen:
-            opened.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
-        return opened
 
-    def _check_whole(self, opened: Opened) -> None:
+    def _seen(self) -> tuple[tuple[int, int], str]:
+        """Return which file is there, and of a frozen one the version."""
+        return _inode(self.path), self.version_now() if self.frozen else ""
+
+    def _prepared(self, connection: sqlite3.Connection, inode: tuple[int, int], version: str) -> Opened:
+        statements = self.statements
+        if self.version:
+            self._check_version(version)
+        if statements is None:
+            self._check_whole(connection, inode)
+            statements = Statements.of(connection, self.path, self.table, self.key)
+        self.table, self.key = statements.table, statements.key
+        if self.frozen:
+            self.version, self.statements = version, statements
+            connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+        return Opened(connection, inode, statements)
+
+    def _check_whole(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
         """Refuse a file that is not whole; SQLite itself may notice only when it reads the missing pages."""
-        (pages,), (size,) = (opened.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-        found = os.stat(self.path).st_size
+        (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
         beside = leftovers(self.path)
-        if found < pages * size and not beside:
-            raise ChecksumError(f"{self.path} is cut off: {found} of {pages * size} bytes are there")
+        found = os.stat(self.path)  # after `beside`: what was there may have come into the file meanwhile
+        if found.st_size < pages * size and not beside and (found.st_dev, found.st_ino) == inode:
+            raise ChecksumError(f"{self.path} is cut off: {found.st_size} of {pages * size} bytes are there")
         if self.frozen and beside:
             raise ConfigError(f"{self.path} is not frozen: {beside[0]} holds more of it; open it without frozen=True")
 
     def version_now(self) -> str:
         """Return what tells the contents that are there now from other ones."""
-        found = [os.stat(name) for name in (self.path, f"{self.path}-wal") if os.path.exists(name)]
+        found = []
+        for name in (self.path, f"{self.path}-wal"):
+            with suppress(OSError):  # the last one to close takes the log away
+                found.append(os.stat(name))
         return "-".join(f"{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
 
     def close(self) -> None:
-        """Close those of all threads."""
+        """Let go of those of all threads; what has begun comes to its end."""
         self.is_closed = True
-        for opened in list(self._opened):
-            opened.close()
         self._local = _Local()
 
 

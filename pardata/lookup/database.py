@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -158,7 +157,8 @@ class Database(Lookup):
         sqlite3.Error
             What SQLite says of the query.
         """
-        cursor = self._execute(sql, _plain(parameters))
+        opened = self._connections.get()
+        cursor = opened.execute(sql, _plain(parameters))
         names = [entry[0] for entry in cursor.description or ()]
         if len(set(names)) < len(names):
             raise ConfigError(f"two columns of the query have the same name: {names}; name them with AS")
@@ -200,13 +200,14 @@ class Database(Lookup):
         if not isinstance(rows, int) or rows < 1:
             raise ConfigError(f"rows must be an int of at least 1, not {rows!r}")
         name, sql, parameters = key or self.key, f"\n{sql.strip().removesuffix(';')}\n", _plain(parameters)
-        given = [entry[0] for entry in self._execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
+        opened = self._connections.get()
+        given = [entry[0] for entry in opened.execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
         if name.lower() not in map(str.lower, given):  # SQLite would take the name for a text
             raise ConfigError(f"the query has no column {name!r} by which to cut its rows, only {given}")
         column = quoted(name)
         numbered = f"SELECT {column} AS k, row_number() OVER (ORDER BY {column}) - 1 AS n FROM ({sql})"
         ends = f"SELECT k, n FROM ({numbered}) WHERE n % {rows} = 0 OR k IS NULL ORDER BY n"
-        starts = [start for start, _ in self._execute(ends, parameters).fetchall()]
+        starts = [start for start, _ in opened.execute(ends, parameters).fetchall()]
         if None in starts:
             raise ConfigError(f"the query has rows whose {column} is NULL: they are in no range")
         starts = sorted(set(starts), key=starts.index)
@@ -214,9 +215,6 @@ class Database(Lookup):
         return pool.map(read, starts, [*starts[1:], None])
 
     # -- what is behind it -----------------------------------------------------------------------------------------
-
-    def _execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        return self._connections.get().execute(sql, parameters)
 
     @property
     def path(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Final
 
 import numpy as np
@@ -19,16 +18,14 @@ _KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob
 
 def fetch(opened: Opened, key: Any) -> Any:
     """Return the row of a key, the key first; None if there is none."""
+    if not isinstance(key, _KEPT):  # not left to SQLite, which has ways to convert a date, and takes scalars for bytes
+        key = plain(key)
+        if not isinstance(key, _KEPT):
+            return None
     try:
         row = opened.execute(opened.statements.one, (key,)).fetchone()
     except (OverflowError, UnicodeEncodeError):
         return None
-    except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
-        if isinstance(key, _KEPT):
-            raise
-        row = None  # of a type that no database holds
-    if row is None and isinstance(key, np.generic):  # SQLite takes it for bytes
-        return fetch(opened, key.item())
     # A column of texts says that 5 is '5'; a mapping does not.
     return row if row is not None and row[0] == key else None
 

@@ -170,6 +170,16 @@ def test_a_closed_look_up_says_so(make):
     other.close()
 
 
+def test_an_iteration_that_has_begun_comes_to_its_end(make):
+    lookup = make([1, 2, 3], [10, 20, 30])
+    begun = [iter(lookup), iter(lookup.items()), iter(lookup.values())]
+    assert [next(each) for each in begun] == [1, (1, 10), 10]
+    lookup.close()
+    assert [list(each) for each in begun] == [[2, 3], [(2, 20), (3, 30)], [20, 30]]
+    with pytest.raises(pardata.ClosedError, match="closed"):
+        list(lookup.items())
+
+
 def test_what_is_no_sequence_of_keys_is_told(make):
     lookup = make([1, 2], [10, 20])
     for wrong in (1, None, "12"):

@@ -1,5 +1,7 @@
 """What only a database does: files of all kinds, SQL, pieces of a query, freezing."""
 
+import datetime
+import gc
 import os
 import pickle
 import resource
@@ -8,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +19,8 @@ import pytest
 
 import pardata
 from pardata.files.replacing import HolderLock
+from pardata.lookup.loading import leftovers
+from pardata.lookup.statements import Statements
 
 COLUMNS = ["id", "name", "x"]
 ROWS = [(3, "c", 0.5), (1, "a", None), (2, "b", 2.0)]
@@ -418,3 +423,178 @@ def test_a_forked_child_locks_the_file_itself(tmp_path):
             os._exit(0 if right else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert database[1] == 0
+
+
+def open_files(path):
+    """How many descriptors of this process lead to a file."""
+    found = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return sum(os.path.lexists(fd) and os.readlink(fd).startswith(str(path)) for fd in found)
+
+
+def when_opened(monkeypatch, do, before=True):
+    """Have something happen right before or right after SQLite next opens a file."""
+    connect = sqlite3.connect
+
+    def connecting(*arguments, **options):
+        monkeypatch.undo()
+        if before:
+            do()
+        connection = connect(*arguments, **options)
+        if not before:
+            do()
+        return connection
+
+    monkeypatch.setattr("pardata.lookup.connections.sqlite3.connect", connecting)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_frozen_file_that_is_replaced_while_a_handle_opens_it_is_not_mixed_with_the_new_one(
+    tmp_path, monkeypatch, before
+):
+    path = tmp_path / "a.db"
+    with pardata.Database.create(path, {1: 2}) as database:
+        late = pickle.loads(pickle.dumps(database))
+        when_opened(monkeypatch, lambda: pardata.Database.create(path, {1: 3}).close(), before)
+        with pytest.raises(pardata.BrokenError, match="replaced or changed"):
+            late[1]
+        when_opened(monkeypatch, lambda: pardata.Database.create(path, {1: 4}).close(), before)
+        with pardata.Database(path, frozen=True) as new, pickle.loads(pickle.dumps(new)) as other:
+            assert (database[1], new[1], other[1]) == (2, 4, 4)
+
+
+def test_the_version_of_a_frozen_file_is_that_of_what_was_opened(tmp_path, monkeypatch):
+    path = tmp_path / "a.db"
+    pardata.Database.create(path, {1: 2}).close()
+    look = Statements.of
+
+    def replacing(*arguments):
+        monkeypatch.undo()
+        pardata.Database.create(path, {1: 3}).close()
+        return look(*arguments)
+
+    monkeypatch.setattr(Statements, "of", replacing)
+    with pardata.Database(path, frozen=True) as database:
+        assert database[1] == 2
+        with pytest.raises(pardata.BrokenError, match="replaced or changed"):
+            pickle.loads(pickle.dumps(database))[1]
+
+
+@pytest.mark.parametrize("what", ["put into the file", "replaced"])
+def test_what_is_changed_while_it_is_opened_is_not_taken_for_cut_off(tmp_path, monkeypatch, what):
+    path = tmp_path / "a.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("CREATE TABLE data (key INTEGER PRIMARY KEY, value)")
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.executemany("INSERT INTO data VALUES (?, ?)", [(number, b"x" * 3000) for number in range(100)])
+    if what == "replaced":
+        other.close()
+        pardata.Database.create(tmp_path / "small.db", {1: 2}).close()
+
+    def changing(name):
+        monkeypatch.undo()
+        if what == "replaced":
+            (tmp_path / "small.db").rename(path)
+        else:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return leftovers(name)
+
+    monkeypatch.setattr("pardata.lookup.connections.leftovers", changing)
+    with pardata.Database(path) as database:
+        assert len(database) == (1 if what == "replaced" else 100)
+    other.close()
+
+
+def test_the_version_is_told_while_the_log_beside_a_file_goes_away(existing, monkeypatch):
+    with pardata.Database(existing) as database:
+        monkeypatch.setattr("os.path.exists", lambda name: True)  # as it was a moment ago
+        assert database.version
+
+
+def test_a_database_that_is_closed_while_another_thread_opens_it_keeps_nothing(tmp_path, monkeypatch):
+    with pardata.Database.create(tmp_path / "a.db", {1: 2}) as database:
+        for before in (True, False):
+            late = pickle.loads(pickle.dumps(database))
+            when_opened(monkeypatch, late.close, before)
+            with pytest.raises(pardata.ClosedError, match="was closed"):
+                late[1]
+            gc.collect()  # the error's traceback has it
+            assert open_files(database.path) == 1
+    assert open_files(database.path) == 0
+
+
+CLOSED_BESIDE = {
+    "one": lambda database: database[3],
+    "many": lambda database: database.get_many(np.arange(1000)).sum(),
+    "range": lambda database: database.range(1, 3)[1].sum(),
+    "len": len,
+    "query": lambda database: database.query("SELECT sum(value) FROM data")["sum(value)"].sum(),
+    "map_rows": lambda database: len(list(database.map_rows(dict, "SELECT * FROM data", pool=Calls()))),
+}
+
+
+class Calls:
+    """An executor that calls nothing."""
+
+    def map(self, fn, *arguments):
+        return zip(*arguments, strict=True)
+
+
+@pytest.mark.parametrize("ask", CLOSED_BESIDE)
+def test_a_look_up_comes_to_its_end_when_another_thread_closes_its_database(tmp_path, ask):
+    with pardata.Database.create(tmp_path / "a.db", np.arange(1000), np.arange(1000)) as database:
+        wanted = CLOSED_BESIDE[ask](database)
+        execute = database._connections.get().execute
+
+        def closing(*arguments):
+            cursor = execute(*arguments)
+            database.close()
+            return cursor
+
+        database._connections.get().execute = closing
+        assert CLOSED_BESIDE[ask](database) == wanted
+        with pytest.raises(pardata.ClosedError):
+            CLOSED_BESIDE[ask](database)
+        assert open_files(database.path) == 0
+
+
+def test_close_closes_the_connections_of_all_threads(existing):
+    with ThreadPoolExecutor(1) as pool:
+        database = pardata.Database(existing)
+        assert pool.submit(database.__getitem__, 1).result() == database[1]
+        assert open_files(existing) > 1
+        database.close()
+        assert open_files(existing) == 0
+
+
+def test_threads_that_open_a_database_at_once_do_not_disturb_each_other(existing, monkeypatch):
+    class Disturbed(weakref.WeakSet):
+        """Another thread opens the database while somebody goes through this."""
+
+        def __iter__(self):
+            entries = super().__iter__()
+            yield next(entries)
+            if not seen:
+                seen.append(self)
+                thread = threading.Thread(target=lambda: database[1])
+                thread.start()
+                thread.join()
+            yield from entries
+
+    seen = []
+    with pardata.Database(existing) as database, pardata.Database(existing) as other, ThreadPoolExecutor(1) as pool:
+        disturbed = Disturbed([database._connections.get(), other._connections.get()])
+        monkeypatch.setattr("pardata.lookup.connections._all_open", disturbed)
+        assert pool.submit(database.__getitem__, 2).result() == other[2]
+
+
+def test_what_no_database_holds_is_not_left_to_sqlite_to_convert(tmp_path):
+    class Key:
+        def __conform__(self, protocol):
+            raise AssertionError("SQLite has been asked")
+
+    with pardata.Database.create(tmp_path / "a.db", {"2026-01-01": 1, "b": 2}) as database:
+        for key in (datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1), Key(), bytearray(b"b"), None):
+            assert key not in database and database.get(key) is None
+            assert database.get_many([key, "b"], default=0).tolist() == [0, 2]
+        assert database[np.str_("b")] == 2
