@@ -10,6 +10,7 @@ its own or in a thread of the parent.
 from __future__ import annotations
 
 import pickle
+import select
 import socket
 import threading
 import time
@@ -449,10 +450,14 @@ class Port:
 def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:
     """Send an event over a control socket, waiting if it is full."""
     data = pickle.dumps(event)
-    sock.setblocking(True)
     try:
-        sock.send(data)
+        while True:
+            try:
+                sock.send(data)
+                return
+            except BlockingIOError:  # whether it blocks is not this process's alone: a forked child shares it
+                poll = select.poll()
+                poll.register(sock, select.POLLOUT)
+                poll.poll()
     except OSError:
         raise RunGone("the run is gone") from None
-    finally:
-        sock.setblocking(False)

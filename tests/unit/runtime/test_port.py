@@ -1,7 +1,12 @@
-"""What a port counts on its way."""
+"""What a port counts on its way, and tells."""
 
 import contextlib
+import pickle
+import socket
+import threading
 
+from pardata.channel.channel import socket_pair
+from pardata.runtime.port import send_event
 from pardata.runtime.words import SENT_BYTES
 from tests.unit.runtime.chain import LARGE, Chain
 
@@ -20,3 +25,48 @@ def test_who_has_got_a_message_finds_its_bytes_counted():
         chain.step("source")
         assert counted == [port.words[SENT_BYTES]]
         assert counted[0] >= 8 * LARGE
+
+
+class SharedSocket(socket.socket):
+    """A socket of which a forked child has a copy: at each `send` the child says not to block."""
+
+    def __init__(self, sock, tried):
+        self._copy = sock.dup()
+        super().__init__(fileno=sock.detach())
+        self._tried = tried
+
+    def send(self, data):
+        self._copy.setblocking(False)
+        try:
+            return super().send(data)
+        finally:
+            self._tried.set()
+
+    def close(self):
+        self._copy.close()
+        super().close()
+
+
+def test_an_event_waits_for_room_whatever_a_forked_child_says_of_the_socket():
+    near, far = socket_pair()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            near.send(b"full")
+    tried, heard = threading.Event(), []
+
+    def hear():
+        tried.wait()
+        far.setblocking(True)
+        while (data := far.recv(1 << 18)) == b"full":
+            pass
+        heard.append(data)
+
+    listener = threading.Thread(target=hear)
+    with far, contextlib.closing(SharedSocket(near, tried)) as sock:
+        listener.start()
+        try:
+            send_event(sock, ("said", 1))
+        finally:
+            sock.shutdown(socket.SHUT_RDWR)
+            listener.join()
+    assert [pickle.loads(data) for data in heard] == [("said", 1)]
