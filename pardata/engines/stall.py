@@ -16,6 +16,7 @@ from pardata.runtime.words import (
     ENDED,
     ITEMS,
     LOADING,
+    MEMORY,
     WAITS_FOR,
     running_batch,
 )
@@ -83,6 +84,8 @@ class StallWatch:
         batch = running_batch(doing)
         if batch is not None:
             return f"works on item {batch[1]}{since}"
+        if header[WAITS_FOR] == MEMORY:
+            return f"waits for memory{since}"
         if header[WAITS_FOR] == BLOCKED_NS:
             behind = ", ".join(dict.fromkeys(repr(reader.name) for reader in stage.consumers))
             what = "a message to come out at the end, or memory" if stage.own_domain is not None else "a free worker"

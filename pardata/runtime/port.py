@@ -49,6 +49,7 @@ from pardata.runtime.words import (
     FOLLOWING,
     ITEMS,
     LIVES,
+    MEMORY,
     RUNNING,
     SENT_BYTES,
     STARVED_NS,
@@ -138,12 +139,12 @@ class Port:
         if not self.collector.resume(self._inherited):
             self._forget_recovered()
 
-    # -- the three steps -------------------------------------------------------------------------------------------
-
     @property
     def is_cancelled(self) -> bool:
         """Whether the run is to end before its time."""
         return self._cancelled
+
+    # -- the three steps -------------------------------------------------------------------------------------------
 
     def _on_control(self) -> None:
         data = self.control.recv(64)
@@ -151,14 +152,15 @@ class Port:
             raise RunGone("the run is gone")
         self._cancelled = True
 
-    def _wait(self, counter: int, ready: Callable[[], T | None], tick_s: float | None = None) -> T:
+    def _wait(self, waits_for: int, ready: Callable[[], T | None], tick_s: float | None = None) -> T:
         """Sleep until ``ready()`` is true; return what it returned. It is asked after each event, and each `tick_s`."""
         begin = time.perf_counter_ns()
+        counter = BLOCKED_NS if waits_for == MEMORY else waits_for
         is_timer = threading.current_thread().name == TIMER_NAME  # meanwhile the user's code may be running
         attempt = self.words[ATTEMPT]
         if not is_timer:
             self.words[ATTEMPT] = 0
-            self.words[WAITS_FOR], self.words[BEGUN_NS] = counter, time.monotonic_ns()
+            self.words[WAITS_FOR], self.words[BEGUN_NS] = waits_for, time.monotonic_ns()
         try:
             while not (result := ready()):
                 if self._cancelled:
@@ -169,9 +171,9 @@ class Port:
             waited = time.perf_counter_ns() - begin
             self.words[counter] += waited
             self._mark_ns += waited
-        if not is_timer:
-            self.words[BEGUN_NS] = time.monotonic_ns()
-            self.words[ATTEMPT] = self.words[ATTEMPT] or attempt
+            if not is_timer:  # also where it raised: the user's code may go on without the memory
+                self.words[BEGUN_NS] = time.monotonic_ns()
+                self.words[ATTEMPT], self.words[WAITS_FOR] = self.words[ATTEMPT] or attempt, counter
         return result
 
     def _account(self) -> None:
@@ -364,7 +366,7 @@ class Port:
         assert self._pressure is not None
         self._pressure.begin()
         try:
-            return self._wait(BLOCKED_NS, partial(self._judge, needed_bytes), TICK_S) is Verdict.PASS_LIMIT
+            return self._wait(MEMORY, partial(self._judge, needed_bytes), TICK_S) is Verdict.PASS_LIMIT
         finally:
             self.lock.release()
 

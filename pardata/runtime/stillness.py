@@ -9,16 +9,18 @@ from typing import Final
 from pardata.memory.segment import Segment
 from pardata.runtime.flights import FlightSpec
 from pardata.runtime.shortage import STUCK_S, TICK_S
-from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, THREAD
+from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, MEMORY, THREAD, WAITS_FOR
 
 # Who looks may have been kept from it himself, by a busy machine or by Ctrl-Z: then nobody had the time to move.
 _MOST_PER_LOOK_S: Final = 10 * TICK_S
+_STOPPED: Final = (b"D", b"T", b"t")  # proc(5): on a disk, stopped, traced; R is running or runnable
 
 
 class Stillness:
     """Looked at again and again: everybody waits, and nothing has changed since the last look.
 
-    The consumer waits while it wants the next item; while its loop is at one, it may let go of others.
+    The consumer waits while it wants the next item; while its loop is at one, it may let go of others. Who waits for
+    memory is not held up while it runs: it runs at each of its own looks, and many of them would see nothing else.
     """
 
     def __init__(self, spec: FlightSpec, segment: Segment) -> None:
@@ -44,8 +46,9 @@ class Stillness:
         return self._still_s
 
     def _is_anybody_held_up(self) -> bool:
-        threads = {words[THREAD] for words in (*self._stages, self._consumer)} - {threading.get_native_id()}
-        return any(map(is_held_up, threads))
+        looking = {words[THREAD] for words in self._stages if words[WAITS_FOR] == MEMORY}
+        threads = {words[THREAD] for words in (*self._stages, self._consumer)} - looking - {threading.get_native_id()}
+        return any(map(is_held_up, threads)) or any(map(is_stopped, looking))
 
 
 def is_held_up(thread: int) -> bool:
@@ -53,9 +56,17 @@ def is_held_up(thread: int) -> bool:
 
     Where the system does not tell (it does on Linux), False.
     """
+    return _state(thread) in (b"R", *_STOPPED)
+
+
+def is_stopped(thread: int) -> bool:
+    """Return whether a thread could not go on if it had a core."""
+    return _state(thread) in _STOPPED
+
+
+def _state(thread: int) -> bytes:
     try:
         with open(f"/proc/{thread}/stat", "rb") as file:
-            state = file.read().rpartition(b")")[2].split()[0]
+            return file.read().rpartition(b")")[2].split()[0]
     except (OSError, IndexError):
-        return False
-    return state in (b"R", b"D", b"T", b"t")  # proc(5): running or runnable, on a disk, stopped, traced
+        return b""

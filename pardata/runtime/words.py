@@ -14,20 +14,19 @@ BUSY_NS: Final = 7  # in the user's code and in encoding
 STARVED_NS: Final = 8  # waiting for input
 BLOCKED_NS: Final = 9  # waiting for a token or for a free worker behind
 BATCHES: Final = 10  # committed
-ATTEMPT: Final = (
-    11  # what this life of the worker is doing: as RUNNING while in the user's code, 0: waiting, or LOADING
-)
+ATTEMPT: Final = 11  # what this life is doing: as RUNNING while in the user's code, 0: waiting, or LOADING
 FOLLOWING: Final = 64  # + domain: the number after the last one finished, where order is kept
 
 BEGUN_NS: Final = 14  # when what ATTEMPT tells began, or the wait (time.monotonic_ns, one clock for all processes)
-WAITS_FOR: Final = 15  # while ATTEMPT is 0: STARVED_NS, BLOCKED_NS or ENDED
+WAITS_FOR: Final = 15  # while ATTEMPT is 0: STARVED_NS, BLOCKED_NS, MEMORY or ENDED
 ENDED: Final = -1
+MEMORY: Final = -2  # counted as blocked
 
 LIVES: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start
 
 THREAD: Final = 61  # the system's number of the thread that runs the worker
-AWAY: Final = 62  # of the consumer: 1 while its loop is at an item
+AWAY: Final = 62  # of the consumer: 1 while its loop, or a thread of it, is at an item or has not begun
 
 MOST_DOMAINS: Final = 400
 

@@ -1,12 +1,15 @@
 """A limit that is too small makes a run slower, down to one item at a time; it fails where one item does not fit."""
 
 import itertools
+import os
+import signal
 
 import pytest
 
 import pardata
 from tests.faults.memory_stages import (
     ARRAY_BYTES,
+    SHAPE,
     add_one,
     chain,
     farms_out_of_order,
@@ -57,3 +60,18 @@ def test_input_and_output_of_one_item_that_do_not_fit_are_told():
 def test_what_a_consumer_keeps_is_told():
     with pytest.raises(pardata.CapacityError, match="kept by their consumer"):
         list(pardata.source(range(30)).map(make).iterate(memory_limit=5 * ARRAY_BYTES))
+
+
+def test_what_a_consumer_keeps_is_told_also_where_many_wait():
+    with pytest.raises(pardata.CapacityError, match="kept by their consumer"):
+        list(pardata.source(range(200)).map(make, workers=16, chunksize=1).iterate(memory_limit=5 * ARRAY_BYTES))
+
+
+def test_a_death_after_a_shortage_that_was_caught_is_blamed_on_the_item():
+    def die(number):
+        with pytest.raises(pardata.CapacityError):
+            pardata.empty(SHAPE)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(pardata.WorkerLostError, match="3 worker processes were lost while they worked on item 0"):
+        pardata.source([1]).map(die).run(memory_limit=ARRAY_BYTES // 4, max_restarts=10)

@@ -5,9 +5,12 @@ import pickle
 import socket
 import threading
 
+import pytest
+
 from pardata.channel.channel import socket_pair
+from pardata.errors import CapacityError
 from pardata.runtime.port import send_event
-from pardata.runtime.words import SENT_BYTES
+from pardata.runtime.words import ATTEMPT, BLOCKED_NS, MEMORY, SENT_BYTES, WAITS_FOR
 from tests.unit.runtime.chain import LARGE, Chain
 
 
@@ -25,6 +28,23 @@ def test_who_has_got_a_message_finds_its_bytes_counted():
         chain.step("source")
         assert counted == [port.words[SENT_BYTES]]
         assert counted[0] >= 8 * LARGE
+
+
+def test_after_a_wait_that_failed_the_item_is_at_work_again():
+    with contextlib.closing(Chain()) as chain:
+        port = chain._ports["middle"]
+        port.attempt(0, 7)
+
+        def fail():
+            assert (port.words[ATTEMPT], port.words[WAITS_FOR]) == (0, MEMORY)
+            raise CapacityError("never")
+
+        blocked_ns = port.words[BLOCKED_NS]
+        with pytest.raises(CapacityError):
+            port._wait(MEMORY, fail)
+        assert port.item_at_work == 7
+        assert port.words[WAITS_FOR] != MEMORY
+        assert port.words[BLOCKED_NS] > blocked_ns
 
 
 class SharedSocket(socket.socket):

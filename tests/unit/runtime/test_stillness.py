@@ -1,5 +1,6 @@
 """For how long nothing has moved: not while somebody has had no chance to."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from pardata.runtime import stillness
 from pardata.runtime.flights import FlightSpec
 from pardata.runtime.shortage import STUCK_S
 from pardata.runtime.stillness import Stillness, is_held_up
-from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, THREAD
+from pardata.runtime.words import ATTEMPT, AWAY, BATCHES, BLOCKED_NS, MEMORY, THREAD, WAITS_FOR
 
 
 class Scene:
@@ -42,15 +43,32 @@ def scene(monkeypatch):
     return Scene(monkeypatch)
 
 
+@contextlib.contextmanager
+def process(*command):
+    pid = os.posix_spawn(command[0], command, os.environ)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 @pytest.fixture
 def stopped():
     """Return the number of a process that has been stopped."""
-    pid = os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
-    os.kill(pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
-    yield pid
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with process("/bin/sleep", "600") as pid:
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        yield pid
+
+
+@pytest.fixture
+def running():
+    """Return the number of a process that always runs."""
+    with process("/bin/sh", "-c", "while :; do :; done") as pid:
+        while not is_held_up(pid):
+            pass
+        yield pid
 
 
 def test_looks_add_up(scene):
@@ -84,6 +102,18 @@ def test_who_was_stopped_may_move_yet(scene, stopped):
     while is_held_up(stopped):
         pass
     assert scene.look(times=1000) > 9
+
+
+def test_who_runs_and_waits_for_memory_only_looks(scene, running):
+    scene.other[THREAD], scene.other[WAITS_FOR] = running, BLOCKED_NS
+    assert scene.look(times=1000) < 2 * STUCK_S
+    scene.other[WAITS_FOR] = MEMORY
+    assert scene.look(times=1000) > 9
+
+
+def test_who_waits_for_memory_and_was_stopped_may_move_yet(scene, stopped):
+    scene.other[THREAD], scene.other[WAITS_FOR] = stopped, MEMORY
+    assert scene.look(times=1000) < 2 * STUCK_S
 
 
 def test_a_thread_that_is_gone_is_not_held_up():
