@@ -19,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -60,8 +60,12 @@ from pardata.runtime.words import (
     MOST_DOMAINS,
     SENT_BYTES,
     STARVED_NS,
+    THREAD,
     WAITS_FOR,
 )
+
+# Who waits for an item while other threads are at theirs looks this often who has come back: that one ends is not told.
+_AWAY_S: Final = 0.1
 
 
 class _ConsumerProgram:
@@ -100,6 +104,7 @@ class ProcessRun(Run):
         self._policy = plan.last.policy
         self._condemned: set[tuple[int, int]] = set()
         self._items: deque[Any] = deque()
+        self._away: set[int] = set()  # threads that have taken an item and not come back
         self._failure: BaseException | None = None
         self._closed = True  # until everything stands
         self._pid = os.getpid()
@@ -171,6 +176,7 @@ class ProcessRun(Run):
         control, self._wake = layout.pair()
         socks = [control, *layout.consumer.socks]
         self._port = Port(spec, self._home.segment, socks, consumer, self._home.arena)
+        self._port.words[AWAY] = 1
         on_event, on_lost = _weakly(self._on_event), _weakly(self._on_lost)
         self._supervisor = Supervisor(self._home.segment, self._port.collector, on_event, on_lost)
         self._supervisor.max_restarts = self._options.max_restarts
@@ -195,16 +201,18 @@ class ProcessRun(Run):
     # -- running ---------------------------------------------------------------------------------------------------
 
     def __next__(self) -> Any:
+        thread = threading.get_ident()
+        self._away.discard(thread)  # before its turn: who waits in there is not to count on this one
         with self._turn:
             if not self._items:
                 self._take_more()
+            self._away.add(thread)
             return self._items.popleft()
 
     def _take_more(self) -> None:
         """Get the next items; raises StopIteration at the end of the run."""
         if self._closed:
             raise StopIteration
-        self._port.words[AWAY] = 0
         try:
             self._fill()
         except BaseException:
@@ -234,9 +242,18 @@ class ProcessRun(Run):
                 if self._failure is None:
                     return
             else:
-                waits = [late_in_s, self._stall.look(), REFRESH_S if self._bars is not None else None]
+                is_away = self._is_another_away()
+                port.words[THREAD], port.words[AWAY] = threading.get_native_id(), is_away
+                looks = [REFRESH_S if self._bars is not None else None, _AWAY_S if is_away else None]
+                waits = [late_in_s, self._stall.look(), *looks]
                 port.collector.wait(min((wait for wait in waits if wait is not None), default=None))
             self._show()
+
+    def _is_another_away(self) -> bool:
+        """Whether another thread is at an item, so that it may let go of memory yet."""
+        if self._away:
+            self._away &= {thread.ident for thread in threading.enumerate()}
+        return bool(self._away)
 
     def _listen(self) -> None:
         """Hear of every item that was skipped, before the run is taken for complete."""
