@@ -362,9 +362,9 @@ class ProcessRun(Run):
         self._tear_down()
 
     def close(self) -> None:
-        if self._closed or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return  # a forked child has a copy of the run, which is its parent's
-        if not self._turn.acquire(blocking=False):  # another thread waits for an item: it leaves, and closes
+        if not self._turn.acquire(blocking=False):  # another thread waits for an item, and leaves, or is closing it
             with contextlib.suppress(OSError):
                 self._wake.send(b"cancel")
             self._turn.acquire()

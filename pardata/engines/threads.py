@@ -111,17 +111,20 @@ class ThreadRun(Run):
 
     def close(self) -> None:
         """End the run. A thread that does not come back from the user's function is left to end by itself."""
+        self._hub.cancel()  # who waits for an item leaves
+        with self._turn:
+            self._close()
+
+    def _close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._hub.cancel()
         deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         self._report = self.report()
-        with self._turn:
-            self._items.clear()
+        self._items.clear()
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()

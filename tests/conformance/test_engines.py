@@ -868,6 +868,52 @@ def test_another_thread_closes_a_run_that_one_waits_for(tmp_path):
     assert next(items, None) is None
 
 
+class Turn:
+    """The lock of a run; `is_awaited` is set when somebody has to wait for it."""
+
+    def __init__(self, lock):
+        self._lock = lock
+        self.release = lock.release
+        self.is_awaited = threading.Event()
+
+    def acquire(self, blocking=True):
+        if self._lock.acquire(blocking=False):
+            return True
+        if not blocking:
+            return False
+        self.is_awaited.set()
+        return self._lock.acquire()
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *_):
+        self.release()
+
+
+@pytest.mark.parametrize("engine", CONCURRENT)
+def test_close_returns_when_the_run_is_closed_by_whoever_it_is(engine):
+    items = numbers(3).map(abs).iterate(engine=engine)
+    items._turn = turn = Turn(items._turn)
+    report, is_closing = items.report, threading.Event()
+
+    def report_late():
+        is_closing.set()
+        turn.is_awaited.wait()
+        return report()
+
+    items.report = report_late
+    taker = threading.Thread(target=list, args=(items,))
+    taker.start()
+    is_closing.wait()
+    items.close()
+    is_closed = items._report is not None
+    turn.is_awaited.set()
+    taker.join()
+    assert is_closed
+    assert report().stages[-1].items == 3
+
+
 @pytest.mark.parametrize("engine", CONCURRENT)
 def test_a_worker_that_has_ended_is_counted_as_such(engine, tmp_path):
     fifo = str(tmp_path / "fifo")
