@@ -45,10 +45,11 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     if hasattr(obj, "func") and hasattr(obj, "args") and hasattr(obj, "keywords"):
         yield "the function of the partial", obj.func
         yield "the arguments of the partial", (*obj.args, *obj.keywords.values())
-    try:
-        obj.__reduce_ex__(5)
-    except Exception:
-        return  # it refuses by itself: its attributes are not the reason
+    if not isinstance(obj, type):  # of a class, that is the method of its objects
+        try:
+            obj.__reduce_ex__(5)
+        except Exception:
+            return  # it refuses by itself: its attributes are not the reason
     for name, value in getattr(obj, "__dict__", {}).items():
         yield f"the attribute {name!r}", value
 

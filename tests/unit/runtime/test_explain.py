@@ -20,6 +20,13 @@ class Camera:
         return item
 
 
+class Locked:
+    """As a class of the user's script: it travels by value."""
+
+    __module__ = "__main__"
+    lock = threading.Lock()
+
+
 def captures():
     lock, number = threading.Lock(), 5
     return lambda item: (item, number, lock)
@@ -51,6 +58,7 @@ def with_default(item, lock=LOCK):
         (captures, "the captured variable 'lock'"),
         (captures_an_object, "the captured variable 'camera' -> the attribute 'handle'"),
         (Camera, "the attribute 'handle'"),
+        (lambda: Locked, "the attribute 'lock'"),
         (lambda: Camera().read, "its object -> the attribute 'handle'"),
         (lambda: {"a": 1, "b": [2, threading.Lock()]}, "key 'b' -> element 1"),
         (lambda: (1, {"k": (Camera(),)}), "element 1 -> key 'k' -> element 0 -> the attribute 'handle'"),
