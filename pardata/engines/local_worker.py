@@ -11,7 +11,7 @@ from typing import Any, Final
 from pardata.memory.home import home
 from pardata.pipeline.plan import Stage
 from pardata.pipeline.programs import Program
-from pardata.runtime.faults import Fault
+from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.port import Port
 from pardata.runtime.program import Cancelled, StageFailure
 from pardata.runtime.words import THREAD
@@ -48,7 +48,8 @@ class LocalWorker:
         except StageFailure as failure:
             self._tell(failure.original, failure.fault)
         except BaseException as error:
-            self._tell(error, Fault.of(error, self.stage.name))
+            told = exit_as_error(error)
+            self._tell(told, Fault.of(told, self.stage.name))
         finally:
             self._end()
 

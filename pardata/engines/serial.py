@@ -25,7 +25,7 @@ from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Edge, Plan, Stage
 from pardata.pipeline.programs import program_of, source_maker
 from pardata.pipeline.run import Run, RunOptions
-from pardata.pipeline.user_code import failure_of, opened
+from pardata.pipeline.user_code import close_generator, failure_of, opened
 from pardata.runtime.program import StageFailure
 from pardata.runtime.progress import RunReport, StageStatistics
 
@@ -175,7 +175,7 @@ class SerialRun(Run):
             raise failure_of(error, stage.name, number_at()) from None
         finally:
             if inspect.isgenerator(items):
-                items.close()
+                close_generator(items)
 
     def _piped(self, stage: Stage) -> Generator[Batch, None, None]:
         number = -1

@@ -23,6 +23,7 @@ from pardata.pipeline.handover import hand_over
 from pardata.pipeline.ordering import Arrival, InOrder, InTurn
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import Program, program_of
+from pardata.runtime.faults import exit_as_error
 from pardata.runtime.program import Cancelled, StageFailure
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.state import Saved
@@ -333,8 +334,9 @@ class ThreadPort:
         except StageFailure as failure:
             self._hub.cancel(original_error(failure))
         except BaseException as error:
-            error.add_note(f"in stage {self._stage.name!r}")
-            self._hub.cancel(error)
+            told = exit_as_error(error)
+            told.add_note(f"in stage {self._stage.name!r}")
+            self._hub.cancel(told)
         finally:
             self.close_outputs()
             self._account()

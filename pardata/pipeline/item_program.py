@@ -17,8 +17,10 @@ from pardata.pipeline.joining import join_batches
 from pardata.pipeline.node import Errors, Kind
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.user_code import failure_of, opened
+from pardata.runtime import forked
 from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import NO_ITEM, Fault
+from pardata.runtime.forked import leave_if_forked
 from pardata.runtime.program import StageFailure
 
 _ANY: Final = Fanin()
@@ -136,12 +138,14 @@ class ItemProgram:
                 made.branches = [port.choose(self.branches)] * taken
             return made
         out = _Made(self.branches > 1)
+        here = forked.generation
         for index in range(taken):
             try:
                 port.attempt(batch.domain, batch.item_number(index))
                 if not self._do(fn, items, index, out):
                     out.lost.add(index)
             except (Exception, SystemExit) as error:
+                leave_if_forked(here, error)
                 self._fail(error, batch, items, index, out, port)
             items[index] = None  # what the function has dropped is free from here on
         dropped = 0 if self.what is Kind.SINK else len(out.lost) - (out.failed if self.errors == "skip" else 0)

@@ -16,6 +16,8 @@ from pardata.pipeline.joining import join_batches
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
+from pardata.runtime import forked
+from pardata.runtime.forked import leave_if_forked
 from pardata.runtime.program import StageFailure
 from pardata.runtime.state import Saved
 
@@ -104,24 +106,30 @@ class _Pipe:
             del rest
 
     def _send(self, outputs: Iterator[Any]) -> None:
+        here = forked.generation
         while True:
             try:
                 item = [next(outputs)]
             except StopIteration:
+                leave_if_forked(here)
                 return
             except StageFailure:
                 raise
             except (Exception, SystemExit) as error:
+                leave_if_forked(here, error)
                 raise failure_of(error, self._program.name, self._number) from None
+            leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
             if self._again is None or not self._again.takes(item):
                 self._batcher.append(item)
 
     def _outputs(self) -> Iterator[Any]:
+        here = forked.generation
         try:
             made = self._fn(self._inputs)
         except StageFailure:
             raise
         except (Exception, SystemExit) as error:
+            leave_if_forked(here, error)
             error.add_note(
                 f"{self._program.name!r} was called with the iterator of all items. For a function of one item use "
                 f"stream.map"
@@ -136,7 +144,7 @@ class _Pipe:
             ) from None
 
     def _items(self) -> Iterator[Any]:
-        port = self._port
+        port, here = self._port, forked.generation
         while True:
             self._flush()  # what the generator has yielded may be all there is for a long time
             batches = port.take()
@@ -152,6 +160,7 @@ class _Pipe:
             while batch.items:
                 self._number = batch.item_number(taken - len(batch.items))
                 yield batch.items.pop()
+                leave_if_forked(here)
             port.count(taken)
             del batch
             self._save(domain, number)

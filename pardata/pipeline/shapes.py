@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import os
@@ -154,7 +155,8 @@ class NpyWriter:
                 del item
             _write_all(file, np.frombuffer(self._header(), np.uint8), 0)  # now that the number of rows is known
         except BaseException:  # an error, or the end of the run; who is killed leaves it to a successor
-            os.unlink(part)
+            with contextlib.suppress(OSError):  # what ended it is to be told
+                os.unlink(part)
             raise
         finally:
             os.close(file)

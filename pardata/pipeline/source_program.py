@@ -13,6 +13,8 @@ from pardata.pipeline.batcher import Batcher, Port
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
+from pardata.runtime import forked
+from pardata.runtime.forked import leave_if_forked
 
 
 class SourceProgram:
@@ -70,6 +72,7 @@ class SourceProgram:
         batcher.skip_to(number + count)
 
     def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        here = forked.generation
         while True:
             port.attempt(self.domain, batcher.next_number)
             try:
@@ -77,5 +80,7 @@ class SourceProgram:
             except StopIteration:
                 return
             except (Exception, SystemExit) as error:
+                leave_if_forked(here, error)
                 raise failure_of(error, self.name, batcher.next_number) from None
+            leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
             batcher.append(item)

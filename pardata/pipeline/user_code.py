@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any
 
 from pardata.errors import PardataError
+from pardata.runtime import forked
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
+from pardata.runtime.forked import leave_if_forked
 from pardata.runtime.program import StageFailure
 
 
@@ -33,9 +35,24 @@ def failure_of(error: BaseException, stage: str, number: int = -1, item: object 
     return StageFailure(Fault.of(error, stage, number, item), error)
 
 
-def closing(iterator: Any) -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def closing(iterator: Any) -> Iterator[None]:
     """Close a generator at the end of a block; other iterators have nothing to close."""
-    return contextlib.closing(iterator) if inspect.isgenerator(iterator) else contextlib.nullcontext()
+    try:
+        yield
+    finally:
+        if inspect.isgenerator(iterator):
+            close_generator(iterator)
+
+
+def close_generator(generator: Generator[Any, Any, Any]) -> None:
+    """Close a generator; what its clean-up raises is told as an error also if it is `SystemExit`."""
+    here = forked.generation
+    try:
+        generator.close()
+    except SystemExit as error:
+        leave_if_forked(here, error)
+        raise exit_as_error(error) from None
 
 
 @contextlib.contextmanager
@@ -46,29 +63,39 @@ def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
     what it is.
     """
     if isinstance(fn, type) and any("__call__" in kind.__dict__ for kind in fn.__mro__):
-        made = fn()
+        made = _call(fn, stage)
     elif hasattr(fn, "open") or hasattr(fn, "close"):
         made = copy.copy(fn)  # threads have one object
     else:
         made = fn
     if made is not fn:
-        _call(made, "open", stage)
+        _call(getattr(made, "open", _nothing), stage)
     try:
         yield partial(_try_again, made, retries) if retries else made
     finally:
         if made is not fn:
-            _call(made, "close", stage)
+            _call(getattr(made, "close", _nothing), stage)
 
 
-def _call(made: Any, name: str, stage: str) -> None:
+def _nothing() -> None:
+    pass
+
+
+def _call(fn: Callable[[], Any], stage: str) -> Any:
+    here = forked.generation
     try:
-        getattr(made, name, lambda: None)()
+        return fn()
     except (Exception, SystemExit) as error:
+        leave_if_forked(here, error)
         raise failure_of(error, stage) from None
 
 
 def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:
+    here = forked.generation
     for _ in range(retries):
-        with contextlib.suppress(Exception):
+        try:
             return fn(item)
+        except Exception:
+            if forked.generation != here:  # a child that the function has forked: it is not to be called there
+                raise
     return fn(item)

@@ -100,7 +100,7 @@ class TaskProgram:
             self.initializer(*self.initargs)
         except Exception as error:
             raise StageFailure(Fault.of(error, "the pool's initializer"), error) from None
-        port.words[ATTEMPT] = 0
+        port.loaded()
 
 
 class _Loop:

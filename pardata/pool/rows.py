@@ -13,6 +13,8 @@ from pardata.memory.segment import Segment
 from pardata.pool.addresses import Address
 from pardata.pool.context import WorkerContext
 from pardata.pool.tasks import Outcome, Pace, fault_of
+from pardata.runtime import forked
+from pardata.runtime.forked import leave_if_forked
 
 Array = np.ndarray[Any, Any]
 
@@ -65,7 +67,10 @@ class OpenWork:
     def call(self, begin: int, end: int) -> tuple[Any, int, int]:
         """Return what the function makes of the entries ``[begin, end)``, and which it got."""
         low, high = max(0, begin - self.work.halo), min(self.length, end + self.work.halo)
-        return self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs)), low, high
+        here = forked.generation
+        made = self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs))
+        leave_if_forked(here)  # a child's result is not to be put into the output
+        return made, low, high
 
     def put(self, begin: int, end: int) -> None:
         """Call the function and write its result."""
@@ -150,6 +155,7 @@ def run_rows(
     value: Any = None
     at, upto = begin, begin
     fault = None
+    here = forked.generation
     longest_ns, longest = 0, begin
     start = last = time.perf_counter_ns()
     while upto < end:
@@ -168,7 +174,9 @@ def run_rows(
                 made, _, _ = opened.call(at, upto)
                 assert work.combine is not None
                 value = made if at == begin else work.combine(value, made)
+                leave_if_forked(here)
         except BaseException as error:
+            leave_if_forked(here, error)
             fault = fault_of(error, work.fn, at, f"rows {at} to {upto}")
         now = time.perf_counter_ns()
         if now - last > longest_ns:

@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from pardata.pool.context import WorkerContext
 from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
+from pardata.runtime import forked
 from pardata.runtime.faults import Fault
+from pardata.runtime.forked import leave_if_forked
 
 CALL, ITEMS, ROWS = 0, 1, 2
 
@@ -104,10 +106,13 @@ def squeeze(message: tuple[Any, ...], *contents: Any) -> Any:
 
 def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Outcome:
     """Make one call."""
+    here = forked.generation
     begin = time.perf_counter()
     try:
         value, fault = fn(*args, **kwargs), None
+        leave_if_forked(here)
     except BaseException as error:  # as SystemExit: the future has it, and the worker goes on
+        leave_if_forked(here, error)
         value, fault = None, fault_of(error, fn, number, args[0] if len(args) == 1 else args)
     seconds = time.perf_counter() - begin
     return Outcome(1, value, fault, seconds, (seconds, 0))
@@ -140,6 +145,7 @@ def run_items(
     total, at, stride = len(items), 0, 1
     longest_ns, longest = 0, 0
     fault = None
+    here = forked.generation  # looked at without a call: a child is not to make the calls that are left
     start = last = time.perf_counter_ns()
     while at < total:
         pace.begin(at, stride)
@@ -148,10 +154,15 @@ def run_items(
             if star:
                 for item in items[at:end]:
                     values.append(fn(*item))
+                    if forked.generation != here:
+                        leave_if_forked(here)
             else:
                 for item in items[at:end]:
                     values.append(fn(item))
+                    if forked.generation != here:
+                        leave_if_forked(here)
         except BaseException as error:
+            leave_if_forked(here, error)
             fault = fault_of(error, fn, begin + len(values), item)
         now = time.perf_counter_ns()
         if stride == 1 and now - last > longest_ns:

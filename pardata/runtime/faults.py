@@ -11,7 +11,6 @@ import cloudpickle
 import numpy as np
 
 from pardata.errors import RemoteError, RemoteTraceback
-from pardata.runtime.forked import leave_if_forked
 
 _LONGEST_TEXT: Final = 20_000
 _LONGEST_PICKLE: Final = 60_000
@@ -104,7 +103,6 @@ def exit_as_error(error: BaseException) -> BaseException:
     """Return what to tell of a `SystemExit`, which would end a worker without a word; other errors as they are."""
     if not isinstance(error, SystemExit):
         return error
-    leave_if_forked(error)
     return RuntimeError(f"the function called sys.exit({error.code!r})").with_traceback(error.__traceback__)
 
 

@@ -1,7 +1,8 @@
 """A child that the user's code has forked in a worker is not a worker, though it has copies of the worker's channels.
 
-It may print, and it ends where it comes back from the user's function: at the place of the script that it would go on
-with there is nothing that is its own.
+It may print, and it ends where it comes back from the user's function, with a result or with an exception: at the place
+of the script that it would go on with there is nothing that is its own. Whoever calls the user's code looks at
+`generation` before and after. A child that comes back elsewhere leaves at its next step of the worker's port.
 """
 
 from __future__ import annotations
@@ -9,47 +10,51 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
+import traceback
 from typing import Any, Final, NoReturn
 
-_STEPS: Final = (
-    "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "publish_again", "commit",
-    "close_outputs", "finish",
+STEPS: Final = (
+    "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "publish_again",
+    "save_state", "commit", "close_outputs", "finish",
 )  # fmt: skip
-_TOLD: Final = ("said", "logged")
 
-_is_child = False
+generation = 0  # how many forks have led to this process
+
+
+def _count() -> None:
+    global generation
+    generation += 1
+
+
+os.register_at_fork(after_in_child=_count)
 
 
 def disown(port: Any) -> None:
-    """Have a child leave at its next step, or tell what it raised and leave: called in it behind `os.fork`."""
-    global _is_child
-    _is_child = True
-    for step in _STEPS:
+    """Have a child leave at its next step: called in it behind `os.fork`."""
+    for step in STEPS:
         setattr(port, step, _leave)
-    port.report = partial(_report, port.report)
 
 
-def leave_if_forked(asked: SystemExit) -> None:
-    """In such a child, exit as the user's code has asked to."""
-    if _is_child:
-        code = asked.code
+def leave_if_forked(since: int, error: BaseException | None = None) -> None:
+    """In a process that was forked when `generation` was `since`, tell what it raised, or exit as it asked to.
+
+    What the user's code runs in a child, a run or a pool of its own, has begun there: nothing happens to that.
+    """
+    if generation == since:
+        return
+    code: Any = None
+    if isinstance(error, SystemExit):
+        code = error.code
         if code is not None and not isinstance(code, int):
             sys.stderr.write(f"{code}\n")
-        _exit(code if isinstance(code, int) else int(code is not None))
+    elif error is not None:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+        code = 1
+    _exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _leave(*_: object) -> NoReturn:
     _exit(0)
-
-
-def _report(report: Callable[[tuple[Any, ...]], None], event: tuple[Any, ...]) -> None:
-    if event[0] in _TOLD:
-        report(event)
-        return
-    sys.stderr.write(getattr(event[1], "trace", "") if len(event) > 1 else "")
-    _exit(1)
 
 
 def _exit(code: int) -> NoReturn:

@@ -19,8 +19,9 @@ from pardata.channel.script import open_script
 from pardata.memory.array import anchor
 from pardata.memory.home import set_worker_arena
 from pardata.memory.segment import Segment
+from pardata.runtime import forked
 from pardata.runtime.faults import Fault, exit_as_error
-from pardata.runtime.forked import disown
+from pardata.runtime.forked import disown, leave_if_forked
 from pardata.runtime.limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port, Program, send_event
@@ -46,6 +47,7 @@ class ProcessSpec:
 
 def run_program(port: Port, program: Program) -> int:
     """Run a program to its end; return the exit code."""
+    here = forked.generation
     try:
         program.run(port)
         flush_output()
@@ -53,14 +55,18 @@ def run_program(port: Port, program: Program) -> int:
         return 0
     except (Cancelled, Leaving, RunGone):
         return 0
-    except StageFailure as failure:
-        port.report(("failed", failure.fault, None))
-    except (KeyboardInterrupt, GeneratorExit) as error:  # not a Ctrl-C, which workers ignore
-        told = RuntimeError(f"the function raised {type(error).__name__}").with_traceback(error.__traceback__)
-        port.report(("failed", Fault.of(told, port.spec.stage, port.item_at_work), None))
     except BaseException as error:  # those of asyncio and of test frameworks are no Exception
-        port.report(("failed", Fault.of(error, port.spec.stage, port.item_at_work), None))
-    return 1
+        leave_if_forked(here, error.original if isinstance(error, StageFailure) else error)
+        port.report(("failed", _fault_of(error, port), None))
+        return 1
+
+
+def _fault_of(error: BaseException, port: Port) -> Fault:
+    if isinstance(error, StageFailure):
+        return error.fault
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):  # not a Ctrl-C, which workers ignore
+        error = RuntimeError(f"the function raised {type(error).__name__}").with_traceback(error.__traceback__)
+    return Fault.of(exit_as_error(error), port.spec.stage, port.item_at_work)
 
 
 def main(offset: int, length: int, fds: list[int]) -> int:

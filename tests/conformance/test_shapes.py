@@ -1,6 +1,7 @@
 """Every shape of stream on every engine: as plain Python does it, and as the serial engine does."""
 
 import collections
+import contextlib
 import functools
 import itertools
 import os
@@ -243,6 +244,21 @@ def test_file_that_is_not_finished_does_not_get_its_name(engine, tmp_path):
         pardata.source([np.zeros(2), np.zeros(2, int)]).to(tmp_path / "out.npy").run(engine=engine)
     assert (tmp_path / "out.npy").read_bytes() == b"older"
     assert os.listdir(tmp_path) == ["out.npy"]
+
+
+class TakesTheFileAway:
+    def __init__(self, path):
+        self.path = path
+
+    def __array__(self, *_, **__):
+        os.unlink(self.path)
+        raise LookupError("no array")
+
+
+def test_what_ended_a_file_is_told_also_if_its_beginning_is_gone(engine, tmp_path):
+    rows = pardata.source([TakesTheFileAway(tmp_path / "out.npy.part")])
+    with pytest.raises(LookupError, match="no array"):
+        rows.to(tmp_path / "out.npy").run(engine=engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
@@ -530,6 +546,51 @@ def test_exit_of_a_stage_with_a_state_is_told(engine, method):
     setattr(Exits, method, lambda self: sys.exit("no licence"))
     with pytest.raises(RuntimeError, match=r"sys.exit\('no licence'\)"):
         run(numbers(5).map(Exits()), engine)
+
+
+def test_exit_of_a_stage_that_is_being_made_is_told(engine):
+    class Exits:
+        def __init__(self):
+            sys.exit("no licence")
+
+        def __call__(self, x):
+            return x
+
+    with pytest.raises(RuntimeError, match=r"sys.exit\('no licence'\)") as caught:
+        run(numbers(5).map(Exits), engine)
+    assert "in stage 'Exits'" in caught.value.__notes__
+
+
+class ExitsInARun:
+    """An iterable that is looked at when a stream is made of it."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def __iter__(self):
+        self.looks += 1
+        return iter(()) if self.looks == 1 else sys.exit("no licence")
+
+
+def exits_when_closed():
+    try:
+        yield from range(5)
+    finally:
+        sys.exit("no licence")
+
+
+@pytest.mark.parametrize("make", [ExitsInARun, exits_when_closed])
+def test_exit_of_a_source_is_told(engine, make):
+    with pytest.raises(RuntimeError, match=r"sys.exit\('no licence'\)"):
+        run(pardata.source(make()), engine)
+
+
+@pytest.mark.parametrize("make", [lambda: exits_when_closed, exits_when_closed])
+def test_exit_of_a_generator_that_is_closed_does_not_end_the_caller(engine, make):
+    items = pardata.source(make()).iterate(engine=engine)
+    assert next(items) == 0
+    with contextlib.suppress(RuntimeError):
+        items.close()
 
 
 def test_exit_in_a_stage_is_told_at_once(engine):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -275,13 +276,79 @@ def test_what_is_no_exception_is_not_taken_for_a_crash(
     assert "in stage 'fail', item 2" in caught.value.__notes__
 
 
+class Filter:
+    """A generator filter that can be taken up again."""
+
+    def __init__(self, fn: Callable[[int], int]) -> None:
+        self.fn = fn
+
+    def __call__(self, items: Iterator[int]) -> Iterator[int]:
+        for item in items:
+            yield self.fn(item)
+
+    def snapshot(self) -> None:
+        pass
+
+    def restore(self, state: None) -> None:
+        pass
+
+
+def stage(fn: Callable[[int], int], **options: Any) -> list[int]:
+    return list(pardata.source(range(4)).map(fn, chunksize=4, **options))
+
+
+def filtered(made: Any) -> list[int]:
+    return list(pardata.source(range(4)).map(abs, chunksize=4) | made)
+
+
+def source(fn: Callable[[int], int]) -> list[int]:
+    def items() -> Iterator[int]:
+        yield from map(fn, range(4))
+
+    return list(pardata.source(items))
+
+
+def mapped(fn: Callable[..., int], *items: range) -> list[int]:
+    with pardata.WorkerPool(1) as pool:
+        return list(pool.map(fn, *items, chunksize=4))
+
+
+def submitted(fn: Callable[[int], int]) -> list[int]:
+    with pardata.WorkerPool(1) as pool:
+        return [pool.submit(fn, number).result() for number in range(4)]
+
+
+def rows(fn: Callable[[int], int]) -> list[int]:
+    with pardata.WorkerPool(1) as pool:
+        found = pool.map_array(lambda row: row * 0 + fn(int(row[0])), np.arange(4), chunksize=1)
+        return [int(value) for value in found]
+
+
+WAYS: dict[str, Callable[[Callable[[int], int]], list[int]]] = {
+    "stage": stage,
+    "stage with retries": partial(stage, retries=2),
+    "generator filter": lambda fn: filtered(lambda items: map(fn, items)),
+    "filter with a state": lambda fn: filtered(Filter(fn)),
+    "source": source,
+    "submit": submitted,
+    "map": lambda fn: mapped(fn, range(4)),
+    "map of two": lambda fn: mapped(lambda x, _: fn(x), range(4), range(4)),
+    "map_array": rows,
+}
+
+
 @pytest.mark.parametrize("leaves_by", ["return", "exception", "sys.exit"])
-def test_a_child_that_comes_back_from_the_function_is_not_another_worker(leaves_by: str) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_child_that_comes_back_from_the_function_is_not_another_worker(
+    tmp_path: Path, leaves_by: str, way: str
+) -> None:
     def fork(x: int) -> int:
+        with open(tmp_path / "calls", "a") as calls:
+            calls.write(f"{x} ")
         child = os.fork()
         if not child:
             if leaves_by == "exception":
-                sys.stderr = io.StringIO()
+                sys.stderr = open(tmp_path / "told", "a")  # noqa: SIM115 - the end of the child closes it
                 raise ValueError(x)
             if leaves_by == "sys.exit":
                 sys.exit(7)
@@ -289,4 +356,55 @@ def test_a_child_that_comes_back_from_the_function_is_not_another_worker(leaves_
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     exit_code = {"return": 0, "exception": 1, "sys.exit": 7}[leaves_by]
-    assert list(pardata.source(range(3)).map(fork)) == [exit_code] * 3
+    assert WAYS[way](fork) == [exit_code] * 4
+    assert (tmp_path / "calls").read_text() == "0 1 2 3 "
+    if leaves_by == "exception":
+        told = (tmp_path / "told").read_text()
+        assert [f"ValueError: {x}\n" in told for x in range(4)] == [True] * 4
+
+
+def test_a_child_that_asks_a_generator_filter_s_input_for_more_leaves(tmp_path: Path) -> None:
+    def fork(items: Iterator[int]) -> Iterator[int]:
+        for item in items:
+            with open(tmp_path / "calls", "a") as calls:
+                calls.write(f"{item} ")
+            child = os.fork()
+            if not child:
+                continue
+            yield os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert filtered(fork) == [0] * 4
+    assert (tmp_path / "calls").read_text() == "0 1 2 3 "
+
+
+def test_a_child_does_not_save_the_state_of_its_filter(tmp_path: Path) -> None:
+    class Forking(Filter):
+        def __call__(self, items: Iterator[int]) -> Iterator[int]:
+            for item in items:
+                if item == 2:
+                    child = os.fork()
+                    if not child:
+                        return
+                    os.waitpid(child, 0)
+                    if not (tmp_path / "died").exists():
+                        (tmp_path / "died").touch()
+                        os.kill(os.getpid(), signal.SIGKILL)
+                yield item
+
+    stream = pardata.source(range(5)).map(abs, chunksize=1) | Forking(abs)
+    with stream.iterate() as run:
+        assert list(run) == list(range(5))
+
+
+def test_a_child_may_draw_a_bar_and_have_a_run_and_a_pool_of_threads(tmp_path: Path) -> None:
+    def fork(x: int) -> int:
+        child = os.fork()
+        if not child:
+            for _ in pardata.worker().progress(range(3)):
+                pass
+            total = sum(pardata.source(range(4)).map(abs, retries=1).iterate(engine="serial"))
+            with pardata.WorkerPool(1, kind="thread") as pool:
+                os._exit(total + sum(pool.map(abs, range(4))))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert submitted(fork) == [12] * 4

@@ -1,6 +1,7 @@
 """What a port counts on its way, and tells."""
 
 import contextlib
+import inspect
 import pickle
 import socket
 import threading
@@ -9,7 +10,8 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.errors import CapacityError
-from pardata.runtime.port import send_event
+from pardata.runtime.forked import STEPS
+from pardata.runtime.port import Port, send_event
 from pardata.runtime.words import ATTEMPT, BLOCKED_NS, MEMORY, SENT_BYTES, WAITS_FOR
 from tests.unit.runtime.chain import LARGE, Chain
 
@@ -90,3 +92,10 @@ def test_an_event_waits_for_room_whatever_a_forked_child_says_of_the_socket():
             sock.shutdown(socket.SHUT_RDWR)
             listener.join()
     assert [pickle.loads(data) for data in heard] == [("said", 1)]
+
+
+def test_every_method_is_known_as_one_that_ends_a_forked_child_or_that_does_no_harm_in_it():
+    harmless = {"claimed", "poll_for_memory", "heaviest_item_bytes", "expect_generator", "resume_point", "load_state"}
+    told = {"report"}
+    methods = {name for name, _ in inspect.getmembers(Port, inspect.isfunction) if not name.startswith("_")}
+    assert methods == {*STEPS} | harmless | told
