@@ -13,6 +13,7 @@ from benchmarks.rivals import ArrayWork, Rival
 from benchmarks.timing import outcome, repeat
 
 WORKERS = 2
+WARM_UP = 2  # times what is measured: until each worker has had all pages of both arrays before it
 
 
 def transform(x: Any) -> Any:
@@ -39,7 +40,7 @@ def pick(table: Any, x: Any) -> Any:
 
 
 def measure(shape: tuple[int, ...], make: Callable[[], Callable[[Any], Any]], rival: Rival, seconds: float) -> Outcome:
-    """Seconds per call, after one that does not count; the last result is compared with one process's."""
+    """Seconds per call, after some that do not count; the last result is compared with one process's."""
     fn = make()
     results: list[Any] = [None]
     with rival.map_array(ArrayWork(fn, fill, shape), WORKERS) as call:
@@ -48,6 +49,7 @@ def measure(shape: tuple[int, ...], make: Callable[[], Callable[[Any], Any]], ri
             results[0] = None  # the user is done with the last result: its memory may be used again
             results[0] = call()
 
+        repeat(work, WARM_UP * seconds, fewest=0)
         taken = repeat(work, seconds, fewest=1)
         out = results.pop()
         a = np.empty(shape)
