@@ -55,7 +55,7 @@ def _draw_case(results: Results, name: str, axis: Any) -> None:
     for row, side in zip(rows, sides, strict=True):
         values, colour = results.values(name, side), _colour(side)
         middle = results.median(name, side) or 0.0
-        lows.append(min(values))
+        lows.append(min(value for value in values if value > 0))  # no growth at all has no place on this axis
         highs.append(max(values))
         axis.plot([lows[-1], highs[-1]], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", alpha=0.6)
         axis.plot([middle], [row], "o", color=colour, markersize=6)
