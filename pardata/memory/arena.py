@@ -178,9 +178,10 @@ class Arena:
             if not self._free.get(extent):
                 self._ask_for_memory()
             if self.budget is not None and not may_pass:
-                if self.on_shortage is not None and not self.budget.allows(extent):
+                if self.on_shortage is None:
+                    self.budget.check(extent, self.who)
+                elif not self.budget.allows(extent):  # asked once: a moment later another may have taken the rest
                     return None
-                self.budget.check(extent, self.who)
             free = self._free.get(extent)
             is_warm = bool(free)
             offset = free.pop() if free else self._carve(extent)

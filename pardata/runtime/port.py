@@ -26,7 +26,7 @@ from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Tokens
 from pardata.errors import WorkerLostError
 from pardata.memory.arena import Arena
-from pardata.memory.budget import LARGEST, WIDEST, Budget
+from pardata.memory.budget import LARGEST, LIVE, WIDEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
 from pardata.runtime.ends import Ends
@@ -112,7 +112,7 @@ class Port:
                 ends.senders,
                 ends.receivers,
             )
-        in_parent = shared_arena is not None
+        self._in_parent = in_parent = shared_arena is not None
         self.outbox = Outbox(self.arena, ends.leases, ends.edges, in_parent, spec.has_inplace, spec.branches)
         self._state = None if spec.state is None else StateArea(segment, *spec.state, spec.label)
         following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
@@ -447,6 +447,17 @@ class Port:
             while not self.collector.flush():
                 self.collector.wait()
         self.report(("done",))
+        if self._pressure is not None and not self._in_parent:
+            self._see_arrays_off()
+
+    def _see_arrays_off(self) -> None:
+        """Stay while others have arrays of this worker, or the run lasts: who else would note that they are let go?"""
+        with self.lock:
+            while not self._cancelled:
+                self.arena.collect()
+                if not self.words[LIVE]:
+                    return
+                self.collector.wait(for_input=False)
 
 
 def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:

@@ -1,5 +1,8 @@
 """Streams of arrays that a memory limit slows down. Imports nothing heavy: every worker that starts imports it."""
 
+import os
+import select
+
 import numpy as np
 
 import pardata
@@ -48,3 +51,25 @@ def several_of_each(count):
 
 def threads(count):
     return pardata.source(range(count)).map(make, workers=3, kind="thread").map(add_one).map(first)
+
+
+class MakeAfterTheOther:
+    """Two items for two workers: the second makes its array when the first, whose array was let go, has ended."""
+
+    def __init__(self, folder):
+        self.both, self.gone = f"{folder}/both", f"{folder}/gone"
+        os.mkfifo(self.both)
+        os.mkfifo(self.gone)
+
+    def __call__(self, number):
+        if number == 0:
+            open(self.both).close()
+            return np.full(SHAPE, os.getpid())
+        open(self.both, "w").close()
+        with open(self.gone) as pipe:
+            other = int(pipe.read())
+        try:
+            select.select([os.pidfd_open(other)], [], [])
+        except ProcessLookupError:
+            pass  # it has been reaped already
+        return make(number)

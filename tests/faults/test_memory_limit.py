@@ -10,6 +10,7 @@ import pardata
 from tests.faults.memory_stages import (
     ARRAY_BYTES,
     SHAPE,
+    MakeAfterTheOther,
     add_one,
     chain,
     farms_out_of_order,
@@ -31,6 +32,16 @@ def test_what_keeps_nothing_completes(shape, arrays):
 def test_one_array_at_a_time_where_no_more_fit():
     with pardata.source(range(10)).map(make).map(first).iterate(memory_limit=ARRAY_BYTES + 100_000) as run:
         assert list(run) == list(range(10))
+
+
+def test_what_an_ended_worker_has_made_and_was_let_go_does_not_count(tmp_path):
+    make_both = MakeAfterTheOther(tmp_path)
+    made = pardata.source(range(2)).map(make_both, workers=2, chunksize=1)
+    with made.iterate(memory_limit=ARRAY_BYTES * 3 // 2) as run:
+        other = first(next(run))
+        with open(make_both.gone, "w") as pipe:
+            pipe.write(str(other))
+        assert first(next(run)) == 1
 
 
 def test_small_items_that_become_large_in_the_middle_of_a_message():

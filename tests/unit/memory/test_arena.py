@@ -282,6 +282,29 @@ def test_what_passes_the_limit_is_refused_with_who_and_how_much(segment, make_ar
     held.append(sobel.reserve(2 * HUGE_PAGE_BYTES))  # nothing has changed: what fits still fits
 
 
+def test_room_that_another_takes_meanwhile_is_waited_for(segment, make_arena, monkeypatch):
+    budget = make_budget(segment, 4 * HUGE_PAGE_BYTES, "worker", "another")
+    arena, other = make_arena(0, budget, "worker"), make_arena(1, budget, "another")
+    allows, held, asked = Budget.allows, [], []
+
+    def take_the_room_behind(self, nbytes):
+        is_allowed = allows(self, nbytes)
+        if not held:
+            held.append(other.reserve(4 * HUGE_PAGE_BYTES))
+        return is_allowed
+
+    def let_go(nbytes):
+        asked.append(nbytes)
+        held.clear()
+        return True
+
+    arena.on_shortage = let_go
+    monkeypatch.setattr(Budget, "allows", take_the_room_behind)
+    assert arena.reserve(HUGE_PAGE_BYTES).nbytes == HUGE_PAGE_BYTES  # exact to one block per process
+    held.append(None)
+    assert arena.reserve(HUGE_PAGE_BYTES).nbytes == HUGE_PAGE_BYTES and asked == [HUGE_PAGE_BYTES]
+
+
 def test_dropped_blocks_make_room_in_the_budget(segment, make_arena):
     arena = make_arena(0, make_budget(segment, 4 * HUGE_PAGE_BYTES, "worker"))
     for _ in range(3):
