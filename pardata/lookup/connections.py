@@ -26,6 +26,13 @@ _inherited: list[sqlite3.Connection] = []  # in a forked child: not to be used
 _closing = threading.Lock()  # of those
 
 
+class _Connection(sqlite3.Connection):
+    """Closes itself, also where the garbage collector comes to it before `Opened`: Python 3.13 warns of an open one."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Opened:
     """A connection of one thread of one process, and what is asked by it.
 
@@ -172,7 +179,9 @@ class Connections:
         uri = f"file:{name}?mode=ro{'&immutable=1' if self.frozen else ''}"
         while True:
             inode, version = seen = self._seen()
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
+            connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0, factory=_Connection
+            )
             try:
                 if self._seen() == seen:  # it is surely that of what was opened
                     return self._prepared(connection, inode, version)

@@ -260,6 +260,19 @@ def test_a_file_that_is_not_frozen_is_the_one_that_is_there_now_also_for_handles
         late.close()
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_garbage_collector_may_come_to_a_connection_first(tmp_path):
+    pardata.Database.create(tmp_path / "a.db", {1: 2}).close()
+    database = pardata.Database(tmp_path / "a.db")
+    reading = iter(database.items())
+    next(reading)
+    circle = [database._connections.get(), reading]
+    circle.append(circle)
+    database.close()
+    del circle, reading
+    gc.collect()  # with a warning, the test fails at its end
+
+
 def test_many_keys_come_out_of_one_state_of_a_file_that_is_changed_meanwhile(tmp_path, monkeypatch):
     path = tmp_path / "a.db"
     with pardata.Writer(path, ["key", "value"], key="key") as writer:
