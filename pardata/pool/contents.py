@@ -68,10 +68,13 @@ class Contents:
         One that lives in shared memory needs none: workers see its changes. `gone` is called when one is no more.
         """
         for array in self._arrays:
-            copy = None if find_anchor(array) is not None else copies.find(array)
-            if copy is None and find_anchor(array) is None:
+            if find_anchor(array) is not None:
+                self._copies.append(None)
+                continue
+            copy = copies.find(array)
+            if copy is None:
                 return False
-            self._copies.append(None if copy is None else weakref.ref(copy))
+            self._copies.append(weakref.ref(copy))
         self._arrays = [weakref.ref(array, gone) for array in self._arrays]
         return True
 
