@@ -18,7 +18,7 @@ from pardata.memory import session
 from pardata.memory.guardian import prune, records, registers
 from pardata.memory.home import home
 from pardata.memory.register import appear
-from pardata.runtime.process import fork_server
+from pardata.process.launcher import fork_server
 
 
 def worker_processes():

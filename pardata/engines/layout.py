@@ -24,6 +24,20 @@ _SPARE_SLOTS: Final = 4
 _STATE_BYTES: Final = 4 << 30  # of address space, for two copies of what a generator filter saves
 
 
+def descriptors_of(plan: Plan) -> int:
+    """Return how many descriptors a run needs in this process: both ends of each socket, and two for a process."""
+    pairs = sum(
+        stage.workers * (1 + sum(edge.stage.workers for edge in stage.edges))
+        + sum(terminal.workers for terminal in plan.stages for domain in terminal.retired_domains
+              if stage.own_domain is not None and plan.roots[domain] == stage.own_domain)
+        for stage in plan.stages
+    )  # fmt: skip
+    here = sum(stage.workers for stage in plan.worker_stages if runs_here(stage))
+    processes = sum(stage.workers for stage in plan.worker_stages) - here
+    consumer = 1 if plan.iterated else 3  # its selector, and its control sockets where it is no stage of the plan
+    return 2 * pairs + 2 * processes + here + consumer
+
+
 class Layout:
     """Spans, channels and sockets of a run.
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pardata.memory.home import home
 from pardata.pipeline.plan import Stage
 from pardata.pipeline.programs import Program
+from pardata.process.lifecycle import Action, Event, Life, State
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.port import Port
 from pardata.runtime.program import Cancelled, StageFailure
@@ -22,7 +23,8 @@ JOIN_S: Final = 0.5  # how long it may take to come back from the user's code wh
 class LocalWorker:
     """A thread, its port, and the parent's end of its control socket.
 
-    It cannot be killed, and what it has in memory is not lost while there is a run: it is never replaced.
+    It cannot be killed, and what it has in memory is not lost while there is a run: it is never replaced. A thread that
+    does not come back from the user's code is abandoned, and takes its span back itself when it ends.
     """
 
     def __init__(self, stage: Stage, program: Program, port: Port, control: socket.socket) -> None:
@@ -30,34 +32,55 @@ class LocalWorker:
         self.port = port
         self.control = control
         self.error: BaseException | None = None
-        self.done = False
-        self.is_abandoned = False
-        self._has_ended = False
-        self._lock = threading.Lock()
+        self.life = Life(f"a thread of {stage.name!r}")
+        self._lock = threading.Lock()  # of its life: the thread itself and the parent tell what happens
         self._program = program
         self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
 
+    def start(self) -> None:
+        """Start the thread."""
+        self._on(Event.STARTED)
+        self.thread.start()
+
+    @property
+    def done(self) -> bool:
+        """Whether its work is done."""
+        return self.life.state in (State.DONE, State.ENDED)
+
+    def _on(self, event: Event) -> Action:
+        with self._lock:
+            return self.life.on(event)
+
     def _run(self) -> None:
         self.port.words[THREAD] = threading.get_native_id()
+        end = Event.DIED
         try:
             self._program.run(self.port)
-            self.done = True
+            self._on(Event.SAID_DONE)
             self.port.finish()
         except Cancelled:
             return
         except StageFailure as failure:
-            self._tell(failure.original, failure.fault)
+            end = self._tell(failure.original, failure.fault)
         except BaseException as error:
             told = exit_as_error(error)
-            self._tell(told, Fault.of(told, self.stage.name))
+            end = self._tell(told, Fault.of(told, self.stage.name))
         finally:
-            self._end()
+            if self._end(end) is Action.CLEAN_UP:
+                self.port.collector.close()
+                self.port.outbox.leases.clear()
+                home().return_spans([self.port.spec.span])
 
-    def _tell(self, error: BaseException, fault: Fault) -> None:
+    def _tell(self, error: BaseException, fault: Fault) -> Event:
         error.add_note(fault.note)
         self.error = error
         with contextlib.suppress(Exception):  # nobody listens any more
             self.port.report(("failed", fault))
+        return Event.DIED_FOR_GOOD
+
+    def _end(self, end: Event) -> Action:
+        with self._lock:  # a thread that was told to end, or is done, has nothing more to lose
+            return self.life.on(end if self.life.state is State.ALIVE else Event.DIED)
 
     def hear(self) -> tuple[Any, ...] | None:
         """Return what the thread has told."""
@@ -68,32 +91,28 @@ class LocalWorker:
 
     def cancel(self) -> None:
         """Ask the thread to leave."""
-        with contextlib.suppress(OSError):
-            self.control.send(b"cancel")
+        if self._on(Event.STOP) is Action.ASK:
+            with contextlib.suppress(OSError):
+                self.control.send(b"cancel")
 
     def abandon(self) -> bool:
-        """Leave the thread to itself if it lives; it gives its span back when it comes to its end."""
+        """Leave a thread that was asked to leave to itself, if it lives; return whether it does."""
         with self._lock:
-            self.is_abandoned = not self._has_ended
-        return self.is_abandoned
-
-    def _end(self) -> None:
-        with self._lock:
-            self._has_ended = True
-        if self.is_abandoned:
-            self.port.collector.close()
-            self.port.outbox.leases.clear()
-            home().return_spans([self.port.spec.span])
+            if self.life.state is not State.STOPPING:
+                return False
+            self.life.on(Event.ABANDON)
+            return True
 
 
 def stop(workers: list[LocalWorker]) -> list[LocalWorker]:
     """Cancel the threads. Return those that are held up in the user's code."""
-    started = [worker for worker in workers if worker.thread.ident is not None]
-    for worker in started:
-        worker.cancel()
-    for worker in started:
-        worker.thread.join(JOIN_S)
     for worker in workers:
-        if not worker.thread.is_alive():
+        worker.cancel()
+    for worker in workers:
+        if worker.thread.ident is not None:
+            worker.thread.join(JOIN_S)
+    abandoned = [worker for worker in workers if worker.abandon()]
+    for worker in workers:
+        if worker not in abandoned:
             worker.port.collector.close()
-    return [worker for worker in started if worker.abandon()]
+    return abandoned

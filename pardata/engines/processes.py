@@ -24,11 +24,11 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.channel.message import Encoded
-from pardata.engines.layout import Layout
+from pardata.engines.layout import Layout, descriptors_of
 from pardata.engines.local import bars_of
 from pardata.engines.local_worker import LocalWorker, stop
 from pardata.engines.stall import StallWatch
-from pardata.errors import InternalError, PlanError, WorkerLostError
+from pardata.errors import InternalError, PlanError
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
 from pardata.memory.home import home
@@ -38,12 +38,13 @@ from pardata.pipeline.ordering import Arrival, InOrder, InTurn
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import program_of, runs_here
 from pardata.pipeline.run import Run, RunOptions
+from pardata.process.capacity import explained
+from pardata.process.launcher import fork_server
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemn, explain
 from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.output import show
 from pardata.runtime.port import Port
-from pardata.runtime.process import fork_server
 from pardata.runtime.program import CONDEMNED_AT, WorkerSpec
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
@@ -129,8 +130,9 @@ class ProcessRun(Run):
         fork_server.start()
         limit = int(options.memory_limit or available_bytes() // 2)
         try:
-            layout = Layout(plan, plan.window(options.tokens), self._home, self._spans, self._socks)
-            self._start(layout, encoded, limit)
+            with explained("this run", descriptors_of(plan)):
+                layout = Layout(plan, plan.window(options.tokens), self._home, self._spans, self._socks)
+                self._start(layout, encoded, limit)
             if options.progress:
                 self._bars = bars_of(plan)
         except BaseException:
@@ -166,7 +168,7 @@ class ProcessRun(Run):
         for worker in self._spans_of:
             self._supervisor.start(worker)
         for local in self._locals:
-            local.thread.start()
+            local.start()
         terminal = {stage.name for stage in self._plan.ends}
         self._last_workers = [worker for worker in self._spans_of if worker.stage in terminal]
 
@@ -228,9 +230,9 @@ class ProcessRun(Run):
         port = self._port
         self._stall.begin()
         while not self._items and not port.is_cancelled:
+            late_in_s = self._supervisor.enforce()
             if self._failure is not None:
                 raise self._failure
-            late_in_s = self._supervisor.enforce()
             batches = port.try_take()
             if batches is not None:
                 self._items.extend(join_batches(batches, self._policy).items)
@@ -289,7 +291,6 @@ class ProcessRun(Run):
         if event[0] == "skipped":
             self._skip(*event[1:])
         elif event[0] == "failed":
-            worker.done = True
             self._fail(event[1].exception())
         else:
             show(worker.stage, event)
@@ -319,7 +320,7 @@ class ProcessRun(Run):
         elif lost.batch is not None and lost.timeout_s:
             self._fail(explain(who, f"item {lost.batch[1]}", lost.deaths, lost.status, lost.timeout_s))
         else:
-            self._fail(WorkerLostError(lost.message(who, lost.what)))
+            self._fail(lost.error(who))
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
@@ -388,9 +389,10 @@ class ProcessRun(Run):
     def _tear_down(self) -> None:
         if self._bars is not None:
             self._bars.close()
-        for local in stop(self._locals):  # it may still write into its span, and gives it back itself
+        abandoned = stop(self._locals)  # they may still write into their spans, and give them back themselves
+        for local in abandoned:
             self._spans.remove(local.port.spec.span)
-        ports = [local.port for local in self._locals if not local.is_abandoned]
+        ports = [local.port for local in self._locals if local not in abandoned]
         if hasattr(self, "_port"):
             ports.append(self._port)
         self._placed.clear()

@@ -17,10 +17,10 @@ from pardata.pipeline.joining import join_batches
 from pardata.pipeline.node import Errors, Kind
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.user_code import failure_of, opened
-from pardata.runtime import forked
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import NO_ITEM, Fault
-from pardata.runtime.forked import leave_if_forked
 from pardata.runtime.program import StageFailure
 
 _ANY: Final = Fanin()
@@ -138,7 +138,7 @@ class ItemProgram:
                 made.branches = [port.choose(self.branches)] * taken
             return made
         out = _Made(self.branches > 1)
-        here = forked.generation
+        here = forked_child.generation
         for index in range(taken):
             try:
                 port.attempt(batch.domain, batch.item_number(index))

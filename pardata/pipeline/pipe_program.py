@@ -16,8 +16,8 @@ from pardata.pipeline.joining import join_batches
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
-from pardata.runtime import forked
-from pardata.runtime.forked import leave_if_forked
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.program import StageFailure
 from pardata.runtime.state import Saved
 
@@ -106,7 +106,7 @@ class _Pipe:
             del rest
 
     def _send(self, outputs: Iterator[Any]) -> None:
-        here = forked.generation
+        here = forked_child.generation
         while True:
             try:
                 item = [next(outputs)]
@@ -123,7 +123,7 @@ class _Pipe:
                 self._batcher.append(item)
 
     def _outputs(self) -> Iterator[Any]:
-        here = forked.generation
+        here = forked_child.generation
         try:
             made = self._fn(self._inputs)
         except StageFailure:
@@ -144,7 +144,7 @@ class _Pipe:
             ) from None
 
     def _items(self) -> Iterator[Any]:
-        port, here = self._port, forked.generation
+        port, here = self._port, forked_child.generation
         while True:
             self._flush()  # what the generator has yielded may be all there is for a long time
             batches = port.take()

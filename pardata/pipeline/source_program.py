@@ -13,8 +13,8 @@ from pardata.pipeline.batcher import Batcher, Port
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
-from pardata.runtime import forked
-from pardata.runtime.forked import leave_if_forked
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
 
 
 class SourceProgram:
@@ -72,7 +72,7 @@ class SourceProgram:
         batcher.skip_to(number + count)
 
     def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
-        here = forked.generation
+        here = forked_child.generation
         while True:
             port.attempt(self.domain, batcher.next_number)
             try:

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from pardata.errors import PardataError
-from pardata.runtime import forked
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
-from pardata.runtime.forked import leave_if_forked
 from pardata.runtime.program import StageFailure
 
 
@@ -47,7 +47,7 @@ def closing(iterator: Any) -> Iterator[None]:
 
 def close_generator(generator: Generator[Any, Any, Any]) -> None:
     """Close a generator; what its clean-up raises is told as an error also if it is `SystemExit`."""
-    here = forked.generation
+    here = forked_child.generation
     try:
         generator.close()
     except SystemExit as error:
@@ -82,7 +82,7 @@ def _nothing() -> None:
 
 
 def _call(fn: Callable[[], Any], stage: str) -> Any:
-    here = forked.generation
+    here = forked_child.generation
     try:
         return fn()
     except (Exception, SystemExit) as error:
@@ -91,11 +91,11 @@ def _call(fn: Callable[[], Any], stage: str) -> Any:
 
 
 def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:
-    here = forked.generation
+    here = forked_child.generation
     for _ in range(retries):
         try:
             return fn(item)
         except Exception:
-            if forked.generation != here:  # a child that the function has forked: it is not to be called there
+            if forked_child.generation != here:  # a child that the function has forked: it is not to be called there
                 raise
     return fn(item)

@@ -31,14 +31,13 @@ from pardata.pool.chunking import Chunks
 from pardata.pool.codes import Code, Codes, name_of
 from pardata.pool.crew import Log, Places, Setup
 from pardata.pool.endings import Endings
-from pardata.pool.interrupts import Uninterrupted
 from pardata.pool.jobs import CallJob, Effect, Job, Task
 from pardata.pool.roster import Roster, Seat
 from pardata.pool.rows import Work
 from pardata.pool.star import MOST_TASKS, Star
 from pardata.pool.tasks import Outcome, unpack
 from pardata.pool.words import HUNGRY
-from pardata.runtime.exits import describe_exit
+from pardata.process.interrupts import Uninterrupted
 from pardata.runtime.faults import Fault
 from pardata.runtime.output import show
 from pardata.runtime.supervisor import Lost, Worker
@@ -254,7 +253,7 @@ class Dispatcher:
     def _run(self) -> None:
         try:
             while not self._is_over:
-                self._star.waiting.wait(self._endings.due_s())
+                self._star.waiting.wait(self._due_s())
                 with self.lock:
                     self._handle(self._collector.selector.select(0))
                     if not self._collector.flush():
@@ -264,6 +263,12 @@ class Dispatcher:
             self._error = error
         finally:
             self._end()
+
+    def _due_s(self) -> float | None:
+        """Start workers whose pause is over; return in how many seconds something has to be looked after."""
+        with self.lock:
+            due_s = [self._endings.due_s(), self._supervisor.enforce(), 0.0 if self._losses else None]
+        return min((each_s for each_s in due_s if each_s is not None), default=None)
 
     def _end(self) -> None:
         with self.lock:
@@ -393,7 +398,6 @@ class Dispatcher:
     def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
         if event[0] == "failed" and self._error is None:  # the worker's own loop, not a task
             fault: Fault = event[1]
-            worker.done = True
             self._error = WorkerLostError(f"a worker of the pool could not go on: {fault.error}, {fault.note}")
             self._error.__cause__ = fault.exception()
         elif event[0] == "bar":
@@ -408,11 +412,7 @@ class Dispatcher:
     def _lose(self, lost: Lost) -> None:
         """Decide what becomes of the task that a worker died of; start the next worker."""
         if lost.batch is None:
-            how = describe_exit(None if lost.worker.process is None else lost.worker.process.status)
-            self._error = WorkerLostError(
-                f"the pool: {lost.deaths} worker processes in a row were lost while they were starting, the last one "
-                f"{how}. Does an initializer, or a module that it needs, end the process?"
-            )
+            self._error = lost.error("the pool")
             return
         seat = self._star.seat_of(lost.worker)
         self._bars.close(self._tag(seat))

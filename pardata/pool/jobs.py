@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from pardata.errors import DeadlineExceeded, SerializationError, WorkerLostError
 from pardata.memory.budget import format_bytes
 from pardata.pool.tasks import CALL, Outcome
-from pardata.runtime.exits import describe_exit
+from pardata.process.exit_status import describe_exit
 from pardata.runtime.explain import explain_unpicklable
 from pardata.runtime.faults import describe_item
 

@@ -13,8 +13,8 @@ from pardata.memory.segment import Segment
 from pardata.pool.addresses import Address
 from pardata.pool.context import WorkerContext
 from pardata.pool.tasks import Outcome, Pace, fault_of
-from pardata.runtime import forked
-from pardata.runtime.forked import leave_if_forked
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
 
 Array = np.ndarray[Any, Any]
 
@@ -67,7 +67,7 @@ class OpenWork:
     def call(self, begin: int, end: int) -> tuple[Any, int, int]:
         """Return what the function makes of the entries ``[begin, end)``, and which it got."""
         low, high = max(0, begin - self.work.halo), min(self.length, end + self.work.halo)
-        here = forked.generation
+        here = forked_child.generation
         made = self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs))
         leave_if_forked(here)  # a child's result is not to be put into the output
         return made, low, high
@@ -155,7 +155,7 @@ def run_rows(
     value: Any = None
     at, upto = begin, begin
     fault = None
-    here = forked.generation
+    here = forked_child.generation
     longest_ns, longest = 0, begin
     start = last = time.perf_counter_ns()
     while upto < end:

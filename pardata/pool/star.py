@@ -17,9 +17,10 @@ from pardata.pool.crew import Setup
 from pardata.pool.program import TaskProgram
 from pardata.pool.roster import Seat
 from pardata.pool.waiting import Waiting
+from pardata.process.capacity import explained
+from pardata.process.launcher import fork_server
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.port import Port
-from pardata.runtime.process import fork_server
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
 
@@ -57,10 +58,12 @@ class Star:
         self._undo.callback(self._dissolve)
         fork_server.start()
         try:
-            self._connect(setup)
+            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 6):
+                self._connect(setup)
             self.supervisor = Supervisor(self._home.segment, self.port.collector, on_event, on_lost, 1)
             self._undo.callback(self.supervisor.stop)
-            self._start(setup)
+            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 6):
+                self._start(setup)
         except BaseException:
             self.close()
             raise

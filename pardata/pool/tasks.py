@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from pardata.pool.context import WorkerContext
 from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
-from pardata.runtime import forked
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.faults import Fault
-from pardata.runtime.forked import leave_if_forked
 
 CALL, ITEMS, ROWS = 0, 1, 2
 
@@ -106,7 +106,7 @@ def squeeze(message: tuple[Any, ...], *contents: Any) -> Any:
 
 def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Outcome:
     """Make one call."""
-    here = forked.generation
+    here = forked_child.generation
     begin = time.perf_counter()
     try:
         value, fault = fn(*args, **kwargs), None
@@ -145,7 +145,7 @@ def run_items(
     total, at, stride = len(items), 0, 1
     longest_ns, longest = 0, 0
     fault = None
-    here = forked.generation  # looked at without a call: a child is not to make the calls that are left
+    here = forked_child.generation  # looked at without a call: a child is not to make the calls that are left
     start = last = time.perf_counter_ns()
     while at < total:
         pace.begin(at, stride)
@@ -154,12 +154,12 @@ def run_items(
             if star:
                 for item in items[at:end]:
                     values.append(fn(*item))
-                    if forked.generation != here:
+                    if forked_child.generation != here:
                         leave_if_forked(here)
             else:
                 for item in items[at:end]:
                     values.append(fn(item))
-                    if forked.generation != here:
+                    if forked_child.generation != here:
                         leave_if_forked(here)
         except BaseException as error:
             leave_if_forked(here, error)

@@ -9,7 +9,7 @@ from typing import Final
 
 from pardata.errors import DeadlineExceeded, PardataError, WorkerLostError
 from pardata.memory.segment import PAGE_BYTES
-from pardata.runtime.exits import describe_exit
+from pardata.process.exit_status import describe_exit
 from pardata.runtime.words import running_batch, running_word
 
 CONDEMNED_BYTES: Final = 4 * PAGE_BYTES

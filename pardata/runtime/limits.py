@@ -50,7 +50,7 @@ def limit_threads(threads: int, given: Mapping[str, str]) -> None:
     if "OPENBLAS_NUM_THREADS" in given or "OMP_NUM_THREADS" in given:
         return
     libraries = os.path.join(os.path.dirname(np.__file__), os.pardir, "numpy.libs", "libscipy_openblas*")
-    for path in glob.glob(libraries):  # NumPy's own is loaded already, with one thread: see `runtime.process`
+    for path in glob.glob(libraries):  # NumPy's own is loaded already, with one thread: see `process.launcher`
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(path).scipy_openblas_set_num_threads64_(threads)
 

@@ -21,6 +21,7 @@ from pardata.memory.arena import Span, align
 from pardata.memory.array import Anchor, find_anchor, is_in, view
 from pardata.memory.home import Home, Remains
 from pardata.memory.segment import PAGE_BYTES
+from pardata.process.capacity import descriptor_limit
 from pardata.runtime.copies import Copies
 from pardata.runtime.explain import explain_unpicklable
 from pardata.runtime.flights import FlightSpec
@@ -202,6 +203,7 @@ class PlacedSpec:
                 list(sys.path),
                 list(sys.argv),
                 os.getcwd(),
+                descriptor_limit(),
                 dict(os.environ),
             )
         )

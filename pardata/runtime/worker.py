@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,14 +19,17 @@ from pardata.channel.script import open_script
 from pardata.memory.array import anchor
 from pardata.memory.home import set_worker_arena
 from pardata.memory.segment import Segment
-from pardata.runtime import forked
+from pardata.process import forked_child
+from pardata.process.capacity import limit_descriptors
+from pardata.process.forked_child import leave_if_forked
+from pardata.process.title import set_title
+from pardata.runtime.disown import disown
 from pardata.runtime.faults import Fault, exit_as_error
-from pardata.runtime.forked import disown, leave_if_forked
 from pardata.runtime.limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port, Program, send_event
 from pardata.runtime.program import Cancelled, Leaving, StageFailure, WorkerSpec
-from pardata.runtime.title import set_title
+from pardata.runtime.words import EXITS_NS
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,13 @@ class ProcessSpec:
     path: list[str]
     argv: list[str]
     directory: str
+    descriptors: int  # how many files that process may open
     environment: dict[str, str] = field(repr=False)
 
 
 def run_program(port: Port, program: Program) -> int:
     """Run a program to its end; return the exit code."""
-    here = forked.generation
+    here = forked_child.generation
     try:
         program.run(port)
         flush_output()
@@ -70,21 +74,31 @@ def _fault_of(error: BaseException, port: Port) -> Fault:
 
 
 def main(offset: int, length: int, fds: list[int]) -> int:
-    """Be a worker: map the segment ``fds[0]``, read the spec at `offset`, and run its program."""
+    """Be a worker: map the segment ``fds[0]``, read the spec at `offset`, and run its program.
+
+    Returns the exit code. Python's exit functions run next; a word tells the parent so, which gives them their time.
+    """
     segment = Segment(fds[0], os.fstat(fds[0]).st_size)
     spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
+    try:
+        return _work(spec, segment, fds[1:])
+    finally:
+        spec.worker.span.words(segment)[EXITS_NS] = time.monotonic_ns()
+
+
+def _work(spec: ProcessSpec, segment: Segment, fds: list[int]) -> int:
     sys.path[:] = spec.path
     sys.argv[:] = spec.argv
     os.environ.clear()
     os.environ.update(spec.environment)
     os.chdir(spec.directory)
+    limit_descriptors(spec.descriptors + len(fds))
     set_title(spec.worker.stage, spec.worker.index)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_threads(spec.threads, spec.environment)
     keep_freed_memory(spec.environment)
     np.random.seed()  # or every forked worker would draw the same numbers
     open_script(spec.owner)
-    socks = [socket.socket(fileno=fd) for fd in fds[1:]]
+    socks = [socket.socket(fileno=fd) for fd in fds]
     try:
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_object(spec.program, blocks)

@@ -34,16 +34,16 @@ class Killer(threading.Thread):
             victims = [worker for worker in self._workers() if self._may_die(worker)]
             if victims:
                 process = self._random.choice(victims).process
-                assert process is not None and process.pid is not None
+                assert process is not None
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
                     self.kills += 1
 
     def _may_die(self, worker: Worker) -> bool:
         """Whether it lives; one that is still starting is spared mostly, or ten deaths in a row would be real."""
-        if worker.done or worker.process is None or worker.process.pid is None or worker.process.ended:
+        if worker.done or worker.process is None or worker.process.ended:
             return False
-        deaths = [*worker.deaths.values(), *(task.deaths for task in self._tasks() if _is_with(task, worker))]
+        deaths = [*worker.deaths.at_items.values(), *(task.deaths for task in self._tasks() if _is_with(task, worker))]
         if max(deaths, default=0) >= 2:
             return False  # a third death at the same item would be blamed on the item
         return worker.words[ATTEMPT] != LOADING or self._random.random() < 0.02

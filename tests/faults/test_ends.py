@@ -228,7 +228,7 @@ def test_the_fork_server_may_be_killed_during_a_run() -> None:
     code = """
         import os, signal
         import pardata
-        from pardata.runtime.process import fork_server
+        from pardata.process.launcher import fork_server
 
         out = []
         for item in pardata.source(range(3000)).map(lambda x: x + 1, workers=2).map(lambda x: x):

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pardata").rglob("*.py"))
 
-ABOVE = ["errors", "memory", "channel", "runtime", "pool", "engines", "files", "lookup", "", "__main__"]
+ABOVE = ["errors", "process", "memory", "channel", "runtime", "pool", "engines", "files", "lookup", "", "__main__"]
 LEVELS = {layer: level for level, layer in enumerate(ABOVE)} | {"pipeline": ABOVE.index("pool")}
 SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 
@@ -20,6 +20,7 @@ SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 LAZY = {("pardata.pipeline.stream", "engines"), ("pardata.pipeline.run", "engines")}
 
 PURE = [
+    "pardata.process.lifecycle",
     "pardata.memory.list_layout",
     "pardata.channel.window",
     "pardata.pipeline.node",

@@ -10,7 +10,7 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.errors import CapacityError
-from pardata.runtime.forked import STEPS
+from pardata.runtime.disown import STEPS
 from pardata.runtime.port import Port, send_event
 from pardata.runtime.words import ATTEMPT, BLOCKED_NS, MEMORY, SENT_BYTES, WAITS_FOR
 from tests.unit.runtime.chain import LARGE, Chain

@@ -1,7 +1,7 @@
-"""Ctrl-C waits while a caller's thread does the pool's work.
+"""Ctrl-C waits until a step is complete.
 
-KeyboardInterrupt may come between any two steps. In the middle of "a task is taken in" or "handed out" it would leave a
-task that nobody has, and the pool could never end. So it is raised right behind those.
+KeyboardInterrupt may come between any two steps of Python. In the middle of some it would leave what nobody knows of: a
+worker that was just forked, a task that was taken in and not handed out. So it is raised right behind those.
 """
 
 from __future__ import annotations
@@ -19,22 +19,29 @@ _set, _get = _plain.signal, _plain.getsignal
 
 
 class Uninterrupted:
-    """A context: SIGINT's handler of the main thread is called at its end."""
+    """A context: SIGINT's handler of the main thread is called at its end.
 
-    __slots__ = ("_came", "_handler", "_is_on")
+    Attributes
+    ----------
+    came : bool
+        Whether there was a Ctrl-C since the beginning.
+    """
 
-    def __enter__(self) -> None:
-        self._came = False
+    __slots__ = ("_handler", "_is_on", "came")
+
+    def __enter__(self) -> Uninterrupted:
+        self.came = False
         self._is_on = threading.get_ident() == _MAIN and callable(_get(signal.SIGINT))
         if self._is_on:
             self._handler = _set(signal.SIGINT, self._note)
+        return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
+        self.came = True
 
     def __exit__(self, *_: object) -> None:
         if not self._is_on:
             return
         _set(signal.SIGINT, self._handler)
-        if self._came:
+        if self.came:
             self._handler(signal.SIGINT, None)

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pardata.runtime.exits import describe_exit
+from pardata.process.exit_status import describe_exit
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,7 @@ import contextlib
 import os
 import sys
 import traceback
-from typing import Any, Final, NoReturn
-
-STEPS: Final = (
-    "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "publish_again",
-    "save_state", "commit", "close_outputs", "finish",
-)  # fmt: skip
+from typing import Any, NoReturn
 
 generation = 0  # how many forks have led to this process
 
@@ -27,12 +22,6 @@ def _count() -> None:
 
 
 os.register_at_fork(after_in_child=_count)
-
-
-def disown(port: Any) -> None:
-    """Have a child leave at its next step: called in it behind `os.fork`."""
-    for step in STEPS:
-        setattr(port, step, _leave)
 
 
 def leave_if_forked(since: int, error: BaseException | None = None) -> None:
@@ -50,14 +39,11 @@ def leave_if_forked(since: int, error: BaseException | None = None) -> None:
     elif error is not None:
         sys.stderr.write("".join(traceback.format_exception(error)))
         code = 1
-    _exit(code if isinstance(code, int) else int(code is not None))
+    leave(code if isinstance(code, int) else int(code is not None))
 
 
-def _leave(*_: object) -> NoReturn:
-    _exit(0)
-
-
-def _exit(code: int) -> NoReturn:
+def leave(code: int = 0) -> NoReturn:
+    """End this child, without exit functions: they are its parent's."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

@@ -1,0 +1,93 @@
+"""What the system grants no more of - descriptors, processes - in words: how much, the limit, and what to change."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from typing import Final
+
+from pardata.errors import CapacityError
+
+_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
+_PROCESSES: Final = (errno.EAGAIN, errno.ENOMEM)
+
+
+@contextlib.contextmanager
+def explained(what: str, descriptors: int = 0) -> Iterator[None]:
+    """Turn the system's refusal of a descriptor or a process into a `CapacityError` about `what`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.errno not in (*_DESCRIPTORS, *_PROCESSES):
+            raise
+        raise refusal(error.errno, what, descriptors) from error
+
+
+def refusal(number: int, what: str, descriptors: int = 0) -> CapacityError:
+    """Return the error for the system's error `number`.
+
+    Parameters
+    ----------
+    what : str
+        What could not be had, as the subject of a sentence.
+    descriptors : int
+        How many it needs; 0: that is not known.
+    """
+    if number in _DESCRIPTORS:
+        return CapacityError(_descriptors(number, what, descriptors))
+    return CapacityError(_processes(number, what))
+
+
+def _descriptors(number: int, what: str, needed: int) -> str:
+    if number == errno.ENFILE:
+        return f"{what} needs file descriptors, and the whole system has no more of them (sysctl fs.file-max)"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    counted = f"{needed} file descriptors" if needed else "more file descriptors"
+    return (
+        f"{what} needs {counted}; this process has {_open_descriptors()} open and may have {soft}. Raise the limit "
+        f"(`ulimit -n`; up to {hard} without the administrator), or use fewer workers, stages or branches"
+    )
+
+
+def _processes(number: int, what: str) -> str:
+    if number == errno.ENOMEM:
+        return f"{what} could not be started: the system has no memory for another process ({os.strerror(number)})"
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    limit = "no limit" if soft == resource.RLIM_INFINITY else str(soft)
+    return (
+        f"{what} could not be started: the system refuses another process ({os.strerror(number)}). This user may have "
+        f"{limit} (`ulimit -u`), and a container or a job may have fewer (pids.max of its cgroup): raise that, or use "
+        "fewer workers"
+    )
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def limit_descriptors(count: int | None) -> None:
+    """Let this process have `count` descriptors, or as many as it may allow itself if those are fewer (or None)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if count is None or (hard != resource.RLIM_INFINITY and hard < count):
+        count = hard
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _open_descriptors() -> int:
+    with contextlib.suppress(OSError):
+        return len(os.listdir("/proc/self/fd")) - 1  # that of the listing
+    soft = descriptor_limit()
+    return sum(_is_open(fd) for fd in range(min(soft, 1 << 16)))  # /proc cannot be read without a descriptor either
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,34 @@
+"""The end of a worker that leaves by itself: Python's exit functions run, as at the end of any program.
+
+`atexit`, `weakref.finalize`, executors and `multiprocessing` rely on them: files are flushed, connections closed, and
+daemonic children ended. A worker is a fork: leaving by `os._exit` would skip them, and leaving by `sys.exit` would take
+down what the fork server has loaded, module by module.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+from typing import Final, NoReturn
+
+EXIT_S: Final = 3.0  # for all exit functions together; what takes longer is cut off
+
+
+def end_in_peace(code: int) -> NoReturn:
+    """Run the exit functions, in Python's own order, and leave with `code`; after `EXIT_S` seconds in any case."""
+    watchdog = threading.Timer(EXIT_S, os._exit, (code,))
+    watchdog.daemon = True
+    try:
+        watchdog.start()
+        threading._shutdown()  # type: ignore[attr-defined]  # joins threads, and ends executors' before
+        atexit._run_exitfuncs()
+    except BaseException:  # a thread could not be started, or an exit function has asked to exit
+        pass
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)

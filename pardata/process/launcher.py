@@ -1,0 +1,288 @@
+"""The main process's side: start the fork server, have it fork workers, and hold what tells of their ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import multiprocessing.spawn
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from pardata.errors import BrokenError
+from pardata.process.capacity import explained, refusal
+from pardata.process.exit_status import describe_exit
+from pardata.process.interrupts import Uninterrupted
+from pardata.process.messages import Answer, Ended, Signal, Start, close_all, encode, receive, send
+
+_CODE: Final = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from pardata.process.forkserver import main; main({fd}, {parent}, {work!r}, {preload!r})"
+)
+
+# By name, as these are layers below: what a worker runs, and what is loaded once, by the server, for every worker.
+_WORK: Final = "pardata.runtime.worker:main"
+_PRELOAD: Final = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.programs", "pardata.pool.program")
+
+# Threads of the linear-algebra libraries are set per worker; the server itself is to have none when it forks.
+_THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+_STOP_S: Final = 1.0  # until a server that does not end by itself is killed: it may be stopped
+_ANSWER_S: Final = 2.0  # after a Ctrl-C: until a server that does not answer is killed
+_REPORT_S: Final = 1.0  # after a death: until the server is taken for unable to tell how it was
+_LOOK_S: Final = 0.005
+
+
+class ServerGone(BrokenError):
+    """The fork server has ended, or was ended, before it answered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the process that workers are forked from ended before it had started one. Was it killed, or does numpy or "
+            "pardata fail to be imported in a fresh interpreter of this environment?"
+        )
+
+
+class ForkServer:
+    """The server process, started at the first request and again if it was killed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._serial = 0
+
+    def start(self) -> None:
+        """Start the server if it does not run. Raises `CapacityError`."""
+        with self._lock:
+            if not self._runs():
+                self._start()
+
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _start(self) -> None:
+        self._end()
+        with explained("the process that workers are forked from", 2), Uninterrupted():
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                with theirs:
+                    self._process = _launch(theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+            self._sock = ours
+
+    def spawn(self, offset: int, length: int, fds: Sequence[int]) -> tuple[int, int]:
+        """Have a worker forked with `fds`, the first of which is the pipe that tells how it has ended.
+
+        A server that was killed is replaced first. A Ctrl-C is raised behind this: else there would be a worker that
+        nobody knows of.
+
+        Returns
+        -------
+        pid, pidfd
+            The pidfd is the caller's; -1 where the kernel gives none.
+
+        Raises
+        ------
+        CapacityError
+            The system refuses another process, or so many descriptors; there is no worker.
+        """
+        with Uninterrupted() as interrupt, self._lock:
+            for is_last_try in (False, True):
+                if not self._runs():
+                    self._start()
+                try:
+                    answer, received = self._ask(offset, length, fds, interrupt)
+                    break
+                except (BrokenPipeError, ConnectionResetError, ServerGone):
+                    self._end()
+                    if is_last_try or interrupt.came:
+                        raise
+            if answer.error:
+                raise refusal(answer.error, "a worker process", len(fds))
+            return answer.pid, received[0] if received else -1
+
+    def _ask(
+        self, offset: int, length: int, fds: Sequence[int], interrupt: Uninterrupted
+    ) -> tuple[Answer, list[int]]:
+        sock = self._sock
+        assert sock is not None
+        self._serial += 1
+        with explained("a worker process", len(fds)):
+            send(sock, encode(Start(self._serial, offset, length, len(fds))), fds)
+        self._await(sock, interrupt)
+        data, received, is_whole = receive(sock)
+        if not data:
+            raise ServerGone
+        answer = Answer.decode(data)
+        assert answer.serial == self._serial, f"answer {answer} to request {self._serial}"
+        if not is_whole:  # this process may open no more: the worker cannot be watched
+            send(sock, encode(Signal(answer.pid, signal.SIGKILL)))
+            raise refusal(errno.EMFILE, "a worker process", 1)
+        return answer, received
+
+    def _await(self, sock: socket.socket, interrupt: Uninterrupted) -> None:
+        """Wait for an answer; a server that does not answer is killed soon after a Ctrl-C: it may be stopped."""
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        deadline = None
+        while not poll.poll(_ANSWER_S * 1000):
+            deadline = deadline or (time.monotonic() + _ANSWER_S if interrupt.came else None)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ServerGone
+
+    def signal(self, pid: int, number: int) -> None:
+        """Have the server send a signal to a worker of its own that it has not reaped. Where there are no pidfds."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._sock is not None:
+                send(self._sock, encode(Signal(pid, number)))
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, if it was started."""
+        return self._process.pid if self._process is not None else None
+
+    def stop(self) -> None:
+        """End the server; the kernel ends its workers with it."""
+        if self._lock.acquire(timeout=_STOP_S):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+        elif self._process is not None:  # a thread waits for a server that does not answer
+            self._process.kill()
+
+    def _end(self) -> None:
+        process, sock = self._process, self._sock
+        if sock is not None:
+            sock.close()
+        if process is not None:
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._process = self._sock = None
+
+    def forget(self) -> None:
+        """In a forked child: the server is the parent's."""
+        self._lock = threading.Lock()
+        if self._sock is not None:
+            self._sock.close()
+        if self._process is not None:
+            self._process.returncode = 0  # not ours to wait for
+        self._process = self._sock = None
+
+
+def _launch(fd: int) -> subprocess.Popen[bytes]:
+    environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **os.environ}
+    path = [os.path.abspath(entry) for entry in sys.path]
+    code = _CODE.format(path=path, fd=fd, parent=os.getpid(), work=_WORK, preload=_PRELOAD)
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    python = os.fsdecode(multiprocessing.spawn.get_executable())
+    # Ctrl-C is the main process's business, also before the server can say that it ignores it.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(
+            [python, *flags, "-c", code], pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+
+
+class Process:
+    """A worker process: its sentinel becomes readable when it has ended.
+
+    Attributes
+    ----------
+    pid : int
+    sentinel : int
+        A descriptor for a selector: the pidfd, or what tells of the end where the kernel gives none.
+    ended : bool
+    status : int or None
+        Exit code, or minus the signal; None while it lives, and if the server could not tell any more.
+    peak_bytes : int or None
+        The most physical memory it had; None where the status is.
+    """
+
+    def __init__(self, offset: int, length: int, fds: Sequence[int]) -> None:
+        """Start a worker whose spec lies at ``[offset, offset + length)`` of the segment ``fds[0]``.
+
+        Raises `CapacityError` if the system refuses it.
+        """
+        self.status: int | None = None
+        self.peak_bytes: int | None = None
+        self.ended = False
+        with Uninterrupted():
+            with explained("a worker process", len(fds) + 2):
+                self._report, theirs = os.pipe()
+            try:
+                self.pid, self._pidfd = fork_server.spawn(offset, length, [theirs, *fds])
+            except BaseException:
+                os.close(self._report)
+                raise
+            finally:
+                os.close(theirs)
+        self.sentinel = self._report if self._pidfd < 0 else self._pidfd
+
+    def receive(self) -> bool:
+        """Look whether the process has ended; return that."""
+        if not self.ended and _is_readable(self.sentinel, 0):
+            # The kernel tells of the death first; the server reaps in the same moment, unless it is stopped.
+            told = Ended.decode(os.read(self._report, Ended.BYTES)) if _is_readable(self._report, _REPORT_S) else None
+            if told is not None:
+                self.status, self.peak_bytes = told.status, told.peak_bytes
+            elif self._pidfd < 0:
+                self._wait_until_gone()
+            self.ended = True
+        return self.ended
+
+    def _wait_until_gone(self) -> None:
+        """Wait until the kernel has ended the worker of a dead server: without a pidfd nothing tells of it."""
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                os.kill(self.pid, 0)
+                time.sleep(_LOOK_S)
+
+    def close(self) -> None:
+        """Close the descriptors of a process that has ended; nothing may wait for its sentinel any more."""
+        assert self.ended
+        close_all([fd for fd in (self._report, self._pidfd) if fd >= 0])
+        self._report = self._pidfd = self.sentinel = -1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if the process has not ended."""
+        if self.ended:
+            return
+        if self._pidfd < 0:
+            fork_server.signal(self.pid, number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a process belongs to the one that started it")
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid}: {describe_exit(self.status) if self.ended else 'alive'}>"
+
+
+def _is_readable(fd: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
+
+
+fork_server = ForkServer()
+atexit.register(fork_server.stop)
+os.register_at_fork(after_in_child=fork_server.forget)

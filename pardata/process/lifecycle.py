@@ -1,0 +1,208 @@
+"""The life of a worker, as a table: what may happen in which state, and what its owner does then. Pure.
+
+Workers of pipelines and of pools, and workers that are threads, follow the same table. What is not in it cannot happen:
+`Life.on` raises then, with the worker's history. docs/design.md draws the table; a test compares.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from enum import Enum
+from typing import Final
+
+from pardata.errors import InternalError
+
+_REMEMBERED: Final = 12  # steps that an error tells
+
+
+class State(Enum):
+    """What a worker is to its owner."""
+
+    NEW = "new"  # it has had no process yet
+    ALIVE = "alive"
+    LEAVING = "leaving"  # it has said that its process makes room for a fresh one
+    OVERDUE = "overdue"  # it was killed, because an item took longer than it may
+    PAUSED = "paused"  # it has no process; the next one starts when its pause is over
+    DONE = "done"  # it has said that its work is done, or has failed
+    LOST = "lost"  # it has no process, and gets none as things are
+    STOPPING = "stopping"  # it was told to end
+    ABANDONED = "abandoned"  # a thread that was told to end, and does not
+    ENDED = "ended"
+
+
+class Event(Enum):
+    """What happens to a worker."""
+
+    STARTED = "started"
+    REFUSED = "refused"  # the system has no process for it
+    REFUSED_FOR_GOOD = "refused for good"
+    SAID_LEAVING = "says it leaves"
+    SAID_DONE = "says it is done"
+    TOO_LATE = "is too late"
+    DIED = "dies"
+    DIED_FOR_GOOD = "dies for good"  # it has died of this too often, or cannot be done again
+    RESTART = "is to go on"  # its owner has decided what becomes of what it died of
+    STOP = "is told to end"
+    ABANDON = "is abandoned"
+
+
+class Action(Enum):
+    """What its owner does about it."""
+
+    NONE = "-"
+    ASK = "ask it to end"
+    KILL = "kill it"
+    START = "start the next one, after a pause"
+    TELL = "tell that it is lost"
+    CLEAN_UP = "take back what it had"
+
+
+_TABLE: Final[dict[State, dict[Event, tuple[State, Action]]]] = {
+    State.NEW: {
+        Event.STARTED: (State.ALIVE, Action.NONE),
+        Event.STOP: (State.ENDED, Action.NONE),
+    },
+    State.ALIVE: {
+        Event.SAID_LEAVING: (State.LEAVING, Action.NONE),
+        Event.SAID_DONE: (State.DONE, Action.NONE),
+        Event.TOO_LATE: (State.OVERDUE, Action.KILL),
+        Event.DIED: (State.PAUSED, Action.START),
+        Event.DIED_FOR_GOOD: (State.LOST, Action.TELL),
+        Event.STOP: (State.STOPPING, Action.ASK),
+    },
+    State.LEAVING: {
+        Event.DIED: (State.PAUSED, Action.START),
+        Event.STOP: (State.STOPPING, Action.ASK),
+    },
+    State.OVERDUE: {
+        Event.SAID_LEAVING: (State.LEAVING, Action.NONE),
+        Event.SAID_DONE: (State.DONE, Action.NONE),
+        Event.DIED: (State.PAUSED, Action.START),
+        Event.DIED_FOR_GOOD: (State.LOST, Action.TELL),
+        Event.STOP: (State.STOPPING, Action.ASK),
+    },
+    State.PAUSED: {
+        Event.STARTED: (State.ALIVE, Action.NONE),
+        Event.REFUSED: (State.PAUSED, Action.START),
+        Event.REFUSED_FOR_GOOD: (State.LOST, Action.TELL),
+        Event.STOP: (State.ENDED, Action.NONE),
+    },
+    State.DONE: {
+        Event.SAID_DONE: (State.DONE, Action.NONE),  # it has failed behind its last step
+        Event.DIED: (State.ENDED, Action.NONE),
+        Event.STOP: (State.STOPPING, Action.ASK),
+    },
+    State.LOST: {
+        Event.RESTART: (State.PAUSED, Action.START),
+        Event.STOP: (State.ENDED, Action.NONE),  # also a thread that has failed
+    },
+    State.STOPPING: {
+        Event.SAID_LEAVING: (State.STOPPING, Action.NONE),
+        Event.SAID_DONE: (State.STOPPING, Action.NONE),
+        Event.STOP: (State.STOPPING, Action.NONE),
+        Event.DIED: (State.ENDED, Action.NONE),
+        Event.ABANDON: (State.ABANDONED, Action.NONE),
+    },
+    State.ABANDONED: {
+        Event.SAID_DONE: (State.ABANDONED, Action.NONE),
+        Event.DIED: (State.ENDED, Action.CLEAN_UP),
+    },
+    State.ENDED: {
+        Event.STOP: (State.ENDED, Action.NONE),
+    },
+}
+
+
+class Life:
+    """The state of one worker."""
+
+    def __init__(self, who: str) -> None:
+        self.state = State.NEW
+        self._who = who
+        self._history: deque[Event] = deque(maxlen=_REMEMBERED)
+
+    def on(self, event: Event) -> Action:
+        """Take in what happened; return what to do. Raises `InternalError`, and stays, if it cannot happen here."""
+        step = _TABLE[self.state].get(event)
+        if step is None:
+            past = ", ".join(known.value for known in self._history) or "nothing"
+            raise InternalError(f"{self._who} {event.value} while it is {self.state.value}; before that: {past}")
+        self._history.append(event)
+        self.state, action = step
+        return action
+
+    def __repr__(self) -> str:
+        return f"<Life of {self._who}: {self.state.value}>"
+
+
+def as_table() -> str:
+    """Return the table for the docs, in Markdown."""
+    rows = ["| a worker that is | what happens | becomes | its owner does |", "|---|---|---|---|"]
+    rows += [
+        f"| {state.value} | {event.value} | {after.value} | {action.value} |"
+        for state, steps in _TABLE.items()
+        for event, (after, action) in steps.items()
+    ]
+    return "\n".join(rows)
+
+
+# -- how often a worker may die ----------------------------------------------------------------------------------------
+
+IN_A_ROW: Final = 10  # deaths at the start or while waiting, with nothing done in between, and refusals of the system
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 2.0
+_STEADY_S: Final = 10.0  # a process that has lived for so long has not died in a row with the one before it
+
+
+class Deaths:
+    """What the processes of one worker have died of, and how long the next one has to wait.
+
+    A death at an item counts against the item, whose limit ends it. A death with nothing to blame (at the start, or
+    while it waited for work) counts in a row: the first replacement starts at once, each further one after twice the
+    pause, ten in a row end it.
+    """
+
+    def __init__(self) -> None:
+        self.at_items: Counter[tuple[int, int] | None] = Counter()
+        self.late_at: Counter[tuple[int, int]] = Counter()
+        self.in_a_row = 0
+        self.refusals = 0
+        self._done_before = 0
+
+    def at_item(self, item: tuple[int, int] | None) -> int:
+        """Count a death at an item; return how many there have been."""
+        self.in_a_row = 0
+        self.at_items[item] += 1
+        return self.at_items[item]
+
+    def late(self, item: tuple[int, int]) -> int:
+        """Count that an item took too long; return how often it has."""
+        self.in_a_row = 0
+        self.late_at[item] += 1
+        return self.late_at[item]
+
+    def for_nothing(self, done: int, lived_s: float) -> int:
+        """Count a death with nothing to blame, of a process that lived for `lived_s`; return how many in a row.
+
+        `done`: how many batches this worker has finished, in all its lives.
+        """
+        if done != self._done_before or lived_s >= _STEADY_S:
+            self.in_a_row = 0
+        self._done_before = done
+        self.in_a_row += 1
+        return self.in_a_row
+
+    def refused(self) -> bool:
+        """Count that the system had no process; return whether there may be a next try."""
+        self.refusals += 1
+        return self.refusals < IN_A_ROW
+
+    def started(self) -> None:
+        """Note that the system had a process."""
+        self.refusals = 0
+
+    @property
+    def pause_s(self) -> float:
+        """How long the next start has to wait."""
+        tries = max(self.in_a_row - 1, self.refusals)
+        return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (tries - 1)) if tries > 0 else 0.0

@@ -1,0 +1,167 @@
+"""One worker process as its parent knows it, over all its processes, and what is told of one that is lost."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pardata.errors import CapacityError, PardataError, WorkerLostError
+from pardata.process.exit_status import describe_exit
+from pardata.process.launcher import Process
+from pardata.process.lifecycle import Deaths, Life, State
+from pardata.runtime.words import ATTEMPT, BATCHES, BEGUN_NS, EXITS_NS, ITEMS, LOADING, running_batch
+
+
+class Limits(NamedTuple):
+    """What an item may take: seconds at one go, and how often it is begun again when they are over."""
+
+    timeout_s: float | None = None
+    retries: int = 0
+
+
+def _no_limits(batch: tuple[int, int]) -> Limits:
+    return Limits()
+
+
+class Worker:
+    """A worker process of the parent, over all its lives.
+
+    Attributes
+    ----------
+    shortest_s : float, optional
+        The shortest time limit of an item that it may begin; None: none has one.
+    limits_of : callable
+        The limits of an item: (domain, number).
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        spec_at: tuple[int, int],
+        words: memoryview,
+        control: socket.socket,
+        child_socks: list[socket.socket],
+        redoable: bool,
+    ) -> None:
+        self.stage = stage
+        self.spec_at = spec_at
+        self.words = words
+        self.control = control
+        self.child_socks = child_socks
+        self.redoable = redoable
+        self.process: Process | None = None
+        self.life = Life(f"a worker of {stage!r}")
+        self.deaths = Deaths()
+        self.closed = False  # nothing more will come out of it
+        self.restarts = 0
+        self.start_at_s = 0.0  # while it is paused: when its next process is to start (time.monotonic)
+        self.shortest_s: float | None = None
+        self.limits_of: Callable[[tuple[int, int]], Limits] = _no_limits
+        self.late: int | None = None  # what it was killed for: its word ATTEMPT
+
+    @property
+    def done(self) -> bool:
+        """Whether it has said that its work is done, or has failed."""
+        return self.life.state is State.DONE
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has a process that has not ended."""
+        return self.process is not None and not self.process.ended
+
+    @property
+    def exits_since_s(self) -> float | None:
+        """Since when (time.monotonic) its exit functions run; None: they do not."""
+        return self.words[EXITS_NS] / 1e9 or None
+
+    @property
+    def doing(self) -> int:
+        """What its process that has ended was doing: its word ATTEMPT, or LOADING if it left without being killed."""
+        doing = int(self.words[ATTEMPT])
+        status = None if self.process is None else self.process.status
+        return LOADING if doing == 0 and status is not None and status >= 0 else doing
+
+    @property
+    def finished(self) -> int:
+        """How many batches its processes have finished; of a source, how many items it has sent."""
+        return int(self.words[BATCHES] + self.words[ITEMS])
+
+    @property
+    def late_in_s(self) -> float:
+        """Seconds until it may be late with its item, or with the next one; not positive: it is late."""
+        assert self.shortest_s is not None
+        doing = self.words[ATTEMPT]
+        batch = running_batch(max(0, doing))
+        if batch is None or doing == self.late:
+            return self.shortest_s
+        timeout_s = self.limits_of(batch).timeout_s
+        if timeout_s is None:
+            return self.shortest_s
+        return timeout_s - (time.monotonic_ns() - self.words[BEGUN_NS]) / 1e9
+
+    def __repr__(self) -> str:
+        return f"<Worker of {self.stage!r}: {self.life.state.value}, {self.process!r}, {self.restarts} restarts>"
+
+
+class Lost:
+    """A worker that will not be replaced as things are: which, working on what, and why in words.
+
+    Attributes
+    ----------
+    batch : (int, int) or None
+        Domain and number of what it worked on; None: it was starting, or waited for work.
+    timeout_s : float
+        Not 0: it was killed because it took longer than that.
+    spent : int or None
+        So many workers of the run have been replaced, and no more may be.
+    refusal : CapacityError or None
+        The system has no process for its successor.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        batch: tuple[int, int] | None,
+        deaths: int,
+        timeout_s: float = 0.0,
+        spent: int | None = None,
+        refusal: CapacityError | None = None,
+    ) -> None:
+        self.worker = worker
+        self.batch = batch
+        self.deaths = deaths
+        self.status = None if worker.process is None else worker.process.status
+        self.peak_bytes = None if worker.process is None else worker.process.peak_bytes
+        self.timeout_s = timeout_s
+        self.spent = spent
+        self.refusal = refusal
+
+    @property
+    def how(self) -> str:
+        """How its last process ended."""
+        return describe_exit(self.status)
+
+    @property
+    def what(self) -> str:
+        """What the worker was doing."""
+        if self.batch is not None:
+            return f"they worked on item {self.batch[1]}"
+        return "they were starting" if self.worker.doing == LOADING else "they waited for work"
+
+    def error(self, who: str) -> PardataError:
+        """Return the error to raise: what happened, the likely cause, and what to do."""
+        if self.refusal is not None:
+            return self.refusal
+        return WorkerLostError(self._message(who))
+
+    def _message(self, who: str) -> str:
+        if self.spent is not None:
+            return f"{who}: a worker process was {self.how}, and max_restarts={self.spent} of the run have been used up"
+        if not self.worker.redoable and self.worker.doing != LOADING:
+            return f"{who}: its process was {self.how}; the state of its generator is lost, so it cannot be replaced"
+        lost = f"{who}: {self.deaths} worker processes were lost while {self.what}, the last one {self.how}."
+        if self.batch is None and self.worker.doing != LOADING:
+            return f"{lost} Something ends them from outside: the out-of-memory killer, a job's limit, a watchdog?"
+        return f"{lost} Either this makes the function crash or exit, or it needs more memory than there is"
