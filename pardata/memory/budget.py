@@ -9,8 +9,8 @@ from typing import Final
 from pardata.errors import CapacityError
 
 # Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent; of
-# the blocks of the batch that had most.
-LIVE, RESERVED, LARGEST, WIDEST = 0, 1, 12, 63
+# the blocks of the batch that had most; of the owner's tables and channels, as far as they were written to.
+LIVE, RESERVED, LARGEST, WIDEST, CONTROL = 0, 1, 12, 63, 60
 
 _CGROUP: Final = "/sys/fs/cgroup"
 

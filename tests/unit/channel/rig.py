@@ -60,8 +60,9 @@ class Rig:
 
     def start_sender(self):
         """Do what a new sending process does first; the old one is gone."""
-        self.leases = LeaseTable(self._span.words(self.segment, HEADER_BYTES, TABLE_BYTES // 8))
-        self.sender = Sender(self.spec, self.socks[0], self.segment, self.leases, 0)
+        self.header = self._span.words(self.segment)
+        self.leases = LeaseTable(self._span.words(self.segment, HEADER_BYTES, TABLE_BYTES // 8), self.header)
+        self.sender = Sender(self.spec, self.socks[0], self.segment, self.leases, 0, self.header)
         rows = [row for row in self.leases.rows() if row.message <= self.sender.last_stamp]
         live = {(row.offset, row.extent_bytes) for row in rows if row.origin.channel == OWN}
         self.arena = Arena(self.segment, self._span, self._control_bytes, None, "sender", live)
