@@ -9,6 +9,7 @@ from pardata.channel.channel import CAN_BE_QUIET, socket_pair
 from pardata.channel.window import Window
 from pardata.memory.arena import Span
 from pardata.memory.home import Home
+from pardata.memory.segment import PAGE_BYTES
 from pardata.pipeline.node import Kind
 from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Plan, Stage
@@ -49,6 +50,7 @@ class Layout:
             if stage.kind is Kind.PIPE and has_state(stage.fn):
                 nbytes = min(_STATE_BYTES, home.span_bytes // 4)
                 self.wired[stage][0].state = (self.wired[stage][0].take(nbytes), nbytes)
+                self.wired[stage][0].touched += PAGE_BYTES
             if stage.own_domain is not None:
                 give_tokens(self.wired[stage][0], window, self._terminals(stage.own_domain))
         for workers in self.wired.values():

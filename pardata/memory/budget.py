@@ -12,6 +12,8 @@ from pardata.errors import CapacityError
 # the blocks of the batch that had most; of the owner's tables and channels, as far as they were written to.
 LIVE, RESERVED, LARGEST, WIDEST, CONTROL = 0, 1, 12, 63, 60
 
+_CONTROL_SHARE: Final = 4  # the part of a limit that channels may take for more messages than are needed
+
 _CGROUP: Final = "/sys/fs/cgroup"
 
 
@@ -62,12 +64,24 @@ class Budget:
         ]
 
     def live_bytes(self) -> int:
-        """Return the bytes that somebody can still read or write."""
-        return sum(header[LIVE] for header in self._headers)
+        """Return the bytes that somebody can still read or write, tables and channels included."""
+        return sum(header[LIVE] + header[CONTROL] for header in self._headers)
+
+    def control_bytes(self) -> int:
+        """Return the bytes of tables and channels: they stay until the end."""
+        return sum(header[CONTROL] for header in self._headers)
+
+    def may_widen(self) -> bool:
+        """Return whether more messages may be in flight than are needed: each takes memory in channels for good."""
+        return self.control_bytes() * _CONTROL_SHARE <= self.limit_bytes
 
     def largest_bytes(self) -> int:
         """Return the size of the largest batch that anybody has sent."""
         return max(header[LARGEST] for header in self._headers)
+
+    def widest_bytes(self) -> int:
+        """Return the bytes of blocks of the batch that had most."""
+        return max(header[WIDEST] for header in self._headers)
 
     def path_bytes(self) -> int:
         """Return the bytes of blocks that one batch may have on all its way: the most of each stage, and once more.
@@ -88,7 +102,7 @@ class Budget:
 
     def has_room(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be kept, warm free blocks included."""
-        return sum(header[RESERVED] for header in self._headers) + nbytes <= self.limit_bytes
+        return sum(header[RESERVED] + header[CONTROL] for header in self._headers) + nbytes <= self.limit_bytes
 
     def allows(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be in use."""
@@ -101,11 +115,13 @@ class Budget:
             return
         raise CapacityError(
             f"{who} needs {format_bytes(nbytes)} of shared memory, but {format_bytes(live)} of the limit of "
-            f"{format_bytes(self.limit_bytes)} are in use (arrays made by: {self.holders() or 'nobody'}). Arrays that "
+            f"{format_bytes(self.limit_bytes)} are in use ({self.holders()}). Arrays that "
             f"are kept by their consumer stay in memory: copy what you keep, keep fewer, or raise memory_limit="
         )
 
     def holders(self) -> str:
         """Return who has made most of what is in use, for a person."""
         held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
-        return ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size)
+        made_by = ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size) or "nobody"
+        control = self.control_bytes()
+        return f"arrays made by: {made_by}" + (f"; tables and channels: {format_bytes(control)}" if control else "")
