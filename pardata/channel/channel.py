@@ -103,7 +103,7 @@ class ChannelSpec:
 
 
 def slot_at(slot: int) -> int:
-    """Return where a slot's record begins, in words of the sender's side; the channel's own words are before the first."""
+    """Return where a slot's record begins, in words of the sender's side; before the first are the channel's own."""
     return (1 + slot) * (RECORD_BYTES // 8)
 
 

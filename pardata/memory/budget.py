@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from pardata.errors import CapacityError
+from pardata.memory.cgroups import memory_left, own_groups
 
 # Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent; of
 # the blocks of the batch that had most; of the owner's tables and channels, as far as they were written to.
 LIVE, RESERVED, LARGEST, WIDEST, CONTROL = 0, 1, 12, 63, 60
 
 _CONTROL_SHARE: Final = 4  # the part of a limit that channels may take for more messages than are needed
-
-_CGROUP: Final = "/sys/fs/cgroup"
 
 
 def format_bytes(nbytes: float) -> str:
@@ -26,26 +25,16 @@ def format_bytes(nbytes: float) -> str:
     return f"{nbytes:.1f} TB"
 
 
-def _read_int(path: str) -> int | None:
-    try:
-        with open(path) as file:
-            return int(file.read())
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
-
-
 def available_bytes() -> int:
-    """Return what this process may still use: the system's available memory or the cgroup's rest, if that is less."""
+    """Return what this process may still use: the system's available memory or its cgroups' rest, if that is less."""
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/proc/meminfo") as file:
             available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         pass  # not Linux: the physical memory is the best figure there is
-    limit = _read_int(f"{_CGROUP}/memory.max")
-    if limit is not None:
-        available = min(available, max(0, limit - (_read_int(f"{_CGROUP}/memory.current") or 0)))
-    return available
+    left = memory_left(own_groups("memory"))
+    return available if left is None else min(available, left)
 
 
 class Budget:

@@ -77,7 +77,7 @@ def _read_int(path: str) -> int:
 
 
 def _mappings() -> int:
-    """Return how many mappings this process has, piece by piece: where there is no room for one more, there is little."""
+    """Return how many mappings this process has. The list is read in pieces: there may be no memory for all of it."""
     count = 0
     with contextlib.suppress(OSError), open(_OWN_MAPPINGS, "rb", buffering=0) as file:
         while piece := file.read(_CHUNK_BYTES):

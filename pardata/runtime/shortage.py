@@ -3,11 +3,11 @@
 Who waits holds what it has, so waiting alone can stand still: the batch that everybody waits for may be one of those
 that have no memory. Therefore the oldest batch in flight never waits for younger ones, and when everybody waits for
 somebody else, one goes on. Both may pass the limit, by as much again as the limit: that happens while it is not known
-what the items need on their way, since a source that knows it sends no more than fits. A batch that is alone on its
-way has nobody to wait for but the consumer's loop. If that waits too, it still has the item that it is at, since a loop
+what the items need on their way, since a source that knows it sends no more than fits. A batch that is alone on its way
+has nobody to wait for but the consumer's loop. If that waits too, it still has the item that it is at, since a loop
 lets go of one when it gets the next: so the batch may pass the limit by one item. What is above that is kept, and there
-will never be enough. A batch of several items is not failed where one of them would fit: small items may become large behind a
-source that had reason to send many at a time.
+will never be enough. A batch of several items is not failed where one of them would fit: small items may become large
+behind a source that had reason to send many at a time.
 """
 
 from __future__ import annotations
