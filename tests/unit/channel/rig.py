@@ -1,5 +1,6 @@
 """A channel with both ends in one process. Each can die and be replaced as in a run: same span, same sockets."""
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -113,6 +114,11 @@ class Rig:
     @property
     def free_slots(self):
         return self.spec.slots - self.sender.outstanding
+
+    @property
+    def resident_bytes(self):
+        """What the segment takes."""
+        return 512 * os.fstat(self.segment.fd).st_blocks
 
     def close(self):
         """Close the descriptors and let go of the memory."""
