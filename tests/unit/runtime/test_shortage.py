@@ -24,6 +24,12 @@ FULL = Shortage(10, 95, 100, is_oldest=False, is_alone=False, still_s=0.0)
         ({"is_oldest": True, "is_alone": True, "still_s": HOPELESS_S}, Verdict.FAIL),
         ({"needed_bytes": 101, "live_bytes": 0}, Verdict.FAIL),  # it never fits
         ({"needed_bytes": 81, "live_bytes": 20, "control_bytes": 20}, Verdict.FAIL),  # nor does this
+        # The loop that waits for it has the item before; not more than that one.
+        ({"is_alone": True, "still_s": STUCK_S, "item_bytes": 5}, Verdict.PASS_LIMIT),
+        ({"is_alone": True, "still_s": STUCK_S, "item_bytes": 4}, Verdict.WAIT),
+        ({"is_alone": True, "still_s": HOPELESS_S, "item_bytes": 4}, Verdict.FAIL),
+        ({"is_alone": True, "still_s": HOPELESS_S, "item_bytes": 50, "own_bytes": 91}, Verdict.FAIL),
+        ({"is_alone": True, "is_oldest": True, "item_bytes": 50}, Verdict.WAIT),  # others may let go first
         # Small items of one message have become large: each by itself fits.
         ({"is_oldest": True, "is_alone": True, "items": 64, "live_bytes": 500, "own_bytes": 450}, Verdict.PASS_LIMIT),
         (
