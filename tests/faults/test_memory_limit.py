@@ -133,5 +133,5 @@ def test_the_item_of_a_loop_is_told_where_more_is_kept():
     kept = []
     with pytest.raises(pardata.CapacityError, match="also the item that a loop is at, until it has the next one"):
         for array in pardata.source(range(30)).map(make).iterate(memory_limit=3 * ARRAY_BYTES):
-            kept.append(array)  # noqa: PERF402
+            kept.append(array)
     assert len(kept) >= 3

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import pardata
 from pardata.memory.budget import CONTROL
 from pardata.memory.home import home
+from pardata.runtime.words import ATTEMPT, BLOCKED_NS, ITEMS, WAITS_FOR
 
 HANG_S = 300
 CORES_TO = Path("/proc/sys/kernel/core_pattern")
@@ -25,7 +27,7 @@ def segment_bytes():
 
 def test_a_farm_of_64_workers_takes_little_and_counts_it():
     home().arena.trim()
-    before = segment_bytes()
+    before, counted = segment_bytes(), 0
     with pardata.source(range(2000)).map(add_one, workers=64).iterate() as run:
         total, peak = next(run), segment_bytes()
         for item in run:
@@ -36,16 +38,24 @@ def test_a_farm_of_64_workers_takes_little_and_counts_it():
     assert peak - before <= counted + (1 << 20)
 
 
-def test_what_tables_and_channels_take_is_counted_and_never_above_a_part_of_the_limit():
-    """Items of 300 bytes lie in pages of their own: the more wait for the consumer, the more pages."""
-    limit_bytes = 4 << 20
+def test_more_messages_than_are_needed_take_a_part_of_the_limit_at_most():
+    """Each of 300 bytes lies in pages of its own, on two channels, for good: 128 of them would take a megabyte."""
+    limit_bytes = 1 << 20
     stream = pardata.source(bytes(300) for _ in range(4000)).map(bytes, workers=4, chunksize=1)
+    most = 0
     with stream.iterate(memory_limit=limit_bytes) as run:
-        most = 0
         for number, _ in enumerate(run):
-            if number < 3990:
-                most = max(most, run._port.budget.control_bytes())
-    assert 0 < most <= limit_bytes // 4 + (1 << 18)
+            if number % 1000 == 999:  # the window is open by now, and this loop keeps everybody waiting
+                most = max(most, control_when_all_wait(run))
+    assert 0 < most <= limit_bytes // 4 + 32 * 4096
+
+
+def control_when_all_wait(run):
+    """Return what tables and channels take when everybody has done what can be done without the consumer."""
+    words = run._locals[0].port.words
+    while words[ITEMS] < 4000 and (words[ATTEMPT] or words[WAITS_FOR] != BLOCKED_NS):
+        time.sleep(0.001)
+    return run._port.budget.control_bytes()
 
 
 def test_workers_whose_channels_do_not_fit_into_the_limit_are_refused():
