@@ -100,6 +100,8 @@ BARS = (
     Bar(7, "farm_slow_item", "as long as", 1.1, "limit"),
     Bar(7, "memory_long_run", "at most", 8),  # flat: not even a pointer for each of a million items is kept
     Bar(7, "gather", "of case", 1.5, "gather_one"),
+    Bar(14, "memory_farm_64", "at most", 30),
+    Bar(14, "memory_farm_128", "at most", 60),
 )
 
 

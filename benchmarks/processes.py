@@ -21,11 +21,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def pss_bytes(pid: int) -> int:
-    """The proportional set size: what is shared by n processes counts as an nth for each. 0 if the process is gone."""
+def pss_bytes(pid: int, kind: str = "Pss") -> int:
+    """The proportional set size: what is shared by n processes counts as an nth for each. 0 if the process is gone.
+
+    `kind`: "Pss", or "Pss_Shmem" for the part of it that is shared memory.
+    """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024
     return 0
 

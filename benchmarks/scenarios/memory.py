@@ -17,6 +17,7 @@ from benchmarks.scenarios.map_array import fill, transform
 WORKERS = 2
 ITEMS = 10**9 // 8
 LONG_RUN, EARLY = 1_000_000, 10_000
+FARM_ITEMS, LOOK_EACH = 2_000, 500
 
 
 def _map_array(rival: Rival, seconds: float) -> Outcome:
@@ -64,6 +65,24 @@ def _long_run(rival: Rival, seconds: float) -> Outcome:
     return {"value": max(0.0, late[0] - early[0]), "items": LONG_RUN, "early": early, "late": late}
 
 
+def numbers(empty: Callable[..., Any]) -> Iterator[Any]:
+    yield from range(FARM_ITEMS)
+
+
+def _farm(workers: int, rival: Rival, seconds: float) -> Outcome:
+    """A farm that has next to nothing to do: the most shared memory that all its processes have together."""
+    from benchmarks.processes import descendants, pss_bytes
+
+    total = most = 0
+    for number, x in enumerate(rival.farm(Flow(numbers, 8, (add_one,)), workers)):
+        total += x
+        if number % LOOK_EACH == 0:
+            pids = [os.getpid(), *descendants(os.getpid())]
+            most = max(most, sum(pss_bytes(pid, "Pss_Shmem") for pid in pids))
+    assert total == sum(range(1, FARM_ITEMS + 1)), f"the sum is {total}"
+    return {"value": most / 1e6, "items": FARM_ITEMS}
+
+
 CASES = (
     Case(
         "memory_map_array",
@@ -75,4 +94,15 @@ CASES = (
         quick=(),
     ),
     Case("memory_long_run", "growth over a million items", "MB", ("pardata",), _long_run, quick=()),
+    *(
+        Case(
+            f"memory_farm_{workers}",
+            f"shared memory of {workers} workers, for {FARM_ITEMS:,} numbers",
+            "MB",
+            ("pardata",),
+            partial(_farm, workers),
+            quick=(),
+        )
+        for workers in (64, 128)
+    ),
 )

@@ -1,7 +1,8 @@
 """One-way path between two processes: a sender, a receiver, and what survives them both.
 
       sender's span                              receiver's span
-      slots: stamp, numbers, leases, payload     done: per slot, the stamp of the last message that was finished
+      records: stamp, numbers, small contents    done: per slot, the stamp of the last message that was finished
+      areas: larger contents
 
       sender   -- "slot 5 is ready" ------------>  receiver      one AF_UNIX SOCK_SEQPACKET pair; what it carries are
       sender   <- "slot 5 done, row 9 released" -  receiver      hints, all state is in the words above
@@ -21,6 +22,10 @@ Both go through the lock of the same socket in the kernel, so one of them sees t
 sleeper. What came without a hint is found by `NEWEST` and, from there, by each message's word for the one before it.
 A free slot is always there for whoever holds a token (`pipeline.plan`), so sending waits for nobody.
 
+There are as many slots as could ever be needed, and memory only for those that were: the word `TOP` says how many have
+been used so far, nobody looks at others (to read a page of a mapping is to have it allocated), and those that are free
+again are used first. A slot has a record of 256 bytes, in which small messages lie whole, and an area for larger ones.
+
 Source: claim/commit as in transactional message queues; single-writer words as in Lamport's 1977 ring.
 """
 
@@ -34,28 +39,34 @@ from dataclasses import dataclass
 from typing import Final
 
 from pardata.errors import BrokenError
+from pardata.memory.arena import align
 from pardata.memory.segment import PAGE_BYTES, Segment
 
-SLOT_BYTES: Final = 64 << 10
-HEAD_WORDS: Final = 11  # stamp, domain, number, count, cell, kind, leases, positions, payload bytes, spilled, before
-HEAD: Final = struct.Struct(f"<{HEAD_WORDS - 1}q")
+RECORD_BYTES: Final = 256
+AREA_BYTES: Final = 64 << 10
+# Words of a record: stamp, domain, number, count, cell, kind, leases, positions, payload bytes, spilled, before, body,
+# touched.
+HEAD_WORDS: Final = 13
+HEAD: Final = struct.Struct(f"<{HEAD_WORDS - 2}q")
 LEASE: Final = struct.Struct("<5q")  # row, stamp, offset, extent, shared
-BODY: Final = 8 * HEAD_WORDS
-CAPACITY: Final = SLOT_BYTES - BODY
+SMALL_BYTES: Final = RECORD_BYTES - 8 * HEAD_WORDS  # of contents that lie in the record
+CAPACITY: Final = AREA_BYTES
 
 HELLO: Final = -1  # forward: a new sender, look at all your slots again / backward: an account of what is held
 CLOSE: Final = -2
 HOLDS: Final = -3  # backward: rows of leases that are held, a part of the account that follows
 LOOK: Final = -4  # forward: hints are missing, look at all your slots
 REST: Final = -5  # backward: I sleep from now on; with it the stamp of the last message that was seen
-CLOSED, NEWEST = 0, 1  # words of the sender's page: CLOSE(count), and the slot of the last message
-BEFORE: Final = HEAD_WORDS - 1  # word of a slot: that of the message before it
+CLOSED, NEWEST, TOP = 0, 1, 2  # words of the channel: CLOSE(count), the slot of the last message, slots ever used
+# Words of a record: the slot of the message before it; where the contents are; bytes of the area that were written to.
+BEFORE, BODY, TOUCHED = 10, 11, 12
 
 # Without a hint for each message, its words are ordered by the processor alone: those of Intel and AMD do not let a
 # store be seen before an earlier one.
 CAN_BE_QUIET: Final = platform.machine().lower() in ("x86_64", "amd64", "i686")
 HINT: Final = struct.Struct("<q")
 WORDS_PER_MESSAGE: Final = 4000
+MESSAGE_BYTES: Final = 64 << 10
 
 
 class RunGone(BrokenError):
@@ -82,8 +93,8 @@ class ChannelSpec:
 
     @staticmethod
     def sender_bytes(slots: int) -> int:
-        """Return what the sender's side needs: a page for the channel's own words, then the slots."""
-        return PAGE_BYTES + slots * SLOT_BYTES
+        """Return what the sender's side needs: the channel's own words and the records, then the areas."""
+        return area_at(slots, slots)
 
     @staticmethod
     def receiver_bytes(slots: int) -> int:
@@ -92,8 +103,18 @@ class ChannelSpec:
 
 
 def slot_at(slot: int) -> int:
-    """Return where a slot begins, in words of the sender's side."""
-    return (PAGE_BYTES + slot * SLOT_BYTES) // 8
+    """Return where a slot's record begins, in words of the sender's side; before the first are the channel's own."""
+    return (1 + slot) * (RECORD_BYTES // 8)
+
+
+def area_at(slots: int, slot: int) -> int:
+    """Return where a slot's area begins, in bytes of the sender's side."""
+    return align((1 + slots) * RECORD_BYTES, PAGE_BYTES) + slot * AREA_BYTES
+
+
+def words_bytes(used: int) -> int:
+    """Return the memory of a channel's words on both sides, when so many slots have been used."""
+    return align((1 + used) * RECORD_BYTES, PAGE_BYTES) + align(max(1, 8 * used), PAGE_BYTES)
 
 
 class End:
@@ -113,7 +134,7 @@ def words_at(segment: Segment, offset: int, nbytes: int) -> memoryview:
     return memoryview(segment.map)[offset : offset + nbytes].cast("q")
 
 
-def receive_all(sock: socket.socket, most_bytes: int = SLOT_BYTES) -> list[bytes]:
+def receive_all(sock: socket.socket, most_bytes: int = MESSAGE_BYTES) -> list[bytes]:
     """Return the messages that are in the socket now; none is longer than `most_bytes`."""
     messages: list[bytes] = []
     while True:

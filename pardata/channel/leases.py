@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from pardata.memory.array import Anchor
+from pardata.memory.budget import CONTROL
+from pardata.memory.segment import PAGE_BYTES
 
 ROWS: Final = 1 << 17
 ROW_WORDS: Final = 8
+_PAGE_ROWS: Final = PAGE_BYTES // (8 * ROW_WORDS)
 TABLE_BYTES: Final = ROWS * ROW_WORDS * 8
 
 OWN, BORROWED = -1, -2  # origin of a block: this arena / something in this process that a successor would not have
@@ -39,10 +42,14 @@ class Row(NamedTuple):
 
 
 class LeaseTable:
-    """give / release, and what a successor needs: `rows` and `restore`."""
+    """give / release, and what a successor needs: `rows` and `restore`.
 
-    def __init__(self, words: memoryview) -> None:
+    What memory it takes is counted in `header`, the words of its owner's span.
+    """
+
+    def __init__(self, words: memoryview, header: memoryview) -> None:
         self._words = words
+        self._header = header
         self._anchors: dict[int, Anchor] = {}
         self._free: list[int] = []
         self._top = 0
@@ -55,6 +62,8 @@ class LeaseTable:
         else:
             row = self._top
             self._top += 1
+            if not row % _PAGE_ROWS:
+                self._header[CONTROL] += PAGE_BYTES
         self._stamp += 1
         at, words = row * ROW_WORDS, self._words
         words[at + 1], words[at + 2] = channel, message

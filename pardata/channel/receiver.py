@@ -19,6 +19,7 @@ from pardata.channel.channel import (
     LOOK,
     NEWEST,
     REST,
+    TOP,
     WORDS_PER_MESSAGE,
     ChannelSpec,
     End,
@@ -92,17 +93,23 @@ class Receiver(End):
         self.recovered: dict[Lease, Anchor] = {}
         self.returns = Returns()
         self._segment = segment
-        self._seen = list(self._done)
+        done = self._done[: self._words[TOP]].tolist()
+        self._seen = done or [0]  # by slot, as far as they have been looked at
         self._settled: list[int] = []
         self._accounts: list[bytes] = []  # go before what was settled later
         self._unfinished = 0
         self._taken = 0
-        self._is_successor = any(self._done)
-        self._newest = max(self._done)  # stamp of what was seen
+        self._is_successor = any(done)
+        self._newest = max(done, default=0)  # stamp of what was seen
         self._rests = False  # the sender may take a predecessor for awake
 
+    @property
+    def _used(self) -> range:
+        """The slots that the sender has ever used."""
+        return range(self._words[TOP])
+
     def _unfinished_stamps(self) -> list[int]:
-        stamps = ((slot, self._words[slot_at(slot)]) for slot in range(self.spec.slots))
+        stamps = ((slot, self._words[slot_at(slot)]) for slot in self._used)
         return [stamp for slot, stamp in stamps if stamp != self._done[slot]]
 
     @property
@@ -117,7 +124,7 @@ class Receiver(End):
 
     def waiting(self) -> list[tuple[int, int]]:
         """Return (domain, number) of the messages that are not committed, seen or not."""
-        slots = (slot for slot in range(self.spec.slots) if self._words[slot_at(slot)] != self._done[slot])
+        slots = (slot for slot in self._used if self._words[slot_at(slot)] != self._done[slot])
         heads = [self._words[slot_at(slot) + 1 : slot_at(slot) + 3] for slot in slots]
         return [(self.renamed.get(domain, domain), number) for domain, number in heads]
 
@@ -143,8 +150,8 @@ class Receiver(End):
         What is published meanwhile may be found beside something older that is not; it is left to the next time.
         """
         claims: list[Claim] = []
-        newest = max(self._words[slot_at(slot)] for slot in range(self.spec.slots))
-        for slot in range(self.spec.slots):
+        newest = max((self._words[slot_at(slot)] for slot in self._used), default=0)
+        for slot in self._used:  # asked again: what is older than that may lie in a slot that was new meanwhile
             self._look(slot, claims, newest)
         claims.sort(key=_stamp_of)
         return claims
@@ -153,7 +160,7 @@ class Receiver(End):
     def has_news(self) -> bool:
         """Whether a message has been published that was not seen; of a quiet channel."""
         slot = self._words[NEWEST]
-        return self._words[slot_at(slot)] != self._seen[slot]
+        return slot >= len(self._seen) or self._words[slot_at(slot)] != self._seen[slot]
 
     def news(self) -> list[Claim]:
         """Return the messages that have been published since the last time, with or without hints."""
@@ -176,6 +183,8 @@ class Receiver(End):
     def _look(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
         at = slot_at(slot)
         stamp = self._words[at]
+        if slot >= len(self._seen):
+            self._seen += [0] * (slot + 1 - len(self._seen))
         is_new = self._seen[slot] != stamp <= newest
         if is_new:  # SYNC POINT: publish
             self._seen[slot] = stamp
@@ -188,7 +197,7 @@ class Receiver(End):
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
         at = slot_at(claim.slot)
-        start = at * 8 + BODY
+        start = self._words[at + BODY]
         for _ in range(self._words[at + 6]):
             row, stamp, offset, extent, shared = LEASE.unpack_from(self._bytes, start)
             start += LEASE.size
@@ -228,7 +237,7 @@ class Receiver(End):
 
     def account(self) -> None:
         """Tell the sender which leases are held and which messages are not finished: all others have ended."""
-        newest = max(self._words[slot_at(slot)] for slot in range(self.spec.slots))  # first: older ones are seen then
+        newest = max((self._words[slot_at(slot)] for slot in self._used), default=0)  # first: then older ones are seen
         unfinished = [stamp for stamp in self._unfinished_stamps() if stamp <= newest]
         held = [lease.row for lease in self.live]
         parts = [held[at : at + WORDS_PER_MESSAGE] for at in range(0, len(held), WORDS_PER_MESSAGE)]

@@ -6,10 +6,10 @@ import socket
 from array import array
 
 from pardata.channel.channel import (
-    BODY,
     CLOSE,
     CLOSED,
     HEAD,
+    HEAD_WORDS,
     HELLO,
     HINT,
     HOLDS,
@@ -17,16 +17,23 @@ from pardata.channel.channel import (
     LOOK,
     NEWEST,
     REST,
+    SMALL_BYTES,
+    TOP,
+    TOUCHED,
     ChannelSpec,
     End,
+    area_at,
     receive_all,
     slot_at,
     try_send,
+    words_bytes,
 )
 from pardata.channel.leases import Lease, LeaseTable
 from pardata.channel.message import Batch, Encoded
+from pardata.memory.arena import align
 from pardata.memory.array import Anchor
-from pardata.memory.segment import Segment
+from pardata.memory.budget import CONTROL
+from pardata.memory.segment import PAGE_BYTES, Segment
 
 
 class Sender(End):
@@ -38,38 +45,72 @@ class Sender(End):
         The channel's number among the outgoing channels of this process.
     leases : LeaseTable
         Of this process; shared by all its senders.
+    header : memoryview
+        Of this process's span: what memory the channel takes is counted there.
     """
 
     def __init__(
-        self, spec: ChannelSpec, sock: socket.socket, segment: Segment, leases: LeaseTable, index: int
+        self,
+        spec: ChannelSpec,
+        sock: socket.socket,
+        segment: Segment,
+        leases: LeaseTable,
+        index: int,
+        header: memoryview,
     ) -> None:
         super().__init__(spec, sock, segment, index)
         self._leases = leases
-        stamps = [self._words[slot_at(slot)] for slot in range(spec.slots)]
+        self._header = header
+        self._top = self._words[TOP]
+        stamps = [self._words[slot_at(slot)] for slot in range(self._top)]
         self._held: list[int] = []
         self._parts = 0
         self._owed: int | None = None
-        self.last_stamp = max(stamps)
+        self.last_stamp = max(stamps, default=0)
         self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
         self._receiver_rests = True
         self._free: list[int] = []
-        self._is_free = bytearray(spec.slots)
-        for slot in reversed(range(spec.slots)):
+        self._is_free = bytearray(self._top)
+        for slot in reversed(range(self._top)):
             if self._done[slot] == stamps[slot]:
                 self._add_free(slot)
 
     @property
     def outstanding(self) -> int:
         """Messages that the receiver has not finished, as far as is known here."""
-        return self.spec.slots - len(self._free)
+        return self._top - len(self._free)
 
     @property
     def has_room(self) -> bool:
-        """Whether `publish` is allowed.
+        """Whether `publish` is allowed."""
+        return self._top < self.spec.slots or self._next_slot() < self._top
 
-        The slot of the last message is not used for the next one: a successor reads there what was published last.
+    def _next_slot(self) -> int:
+        """Return the slot for the next message: one that was used before, or else the first that never was.
+
+        That of the last message is not used again: a successor reads there what was published last.
         """
-        return len(self._free) > 1 or (len(self._free) == 1 and self._free[0] != self._last_slot)
+        free = self._free
+        return free[-1] if len(free) > 1 or (free and free[0] != self._last_slot) else self._top
+
+    def _use(self, slot: int) -> None:
+        """Take a slot; the receiver is to look at it from now on."""
+        if slot < self._top:
+            self._free.pop()
+            self._is_free[slot] = False
+            return
+        self._header[CONTROL] += words_bytes(slot + 1) - words_bytes(slot)
+        self._top = self._words[TOP] = slot + 1
+        self._is_free.append(False)
+
+    def _area(self, slot: int, nbytes: int) -> int:
+        """Return where the contents of a message begin that do not fit into a record."""
+        at = slot_at(slot) + TOUCHED
+        if nbytes > self._words[at]:
+            touched = align(nbytes, PAGE_BYTES)
+            self._header[CONTROL] += touched - self._words[at]
+            self._words[at] = touched
+        return area_at(self.spec.slots, slot)
 
     def _add_free(self, slot: int) -> None:
         self._is_free[slot] = True
@@ -105,11 +146,15 @@ class Sender(End):
         shared : bool
             Whether the blocks go to another receiver as well.
         """
-        slot = self._free[-1]
+        slot = self._next_slot()
         stamp = self.last_stamp + 1
         at = slot_at(slot)
-        position = at * 8 + BODY
         blocks = encoded.anchors if spilled is None else [*encoded.anchors, spilled]
+        count = -1 if batch.positions is None else len(batch.positions)
+        nbytes = LEASE.size * len(blocks)
+        if spilled is None:
+            nbytes += 8 * max(count, 0) + len(encoded.payload)
+        position = body = 8 * (at + HEAD_WORDS) if nbytes <= SMALL_BYTES else self._area(slot, nbytes)
         for block, origin in zip(blocks, origins, strict=True):
             unshared = not (shared or block.shared or block.live_rows)
             lease = self._leases.give(block, self.index, stamp, origin)
@@ -117,9 +162,6 @@ class Sender(End):
                 self._bytes, position, lease.row, lease.stamp, block.offset, block.extent_bytes, not unshared
             )
             position += LEASE.size
-        count = -1
-        if batch.positions is not None:
-            count = len(batch.positions)
         if spilled is None:
             if count > 0:
                 raw = array("q", batch.positions or ()).tobytes()
@@ -129,9 +171,9 @@ class Sender(End):
         HEAD.pack_into(
             self._bytes, at * 8 + 8, batch.domain, batch.number, batch.count, batch.cell,
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(self._last_slot, 0),
+            body,
         )  # fmt: skip
-        self._free.pop()
-        self._is_free[slot] = False
+        self._use(slot)
         self._words[at] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
         self._words[NEWEST] = slot
         self.last_stamp, self._last_slot = stamp, slot
@@ -142,7 +184,7 @@ class Sender(End):
 
     def abandon(self, number: int) -> None:
         """Finish message `number` in place of a receiver that is dead: nobody will process it."""
-        for slot in range(self.spec.slots):
+        for slot in range(self._top):
             at = slot_at(slot)
             if self._words[at] != self._done[slot] and self._words[at + 2] == number:
                 self._done[slot] = self._words[at]
@@ -216,7 +258,7 @@ class Sender(End):
         Those are the leases of messages up to `newest`, the last one that the receiver knew, that were finished by
         then and are not held. (It may have finished others before this is read: those it gives back itself.)
         """
-        for slot in range(self.spec.slots):
+        for slot in range(self._top):
             stamp = self._words[slot_at(slot)]
             if self._done[slot] == stamp:
                 self._settle(slot, stamp)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections import deque
 from dataclasses import dataclass, field
 
 from pardata.channel.channel import receive_all, try_send, words_at
@@ -52,7 +51,7 @@ class TokenTable:
 
     def held_by(self) -> list[int]:
         """Return the numbers of the batches that hold a cell."""
-        held = [(self._holders[cell] - 1, cell) for cell in range(self.spec.cells)]
+        held = [(holder - 1, cell) for cell, holder in enumerate(self._holders.tolist()) if holder]
         return [number for number, cell in held if not self._is_retired(cell, number)]
 
     def _is_retired(self, cell: int, number: int) -> bool:
@@ -65,7 +64,8 @@ class Tokens(TokenTable):
     def __init__(self, spec: TokenSpec, segment: Segment, socks: list[socket.socket]) -> None:
         super().__init__(spec, segment)
         self.socks = socks
-        self._free = deque(cell for cell in range(spec.cells) if self._is_free(cell))
+        # The last one that came back is taken first: what is never needed takes no memory in any table.
+        self._free = [cell for cell in reversed(range(spec.cells)) if self._is_free(cell)]
         self._known = set(self._free)
         self._taken: set[int] = set()  # of those in flight, what this process has sent, not a dead predecessor
         self.came_out = 0  # batches of this process
@@ -86,7 +86,7 @@ class Tokens(TokenTable):
 
     def take(self, number: int) -> int:
         """Return a free cell, now held by batch `number`."""
-        cell = self._free.popleft()
+        cell = self._free.pop()
         self._known.discard(cell)
         self._taken.add(cell)
         self._holders[cell] = number + 1
@@ -111,7 +111,8 @@ class Tokens(TokenTable):
                     self._free.append(cell)
 
     def _is_free(self, cell: int) -> bool:
-        return self._is_retired(cell, self._holders[cell] - 1)
+        holder = self._holders[cell]
+        return not holder or self._is_retired(cell, holder - 1)
 
 
 class Retirer:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
+from dataclasses import replace
 from typing import Final
 
-from pardata.channel.channel import CAN_BE_QUIET, socket_pair
+from pardata.channel.channel import AREA_BYTES, CAN_BE_QUIET, RECORD_BYTES, socket_pair
 from pardata.channel.window import Window
+from pardata.errors import CapacityError
 from pardata.memory.arena import Span
+from pardata.memory.budget import format_bytes
 from pardata.memory.home import Home
+from pardata.memory.segment import PAGE_BYTES
 from pardata.pipeline.node import Kind
 from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import runs_here
 from pardata.runtime.flights import FlightSpec
+from pardata.runtime.program import CHANNELS_AT
 from pardata.runtime.wiring import Wired, connect, give_tokens
 
 # Commits that are told together: they wake the sender, but until then it lacks slots, tokens and (warm) blocks.
@@ -38,6 +44,31 @@ def descriptors_of(plan: Plan) -> int:
     return 2 * pairs + 2 * processes + here + consumer
 
 
+def fitting(window: Window, plan: Plan, span_bytes: int) -> Window:
+    """Return a window for whose messages every worker has addresses, if need be a narrower one.
+
+    Spans are small where the addresses of the process are limited; half of one is left for arrays. Raises
+    `CapacityError` if not even the fewest messages that keep everybody busy can be in flight.
+    """
+    slots = (span_bytes // 2 - CHANNELS_AT) // (AREA_BYTES + RECORD_BYTES)
+    behind: Counter[Stage] = Counter()
+    per_message: Counter[Stage] = Counter()
+    for stage in plan.stages:
+        for edge in stage.edges:
+            behind[edge.stage] += stage.workers
+            per_message[edge.stage] += stage.workers * len(edge.stage.domains)
+    most = window.most
+    for stage, channels in behind.items():
+        most = min(most, (slots - channels * (_MOST_OWED + _SPARE_SLOTS)) // per_message[stage])
+        if most < window.fewest:
+            raise CapacityError(
+                f"stage {stage.name!r} has {channels} workers behind it and at least {window.fewest} messages in "
+                f"flight: that needs more addresses than the {format_bytes(span_bytes)} that each worker of this "
+                f"process can have. Ask for fewer workers or tokens, or raise the limit of addresses (`ulimit -v`)"
+            )
+    return replace(window, most=most)
+
+
 class Layout:
     """Spans, channels and sockets of a run.
 
@@ -52,7 +83,7 @@ class Layout:
     def __init__(self, plan: Plan, window: Window, home: Home, spans: list[Span], socks: list[socket.socket]) -> None:
         self._home = home
         self._plan = plan
-        self._window = window
+        self._window = window = fitting(window, plan, home.span_bytes)
         self._spans = spans  # the run's: also of a layout that is not finished, because there is no more memory
         self._socks = socks
         has_inplace = any(stage.node.inplace for stage in plan.stages)
@@ -63,6 +94,7 @@ class Layout:
             if stage.kind is Kind.PIPE and has_state(stage.fn):
                 nbytes = min(_STATE_BYTES, home.span_bytes // 4)
                 self.wired[stage][0].state = (self.wired[stage][0].take(nbytes), nbytes)
+                self.wired[stage][0].touched += PAGE_BYTES
             if stage.own_domain is not None:
                 give_tokens(self.wired[stage][0], window, self._terminals(stage.own_domain))
         for workers in self.wired.values():

@@ -48,7 +48,7 @@ from pardata.runtime.port import Port
 from pardata.runtime.program import CONDEMNED_AT, WorkerSpec
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
-from pardata.runtime.wiring import HomeSink, PlacedSpec, dissolve, encode_program
+from pardata.runtime.wiring import HomeSink, PlacedSpec, count_control, dissolve, encode_program
 from pardata.runtime.words import (
     AWAY,
     BEGUN_NS,
@@ -147,7 +147,8 @@ class ProcessRun(Run):
         self._begin_s = time.perf_counter()
         arena = self._home.arena
         spans = [(worker.span, f"stage {worker.stage!r}") for worker in layout.workers]
-        spans.append((arena.span, "the main process"))
+        spans += [(span, "the main process") for span in (layout.consumer.span, arena.span)]
+        count_control(self._home.segment, [*layout.workers, layout.consumer], limit)
         limit += arena.statistics()["live_bytes"]  # what was there before is not the run's
         self._stages = {stage.name: stage for stage in self._plan.stages}
         self._words: dict[Stage, list[memoryview]] = {stage: [] for stage in self._plan.worker_stages}

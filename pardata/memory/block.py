@@ -6,6 +6,7 @@ different is what hurts there: to attach never takes ownership, no view ever dan
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import sys
@@ -48,7 +49,8 @@ class SharedMemory:
     FileNotFoundError   there is no block of this name to attach to
     FileExistsError     there is one already
     ValueError          negative size, a name with a slash or a NUL, or no name without `create`
-    CapacityError       there is no room for it on the mount of named blocks, or in memory; nothing was created
+    CapacityError       there is no room for it on the mount of named blocks, in memory, or among this process's
+                        mappings (it tells which limit it is); nothing was created
 
     Source: the interface of multiprocessing.shared_memory, Python 3.13
     """
@@ -72,15 +74,23 @@ class SharedMemory:
             return
         owner = session.tree() if track else session.NOBODY
         owner.watch()
-        self._open(*_create(name, size, owner, 0), size)
+        self._open_new(*_create(name, size, owner, 0), size)
 
     @classmethod
     def _create_in(cls, owner: session.Owner, group: int, size: int) -> Self:
         """Create a block that belongs to a group of the session `owner`."""
         made = cls.__new__(cls)
         made._track = True
-        made._open(*_create(None, size, owner, group), size)
+        made._open_new(*_create(None, size, owner, group), size)
         return made
+
+    def _open_new(self, name: str, fd: int, inode: int, size: int) -> None:
+        try:
+            self._open(name, fd, inode, size)
+        except BaseException:  # it cannot be mapped
+            with contextlib.suppress(FileNotFoundError):
+                self.unlink()
+            raise
 
     def _open(self, name: str, fd: int, inode: int, size: int) -> None:
         self._name = name

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from pardata.errors import CapacityError
+from pardata.memory.cgroups import memory_left, own_groups
 
 # Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent; of
-# the blocks of the batch that had most.
-LIVE, RESERVED, LARGEST, WIDEST = 0, 1, 12, 63
+# the blocks of the batch that had most; of the owner's tables and channels, as far as they were written to.
+LIVE, RESERVED, LARGEST, WIDEST, CONTROL = 0, 1, 12, 63, 60
 
-_CGROUP: Final = "/sys/fs/cgroup"
+_CONTROL_SHARE: Final = 4  # the part of a limit that channels may take for more messages than are needed
 
 
 def format_bytes(nbytes: float) -> str:
@@ -24,26 +25,16 @@ def format_bytes(nbytes: float) -> str:
     return f"{nbytes:.1f} TB"
 
 
-def _read_int(path: str) -> int | None:
-    try:
-        with open(path) as file:
-            return int(file.read())
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
-
-
 def available_bytes() -> int:
-    """Return what this process may still use: the system's available memory or the cgroup's rest, if that is less."""
+    """Return what this process may still use: the system's available memory or its cgroups' rest, if that is less."""
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/proc/meminfo") as file:
             available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         pass  # not Linux: the physical memory is the best figure there is
-    limit = _read_int(f"{_CGROUP}/memory.max")
-    if limit is not None:
-        available = min(available, max(0, limit - (_read_int(f"{_CGROUP}/memory.current") or 0)))
-    return available
+    left = memory_left(own_groups("memory"))
+    return available if left is None else min(available, left)
 
 
 class Budget:
@@ -62,12 +53,24 @@ class Budget:
         ]
 
     def live_bytes(self) -> int:
-        """Return the bytes that somebody can still read or write."""
-        return sum(header[LIVE] for header in self._headers)
+        """Return the bytes that somebody can still read or write, tables and channels included."""
+        return sum(header[LIVE] + header[CONTROL] for header in self._headers)
+
+    def control_bytes(self) -> int:
+        """Return the bytes of tables and channels: they stay until the end."""
+        return sum(header[CONTROL] for header in self._headers)
+
+    def may_widen(self) -> bool:
+        """Return whether more messages may be in flight than are needed: each takes memory in channels for good."""
+        return self.control_bytes() * _CONTROL_SHARE <= self.limit_bytes
 
     def largest_bytes(self) -> int:
         """Return the size of the largest batch that anybody has sent."""
         return max(header[LARGEST] for header in self._headers)
+
+    def widest_bytes(self) -> int:
+        """Return the bytes of blocks of the batch that had most."""
+        return max(header[WIDEST] for header in self._headers)
 
     def path_bytes(self) -> int:
         """Return the bytes of blocks that one batch may have on all its way: the most of each stage, and once more.
@@ -88,7 +91,7 @@ class Budget:
 
     def has_room(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be kept, warm free blocks included."""
-        return sum(header[RESERVED] for header in self._headers) + nbytes <= self.limit_bytes
+        return sum(header[RESERVED] + header[CONTROL] for header in self._headers) + nbytes <= self.limit_bytes
 
     def allows(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be in use."""
@@ -101,11 +104,13 @@ class Budget:
             return
         raise CapacityError(
             f"{who} needs {format_bytes(nbytes)} of shared memory, but {format_bytes(live)} of the limit of "
-            f"{format_bytes(self.limit_bytes)} are in use (arrays made by: {self.holders() or 'nobody'}). Arrays that "
+            f"{format_bytes(self.limit_bytes)} are in use ({self.holders()}). Arrays that "
             f"are kept by their consumer stay in memory: copy what you keep, keep fewer, or raise memory_limit="
         )
 
     def holders(self) -> str:
         """Return who has made most of what is in use, for a person."""
         held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
-        return ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size)
+        made_by = ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size) or "nobody"
+        control = self.control_bytes()
+        return f"arrays made by: {made_by}" + (f"; tables and channels: {format_bytes(control)}" if control else "")

@@ -18,6 +18,7 @@ from typing import Any, Final
 from pardata.errors import CapacityError
 from pardata.memory.budget import available_bytes, format_bytes
 from pardata.memory.guardian import HAS_SHM, SHM, inode_of
+from pardata.memory.mapping import keep_out_of_dumps, refused
 
 # Without a descriptor behind it, a mapping costs no more than address space: 1,000 blocks under `ulimit -n 64`.
 _TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
@@ -117,7 +118,10 @@ class Room:
         if HAS_SHM and self._lazy_bytes + promised > self._most_lazy_bytes:
             self._allocate(fd, nbytes)
             return 0
-        os.ftruncate(fd, nbytes)
+        try:
+            os.ftruncate(fd, nbytes)
+        except OSError as error:
+            raise refused(error, nbytes) from None
         self._lazy_bytes += promised
         return promised
 
@@ -177,13 +181,22 @@ def no_room(needed: int, free: int, what: str) -> str:
 def explained(error: OSError, needed: int) -> OSError | CapacityError:
     """Return the error to raise for one of the OS, when `needed` bytes were asked for."""
     if error.errno != errno.ENOSPC:
-        return error
+        return refused(error, needed)
     mount = os.statvfs(SHM)
     return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
 
 
 def map_block(fd: int, nbytes: int, offset: int = 0) -> mmap.mmap:
-    """Map a block, or a part of it, without keeping a descriptor of it."""
+    """Map a block, or a part of it, without keeping a descriptor of it. Raises `OSError`, `CapacityError`."""
+    try:
+        made = _map_block(fd, nbytes, offset)
+    except OSError as error:
+        raise refused(error, nbytes) from None
+    keep_out_of_dumps(made)
+    return made
+
+
+def _map_block(fd: int, nbytes: int, offset: int) -> mmap.mmap:
     if not _TRACKS_DESCRIPTORS:
         return mmap.mmap(fd, nbytes, offset=offset, trackfd=False)  # type: ignore[call-arg, unused-ignore]
     if not HAS_SHM:

@@ -17,6 +17,7 @@ from typing import Final
 from pardata.errors import CapacityError
 from pardata.memory import guardian, named
 from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SHM, SHORTAGES, SLOT, SLOT_BYTES, SLOTS
+from pardata.memory.mapping import refused
 
 _SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
 _RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
@@ -37,7 +38,7 @@ class Register:
             if nameless < 0 and not found.st_nlink:
                 raise FileNotFoundError(path)
             self._inode = found.st_ino
-            os.ftruncate(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._set_size(HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._usable = 0
             self._free: list[int] = []
@@ -49,6 +50,12 @@ class Register:
         self._slots: dict[str, int] = {}
         self._reclaim_at = _RECLAIM_AT
         self._lock = threading.Lock()
+
+    def _set_size(self, nbytes: int) -> None:
+        try:
+            os.ftruncate(self._fd, nbytes)
+        except OSError as error:
+            raise refused(error, nbytes) from None
 
     def _extend(self) -> None:
         size = HEADER_BYTES + (self._usable + _SLOTS_AT_ONCE) * SLOT_BYTES

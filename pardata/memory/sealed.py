@@ -25,6 +25,7 @@ import numpy as np
 from pardata.errors import BrokenError, CapacityError, StaleBlockError
 from pardata.memory.budget import available_bytes, format_bytes
 from pardata.memory.guardian import SHORTAGES
+from pardata.memory.mapping import advise, keep_out_of_dumps, refused
 
 TAG_BYTES: Final = 24
 _HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")  # magic, tag, bytes of the head that follows
@@ -117,10 +118,13 @@ class Draft:
             )
         self._fd, self._path = shareable_file("pardata-table")
         self._finalizer = weakref.finalize(self, let_go, self._fd, self._path, os.getpid())
-        os.ftruncate(self._fd, self._size)
-        self._memory = mmap.mmap(self._fd, self._size)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._memory.madvise(mmap.MADV_HUGEPAGE)
+        try:
+            os.ftruncate(self._fd, self._size)
+            self._memory = mmap.mmap(self._fd, self._size)
+        except OSError as error:
+            raise refused(error, self._size) from None
+        keep_out_of_dumps(self._memory)
+        advise(self._memory, "MADV_HUGEPAGE")
         self._memory[: _HEADER.size] = _HEADER.pack(_MAGIC, tag, len(head))
         self._memory[_HEADER.size : _HEADER.size + len(head)] = head
         self.arrays = _views(self._memory, self._places)
@@ -156,7 +160,11 @@ class SealedFile:
         self.path = path
         self.info = info
         self.nbytes = os.fstat(fd).st_size
-        memory = mmap.mmap(fd, self.nbytes, prot=mmap.PROT_READ)
+        try:
+            memory = mmap.mmap(fd, self.nbytes, prot=mmap.PROT_READ)
+        except OSError as error:
+            raise refused(error, self.nbytes) from None
+        keep_out_of_dumps(memory)
         self.arrays = _views(memory, places)
         if maker:
             weakref.finalize(self, let_go, fd, path, os.getpid())

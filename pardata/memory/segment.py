@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import resource
 import tempfile
 from typing import Final
 
-from pardata.errors import CapacityError
+from pardata.memory.mapping import advise, keep_out_of_dumps, refused
 
 HUGE_PAGE_BYTES: Final = 2 << 20
 PAGE_BYTES: Final = mmap.PAGESIZE
@@ -51,6 +50,9 @@ class Segment:
         self.fd = fd
         self.size_bytes = size_bytes
         self.map = mmap.mmap(fd, size_bytes)
+        keep_out_of_dumps(self.map)
+        # Where the system gives huge pages unasked, a table of 100 bytes would take 2 MiB: they are for large blocks.
+        advise(self.map, "MADV_NOHUGEPAGE")
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
         self._on_tmpfs = not hasattr(os, "memfd_create")
 
@@ -58,24 +60,20 @@ class Segment:
     def create(cls) -> Segment:
         """Create a segment as large as this process may map (32 TiB; less under ``ulimit -v``).
 
-        Raises `CapacityError` if not even 2 GiB of addresses are left.
+        Raises `CapacityError` if not even 2 GiB of addresses are left, or files may not be so large (``ulimit -f``).
         """
         fd = _anonymous_file()
         size_bytes = _LARGEST_BYTES
         while True:
-            os.ftruncate(fd, size_bytes)
             try:
+                os.ftruncate(fd, size_bytes)
                 return cls(fd, size_bytes)
             except OSError as error:
-                if size_bytes <= _SMALLEST_BYTES:
-                    os.close(fd)
-                    limit_bytes = resource.getrlimit(resource.RLIMIT_AS)[0]
-                    raise CapacityError(
-                        f"arrays in shared memory need {size_bytes} bytes of addresses, which cannot be mapped "
-                        f"({error.strerror}): this process is limited to {limit_bytes} (`ulimit -v`; -1: no limit). "
-                        "Raise that limit: addresses that nobody writes to take no memory"
-                    ) from error
-                size_bytes //= 2
+                if size_bytes > _SMALLEST_BYTES:
+                    size_bytes //= 2
+                    continue
+                os.close(fd)
+                raise refused(error, size_bytes) from error
 
     def prepare(self, offset: int, nbytes: int) -> None:
         """Get a range ready for its first use.
@@ -86,7 +84,7 @@ class Segment:
         if self._on_tmpfs:
             os.posix_fallocate(self.fd, offset, nbytes)
         elif nbytes >= HUGE_PAGE_BYTES:
-            self.map.madvise(mmap.MADV_HUGEPAGE, offset, nbytes)
+            advise(self.map, "MADV_HUGEPAGE", offset, nbytes)
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""

@@ -286,7 +286,8 @@ def _end_all() -> None:
     global _tree
     with _lock:
         while _sessions:
-            _sessions.popitem()[1].end()
+            with contextlib.suppress(MemoryError):  # no room to read what is to be removed: the guardian does it
+                _sessions.popitem()[1].end()
         _tree = None
 
 

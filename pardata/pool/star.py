@@ -22,7 +22,7 @@ from pardata.process.launcher import fork_server
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.port import Port
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
-from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, dissolve, encode_program
+from pardata.runtime.wiring import HomeSink, PlacedSpec, Wired, connect, count_control, dissolve, encode_program
 
 MOST_TASKS: Final = 2  # with a worker: one at work, one ahead
 _MOST_OWED: Final = (4, 4)  # commits that a worker tells together
@@ -94,6 +94,8 @@ class Star:
         self._program = encode_program(program, "the pool's initializer, or what it shares,", program, sink)
         self._limit = available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit
         self._budget = [(worker.span, "the pool's workers") for worker in wired]
+        self._budget.append((parent.span, parent.stage))
+        count_control(self._home.segment, [parent, *wired], self._limit)
         self._workers = wired
         control, _ = self._pair()
         spec = parent.spec(self._limit, self._budget)

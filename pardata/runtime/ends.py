@@ -33,13 +33,14 @@ class Ends:
             Receiver(channel, next(rest), segment, index, edge, renamed)
             for index, (channel, edge, renamed) in enumerate(spec.inputs)
         ]
-        self.leases = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8))
+        header = spec.span.words(segment)
+        self.leases = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8), header)
         self.senders: list[Sender] = []
         self.edges: list[Edge] = []
         for channels in spec.outputs:
             first = len(self.senders)
             self.senders += [
-                Sender(channel, next(rest), segment, self.leases, first + index)
+                Sender(channel, next(rest), segment, self.leases, first + index, header)
                 for index, channel in enumerate(channels)
             ]
             self.edges.append(Edge(self.senders[first:]))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import glob
+import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+
+from pardata.memory.cgroups import own_groups, quota_cores
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -33,13 +37,26 @@ _TRIM_BYTES: Final = 256 << 20
 
 
 def usable_cores() -> int:
-    """Return the cores this process may use: affinity, and the cgroup's quota where there is one."""
+    """Return the cores this process may use: affinity, and its cgroups' quota where there is one, rounded up.
+
+    From Python 3.13 on a user can say otherwise, by ``-X cpu_count`` or ``PYTHON_CPU_COUNT``.
+    """
+    asked = _asked_cores()
+    if asked is not None:
+        return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max") as file:
-        quota, period = file.read().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
+    quota = quota_cores(own_groups("cpu"))
+    return cores if quota is None else min(cores, max(1, math.ceil(quota)))
+
+
+def _asked_cores() -> int | None:
+    """Return the number of cores that Python was told to see, None: it was not told."""
+    if sys.version_info < (3, 13):
+        return None
+    told = sys._xoptions.get("cpu_count")
+    if told is None and not sys.flags.ignore_environment:
+        told = os.environ.get("PYTHON_CPU_COUNT")
+    return None if told in (None, "", "default") else os.process_cpu_count()
 
 
 def limit_threads(threads: int, given: Mapping[str, str]) -> None:

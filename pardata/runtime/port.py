@@ -24,7 +24,7 @@ from pardata.channel.order import Order
 from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Tokens
-from pardata.errors import WorkerLostError
+from pardata.errors import PardataError, WorkerLostError
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, LIVE, WIDEST, Budget
 from pardata.memory.segment import Segment
@@ -111,17 +111,20 @@ class Port:
                 ends.leases,
                 ends.senders,
                 ends.receivers,
+                self._is_successor,
             )
         self._in_parent = in_parent = shared_arena is not None
         self.outbox = Outbox(self.arena, ends.leases, ends.edges, in_parent, spec.has_inplace, spec.branches)
-        self._state = None if spec.state is None else StateArea(segment, *spec.state, spec.label)
+        self._state = None if spec.state is None else StateArea(segment, *spec.state, spec.label, self.words)
         following = {domain: self.words[FOLLOWING + domain] for domain in spec.domains}
         self.collector = ends.collector(program.order(following), self._on_control)
         self.lock = threading.RLock()  # the timer of a source, and threads of user code that ask for memory
         self.last_bytes = 0
         self._cancelled = False
         self._claims: list[Claim] = []
-        self._condemned = condemned(spec.span.words(segment, CONDEMNED_AT, CONDEMNED_BYTES // 8), spec.label)
+        self._condemned: dict[tuple[int, int], PardataError] = {}
+        if self._is_successor:  # before, nobody can have noted anything
+            self._condemned = condemned(spec.span.words(segment, CONDEMNED_AT, CONDEMNED_BYTES // 8), spec.label)
         self._skip: set[int] = set()
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
@@ -341,9 +344,13 @@ class Port:
 
     def _may_begin(self, tokens: Tokens) -> bool:
         """Whether there is a token, and memory for one more batch; one alone may always be on its way."""
-        largest = max(self.words[LARGEST], self.budget.largest_bytes())
+        if not tokens.has_free:
+            return False
         in_flight = tokens.in_flight
-        return tokens.allows(largest) and (not in_flight or self.budget.has_room_on_its_way(in_flight))
+        largest = max(self.words[LARGEST], self.budget.largest_bytes())
+        if not tokens.allows(largest) or not (in_flight < tokens.spec.window.fewest or self.budget.may_widen()):
+            return False
+        return not in_flight or self.budget.has_room_on_its_way(in_flight)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
@@ -447,7 +454,7 @@ class Port:
             while not self.collector.flush():
                 self.collector.wait()
         self.report(("done",))
-        if self._pressure is not None and not self._in_parent:
+        if self._pressure is not None:
             self._see_arrays_off()
 
     def _see_arrays_off(self) -> None:
@@ -455,7 +462,7 @@ class Port:
         with self.lock:
             while not self._cancelled:
                 self.arena.collect()
-                if not self.words[LIVE]:
+                if not (len(self.outbox.leases) if self._in_parent else self.words[LIVE]):
                     return
                 self.collector.wait(for_input=False)
 

@@ -60,6 +60,8 @@ class Pressure:
             still_s=self._stillness.look(live),
             items=items,
             own_bytes=own,
+            control_bytes=self._budget.control_bytes(),
+            item_bytes=self._budget.widest_bytes(),
         )
         verdict = shortage.judge()
         if verdict is Verdict.FAIL:

@@ -20,11 +20,14 @@ def recover(
     table: LeaseTable,
     senders: list[Sender],
     receivers: list[Receiver],
+    is_successor: bool,
 ) -> Arena:
     """Return the arena of a worker, with the blocks that its dead predecessor has given out; of a first one: empty.
 
     What the predecessor had received and handed on is held by the receivers again.
     """
+    if not is_successor:
+        return Arena(segment, span, control_bytes, budget, who)
     last = {sender.index: sender.last_stamp for sender in senders}
     rows = [row for row in table.rows() if row.message <= last[row.channel]]  # later ones were never published
     own = [(row.offset, row.extent_bytes) for row in rows if row.origin.channel == OWN]

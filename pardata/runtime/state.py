@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pardata.errors import CapacityError
-from pardata.memory.budget import format_bytes
+from pardata.memory.arena import align
+from pardata.memory.budget import CONTROL, format_bytes
 from pardata.memory.segment import PAGE_BYTES, Segment
 
 _HEAD_WORDS: Final = 5
@@ -34,11 +35,16 @@ class Saved:
 
 
 class StateArea:
-    """save / load: a page with the number of the last save, then room for two."""
+    """save / load: a page with the number of the last save, and how much of each copy was ever used; then the two.
 
-    def __init__(self, segment: Segment, at: int, nbytes: int, who: str) -> None:
+    What memory it takes is counted in `header`, the words of the worker's span.
+    """
+
+    def __init__(self, segment: Segment, at: int, nbytes: int, who: str, header: memoryview) -> None:
         self._bytes = memoryview(segment.map)[at : at + nbytes]
         self._turn = self._bytes[:8].cast("q")
+        self._used = self._bytes[8:24].cast("q")
+        self._header = header
         self._room = (nbytes - PAGE_BYTES) // 2 // PAGE_BYTES * PAGE_BYTES
         self._who = who
 
@@ -55,12 +61,19 @@ class StateArea:
                 f"{format_bytes(self._room)}"
             )
         turn = self._turn[0] + 1
+        self._count(turn, 8 * _HEAD_WORDS + length)
         copy = self._copy(turn)
         head = copy[: 8 * _HEAD_WORDS].cast("q")
         head[0], head[1], head[2] = length, saved.next_output, saved.domain
         head[3], head[4] = saved.number, saved.has_ended
         copy[8 * _HEAD_WORDS : 8 * _HEAD_WORDS + length] = saved.data
         self._turn[0] = turn  # SYNC POINT: save. From here on the new state counts, whoever dies.
+
+    def _count(self, turn: int, nbytes: int) -> None:
+        used = self._used[turn % 2]
+        if nbytes > used:
+            self._used[turn % 2] = align(nbytes, PAGE_BYTES)
+            self._header[CONTROL] += self._used[turn % 2] - used
 
     def load(self) -> Saved | None:
         """Return the state that was saved last, if any was."""

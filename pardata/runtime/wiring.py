@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel.channel import ChannelSpec, socket_pair
+from pardata.channel.channel import ChannelSpec, socket_pair, words_bytes
 from pardata.channel.leases import Lease
 from pardata.channel.message import Encoded, encode_code
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
-from pardata.errors import ConfigError
+from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span, align
 from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.budget import CONTROL, format_bytes
 from pardata.memory.home import Home, Remains
-from pardata.memory.segment import PAGE_BYTES
+from pardata.memory.segment import PAGE_BYTES, Segment
 from pardata.process.capacity import descriptor_limit
 from pardata.runtime.copies import Copies
 from pardata.runtime.explain import explain_unpicklable
@@ -77,6 +78,7 @@ class Wired:
     in_parent: bool = False
     has_inplace: bool = False
     position: int = CHANNELS_AT
+    touched: int = PAGE_BYTES  # bytes of its tables and channels that are in use from the start
     inputs: list[tuple[ChannelSpec, int, dict[int, int]]] = field(default_factory=list)
     outputs: list[list[ChannelSpec]] = field(default_factory=list)
     branches: list[int | None] = field(default_factory=list)
@@ -127,6 +129,7 @@ def connect(
         channels = []
         for receiver in receivers:
             sender_at = sender.take(ChannelSpec.sender_bytes(slots))
+            sender.touched += words_bytes(0)  # more is counted when it is used
             spec = ChannelSpec(slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), quiet)
             forward, backward = socket_pair()
             channels.append(spec)
@@ -145,6 +148,7 @@ def give_tokens(source: Wired, window: Window, terminals: list[list[tuple[Wired,
         places = []
         for worker, domain in workers:
             at = worker.take(8 * cells)
+            worker.touched += align(8 * cells, PAGE_BYTES)
             source_end, terminal_end = socket_pair()
             source.token_socks.append(source_end)
             worker.terminals.append(TerminalSpec(domain, cells, at))
@@ -152,6 +156,22 @@ def give_tokens(source: Wired, window: Window, terminals: list[list[tuple[Wired,
             places.append(at)
         retired_at.append(places)
     source.tokens = TokenSpec(window, source.take(8 * cells), retired_at)
+    source.touched += align(8 * cells, PAGE_BYTES)
+
+
+def count_control(segment: Segment, workers: list[Wired], limit_bytes: int) -> None:
+    """Count what tables and channels of these workers take before anything is sent.
+
+    Raises `CapacityError` if that alone passes the limit.
+    """
+    total = sum(worker.touched for worker in workers)
+    if total > limit_bytes:
+        raise CapacityError(
+            f"the tables and channels of {len(workers)} workers need {format_bytes(total)} of shared memory, more than "
+            f"the limit of {format_bytes(limit_bytes)}: raise memory_limit=, or ask for fewer workers"
+        )
+    for worker in workers:
+        worker.span.words(segment)[CONTROL] = worker.touched
 
 
 class _Leases:

@@ -86,3 +86,52 @@ def test_a_death_after_a_shortage_that_was_caught_is_blamed_on_the_item():
 
     with pytest.raises(pardata.WorkerLostError, match="3 worker processes were lost while they worked on item 0"):
         pardata.source([1]).map(die).run(memory_limit=ARRAY_BYTES // 4, max_restarts=10)
+
+
+def arrays_of_this_process(count):
+    return pardata.source([make(number) for number in range(count)]).map(add_one)
+
+
+def arrays_of_a_generator(count):
+    def makes():
+        for number in range(count):
+            yield make(number)
+
+    return pardata.source(makes).map(add_one)
+
+
+LEAST_FOR_RUN = [
+    (lambda count: pardata.source(range(count)).map(make), 1),
+    (lambda count: pardata.source(range(count)).map(make).map(add_one), 1),
+    (lambda count: pardata.source(range(count)).map(make).map(add_one).map(add_one), 2),
+    (lambda count: pardata.source(range(count)).map(make, workers=2).map(add_one, workers=2), 1),
+    (arrays_of_this_process, 1),
+    (arrays_of_a_generator, 1),
+]
+
+
+@pytest.mark.parametrize(("shape", "arrays"), LEAST_FOR_RUN)
+def test_a_loop_needs_one_item_more_than_a_run(shape, arrays):
+    """Its variable keeps the item that it is at until it has the next one."""
+    slack = 300_000  # for tables and channels
+    shape(6).run(memory_limit=arrays * ARRAY_BYTES + slack)
+    seen = 0
+    for _array in shape(6).iterate(memory_limit=(arrays + 1) * ARRAY_BYTES + slack):
+        seen += 1
+    assert seen == 6
+
+
+@pytest.mark.parametrize("arrays", [2, 3])
+def test_what_is_let_go_is_noted_when_the_source_has_sent_everything(arrays):
+    """Its thread has nothing else to do: who else would hear that arrays of this process are not needed any more?"""
+    for _ in range(3):
+        stream = arrays_of_this_process(6).map(first)
+        assert list(stream.iterate(memory_limit=arrays * ARRAY_BYTES + 300_000)) == list(range(1, 7))
+
+
+def test_the_item_of_a_loop_is_told_where_more_is_kept():
+    kept = []
+    with pytest.raises(pardata.CapacityError, match="also the item that a loop is at, until it has the next one"):
+        for array in pardata.source(range(30)).map(make).iterate(memory_limit=3 * ARRAY_BYTES):
+            kept.append(array)
+    assert len(kept) >= 3

@@ -10,6 +10,7 @@ import select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pardata.channel.channel import NEWEST, slot_at
 from tests.unit.channel.rig import DyingWords, Killed, Rig, numbers
 
 SLOTS = 12
@@ -67,8 +68,8 @@ class Play:
 
         rig.sender.receive = meanwhile
         if dying_at is not None:
-            slot = rig.sender._free[-1]
-            index, after = [(1, False), (1, True), (slot * 8192 + 512, True)][dying_at]
+            slot = rig.sender._next_slot()
+            index, after = [(NEWEST, False), (NEWEST, True), (slot_at(slot), True)][dying_at]
             rig.sender._words = DyingWords(words, index, after)
         try:
             rig.send(self.published, size=1)

@@ -1,5 +1,6 @@
 """A channel with both ends in one process. Each can die and be replaced as in a run: same span, same sockets."""
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -60,8 +61,9 @@ class Rig:
 
     def start_sender(self):
         """Do what a new sending process does first; the old one is gone."""
-        self.leases = LeaseTable(self._span.words(self.segment, HEADER_BYTES, TABLE_BYTES // 8))
-        self.sender = Sender(self.spec, self.socks[0], self.segment, self.leases, 0)
+        self.header = self._span.words(self.segment)
+        self.leases = LeaseTable(self._span.words(self.segment, HEADER_BYTES, TABLE_BYTES // 8), self.header)
+        self.sender = Sender(self.spec, self.socks[0], self.segment, self.leases, 0, self.header)
         rows = [row for row in self.leases.rows() if row.message <= self.sender.last_stamp]
         live = {(row.offset, row.extent_bytes) for row in rows if row.origin.channel == OWN}
         self.arena = Arena(self.segment, self._span, self._control_bytes, None, "sender", live)
@@ -112,6 +114,11 @@ class Rig:
     @property
     def free_slots(self):
         return self.spec.slots - self.sender.outstanding
+
+    @property
+    def resident_bytes(self):
+        """What the segment takes."""
+        return 512 * os.fstat(self.segment.fd).st_blocks
 
     def close(self):
         """Close the descriptors and let go of the memory."""

@@ -12,8 +12,13 @@ def words(segment):
 
 
 @pytest.fixture
-def table(words):
-    return LeaseTable(words)
+def header(segment):
+    return Span(1 << 30, 1 << 30).words(segment)
+
+
+@pytest.fixture
+def table(words, header):
+    return LeaseTable(words, header)
 
 
 FROM_HERE = Lease(OWN, 0, 0)
@@ -60,10 +65,10 @@ def test_releasing_twice_ends_nothing_else(table, arena):
     assert len(table) == 0
 
 
-def test_successor_reads_what_is_still_out(table, words, arena):
+def test_successor_reads_what_is_still_out(table, words, arena, header):
     leases = [give(table, arena, channel, 10 + channel, Lease(2, 3, 4))[1] for channel in range(4)]
     table.release(leases[1].row, leases[1].stamp)
-    rows = list(LeaseTable(words).rows())
+    rows = list(LeaseTable(words, header).rows())
     assert [(row.row, row.stamp, row.channel, row.message) for row in rows] == [
         (lease.row, lease.stamp, channel, 10 + channel) for channel, lease in enumerate(leases) if channel != 1
     ]
@@ -71,10 +76,10 @@ def test_successor_reads_what_is_still_out(table, words, arena):
     assert all(row.extent_bytes == 4096 for row in rows)
 
 
-def test_successor_never_gives_a_stamp_again(table, words, arena):
+def test_successor_never_gives_a_stamp_again(table, words, arena, header):
     leases = [give(table, arena)[1] for _ in range(5)]
     table.release(leases[4].row, leases[4].stamp)
-    successor = LeaseTable(words)
+    successor = LeaseTable(words, header)
     anchors = {row.row: arena.adopt(row.offset, row.extent_bytes) for row in successor.rows() if row.row < 2}
     successor.restore(anchors)
     assert len(successor) == 2
@@ -87,12 +92,12 @@ def test_successor_never_gives_a_stamp_again(table, words, arena):
 
 
 @pytest.mark.parametrize("written", range(1, ROW_WORDS))
-def test_row_that_its_owner_did_not_finish_writing_counts_for_nothing(words, written, table, arena):
+def test_row_that_its_owner_did_not_finish_writing_counts_for_nothing(words, written, table, arena, header):
     give(table, arena)
     torn = ROW_WORDS
     for index in range(1, 1 + written):
         words[torn + index] = 7  # of the second row; its stamp would have come last
-    successor = LeaseTable(words)
+    successor = LeaseTable(words, header)
     rows = {row.row: arena.adopt(row.offset, row.extent_bytes) for row in successor.rows()}
     assert list(rows) == [0]
     successor.restore(rows)

@@ -28,7 +28,8 @@ def make_outbox(segment):
     def make(*farms, in_parent=False, has_inplace=True):
         span = Span(1 << 30, 1 << 30)
         at = span.offset + HEADER_BYTES + TABLE_BYTES
-        table = LeaseTable(span.words(segment, HEADER_BYTES, TABLE_BYTES // 8))
+        header = span.words(segment)
+        table = LeaseTable(span.words(segment, HEADER_BYTES, TABLE_BYTES // 8), header)
         arena = Arena(segment, span, at + 20 * CHANNEL_BYTES - span.offset, None, "worker")
         edges, receivers, index = [], [], 0
         for workers in farms:
@@ -37,7 +38,7 @@ def make_outbox(segment):
                 spec = ChannelSpec(SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096)
                 ours, theirs = socket_pair()
                 socks.extend((ours, theirs))
-                edge.append(Sender(spec, ours, segment, table, index))
+                edge.append(Sender(spec, ours, segment, table, index, header))
                 ends.append(Receiver(spec, theirs, segment, 0))
                 index += 1
             edges.append(Edge(edge))
@@ -363,7 +364,10 @@ def test_successor_knows_the_edges_that_have_a_batch(make_outbox):
     dead.publish(Batch(0, 4, 1, 0, ["y"]), skip={1})
     edges = [
         Edge(
-            [Sender(sender.spec, sender.sock, dead.arena.segment, dead.leases, sender.index) for sender in edge.senders]
+            [
+                Sender(sender.spec, sender.sock, dead.arena.segment, dead.leases, sender.index, sender._header)
+                for sender in edge.senders
+            ]
         )
         for edge in dead.edges
     ]

@@ -193,7 +193,7 @@ def test_message_whose_hint_died_with_the_sender_is_received(rig, monkeypatch):
 
 def die_at_the_stamp(rig, number, after=False):
     """Have the sender killed at the store that publishes `number`, in the slot that it will use."""
-    slot = rig.sender._free[-1]
+    slot = rig.sender._next_slot()
     rig.sender._words = DyingWords(rig.sender._words, slot_at(slot), after)
     with pytest.raises(Killed):
         rig.send(number)

@@ -92,5 +92,5 @@ def test_too_few_addresses_are_an_error_that_names_the_limit():
     done = subprocess.run(
         [sys.executable, "-c", SMALL_ADDRESS_SPACE, "2"], capture_output=True, text=True, timeout=HANG_S
     )
-    assert "pardata.errors.CapacityError: arrays in shared memory need 2147483648 bytes of addresses" in done.stderr
-    assert "limited to 2147483648 (`ulimit -v`" in done.stderr
+    assert "pardata.errors.CapacityError: 2147483648 bytes of shared memory cannot be mapped" in done.stderr
+    assert "limited to 2147483648 bytes (`ulimit -v`)" in done.stderr

@@ -23,6 +23,13 @@ FULL = Shortage(10, 95, 100, is_oldest=False, is_alone=False, still_s=0.0)
         ({"is_oldest": True, "is_alone": True}, Verdict.WAIT),  # the consumer's loop may let go
         ({"is_oldest": True, "is_alone": True, "still_s": HOPELESS_S}, Verdict.FAIL),
         ({"needed_bytes": 101, "live_bytes": 0}, Verdict.FAIL),  # it never fits
+        ({"needed_bytes": 81, "live_bytes": 20, "control_bytes": 20}, Verdict.FAIL),  # nor does this
+        # The loop that waits for it has the item before; not more than that one.
+        ({"is_alone": True, "still_s": STUCK_S, "item_bytes": 5}, Verdict.PASS_LIMIT),
+        ({"is_alone": True, "still_s": STUCK_S, "item_bytes": 4}, Verdict.WAIT),
+        ({"is_alone": True, "still_s": HOPELESS_S, "item_bytes": 4}, Verdict.FAIL),
+        ({"is_alone": True, "still_s": HOPELESS_S, "item_bytes": 50, "own_bytes": 91}, Verdict.FAIL),
+        ({"is_alone": True, "is_oldest": True, "item_bytes": 50}, Verdict.WAIT),  # others may let go first
         # Small items of one message have become large: each by itself fits.
         ({"is_oldest": True, "is_alone": True, "items": 64, "live_bytes": 500, "own_bytes": 450}, Verdict.PASS_LIMIT),
         (
@@ -41,10 +48,12 @@ def test_verdict(changes, verdict):
         ({"needed_bytes": 101}, "more than the limit of 100 B: raise memory_limit="),
         ({"own_bytes": 95}, "do not fit at once: .*chunksize=1"),
         ({}, "95 B of the limit of 100 B are in use .arrays made by: reader 95 B.*copy what you keep"),
+        ({"needed_bytes": 81, "control_bytes": 20}, "81 B .* limit of 100 B without the 20 B of tables and channels"),
+        ({"own_bytes": 75, "control_bytes": 20}, "do not fit at once"),
     ],
 )
 def test_the_error_says_which_of_the_three_it_is(changes, words):
-    assert re.search(words, replace(FULL, **changes).explain("stage 'a'", "reader 95 B"))
+    assert re.search(words, replace(FULL, **changes).explain("stage 'a'", "arrays made by: reader 95 B"))
 
 
 def test_the_heaviest_items_are_those_of_the_stage_that_sends_most():
