@@ -223,7 +223,7 @@ class Connections:
         for name in (self.path, f"{self.path}-wal"):
             with suppress(OSError):  # the last one to close takes the log away
                 found.append(os.stat(name))
-        return "-".join(f"{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
+        return "-".join(f"{each.st_dev:x}.{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
 
     def close(self) -> None:
         """Let go of those of all threads; what has begun comes to its end."""

@@ -176,7 +176,7 @@ def no_room(needed: int, free: int, what: str) -> str:
 
 def explained(error: OSError, needed: int) -> OSError | CapacityError:
     """Return the error to raise for one of the OS, when `needed` bytes were asked for."""
-    if error.errno != errno.ENOSPC:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     mount = os.statvfs(SHM)
     return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
