@@ -16,10 +16,8 @@ import contextlib
 import errno
 import fcntl
 import os
-import stat
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -48,27 +46,6 @@ class Record(NamedTuple):
     created: float  # seconds since the epoch
     where: str  # file and line
     pid: int  # of the creator
-
-
-def base_directory(make: bool = True) -> str:
-    """Return where the sessions of this user are: a directory that nobody else may write to, or none yet."""
-    path = os.path.join(SHM if HAS_SHM else tempfile.gettempdir(), f"pardata-{os.geteuid()}")
-    while True:
-        if make:
-            try:
-                os.mkdir(path, 0o700)
-                return path
-            except FileExistsError:
-                pass
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
-            if make:
-                continue  # the last session has removed it just now
-            return path
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to")
-        return path
 
 
 def inode_of(name: str) -> int:

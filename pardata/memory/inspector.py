@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pardata.memory import guardian
+from pardata.memory import bases, guardian
 from pardata.memory.guardian import HAS_SHM, SHM
 
 
@@ -63,7 +63,7 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
 def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
     """Return the recorded blocks that still exist, the oldest first, of all sessions of this user if not told which."""
     if sessions is None:
-        sessions = guardian.sessions(guardian.base_directory(make=False))
+        sessions = [path for base in bases.base_directories() for path in guardian.sessions(base)]
     now = time.time()
     rows = [
         (session, guardian.is_alive(session), record)

@@ -65,6 +65,14 @@ def create_nameless() -> int:
         raise explained(error, 0) from None
 
 
+def is_beside_blocks(path: str) -> bool:
+    """Whether a nameless block could get a name in the directory of `path`: on the file system of blocks."""
+    try:
+        return os.stat(os.path.dirname(path)).st_dev == os.stat(SHM).st_dev
+    except FileNotFoundError:
+        return False
+
+
 def publish(fd: int, name: str) -> None:
     """Give a nameless block its name. Raises `FileExistsError`."""
     try:

@@ -15,7 +15,7 @@ import time
 from typing import Final
 
 from pardata.errors import CapacityError
-from pardata.memory import guardian, named
+from pardata.memory import bases, guardian, named
 from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SHM, SHORTAGES, SLOT, SLOT_BYTES, SLOTS
 
 _SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
@@ -136,7 +136,7 @@ def appear(path: str) -> None:
     while not guardian.is_alive(path):
         register = open_nameless(path)
         try:
-            guardian.base_directory()
+            bases.make_private(os.path.dirname(path))
             _give_name(register, path)
         except OSError as error:
             raise named.explained(error, HEADER_BYTES) from None

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from pardata.errors import CapacityError
-from pardata.memory import guardian, named
+from pardata.memory import bases, guardian, named
 from pardata.memory.guardian import GUARDED_AT, ROOT
 from pardata.memory.register import Register, appear, lives
 
@@ -129,7 +129,8 @@ class Session:
         if not self._has_appeared:
             with self._lock:  # no other thread makes a block before it has
                 if not self._has_appeared:
-                    guardian.sweep(guardian.base_directory(make=False))
+                    for base in bases.base_directories():
+                        guardian.sweep(base)
                     try:
                         appear(self.path)
                     except FileNotFoundError:
@@ -181,8 +182,8 @@ class Session:
 
 def _new_path_and_register() -> tuple[str, Register]:
     """Return the path of a session that begins, and its root's register, which is this process's."""
-    base = guardian.base_directory(make=False)
-    fd = named.create_nameless()
+    base = bases.base_directory(make=False)
+    fd = named.create_nameless() if named.is_beside_blocks(base) else -1
     if fd >= 0:
         path = os.path.join(base, f"{os.getpid()}-{fd}-{os.fstat(fd).st_ino}-{secrets.token_hex(4)}")
         register = Register(os.path.join(path, ROOT), fd)
@@ -196,7 +197,7 @@ def _new_path_and_register() -> tuple[str, Register]:
             return path, register
     while True:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
-            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
+            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=bases.base_directory())
             return path, Register(os.path.join(path, ROOT))
 
 
@@ -238,7 +239,7 @@ def joined(path: str) -> Session:
     """Return the session at `path`, joined at the first call. Raises `FileNotFoundError` if its root is gone."""
     with _lock:
         if path not in _sessions:
-            if os.path.dirname(path) != guardian.base_directory(make=False):
+            if not bases.may_hold(path):
                 raise FileNotFoundError(path)
             _sessions[path] = Session.join(path)
         return _sessions[path]
