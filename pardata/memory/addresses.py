@@ -23,14 +23,14 @@ from pardata.memory import named, session
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, named_anchor
 from pardata.memory.block import SharedMemory
 from pardata.memory.exports import Address, Exports
-from pardata.memory.guardian import HAS_SHM
+from pardata.memory.guardian import HAS_SHM, FileId, id_of
 from pardata.memory.imports import Import
 
 _LEFT: Final = struct.Struct("q")  # behind a block that was handed over: how many pickles of it are on their way
 
 _lock = threading.RLock()
 _exports: Exports | None = None  # of this process
-_imports: dict[int, Import] = {}  # by the segment's inode
+_imports: dict[FileId, Import] = {}  # by the segment
 _named: weakref.WeakValueDictionary[str, NamedAnchor] = weakref.WeakValueDictionary()
 _fds_at_fork: list[int] = []
 
@@ -69,10 +69,10 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
         if own is not None:
             return own
         try:
-            if address.inode not in _imports:
+            if address.file not in _imports:
                 forget_the_gone()
-                _imports[address.inode] = Import(address)
-            return _imports[address.inode].open(address)
+                _imports[address.file] = Import(address)
+            return _imports[address.file].open(address)
         except StaleBlockError:
             handed_over = _take(address)
             if handed_over is None:
@@ -83,9 +83,9 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
 def forget_the_gone() -> None:
     """Let go of the segments of all processes that have ended; what is held of them stays mapped."""
     with _lock:
-        for inode, segment in list(_imports.items()):
+        for file, segment in list(_imports.items()):
             if segment.close_if_gone():
-                del _imports[inode]
+                del _imports[file]
 
 
 def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | Address] | None:
@@ -134,7 +134,7 @@ def _hand_over(address: Address) -> None:
     name, nbytes, owner = _name_of(address), address.extent + _LEFT.size, session.tree()
     owner.watch()
     fd = named.create_nameless()
-    slot = owner.note(name, os.fstat(fd).st_ino, nbytes, 0)
+    slot = owner.note(name, id_of(os.fstat(fd)), nbytes, 0)
     try:
         os.posix_fallocate(fd, 0, nbytes)
         memory = memoryview(named.map_block(fd, nbytes))

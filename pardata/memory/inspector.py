@@ -48,7 +48,7 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
     inodes = {}  # the maps show another name of a block that was made without one
     for name in found:
         with contextlib.suppress(FileNotFoundError):
-            inodes[str(guardian.inode_of(name))] = name
+            inodes[str(guardian.file_of(name)[1])] = name
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         try:
             with open(f"/proc/{pid}/maps", errors="surrogateescape") as file:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pardata.errors import CapacityError
 from pardata.memory.budget import available_bytes, format_bytes
-from pardata.memory.guardian import HAS_SHM, SHM, inode_of
+from pardata.memory.guardian import HAS_SHM, SHM, FileId, file_of
 
 # Without a descriptor behind it, a mapping costs no more than address space: 1,000 blocks under `ulimit -n 64`.
 _TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
@@ -213,9 +213,9 @@ def _libc() -> Any:
     return libc
 
 
-def is_linked(name: str, inode: int) -> bool:
-    """Whether the block `inode` still has this name."""
+def is_linked(name: str, file: FileId) -> bool:
+    """Whether the block that is this file still has this name."""
     try:
-        return inode_of(name) == inode
+        return file_of(name) == file
     except FileNotFoundError:
         return False

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 from pardata.errors import CapacityError
 from pardata.memory import bases, guardian, named
-from pardata.memory.guardian import GUARDED_AT, ROOT
+from pardata.memory.guardian import GUARDED_AT, ROOT, FileId
 from pardata.memory.register import Register, appear, lives
 
 VARIABLE: Final = "PARDATA_SESSION"
@@ -40,7 +40,7 @@ class Owner(Protocol):
     def watch(self) -> None:
         """See that somebody will remove the blocks."""
 
-    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
 
     def keep(self, name: str, slot: int) -> None:
@@ -60,7 +60,7 @@ class Nobody:
     def watch(self) -> None:
         """Nobody will."""
 
-    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
         """Nothing is recorded."""
         return 0
 
@@ -109,9 +109,9 @@ class Session:
         self._names += 1
         return f"pd_{self._token}{self._names:06x}"  # of one length: pickles of blocks are too
 
-    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
-        return self.register.note(name, inode, nbytes, group, caller())
+        return self.register.note(name, file, nbytes, group, caller())
 
     def keep(self, name: str, slot: int) -> None:
         """The block has its name now."""
