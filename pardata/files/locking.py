@@ -17,6 +17,7 @@ from typing import Final
 
 from pardata.errors import ConfigError
 from pardata.memory.disk import write_all
+from pardata.process.system import at_fork
 
 try:
     import fcntl
@@ -166,5 +167,4 @@ def _forget_all() -> None:
         lock.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+at_fork(after_in_child=_forget_all)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import threading
 import weakref
@@ -25,6 +24,9 @@ from pardata.errors import ConfigError
 from pardata.files.exact import exact, unmasked
 from pardata.files.layout import Format, padded_size
 from pardata.memory.disk import naming
+from pardata.process.system import at_fork, module
+
+fcntl: Any = module("fcntl")
 
 _WRITE_BYTES: Final = 4 << 20  # at once: the system keeps what comes together in larger units, which are read faster
 _MOST_BUFFERS: Final = 1000  # the system takes 1024
@@ -192,4 +194,4 @@ def _after_fork() -> None:
         writer._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from typing import Any
 
@@ -23,6 +22,9 @@ from pardata.files.opened import OpenFile
 from pardata.files.pagewriter import PageEntry, PageWriter, check_sequence
 from pardata.files.replacing import put_in_place
 from pardata.memory.disk import create_new, naming, write_all
+from pardata.process.system import check_posix, module
+
+fcntl: Any = module("fcntl")
 
 
 class PagedWriter:
@@ -38,6 +40,7 @@ class PagedWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], form: Format, *, appends: bool = False) -> None:
+        check_posix("a paged file")
         self.path = os.path.realpath(os.fspath(path))  # the file behind a link is replaced, not the link
         self.format = form
         self._part = f"{self.path}.part"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 from collections.abc import Iterator
 
 from pardata.errors import ConfigError
@@ -19,7 +20,7 @@ from pardata.memory.disk import create_new, naming
 
 def sync_directory(path: str) -> None:
     """Have the system write down which names the directory of `path` has."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return  # a directory cannot be opened there
     fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -18,6 +18,7 @@ from pardata.errors import ConfigError, MissingExtraError
 from pardata.files.locking import HolderLock
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
+from pardata.process.system import unsupported
 
 _POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
 
@@ -42,6 +43,8 @@ class Server:
             raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error
         self._wasyncore = wasyncore
         self.token = secrets.token_urlsafe(32) if token is None else token
+        if not address and not hasattr(socket, "AF_UNIX"):
+            address = "127.0.0.1:0"
         self._folder = None if address else tempfile.mkdtemp(prefix="pardata-")  # nobody else may enter it
         self._connections: dict[Any, Any] = {}
         self._stopping = False
@@ -138,6 +141,8 @@ def _listen_at(place: str) -> tuple[socket.socket, str, HolderLock]:
 
     The lock is a file of this process beside it, and nobody waits for it: one on the folder could be a stranger's.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        unsupported("a service at a path", "a POSIX system")
     lock = HolderLock(place, "served")
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
@@ -179,7 +184,8 @@ def serve(lookup: Lookup, address: str | None = None, *, token: str | None = Non
     ----------
     lookup : Table, Database or Service
     address : str, optional
-        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket in a folder of its own.
+        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket in a folder of its own,
+        where there are such sockets.
     token : str, optional
         Default: a new one; ``.token`` tells.
     threads : int

@@ -8,7 +8,6 @@ session, from which each receiver takes its array.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
 import threading
@@ -23,8 +22,11 @@ from pardata.memory import named, session
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, named_anchor
 from pardata.memory.block import SharedMemory
 from pardata.memory.exports import Address, Exports
-from pardata.memory.guardian import HAS_SHM, FileId, id_of
+from pardata.memory.guardian import FileId, id_of
 from pardata.memory.imports import Import
+from pardata.process.system import at_fork, module
+
+fcntl: Any = module("fcntl")
 
 _LEFT: Final = struct.Struct("q")  # behind a block that was handed over: how many pickles of it are on their way
 
@@ -123,7 +125,7 @@ def _hand_over_all() -> None:
     A worker that returns an array and ends, as a pool's do that are replaced, may be faster than who receives it.
     """
     awaited = _exports.awaited() if _exports is not None else []
-    for address in awaited if HAS_SHM else []:
+    for address in awaited:
         with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
             if session.is_joined():  # at root's end all is over
                 _hand_over(address)
@@ -198,4 +200,4 @@ def _after_fork_in_child() -> None:
     _fds_at_fork.clear()  # they stay open: the kernel ends the locks with this process
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

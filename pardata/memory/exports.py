@@ -12,7 +12,6 @@ been received is counted, and kept as well.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import threading
@@ -20,12 +19,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor
 from pardata.memory.guardian import FileId, id_of
 from pardata.memory.range_locks import hold, is_locked, lock_range, reopen
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 _SERIAL, _SENT, _RECEIVED = range(3)
 CELL_BYTES: Final = 32  # three words and one that is free: a cell does not cross a page

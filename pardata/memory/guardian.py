@@ -14,12 +14,14 @@ nothing else: it imports nothing of the package.
 
 import contextlib
 import errno
-import fcntl
 import os
 import struct
 import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+with contextlib.suppress(ImportError):  # not on every system: sessions are of Linux
+    import fcntl
 
 ROOT: Final = "root"
 MAGIC: Final = b"pardata2"
@@ -32,7 +34,7 @@ SLOT: Final = struct.Struct("<qqqqqd256s208s")  # state, device, inode, nbytes, 
 SLOTS: Final = 1 << 17  # twice the mappings that a process may have; the file is sparse
 
 SHM: Final = "/dev/shm"
-HAS_SHM: Final = os.path.isdir(SHM)
+HAS_SHM: Final = sys.platform == "linux" and os.path.isdir(SHM)
 SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of this process: they say nothing about the file
 
 
@@ -64,12 +66,7 @@ def file_of(name: str) -> FileId:
 
 def unlink_name(name: str) -> None:
     """Remove the name of a block; its memory stays until the last process has unmapped it."""
-    if HAS_SHM:
-        os.unlink(f"{SHM}/{name}")
-    else:
-        import _posixshmem
-
-        _posixshmem.shm_unlink("/" + name)
+    os.unlink(f"{SHM}/{name}")
 
 
 def exists(record: Record) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import threading
 from collections import Counter, deque
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import StaleBlockError
 from pardata.memory.array import Anchor, anchor
@@ -15,6 +14,9 @@ from pardata.memory.exports import CELL_BYTES, Address, Cells
 from pardata.memory.guardian import id_of
 from pardata.memory.named import map_block
 from pardata.memory.range_locks import hold, lock_range, reopen
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 _WINDOW_BYTES: Final = 1 << 30  # what is mapped at once: address space is 128 TiB, and every process has arrays
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pardata.memory import bases, guardian
-from pardata.memory.guardian import HAS_SHM, SHM
+from pardata.memory.guardian import SHM
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class BlockInfo:
 def _holders(names: Iterable[str]) -> dict[str, list[int]]:
     """Return the ids of the processes that have each block mapped."""
     found: dict[str, list[int]] = {name: [] for name in names}
-    if not HAS_SHM or not found:
+    if not found:
         return found
     inodes = {}  # the maps show another name of a block that was made without one
     for name in found:

@@ -8,11 +8,10 @@ gives it its name when the first block is to be made: then the session *appears*
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import CapacityError
 from pardata.memory import bases, guardian, named
@@ -29,6 +28,9 @@ from pardata.memory.guardian import (
     SLOTS,
     FileId,
 )
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 _SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
 _RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again

@@ -21,10 +21,11 @@ import threading
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from pardata.errors import CapacityError
+from pardata.errors import CapacityError, PlatformError
 from pardata.memory import bases, guardian, named
 from pardata.memory.guardian import GUARDED_AT, ROOT, FileId
 from pardata.memory.register import Register, appear, lives
+from pardata.process.system import at_fork
 
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
@@ -207,8 +208,12 @@ _tree: Session | None = None
 
 
 def tree() -> Session:
-    """Return the session of this process tree, begun or joined at the first call. Raises `OSError`, `CapacityError`."""
+    """Return the session of this process tree, begun or joined at the first call.
+
+    Raises `OSError`, `CapacityError`, `PlatformError`.
+    """
     global _tree
+    named.check_shm()
     with _lock:
         if _tree is None:
             with contextlib.suppress(KeyError, FileNotFoundError):  # for want of descriptors none begins beside it
@@ -300,12 +305,12 @@ def _forget() -> None:
 
 def _begin_early() -> None:
     """Begin a session if this process is not in one; where that cannot be, who makes a block will hear of it."""
-    with contextlib.suppress(OSError, CapacityError):
+    with contextlib.suppress(OSError, CapacityError, PlatformError):
         path = os.environ.get(VARIABLE)
         if path is None or not lives(path):
             tree()
 
 
 atexit.register(_end_all)
-os.register_at_fork(after_in_child=_forget)
+at_fork(after_in_child=_forget)
 _begin_early()

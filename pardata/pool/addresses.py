@@ -98,6 +98,12 @@ class Opened(NamedTuple):
         return self.array
 
 
+def array_here(address: Address) -> Any:
+    """Return the array at an address of this process's `LocalPlaces`."""
+    assert isinstance(address, Opened)
+    return address.array
+
+
 def is_paged(array: object) -> TypeGuard[PagedRows]:
     """Whether something reads its rows by itself."""
     return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
