@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from pardata.memory import guardian, inspector
+from pardata.memory import bases, guardian, inspector
 from pardata.memory.budget import format_bytes
 from pardata.memory.inspector import BlockInfo
 
@@ -44,12 +44,12 @@ def ls() -> None:
     if blocks:
         print(table([HEADINGS, *map(_row, blocks)]))
     total = format_bytes(sum(block.nbytes for block in blocks))
-    print(f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {guardian.base_directory(make=False)}")
+    print(f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {bases.base_directory(make=False)}")
 
 
 def sweep() -> None:
     """Remove what dead sessions have left, and print it."""
-    removed = guardian.sweep(guardian.base_directory(make=False), wait=True)
+    removed = [record for base in bases.base_directories() for record in guardian.sweep(base, wait=True)]
     for record in removed:
         print(f"removed {record.name}, {format_bytes(record.nbytes)}, made at {record.where}")
     print(f"{len(removed)} block{'s' * (len(removed) != 1)} of dead sessions removed; living ones are not touched")

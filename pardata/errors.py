@@ -71,6 +71,10 @@ class MissingExtraError(PardataError, ImportError):
     """An optional package is not installed."""
 
 
+class PlatformError(PardataError, NotImplementedError):
+    """This operating system has not what that needs: what it is, and what can be used here."""
+
+
 class InternalError(PardataError):
     """pardata broke a promise to itself: please report it."""
 

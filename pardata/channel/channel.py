@@ -75,8 +75,7 @@ class RunGone(BrokenError):
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     """Return a connected, non-blocking pair that keeps message boundaries."""
-    kind = socket.SOCK_SEQPACKET if hasattr(socket, "SOCK_SEQPACKET") else socket.SOCK_DGRAM
-    pair = socket.socketpair(socket.AF_UNIX, kind)
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in pair:
         end.setblocking(False)
     return pair

@@ -10,18 +10,20 @@ the pipe meanwhile, which ends with its process. Who gets the lock alone knows t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import socket
 import struct
-import termios
 import threading
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from pardata.memory.range_locks import lock_range, reopen
+from pardata.process.system import check_linux, module
+
+fcntl: Any = module("fcntl")
+termios: Any = module("termios")
 
 PACKET_BYTES: Final = 4096  # PIPE_BUF: the most that is atomic; all have this size, so that they can be counted
 _PIPE_BYTES: Final = 1 << 20  # 256 packets: what any user may ask for (/proc/sys/fs/pipe-max-size)
@@ -68,7 +70,8 @@ class PacketPipe:
 
     @classmethod
     def create(cls) -> PacketPipe:
-        """Return a new pipe with both ends."""
+        """Return a new pipe with both ends. Raises `PlatformError`."""
+        check_linux("a queue between processes")
         reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -6,14 +6,16 @@ is there from time to time, when nobody is in between (`PacketPipe.try_alone`), 
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import select
 from queue import Full
-from typing import Final
+from typing import Any, Final
 
 from pardata.channel.packets import PacketPipe, seconds_left, unread_bytes, wait_for
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 MOST: Final = 1 << 19  # the largest pipe of any user has 1 MiB, see `make_places`
 _RECOUNT: Final = 1.0  # s without a place before the places are counted

@@ -27,6 +27,7 @@ from pardata.channel.packets import PacketPipe, deadline_of, in_flight, landed, 
 from pardata.channel.parcel import Sent, pack, unpack
 from pardata.channel.places import MOST, Places, make_places
 from pardata.memory.addresses import forget_the_gone
+from pardata.process.system import at_fork
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
 _LONGEST_PAUSE: Final = 0.05  # s; between looks at the end of a process whose arrays have not been received
@@ -414,6 +415,6 @@ def _at_exit(_: object) -> None:
     util.Finalize(None, _leave_all, exitpriority=-5)
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 util.register_after_fork(_at_exit, _at_exit)  # a child of multiprocessing begins with an empty list
 _at_exit(None)

@@ -13,6 +13,7 @@ import numpy as np
 from pardata.errors import BrokenError, ChecksumError, ConfigError
 from pardata.files.checksums import crc32c
 from pardata.files.layout import CHECKSUM_BYTES, HEADER, Format, Header, check
+from pardata.process.system import check_posix
 
 _SETTLED_NS: Final = 50_000_000  # several ticks of the clock that file systems take their times from
 _SLICE_BYTES: Final = 1 << 20  # is still in the processor's cache when its checksum is computed
@@ -41,6 +42,7 @@ class OpenFile:
 
     def __init__(self, path: str, token: bytes | None = None) -> None:
         self.path = path
+        check_posix("a paged file")
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             header = Header.unpack(os.pread(self.fd, HEADER.size, 0), path)

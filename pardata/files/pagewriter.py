@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import threading
 import weakref
@@ -24,6 +23,10 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.files.exact import exact, unmasked
 from pardata.files.layout import Format, padded_size
+from pardata.memory.disk import naming
+from pardata.process.system import at_fork, module
+
+fcntl: Any = module("fcntl")
 
 _WRITE_BYTES: Final = 4 << 20  # at once: the system keeps what comes together in larger units, which are read faster
 _MOST_BUFFERS: Final = 1000  # the system takes 1024
@@ -134,7 +137,7 @@ class PageWriter:
     def _append(self, buffers: list[Any]) -> int:
         """Write the buffers together and return where they are."""
         size = sum(map(len, buffers))
-        with self._lock, self._locked() as fd:
+        with self._lock, self._locked() as fd, naming(self._part):
             # A short write (the disk is nearly full) leaves a gap; the next one says why.
             for _ in range(2):
                 if os.writev(fd, buffers) == size:
@@ -163,7 +166,7 @@ class PageWriter:
     def _descriptor(self) -> int:
         if self._fd < 0:
             try:
-                self._fd = os.open(self._part, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+                self._fd = os.open(self._part, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
             except OSError as error:
                 raise ConfigError(f"{self._part} cannot be written, its writer is gone: {error}") from error
         return self._fd
@@ -191,4 +194,4 @@ def _after_fork() -> None:
         writer._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

@@ -9,7 +9,7 @@ The index is written last, then the part gets its name.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 from typing import Any
 
@@ -17,9 +17,14 @@ import numpy as np
 
 from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.files.layout import HEADER, Format, Header, new_token, pack_index, padded_size
+from pardata.files.locking import HolderLock
 from pardata.files.opened import OpenFile
 from pardata.files.pagewriter import PageEntry, PageWriter, check_sequence
-from pardata.files.replacing import HolderLock, put_in_place
+from pardata.files.replacing import put_in_place
+from pardata.memory.disk import create_new, naming, write_all
+from pardata.process.system import check_posix, module
+
+fcntl: Any = module("fcntl")
 
 
 class PagedWriter:
@@ -35,6 +40,7 @@ class PagedWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], form: Format, *, appends: bool = False) -> None:
+        check_posix("a paged file")
         self.path = os.path.realpath(os.fspath(path))  # the file behind a link is replaced, not the link
         self.format = form
         self._part = f"{self.path}.part"
@@ -53,13 +59,12 @@ class PagedWriter:
         """Make the part: room for the header, then the pages of the file that is appended to."""
         if source is not None and source.format != self.format:
             raise BrokenError(f"{self.path} was replaced by a file of other records: open it again")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._part)
-        fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        fd = create_new(self._part)
         try:
-            os.write(fd, bytes(HEADER.size))
+            write_all(fd, bytes(HEADER.size), 0, self._part)
             if source is not None:
-                self._copy_pages(source, fd)
+                with naming(self._part):
+                    self._copy_pages(source, fd)
             found = os.fstat(fd)
         finally:
             os.close(fd)
@@ -181,13 +186,13 @@ class PagedWriter:
         starts = np.cumsum([0, *(entry.records for entry in entries)])
         meta = self.format.pack(int(starts[-1]), starts)
         index = pack_index([(entry.offset, entry.nbytes) for entry in entries])
-        fd = os.open(self._part, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(self._part, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)  # SYNC POINT: the part gets its name
             offset = padded_size(os.fstat(fd).st_size)
             header = Header(offset, len(meta), len(entries), offset + len(meta) + len(index), new_token())
-            _write_all(fd, meta + index, offset)
-            _write_all(fd, header.pack(), 0)
+            write_all(fd, meta + index, offset, self._part)
+            write_all(fd, header.pack(), 0, self._part)
             put_in_place(self._part, self.path)
         finally:
             os.close(fd)
@@ -230,13 +235,8 @@ def _copy(source_fd: int, fd: int, nbytes: int, offset: int) -> int:
     if hasattr(os, "copy_file_range"):
         try:
             return os.copy_file_range(source_fd, fd, nbytes, offset, offset)
-        except OSError:
-            pass  # not between these file systems
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            # else: not between these file systems
     return os.pwrite(fd, os.pread(source_fd, min(nbytes, 1 << 24), offset), offset)
-
-
-def _write_all(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written

@@ -8,98 +8,36 @@ A writer that is killed leaves the old file, or none; its lock goes with it, and
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import weakref
+import sys
 from collections.abc import Iterator
 
 from pardata.errors import ConfigError
-
-_held: weakref.WeakSet[HolderLock] = weakref.WeakSet()
-
-
-class HolderLock:
-    """An exclusive lock that dies with the process that holds it.
-
-    Raises
-    ------
-    ConfigError
-        Another process, or another object of this one, holds it; `path` is a directory, or in one that is not there.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = f"{path}.lock"
-        self._pid = os.getpid()
-        self._fd = -1
-        if os.path.isdir(path):
-            raise ConfigError(f"{path} cannot be written: it is a directory")
-        while self._fd < 0:
-            try:
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                raise ConfigError(f"{path} cannot be written: {error}") from error
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(fd), os.stat(self._path)):
-                    self._fd = fd
-            except BlockingIOError:
-                holder = os.pread(fd, 20, 0).decode(errors="replace") or "?"
-                raise ConfigError(f"{path} is being written by process {holder} already") from None
-            except FileNotFoundError:
-                pass  # its holder has just removed it: what was locked is nobody's lock any more
-            finally:
-                if self._fd < 0:
-                    os.close(fd)
-        os.truncate(self._fd, 0)
-        os.pwrite(self._fd, str(self._pid).encode(), 0)
-        _held.add(self)
-
-    @property
-    def is_mine(self) -> bool:
-        """Whether this process holds it: not after `release`, and not in a forked child."""
-        return self._fd >= 0 and os.getpid() == self._pid
-
-    def release(self) -> None:
-        """Let the next one write."""
-        if self.is_mine:
-            os.unlink(self._path)
-            self.forget()
-
-    def forget(self) -> None:
-        """Close the descriptor: in a forked child, which would hold the lock as long as it lives."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        self.release()
-
-
-def _forget_all() -> None:
-    for lock in list(_held):
-        lock.forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)
+from pardata.files.locking import HolderLock
+from pardata.memory.disk import create_new, naming
 
 
 def sync_directory(path: str) -> None:
     """Have the system write down which names the directory of `path` has."""
+    if sys.platform == "win32":
+        return  # a directory cannot be opened there
     fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        with naming(path):
+            os.fsync(fd)
     finally:
         os.close(fd)
 
 
 def put_in_place(part: str, path: str) -> None:
     """Give a part its name, once all of it is on the disk, and the rights of the file that had it."""
-    fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(part, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
-        os.fsync(fd)
+            os.chmod(fd if os.chmod in os.supports_fd else part, stat.S_IMODE(os.stat(path).st_mode))
+        with naming(path):
+            os.fsync(fd)
     finally:
         os.close(fd)
     os.replace(part, path)
@@ -112,8 +50,7 @@ def replacing(path: str) -> Iterator[str]:
     lock = HolderLock(path)
     part = f"{path}.part"
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
+        os.close(create_new(part))
         yield part
         if not lock.is_mine:
             raise ConfigError(f"{path} is written by the process that began, not by its forked child")

@@ -21,9 +21,11 @@ import numpy as np
 
 from pardata.errors import ChecksumError, ConfigError
 from pardata.files.checksums import crc32c
+from pardata.files.locking import HolderLock
 from pardata.files.pickling import dumps
 from pardata.files.pieces import By, Piece, split
-from pardata.files.replacing import HolderLock, put_in_place
+from pardata.files.replacing import put_in_place
+from pardata.memory.disk import write_new
 
 _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "pardata pieces 1"
@@ -141,7 +143,7 @@ def _write(stem: Path, piece: Piece | FilePiece) -> FilePiece:
     path = f"{stem}{suffix}"
     part = f"{path}.part"
     try:
-        Path(part).write_bytes(data)
+        write_new(part, data)
         put_in_place(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -154,7 +156,7 @@ def _write_manifest(folder: Path, written: list[FilePiece]) -> None:
     text = json.dumps({"format": _FORMAT, "pieces": entries})
     part = folder / f"{_MANIFEST}.part"
     try:
-        part.write_text(json.dumps({"contents": text, "checksum": crc32c(text.encode())}))
+        write_new(str(part), json.dumps({"contents": text, "checksum": crc32c(text.encode())}).encode())
         put_in_place(str(part), str(folder / _MANIFEST))
     except BaseException:
         part.unlink(missing_ok=True)

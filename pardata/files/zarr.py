@@ -13,6 +13,7 @@ from typing import Any
 from pardata.errors import BrokenError, ConfigError
 from pardata.files.layout import Format
 from pardata.files.opened import OpenFile
+from pardata.memory.disk import write_new
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _COMPRESSORS: dict[str | None, list[dict[str, Any]]] = {
@@ -59,8 +60,7 @@ def link_as_zarr(file: OpenFile, directory: str) -> None:
     except OSError as error:
         raise ConfigError(f"{directory} cannot be made: {error}") from error
     try:
-        with open(os.path.join(directory, "zarr.json"), "w") as opened:
-            json.dump(description, opened, indent=1)
+        write_new(os.path.join(directory, "zarr.json"), json.dumps(description, indent=1).encode())
         if file.page_count:
             os.makedirs(os.path.dirname(shard))
             try:

@@ -17,7 +17,7 @@ import weakref
 from typing import Final
 
 from pardata.errors import BrokenError, StaleBlockError
-from pardata.memory.sealed import TAG_BYTES, SealedFile, let_go, open_shareable, shareable_file
+from pardata.memory.sealed import TAG_BYTES, SealedFile, open_shareable, shareable_file
 
 _SLOT: Final = struct.Struct("<qq")  # generation, bytes of the path that follows
 _SLOTS_AT: Final = (1024, 2560)
@@ -55,7 +55,7 @@ class Board:
             os.close(fd)
         else:
             fd, self.path = shareable_file("pardata-board")
-            weakref.finalize(self, let_go, fd, self.path, os.getpid())
+            weakref.finalize(self, os.close, fd)
             os.ftruncate(fd, mmap.PAGESIZE)
             self._memory = mmap.mmap(fd, mmap.PAGESIZE)
             self._memory[_ID_AT : _ID_AT + ID_BYTES] = identity

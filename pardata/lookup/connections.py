@@ -19,6 +19,7 @@ from typing import Final
 from pardata.errors import BrokenError, ChecksumError, ClosedError, ConfigError
 from pardata.lookup.loading import leftovers
 from pardata.lookup.statements import Statements
+from pardata.process.system import at_fork
 
 _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a copy
 
@@ -78,7 +79,7 @@ def _note_inherited() -> None:
     _inherited.extend(opened.connection for opened in _all_open)
 
 
-os.register_at_fork(after_in_child=_note_inherited)
+at_fork(after_in_child=_note_inherited)
 
 
 def _close_inherited() -> None:
@@ -223,7 +224,7 @@ class Connections:
         for name in (self.path, f"{self.path}-wal"):
             with suppress(OSError):  # the last one to close takes the log away
                 found.append(os.stat(name))
-        return "-".join(f"{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
+        return "-".join(f"{each.st_dev:x}.{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
 
     def close(self) -> None:
         """Let go of those of all threads; what has begun comes to its end."""

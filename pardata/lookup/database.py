@@ -13,6 +13,7 @@ from pardata.errors import ConfigError
 from pardata.files.replacing import replacing
 from pardata.lookup.base import Array, Columns, Lookup, array_of, plain, unwrapped
 from pardata.lookup.connections import Connections
+from pardata.lookup.disk_errors import as_os_errors
 from pardata.lookup.finding import bound_of, fetch, find
 from pardata.lookup.loading import load, quoted, settle
 from pardata.lookup.rows import rows_of
@@ -88,11 +89,14 @@ class Database(Lookup):
         ------
         ConfigError
             A key occurs twice, a value cannot be kept, another process writes the same file.
+        OSError
+            The disk is full; the old file stays.
         """
         target = os.path.abspath(os.fspath(path))
         rows = rows_of(data, values, key, columns)
         with replacing(target) as part:
-            load(part, table, rows)
+            with as_os_errors(part):
+                load(part, table, rows)
             settle(target)
         return cls(target, table, rows.columns[0].name, frozen=True)
 

@@ -42,6 +42,8 @@ def create_table(connection: sqlite3.Connection, table: str, columns: Sequence[C
     try:
         connection.execute(f"CREATE TABLE {quoted(table)} ({', '.join(declared)}){tail}")
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # not its name, but the disk, or another writer
+            raise
         raise ConfigError(f"the table {table!r} cannot be made: {error}") from error
     note_columns(connection, table, columns, False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
@@ -13,12 +12,13 @@ import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
 from typing import Any, Final
 
 from pardata.errors import ConfigError, MissingExtraError
+from pardata.files.locking import HolderLock
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
+from pardata.process.system import unsupported
 
 _POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
 
@@ -43,6 +43,8 @@ class Server:
             raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error
         self._wasyncore = wasyncore
         self.token = secrets.token_urlsafe(32) if token is None else token
+        if not address and not hasattr(socket, "AF_UNIX"):
+            address = "127.0.0.1:0"
         self._folder = None if address else tempfile.mkdtemp(prefix="pardata-")  # nobody else may enter it
         self._connections: dict[Any, Any] = {}
         self._stopping = False
@@ -50,7 +52,7 @@ class Server:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
         try:
             app = LookupApp(lookup, self.token)
-            listener, self.address = _listen(address or f"unix:{self._folder}/service")
+            listener, self.address, self._lock = _listen(address or f"unix:{self._folder}/service")
         except BaseException:
             self._remove_folder()
             raise
@@ -89,11 +91,11 @@ class Server:
         self._thread.join()
         self._server.task_dispatcher.shutdown()
         self._wasyncore.close_all(self._connections)  # not before: the trigger is one of them
-        if self._socket is not None:
-            path = self.address.removeprefix("unix:")
-            with contextlib.suppress(FileNotFoundError), _alone_in(path):
-                if _identity(self.address) == self._socket:  # else it is somebody else's by now
-                    os.unlink(path)
+        if self._lock is not None:
+            if _identity(self.address) == self._socket:  # else it is somebody else's by now
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.address.removeprefix("unix:"))
+            self._lock.release()
         self._remove_folder()
 
     def _remove_folder(self) -> None:
@@ -110,60 +112,63 @@ class Server:
         return f"<Server at {self.address}{', closed' if self._stopping else ''}>"
 
 
-def _listen(address: str) -> tuple[socket.socket, str]:
-    """Return a socket bound to an address, and the address with its port.
+def _listen(address: str) -> tuple[socket.socket, str, HolderLock | None]:
+    """Return a socket bound to an address, the address with its port, and the lock on a place in the file system.
 
     Raises `ConfigError` if it is taken, or is none.
     """
-    if address.startswith("unix:"):
-        sock, place = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), address.removeprefix("unix:")
-    else:
+    try:
+        if address.startswith("unix:"):
+            return _listen_at(address.removeprefix("unix:"))
         host, _, port = address.removeprefix("http://").partition(":")
         if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
             raise ConfigError(
                 f"address must be unix:<path> or 127.0.0.1:<port>, not {address!r}; for other machines have a server "
                 f"of your choice run pardata.lookup.service.LookupApp behind TLS"
             )
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        if sock.family == socket.AF_INET:
+        with contextlib.ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", int(port)))
-            return sock, f"http://127.0.0.1:{sock.getsockname()[1]}"
-        with _alone_in(place):
-            _remove_stale(place)
-            sock.bind(place)
-            os.chmod(place, 0o600)  # before anybody can connect
-            sock.listen()  # from now on it is none that the next one takes for stale
-        return sock, address
+            stack.pop_all()
+        return sock, f"http://127.0.0.1:{sock.getsockname()[1]}", None
     except (OSError, OverflowError) as error:
-        sock.close()
         raise ConfigError(f"no service can be opened at {address}: {error}") from error
 
 
-@contextlib.contextmanager
-def _alone_in(path: str) -> Iterator[None]:
-    """Keep other services from taking or leaving a place in the folder of `path` meanwhile."""
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+def _listen_at(place: str) -> tuple[socket.socket, str, HolderLock]:
+    """As `_listen`, at a place in the file system.
+
+    The lock is a file of this process beside it, and nobody waits for it: one on the folder could be a stranger's.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        unsupported("a service at a path", "a POSIX system")
+    lock = HolderLock(place, "served")
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        _remove_stale(place)
+        sock.bind(place)
+        os.chmod(place, 0o600)  # before anybody can connect
+        sock.listen()
+        stack.pop_all()
+    return sock, f"unix:{place}", lock
 
 
 def _identity(address: str) -> tuple[int, int] | None:
     """Return what tells a socket of the file system from another one at the same path."""
     if not address.startswith("unix:"):
         return None
-    status = os.stat(address.removeprefix("unix:"))
-    return status.st_dev, status.st_ino
+    with contextlib.suppress(FileNotFoundError):
+        status = os.lstat(address.removeprefix("unix:"))
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _remove_stale(path: str) -> None:
     """Remove the socket of a server that was killed; what answers, or is no socket, stays."""
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
@@ -179,7 +184,8 @@ def serve(lookup: Lookup, address: str | None = None, *, token: str | None = Non
     ----------
     lookup : Table, Database or Service
     address : str, optional
-        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket in a folder of its own.
+        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket in a folder of its own,
+        where there are such sockets.
     token : str, optional
         Default: a new one; ``.token`` tells.
     threads : int

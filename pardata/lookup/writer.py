@@ -8,6 +8,7 @@ was not committed: a batch whose number is there has been written.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections import deque
@@ -16,8 +17,9 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 from pardata.errors import ClosedError, ConfigError
-from pardata.files.replacing import HolderLock
+from pardata.files.locking import HolderLock
 from pardata.lookup.base import plain
+from pardata.lookup.disk_errors import as_os_errors
 from pardata.lookup.loading import create_table, loosen_columns, quoted
 from pardata.lookup.rows import Column, check_no_arrays, tuple_of
 from pardata.pool.pool import WorkerPool
@@ -84,10 +86,13 @@ class Writer:
         self._written = 0
         self._closed = False
         self._lock = HolderLock(self.path)
+        is_new = not os.path.exists(self.path)
         try:
             _prepare(self._target)
             self._pool = WorkerPool(1)
         except BaseException:
+            if is_new:
+                _remove(self.path)
             self._lock.release()
             raise
 
@@ -104,6 +109,8 @@ class Writer:
             They do not fit the columns.
         ClosedError
             After `close`.
+        OSError
+            The disk was full when an earlier batch was to be written, or broken; nothing more can be put.
         Exception
             What SQLite said of an earlier batch; nothing more can be put.
         """
@@ -141,6 +148,9 @@ class Writer:
             if not self._closed:
                 self.flush()
                 self._pool.submit(_finish, self._target).result()
+            else:  # after a batch that failed: the others of before stay
+                with contextlib.suppress(Exception):
+                    self._pool.submit(_finish, self._target).result()
         finally:
             self._closed = True
             self._pool.shutdown()
@@ -197,25 +207,37 @@ def _connect(path: str) -> sqlite3.Connection:
 def _prepare(target: _Target) -> None:
     """Have the table there, with these columns."""
     try:
-        connection = _connect(target.path)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_SCHEMA)
-            found = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(target.table)})")]
-            if not found:
-                order = [target.key, *(name for name in target.columns if name != target.key)]
-                columns = [Column(name) for name in order if name is not None]
-                create_table(connection, target.table, columns, keyed=target.key is not None)
-            elif set(found) != set(target.columns):
-                raise ConfigError(f"{target.path}: the table {target.table!r} has the columns {found}")
-            else:
-                _check_key(connection, target)
-                loosen_columns(connection, target.table)
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
+        with as_os_errors(target.path):
+            _prepare_table(target)
     except sqlite3.Error as error:
         raise ConfigError(f"{target.path} cannot be written as a database: {error}") from error
+
+
+def _prepare_table(target: _Target) -> None:
+    connection = _connect(target.path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_SCHEMA)
+        found = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(target.table)})")]
+        if not found:
+            order = [target.key, *(name for name in target.columns if name != target.key)]
+            columns = [Column(name) for name in order if name is not None]
+            create_table(connection, target.table, columns, keyed=target.key is not None)
+        elif set(found) != set(target.columns):
+            raise ConfigError(f"{target.path}: the table {target.table!r} has the columns {found}")
+        else:
+            _check_key(connection, target)
+            loosen_columns(connection, target.table)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _remove(path: str) -> None:
+    """Remove a database that was begun."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{path}{suffix}")
 
 
 def _check_key(connection: sqlite3.Connection, target: _Target) -> None:
@@ -242,7 +264,13 @@ def _connection(target: _Target) -> sqlite3.Connection:
 
 def _write(target: _Target, number: int, oldest: int, rows: Iterable[Sequence[Any]]) -> int:
     """Write a batch, unless an earlier life of this process has; forget those before the `oldest` on the way."""
-    connection = _connection(target)
+    with as_os_errors(target.path):
+        return _write_batch(_connection(target), target, number, oldest, rows)
+
+
+def _write_batch(
+    connection: sqlite3.Connection, target: _Target, number: int, oldest: int, rows: Iterable[Sequence[Any]]
+) -> int:
     count = 0
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -262,16 +290,19 @@ def _write(target: _Target, number: int, oldest: int, rows: Iterable[Sequence[An
             connection.execute(f"INSERT INTO {_BATCHES} VALUES (?, ?)", given)
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it
+            connection.execute("ROLLBACK")
         raise
     return count
 
 
 def _finish(target: _Target) -> None:
     """Forget the numbers of batches, and put all that was written into the file itself."""
-    connection = _connection(target)
-    connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ?", (target.writer,))
-    connection.execute("PRAGMA busy_timeout = 0")  # somebody who reads need not be waited for: all is written
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    del _open[target.path]
+    with as_os_errors(target.path):
+        connection = _open.pop(target.path, None) or _connect(target.path)
+        try:
+            connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ?", (target.writer,))
+            connection.execute("PRAGMA busy_timeout = 0")  # who reads need not be waited for: all is written
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()

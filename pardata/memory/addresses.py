@@ -8,7 +8,6 @@ session, from which each receiver takes its array.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
 import threading
@@ -23,14 +22,17 @@ from pardata.memory import named, session
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, named_anchor
 from pardata.memory.block import SharedMemory
 from pardata.memory.exports import Address, Exports
-from pardata.memory.guardian import HAS_SHM
+from pardata.memory.guardian import FileId, id_of
 from pardata.memory.imports import Import
+from pardata.process.system import at_fork, module
+
+fcntl: Any = module("fcntl")
 
 _LEFT: Final = struct.Struct("q")  # behind a block that was handed over: how many pickles of it are on their way
 
 _lock = threading.RLock()
 _exports: Exports | None = None  # of this process
-_imports: dict[int, Import] = {}  # by the segment's inode
+_imports: dict[FileId, Import] = {}  # by the segment
 _named: weakref.WeakValueDictionary[str, NamedAnchor] = weakref.WeakValueDictionary()
 _fds_at_fork: list[int] = []
 
@@ -69,10 +71,10 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
         if own is not None:
             return own
         try:
-            if address.inode not in _imports:
+            if address.file not in _imports:
                 forget_the_gone()
-                _imports[address.inode] = Import(address)
-            return _imports[address.inode].open(address)
+                _imports[address.file] = Import(address)
+            return _imports[address.file].open(address)
         except StaleBlockError:
             handed_over = _take(address)
             if handed_over is None:
@@ -83,9 +85,9 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
 def forget_the_gone() -> None:
     """Let go of the segments of all processes that have ended; what is held of them stays mapped."""
     with _lock:
-        for inode, segment in list(_imports.items()):
+        for file, segment in list(_imports.items()):
             if segment.close_if_gone():
-                del _imports[inode]
+                del _imports[file]
 
 
 def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | Address] | None:
@@ -123,7 +125,7 @@ def _hand_over_all() -> None:
     A worker that returns an array and ends, as a pool's do that are replaced, may be faster than who receives it.
     """
     awaited = _exports.awaited() if _exports is not None else []
-    for address in awaited if HAS_SHM else []:
+    for address in awaited:
         with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
             if session.is_joined():  # at root's end all is over
                 _hand_over(address)
@@ -134,7 +136,7 @@ def _hand_over(address: Address) -> None:
     name, nbytes, owner = _name_of(address), address.extent + _LEFT.size, session.tree()
     owner.watch()
     fd = named.create_nameless()
-    slot = owner.note(name, os.fstat(fd).st_ino, nbytes, 0)
+    slot = owner.note(name, id_of(os.fstat(fd)), nbytes, 0)
     try:
         os.posix_fallocate(fd, 0, nbytes)
         memory = memoryview(named.map_block(fd, nbytes))
@@ -198,4 +200,4 @@ def _after_fork_in_child() -> None:
     _fds_at_fork.clear()  # they stay open: the kernel ends the locks with this process
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

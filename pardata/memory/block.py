@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pardata.memory import named, session
-from pardata.memory.guardian import unlink_name
+from pardata.memory.guardian import ANY_FILE, FileId, id_of, unlink_name
 
 _room = named.Room()
 
@@ -70,7 +70,7 @@ class SharedMemory:
             assert name is not None
             fd = named.open_block(name)
             found = os.fstat(fd)
-            self._open(name, fd, found.st_ino, found.st_size)
+            self._open(name, fd, id_of(found), found.st_size)
             return
         owner = session.tree() if track else session.NOBODY
         owner.watch()
@@ -84,18 +84,18 @@ class SharedMemory:
         made._open_new(*_create(None, size, owner, group), size)
         return made
 
-    def _open_new(self, name: str, fd: int, inode: int, size: int) -> None:
+    def _open_new(self, name: str, fd: int, file: FileId, size: int) -> None:
         try:
-            self._open(name, fd, inode, size)
+            self._open(name, fd, file, size)
         except BaseException:  # it cannot be mapped
             with contextlib.suppress(FileNotFoundError):
                 self.unlink()
             raise
 
-    def _open(self, name: str, fd: int, inode: int, size: int) -> None:
+    def _open(self, name: str, fd: int, file: FileId, size: int) -> None:
         self._name = name
         self._size = size
-        self._inode = inode  # 0: nobody else's block can have this name
+        self._file = file  # ANY_FILE: nobody else's block can have this name
         try:
             # A view of the mapping, never the mapping itself: it goes with the last view of it.
             self._buf: memoryview | None = memoryview(named.map_block(fd, size) if size else bytearray())
@@ -124,7 +124,7 @@ class SharedMemory:
             fd = named.open_block(self._name)
             self._close_fd = weakref.finalize(self, os.close, fd)
             self._close_fd.atexit = False
-            if self._inode and os.fstat(fd).st_ino != self._inode:
+            if self._file not in (ANY_FILE, id_of(os.fstat(fd))):
                 self.close()
                 raise FileNotFoundError(f"the block {self._name!r} has been unlinked; another one has its name")
         alive = self._close_fd.peek()
@@ -146,7 +146,7 @@ class SharedMemory:
         FileNotFoundError
             It has been unlinked already.
         """
-        if self._inode and not named.is_linked(named.check_name(self._name), self._inode):
+        if self._file != ANY_FILE and not named.is_linked(named.check_name(self._name), self._file):
             raise FileNotFoundError(f"the block {self._name!r} has been unlinked; another one may have its name")
         unlink_name(self._name)
         session.forget_name(self._name)
@@ -171,18 +171,18 @@ def _attach(kind: type[SharedMemory], name: str, track: bool) -> SharedMemory:
     return kind(name, track=track)
 
 
-def _create(given: str | None, size: int, owner: session.Owner, group: int) -> tuple[str, int, int]:
-    """Create a block; return its name, a descriptor, and the inode to know it by (0: nobody else has its name).
+def _create(given: str | None, size: int, owner: session.Owner, group: int) -> tuple[str, int, FileId]:
+    """Create a block; return its name, a descriptor, and the file to know it by (ANY_FILE: nobody else has its name).
 
-    One whose name was given is recorded by its inode, and is whole when it appears.
+    One whose name was given is recorded by its device and inode, and is whole when it appears.
     """
     slot = fd = -1
-    promised = inode = 0
+    promised, file = 0, ANY_FILE
     name = owner.new_name() if given is None else given
     is_named = given is None
     try:
         if is_named:
-            slot = owner.note(name, 0, size, group)
+            slot = owner.note(name, ANY_FILE, size, group)
             fd = named.create(name)
             promised = _room.take(fd, size)
         else:
@@ -190,8 +190,8 @@ def _create(given: str | None, size: int, owner: session.Owner, group: int) -> t
             if is_named := fd < 0:  # to be killed here leaves a block; recorded before, it might be somebody else's
                 fd = named.create(name)
             promised = _room.take(fd, size)
-            inode = os.fstat(fd).st_ino
-            slot = owner.note(name, inode, size, group)
+            file = id_of(os.fstat(fd))
+            slot = owner.note(name, file, size, group)
             if not is_named:
                 named.publish(fd, name)
     except BaseException:
@@ -205,4 +205,4 @@ def _create(given: str | None, size: int, owner: session.Owner, group: int) -> t
         raise
     _room.keep(name, promised)
     owner.keep(name, slot)
-    return name, fd, inode
+    return name, fd, file

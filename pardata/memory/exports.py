@@ -12,7 +12,6 @@ been received is counted, and kept as well.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import threading
@@ -20,11 +19,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor
+from pardata.memory.guardian import FileId, id_of
 from pardata.memory.range_locks import hold, is_locked, lock_range, reopen
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 _SERIAL, _SENT, _RECEIVED = range(3)
 CELL_BYTES: Final = 32  # three words and one that is free: a cell does not cross a page
@@ -36,11 +39,17 @@ class Address(NamedTuple):
 
     pid: int  # of the owner
     fd: int  # there
+    device: int
     inode: int
     offset: int  # of the block in the segment
     extent: int
     cell: int  # of its cell in the segment
     serial: int
+
+    @property
+    def file(self) -> FileId:
+        """Of the segment."""
+        return self.device, self.inode
 
 
 class Cells:
@@ -147,7 +156,7 @@ class Exports:
 
     def _make(self, place: tuple[int, int], cell: int) -> Address:
         fd = self.arena.segment.fd
-        return Address(os.getpid(), fd, os.fstat(fd).st_ino, *place, cell, self._serial)
+        return Address(os.getpid(), fd, *id_of(os.fstat(fd)), *place, cell, self._serial)
 
     def _add_page(self) -> None:
         page = self.arena.reserve(mmap.PAGESIZE)

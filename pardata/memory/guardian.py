@@ -14,35 +14,39 @@ nothing else: it imports nothing of the package.
 
 import contextlib
 import errno
-import fcntl
 import os
-import stat
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+with contextlib.suppress(ImportError):  # not on every system: sessions are of Linux
+    import fcntl
+
 ROOT: Final = "root"
-MAGIC: Final = b"pardata1"
+MAGIC: Final = b"pardata2"
 HEADER_BYTES: Final = 4096
 HEADER: Final = struct.Struct("<8sqq")  # magic, process id, slots that may be in use
 GUARDED_AT: Final = 24  # a byte of root's register behind that: whether a guardian was started
 SLOT_BYTES: Final = 512
 LIVE: Final = 1  # a slot's state, its first word: written last, cleared first
-SLOT: Final = struct.Struct("<qqqqd256s216s")  # state, inode, nbytes, group, created, name, where
+SLOT: Final = struct.Struct("<qqqqqd256s208s")  # state, device, inode, nbytes, group, created, name, where
 SLOTS: Final = 1 << 17  # twice the mappings that a process may have; the file is sparse
 
 SHM: Final = "/dev/shm"
-HAS_SHM: Final = os.path.isdir(SHM)
+HAS_SHM: Final = sys.platform == "linux" and os.path.isdir(SHM)
 SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of this process: they say nothing about the file
+
+
+FileId = tuple[int, int]  # device and inode: another file system may have a file of the same inode
+ANY_FILE: Final[FileId] = (0, 0)
 
 
 class Record(NamedTuple):
     """What a register says of one block."""
 
     name: str
-    inode: int  # 0: whatever has this name, which nobody else uses
+    file: FileId  # ANY_FILE: whatever has this name, which nobody else uses
     nbytes: int
     group: int  # the manager it belongs to, or 0
     created: float  # seconds since the epoch
@@ -50,51 +54,25 @@ class Record(NamedTuple):
     pid: int  # of the creator
 
 
-def base_directory(make: bool = True) -> str:
-    """Return where the sessions of this user are: a directory that nobody else may write to, or none yet."""
-    path = os.path.join(SHM if HAS_SHM else tempfile.gettempdir(), f"pardata-{os.geteuid()}")
-    while True:
-        if make:
-            try:
-                os.mkdir(path, 0o700)
-                return path
-            except FileExistsError:
-                pass
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
-            if make:
-                continue  # the last session has removed it just now
-            return path
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to")
-        return path
+def id_of(found: os.stat_result) -> FileId:
+    """Return what tells a file from all others."""
+    return found.st_dev, found.st_ino
 
 
-def inode_of(name: str) -> int:
-    """Return the inode that the block `name` has now, 0 where names have none.
-
-    Raises
-    ------
-    FileNotFoundError
-    """
-    return os.stat(f"{SHM}/{name}", follow_symlinks=False).st_ino if HAS_SHM else 0
+def file_of(name: str) -> FileId:
+    """Return which file the block `name` is now. Raises `FileNotFoundError`."""
+    return id_of(os.stat(f"{SHM}/{name}", follow_symlinks=False))
 
 
 def unlink_name(name: str) -> None:
     """Remove the name of a block; its memory stays until the last process has unmapped it."""
-    if HAS_SHM:
-        os.unlink(f"{SHM}/{name}")
-    else:
-        import _posixshmem
-
-        _posixshmem.shm_unlink("/" + name)
+    os.unlink(f"{SHM}/{name}")
 
 
 def exists(record: Record) -> bool:
     """Whether a recorded block has its name still, and the name no other block."""
     try:
-        return inode_of(record.name) == record.inode or not record.inode
+        return file_of(record.name) == record.file or record.file == ANY_FILE
     except FileNotFoundError:
         return False
 
@@ -117,10 +95,10 @@ def read_register(path: str) -> Iterator[Record]:
         if magic != MAGIC:
             return  # its process ended before it was ready
         for _ in range(slots):
-            state, inode, nbytes, group, created, name, where = SLOT.unpack(file.read(SLOT_BYTES))
+            state, device, inode, nbytes, group, created, name, where = SLOT.unpack(file.read(SLOT_BYTES))
             if state == LIVE:
                 texts = (os.fsdecode(text.rstrip(b"\0")) for text in (name, where))
-                yield Record(next(texts), inode, nbytes, group, created, next(texts), pid)
+                yield Record(next(texts), (device, inode), nbytes, group, created, next(texts), pid)
 
 
 def sessions(base: str) -> list[str]:

@@ -23,6 +23,7 @@ from pardata.memory.array import Anchor, view
 from pardata.memory.exports import Exports
 from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
+from pardata.process.system import at_fork
 
 SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
 _SMALLEST_SPAN_BYTES: Final = 128 << 20
@@ -147,7 +148,7 @@ def _forget() -> None:
     _home, _lock, _worker_arena = None, threading.Lock(), None
 
 
-os.register_at_fork(after_in_child=_forget)
+at_fork(after_in_child=_forget)
 
 
 def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any], int]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import threading
 from collections import Counter, deque
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import StaleBlockError
 from pardata.memory.array import Anchor, anchor
 from pardata.memory.exports import CELL_BYTES, Address, Cells
+from pardata.memory.guardian import id_of
 from pardata.memory.named import map_block
 from pardata.memory.range_locks import hold, lock_range, reopen
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 _WINDOW_BYTES: Final = 1 << 30  # what is mapped at once: address space is 128 TiB, and every process has arrays
 
@@ -152,7 +155,7 @@ def gone(address: Address) -> StaleBlockError:
 def _is_open(address: Address) -> bool:
     """Whether the owner of a segment lives."""
     try:
-        return os.stat(f"/proc/{address.pid}/fd/{address.fd}").st_ino == address.inode
+        return id_of(os.stat(f"/proc/{address.pid}/fd/{address.fd}")) == address.file
     except OSError:
         return False
 
@@ -162,7 +165,7 @@ def _open_segment(address: Address) -> int:
         fd = reopen(address.fd, os.O_RDWR, address.pid)
     except (FileNotFoundError, ProcessLookupError):
         raise gone(address) from None
-    if os.fstat(fd).st_ino != address.inode:
+    if id_of(os.fstat(fd)) != address.file:
         os.close(fd)
         raise gone(address)
     return fd

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pardata.memory import guardian
-from pardata.memory.guardian import HAS_SHM, SHM
+from pardata.memory import bases, guardian
+from pardata.memory.guardian import SHM
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class BlockInfo:
 def _holders(names: Iterable[str]) -> dict[str, list[int]]:
     """Return the ids of the processes that have each block mapped."""
     found: dict[str, list[int]] = {name: [] for name in names}
-    if not HAS_SHM or not found:
+    if not found:
         return found
     inodes = {}  # the maps show another name of a block that was made without one
     for name in found:
         with contextlib.suppress(FileNotFoundError):
-            inodes[str(guardian.inode_of(name))] = name
+            inodes[str(guardian.file_of(name)[1])] = name
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         try:
             with open(f"/proc/{pid}/maps", errors="surrogateescape") as file:
@@ -63,7 +63,7 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
 def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
     """Return the recorded blocks that still exist, the oldest first, of all sessions of this user if not told which."""
     if sessions is None:
-        sessions = guardian.sessions(guardian.base_directory(make=False))
+        sessions = [path for base in bases.base_directories() for path in guardian.sessions(base)]
     now = time.time()
     rows = [
         (session, guardian.is_alive(session), record)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pardata.errors import ClosedError, ConfigError
-from pardata.memory import guardian, inspector, session
+from pardata.memory import bases, guardian, inspector, session
 from pardata.memory.addresses import name_anchor
 from pardata.memory.block import SharedMemory as Block
 from pardata.memory.home import check_shape
@@ -220,7 +220,7 @@ class SharedMemoryManager:
 def _entry(address: str | tuple[str, int]) -> str:
     """Return the path of the link that says which session and number an address stands for."""
     name = hashlib.sha256(repr(address).encode()).hexdigest()[:32]
-    return os.path.join(guardian.base_directory(make=False), f"manager-{name}")
+    return os.path.join(bases.base_directory(make=False), f"manager-{name}")
 
 
 def _target(path: str, group: int, digest: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import mmap
-import resource
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import CapacityError
+from pardata.process.system import module
+
+resource: Any = module("resource")
 
 _MOST_MAPPINGS: Final = "/proc/sys/vm/max_map_count"
 _OWN_MAPPINGS: Final = "/proc/self/maps"
@@ -65,7 +67,7 @@ def refused(error: OSError, nbytes: int) -> OSError | CapacityError:
 
 
 def _limit(which: int) -> int:
-    return resource.getrlimit(which)[0]
+    return int(resource.getrlimit(which)[0])
 
 
 def _read_int(path: str) -> int:

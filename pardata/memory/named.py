@@ -17,20 +17,26 @@ from typing import Any, Final
 
 from pardata.errors import CapacityError
 from pardata.memory.budget import available_bytes, format_bytes
-from pardata.memory.guardian import HAS_SHM, SHM, inode_of
+from pardata.memory.guardian import HAS_SHM, SHM, FileId, file_of
 from pardata.memory.mapping import keep_out_of_dumps, refused
+from pardata.process.system import unsupported
 
 # Without a descriptor behind it, a mapping costs no more than address space: 1,000 blocks under `ulimit -n 64`.
 _TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
-_ANONYMOUS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
-_SHARED_IN_PLACE: Final = mmap.MAP_SHARED | 0x10  # MAP_FIXED
-_READ_WRITE: Final = mmap.PROT_READ | mmap.PROT_WRITE
+_NO_RESERVE: Final = 0x4000  # MAP_NORESERVE
+_FIXED: Final = 0x10  # MAP_FIXED
 
 # Pages of a block are allocated when it is made if it takes more than a sixteenth of what is free, together with the
 # other ones of this process that were not: then a full mount is an error here, not a SIGBUS later. To allocate 1 MiB
 # takes 200 us, ten times as long as all the rest of making and freeing a block.
 _LAZY_SHARE: Final = 16
 _LARGE_BYTES: Final = 64 << 20  # from here on the machine's memory is asked as well
+
+
+def check_shm() -> None:
+    """Raise `PlatformError` where there are no named blocks."""
+    if not HAS_SHM:
+        unsupported("shared memory with a name", f"Linux with {SHM}")
 
 
 def check_name(name: str) -> str:
@@ -46,8 +52,7 @@ def check_name(name: str) -> str:
 
 def create(name: str) -> int:
     """Create an empty block and return its descriptor. Raises `FileExistsError`."""
-    if not HAS_SHM:
-        return _shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    check_shm()
     try:
         return os.open(f"{SHM}/{name}", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -55,8 +60,9 @@ def create(name: str) -> int:
 
 
 def create_nameless() -> int:
-    """Create an empty block that `publish` can give a name to; -1 where the OS has none."""
-    if not HAS_SHM or not hasattr(os, "O_TMPFILE"):
+    """Create an empty block that `publish` can give a name to; -1 where the file system, or this Python, has none."""
+    check_shm()
+    if not hasattr(os, "O_TMPFILE"):
         return -1
     try:
         return os.open(SHM, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -64,6 +70,14 @@ def create_nameless() -> int:
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             return -1
         raise explained(error, 0) from None
+
+
+def is_beside_blocks(path: str) -> bool:
+    """Whether a nameless block could get a name in the directory of `path`: on the file system of blocks."""
+    try:
+        return os.stat(os.path.dirname(path)).st_dev == os.stat(SHM).st_dev
+    except FileNotFoundError:
+        return False
 
 
 def publish(fd: int, name: str) -> None:
@@ -82,15 +96,8 @@ def link(fd: int, path: str, directory: int | None = None) -> None:
 
 def open_block(name: str) -> int:
     """Return a descriptor of an existing block. Raises `FileNotFoundError`."""
-    if not HAS_SHM:
-        return _shm_open(name, os.O_RDWR)
+    check_shm()
     return os.open(f"{SHM}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-
-
-def _shm_open(name: str, flags: int) -> int:
-    import _posixshmem
-
-    return int(_posixshmem.shm_open("/" + name, flags, mode=0o600))
 
 
 class Room:
@@ -115,7 +122,7 @@ class Room:
         if self._lazy_bytes + promised > self._most_lazy_bytes:
             self._forget_the_gone()
             self._most_lazy_bytes = max(0, _free_bytes(fd) - self._lazy_bytes) // _LAZY_SHARE
-        if HAS_SHM and self._lazy_bytes + promised > self._most_lazy_bytes:
+        if self._lazy_bytes + promised > self._most_lazy_bytes:
             self._allocate(fd, nbytes)
             return 0
         try:
@@ -180,7 +187,7 @@ def no_room(needed: int, free: int, what: str) -> str:
 
 def explained(error: OSError, needed: int) -> OSError | CapacityError:
     """Return the error to raise for one of the OS, when `needed` bytes were asked for."""
-    if error.errno != errno.ENOSPC:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return refused(error, needed)
     mount = os.statvfs(SHM)
     return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
@@ -199,12 +206,11 @@ def map_block(fd: int, nbytes: int, offset: int = 0) -> mmap.mmap:
 def _map_block(fd: int, nbytes: int, offset: int) -> mmap.mmap:
     if not _TRACKS_DESCRIPTORS:
         return mmap.mmap(fd, nbytes, offset=offset, trackfd=False)  # type: ignore[call-arg, unused-ignore]
-    if not HAS_SHM:
-        return mmap.mmap(fd, nbytes, offset=offset)
     # An anonymous mapping, which has no descriptor, and the block's pages in its place.
-    made = mmap.mmap(-1, nbytes, _ANONYMOUS)
+    made = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(made))
-    if _libc().mmap(address, nbytes, _READ_WRITE, _SHARED_IN_PLACE, fd, offset) != address:
+    access, shared_in_place = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | _FIXED
+    if _libc().mmap(address, nbytes, access, shared_in_place, fd, offset) != address:
         number = ctypes.get_errno()
         raise OSError(number, f"{os.strerror(number)} while mapping {nbytes} bytes")
     return made
@@ -218,9 +224,9 @@ def _libc() -> Any:
     return libc
 
 
-def is_linked(name: str, inode: int) -> bool:
-    """Whether the block `inode` still has this name."""
+def is_linked(name: str, file: FileId) -> bool:
+    """Whether the block that is this file still has this name."""
     try:
-        return inode_of(name) == inode
+        return file_of(name) == file
     except FileNotFoundError:
         return False

@@ -6,24 +6,30 @@ them, and a descriptor that a child inherits holds them for the child.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
-from typing import Final
+from typing import Any, Final
 
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
+
+# F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW: by number, as not every Python has their names.
+_GET: Final = 36
+_SET: Final = 37
+_SET_WAITING: Final = 38
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 def lock_range(fd: int, kind: int, offset: int, nbytes: int, wait: bool = False) -> None:
     """Take a lock, or end it (`fcntl.F_UNLCK`). Raises `BlockingIOError` if it would have to wait and is not to."""
-    command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
-    fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, offset, nbytes, 0))
+    fcntl.fcntl(fd, _SET_WAITING if wait else _SET, _FLOCK.pack(kind, os.SEEK_SET, offset, nbytes, 0))
 
 
 def is_locked(fd: int, offset: int, nbytes: int) -> bool:
     """Whether another open file has a lock in this range."""
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, nbytes, 0)
-    return bool(_FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
+    return bool(_FLOCK.unpack(fcntl.fcntl(fd, _GET, asked))[0] != fcntl.F_UNLCK)
 
 
 def reopen(fd: int, flags: int, pid: int | None = None) -> int:

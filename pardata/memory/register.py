@@ -8,16 +8,30 @@ gives it its name when the first block is to be made: then the session *appears*
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import CapacityError
-from pardata.memory import guardian, named
-from pardata.memory.guardian import HEADER, HEADER_BYTES, LIVE, MAGIC, ROOT, SHM, SHORTAGES, SLOT, SLOT_BYTES, SLOTS
+from pardata.memory import bases, guardian, named
+from pardata.memory.guardian import (
+    HEADER,
+    HEADER_BYTES,
+    LIVE,
+    MAGIC,
+    ROOT,
+    SHM,
+    SHORTAGES,
+    SLOT,
+    SLOT_BYTES,
+    SLOTS,
+    FileId,
+)
 from pardata.memory.mapping import refused
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
 
 _SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
 _RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
@@ -37,7 +51,7 @@ class Register:
             found = os.fstat(self._fd)
             if nameless < 0 and not found.st_nlink:
                 raise FileNotFoundError(path)
-            self._inode = found.st_ino
+            self._file = guardian.id_of(found)
             self._set_size(HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._map = named.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._usable = 0
@@ -70,7 +84,7 @@ class Register:
         self._usable = new.stop
         HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
 
-    def note(self, name: str, inode: int, nbytes: int, group: int, where: str) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int, where: str) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
         with self._lock:
             if not self._free and len(self._slots) >= self._reclaim_at:
@@ -79,16 +93,17 @@ class Register:
                 self._extend()
             slot = self._free.pop()
         at = HEADER_BYTES + slot * SLOT_BYTES
-        where_bytes = where.encode(errors="surrogateescape")[-215:]
-        SLOT.pack_into(self._map, at, 0, inode, nbytes, group, time.time(), os.fsencode(name), where_bytes)
+        where_bytes = where.encode(errors="surrogateescape")[-207:]
+        SLOT.pack_into(self._map, at, 0, *file, nbytes, group, time.time(), os.fsencode(name), where_bytes)
         self._states[at >> 3] = LIVE
         return slot
 
     def _reclaim(self) -> None:
         """Take back the slots of blocks that other processes have unlinked."""
         for name, slot in list(self._slots.items()):
-            inode = self._states[((HEADER_BYTES + slot * SLOT_BYTES) >> 3) + 1]
-            if not guardian.exists(guardian.Record(name, inode, 0, 0, 0.0, "", 0)):
+            at = (HEADER_BYTES + slot * SLOT_BYTES) >> 3
+            file = self._states[at + 1], self._states[at + 2]
+            if not guardian.exists(guardian.Record(name, file, 0, 0, 0.0, "", 0)):
                 self.forget(name)
         self._reclaim_at = max(_RECLAIM_AT, 2 * len(self._slots))
 
@@ -121,7 +136,7 @@ class Register:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
         with contextlib.suppress(OSError):  # a program that becomes a daemon may have closed all descriptors
-            if os.fstat(self._fd).st_ino == self._inode:
+            if guardian.id_of(os.fstat(self._fd)) == self._file:
                 os.close(self._fd)
 
     @property
@@ -143,7 +158,7 @@ def appear(path: str) -> None:
     while not guardian.is_alive(path):
         register = open_nameless(path)
         try:
-            guardian.base_directory()
+            bases.make_private(os.path.dirname(path))
             _give_name(register, path)
         except OSError as error:
             raise named.explained(error, HEADER_BYTES) from None

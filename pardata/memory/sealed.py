@@ -4,18 +4,15 @@
       reader:  open /proc/<maker>/fd/<n> -> map -> views
 
 The kernel counts who has it mapped: a reader needs no lease, may be killed at any moment, and keeps its arrays when the
-maker lets go or ends. No name exists that somebody would have to remove. Where there is no memfd (macOS) the file is a
-temporary one, removed when the maker lets go of it.
+maker lets go or ends. No name exists that somebody would have to remove.
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import pickle
 import struct
-import tempfile
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final
@@ -26,13 +23,18 @@ from pardata.errors import BrokenError, CapacityError, StaleBlockError
 from pardata.memory.budget import available_bytes, format_bytes
 from pardata.memory.guardian import SHORTAGES
 from pardata.memory.mapping import advise, keep_out_of_dumps, refused
+from pardata.process.system import HAS_SHARED_MEMORY, check_linux, memory_file, module
+
+fcntl: Any = module("fcntl")
 
 TAG_BYTES: Final = 24
 _HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")  # magic, tag, bytes of the head that follows
 _MAGIC: Final = b"pdsealed"
 _ALIGNMENT: Final = 64
-_MFD_NOEXEC_SEAL: Final = 8  # not in `os` before Python 3.13; kernels before 6.3 refuse it
-_SEALS: Final = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
+_WHAT: Final = "tables and arrays in shared memory"
+# By number, as not every Python has their names: F_ADD_SEALS; F_SEAL_SEAL, _SHRINK, _GROW, _WRITE.
+_ADD_SEALS: Final = 1033
+_SEALS: Final = 1 | 2 | 4 | 8
 
 Layout = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 Array = np.ndarray[Any, Any]
@@ -40,21 +42,9 @@ Array = np.ndarray[Any, Any]
 
 def shareable_file(name: str) -> tuple[int, str]:
     """Return a descriptor of a new empty file in memory, and the path by which other processes open it."""
-    if hasattr(os, "memfd_create"):
-        for flags in (os.MFD_ALLOW_SEALING | _MFD_NOEXEC_SEAL, os.MFD_ALLOW_SEALING):
-            try:
-                fd = os.memfd_create(name, os.MFD_CLOEXEC | flags)
-            except OSError:
-                continue
-            return fd, f"/proc/{os.getpid()}/fd/{fd}"
-    return tempfile.mkstemp(prefix=f"{name}-")
-
-
-def let_go(fd: int, path: str, pid: int) -> None:
-    """Close the maker's descriptor; remove the file where it has a name."""
-    os.close(fd)
-    if os.getpid() == pid and not path.startswith("/proc/"):
-        os.unlink(path)
+    check_linux(_WHAT)
+    fd = memory_file(name, seals=True)
+    return fd, f"/proc/{os.getpid()}/fd/{fd}"
 
 
 def open_shareable(path: str) -> int:
@@ -101,6 +91,7 @@ class Draft:
     """
 
     def __init__(self, layout: Layout, info: object, tag: bytes) -> None:
+        check_linux(_WHAT)
         offset, places = 0, []
         for name, (dtype, shape) in layout.items():
             places.append((name, dtype, shape, offset))
@@ -117,7 +108,7 @@ class Draft:
                 f"memory are available"
             )
         self._fd, self._path = shareable_file("pardata-table")
-        self._finalizer = weakref.finalize(self, let_go, self._fd, self._path, os.getpid())
+        self._finalizer = weakref.finalize(self, os.close, self._fd)
         try:
             os.ftruncate(self._fd, self._size)
             self._memory = mmap.mmap(self._fd, self._size)
@@ -134,9 +125,9 @@ class Draft:
         self.arrays.clear()
         self._memory.close()
         try:
-            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, sum(getattr(fcntl, seal) for seal in _SEALS))
-        except (AttributeError, OSError):
-            pass  # a temporary file, or a child forked just now has the writable mapping too: a net less, no more
+            fcntl.fcntl(self._fd, _ADD_SEALS, _SEALS)
+        except OSError:
+            pass  # a child forked just now has the writable mapping too: a net less, no more
         self._finalizer.detach()
         return SealedFile(self._fd, self._path, self._info, self._places, maker=True)
 
@@ -167,7 +158,7 @@ class SealedFile:
         keep_out_of_dumps(memory)
         self.arrays = _views(memory, places)
         if maker:
-            weakref.finalize(self, let_go, fd, path, os.getpid())
+            weakref.finalize(self, os.close, fd)
         else:
             os.close(fd)
 
@@ -208,6 +199,8 @@ class SealedHandle:
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> SealedHandle:
         """Return the handle of copies of some arrays; raises `CapacityError` as `Draft`."""
+        if not HAS_SHARED_MEMORY:
+            return _Copies(arrays)
         tag = os.urandom(TAG_BYTES)
         draft = Draft({name: (array.dtype, array.shape) for name, array in arrays.items()}, None, tag)
         for name, array in arrays.items():
@@ -224,3 +217,19 @@ class SealedHandle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SealedHandle, (self._path, self._tag)
+
+
+class _Copies(SealedHandle):
+    """Stands for a sealed file where there is no shared memory: copies in this process, which pickle as they are."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = {name: np.array(array) for name, array in arrays.items()}
+        for array in self._arrays.values():
+            array.setflags(write=False)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        return self._arrays
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Copies, (self._arrays,)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from typing import Final
 
 from pardata.memory.mapping import advise, keep_out_of_dumps, refused
+from pardata.process.system import check_linux, memory_file
 
 HUGE_PAGE_BYTES: Final = 2 << 20
 PAGE_BYTES: Final = mmap.PAGESIZE
@@ -19,21 +19,6 @@ PAGE_BYTES: Final = mmap.PAGESIZE
 # 32 TiB of the 128 TiB that a Linux process has: mapping it took 6 us here, and no page table exists before a touch.
 _LARGEST_BYTES: Final = 32 << 40
 _SMALLEST_BYTES: Final = 2 << 30
-
-_MFD_NOEXEC_SEAL: Final = 8  # not in `os` before Python 3.13; kernels before 6.3 refuse it
-
-
-def _anonymous_file() -> int:
-    """Return a descriptor of an empty nameless shared-memory file, close-on-exec."""
-    if hasattr(os, "memfd_create"):
-        for flags in (os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL, os.MFD_CLOEXEC):
-            try:
-                return os.memfd_create("pardata", flags)
-            except OSError:
-                continue
-    directory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.TemporaryFile(dir=directory) as file:  # O_TMPFILE where there is one, else created and unlinked
-        return os.dup(file.fileno())
 
 
 class Segment:
@@ -54,15 +39,16 @@ class Segment:
         # Where the system gives huge pages unasked, a table of 100 bytes would take 2 MiB: they are for large blocks.
         advise(self.map, "MADV_NOHUGEPAGE")
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
-        self._on_tmpfs = not hasattr(os, "memfd_create")
 
     @classmethod
     def create(cls) -> Segment:
         """Create a segment as large as this process may map (32 TiB; less under ``ulimit -v``).
 
-        Raises `CapacityError` if not even 2 GiB of addresses are left, or files may not be so large (``ulimit -f``).
+        Raises `CapacityError` if not even 2 GiB of addresses are left, or files may not be so large (``ulimit -f``);
+        `PlatformError` where there is no Linux.
         """
-        fd = _anonymous_file()
+        check_linux("arrays in shared memory and worker processes")
+        fd = memory_file("pardata")
         size_bytes = _LARGEST_BYTES
         while True:
             try:
@@ -78,17 +64,14 @@ class Segment:
     def prepare(self, offset: int, nbytes: int) -> None:
         """Get a range ready for its first use.
 
-        On tmpfs the pages are allocated now, so that a full file system is an `OSError` here and not a SIGBUS later.
         A memfd is bounded by memory alone, which the budget guards, and its untouched pages cost nothing.
         """
-        if self._on_tmpfs:
-            os.posix_fallocate(self.fd, offset, nbytes)
-        elif nbytes >= HUGE_PAGE_BYTES:
+        if nbytes >= HUGE_PAGE_BYTES:
             advise(self.map, "MADV_HUGEPAGE", offset, nbytes)
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""
-        if nbytes > 0 and os.getpid() == self._pid and hasattr(mmap, "MADV_REMOVE"):
+        if nbytes > 0 and os.getpid() == self._pid:
             self.map.madvise(mmap.MADV_REMOVE, offset, nbytes)
 
     def close_fd(self) -> None:

@@ -21,10 +21,11 @@ import threading
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from pardata.errors import CapacityError
-from pardata.memory import guardian, named
-from pardata.memory.guardian import GUARDED_AT, ROOT
+from pardata.errors import CapacityError, PlatformError
+from pardata.memory import bases, guardian, named
+from pardata.memory.guardian import GUARDED_AT, ROOT, FileId
 from pardata.memory.register import Register, appear, lives
+from pardata.process.system import at_fork
 
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
@@ -40,7 +41,7 @@ class Owner(Protocol):
     def watch(self) -> None:
         """See that somebody will remove the blocks."""
 
-    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
 
     def keep(self, name: str, slot: int) -> None:
@@ -60,7 +61,7 @@ class Nobody:
     def watch(self) -> None:
         """Nobody will."""
 
-    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
         """Nothing is recorded."""
         return 0
 
@@ -109,9 +110,9 @@ class Session:
         self._names += 1
         return f"pd_{self._token}{self._names:06x}"  # of one length: pickles of blocks are too
 
-    def note(self, name: str, inode: int, nbytes: int, group: int) -> int:
+    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
-        return self.register.note(name, inode, nbytes, group, caller())
+        return self.register.note(name, file, nbytes, group, caller())
 
     def keep(self, name: str, slot: int) -> None:
         """The block has its name now."""
@@ -129,7 +130,8 @@ class Session:
         if not self._has_appeared:
             with self._lock:  # no other thread makes a block before it has
                 if not self._has_appeared:
-                    guardian.sweep(guardian.base_directory(make=False))
+                    for base in bases.base_directories():
+                        guardian.sweep(base)
                     try:
                         appear(self.path)
                     except FileNotFoundError:
@@ -181,8 +183,8 @@ class Session:
 
 def _new_path_and_register() -> tuple[str, Register]:
     """Return the path of a session that begins, and its root's register, which is this process's."""
-    base = guardian.base_directory(make=False)
-    fd = named.create_nameless()
+    base = bases.base_directory(make=False)
+    fd = named.create_nameless() if named.is_beside_blocks(base) else -1
     if fd >= 0:
         path = os.path.join(base, f"{os.getpid()}-{fd}-{os.fstat(fd).st_ino}-{secrets.token_hex(4)}")
         register = Register(os.path.join(path, ROOT), fd)
@@ -196,7 +198,7 @@ def _new_path_and_register() -> tuple[str, Register]:
             return path, register
     while True:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
-            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=guardian.base_directory())
+            path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=bases.base_directory())
             return path, Register(os.path.join(path, ROOT))
 
 
@@ -206,8 +208,12 @@ _tree: Session | None = None
 
 
 def tree() -> Session:
-    """Return the session of this process tree, begun or joined at the first call. Raises `OSError`, `CapacityError`."""
+    """Return the session of this process tree, begun or joined at the first call.
+
+    Raises `OSError`, `CapacityError`, `PlatformError`.
+    """
     global _tree
+    named.check_shm()
     with _lock:
         if _tree is None:
             with contextlib.suppress(KeyError, FileNotFoundError):  # for want of descriptors none begins beside it
@@ -238,7 +244,7 @@ def joined(path: str) -> Session:
     """Return the session at `path`, joined at the first call. Raises `FileNotFoundError` if its root is gone."""
     with _lock:
         if path not in _sessions:
-            if os.path.dirname(path) != guardian.base_directory(make=False):
+            if not bases.may_hold(path):
                 raise FileNotFoundError(path)
             _sessions[path] = Session.join(path)
         return _sessions[path]
@@ -300,12 +306,12 @@ def _forget() -> None:
 
 def _begin_early() -> None:
     """Begin a session if this process is not in one; where that cannot be, who makes a block will hear of it."""
-    with contextlib.suppress(OSError, CapacityError):
+    with contextlib.suppress(OSError, CapacityError, PlatformError):
         path = os.environ.get(VARIABLE)
         if path is None or not lives(path):
             tree()
 
 
 atexit.register(_end_all)
-os.register_at_fork(after_in_child=_forget)
+at_fork(after_in_child=_forget)
 _begin_early()

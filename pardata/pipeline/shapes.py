@@ -11,11 +11,15 @@ import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from pardata.memory.disk import create_new, write_all
+
 Array = np.ndarray[Any, Any]
+
+_AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def pass_on(items: Iterator[Any]) -> Iterator[Any]:
@@ -143,17 +147,17 @@ class NpyWriter:
         part = f"{self._path}.part"
         if self._rows and not os.path.exists(part):
             return  # a predecessor has finished it
-        file = os.open(part, os.O_RDWR | os.O_CREAT | (0 if self._rows else os.O_TRUNC), 0o666)
+        file = os.open(part, _AGAIN) if self._rows else create_new(part)
         try:
             for item in items:
                 row = np.asarray(item)
                 self._check(row)
                 if self._begin_bytes is None:
                     self._begin_bytes = len(self._header())
-                _write_all(file, row, self._begin_bytes + self._rows * row.nbytes)
+                write_all(file, _bytes_of(row), self._begin_bytes + self._rows * row.nbytes, part)
                 self._rows += 1
                 del item
-            _write_all(file, np.frombuffer(self._header(), np.uint8), 0)  # now that the number of rows is known
+            write_all(file, self._header(), 0, part)  # now that the number of rows is known
         except BaseException:  # an error, or the end of the run; who is killed leaves it to a successor
             with contextlib.suppress(OSError):  # what ended it is to be told
                 os.unlink(part)
@@ -192,9 +196,5 @@ class NpyWriter:
         self._rows, self._kind = state
 
 
-def _write_all(file: int, array: Array, offset_bytes: int) -> None:
-    """Write the bytes of an array at an offset; one call of the system writes 2 GiB at most."""
-    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    while left:
-        written = os.pwrite(file, left, offset_bytes)
-        left, offset_bytes = left[written:], offset_bytes + written
+def _bytes_of(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -14,6 +14,7 @@ import numpy as np
 
 from pardata.memory.addresses import open_address
 from pardata.memory.array import find_anchor, find_named, is_in
+from pardata.memory.disk import allocate, missing_bytes
 from pardata.memory.home import home, new_array
 from pardata.memory.segment import Segment
 
@@ -97,6 +98,12 @@ class Opened(NamedTuple):
         return self.array
 
 
+def array_here(address: Address) -> Any:
+    """Return the array at an address of this process's `LocalPlaces`."""
+    assert isinstance(address, Opened)
+    return address.array
+
+
 def is_paged(array: object) -> TypeGuard[PagedRows]:
     """Whether something reads its rows by itself."""
     return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
@@ -143,6 +150,27 @@ def _is_at_its_path(array: np.memmap[Any, Any]) -> bool:
 def is_mapped(array: Array) -> bool:
     """Whether an array lies in a file that another process can map by its path."""
     return _mapped_file(array) is not None
+
+
+def allocate_mapped(array: Array, path: str | None = None) -> None:
+    """Have a place on the disk for all of an array that lies in a file and is about to be written to.
+
+    Where that cannot be, it is an `OSError` about `path`, the file's own if not given; who writes to a page that finds
+    no place is killed by SIGBUS.
+    """
+    mapped = _mapped_file(array)
+    if mapped is None or not array.size:
+        return
+    own = os.path.abspath(str(mapped.filename))
+    reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+    low = _start(array) + sum(min(0, nbytes) for nbytes in reach)
+    nbytes = sum(map(abs, reach)) + array.itemsize
+    fd = os.open(own, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if missing_bytes(fd):
+            allocate(fd, nbytes, path or own, mapped.offset + low - _start(mapped))
+    finally:
+        os.close(fd)
 
 
 def address_of(array: Any) -> Address:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.pool.addresses import allocate_mapped
 from pardata.pool.array_inputs import Inputs
 from pardata.pool.array_job import ArrayJob
 from pardata.pool.array_output import Output
@@ -131,6 +132,7 @@ def foreach_array(
     parse_chunksize(chunksize)
     if inputs.rows == 0:
         return
+    allocate_mapped(array)
     inputs.hold(crew)
     work = Work(fn, inputs.addresses(crew), "each", inputs.axis)
     _run(crew, "foreach_array", work, inputs, chunksize, progress)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.pool.addresses import overlap
+from pardata.memory.disk import create_new, naming
+from pardata.pool.addresses import allocate_mapped, overlap
 from pardata.pool.array_inputs import Inputs
 from pardata.pool.array_job import fits, result_shape, writing
 from pardata.pool.crew import Crew
@@ -62,26 +63,35 @@ class Output:
 
     def _place(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         if self._path is not None:
-            folder = os.path.dirname(os.path.abspath(self._path))
-            fd, self._partial = tempfile.mkstemp(".npy", "." + os.path.basename(self._path), folder)
-            os.close(fd)
-            os.unlink(self._partial)  # and made anew, as any file is: with the mode that the user's umask gives
-            with open(self._partial, "xb") as file:
-                self._mode = os.fstat(file.fileno()).st_mode & 0o777
-            return np.lib.format.open_memmap(self._partial, "w+", dtype, shape)
+            return self._begin_file(self._path, shape, dtype)
         out = self._given
+        if out is not None:
+            allocate_mapped(out)
         # What overlaps an input is written at the end: a chunk that is done again must find the input as it was.
         reaches = out is not None and self._crew.places.reaches(out)
         if out is not None and reaches and not any(overlap(out, array) for array in self._inputs.arrays):
             return out
         return self._crew.places.empty(shape, dtype)
 
+    def _begin_file(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an array over a new file beside `path`, with a place on the disk for all of it."""
+        folder, name = os.path.split(os.path.abspath(path))
+        self._partial = os.path.join(folder, f".{name}{secrets.token_hex(4)}.npy")
+        with naming(path):
+            fd = create_new(self._partial)
+            self._mode = os.fstat(fd).st_mode & 0o777  # that which the user's umask gives
+            os.close(fd)
+            made = np.lib.format.open_memmap(self._partial, "w+", dtype, shape)
+        allocate_mapped(made, path)
+        return made
+
     def finish(self, out: Any) -> Any:
         """Return what the user gets; `out` is what they gave."""
         target = self._target
         if self._path is not None:
             assert isinstance(target, np.memmap) and self._partial is not None
-            target.flush()
+            with naming(self._path):
+                target.flush()
             os.chmod(self._partial, self._mode)
             os.replace(self._partial, self._path)
             self._partial = None

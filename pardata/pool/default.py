@@ -6,7 +6,6 @@ pool of that worker's share of the cores; if that is one core, a thread.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from pardata.pool.context import current
 from pardata.pool.pool import WorkerPool
+from pardata.process.system import at_fork
 from pardata.runtime.limits import usable_cores
 
 IDLE_S: Final = 60.0  # after which the pool is ended; to start it takes about a tenth of a second
@@ -78,7 +78,7 @@ class _Warm:
 
 
 _warm = _Warm()
-os.register_at_fork(after_in_child=_warm.forget)
+at_fork(after_in_child=_warm.forget)
 
 
 def default_pool() -> WorkerPool:

@@ -136,7 +136,7 @@ class Dispatcher:
             self._gap_s *= 0.8  # the calls of late took longer than this: try again some time
             return False
         waiting = self._star.waiting
-        if not waiting.can_pause or not self._helps.acquire(blocking=False):
+        if not self._helps.acquire(blocking=False):
             return False
         help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
         try:

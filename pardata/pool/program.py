@@ -21,6 +21,7 @@ from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_WORDS
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
+from pardata.pool.addresses import Address
 from pardata.pool.bars import BarState
 from pardata.pool.context import WorkerContext, set_context
 from pardata.pool.rows import OpenWork, Work, run_rows
@@ -215,6 +216,9 @@ class _Functions:
     def get(self, code: CodeAddress) -> Any:
         return self._load(code)[0]
 
+    def _open(self, address: Address) -> Any:
+        return address.open(self._segment)
+
     def _load(self, code: CodeAddress) -> tuple[Any, Captured]:
         """Return what was encoded, and the globals that it has brought; they are set now."""
         if code.key in self._known:
@@ -227,7 +231,7 @@ class _Functions:
                 made = self._decode(code)
             if isinstance(made, Work):
                 fn, brought = self._load(CodeAddress(*made.fn))
-                made, captured = OpenWork(replace(made, fn=fn), self._segment), {**captured, **brought}
+                made, captured = OpenWork(replace(made, fn=fn), self._open), {**captured, **brought}
             self._known[code.key] = made, captured
             if len(self._known) > _FUNCTIONS_KEPT:
                 self._known.popitem(last=False)

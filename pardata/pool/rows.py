@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pardata.memory.segment import Segment
 from pardata.pool.addresses import Address
 from pardata.pool.context import WorkerContext
 from pardata.pool.tasks import Outcome, Pace, fault_of
@@ -52,16 +51,16 @@ class Work:
 
 
 class OpenWork:
-    """A `Work` with its arrays, as a worker has it."""
+    """A `Work` with its arrays, as a worker has it. `opened` gives the array at an address."""
 
-    def __init__(self, work: Work, segment: Segment) -> None:
+    def __init__(self, work: Work, opened: Callable[[Address], Any]) -> None:
         self.work = work
-        self.inputs = [address.open(segment) for address in work.inputs]
+        self.inputs = [opened(address) for address in work.inputs]
         if work.kind != "each":
             for array in self.inputs:
                 if isinstance(array, np.ndarray):
                     array.setflags(write=False)
-        self.out = None if work.out is None else work.out.open(segment)
+        self.out = None if work.out is None else opened(work.out)
         self.length: int = self.inputs[0].shape[work.axis]
 
     def call(self, begin: int, end: int) -> tuple[Any, int, int]:

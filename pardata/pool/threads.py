@@ -15,8 +15,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from pardata.errors import WorkerLostError
-from pardata.memory.home import home
-from pardata.pool.addresses import LocalPlaces
+from pardata.pool.addresses import LocalPlaces, array_here
 from pardata.pool.chunking import Chunks
 from pardata.pool.context import WorkerContext, set_context
 from pardata.pool.crew import Log, Places, Setup
@@ -82,7 +81,7 @@ class ThreadCrew:
         return _Here(fn)
 
     def encode_work(self, work: Work, code: Any) -> Any:
-        return _Here(OpenWork(work, home().segment))
+        return _Here(OpenWork(work, array_here))
 
     def next_number(self) -> int:
         return next(self._numbers)

@@ -20,21 +20,12 @@ class Waiting:
         self._lock = threading.Lock()
         self._glance = select.poll()
         self._glance.register(self._fd, select.POLLIN)
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
-        if self._epoll is not None:
-            self._epoll.register(self._fd, select.EPOLLIN)
-
-    @property
-    def can_pause(self) -> bool:
-        """Whether there are `pause` and `resume`."""
-        return self._epoll is not None
+        self._epoll = select.epoll()
+        self._epoll.register(self._fd, select.EPOLLIN)
 
     def wait(self, timeout_s: float | None) -> None:
         """Sleep until the inner selector has something."""
-        if self._epoll is not None:
-            self._epoll.poll(timeout_s)
-        else:
-            self._inner.select(timeout_s)
+        self._epoll.poll(timeout_s)
 
     def has_news(self) -> bool:
         """Whether the inner selector has something: a fifth of the time that it takes to ask the selector what."""
@@ -43,17 +34,16 @@ class Waiting:
     def pause(self) -> None:
         """From now on nothing wakes who waits."""
         with self._lock:
-            if self._epoll is not None and not self._epoll.closed:
+            if not self._epoll.closed:
                 self._epoll.modify(self._fd, 0)
 
     def resume(self) -> None:
         """From now on everything does, also what has come meanwhile."""
         with self._lock:
-            if self._epoll is not None and not self._epoll.closed:
+            if not self._epoll.closed:
                 self._epoll.modify(self._fd, select.EPOLLIN)
 
     def close(self) -> None:
         """Let go of the descriptor."""
         with self._lock:
-            if self._epoll is not None:
-                self._epoll.close()
+            self._epoll.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import CapacityError
+from pardata.process.system import module
+
+resource: Any = module("resource")
 
 _DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
 _PROCESSES: Final = (errno.EAGAIN, errno.ENOMEM)
@@ -66,7 +68,7 @@ def _processes(number: int, what: str) -> str:
 
 def descriptor_limit() -> int:
     """Return how many descriptors this process may have."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def limit_descriptors(count: int | None) -> None:

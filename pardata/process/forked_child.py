@@ -13,6 +13,8 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from pardata.process.system import at_fork
+
 generation = 0  # how many forks have led to this process
 
 
@@ -21,7 +23,7 @@ def _count() -> None:
     generation += 1
 
 
-os.register_at_fork(after_in_child=_count)
+at_fork(after_in_child=_count)
 
 
 def leave_if_forked(since: int, error: BaseException | None = None) -> None:

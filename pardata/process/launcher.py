@@ -22,6 +22,7 @@ from pardata.process.capacity import explained, refusal
 from pardata.process.exit_status import describe_exit
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.messages import Answer, Ended, Signal, Start, close_all, encode, receive, send
+from pardata.process.system import at_fork
 
 _CODE: Final = (
     "import sys; sys.path[:] = {path!r}; "
@@ -285,4 +286,4 @@ def _is_readable(fd: int, timeout_s: float) -> bool:
 
 fork_server = ForkServer()
 atexit.register(fork_server.stop)
-os.register_at_fork(after_in_child=fork_server.forget)
+at_fork(after_in_child=fork_server.forget)

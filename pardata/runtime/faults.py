@@ -64,6 +64,19 @@ class Fault:
             _round_trip(error, most_bytes),
         )
 
+    def shortened(self, longest: int) -> Fault:
+        """Return it with texts of so many characters at the most; it loses its type if that takes far more bytes."""
+        keeps_type = self.pickled is not None and len(self.pickled) <= 8 * longest
+        return Fault(
+            self.stage[:longest],
+            self.number,
+            self.item[:longest],
+            self.kind[:longest],
+            self.text[:longest],
+            self.trace[-longest:],
+            self.pickled if keeps_type else None,
+        )
+
     @property
     def error(self) -> str:
         """Type and text, in one line."""

@@ -12,8 +12,10 @@ import contextlib
 import io
 import logging
 import sys
+from numbers import Integral, Real
 from typing import Any, Final
 
+from pardata.runtime.events import shortened
 from pardata.runtime.port import Port
 from pardata.runtime.progress import beside_bars
 
@@ -92,10 +94,22 @@ class _Records(logging.Handler):
             message = f"{record.msg!s} {record.args!r}"
         if record.exc_info:
             message += "\n" + logging.Formatter().formatException(record.exc_info)
-        plain = dict(record.__dict__, msg=message[:_LONGEST], args=None, exc_info=None, exc_text=None)
-        kept = {key: value for key, value in plain.items() if isinstance(value, str | int | float | type(None))}
+        told = dict(record.__dict__, msg=message, args=None, exc_info=None, exc_text=None)
+        kept = {key: _plain(value) for key, value in told.items()}
         with contextlib.suppress(Exception):
             self._port.report(("logged", kept))
+
+
+def _plain(value: object) -> str | int | float | None:
+    """Return what stands for a value of a log record where its type may not be known: numbers, else its text."""
+    if value is None or isinstance(value, bool):
+        return value
+    try:
+        if isinstance(value, Integral):
+            return int(value)
+        return float(value) if isinstance(value, Real) else shortened(str(value), _LONGEST)
+    except Exception as error:
+        return f"<its __str__ raised {type(error).__name__}>"
 
 
 def forward_output(port: Port, log_level: int) -> None:

@@ -9,8 +9,6 @@ its own or in a thread of the parent.
 
 from __future__ import annotations
 
-import pickle
-import select
 import socket
 import threading
 import time
@@ -30,6 +28,7 @@ from pardata.memory.budget import LARGEST, LIVE, WIDEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
 from pardata.runtime.ends import Ends
+from pardata.runtime.events import send_event as send_event  # workers use it before they have a port
 from pardata.runtime.flights import Flights
 from pardata.runtime.pressure import Pressure
 from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, WorkerSpec
@@ -465,19 +464,3 @@ class Port:
                 if not (len(self.outbox.leases) if self._in_parent else self.words[LIVE]):
                     return
                 self.collector.wait(for_input=False)
-
-
-def send_event(sock: socket.socket, event: tuple[Any, ...]) -> None:
-    """Send an event over a control socket, waiting if it is full."""
-    data = pickle.dumps(event)
-    try:
-        while True:
-            try:
-                sock.send(data)
-                return
-            except BlockingIOError:  # whether it blocks is not this process's alone: a forked child shares it
-                poll = select.poll()
-                poll.register(sock, select.POLLOUT)
-                poll.poll()
-    except OSError:
-        raise RunGone("the run is gone") from None

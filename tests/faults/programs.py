@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pardata.memory import guardian, session
+from pardata.memory import bases, session
 
 MAKE = """
     import os, signal, sys, threading
@@ -41,7 +41,7 @@ def without_session() -> dict[str, str]:
 
 def links() -> dict[str, str]:
     """The addresses of all managers of this user."""
-    base = guardian.base_directory(make=False)
+    base = bases.base_directory(make=False)
     found = {}
     for name in os.listdir(base) if os.path.isdir(base) else []:
         with suppress(OSError):

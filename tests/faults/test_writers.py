@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.files.replacing import HolderLock
+from pardata.files.locking import HolderLock
 from tests.conftest import worker_processes
 
 BATCHES, ROWS = 60, 20
@@ -232,7 +232,7 @@ def test_a_lock_dies_with_its_holder_also_where_a_forked_child_lives_on(tmp_path
     read, write = os.pipe()
     code = """
 import os, sys, signal
-from pardata.files.replacing import HolderLock
+from pardata.files.locking import HolderLock
 lock = HolderLock(sys.argv[1])
 started, tell = os.pipe()
 if os.fork() == 0:

@@ -371,6 +371,39 @@ def test_what_workers_say_comes_to_the_parent_tagged(capsys, caplog):
     ]
 
 
+def test_log_records_of_any_size_and_contents_arrive(caplog):
+    def talk():
+        extras = {"dump": "d" * 300_000, "shape": (3, 4), "n": np.int64(7), "share": np.float32(0.5), "odd": Odd()}
+        logging.getLogger("lab").error("m" * 300_000, extra=extras)
+        return 5
+
+    class Odd:
+        def __str__(self):
+            raise RuntimeError
+
+    with pardata.WorkerPool(1) as pool:
+        assert pool.submit(talk).result() == 5
+    (record,) = caplog.records
+    assert record.message.startswith("m" * 1000) and record.message.endswith("(300000 characters)")
+    assert record.dump.startswith("d" * 1000)
+    assert f"{record.shape} {record.n:03d} {record.share:.2f}" == "(3, 4) 007 0.50"
+    assert "RuntimeError" in record.odd
+
+
+def test_an_error_larger_than_a_message_reaches_the_caller():
+    class Wordy(ValueError):
+        def __str__(self):
+            return "\N{GRINNING FACE}" * 300_000
+
+    def fail():
+        raise Wordy("a" * 58_000)
+
+    with pardata.WorkerPool(1) as pool, pytest.raises((ValueError, pardata.RemoteError), match="\N{GRINNING FACE}"):
+        pool.submit(fail).result()
+    with pytest.raises((ValueError, pardata.RemoteError), match="\N{GRINNING FACE}"):
+        pardata.source(range(2)).map(lambda x: fail()).run()
+
+
 def test_progress_counts_items(pool):
     class Bar:
         made = []  # noqa: RUF012

@@ -1,6 +1,7 @@
 """The service and its clients: tokens, versions, restarts, and requests that mean harm."""
 
 import collections
+import fcntl
 import http.client
 import http.server
 import itertools
@@ -343,19 +344,32 @@ def test_a_place_that_somebody_else_has_taken_is_left_to_him(table, tmp_path):
     address = f"unix:{tmp_path}/service"
     first = pardata.serve(table, address, token="secret")
     os.unlink(tmp_path / "service")
-    with pardata.serve(table, address, token="secret"):
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(f"{tmp_path}/service")
+        another.listen()
         first.close()
-        with pardata.Service(address, "secret") as client:
-            assert client[3] == 6
+        assert os.listdir(tmp_path) == ["service"]
         with pytest.raises(pardata.ConfigError, match="in use"):
             pardata.serve(table, address)
+    assert os.listdir(tmp_path) == ["service"]
+    pardata.serve(table, address).close()  # nobody answers there any more
     assert os.listdir(tmp_path) == []
 
 
 def test_a_place_is_taken_as_soon_as_it_is_bound(tmp_path):
-    sock, _ = _listen(f"unix:{tmp_path}/service")
-    with sock, pytest.raises(pardata.ConfigError, match="in use"):
+    sock, _, lock = _listen(f"unix:{tmp_path}/service")
+    with sock, pytest.raises(pardata.ConfigError, match=f"being served by process {os.getpid()} already"):
         _listen(f"unix:{tmp_path}/service")
+    lock.release()
+
+
+def test_a_lock_of_somebody_else_on_the_folder_is_not_waited_for(table, tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pardata.serve(table, f"unix:{tmp_path}/service", token="secret") as server, server.lookup() as client:
+        assert client[3] == 6
+    assert os.listdir(tmp_path) == []
+    os.close(folder)
 
 
 def test_the_end_of_the_program_closes_the_service(tmp_path):
@@ -547,7 +561,7 @@ def test_what_cannot_be_sent_or_ranged_is_an_error(table, server):
     [
         (lambda table: pardata.serve({1: 2}), "not dict"),
         (lambda table: pardata.serve(table, "0.0.0.0:80"), "LookupApp behind TLS"),
-        (lambda table: pardata.serve(table, "unix:/nowhere/at/all"), "no service can be opened"),
+        (lambda table: pardata.serve(table, "unix:/nowhere/at/all"), "/nowhere/at/all cannot be served"),
         (lambda table: pardata.serve(table, threads=0), "threads must be"),
         (lambda table: pardata.Service("localhost:80"), "address must be"),
         (lambda table: pardata.Service("unix:"), "address must be"),

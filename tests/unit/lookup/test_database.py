@@ -18,7 +18,7 @@ import pandas
 import pytest
 
 import pardata
-from pardata.files.replacing import HolderLock
+from pardata.files.locking import HolderLock
 from pardata.lookup.loading import leftovers
 from pardata.lookup.statements import Statements
 
@@ -338,7 +338,7 @@ def test_a_full_disk_leaves_the_old_database(tmp_path, limit):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-        with pytest.raises(sqlite3.Error):
+        with pytest.raises(OSError, match=r"a\.db"):
             pardata.Database.create(path, np.arange(30_000), np.arange(30_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from pardata.memory import guardian
+from pardata.memory import bases, guardian
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.home import Home
 from pardata.memory.segment import Segment
@@ -55,14 +55,15 @@ def home():
 def base(monkeypatch):
     """A directory of sessions that no other program sweeps."""
     parent = tempfile.mkdtemp(prefix=f"pardata-test-{os.getpid()}-", dir=guardian.SHM)
-    path = os.path.join(parent, "base")
+    path = os.path.join(parent, f"pardata-{os.geteuid()}")
 
     def base_directory(make=True):
         if make:
             os.makedirs(path, exist_ok=True)
         return path
 
-    monkeypatch.setattr(guardian, "base_directory", base_directory)
+    monkeypatch.setattr(bases, "base_directory", base_directory)
+    monkeypatch.setattr(bases, "base_directories", lambda: [path])
     yield path
     os.rmdir(parent)
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory import guardian, named, session
+from pardata.memory import addresses, guardian, named, session
+from pardata.memory.imports import Import
 from pardata.memory.register import Register
 
 NAME = f"pardata-test-{os.getpid()}"  # another suite may run on this machine
@@ -294,10 +295,30 @@ def test_ten_thousand_rounds_leave_nothing():
 def test_record_of_a_block_that_others_have_unlinked_is_used_again(tmp_path):
     register = Register(str(tmp_path / "register"))
     for number in range(1000):
-        register.keep(f"pd_gone{number}", register.note(f"pd_gone{number}", 0, 1, 0, "here"))
+        register.keep(f"pd_gone{number}", register.note(f"pd_gone{number}", guardian.ANY_FILE, 1, 0, "here"))
     assert register._usable < 200
     register.close(remove=True)
 
 
 def test_repr_names_it(block):
     assert repr(block) == f"SharedMemory({block.name!r}, size=100)"
+
+
+def test_a_file_of_the_same_inode_on_another_device_is_another_file():
+    with pardata.SharedMemory("pd_device", create=True, size=10) as block:
+        (record,) = [record for record in guardian.records(session.tree().path) if record.name == "pd_device"]
+        device, inode = record.file
+        other = record._replace(file=(device + 1, inode))
+        assert guardian.exists(record) and not guardian.exists(other)
+        assert not guardian.remove(other) and os.path.exists("/dev/shm/pd_device")
+        assert not named.is_linked("pd_device", (device + 1, inode))
+        block.unlink()
+
+
+def test_a_segment_of_the_same_inode_on_another_device_is_another_one():
+    array = pardata.zeros(1000)
+    _, address = addresses.address_of(array)
+    with pytest.raises(pardata.StaleBlockError, match="is gone"):
+        Import(address._replace(device=address.device + 1))
+    Import(address).close_in_child()
+    addresses.open_address(address)  # or it would be awaited for ever

@@ -61,18 +61,6 @@ def test_prepared_huge_range_takes_no_memory_before_it_is_written(segment, resid
     assert resident_bytes() == 0
 
 
-def test_without_memfd_pages_are_allocated_before_their_first_use(monkeypatch):
-    """So that a full /dev/shm is an OSError in `prepare` and not a SIGBUS in the user's code."""
-    monkeypatch.delattr(os, "memfd_create")
-    segment = Segment.create()
-    assert os.fstat(segment.fd).st_nlink == 0
-    segment.prepare(0, 16 * PAGE_BYTES)
-    assert 512 * os.fstat(segment.fd).st_blocks == 16 * PAGE_BYTES
-    segment.punch(0, 16 * PAGE_BYTES)
-    assert os.fstat(segment.fd).st_blocks == 0
-    segment.close_fd()
-
-
 SMALL_ADDRESS_SPACE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 30,) * 2)

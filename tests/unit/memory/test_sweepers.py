@@ -21,7 +21,7 @@ class Dead:
         self.names = [f"pd_test{os.getpid()}.{number}" for number in range(3)]
         for register, name in zip((guardian.ROOT, "1-a", "2-b"), self.names, strict=True):
             made = Register(f"{self.path}/{register}")
-            made.note(name, 0, 1, 0, "here")
+            made.note(name, guardian.ANY_FILE, 1, 0, "here")
             made.close(remove=False)
             os.close(named.create(name))
 

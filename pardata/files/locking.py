@@ -1,0 +1,170 @@
+"""A lock that is a file beside what it guards, and ends with the process that holds it.
+
+      <path>.lock   made by its holder alone (O_EXCL), which holds a `flock` on it and has written its number there
+
+Whoever shares the folder may have put anything under that name. So nothing that is there is written to or followed: a
+lock file that nobody holds any more is removed and made anew, and what does not look like one is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import weakref
+from typing import Final
+
+from pardata.errors import ConfigError
+from pardata.memory.disk import write_all
+from pardata.process.system import at_fork
+
+try:
+    import fcntl
+except ImportError:  # without `flock` the file itself is the lock, and stays if its holder is killed
+    fcntl = None  # type: ignore[assignment]
+
+_MOST_DIGITS: Final = 20
+_NO_PLACE: Final = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+_FLAGS: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_held: weakref.WeakSet[HolderLock] = weakref.WeakSet()
+
+
+class HolderLock:
+    """An exclusive lock that dies with the process that holds it.
+
+    Parameters
+    ----------
+    path : str
+        What is guarded.
+    doing : str
+        What the holder does with it, for the error that others get.
+
+    Raises
+    ------
+    ConfigError
+        Another process, or another object of this one, holds it; `path` is a directory, or in one that is not there;
+        its lock file is something else.
+    OSError
+        The disk is full.
+    """
+
+    def __init__(self, path: str, doing: str = "written") -> None:
+        self._path = f"{path}.lock"
+        self._pid = os.getpid()
+        self._fd = -1
+        if os.path.isdir(path):
+            raise ConfigError(f"{path} cannot be {doing}: it is a directory")
+        try:
+            while not self._make():
+                self._remove_stale(path, doing)
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            raise ConfigError(f"{path} cannot be {doing}: {error}") from error
+        _held.add(self)
+
+    def _make(self) -> bool:
+        """Make the lock file and lock it; return False if there is something of that name."""
+        try:
+            fd = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return False
+        try:
+            # Until it is locked it may pass for a dead holder's: then it is gone, or in other hands.
+            if not _lock(fd) or not _is_at(fd, self._path):
+                return False
+            write_all(fd, str(self._pid).encode(), 0, self._path)
+            self._fd = fd
+            return True
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            raise
+        finally:
+            if self._fd < 0:
+                os.close(fd)
+
+    def _remove_stale(self, path: str, doing: str) -> None:
+        """Remove a lock file that a killed holder has left; raise `ConfigError` if it lives, or it is none."""
+        foreign = ConfigError(
+            f"{path} cannot be {doing}: {self._path} is there and was not made to lock it; remove that if you know why"
+        )
+        try:
+            if not stat.S_ISREG(os.lstat(self._path).st_mode):
+                raise foreign
+            fd = os.open(self._path, _FLAGS)
+        except FileNotFoundError:
+            return  # its holder has removed it just now
+        try:
+            text = os.read(fd, _MOST_DIGITS + 1)
+            if len(text) > _MOST_DIGITS or (not text.isdigit() and text):
+                raise foreign
+            if fcntl is None:
+                raise ConfigError(
+                    f"{path} is being {doing} by process {text.decode() or '?'} already; if that was killed, "
+                    f"remove {self._path}"
+                )
+            if not _lock(fd):
+                raise ConfigError(f"{path} is being {doing} by process {text.decode() or '?'} already")
+            if _is_at(fd, self._path):  # nobody but its holder removes it, and that is this process now
+                os.unlink(self._path)
+        finally:
+            os.close(fd)
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process holds it: not after `release`, and not in a forked child."""
+        return self._fd >= 0 and os.getpid() == self._pid
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        if self.is_mine:
+            if _is_at(self._fd, self._path):
+                os.unlink(self._path)
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the descriptor: in a forked child, which would hold the lock as long as it lives."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def _lock(fd: int) -> bool:
+    """Lock a file that is open, unless somebody has."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+at_fork(after_in_child=_forget_all)

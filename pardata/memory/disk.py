@@ -1,0 +1,100 @@
+"""Files that the package writes: made new, allocated beforehand, written whole. Errors of the disk name the file.
+
+A disk may become full at any write (ENOSPC), and so may a quota (EDQUOT). Where a file is mapped there is no call that
+could tell: the writer is killed by SIGBUS. So what is going to be mapped is allocated before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any, Final
+
+# Of a new file whose name others may have taken: nothing that is there is followed, cut or written to.
+_NEW: Final = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_NOT_HERE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # this file system allocates nothing beforehand
+_AT_ONCE: Final = 1 << 30  # Linux writes 2 GiB at most
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Have an `OSError` say which file it is about, where the call was given a descriptor alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def create_new(path: str, mode: int = 0o666) -> int:
+    """Return a descriptor of a new empty file. What an earlier writer has left under this name is removed."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, _NEW, mode)
+
+
+def allocate(fd: int, nbytes: int, path: str, offset: int = 0) -> None:
+    """Have room on the disk for a range of a file, which becomes so long at least; what is there stays.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the user's quota. (Where a file system allocates nothing beforehand: it is full now.)
+    """
+    with naming(path):
+        if hasattr(os, "posix_fallocate") and nbytes:
+            try:
+                os.posix_fallocate(fd, offset, nbytes)
+                return
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+        growth = max(0, offset + nbytes - os.fstat(fd).st_size)
+        if missing_bytes(fd) + growth > free_bytes(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if growth:
+            os.ftruncate(fd, offset + nbytes)
+
+
+def free_bytes(path: str) -> int:
+    """Return how many bytes are free where a file lies."""
+    return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+
+
+def missing_bytes(fd: int) -> int:
+    """Return how many bytes of a file have no place on the disk yet."""
+    found = os.fstat(fd)
+    return max(0, found.st_size - 512 * getattr(found, "st_blocks", found.st_size))
+
+
+def write_all(fd: int, data: Any, offset: int, path: str) -> None:
+    """Write all of the data (a buffer of bytes) at an offset; a short write is followed by one that says why."""
+    view = memoryview(data)
+    with naming(path):
+        while view:
+            os.lseek(fd, offset, os.SEEK_SET)
+            written = os.write(fd, view[:_AT_ONCE])
+            view, offset = view[written:], offset + written
+
+
+def write_new(path: str, data: Any, mode: int = 0o666) -> None:
+    """Write a new file, as `create_new` makes it; it is removed if it cannot be written whole."""
+    fd = create_new(path, mode)
+    try:
+        write_all(fd, data, 0, path)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,95 @@
+"""What of an operating system is not everywhere, and the one error that says so.
+
+Worker processes and shared memory are made of what Linux has. The engines "serial" and "threads", pools of threads and
+files are not, and `import pardata` works wherever NumPy does: so nothing is asked of the system before it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from pardata.errors import PlatformError
+
+HAS_SHARED_MEMORY: Final = sys.platform == "linux"
+
+_MFD_CLOEXEC: Final = 1
+_MFD_ALLOW_SEALING: Final = 2
+_MFD_NOEXEC_SEAL: Final = 8  # kernels before 6.3 refuse it
+
+
+def unsupported(what: str, needed: str = "Linux") -> NoReturn:
+    """Raise `PlatformError` for something that this system cannot do."""
+    raise PlatformError(
+        f"{what}: that needs {needed}; on {sys.platform} there are engine='threads', engine='serial', "
+        f"WorkerPool(kind='thread') and files"
+    )
+
+
+def check_linux(what: str) -> None:
+    """Raise `PlatformError` where there are no worker processes and no shared memory."""
+    if not HAS_SHARED_MEMORY:
+        unsupported(what)
+
+
+def memory_file(name: str, seals: bool = False) -> int:
+    """Return a descriptor of a new nameless file in memory, close-on-exec, to which seals may be added if told so.
+
+    A Python that was built for many Linux systems (those of conda and uv) may lack ``os.memfd_create``, which the C
+    library has.
+    """
+    create = os.memfd_create if hasattr(os, "memfd_create") else _memfd_of_libc()
+    flags = _MFD_CLOEXEC | (_MFD_ALLOW_SEALING if seals else 0)
+    try:
+        return create(name, flags | _MFD_NOEXEC_SEAL)
+    except OSError:
+        return create(name, flags)
+
+
+def _memfd_of_libc() -> Callable[[str, int], int]:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def create(name: str, flags: int) -> int:
+        fd = int(libc.memfd_create(name.encode(), ctypes.c_uint(flags)))
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return fd
+
+    return create
+
+
+def check_posix(what: str) -> None:
+    """Raise `PlatformError` where files cannot be read and appended to as POSIX says."""
+    if not hasattr(os, "pread"):
+        unsupported(what, "a POSIX system")
+
+
+def at_fork(**calls: Callable[[], object]) -> None:
+    """Do as `os.register_at_fork`, where processes can fork."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(**calls)
+
+
+class _Missing:
+    """Stands where a module of the standard library does that this system has not."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        unsupported(f"{self._name}.{attribute}")
+
+
+def module(name: str) -> Any:
+    """Return a module of the standard library; where there is none, what raises `PlatformError` when it is used."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return _Missing(name)

@@ -1,0 +1,79 @@
+"""Whatever a worker tells arrives, shortened if it is too long for one message of its control socket."""
+
+import pickle
+import socket
+
+import pytest
+
+from pardata.channel.channel import RunGone, socket_pair
+from pardata.pool.bars import BarState
+from pardata.runtime.events import MOST_EVENT_BYTES, send_event
+from pardata.runtime.faults import Fault
+
+LONG = "\N{GRINNING FACE}" * 300_000  # four bytes each
+HUGE_TYPE = type("E" * 100_000, (ValueError,), {})
+
+
+class Wordy(Exception):
+    """An error of which everything is long: its text, its traceback and its pickle."""
+
+    def __str__(self):
+        return LONG
+
+
+def fault(error):
+    try:
+        raise error
+    except Exception as caught:
+        return Fault.of(caught, "s" * 100_000, 7, LONG)
+
+
+def sent(event, most_bytes=None):
+    """Send an event over a socket, of a size if one is given; return what arrives."""
+    ours, theirs = socket_pair()
+    with ours, theirs:
+        if most_bytes is not None:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, most_bytes)
+        send_event(ours, event)
+        data = theirs.recv(1 << 20)
+    assert len(data) <= MOST_EVENT_BYTES
+    return pickle.loads(data)
+
+
+def test_what_fits_arrives_as_it_is():
+    for event in (("closed",), ("said", "stdout", "a" * 16_000), ("logged", {"msg": "text", "n": 10**100})):
+        assert sent(event) == event
+
+
+@pytest.mark.parametrize("most_bytes", [None, 4608])
+def test_a_record_that_is_too_long_arrives_shortened(most_bytes):
+    record = {"msg": LONG, "levelno": 20, "dump": LONG, "n": 10**1_000_000, "none": None}
+    kind, arrived = sent(("logged", record), most_bytes)
+    assert (kind, arrived["levelno"], arrived["none"], list(arrived)) == ("logged", 20, None, list(record))
+    assert arrived["msg"].startswith(LONG[:8])
+    assert arrived["msg"].endswith("(300000 characters)")
+    assert "bits" in arrived["n"]
+
+
+def test_so_do_texts_that_are_printed_and_bars():
+    assert sent(("said", "stderr", LONG))[2].startswith(LONG[:1000])
+    bar = sent(("bar", 3, BarState(LONG, 5, 10.0, "it")))[2]
+    assert (bar.n, bar.total, bar.unit) == (5, 10.0, "it")
+
+
+@pytest.mark.parametrize("most_bytes", [None, 20_000, 4608])
+def test_an_error_of_which_all_is_long_arrives(most_bytes):
+    failed, arrived, rest = sent(("failed", fault(Wordy("x" * 50_000)), None), most_bytes)
+    assert (failed, arrived.number, rest) == ("failed", 7, None)
+    error = arrived.exception()
+    assert LONG[:100] in str(error)
+    assert isinstance(error, Wordy) or most_bytes is not None  # its type is given up last
+    assert arrived.trace.endswith(LONG[:1] + "\n")  # of the traceback the end counts
+    assert sent(("skipped", fault(HUGE_TYPE()), 0, True), most_bytes)[1].number == 7
+
+
+def test_nobody_listens():
+    ours, theirs = socket_pair()
+    theirs.close()
+    with ours, pytest.raises(RunGone):
+        send_event(ours, ("said", "stdout", LONG))
