@@ -63,12 +63,22 @@ class Collector:
         """Take up what a dead predecessor left: look at every slot, whether or not its hint was read.
 
         The batch it was working on, `first` (domain, number), comes first: how far it got is told by the last
-        messages of the outgoing channels, which the next batch would overwrite. Return whether it is there.
+        messages of the outgoing channels, which the next batch would overwrite. Return whether it is there. Where
+        inputs are taken in turn, it is `set_turn` that makes it the first.
         """
         claims = [claim for receiver in self.receivers for claim in receiver.look()]
         claims.sort(key=lambda claim: (claim.domain, claim.number) != first)
         self._add(claims)
         return bool(claims) and (claims[0].domain, claims[0].number) == first
+
+    @property
+    def turn(self) -> int | None:
+        """Which input is next; None: they are not taken in turn."""
+        return self._order.turn
+
+    def set_turn(self, turn: int) -> None:
+        """Go on with this input."""
+        self._order.turn = turn
 
     def _receive(self, receiver: Receiver) -> None:
         self._add(receiver.receive())

@@ -24,9 +24,18 @@ T = TypeVar("T", bound=Numbered)
 
 
 class Order(Protocol[T]):
-    """Decides which messages are next (the others are in `pipeline.ordering`)."""
+    """Decides which messages are next (the others are in `pipeline.ordering`).
 
-    has_ended: Callable[[int], bool]  # whether an input has closed and nothing of it is left; set by the collector
+    Attributes
+    ----------
+    has_ended : callable
+        Whether an input has closed and nothing of it is left; set by the collector.
+    turn : int or None
+        Which input is next; None: inputs are not taken in turn. A successor sets it to what its predecessor had.
+    """
+
+    has_ended: Callable[[int], bool]
+    turn: int | None
 
     def is_stale(self, message: T) -> bool: ...
     def add(self, edge: int, message: T) -> None: ...
@@ -35,6 +44,8 @@ class Order(Protocol[T]):
 
 class Arrival(Generic[T]):
     """First come, first served."""
+
+    turn: int | None = None
 
     def __init__(self) -> None:
         self._ready: deque[list[T]] = deque()

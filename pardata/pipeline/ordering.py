@@ -29,6 +29,8 @@ class InOrder(Generic[T]):
         Per domain, the number to begin with; 0 where it is missing.
     """
 
+    turn: int | None = None
+
     def __init__(self, edges: int = 1, following: dict[int, int] | None = None) -> None:
         self._edges = edges
         self._following = dict(following or {})
@@ -89,7 +91,7 @@ class InTurn(Generic[T]):
         self.has_ended: Callable[[int], bool] = never
         self._inputs = inputs
         self._policy = policy
-        self._turn = 0
+        self.turn: int | None = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: by this process's dead predecessor."""
@@ -102,12 +104,13 @@ class InTurn(Generic[T]):
     def pop(self) -> list[T] | None:
         """Return the next message, in a list of one; None if there is none now."""
         for _ in self._inputs:
-            turn = self._turn
+            turn = self.turn
+            assert turn is not None
             message = self._inputs[turn].pop()
             if message is None and self._policy != "fair" and not self.has_ended(turn):
                 return None
             if message is None or self._policy != "sequence":
-                self._turn = (turn + 1) % len(self._inputs)
+                self.turn = (turn + 1) % len(self._inputs)
             if message is not None:
                 return message
         return None

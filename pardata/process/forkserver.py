@@ -44,7 +44,9 @@ def _die_with(parent: int) -> None:
 
 
 def _pidfd_of(pid: int) -> int:
-    """Return a pidfd of a process that cannot have been reaped; -1 where the kernel, or a sandbox, gives none."""
+    """Return a pidfd of a process that cannot have been reaped; -1 where the kernel, a sandbox or Python gives none."""
+    if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
+        return -1
     try:
         return os.pidfd_open(pid)
     except OSError as error:

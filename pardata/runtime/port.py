@@ -28,7 +28,7 @@ from pardata.memory.budget import LARGEST, LIVE, WIDEST, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemned
 from pardata.runtime.ends import Ends
-from pardata.runtime.events import send_event as send_event  # workers use it before they have a port
+from pardata.runtime.events import send_event
 from pardata.runtime.flights import Flights
 from pardata.runtime.pressure import Pressure
 from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, WorkerSpec
@@ -46,9 +46,11 @@ from pardata.runtime.words import (
     ENDED,
     FAILED,
     FOLLOWING,
+    FROM,
     ITEMS,
     LIVES,
     MEMORY,
+    NEXT,
     RUNNING,
     SENT_BYTES,
     STARVED_NS,
@@ -138,8 +140,12 @@ class Port:
                 self.arena.on_shortage = self._wait_for_memory
         if self._is_successor:
             ends.announce()
-        if not self.collector.resume(self._inherited):
+        is_there = self.collector.resume(self._inherited)
+        if not is_there:
             self._forget_recovered()
+        self._is_in_turn = self.collector.turn is not None
+        if self._is_in_turn:  # SYNC POINT: turn. As `_begin` has left it: the batch at work again, or the next input
+            self.collector.set_turn(self.words[FROM] if is_there else self.words[NEXT])
 
     @property
     def is_cancelled(self) -> bool:
@@ -190,12 +196,21 @@ class Port:
             while (claims := self.collector.next()) is not None:
                 if not self._is_finished(claims):
                     self._claims = claims
-                    self.words[BEGUN_NS] = time.monotonic_ns()
-                    self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
+                    self._begin(claims[0])
                     batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
                     self._forget_recovered()
                     return batches
             return None
+
+    def _begin(self, first: Claim) -> None:
+        """Write down what is being worked on, for the parent and for a successor."""
+        words = self.words
+        words[BEGUN_NS] = time.monotonic_ns()
+        if self._is_in_turn:
+            words[FROM] = first.receiver.edge
+        words[RUNNING] = words[ATTEMPT] = running_word(first.domain, first.number)
+        if self._is_in_turn:  # SYNC POINT: turn. From RUNNING to here FROM tells, from here on this word does as well
+            words[NEXT] = self.collector.turn or 0
 
     def take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import socket
@@ -224,6 +225,7 @@ class PlacedSpec:
                 list(sys.argv),
                 os.getcwd(),
                 descriptor_limit(),
+                bytes(multiprocessing.current_process().authkey),
                 dict(os.environ),
             )
         )

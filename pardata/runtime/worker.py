@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import pickle
 import socket
@@ -24,10 +25,11 @@ from pardata.process.capacity import limit_descriptors
 from pardata.process.forked_child import leave_if_forked
 from pardata.process.title import set_title
 from pardata.runtime.disown import disown
+from pardata.runtime.events import send_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
-from pardata.runtime.port import Port, Program, send_event
+from pardata.runtime.port import Port, Program
 from pardata.runtime.program import Cancelled, Leaving, StageFailure, WorkerSpec
 from pardata.runtime.words import EXITS_NS
 
@@ -46,6 +48,7 @@ class ProcessSpec:
     argv: list[str]
     directory: str
     descriptors: int  # how many files that process may open
+    authkey: bytes = field(repr=False)  # of multiprocessing: proxies of the user's managers know it
     environment: dict[str, str] = field(repr=False)
 
 
@@ -93,6 +96,7 @@ def _work(spec: ProcessSpec, segment: Segment, fds: list[int]) -> int:
     os.environ.update(spec.environment)
     os.chdir(spec.directory)
     limit_descriptors(spec.descriptors + len(fds))
+    multiprocessing.current_process().authkey = spec.authkey
     set_title(spec.worker.stage, spec.worker.index)
     limit_threads(spec.threads, spec.environment)
     keep_freed_memory(spec.environment)

@@ -468,3 +468,19 @@ def test_what_an_exit_function_prints_and_raises_is_seen(run: Run) -> None:
     """)
     assert done.stdout == "[pool 0] the end\n" and done.returncode == 0
     assert "ZeroDivisionError" in done.stderr and "[pool 0]" in done.stderr
+
+
+# -- what a program's processes share ----------------------------------------------------------------------------------
+
+
+def test_proxies_of_a_manager_of_multiprocessing_work_in_workers(run: Run) -> None:
+    done = run("""
+        import multiprocessing
+        with multiprocessing.get_context("fork").Manager() as manager:
+            seen = manager.dict()
+            pardata.source(range(3)).map(lambda x: seen.update({x: x})).run()
+            with pardata.WorkerPool(1) as pool:
+                pool.submit(seen.update, {3: 3}).result()
+            print(dict(seen))
+    """)
+    says(done, "{0: 0, 1: 1, 2: 2, 3: 3}")

@@ -126,6 +126,19 @@ class Trap:
         return x + 1
 
 
+class Repeat:
+    """Three items of one; its first worker is killed in one of the windows."""
+
+    def __init__(self, trap: Trap) -> None:
+        self._trap, self._is_open = trap, False
+
+    def __call__(self, x: Any) -> Iterator[Any]:
+        if not self._is_open:  # a flat_map's function is not opened
+            self._trap.open()
+            self._is_open = True
+        return iter([x + 1] * 3)
+
+
 def items(count: int, are_arrays: bool, trap: Trap | None = None) -> Iterator[Any]:
     """A source, which may set a trap itself."""
     if trap is not None:

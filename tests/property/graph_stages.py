@@ -62,6 +62,29 @@ def doubling():
     return double
 
 
+class Numbering:
+    """Each item, and how many of its tag there were; a successor goes on with what it has saved."""
+
+    def __init__(self):
+        self._seen = {}
+
+    def __call__(self, items):
+        for tag, value in items:
+            self._seen[tag] = self._seen.get(tag, 0) + 1
+            yield tag, value
+            yield f"{tag} counted", self._seen[tag]
+
+    def snapshot(self):
+        return self._seen
+
+    def restore(self, seen):
+        self._seen = seen
+
+
+def adding(factor):
+    return lambda total, item: (item[0], (number_of(total[1]) * factor + number_of(item[1])) % 1009)
+
+
 def summing():
     def running_total(items):
         totals: dict[str, int] = {}

@@ -12,6 +12,8 @@ import hypothesis.strategies as st
 
 import pardata
 from tests.property.graph_stages import (
+    Numbering,
+    adding,
     doubling,
     failing,
     joining,
@@ -46,7 +48,7 @@ CHUNKSIZES = st.sampled_from(["auto", 1, 3, 64])
 WORKERS = st.integers(1, 3)
 
 
-REGROUPINGS = ["batch", "flat_map", "concat"]
+REGROUPINGS = ["batch", "window", "flat_map", "concat", "round_robin", "stateful", "reduce"]
 BRANCHINGS = ["partition", "scatter", "letters"]
 KINDS = ["source", "map", "map", "filter", "skip", "pipe", "zip", "zip", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
 
@@ -88,6 +90,8 @@ def graphs(draw, most_items=40, without=()):
             behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
             add(behind, "pipe", given, pipe, draw(st.integers(0, 9)))
         elif kind in REGROUPINGS:
+            if kind in ("window", "reduce") and (known.merged or not known.is_sequence):
+                continue  # what they make depends on the order of all items
             behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
             add(behind, kind, given, draw(st.integers(1, 5)), draw(WORKERS))
         elif kind in BRANCHINGS:
@@ -139,6 +143,11 @@ def make_concat(number, made, given, count, workers):
     return pardata.concat(made[given].map(mapping(3), workers=workers), pardata.source([(f"more{number}", 1)] * count))
 
 
+def make_round_robin(number, made, given, count, workers):
+    more = pardata.source([(f"more{number}", 1)] * (7 * count)).map(mapping(3), workers=workers)
+    return pardata.merge(made[given], more, policy="round_robin")
+
+
 def make_partition(number, made, given, n, workers):
     branches = made[given].partition(lambda item: number_of(item[1]), n)
     mapped = [branch.map(mapping(k), workers=workers, ordered=k > 0) for k, branch in enumerate(branches)]
@@ -148,6 +157,14 @@ def make_partition(number, made, given, n, workers):
 def make_letters(number, made, given, k, workers):
     good = made[given].map(failing(k), errors="stream", workers=workers)
     return pardata.merge(good.map(mapping(2)), good.failed.map(lambda letter: letter.item), policy="ordered")
+
+
+def make_window(number, made, given, n, workers):
+    return made[given].window(n, n).map(list, workers=workers).unbatch()
+
+
+def make_reduce(number, made, given, n, workers):
+    return made[given].reduce(adding(n), ("nothing", 0)).map(mapping(2), workers=workers)
 
 
 MAKERS = {
@@ -161,6 +178,10 @@ MAKERS = {
     "batch": lambda number, made, given, n, workers: made[given].batch(n).map(list, workers=workers).unbatch(),
     "flat_map": lambda number, made, given, k, workers: made[given].flat_map(repeating(k), workers=workers),
     "concat": make_concat,
+    "round_robin": make_round_robin,
+    "window": make_window,
+    "reduce": make_reduce,
+    "stateful": lambda number, made, given, n, workers: made[given].map(mapping(2), workers=workers) | Numbering(),
     "partition": make_partition,
     "scatter": lambda number, made, given, n, workers: pardata.merge(*made[given].scatter(n), policy="ordered"),
     "letters": make_letters,
