@@ -87,10 +87,10 @@ class Batch:
 class BlockSink(Protocol):
     """Where an encoder puts its arrays."""
 
-    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
-        """Return the block of `array`, the offset within it, and the array there (copied if need be).
+    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
 
-        `is_bare`: it is an item itself, not a part of one.
+        `is_bare`: it is an item itself, not a part of one, and nothing else of the project holds it.
         """
 
 
@@ -188,8 +188,8 @@ def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded
     """Put the arrays of a pickle stream into blocks; their addresses stand before the stream."""
     anchors: list[Anchor] = []
     addresses = []
-    for array in arrays:
-        block, offset, placed = sink.place(array, False)
+    for index in range(len(arrays)):
+        block, offset, placed = sink.place(arrays, index, False)
         addresses.append((_index(anchors, block), offset, placed.dtype, placed.shape, _strides(placed)))
     head = pickle.dumps(addresses, 5) if addresses else b""
     return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
@@ -213,15 +213,15 @@ def encode(items: list[Any], sink: BlockSink) -> Encoded:
     """Encode the items of a batch."""
     if len(items) == 1 and type(items[0]) is bytes:
         return Encoded(BYTES, items[0], [])
+    if not items:
+        return Encoded(ARRAYS, b"", [])
     for item in items:
         if not is_array(item) or not item.nbytes or not _is_plain(item.dtype):
             return encode_pickle(items, sink)
-    if not items:
-        return Encoded(ARRAYS, b"", [])
-    first = items[0]
-    if first.nbytes >= INLINE_BYTES:
+    del item  # a sink counts who holds an item
+    if items[0].nbytes >= INLINE_BYTES:
         return _encode_arrays(items, sink)
-    dtype, shape = first.dtype, first.shape
+    dtype, shape = items[0].dtype, items[0].shape
     if len(items) > 1 and any(item.shape != shape or item.dtype != dtype for item in items):
         return encode_pickle(items, sink)
     return Encoded(RAW, b"".join([_raw_head(dtype, shape), *[item.tobytes() for item in items]]), [])
@@ -242,13 +242,13 @@ def _raw_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return np.dtype(dtype), shape
 
 
-def _encode_arrays(items: Sequence[Array], sink: BlockSink) -> Encoded:
+def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
     if len(items) > MOST_BLOCKS or any(item.nbytes < INLINE_BYTES for item in items):
-        return encode_pickle(list(items), sink)
+        return encode_pickle(items, sink)
     anchors: list[Anchor] = []
     addresses = []
-    for item in items:
-        block, offset, placed = sink.place(item, True)
+    for index in range(len(items)):
+        block, offset, placed = sink.place(items, index, True)
         addresses.append((_index(anchors, block), offset, placed.dtype.str, placed.shape, _strides(placed)))
     return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import mmap
-import sys
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from pardata.channel.channel import CAPACITY
 from pardata.channel.leases import BORROWED, OWN, ROWS, Lease, LeaseTable
-from pardata.channel.message import INLINE_BYTES, Batch, Encoded, encode
+from pardata.channel.message import Batch, Encoded, encode
 from pardata.channel.sender import Sender
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
-from pardata.memory.array import Anchor, anchor, find_anchor, is_in, view
-from pardata.memory.shared_array import is_array
+from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.ownership import is_owned_with, is_sole_owner, is_sole_view
 
 Array = np.ndarray[Any, Any]
 
@@ -55,49 +52,6 @@ class Edge:
 
 _Packed = tuple[Encoded, Anchor | None, list[Lease]]  # and the block for the rest, and where the blocks come from
 Parcel = tuple[Sequence[int], Batch, _Packed]  # which edges a part of a batch goes to
-
-
-class _CountReferences:
-    """Stands in for an outbox to learn what an array that nobody else holds looks like in this Python."""
-
-    def __init__(self) -> None:
-        self.seen = (0, 0)
-
-    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
-        block = find_anchor(array)
-        assert block is not None
-        self.seen = (sys.getrefcount(array), sys.getrefcount(block))
-        return block, 0, array
-
-
-@cache
-def _expected_references() -> tuple[int, int]:
-    probe = _CountReferences()
-    memory = mmap.mmap(-1, INLINE_BYTES)
-    encode([view(anchor(memory, 0, INLINE_BYTES, [], None), 0, np.uint8, (INLINE_BYTES,), None)], probe)
-    return probe.seen
-
-
-def _is_sole_view(array: Array) -> bool:
-    """Whether the arrays between `array` and its block, if any, are there only because `array` is a view of them."""
-    base: Any = array.base
-    while is_array(base):
-        if sys.getrefcount(base) > 3:  # the view below it, `base` and the call
-            return False
-        base = base.base
-    return type(base) is Anchor
-
-
-def _is_local_of(generator: Any, array: Array) -> bool:
-    """Whether a suspended generator has `array` in one of its variables: it has just yielded it, and will let go."""
-    frame = getattr(generator, "gi_frame", None)
-    if frame is None:
-        return False
-    variables = frame.f_locals
-    found = any(value is array for value in variables.values())
-    if isinstance(variables, dict):
-        variables.clear()  # before Python 3.13 a copy that the frame keeps, and with it the array
-    return found
 
 
 class Outbox:
@@ -178,13 +132,15 @@ class Outbox:
                 return branch
         return None
 
-    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
-        """Return the block that holds `array` and its offset there; copied into a new block if it has to be."""
-        self.sent_bytes += array.nbytes
-        block = find_anchor(array)
+    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block that holds ``arrays[index]`` and its offset there; copied into a new block if need be."""
+        self.sent_bytes += arrays[index].nbytes
+        block = find_anchor(arrays[index])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
-            return self._copy(array)
-        is_alone = is_bare and self._is_alone(array, block)  # of a part of an object that cannot be told
+            return self._copy(arrays[index])
+        known = 1 + block.claimed  # this variable, and the message that has brought it
+        is_alone = is_bare and self._is_alone(arrays, index, known)  # of a part of an object that cannot be told
+        array = arrays[index]
         if array.flags.writeable and not is_alone:
             return self._copy(array)  # user code may still write to it
         array.setflags(write=False)
@@ -199,13 +155,11 @@ class Outbox:
         offset = array.__array_interface__["data"][0] - self._address - block.offset
         return block, offset, array
 
-    def _is_alone(self, array: Array, block: Anchor) -> bool:
-        """Whether user code has neither `array` nor another view of its block."""
-        references, views = _expected_references()
-        held = sys.getrefcount(array) - references - 1  # for this call
-        if sys.getrefcount(block) - 1 > views + isinstance(block.token, Lease) or not _is_sole_view(array):
+    def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
+        """Whether user code has neither ``arrays[index]`` nor another view of its block."""
+        if not is_sole_view(arrays[index], known):
             return False
-        return held <= 0 or (held == 1 and _is_local_of(self.generator, array))
+        return is_sole_owner(arrays, index) or is_owned_with(self.generator, arrays, index)
 
     def _may_pass(self, block: Anchor) -> bool:
         return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)

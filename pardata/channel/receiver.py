@@ -207,6 +207,7 @@ class Receiver(End):
                 block = anchor(self._segment.map, offset, extent, self.returns, lease)
                 block.shared = bool(shared)
             self.live[lease] = (offset, extent)
+            block.claimed = True
             claim.anchors.append(block)
         return start
 
@@ -231,6 +232,8 @@ class Receiver(End):
     def commit(self, claim: Claim) -> None:
         """Finish a message: it will not be processed again. Its leases end when its arrays are gone."""
         self._done[claim.slot] = claim.stamp  # SYNC POINT: commit
+        for block in claim.anchors:
+            block.claimed = False
         claim.anchors.clear()
         self._unfinished -= 1
         self._settled += (-10 - claim.slot, claim.stamp)

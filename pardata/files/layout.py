@@ -17,6 +17,7 @@ import operator
 import os
 import pickle
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -264,12 +265,21 @@ def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callabl
     if compression == "gzip":
         return _to_gzip, lambda data: zlib.decompress(data, _GZIP_BITS)
     if compression == "zstd":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise MissingExtraError("zstd compression needs a package: pip install pardata[zstd]") from error
-        return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress
+        return _zstd()
     raise ConfigError(f'compression must be None, "gzip" or "zstd", not {compression!r}')
+
+
+def _zstd() -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
+    """Return the functions of the standard library, which has them from Python 3.14 on, or of a package."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.compress, zstd.decompress
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingExtraError("zstd compression needs a package: pip install pardata[zstd]") from error
+    return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress
 
 
 def _to_gzip(data: bytes) -> bytes:

@@ -91,7 +91,7 @@ class PagedFile(Sequence[Any]):
             Of a row, for arrays.
         page_bytes : int
             Bytes of a page, before compression; about what a worker should read at once.
-        compression : None, "gzip" or "zstd" (extra ``pardata[zstd]``)
+        compression : None, "gzip" or "zstd" (before Python 3.14: extra ``pardata[zstd]``)
 
         Raises
         ------

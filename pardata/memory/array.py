@@ -23,7 +23,7 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     under a live view. When the last view dies the anchor dies, and its token is dropped.
     """
 
-    __slots__ = ("drop", "extent_bytes", "given_away", "live_rows", "offset", "shared", "token")
+    __slots__ = ("claimed", "drop", "extent_bytes", "given_away", "live_rows", "offset", "shared", "token")
 
     drop: Drop | None
     token: Any
@@ -31,6 +31,7 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     extent_bytes: int  # what the block occupies there
     shared: bool  # somebody else may read the same bytes: never to be handed out writable
     given_away: bool  # one reader was allowed to write to it
+    claimed: bool  # the message that has brought it here is not finished, and refers to it
     live_rows: int  # leases that this process has given to others
 
     def __array_finalize__(self, parent: object) -> None:
@@ -47,7 +48,7 @@ def anchor(memory: mmap.mmap, offset: int, extent_bytes: int, drop: Drop | None,
     made: Anchor = np.ndarray.__new__(Anchor, (extent_bytes,), np.uint8, memory, offset)
     made.offset = offset
     made.extent_bytes = extent_bytes
-    made.shared = made.given_away = False
+    made.shared = made.given_away = made.claimed = False
     made.live_rows = 0
     made.token = token
     made.drop = drop

@@ -6,6 +6,7 @@ kernel frees it when the last process that maps it is gone, whatever ended that 
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 from typing import Final
@@ -50,11 +51,16 @@ class Segment:
         check_linux("arrays in shared memory and worker processes")
         fd = memory_file("pardata")
         size_bytes = _LARGEST_BYTES
+        has_collected = False
         while True:
             try:
                 os.ftruncate(fd, size_bytes)
                 return cls(fd, size_bytes)
             except OSError as error:
+                if not has_collected:  # four segments that wait for the collector take all addresses of a process
+                    has_collected = True
+                    gc.collect()
+                    continue
                 if size_bytes > _SMALLEST_BYTES:
                     size_bytes //= 2
                     continue

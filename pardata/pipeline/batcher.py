@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from pardata.channel.message import INLINE_BYTES, Batch
 from pardata.errors import BrokenError, CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
-from pardata.pipeline.handover import hand_over, is_nobody_elses
+from pardata.pipeline.handover import hand_over, is_settled
 from pardata.pipeline.pace import Pace, Sizes
 from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import Fault
@@ -105,7 +105,7 @@ class Batcher:
                 self.flush()
                 return
             # It waits, and the generator may change what it has yielded.
-            self._items += [items.pop()] if is_nobody_elses(items) else hand_over(items)[0]
+            self._items += [items.pop()] if is_settled(items) else hand_over(items)[0]
             if self._fixed is None and len(self._items) == 1:
                 self._flush_soon()
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 import pickle
-import sys
 import types
 from typing import Any, Final
 
 import numpy as np
 
 from pardata.memory.array import Anchor
+from pardata.memory.ownership import is_sole_owner, is_sole_owner_of_base
 from pardata.memory.shared_array import is_array
 
 Array = np.ndarray[Any, Any]
@@ -28,21 +28,18 @@ def _is_array(obj: Any) -> bool:
     return is_array(obj) and not obj.dtype.hasobject
 
 
-def _holders(box: list[Any]) -> tuple[int, int]:
-    """Return how many references there are to the array in `box`, and to the one that it is a view of."""
-    return sys.getrefcount(box[0]), sys.getrefcount(box[0].base)
-
-
-_OWNER: Final = _holders([np.empty(1)])[0]
-_VIEW: Final = _holders([np.empty(1)[:]])
-
-
 def _is_alone(box: list[Any]) -> bool:
     """Whether nobody but `box` has the array in it, or its memory: what a function has just made and let go of."""
-    holders, base = _holders(box), box[0].base
-    if base is None:
-        return holders[0] == _OWNER
-    return holders == _VIEW and isinstance(base, np.ndarray) and (base.base is None or type(base) is Anchor)
+    if not is_sole_owner(box):
+        return False
+    if box[-1].base is None:
+        return True
+    return is_sole_owner_of_base(box[-1]) and _is_bottom(box[-1].base)
+
+
+def _is_bottom(base: Any) -> bool:
+    """Whether what an array is a view of is a view of nothing else in turn, but for a block."""
+    return isinstance(base, np.ndarray) and (base.base is None or type(base) is Anchor)
 
 
 def _is_sealed(array: Any) -> bool:
@@ -105,10 +102,10 @@ def _copy(item: Any, inplace: bool) -> tuple[Any, int]:
     return copied, sum(taken.nbytes for taken in pickler.taken if is_array(taken))
 
 
-def is_nobody_elses(box: list[Any]) -> bool:
-    """Whether the last item in `box` can be changed by nobody outside of it: the cheap test for the common cases."""
-    kind = type(box[-1])
-    return kind in _IMMUTABLE or (_is_array(box[-1]) and box[-1].base is None and sys.getrefcount(box[-1]) <= _OWNER)
+def is_settled(items: list[Any]) -> bool:
+    """Whether nobody outside of `items` can change the last one: the cheap test for the common cases."""
+    kind = type(items[-1])
+    return kind in _IMMUTABLE or (_is_array(items[-1]) and items[-1].base is None and is_sole_owner(items))
 
 
 def hand_over(items: list[Any], inplace: bool = False) -> tuple[list[Any], int]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pardata.channel.message import Batch
 from pardata.errors import SerializationError
 from pardata.pipeline.batcher import Port, publish
-from pardata.pipeline.handover import hand_over, is_nobody_elses
+from pardata.pipeline.handover import hand_over, is_settled
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.node import Errors, Kind
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
@@ -162,7 +162,7 @@ class ItemProgram:
         """Do one item. Return whether anything is left of it."""
         if self.what is Kind.MAP:
             out.add(fn(items[index]))
-            if len(items) > 1 and not is_nobody_elses(out.results):
+            if len(items) > 1 and not is_settled(out.results):
                 items[index] = None  # it waits for the others, and the function may change it meanwhile
                 out.results += hand_over([out.results.pop()])[0]
             return True

@@ -42,8 +42,9 @@ class HomeSink:
         self._copies = Copies() if copies is None else copies
         self._address = int(np.frombuffer(home.segment.map, np.uint8, 1).ctypes.data)
 
-    def place(self, array: Array, is_bare: bool) -> tuple[Anchor, int, Array]:
-        """Return the block that holds `array`; copied there if it is elsewhere, and has not been copied before."""
+    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block that holds an array; copied there if it is elsewhere, and has not been copied before."""
+        array = arrays[index]
         block = find_anchor(array)
         if block is not None and is_in(block, self._home.segment.map):
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array

@@ -4,8 +4,10 @@ Its test module names the classes through `shared_memory`, which is replaced the
 something else than the documented behaviour; each says what.
 """
 
+import multiprocessing
 import types
 import unittest
+from multiprocessing import forkserver
 from unittest import mock
 
 import pytest
@@ -16,6 +18,9 @@ from pardata.memory.shareable_list import ShareableList
 from tests.conformance import stdlib_lists  # noqa: F401 - starts the resource tracker, which the tests use
 
 cpython = pytest.importorskip("test._test_multiprocessing", reason="this Python was installed without its tests")
+
+if multiprocessing.get_start_method() == "forkserver":  # from Python 3.14 on
+    forkserver.ensure_running()  # it stays, with its pipe: started before a test counts the open files
 
 OURS = types.SimpleNamespace(SharedMemory=SharedMemory, ShareableList=ShareableList, _USE_POSIX=True)
 

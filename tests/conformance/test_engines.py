@@ -454,6 +454,66 @@ def test_yielded_buffer_may_be_used_again(engine, size):
     check(lambda: pardata.source(frames()) | doubled, expected, engine)
 
 
+KEPT = {
+    "itself": lambda array: array,
+    "a view": lambda array: array[:],
+    "a view of a view": lambda array: array[1:].view("i8")[::-1].view("f8"),
+    "in a tuple": lambda array: (array, array[1:]),
+}
+
+
+class Keeps:
+    """Has an array in shared memory, writes to it for each item, and returns it or a part."""
+
+    def __init__(self, size, part):
+        self.size, self.part, self.kept = size, part, None
+
+    def __call__(self, x):
+        if self.kept is None:
+            self.kept = pardata.empty(self.size)
+        self.kept[:] = x
+        return self.part(self.kept)
+
+    def each(self, items):
+        for item in items:
+            yield self(item)
+
+
+@pytest.mark.parametrize("part", KEPT.values(), ids=KEPT)
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_array_in_shared_memory_that_a_stage_keeps_and_writes_to_again(engine, size, part, chunksize):
+    def frames():
+        yield from Keeps(size, part).each(range(7))
+
+    expected = [part(np.full(size, float(x))) for x in range(7)]
+    check(lambda: pardata.source(range(7)).map(Keeps(size, part), chunksize=chunksize), expected, engine)
+    check(lambda: pardata.source(range(7)) | Keeps(size, part).each, expected, engine)
+    check(lambda: pardata.source(frames), expected, engine)
+
+
+def test_array_that_a_stage_may_change_and_keeps(engine):
+    """Its base as well, while later messages come."""
+
+    class KeepsWhatItGets:
+        def __init__(self):
+            self.kept = []
+
+        def __call__(self, array):
+            self.kept += [array, array.base]
+            for kept in self.kept:
+                if isinstance(kept, np.ndarray) and kept.flags.writeable:
+                    kept.view("u1")[...] = 7
+            array[...] = len(self.kept)
+            return array[:]
+
+    def make():
+        arrays = pardata.source(range(4)).map(lambda x: np.full(LARGE, float(x)))
+        return arrays.map(KeepsWhatItGets(), inplace=True)
+
+    check(make, [np.full(LARGE, 2.0 + 2 * x) for x in range(4)], engine)
+
+
 def test_yielded_object_may_be_used_again(engine):
     def rows():
         row = {}

@@ -1,6 +1,7 @@
 """The examples run as a user would run them."""
 
 import csv
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+needs_skimage = pytest.mark.skipif(
+    importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed: it has no wheel for Python 3.15"
+)
 HANG_S = 300  # an example that hangs fails its test instead of blocking all
 
 
@@ -42,6 +46,7 @@ def files_in(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@needs_skimage
 @pytest.mark.parametrize("engine", ["processes", "threads"])
 def test_photos_gives_the_same_files_with_every_engine(photos, engine):
     expected, files = (files_in(photos[each][1]) for each in ("serial", engine))
@@ -49,6 +54,7 @@ def test_photos_gives_the_same_files_with_every_engine(photos, engine):
     assert [name for name in files if files[name] != expected[name]] == []
 
 
+@needs_skimage
 @pytest.mark.parametrize("engine", ENGINES)
 def test_photos_names_the_unreadable_file_and_goes_on(photos, engine):
     done, output = photos[engine]
@@ -59,6 +65,7 @@ def test_photos_names_the_unreadable_file_and_goes_on(photos, engine):
     assert [(row["width"], row["height"]) for row in rows] == [("60", "40"), ("32", "64"), ("50", "50"), ("47", "33")]
 
 
+@needs_skimage
 def test_photos_annotates_the_photograph_beside_its_edges(photos):
     with Image.open(photos["serial"][1] / "a.png.edges.png") as picture:
         assert picture.width >= 2 * 60
@@ -67,6 +74,7 @@ def test_photos_annotates_the_photograph_beside_its_edges(photos):
     assert strip.max() == 255 and strip.min() < 64  # dark letters on white
 
 
+@needs_skimage
 @pytest.mark.parametrize("content", ["no folder", "empty folder"])
 def test_photos_says_what_is_wrong_with_its_input(tmp_path, content):
     folder = tmp_path / "photographs"
@@ -78,6 +86,7 @@ def test_photos_says_what_is_wrong_with_its_input(tmp_path, content):
     assert "Traceback" not in done.stderr
 
 
+@needs_skimage
 def test_video_gives_the_same_files_with_every_engine(tmp_path):
     rng = np.random.default_rng(0)
     frames = [Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)) for _ in range(5)]
@@ -110,6 +119,7 @@ def said_by(name, *arguments):
     return done.stdout
 
 
+@needs_skimage
 def test_mosaic_gives_equal_results():
     said = said_by("mosaic.py", "--gigabytes", 0.02, "--workers", 2)
     assert "all results are equal" in said
@@ -129,6 +139,7 @@ def test_wordindex_finds_the_words_of_a_corpus():
     assert int(found.split()[1]) > 100
 
 
+@needs_skimage
 def test_stack_denoises_a_film_from_file_to_file():
     said = said_by("stack.py", "--frames", 200, "--limit", 8)
     assert "film: 13 MB on disk, 8 MB of shared memory allowed" in said

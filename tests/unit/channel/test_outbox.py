@@ -223,6 +223,50 @@ def test_what_user_code_can_still_write_to_is_not_what_was_sent(make_outbox, has
     assert (received == 1).all()
 
 
+@pytest.mark.parametrize("split", [kept_itself, kept_view, kept_whole, kept_sibling])
+@pytest.mark.parametrize("index", range(4))
+def test_what_user_code_keeps_of_one_of_several_items_is_not_what_was_sent(outbox, index, split):
+    items = [new_array(outbox) for _ in range(4)]
+    sent, kept = split(items[index])
+    items[index] = sent
+    del sent
+    places = [address(item) for item in items]
+    publish(outbox, items)
+    kept[:] = 3
+    received = receive(outbox)
+    assert all((item == 1).all() for item in received)
+    assert [address(item) == place for item, place in zip(received, places, strict=True)] == [
+        number != index for number in range(4)
+    ]
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_block_that_user_code_keeps_from_an_earlier_message_is_not_what_was_sent(outbox, is_claimed):
+    """A message that is not finished refers to its blocks; one that is finished does not."""
+    items = [borrowed(outbox)]
+    kept = items[0].base
+    kept.claimed = is_claimed
+    claims = [kept] * is_claimed
+    items[0].setflags(write=True)  # as an `inplace=True` stage has it
+    publish(outbox, items)
+    kept[:] = 3
+    received = receive(outbox)
+    assert (received[0] == 1).all()
+    del claims
+
+
+def test_received_array_whose_message_is_not_finished_is_passed_on_to_be_changed(outbox):
+    items = [borrowed(outbox)]
+    items[0].base.claimed = True
+    claims = [items[0].base]
+    items[0].setflags(write=True)
+    where = address(items[0])
+    publish(outbox, items)
+    received = receive(outbox, inplace=True)
+    assert address(received[0]) == where and received[0].flags.writeable
+    claims.clear()
+
+
 def yields_a_local(outbox):
     array = new_array(outbox)
     yield array

@@ -7,7 +7,6 @@ import signal
 
 import numpy as np
 import pytest
-import zarr
 
 import pardata
 from pardata.files import layout, opened
@@ -17,10 +16,18 @@ PagedFile = pardata.PagedFile
 RNG = np.random.default_rng(0)
 
 
+try:
+    import zarr
+except ImportError:  # it has no wheel for the newest Python yet
+    zarr = None
+needs_zarr = pytest.mark.skipif(zarr is None, reason="zarr is not installed")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def the_thread_of_zarr():
     """It is started once, and its sockets stay."""
-    zarr.zeros(1)[:]
+    if zarr is not None:
+        zarr.zeros(1)[:]
 
 
 def write(path, records, **options):
@@ -85,6 +92,7 @@ def test_records_of_any_size(tmp_path, kind, compression):
             file.page(-1)
 
 
+@needs_zarr
 @pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("name", ["numbers", "frames", "big endian", "bool", "complex", "half", "one", "none"])
 def test_zarr_reads_the_arrays(tmp_path, name, compression):
@@ -100,6 +108,7 @@ def test_zarr_reads_the_arrays(tmp_path, name, compression):
         assert np.array_equal(read[7:29], array[7:29])
 
 
+@needs_zarr
 def test_zarr_keeps_what_it_was_linked_to_and_refuses_a_flipped_byte(tmp_path):
     array = RNG.random(1000)
     with write(tmp_path / "a", array, page_bytes=256) as file:

@@ -1,5 +1,6 @@
 """A segment is huge in address space, empty in memory, and has no name."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -16,6 +17,21 @@ def test_new_segment_is_huge_and_takes_no_memory(segment, resident_bytes):
     assert segment.size_bytes >= 64 << 30
     assert len(segment.map) == os.fstat(segment.fd).st_size == segment.size_bytes
     assert resident_bytes() == 0
+
+
+def test_segments_that_wait_for_the_garbage_collector_take_no_addresses_from_a_new_one(segment):
+
+    def in_a_cycle():
+        made = Segment.create()
+        made.close_fd()
+        made.itself = made
+        return made.size_bytes
+
+    gc.disable()
+    try:
+        assert [in_a_cycle() for _ in range(8)] == [segment.size_bytes] * 8
+    finally:
+        gc.enable()
 
 
 def test_only_what_was_written_takes_memory(segment, resident_bytes):
