@@ -14,9 +14,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -179,8 +180,9 @@ class PageWriter:
         self._lock = threading.Lock()
         self.drop()
 
-    def __del__(self) -> None:
-        self.drop()
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over():
+            self.drop()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PageWriter, (self._part, self._file_id, self.format)

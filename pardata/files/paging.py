@@ -8,9 +8,13 @@ The index is written last, then the part gets its name.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import os
+import sys
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,8 @@ from pardata.files.layout import HEADER, Format, Header, new_token, pack_index, 
 from pardata.files.opened import OpenFile
 from pardata.files.pagewriter import PageEntry, PageWriter, check_sequence
 from pardata.files.replacing import HolderLock, put_in_place
+
+_open: weakref.WeakSet[PagedWriter] = weakref.WeakSet()
 
 
 class PagedWriter:
@@ -48,6 +54,7 @@ class PagedWriter:
         except BaseException:
             self.abort()
             raise
+        _open.add(self)
 
     def _begin(self, source: OpenFile | None) -> None:
         """Make the part: room for the header, then the pages of the file that is appended to."""
@@ -217,12 +224,19 @@ class PagedWriter:
         else:
             self.abort()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_lock"):
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over() and hasattr(self, "_lock"):
             self.abort()
 
     def __repr__(self) -> str:
         return f"<PagedWriter of {self.path}: {len(self._entries)} pages>"
+
+
+@atexit.register
+def _abort_all() -> None:
+    """At the end of the interpreter leave no part of a file that was not finished."""
+    for writer in list(_open):
+        writer.abort()
 
 
 def _copy(source_fd: int, fd: int, nbytes: int, offset: int) -> int:

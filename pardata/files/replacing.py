@@ -7,12 +7,14 @@ A writer that is killed leaves the old file, or none; its lock goes with it, and
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import os
 import stat
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pardata.errors import ConfigError
 
@@ -72,8 +74,9 @@ class HolderLock:
         if fd >= 0:
             os.close(fd)
 
-    def __del__(self) -> None:
-        self.release()
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over():
+            self.release()
 
 
 def _forget_all() -> None:
@@ -82,6 +85,12 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+@atexit.register
+def _release_all() -> None:
+    for lock in list(_held):
+        lock.release()
 
 
 def sync_directory(path: str) -> None:
