@@ -22,9 +22,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import ConfigError
-from pardata.files.exact import exact, unmasked
+from pardata.errors import ConfigError, LossError
+from pardata.files.exact import exact
 from pardata.files.layout import Format, padded_size
+from pardata.memory.plain import plain_array
 
 _WRITE_BYTES: Final = 4 << 20  # at once: the system keeps what comes together in larger units, which are read faster
 _MOST_BUFFERS: Final = 1000  # the system takes 1024
@@ -121,7 +122,9 @@ class PageWriter:
         if isinstance(records, Iterator):
             raise ConfigError("rows are given as an array, not one by one: use append(row), or numpy.stack")
         try:
-            rows = np.asarray(unmasked(records))
+            rows = plain_array(records, "the file was given")
+        except LossError:
+            raise
         except ValueError as error:
             raise ConfigError(f"rows are expected as an array, or what NumPy makes one of: {error}") from error
         if isinstance(records, list | tuple) and not records:

@@ -24,6 +24,7 @@ from pardata.files.layout import HEADER, Format, Header, new_token, pack_index, 
 from pardata.files.opened import OpenFile
 from pardata.files.pagewriter import PageEntry, PageWriter, check_sequence
 from pardata.files.replacing import HolderLock, put_in_place
+from pardata.memory.plain import plain_array
 
 _open: weakref.WeakSet[PagedWriter] = weakref.WeakSet()
 
@@ -114,7 +115,7 @@ class PagedWriter:
 
     def append(self, record: Any) -> None:
         """Write one record; else as `extend`."""
-        self.extend(np.asarray(record)[np.newaxis] if self.format.kind == "array" else [record])
+        self.extend(plain_array(record, "the file was given")[np.newaxis] if self.format.kind == "array" else [record])
 
     def _extend_rows(self, rows: Any) -> None:
         size = self.format.page_records
@@ -135,7 +136,9 @@ class PagedWriter:
 
     def _flush(self) -> None:
         if self._waiting:
-            records = np.concatenate(self._waiting) if self.format.kind == "array" else self._waiting
+            records: Any = self._waiting
+            if self.format.kind == "array":  # by its dtype: NumPy would pack the fields of a record that has gaps
+                records = np.concatenate(records, dtype=self.format.dtype)
             self._add_all(self.pages.write(len(self._entries), [records]))
             self._waiting, self._waiting_size = [], 0
 

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from pardata.memory.dtypes import check_npy
+from pardata.memory.plain import plain_array
+
 Array = np.ndarray[Any, Any]
 
 
@@ -146,7 +149,7 @@ class NpyWriter:
         file = os.open(part, os.O_RDWR | os.O_CREAT | (0 if self._rows else os.O_TRUNC), 0o666)
         try:
             for item in items:
-                row = np.asarray(item)
+                row = plain_array(item, f"{self._path} was given")
                 self._check(row)
                 if self._begin_bytes is None:
                     self._begin_bytes = len(self._header())
@@ -168,6 +171,7 @@ class NpyWriter:
         if row.dtype.hasobject:
             raise ValueError(f"{self._path}: rows of {row.dtype} hold Python objects, which a .npy file cannot")
         if self._kind is None:
+            check_npy(row.dtype, self._path)
             self._kind = kind
         elif self._kind != kind:
             raise ValueError(
