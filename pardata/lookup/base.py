@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Final
@@ -171,11 +172,22 @@ def as_keys(keys: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """Return a NumPy scalar as Python's, if there is one that is equal: not every long float is a float."""
-    if isinstance(value, np.longdouble):
-        if np.isfinite(value) and value == np.rint(value):
-            return int(value)
-        return float(value) if float(value) == value or value != value else value
-    return value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, np.generic):
+        return value
+    return exactly(value) if isinstance(value, np.longdouble) else value.item()
+
+
+def exactly(number: Any) -> Any:
+    """Return a number of any type as the int or the float that is equal to it, itself if there is none."""
+    if number != number:
+        return float("nan")
+    try:
+        as_float = float(number)
+    except OverflowError:
+        return number
+    if not math.isfinite(as_float):
+        return as_float if as_float == number else number
+    return int(number) if number == int(number) else as_float if as_float == number else number
 
 
 def unwrapped(columns: Columns) -> Any:

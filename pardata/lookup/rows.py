@@ -67,9 +67,13 @@ class Column(NamedTuple):
             return np.frombuffer(b"".join(values), dtype_of(self.dtype)).reshape(len(values), *self.shape)
         if not self.dtype:
             return array_of(list(values))
-        if None in values and np.dtype(self.dtype).kind != "f":  # there is no integer, and no text, for nothing
+        # NumPy makes NaN of nothing, but also False, and the text "None".
+        if np.dtype(self.dtype).kind in "bSU" and None in values:
             return objects(list(map(self.one(), values)))
-        return np.array(values, self.dtype)
+        try:
+            return np.array(values, self.dtype)
+        except TypeError:  # nothing among integers
+            return objects(list(values))
 
 
 def _array_rows(array: Array, packed: bool) -> Iterator[Any]:

@@ -200,7 +200,7 @@ class SharedMemoryManager:
 
     def array(self, values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
         """Return a copy of `values`; else as `empty`."""
-        given = plain_array(values, "array got", dtype)
+        given = plain_array(values, "SharedMemoryManager.array got", dtype)
         made = self.empty(given.shape, given.dtype)
         made[...] = given
         return made

@@ -94,8 +94,8 @@ def _of_column(column: Any, what: str) -> Any:
     if missing is not None and isinstance(values, np.ndarray):
         kind = getattr(column, "dtype", None) or getattr(column, "type", "?")
         raise LossError(
-            f"{what} a column of {kind} with missing values, which no array of {values.dtype} holds; as floats its "
-            f"integers could be rounded: fill them first, with fillna(...) or fill_null(...)"
+            f"{what} a column of {kind} with missing values, which no array of {values.dtype} holds (and floats would "
+            f"round large integers): fill them first, with fillna(...) or fill_null(...)"
         )
     return values if isinstance(values, np.ndarray) else objects(values)
 

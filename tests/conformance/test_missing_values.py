@@ -1,5 +1,8 @@
 """Integers with missing values, of any library: as keys and as values of every look-up, exact at every size."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,14 @@ def test_a_key_is_found_whatever_type_of_number_says_it(make, kind, key):  # noq
     assert known.get_many([key, 2**53]).tolist() == [10 + int(key), 12]
     assert known.get_many(np.array([key])).tolist() == [10 + int(key)]
     assert known.get_many([ODD, float("nan"), 2**64 - 1, np.uint64(2**63 + 1)], default=-1).tolist() == [-1] * 4
+
+
+def test_decimals_and_fractions_are_keys_in_what_is_in_this_process(tmp_path):
+    lookups = pardata.Table([1.0, 2.5], [3, 4]), pardata.Database.create(tmp_path / "a.db", np.array([1, 2.5]), [3, 4])
+    for known in lookups:
+        asked = [Decimal(1), Fraction(5, 2), Decimal("0.1"), Decimal("nan"), Decimal("inf"), Fraction(10**400)]
+        assert [known.get(key) for key in asked] == [3, 4, None, None, None, None]
+        assert known.get_many(asked, default=0).tolist() == [3, 4, 0, 0, 0, 0]
 
 
 def test_keys_that_are_missing_are_refused(make):  # noqa: F811
