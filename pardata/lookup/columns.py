@@ -11,7 +11,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.files.pickling import dumps
 from pardata.lookup.base import Array
-from pardata.memory.foreign import Read, is_column, is_frame, read_column
+from pardata.memory.foreign import Read, columns_of, is_column, is_frame, read_column
 from pardata.memory.plain import numbers_of, objects
 
 Given = dict[str | None, Any]  # the columns as the user has given them
@@ -67,7 +67,7 @@ def split_columns(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
 
 def _named(values: Any) -> Given:
     """Return the columns of a mapping or of a data frame, by name."""
-    return {name: values[name] for name in (values if isinstance(values, Mapping) else values.columns)}
+    return dict(values) if isinstance(values, Mapping) else columns_of(values)
 
 
 def as_column(values: Any) -> Read:

@@ -15,7 +15,7 @@ from pardata.lookup.base import Array, array_of
 from pardata.lookup.columns import as_column, split_columns
 from pardata.lookup.keys import keys_of, times_hint
 from pardata.memory.dtypes import descr_of, dtype_of, is_registered
-from pardata.memory.foreign import Read
+from pardata.memory.foreign import Read, is_frame
 from pardata.memory.plain import objects
 
 _ROWS_AT_ONCE: Final = 4096
@@ -226,7 +226,7 @@ def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | No
             return _from_csv(os.fspath(data), key)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{os.fspath(data)} cannot be read as a CSV file in UTF-8: {error}") from error
-    is_table = isinstance(data, Mapping | np.ndarray) or hasattr(data, "to_numpy")
+    is_table = isinstance(data, Mapping | np.ndarray) or hasattr(data, "to_numpy") or is_frame(data)
     if values is None and not is_table:
         return _from_rows(data, key, columns)
     keys, given = split_columns(data, values, key)

@@ -37,8 +37,15 @@ def is_column(values: object) -> bool:
 
 
 def is_frame(values: object) -> bool:
-    """Whether this is a data frame: columns with names and dtypes."""
-    return hasattr(values, "columns") and hasattr(values, "dtypes") and not isinstance(values, np.ndarray)
+    """Whether this is a data frame, or a table of pyarrow: columns with names and dtypes."""
+    if isinstance(values, np.ndarray):
+        return False
+    return hasattr(values, "columns") and (hasattr(values, "dtypes") or hasattr(values, "column_names"))
+
+
+def columns_of(frame: Any) -> dict[Any, Any]:
+    """Return the columns of a data frame, by name."""
+    return {name: frame[name] for name in getattr(frame, "column_names", frame.columns)}
 
 
 def read_column(column: Any) -> Read:

@@ -7,14 +7,13 @@ into them ask here. Names, labels and other notes beside the numbers change none
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pardata.errors import LossError
-from pardata.memory.foreign import is_column, is_frame, read_column
+from pardata.memory.foreign import columns_of, is_column, is_frame, read_column
 
 Array = np.ndarray[Any, Any]
 
@@ -111,9 +110,8 @@ def objects(values: list[Any]) -> Array:
 def _of_frame(frame: Any, what: str) -> Any:
     """Return the array of a data frame, whose columns NumPy converts to one dtype."""
     made = np.asarray(frame)
-    names: Iterable[Any] = frame.columns
-    for number, name in enumerate(names):
-        column = _of_column(frame[name], what)
+    for number, (name, given) in enumerate(columns_of(frame).items()):
+        column = _of_column(given, what) if is_column(given) else np.asarray(given)
         is_converted = isinstance(column, np.ndarray) and column.dtype.kind in "iu" and made.dtype.kind in "fc"
         if is_converted and column.ndim == 1 and not _is_exact(column, made[:, number].real):
             raise LossError(

@@ -132,10 +132,12 @@ def test_integers_past_63_bits(tmp_path):
     assert pardata.Table([0, 1], [10, 11]).get_many(wide, default=-1).tolist() == [-1, 11]
 
 
-def test_data_frames_of_either_library_by_their_key(make):  # noqa: F811
-    for library in ("pandas", "polars"):
-        frame = pytest.importorskip(library).DataFrame({"key": [ODD, 1], "x": [0.5, 1.5]})
+def test_data_frames_of_each_library_by_their_key(tmp_path):
+    columns = {"key": [ODD, 1], "x": [0.5, 1.5]}
+    frames = [pytest.importorskip(library).DataFrame(columns) for library in ("pandas", "polars")]
+    for frame in [*frames, pytest.importorskip("pyarrow").table(columns)]:
         assert pardata.Table(frame, key="key")[ODD] == {"x": 0.5}
+        assert pardata.Database.create(tmp_path / "a.db", frame, key="key")[ODD] == {"x": 0.5}
 
 
 def test_parts_of_a_column_are_joined_exactly():

@@ -139,6 +139,8 @@ def test_tables_whose_columns_have_no_common_dtype_are_refused():
         pd.DataFrame({"a": [ODD], "b": [1.5]}),
         pd.DataFrame({"a": pd.array([ODD, None]), "b": [1, 2]}),
         pytest.importorskip("polars").DataFrame({"a": [ODD], "b": [1.5]}),
+        pytest.importorskip("pyarrow").table({"a": [ODD], "b": [1.5]}),
+        pytest.importorskip("pyarrow").table({"a": [1, None]}),
     ):
         with pytest.raises(TypeError, match="would be rounded|with missing values"):
             plain_array(frame, "f got")
