@@ -105,7 +105,7 @@ class Writer:
         Raises
         ------
         ConfigError
-            They do not fit the columns.
+            They do not fit the columns, or a value is nothing that SQLite keeps as it is: an array, a time.
         ClosedError
             After `close`.
         Exception
