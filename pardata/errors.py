@@ -17,6 +17,10 @@ class ConfigError(PardataError, ValueError):
     """Wrong arguments, found before anything was started."""
 
 
+class LossError(ConfigError, TypeError):
+    """Values that cannot be kept as they are: a mask, a unit, missing values or the dtype would be lost."""
+
+
 class PlanError(ConfigError):
     """A graph of streams that cannot be run as it is."""
 

@@ -68,6 +68,10 @@ def what_is_made_once():
         from joblib.externals.loky.backend import resource_tracker as tracker_of_joblib
 
         tracker_of_joblib.ensure_running()
+    with contextlib.suppress(ImportError):
+        import polars
+
+        polars.Series([1, None]).is_null()  # starts what polars computes with
     tqdm.get_lock()
 
 

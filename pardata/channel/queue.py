@@ -14,9 +14,11 @@ from __future__ import annotations
 import operator
 import os
 import select
+import sys
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 from multiprocessing import context, util
 from multiprocessing.reduction import DupFd
 from queue import Empty
@@ -290,9 +292,9 @@ class Queue:
             os.close(alone)
         return alone >= 0
 
-    def __del__(self) -> None:
-        if not hasattr(self, "_is_closed"):
-            return  # it was not made
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if _is_over() or not hasattr(self, "_is_closed"):
+            return  # it was not made, or was seen off at the exit
         self.close()
         if self._is_awaited():
             _leaving.add(self)

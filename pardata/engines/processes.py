@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -364,6 +365,8 @@ class ProcessRun(Run):
         self._tear_down()
 
     def close(self) -> None:
+        if self._is_over():
+            return
         if os.getpid() != self._pid:
             return  # a forked child has a copy of the run, which is its parent's
         if not self._turn.acquire(blocking=False):  # another thread waits for an item, and leaves, or is closing it
@@ -399,9 +402,9 @@ class ProcessRun(Run):
         self._placed.clear()
         dissolve(self._home, ports, self._spans, self._socks)
 
-    def __del__(self) -> None:
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         """End a run that nobody holds: in a thread, as it may be dropped anywhere, with any lock held."""
-        if not getattr(self, "_closed", True) and os.getpid() == self._pid:
+        if not _is_over() and not getattr(self, "_closed", True) and os.getpid() == self._pid:
             threading.Thread(target=self.close, name="pardata-closer").start()
 
 

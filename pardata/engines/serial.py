@@ -213,6 +213,8 @@ class SerialRun(Run):
 
     def close(self) -> None:
         """End the run: the user's generators are closed, the last stage first."""
+        if self._is_over():
+            return
         with self._turn:
             self._close()
 

@@ -6,9 +6,11 @@ picklable; arrays pass without a copy where that is safe (`pipeline.handover`).
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final
 
@@ -111,6 +113,8 @@ class ThreadRun(Run):
 
     def close(self) -> None:
         """End the run. A thread that does not come back from the user's function is left to end by itself."""
+        if self._is_over():
+            return
         self._hub.cancel()  # who waits for an item leaves
         with self._turn:
             self._close()
@@ -129,8 +133,8 @@ class ThreadRun(Run):
         if self._bars is not None:
             self._bars.close()
 
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over() and not getattr(self, "_closed", True):
             self.close()
 
 

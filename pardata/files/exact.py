@@ -11,15 +11,6 @@ from pardata.errors import ConfigError
 Array = np.ndarray[Any, Any]
 
 
-def unmasked(values: Any) -> Any:
-    """Return what was given; raise `ConfigError` if it is a masked array with masked values, which would be lost."""
-    if isinstance(values, np.ma.MaskedArray):
-        if np.ma.getmaskarray(values).any():
-            raise ConfigError("masked values cannot be kept: fill them first, with array.filled(...)")
-        return values.data
-    return values
-
-
 def exact(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array in C order with another dtype.
 

@@ -29,6 +29,7 @@ import numpy as np
 from pardata.errors import ChecksumError, ConfigError, MissingExtraError, SerializationError
 from pardata.files.checksums import crc32c
 from pardata.files.pickling import dumps
+from pardata.memory.dtypes import descr_of, dtype_of
 
 ALIGNMENT: Final = 64
 CHECKSUM_BYTES: Final = 4
@@ -108,7 +109,7 @@ class Format:
     page_records : int
         Rows per page (the last one may have fewer; it is filled up with zeros); 0 for bytes and objects.
     descr : object
-        The dtype as in a .npy file.
+        The dtype, as `descr_of` says it.
     item_shape : tuple of int
         Of a row.
     page_bytes : int
@@ -131,7 +132,7 @@ class Format:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of a row's entries."""
-        return np.lib.format.descr_to_dtype(_tuples(self.descr))
+        return dtype_of(_tuples(self.descr))
 
     @cached_property
     def item_bytes(self) -> int:
@@ -217,9 +218,8 @@ def array_format(dtype: Any, item_shape: Sequence[int], page_bytes: int, compres
         raise ConfigError(f"rows of shape {shape} and dtype {kind} have no bytes")
     if item_bytes + CHECKSUM_BYTES > MOST_PAGE_BYTES:
         raise ConfigError(f"a row of {item_bytes} bytes is too large: {MOST_PAGE_BYTES} are read at once at most")
-    return Format(
-        "array", max(1, page_bytes // item_bytes), np.lib.format.dtype_to_descr(kind), shape, page_bytes, compression
-    )
+    descr = descr_of(kind, "a paged file")
+    return Format("array", max(1, page_bytes // item_bytes), descr, shape, page_bytes, compression)
 
 
 def _tuples(descr: Any) -> Any:

@@ -8,11 +8,14 @@ lock file that nobody holds any more is removed and made anew, and what does not
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
 import stat
+import sys
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from pardata.errors import ConfigError
@@ -139,8 +142,9 @@ class HolderLock:
         if fd >= 0:
             os.close(fd)
 
-    def __del__(self) -> None:
-        self.release()
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over():
+            self.release()
 
 
 def _lock(fd: int) -> bool:
@@ -165,6 +169,12 @@ def _is_at(fd: int, path: str) -> bool:
 def _forget_all() -> None:
     for lock in list(_held):
         lock.forget()
+
+
+@atexit.register
+def _release_all() -> None:
+    for lock in list(_held):
+        lock.release()
 
 
 at_fork(after_in_child=_forget_all)

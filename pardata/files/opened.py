@@ -5,7 +5,9 @@ from __future__ import annotations
 import array
 import mmap
 import os
+import sys
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -145,6 +147,6 @@ class OpenFile:
     def _name(self, number: int) -> str:
         return f"{self.path}, page {number}"
 
-    def __del__(self) -> None:
-        if self.fd >= 0:
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self.fd >= 0 and not _is_over():
             os.close(self.fd)

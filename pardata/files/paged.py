@@ -16,6 +16,7 @@ from pardata.files.layout import Array, Format, array_format
 from pardata.files.opened import OpenFile
 from pardata.files.paging import PagedWriter
 from pardata.files.zarr import link_as_zarr
+from pardata.memory.plain import numbers_of
 
 PAGE_BYTES: Final = 1 << 20
 
@@ -190,6 +191,7 @@ class PagedFile(Sequence[Any]):
         file = self._file()
         if not isinstance(out, np.ndarray):
             raise ConfigError(f"out must be an array, not {type(out).__name__}")
+        out = numbers_of(out, "out is")
         if not self.is_array or out.dtype != self.dtype or out.shape[1:] != file.format.item_shape:
             raise ConfigError(f"out of shape {out.shape} and {out.dtype} does not take records of {self!r}")
         if not out.flags.c_contiguous or not out.flags.writeable:

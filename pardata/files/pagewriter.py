@@ -13,17 +13,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import ConfigError
-from pardata.files.exact import exact, unmasked
+from pardata.errors import ConfigError, LossError
+from pardata.files.exact import exact
 from pardata.files.layout import Format, padded_size
 from pardata.memory.disk import naming
+from pardata.memory.plain import plain_array
 from pardata.process.system import at_fork, module
 
 fcntl: Any = module("fcntl")
@@ -123,7 +125,9 @@ class PageWriter:
         if isinstance(records, Iterator):
             raise ConfigError("rows are given as an array, not one by one: use append(row), or numpy.stack")
         try:
-            rows = np.asarray(unmasked(records))
+            rows = plain_array(records, "the file was given")
+        except LossError:
+            raise
         except ValueError as error:
             raise ConfigError(f"rows are expected as an array, or what NumPy makes one of: {error}") from error
         if isinstance(records, list | tuple) and not records:
@@ -182,8 +186,9 @@ class PageWriter:
         self._lock = threading.Lock()
         self.drop()
 
-    def __del__(self) -> None:
-        self.drop()
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over():
+            self.drop()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PageWriter, (self._part, self._file_id, self.format)

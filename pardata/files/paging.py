@@ -8,9 +8,13 @@ The index is written last, then the part gets its name.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
+import sys
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,9 +26,12 @@ from pardata.files.opened import OpenFile
 from pardata.files.pagewriter import PageEntry, PageWriter, check_sequence
 from pardata.files.replacing import put_in_place
 from pardata.memory.disk import create_new, naming, write_all
+from pardata.memory.plain import plain_array
 from pardata.process.system import check_posix, module
 
 fcntl: Any = module("fcntl")
+
+_open: weakref.WeakSet[PagedWriter] = weakref.WeakSet()
 
 
 class PagedWriter:
@@ -54,6 +61,7 @@ class PagedWriter:
         except BaseException:
             self.abort()
             raise
+        _open.add(self)
 
     def _begin(self, source: OpenFile | None) -> None:
         """Make the part: room for the header, then the pages of the file that is appended to."""
@@ -112,7 +120,7 @@ class PagedWriter:
 
     def append(self, record: Any) -> None:
         """Write one record; else as `extend`."""
-        self.extend(np.asarray(record)[np.newaxis] if self.format.kind == "array" else [record])
+        self.extend(plain_array(record, "the file was given")[np.newaxis] if self.format.kind == "array" else [record])
 
     def _extend_rows(self, rows: Any) -> None:
         size = self.format.page_records
@@ -133,7 +141,9 @@ class PagedWriter:
 
     def _flush(self) -> None:
         if self._waiting:
-            records = np.concatenate(self._waiting) if self.format.kind == "array" else self._waiting
+            records: Any = self._waiting
+            if self.format.kind == "array":  # by its dtype: NumPy would pack the fields of a record that has gaps
+                records = np.concatenate(records, dtype=self.format.dtype)
             self._add_all(self.pages.write(len(self._entries), [records]))
             self._waiting, self._waiting_size = [], 0
 
@@ -222,12 +232,19 @@ class PagedWriter:
         else:
             self.abort()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_lock"):
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over() and hasattr(self, "_lock"):
             self.abort()
 
     def __repr__(self) -> str:
         return f"<PagedWriter of {self.path}: {len(self._entries)} pages>"
+
+
+@atexit.register
+def _abort_all() -> None:
+    """At the end of the interpreter leave no part of a file that was not finished."""
+    for writer in list(_open):
+        writer.abort()
 
 
 def _copy(source_fd: int, fd: int, nbytes: int, offset: int) -> int:

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.files.exact import unmasked
 from pardata.files.layout import Array
 from pardata.files.paged import PagedFile
 from pardata.files.pickling import dumps
@@ -30,6 +29,7 @@ from pardata.files.sources import (
 )
 from pardata.memory.array import find_anchor, is_in
 from pardata.memory.home import home
+from pardata.memory.plain import numbers_of
 from pardata.memory.sealed import SealedHandle
 from pardata.runtime.limits import usable_cores
 
@@ -111,7 +111,7 @@ def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 
         page = obj.page_rows if obj.is_array else 1
         return _cut(PagedRows(obj), _bounds(len(obj), wanted, math.lcm(align, page)))
     if isinstance(obj, np.ndarray):
-        return _split_array(unmasked(obj), wanted, align)
+        return _split_array(numbers_of(obj, "split got"), wanted, align)
     if isinstance(obj, list | tuple):
         return _split_list(obj, _bounds(len(obj), wanted, align))
     hint = 'bytes by rows: say by="bytes"' if isinstance(obj, bytes | bytearray | memoryview) else type(obj).__name__

@@ -26,6 +26,7 @@ from pardata.files.pickling import dumps
 from pardata.files.pieces import By, Piece, split
 from pardata.files.replacing import put_in_place
 from pardata.memory.disk import write_new
+from pardata.memory.dtypes import survives_npy
 
 _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "pardata pieces 1"
@@ -64,7 +65,12 @@ class FilePiece:
             raise ChecksumError(f"{self.path} cannot be read: {error}") from error
         if len(data) != self.nbytes or crc32c(data) != self.checksum:
             raise ChecksumError(f"{self.path} is damaged: its {len(data)} bytes are not the {self.nbytes} written")
-        return _array_of(data) if self.path.endswith(".npy") else pickle.loads(data)
+        if self.path.endswith(".npy"):
+            return _array_of(data)
+        found = pickle.loads(data)
+        if isinstance(found, np.ndarray):
+            found.setflags(write=False)
+        return found
 
     def __len__(self) -> int:
         return self.end - self.begin
@@ -80,8 +86,8 @@ def _array_of(data: bytes) -> Any:
 
 
 def _bytes_of(data: Any) -> tuple[bytes, str]:
-    """Return the contents and the suffix of the file for some data."""
-    if isinstance(data, np.ndarray):
+    """Return the contents and the suffix of the file for some data; a dtype that .npy cannot say is pickled."""
+    if isinstance(data, np.ndarray) and survives_npy(data.dtype):
         file = io.BytesIO()
         np.lib.format.write_array(file, np.asarray(data), version=(2, 0), allow_pickle=False)
         return file.getvalue(), ".npy"

@@ -21,12 +21,17 @@ _COMPRESSORS: dict[str | None, list[dict[str, Any]]] = {
     "gzip": [{"name": "gzip", "configuration": {"level": 6}}],
     "zstd": [{"name": "zstd", "configuration": {"level": 3, "checksum": False}}],
 }
+_DATA_TYPES = (
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+)  # those of the core specification, which every reader knows
 
 
 def describe(form: Format, records: int, page_count: int) -> dict[str, Any]:
     """Return the contents of ``zarr.json``; raises `ConfigError` for what a Zarr array cannot hold."""
-    if form.kind != "array" or form.dtype.kind not in "biufc":
-        raise ConfigError(f"only arrays of numbers can be read as Zarr, not {form.descr or form.kind}")
+    if form.kind != "array" or form.dtype.name not in _DATA_TYPES:
+        raise ConfigError(f"a Zarr array has a dtype of {', '.join(_DATA_TYPES)}, not {form.descr or form.kind}")
     page = [form.page_records, *form.item_shape]
     sharding = {
         "chunk_shape": page,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Final
 
 import numpy as np
+
+from pardata.memory.dtypes import is_registered
+from pardata.memory.foreign import is_column, read_column
+from pardata.memory.plain import check_unit, objects, plain_array
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str | None, Array]  # the key None: there is one column and it has no name
@@ -141,8 +146,12 @@ def as_keys(keys: Any) -> Any:
     """Return `keys` as they are asked for: an array of numbers, or a list."""
     if isinstance(keys, str | bytes):
         raise TypeError(f"many keys are asked for by a sequence of them, not by {keys!r}")
-    if hasattr(keys, "to_numpy"):  # a column of a pandas table
-        keys = keys.to_numpy()
+    if is_column(keys):
+        read = read_column(keys)
+        keys = read.values if read.missing is None else read.as_list()
+    if isinstance(keys, np.ma.MaskedArray) and np.ma.is_masked(keys):
+        check_unit(keys, "many keys were asked for by")
+        keys = keys.tolist()  # what is masked is None, and no key
     if not isinstance(keys, np.ndarray):
         try:
             keys = list(keys)
@@ -156,12 +165,29 @@ def as_keys(keys: Any) -> Any:
         return np.array(keys) if keys and all(type(key) is float for key in keys) else keys
     if keys.ndim != 1:
         raise TypeError(f"keys must have one axis, not shape {keys.shape}")
-    return keys if keys.dtype.kind in "biuf" else keys.tolist()
+    keys = plain_array(keys, "many keys were asked for by")
+    is_common = keys.dtype.kind in "biuf" and keys.dtype.itemsize <= 8 and not is_registered(keys.dtype)
+    return keys if is_common else keys.tolist()
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a NumPy scalar as Python's, if there is one that is equal: not every long float is a float."""
+    if not isinstance(value, np.generic):
+        return value
+    return exactly(value) if isinstance(value, np.longdouble) else value.item()
+
+
+def exactly(number: Any) -> Any:
+    """Return a number of any type as the int or the float that is equal to it, itself if there is none."""
+    if number != number:
+        return float("nan")
+    try:
+        as_float = float(number)
+    except OverflowError:
+        return number
+    if not math.isfinite(as_float):
+        return as_float if as_float == number else number
+    return int(number) if number == int(number) else as_float if as_float == number else number
 
 
 def unwrapped(columns: Columns) -> Any:
@@ -187,12 +213,11 @@ def array_of(values: list[Any]) -> Array:
     return objects(values)
 
 
-def objects(values: list[Any]) -> Array:
-    """Return an array of objects, whatever they are."""
-    made = np.empty(len(values), object)
-    for index, value in enumerate(values):  # one by one: NumPy would take sequences apart
-        made[index] = value
-    return made
+def joined(parts: list[Array]) -> Array:
+    """Return parts of a column as one array; where one holds integers and another floats, none of them is rounded."""
+    if len({part.dtype for part in parts}) == 1:
+        return np.concatenate(parts, dtype=parts[0].dtype)
+    return array_of([value for part in parts for value in part.tolist()])
 
 
 def _filled(column: Array, found: Array, default: Any) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pardata.errors import BrokenError, ConfigError, DeadlineExceeded
 from pardata.lookup import wire
-from pardata.lookup.base import Array, Columns, Lookup, as_keys, plain, unwrapped
+from pardata.lookup.base import Array, Columns, Lookup, as_keys, joined, plain, unwrapped
 from pardata.lookup.columns import ArrayColumn
 from pardata.lookup.transport import Answer, Transport
 
@@ -182,7 +182,7 @@ class Service(Lookup):
 
         about, parts = self._until_of_one_version(ask)
         found = np.concatenate([first for first, _ in parts])
-        columns = {name: np.concatenate([columns[name] for _, columns in parts]) for name in about["columns"]}
+        columns = {name: joined([columns[name] for _, columns in parts]) for name in about["columns"]}
         return about["version"], found, columns
 
     def _until_of_one_version(self, ask: Callable[[], _T | None]) -> _T:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.files.exact import unmasked
 from pardata.files.pickling import dumps
-from pardata.lookup.base import Array, objects
+from pardata.lookup.base import Array
+from pardata.memory.foreign import Read, columns_of, is_column, is_frame, read_column
+from pardata.memory.plain import numbers_of, objects
+
+Given = dict[str | None, Any]  # the columns as the user has given them
 
 
 def _text(value: str) -> bytes:
@@ -36,17 +39,54 @@ def kind_of(values: Sequence[Any]) -> str:
     return "bytes" if all(type(value) is bytes for value in values) else "pickle"
 
 
-def as_array(values: Any) -> Array | list[Any]:
+def split_columns(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
+    """Return the keys and the columns of what the user has given."""
+    if values is not None:
+        if key is not None:
+            raise ConfigError("a table of keys and values has no key column: leave out key=")
+        if isinstance(data, Mapping):
+            raise ConfigError("a mapping has its values with it: leave out values=, or give list(data) as the keys")
+        return data, _named(values) if isinstance(values, Mapping) or is_frame(values) else {None: values}
+    if isinstance(data, Mapping) and key is None:
+        return list(data), {None: list(data.values())}
+    if isinstance(data, np.ndarray) and data.dtype.names:
+        names: tuple[str, ...] = data.dtype.names
+        columns: Given = {name: data[name] for name in names}
+    elif is_frame(data) or isinstance(data, Mapping):
+        columns = _named(data)
+        if key is None and hasattr(data, "index"):  # of pandas
+            return data.index, columns
+    else:
+        raise ConfigError(
+            f"Table(...) takes a dict, keys and values, a structured array or a DataFrame, not {type(data).__name__}"
+        )
+    if key not in columns:
+        raise ConfigError(f"key= must name the column of the keys, one of {list(columns)}, not {key!r}")
+    return columns.pop(key), columns
+
+
+def _named(values: Any) -> Given:
+    """Return the columns of a mapping or of a data frame, by name."""
+    return dict(values) if isinstance(values, Mapping) else columns_of(values)
+
+
+def as_column(values: Any) -> Read:
     """Return a column as an array without objects where that loses nothing, else as a list."""
-    if hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    values = unmasked(values)
+    if is_frame(values):
+        raise ConfigError(f"a column is expected, not a {type(values).__name__}")
+    read = read_column(values) if is_column(values) else Read(values)
+    return read if read.missing is not None else Read(_as_array(read.values))
+
+
+def _as_array(values: Any) -> Array | list[Any]:
+    if isinstance(values, np.ndarray):
+        values = numbers_of(values, "a column holds")
     if not isinstance(values, Iterable) or isinstance(values, str | bytes):
         raise ConfigError(f"keys and values are given as arrays or sequences of them, not as {values!r}")
     if isinstance(values, np.ndarray) and values.ndim == 0:
         raise ConfigError(f"keys and values are given as arrays or sequences of them, not as one value: {values!r}")
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OT":
-        return values
+        return np.asarray(values)
     given: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     kinds = set(map(type, given))
     if kinds == {int}:
@@ -56,9 +96,9 @@ def as_array(values: Any) -> Array | list[Any]:
             return given
     if len(kinds) == 1 and kinds <= {bool, float, complex}:
         return np.array(given)
-    if len(kinds) == 1 and isinstance(given[0], np.generic | np.ndarray):
+    if len(kinds) == 1 and (isinstance(given[0], np.generic) or type(given[0]) is np.ndarray):
         same = len({(value.dtype, value.shape) for value in given}) == 1
-        return np.stack(given) if same and not given[0].dtype.hasobject else given
+        return np.stack(given, dtype=given[0].dtype) if same and not given[0].dtype.hasobject else given
     return given
 
 
@@ -76,6 +116,28 @@ class ArrayColumn:
         """Return the values of many rows: a view for a slice, else a copy."""
         taken: Array = self.array[rows]
         return taken
+
+
+class GappedColumn:
+    """Integers or booleans of which some are missing."""
+
+    def __init__(self, array: Array, missing: Array) -> None:
+        self._array = array
+        self._missing = missing
+
+    def get(self, row: int) -> Any:
+        """Return the value of a row, None if it is missing."""
+        return None if self._missing[row] else self._array.item(row)
+
+    def take(self, rows: Any) -> Array:
+        """Return the values of many rows: of objects if one of them is missing, which is None."""
+        taken: Array = self._array[rows]
+        missing = self._missing[rows]
+        if not missing.any():
+            return taken
+        made: Array = taken.astype(object)
+        made[missing] = None
+        return made
 
 
 class HeapColumn:

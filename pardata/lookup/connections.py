@@ -10,9 +10,10 @@ import errno
 import os
 import sqlite3
 import stat
+import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -62,7 +63,9 @@ class Opened:
         finally:
             self.execute("COMMIT")
 
-    def __del__(self) -> None:
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if _is_over():
+            return
         if self.pid == os.getpid():
             self.connection.close()
         else:  # a fork ends the threads of the parent before it calls `_note_inherited`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -251,8 +252,8 @@ class Database(Lookup):
     def close(self) -> None:
         self._connections.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_connections"):
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over() and hasattr(self, "_connections"):
             self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

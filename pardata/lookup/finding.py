@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.lookup.base import Array, Columns, plain
+from pardata.lookup.base import Array, Columns, exactly, plain
 from pardata.lookup.connections import Opened
 from pardata.lookup.statements import KEYS_AT_ONCE
 
@@ -19,7 +21,7 @@ _KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob
 def fetch(opened: Opened, key: Any) -> Any:
     """Return the row of a key, the key first; None if there is none."""
     if not isinstance(key, _KEPT):  # not left to SQLite, which has ways to convert a date, and takes scalars for bytes
-        key = plain(key)
+        key = _as_kept(key)
         if not isinstance(key, _KEPT):
             return None
     try:
@@ -30,6 +32,11 @@ def fetch(opened: Opened, key: Any) -> Any:
     return row if row is not None and row[0] == key else None
 
 
+def _as_kept(key: Any) -> Any:
+    """Return the key in a database that is equal to one of another type, if there is one."""
+    return exactly(key) if isinstance(key, Decimal | Fraction) else plain(key)
+
+
 def find(opened: Opened, keys: Any) -> tuple[Array, Columns]:
     """Return which of the keys there are, and the columns of those."""
     rows: list[Any]
@@ -38,7 +45,7 @@ def find(opened: Opened, keys: Any) -> tuple[Array, Columns]:
         known = _fetch_many(opened, asked)
         rows = list(map(known.get, asked))
     else:
-        asked = [plain(key) for key in keys]
+        asked = [key if isinstance(key, _KEPT) else _as_kept(key) for key in keys]
         known = _fetch_many(opened, [key for key in asked if isinstance(key, _KEPT)])
         rows = [known.get(key) if isinstance(key, _KEPT) else None for key in asked]
     if None not in rows:

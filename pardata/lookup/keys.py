@@ -11,19 +11,12 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.lookup.base import Array, plain
-from pardata.lookup.columns import HeapColumn, HeapDraft
+from pardata.lookup.columns import HeapColumn, HeapDraft, as_column
 
 _LONG = 64  # keys asked for at once, from which on sorting them first pays: neighbours share their cache lines
 
 
 _EXACT = (int, float, bool)
-
-
-def _exactly(key: Any) -> Any:
-    """Return a long float as an int or a float if it is one, else something that equals no number."""
-    if np.isfinite(key) and key == np.rint(key):
-        return int(key)
-    return float(key) if float(key) == key else None
 
 
 class NumberKeys:
@@ -39,11 +32,11 @@ class NumberKeys:
             if isinstance(key, np.ndarray):
                 return -1
             key = plain(key)  # beside a scalar of NumPy's an int would be rounded to its type
-            if isinstance(key, np.longdouble):
-                key = _exactly(key)
+            if isinstance(key, np.longdouble):  # that equals no other number
+                return -1
         try:
             row = bisect_left(self._view, key)
-        except TypeError:  # not a number
+        except (TypeError, ArithmeticError):  # not a number, or a Decimal that is none
             return -1
         return row if row < len(self._view) and self._view[row] == key else -1
 
@@ -82,8 +75,6 @@ class NumberKeys:
     def _begin(self, bound: Any) -> int:
         """Return the first row whose key is not less."""
         given = plain(bound)
-        if isinstance(given, np.longdouble):
-            given = _exactly(given)
         if not isinstance(given, int | float) or given != given:
             raise ConfigError(f"the keys are numbers: no range of them begins or ends at {bound!r}")
         return bisect_left(self._view, given)
@@ -165,6 +156,14 @@ class TextKeys:
         return iter(self._column)
 
 
+def keys_of(keys: Any) -> Array | list[Any]:
+    """Return what was given as keys as an array or a list; raises `ConfigError` if one is missing."""
+    values, missing = as_column(keys)
+    if missing is not None:
+        raise ConfigError(f"key {int(np.argmax(missing))} is missing")
+    return values
+
+
 def number_keys(keys: Array) -> Array:
     """Return numeric keys as int64 or float64; raises `ConfigError` where that would change one."""
     made = keys.astype(np.float64 if keys.dtype.kind == "f" else np.int64)
@@ -178,7 +177,7 @@ def number_keys(keys: Array) -> Array:
 def times_hint(keys: Any) -> str:
     """Return what to do with keys that are times, for an error about them."""
     is_time = isinstance(keys, np.ndarray) and keys.dtype.kind in "mM"
-    return f"; times can be keys as numbers: {keys.dtype} as keys.astype('int64')" if is_time else ""
+    return f"; times can be kept as numbers: {keys.dtype} as keys.astype('int64')" if is_time else ""
 
 
 def check_unique(is_repeated: Array, key_of: Any) -> None:

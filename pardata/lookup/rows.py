@@ -12,11 +12,14 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.lookup.base import Array, array_of
-from pardata.lookup.columns import as_array
-from pardata.lookup.keys import times_hint
-from pardata.lookup.table import split_columns
+from pardata.lookup.columns import as_column, split_columns
+from pardata.lookup.keys import keys_of, times_hint
+from pardata.memory.dtypes import descr_of, dtype_of, is_registered
+from pardata.memory.foreign import Read, is_frame
+from pardata.memory.plain import objects
 
 _ROWS_AT_ONCE: Final = 4096
+_CELLS: Final = {int, float, bool, str, bytes, bytearray, memoryview, type(None)}  # what SQLite keeps as it is
 
 
 class Column(NamedTuple):
@@ -25,7 +28,7 @@ class Column(NamedTuple):
     Parameters
     ----------
     dtype : str
-        NumPy's, of the array that it was; "" for any mixture of numbers, texts and bytes.
+        Of the array that it was, as `descr_of` says it; "" for any mixture of numbers, texts and bytes.
     shape : tuple of int
         Of one value, where that is an array.
     packed : bool
@@ -39,30 +42,38 @@ class Column(NamedTuple):
 
     def one(self) -> Callable[[Any], Any]:
         """Return the function that decodes a value."""
-        kind = np.dtype(self.dtype).kind if self.dtype else ""
         if self.packed:
-            return self._unpacked(np.dtype(self.dtype), kind)
+            return self._unpacked(dtype_of(self.dtype))
+        kind = np.dtype(self.dtype).kind if self.dtype else ""
         if kind == "b":
-            return bool
+            return lambda value: None if value is None else bool(value)
         if kind == "f":
             return lambda value: np.nan if value is None else value
         return lambda value: value
 
-    def _unpacked(self, dtype: np.dtype[Any], kind: str) -> Callable[[Any], Any]:
+    def _unpacked(self, dtype: np.dtype[Any]) -> Callable[[Any], Any]:
         """Return the function that decodes the bytes of an array, to what `ArrayColumn.get` gives."""
         if self.shape:
             return lambda value: np.frombuffer(value, dtype).reshape(self.shape)
-        if kind == "V":
+        if dtype.kind == "V" and not is_registered(dtype):
             return bytes
-        if kind in "mM":
+        if dtype.kind in "mM":
             return lambda value: np.frombuffer(value, dtype)[0]
         return lambda value: np.frombuffer(value, dtype).item()
 
     def many(self, values: Sequence[Any]) -> Array:
         """Return the array of many values."""
         if self.packed:
-            return np.frombuffer(b"".join(values), self.dtype).reshape(len(values), *self.shape)
-        return np.array(values, self.dtype) if self.dtype else array_of(list(values))
+            return np.frombuffer(b"".join(values), dtype_of(self.dtype)).reshape(len(values), *self.shape)
+        if not self.dtype:
+            return array_of(list(values))
+        # NumPy makes NaN of nothing, but also False, and the text "None".
+        if np.dtype(self.dtype).kind in "bSU" and None in values:
+            return objects(list(map(self.one(), values)))
+        try:
+            return np.array(values, self.dtype)
+        except TypeError:  # nothing among integers
+            return objects(list(values))
 
 
 def _array_rows(array: Array, packed: bool) -> Iterator[Any]:
@@ -75,18 +86,20 @@ def _array_rows(array: Array, packed: bool) -> Iterator[Any]:
             yield from part.tolist()
 
 
-def _column(name: str, made: Array | list[Any]) -> tuple[Column, Iterable[Any]]:
+def _column(name: str, read: Read) -> tuple[Column, Iterable[Any]]:
     """Return how a column is kept, and its values as SQLite takes them."""
+    made = read.values
     if isinstance(made, list):
         if any(isinstance(value, np.ndarray) for value in made):
             raise ConfigError(
                 f"column {name!r} holds arrays that are not of one shape and dtype: a database keeps none"
             )
-        return Column(name), made
+        return Column(name), cells_of(made)
     if made.dtype.names is not None:
         raise ConfigError(f"column {name!r} holds records: give their fields as columns")
-    packed = made.ndim > 1 or made.dtype.kind not in "biufSU"
-    return Column(name, made.dtype.str, made.shape[1:], packed), _array_rows(made, packed)
+    packed = made.ndim > 1 or made.dtype.kind not in "biufSU" or is_registered(made.dtype)
+    column = Column(name, descr_of(made.dtype, "a database"), made.shape[1:], packed)
+    return column, _array_rows(made, packed) if read.missing is None else read.as_list()
 
 
 def _numbers(text: str) -> int | float | str | None:
@@ -175,16 +188,33 @@ def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any,
         values = list(row)
         if len(values) != len(names):
             raise ConfigError(f"a row has {len(values)} values where there are {len(names)} columns")
-    check_no_arrays(values)
-    return tuple(value.item() if isinstance(value := values[i], np.generic) else value for i in order)
+    cells = cells_of(values)
+    return tuple(cells[i] for i in order)
 
 
-def check_no_arrays(values: Iterable[Any]) -> None:
-    """Raise `ConfigError` for an array among values, which SQLite would take for bytes."""
-    if any(isinstance(value, np.ndarray) for value in values):
+def cells_of(values: list[Any]) -> list[Any]:
+    """Return values as SQLite takes them.
+
+    Raises `ConfigError` for one that it would convert (a time to a text) or take for bytes (an array).
+    """
+    return values if set(map(type, values)) <= _CELLS else list(map(_cell, values))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
         raise ConfigError(
             "a row holds an array: only `Database.create` keeps arrays, if whole columns of them are given"
         )
+    if isinstance(value, np.generic) and value.dtype.kind in "biufSU" and not is_registered(value.dtype):
+        value = value.item()
+    if type(value).__name__ == "NAType":  # pandas.NA
+        return None
+    if not isinstance(value, tuple(_CELLS)):
+        raise ConfigError(
+            f"a database keeps numbers of 64 bits, texts, bytes and columns of arrays; {value!r} of type "
+            f"{type(value).__name__} is none"
+        )
+    return value
 
 
 def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | None) -> Rows:
@@ -196,18 +226,18 @@ def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | No
             return _from_csv(os.fspath(data), key)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{os.fspath(data)} cannot be read as a CSV file in UTF-8: {error}") from error
-    is_table = isinstance(data, Mapping | np.ndarray) or hasattr(data, "to_numpy")
+    is_table = isinstance(data, Mapping | np.ndarray) or hasattr(data, "to_numpy") or is_frame(data)
     if values is None and not is_table:
         return _from_rows(data, key, columns)
     keys, given = split_columns(data, values, key)
-    arrays = {key or "key": as_array(keys)}
-    arrays |= {"value" if name is None else str(name): as_array(column) for name, column in given.items()}
+    arrays = {key or "key": Read(keys_of(keys))}
+    arrays |= {"value" if name is None else str(name): as_column(column) for name, column in given.items()}
     if len(arrays) <= len(given):
         raise ConfigError(f"the column {key or 'key'!r} of the keys must not be one of the values as well")
-    lengths = {name: len(column) for name, column in arrays.items()}
+    lengths = {name: len(column.values) for name, column in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"there must be one value per key in every column, but there are {lengths}")
     made = [_column(name, column) for name, column in arrays.items()]
     if made[0][0].packed:
-        raise ConfigError(f"keys must be numbers, texts or bytes{times_hint(next(iter(arrays.values())))}")
+        raise ConfigError(f"keys must be numbers, texts or bytes{times_hint(next(iter(arrays.values())).values)}")
     return Rows([column for column, _ in made], zip(*(cells for _, cells in made), strict=True), None in given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,40 +12,19 @@ import numpy as np
 from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.lookup.base import Array, Columns, Lookup, unwrapped
 from pardata.lookup.board import ID_BYTES, Board, tag_of
-from pardata.lookup.columns import ArrayColumn, HeapColumn, HeapDraft, as_array, kind_of
-from pardata.lookup.keys import NumberKeys, TextKeys, number_keys, sort_numbers, sort_texts, times_hint
+from pardata.lookup.columns import (
+    ArrayColumn,
+    GappedColumn,
+    Given,
+    HeapColumn,
+    HeapDraft,
+    as_column,
+    kind_of,
+    split_columns,
+)
+from pardata.lookup.keys import NumberKeys, TextKeys, keys_of, number_keys, sort_numbers, sort_texts, times_hint
 from pardata.memory.budget import format_bytes
 from pardata.memory.sealed import Draft, SealedFile
-
-Given = dict[str | None, Any]  # the columns as the user has given them
-
-
-def split_columns(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
-    """Return the keys and the columns of what the user has given."""
-    if values is not None:
-        if key is not None:
-            raise ConfigError("a table of keys and values has no key column: leave out key=")
-        if isinstance(data, Mapping):
-            raise ConfigError("a mapping has its values with it: leave out values=, or give list(data) as the keys")
-        return data, dict(values) if isinstance(values, Mapping) else {None: values}
-    if isinstance(data, Mapping) and key is None:
-        return list(data), {None: list(data.values())}
-    if isinstance(data, np.ndarray) and data.dtype.names:
-        names: tuple[str, ...] = data.dtype.names
-        columns: Given = {name: data[name] for name in names}
-    elif hasattr(data, "columns") and hasattr(data, "index"):  # a pandas DataFrame
-        columns = {name: data[name] for name in data.columns}
-        if key is None:
-            return data.index, columns
-    elif isinstance(data, Mapping):
-        columns = dict(data)
-    else:
-        raise ConfigError(
-            f"Table(...) takes a dict, keys and values, a structured array or a DataFrame, not {type(data).__name__}"
-        )
-    if key not in columns:
-        raise ConfigError(f"key= must name the column of the keys, one of {list(columns)}, not {key!r}")
-    return columns.pop(key), columns
 
 
 class _Rows:
@@ -60,13 +39,14 @@ class _Rows:
             self.keys = NumberKeys(arrays["keys"])
         else:
             self.keys = TextKeys(arrays["sums"], arrays["key ends"], arrays["key heap"], info["keys"])
-        self.columns: dict[str | None, ArrayColumn | HeapColumn] = {}
+        self.columns: dict[str | None, ArrayColumn | GappedColumn | HeapColumn] = {}
         for number, (name, codec) in enumerate(info["columns"]):
-            self.columns[name] = (
-                ArrayColumn(arrays[f"{number}"])
-                if codec is None
-                else HeapColumn(arrays[f"{number} ends"], arrays[f"{number} heap"], codec)
-            )
+            if codec is not None:
+                self.columns[name] = HeapColumn(arrays[f"{number} ends"], arrays[f"{number} heap"], codec)
+            elif (missing := arrays.get(f"{number} missing")) is not None:
+                self.columns[name] = GappedColumn(arrays[f"{number}"], missing)
+            else:
+                self.columns[name] = ArrayColumn(arrays[f"{number}"])
         self.get_value = self.columns[None].get if None in self.columns else self._get_record
         self.find = self.keys.find
 
@@ -245,7 +225,7 @@ def _opened(identity: bytes, path: str) -> Table:
 def _build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
     """Sort, measure, write and seal."""
     key_draft: HeapDraft | None = None
-    given = as_array(keys)
+    given = keys_of(keys)
     if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" and given.ndim == 1:
         first, order = sort_numbers(number_keys(given))
         layout: dict[str, Any] = {"keys": (first.dtype, first.shape)}
@@ -258,24 +238,26 @@ def _build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
         layout = {"sums": (first.dtype, first.shape)} | _heap_layout("key", key_draft)
     if not columns:
         raise ConfigError("a table needs at least one column of values")
-    drafts: list[Array | HeapDraft] = []
+    drafts: dict[str, Array | HeapDraft] = {}
+    codecs = []
     for number, (name, values) in enumerate(columns.items()):
-        made = as_array(values)
+        made, missing = as_column(values)
         if len(made) != len(first):
             raise ConfigError(f"there are {len(first)} keys, but {len(made)} values{f' of {name!r}' if name else ''}")
-        draft = made if isinstance(made, np.ndarray) else HeapDraft(made)
-        drafts.append(draft)
-        layout |= (
-            {f"{number}": (draft.dtype, draft.shape)}
-            if isinstance(draft, np.ndarray)
-            else _heap_layout(f"{number}", draft)
-        )
-    codecs = [None if isinstance(draft, np.ndarray) else draft.codec for draft in drafts]
+        drafts[f"{number}"] = draft = made if isinstance(made, np.ndarray) else HeapDraft(made)
+        codecs.append(None if isinstance(draft, np.ndarray) else draft.codec)
+        if missing is not None:
+            drafts[f"{number} missing"] = missing
+    for place, draft in drafts.items():
+        if isinstance(draft, np.ndarray):
+            layout[place] = draft.dtype, draft.shape
+        else:
+            layout |= _heap_layout(place, draft)
     info = {"keys": key_draft and key_draft.codec, "columns": list(zip(columns, codecs, strict=True))}
     file = Draft(layout, info, tag)
     file.arrays["keys" if key_draft is None else "sums"][...] = first
-    for number, draft in enumerate(drafts):
-        _write(file, f"{number}", draft, order)
+    for place, draft in drafts.items():
+        _write(file, place, draft, order)
     if key_draft is not None:
         _write(file, "key", key_draft, order)
     return file.seal()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from pardata.errors import BrokenError, ClosedError, ConfigError, DeadlineExceeded
@@ -42,8 +44,9 @@ class _Kept:
         self.connection = connection
         self.pid = os.getpid()
 
-    def __del__(self) -> None:
-        self.connection.close()
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over():
+            self.connection.close()
 
 
 class _Local(threading.local):

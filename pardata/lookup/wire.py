@@ -1,8 +1,9 @@
 """What a look-up says over HTTP, as JSON or as arrays in NumPy's .npy format. Pure: no I/O.
 
 JSON holds more than it knows of by objects of one member: {"bytes": base64}, {"npy": base64}, {"float": "nan"},
-{"complex": [re, im]}, {"tuple": [...]}, and {"dict": {...}} for dicts themselves. A column of plain numbers is
-{"dtype": "<f8", "values": [...]}. A body of arrays is one .npy after the other.
+{"complex": [re, im]}, {"tuple": [...]}, {"typed": ["module:name", bytes as npy]} for a dtype that is not NumPy's, and
+{"dict": {...}} for dicts themselves. A column of plain numbers is {"dtype": "<f8", "values": [...]}. A body of arrays
+is one .npy after the other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from pardata.lookup.base import Array, Columns, objects
+from pardata.lookup.base import Array, Columns
+from pardata.memory.dtypes import check_npy, descr_of, dtype_of, is_registered, survives_npy
+from pardata.memory.plain import objects
 
 JSON: Final = "application/json"
 NPY: Final = "application/x-npy"
@@ -40,7 +43,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
-        return {"npy": base64.b64encode(to_npy([np.asarray(value)])).decode()}
+        array = np.asarray(value)
+        if is_registered(array.dtype):
+            return {"typed": [descr_of(array.dtype, "a look-up service"), to_json(array.view(f"V{array.itemsize}"))]}
+        check_npy(array.dtype, "a look-up service")
+        return {"npy": base64.b64encode(to_npy([array])).decode()}
     if isinstance(value, list):
         return [to_json(entry) for entry in value]
     if isinstance(value, tuple):
@@ -68,6 +75,11 @@ def from_json(value: Any) -> Any:
     if kind == "npy" and isinstance(inner, str):
         (array,) = from_npy(base64.b64decode(inner, validate=True))
         return array if array.ndim else array[()]
+    if kind == "typed" and isinstance(inner, list) and len(inner) == 2:
+        raw, dtype = np.asarray(from_json(inner[1])), dtype_of(inner[0])
+        if raw.dtype != f"V{dtype.itemsize}":
+            raise ValueError(f"an object in a look-up's JSON holds {raw.dtype} for {dtype}")
+        return raw.view(dtype) if raw.ndim else raw.view(dtype)[()]
     if kind == "tuple" and isinstance(inner, list):
         return tuple(from_json(inner))
     if kind == "dict" and isinstance(inner, dict):
@@ -118,7 +130,7 @@ def _one_npy(data: bytes, position: int) -> tuple[Array, int]:
 def _column_to_json(column: Array) -> Any:
     if column.dtype.hasobject:
         return [to_json(value) for value in column.tolist()]
-    is_plain = column.ndim == 1 and (
+    is_plain = (column.ndim == 1 and survives_npy(column.dtype)) and (
         column.dtype.kind in "biu" or (column.dtype.kind == "f" and np.isfinite(column).all())
     )
     return {"dtype": column.dtype.str, "values": column.tolist()} if is_plain else to_json(column)
@@ -134,10 +146,10 @@ def _column_from_json(value: Any) -> Array:
 def pack(first: Array, columns: Columns, wants_npy: bool) -> tuple[bytes, str]:
     """Return a body and its type: an array (which keys there are, or keys) and the columns.
 
-    Arrays go as .npy where that was asked for and no column holds objects. Raises TypeError as `to_json`.
+    Arrays go as .npy where that was asked for and says all of every column. Raises TypeError as `to_json`.
     """
     arrays = [first, *columns.values()]
-    if wants_npy and not any(array.dtype.hasobject for array in arrays):
+    if wants_npy and all(survives_npy(array.dtype) for array in arrays):
         return to_npy(arrays), NPY
     body = {
         "first": _column_to_json(first),

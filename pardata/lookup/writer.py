@@ -16,12 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from pardata.errors import ClosedError, ConfigError
 from pardata.files.locking import HolderLock
-from pardata.lookup.base import plain
 from pardata.lookup.disk_errors import as_os_errors
+from pardata.lookup.keys import times_hint
 from pardata.lookup.loading import create_table, loosen_columns, quoted
-from pardata.lookup.rows import Column, check_no_arrays, tuple_of
+from pardata.lookup.rows import Column, cells_of, tuple_of
+from pardata.memory.foreign import Read, is_column, read_column
+from pardata.memory.plain import check_unit
 from pardata.pool.pool import WorkerPool
 
 _BATCHES: Final = "pardata_batches"
@@ -106,7 +110,7 @@ class Writer:
         Raises
         ------
         ConfigError
-            They do not fit the columns.
+            They do not fit the columns, or a value is nothing that SQLite keeps as it is: an array, a time.
         ClosedError
             After `close`.
         OSError
@@ -188,9 +192,15 @@ def _values(column: Any) -> list[Any]:
     """Return what SQLite takes; a list is not made an array, which would change texts, bytes and mixed numbers."""
     if isinstance(column, str | bytes) or not isinstance(column, Iterable) or getattr(column, "ndim", 1) != 1:
         raise ConfigError(f"a column is put as an array or a sequence of one value per row, not as {column!r}")
-    values: list[Any] = column.tolist() if hasattr(column, "tolist") else [plain(value) for value in column]
-    check_no_arrays(values)
-    return values
+    given: Any = column
+    read = read_column(given) if is_column(given) else Read(given)
+    values: Any = read.values
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind in "mM":
+            raise ConfigError(f"a database keeps no {values.dtype}{times_hint(values)}")
+        check_unit(values, "a column holds")
+        return cells_of(read.as_list())  # of what is masked, NumPy's list has None
+    return cells_of(values.tolist() if hasattr(values, "tolist") else list(values))
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import sys
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,10 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     An anchor sits directly on the mapping: NumPy shortens a chain of bases only through arrays of the view's own
     type, so an anchor made by ``.view(Anchor)`` of an ndarray would be cut out of the chain and the block reused
     under a live view. When the last view dies the anchor dies, and its token is dropped.
+
+    While the interpreter takes itself down, modules lose their names before the last objects die, and nothing that is
+    called here would work. The memory goes with the process then. So this finalizer, like every other one of the
+    package, asks first, by a function that is bound in its signature: no name of a module is needed for that.
     """
 
     __slots__ = ("claimed", "drop", "extent_bytes", "given_away", "live_rows", "offset", "shared", "token")
@@ -37,9 +43,9 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     def __array_finalize__(self, parent: object) -> None:
         self.drop = None
 
-    def __del__(self) -> None:
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         drop = self.drop
-        if drop is not None:
+        if drop is not None and not _is_over():
             drop.append(self.token)
 
 

@@ -21,6 +21,7 @@ from pardata.memory.addresses import set_exports
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import Anchor, view
 from pardata.memory.exports import Exports
+from pardata.memory.plain import plain_array
 from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
 from pardata.process.system import at_fork
@@ -214,10 +215,17 @@ def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool =
 
     Parameters
     ----------
+    values : array_like
+        Numbers: a masked array, a unit or a column with missing integers is not among them.
     readonly : bool
         Whether it is read-only, here and in every process that it is sent to.
+
+    Raises
+    ------
+    LossError
+        A mask, a unit or missing values would be lost.
     """
-    given = np.asarray(values, dtype)
+    given = plain_array(values, "pardata.array got", dtype)
     made = empty(given.shape, given.dtype)
     made[...] = given
     made.setflags(write=not readonly)

@@ -28,6 +28,7 @@ from pardata.memory.addresses import name_anchor
 from pardata.memory.block import SharedMemory as Block
 from pardata.memory.home import check_shape
 from pardata.memory.inspector import BlockInfo
+from pardata.memory.plain import plain_array
 from pardata.memory.shareable_list import ShareableList as List
 from pardata.memory.shared_array import shared_view
 
@@ -199,7 +200,7 @@ class SharedMemoryManager:
 
     def array(self, values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
         """Return a copy of `values`; else as `empty`."""
-        given = np.asarray(values, dtype)
+        given = plain_array(values, "SharedMemoryManager.array got", dtype)
         made = self.empty(given.shape, given.dtype)
         made[...] = given
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from abc import abstractmethod
@@ -52,6 +53,8 @@ class Run(Iterator[Any]):
     memory is left but for the arrays that are still held. Several threads may take items from it, each item goes to
     one of them, and any may close it.
     """
+
+    _is_over = staticmethod(sys.is_finalizing)  # for `close`: a loop that is suspended until then has nothing to end
 
     def __init__(self) -> None:
         self._turn = threading.RLock()  # to take or to close

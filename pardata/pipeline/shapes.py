@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.memory.disk import create_new, write_all
+from pardata.memory.dtypes import check_npy
+from pardata.memory.plain import plain_array
 
 Array = np.ndarray[Any, Any]
 
@@ -150,7 +152,7 @@ class NpyWriter:
         file = os.open(part, _AGAIN) if self._rows else create_new(part)
         try:
             for item in items:
-                row = np.asarray(item)
+                row = plain_array(item, f"{self._path} was given")
                 self._check(row)
                 if self._begin_bytes is None:
                     self._begin_bytes = len(self._header())
@@ -172,6 +174,7 @@ class NpyWriter:
         if row.dtype.hasobject:
             raise ValueError(f"{self._path}: rows of {row.dtype} hold Python objects, which a .npy file cannot")
         if self._kind is None:
+            check_npy(row.dtype, self._path)
             self._kind = kind
         elif self._kind != kind:
             raise ValueError(

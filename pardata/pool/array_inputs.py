@@ -7,9 +7,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from pardata.errors import ConfigError
+from pardata.memory.plain import plain_array
 from pardata.pool.addresses import Address, is_paged
 from pardata.pool.chunking import BLOCK_BYTES, Policy, parse_chunksize
 from pardata.pool.crew import Crew
@@ -88,9 +87,7 @@ class Inputs:
 def _checked(what: str, array: Any) -> Any:
     if is_paged(array):
         return array
-    if isinstance(array, np.ma.MaskedArray):
-        raise ConfigError(f"{what} cannot share a masked array: give its data and its mask")
-    given = np.asarray(array) if not isinstance(array, np.ndarray) else array.view(np.ndarray)
+    given = plain_array(array, f"{what} got")
     if given.ndim == 0:
         raise ConfigError(f"{what} needs an array with at least one axis, not {type(array).__name__}")
     if given.dtype.hasobject:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.memory.plain import plain_array
 from pardata.pool.addresses import allocate_mapped
 from pardata.pool.array_inputs import Inputs
 from pardata.pool.array_job import ArrayJob
@@ -90,7 +91,7 @@ def map_array(
 
 
 def _map_nothing(crew: Crew, fn: Callable[..., Any], inputs: Inputs, out: Any, output: Output) -> Any:
-    made = np.asarray(fn(*(array[:] for array in inputs.arrays)))
+    made = plain_array(fn(*(array[:] for array in inputs.arrays)), "the function returned")
     if isinstance(out, np.ndarray):
         if out.shape != made.shape:
             raise ConfigError(f"out has shape {out.shape}; the function's results need {made.shape}")

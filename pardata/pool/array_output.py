@@ -12,6 +12,8 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.memory.disk import create_new, naming
+from pardata.memory.dtypes import check_npy
+from pardata.memory.plain import plain_array
 from pardata.pool.addresses import allocate_mapped, overlap
 from pardata.pool.array_inputs import Inputs
 from pardata.pool.array_job import fits, result_shape, writing
@@ -36,6 +38,8 @@ class Output:
                 raise ConfigError(f"out must be an array or the path of a .npy file, not {self._path!r}")
             if not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
                 raise ConfigError(f"out={self._path!r}: there is no such directory")
+            if self._dtype is not None:
+                check_npy(self._dtype, f"out={self._path!r}")
         elif out is not None:
             self._given = _checked_out(out, inputs.rows)
             if self._dtype not in (None, self._given.dtype):
@@ -55,6 +59,8 @@ class Output:
                 raise ConfigError("the function returned Python objects: use map for these")
             if not fits(first, dtype):
                 raise ValueError(f"the function returned {first.dtype}, which does not fit the output's {dtype}")
+            if self._path is not None:
+                check_npy(dtype, f"out={self._path!r}")
             self._target = self._place(shape, dtype)
             exact = self._given is None and self._dtype is None
             return self._target, writing(work, self._crew.places.address(self._target), axis, exact)
@@ -127,4 +133,4 @@ def _checked_out(out: Any, rows: int) -> Array:
     if not isinstance(out, np.ndarray) or rows not in out.shape or not out.flags.writeable or out.dtype.hasobject:
         what = f"an array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
-    return out.view(np.ndarray) if type(out) is not np.ndarray else out
+    return plain_array(out, "out is")

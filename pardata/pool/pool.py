@@ -373,9 +373,9 @@ class WorkerPool(Executor):
             "or make a pool there: it gets the worker's share of the cores"
         )
 
-    def __del__(self) -> None:
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         crew = getattr(self, "_crew", None)
-        if crew is not None:
+        if crew is not None and not _is_over():
             crew.abandon()
 
     def __repr__(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
@@ -167,6 +168,6 @@ class Results:
             self._bars.update([job.progress], final=True)
             self._bars.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_job", None) is not None:
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over() and getattr(self, "_job", None) is not None:
             self.abandon()

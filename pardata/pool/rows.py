@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pardata.memory.plain import plain_array
 from pardata.pool.addresses import Address
 from pardata.pool.context import WorkerContext
 from pardata.pool.tasks import Outcome, Pace, fault_of
@@ -95,12 +96,8 @@ class OpenWork:
 
 
 def _array(made: Any) -> Array:
-    """Return a result as an array; raises ValueError if values are masked: the output has no mask."""
-    if isinstance(made, np.ma.MaskedArray) and np.ma.is_masked(made):
-        raise ValueError(
-            "the function returned a masked array, and its mask would be lost: return its data filled, made.filled(...)"
-        )
-    return np.asarray(made)
+    """Return a result as an array; raises `LossError` if the output would lose a mask or a unit."""
+    return plain_array(made, "the function returned")
 
 
 def cut(array: Any, axis: int, begin: int, end: int) -> Any:

@@ -77,11 +77,13 @@ def test_bad_arguments(tmp_path, options, message):
 
 def test_an_error_of_the_database_reaches_the_caller_and_ends_the_writer(tmp_path):
     path = tmp_path / "a.db"
-    with pytest.raises(sqlite3.Error, match="complex"), pardata.Writer(path, ["a"], key="a") as writer:
+    with pytest.raises(OverflowError, match="too large"), pardata.Writer(path, ["a"], key="a") as writer:
         writer.put([(1,)])
         with pytest.raises(pardata.ConfigError, match="has no key"):
             writer.put([(2,), (None,)])
-        writer.put([(2,), (1j,)])
+        with pytest.raises(pardata.ConfigError, match="complex"):
+            writer.put([(2,), (1j,)])
+        writer.put([(2,), (2**70,)])
         writer.put([(3,)])
         writer.flush()
     with pardata.Database(path) as database:

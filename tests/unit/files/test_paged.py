@@ -145,6 +145,7 @@ def test_read_into(tmp_path):
             (np.zeros((5, 7)), -1),
             (np.zeros((7, 5)).T, 0),
             (np.broadcast_to(0.0, (5, 7)), 0),
+            (np.ma.masked_array(np.zeros((5, 7)), True), 0),
         ]:
             with pytest.raises(pardata.ConfigError):
                 file.read_into(out, begin)

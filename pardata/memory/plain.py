@@ -1,0 +1,127 @@
+"""What is given as an array: as plain numbers, if those are all that it says, else refused.
+
+A mask says which numbers count, a unit what they count, a missing value that there is none. Shared memory, files and
+the blocks that a function gets hold numbers alone, so without these the numbers would say something else. All ways
+into them ask here. Names, labels and other notes beside the numbers change none of them; they are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pardata.errors import LossError
+from pardata.memory.foreign import columns_of, is_column, is_frame, read_column
+
+Array = np.ndarray[Any, Any]
+
+_SCALARS: Final = (bool, int, float, complex, str, bytes, np.generic, type(None))
+
+
+def plain_array(values: ArrayLike, what: str, dtype: DTypeLike | None = None) -> Array:
+    """Return what was given as an ndarray, a view where that is possible.
+
+    Raises `LossError`, which begins with `what` ("map_array got"), if a mask, a unit or missing values would be lost.
+    """
+    if type(values) is np.ndarray or isinstance(values, _SCALARS):
+        return np.asarray(values, dtype)
+    given: Any = values
+    if is_frame(given):
+        given = _of_frame(given, what)
+    elif is_column(given):
+        given = _of_column(given, what)
+    elif not isinstance(given, np.ndarray):
+        _check_parts(given, what)
+        if hasattr(given, "__array__"):
+            given = np.asanyarray(given)  # what a library's own object is read as may be masked
+    return np.asarray(numbers_of(given, what) if isinstance(given, np.ndarray) else given, dtype)
+
+
+def numbers_of(array: Array, what: str) -> Array:
+    """Return an array as it is, or the data of a masked one of which no value is masked; else as `plain_array`."""
+    if type(array) is np.ndarray:
+        return array
+    check_unit(array, what)
+    is_masked_array = isinstance(array, np.ma.MaskedArray)
+    if not is_masked_array and not hasattr(array, "unmasked"):
+        return array
+    mask = np.ascontiguousarray(np.ma.getmaskarray(array) if is_masked_array else array.mask)  # type: ignore[attr-defined]
+    if mask.view(bool).any():
+        raise LossError(
+            f"{what} a masked array, and its mask would be lost: give its data filled, array.filled(...), or the data "
+            f"and the mask as two arrays"
+        )
+    numbers: Array = array.data if is_masked_array else array.unmasked  # type: ignore[assignment,attr-defined]
+    return numbers
+
+
+def check_unit(array: Array, what: str) -> None:
+    """Raise `LossError` for an array with a unit."""
+    for name in ("unit", "units"):  # the first is astropy's
+        unit = getattr(array, name, None)
+        if unit is not None and name not in (array.dtype.names or ()):  # a field is an attribute of a recarray
+            raise LossError(_unit_text(what, unit, array))
+
+
+def _unit_text(what: str, unit: object, values: object) -> str:
+    way = next((name for name in ("value", "magnitude") if hasattr(values, name)), None)
+    how = f".{way}" if way else "numpy.asarray(...)"
+    return f"{what} values with the unit {unit!s}, which would be lost: give their numbers, {how}"
+
+
+def _check_parts(values: object, what: str) -> None:
+    """Look into lists: NumPy takes the numbers of the arrays in them, whatever else these say."""
+    if isinstance(values, list | tuple):
+        for kind in set(map(type, values)) - set(_SCALARS):
+            if issubclass(kind, np.generic):
+                continue
+            for value in values:
+                if type(value) is kind:
+                    _check_parts(value, what)
+    elif isinstance(values, np.ndarray):
+        numbers_of(values, what)
+    elif hasattr(type(values), "magnitude") and hasattr(type(values), "units"):  # pint's, which are no arrays
+        raise LossError(_unit_text(what, getattr(values, "units", "?"), values))
+    elif type(values).__name__ == "NAType":  # pandas.NA
+        raise LossError(f"{what} a missing value, and no array of numbers holds one: fill it")
+
+
+def _of_column(column: Any, what: str) -> Any:
+    values, missing = read_column(column)
+    if missing is not None and isinstance(values, np.ndarray):
+        kind = getattr(column, "dtype", None) or getattr(column, "type", "?")
+        raise LossError(
+            f"{what} a column of {kind} with missing values, which no array of {values.dtype} holds (and floats would "
+            f"round large integers): fill them first, with fillna(...) or fill_null(...)"
+        )
+    return values if isinstance(values, np.ndarray) else objects(values)
+
+
+def objects(values: list[Any]) -> Array:
+    """Return an array of objects, whatever they are."""
+    made = np.empty(len(values), object)
+    for index, value in enumerate(values):  # one by one: NumPy would take sequences apart
+        made[index] = value
+    return made
+
+
+def _of_frame(frame: Any, what: str) -> Any:
+    """Return the array of a data frame, whose columns NumPy converts to one dtype."""
+    made = np.asarray(frame)
+    for number, (name, given) in enumerate(columns_of(frame).items()):
+        column = _of_column(given, what) if is_column(given) else np.asarray(given)
+        is_converted = isinstance(column, np.ndarray) and column.dtype.kind in "iu" and made.dtype.kind in "fc"
+        if is_converted and column.ndim == 1 and not _is_exact(column, made[:, number].real):
+            raise LossError(
+                f"{what} a table whose column {name!r} of {column.dtype} would be rounded to {made.dtype}, which its "
+                f"columns have in common: give the columns one by one"
+            )
+    return made
+
+
+def _is_exact(integers: Array, floats: Array) -> bool:
+    """Whether floats that were made of integers are these integers."""
+    with np.errstate(invalid="ignore"):
+        return bool((floats.astype(integers.dtype) == integers).all())
