@@ -294,7 +294,8 @@ class Stream:
             Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages, and where
             messages are small 64, or 32 for each worker of the widest stage.
         memory_limit : int, optional
-            Bytes of shared memory the run may hold; default: half of what is available.
+            Bytes of shared memory the run may hold, its tables and channels included; default: half of what is
+            available. A loop over the stream keeps the item that it is at: it needs one more than `run`.
         max_restarts : int, optional
             How many killed workers are replaced before the run fails; default: any number.
         stall_s : float, optional

@@ -43,7 +43,8 @@ class WorkerPool(Executor):
     max_tasks_per_worker : int, optional
         After so many tasks a worker process makes room for a fresh one. (A chunk of a map is one task.)
     memory_limit : int, optional
-        Bytes of shared memory that workers may fill with results. Default: half of what is available.
+        Bytes of shared memory that workers may fill with results, the pool's tables and channels included. Default:
+        half of what is available.
     timeout_s : float, optional
         A call (of `map_array`: for one block) that takes longer is ended with its worker: `DeadlineExceeded`.
     retries : int
