@@ -26,6 +26,7 @@ from pardata.channel import waiters
 from pardata.channel.packets import PacketPipe, deadline_of, in_flight, landed, seconds_left, wait_for
 from pardata.channel.parcel import Sent, pack, unpack
 from pardata.channel.places import MOST, Places, make_places
+from pardata.interrupts import Uninterrupted
 from pardata.memory.addresses import forget_the_gone
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
@@ -66,7 +67,8 @@ class Queue:
         count = max(0, operator.index(maxsize))
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
-        self._set_up(PacketPipe.create(), count, make_places(count) if count else -1)
+        with Uninterrupted():  # descriptors that are nobody's yet would stay open
+            self._set_up(PacketPipe.create(), count, make_places(count) if count else -1)
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
         self._pipe, self._places = pipe, Places(pipe, count, places)

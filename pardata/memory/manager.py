@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pardata.errors import ClosedError, ConfigError
+from pardata.interrupts import aside
 from pardata.memory import guardian, inspector, session
 from pardata.memory.addresses import name_anchor
 from pardata.memory.block import SharedMemory as Block
@@ -101,6 +102,9 @@ class SharedMemoryManager:
         TimeoutError
             A process that is stopped has had the addresses locked for ten seconds.
         """
+        aside(self._start)  # interrupted or not, it ends with the manager
+
+    def _start(self) -> None:
         state = self._go("start")
         owner = session.own()
         group = secrets.randbits(62)

@@ -64,33 +64,23 @@ def run_program(port: Port, program: Program) -> int:
 def _fault_of(error: BaseException, port: Port) -> Fault:
     if isinstance(error, StageFailure):
         return error.fault
-    if isinstance(error, KeyboardInterrupt | GeneratorExit):  # not a Ctrl-C, which workers ignore
-        error = RuntimeError(f"the function raised {type(error).__name__}").with_traceback(error.__traceback__)
     return Fault.of(exit_as_error(error), port.spec.stage, port.item_at_work)
 
 
 def main(offset: int, length: int, fds: list[int]) -> int:
     """Be a worker: map the segment ``fds[0]``, read the spec at `offset`, and run its program."""
     segment = Segment(fds[0], os.fstat(fds[0]).st_size)
-    spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
-    sys.path[:] = spec.path
-    sys.argv[:] = spec.argv
-    os.environ.clear()
-    os.environ.update(spec.environment)
-    os.chdir(spec.directory)
-    set_title(spec.worker.stage, spec.worker.index)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    limit_threads(spec.threads, spec.environment)
-    keep_freed_memory(spec.environment)
-    np.random.seed()  # or every forked worker would draw the same numbers
-    open_script(spec.owner)
     socks = [socket.socket(fileno=fd) for fd in fds[1:]]
+    stage = "a worker process"
     try:
+        spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
+        stage = spec.worker.stage
+        _settle_in(spec, socks[0])
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_object(spec.program, blocks)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         told = exit_as_error(error)
-        fault = Fault.of(told, spec.worker.stage, -1, "while its function was being loaded in the worker")
+        fault = Fault.of(told, stage, -1, "while its function was being loaded in the worker")
         send_event(socks[0], ("failed", fault, None))
         return 1
     port = Port(spec.worker, segment, socks, program)
@@ -101,3 +91,28 @@ def main(offset: int, length: int, fds: list[int]) -> int:
         forward_output(port, logging.getLogger().level)
     os.register_at_fork(after_in_child=partial(disown, port))
     return run_program(port, program)
+
+
+def _settle_in(spec: ProcessSpec, control: socket.socket) -> None:
+    """Take on the surroundings of the process that starts this one."""
+    sys.path[:] = spec.path
+    sys.argv[:] = spec.argv
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    _enter(spec.directory, control)
+    set_title(spec.worker.stage, spec.worker.index)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit_threads(spec.threads, spec.environment)
+    keep_freed_memory(spec.environment)
+    np.random.seed()  # or every forked worker would draw the same numbers
+    open_script(spec.owner)
+
+
+def _enter(directory: str, control: socket.socket) -> None:
+    """Go to a working directory. Where that cannot be, as it was removed, work in the root directory and say so."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        os.chdir("/")
+        text = f"the working directory {directory!r} cannot be entered ({error.strerror}): this worker works in '/'\n"
+        send_event(control, ("said", "stderr", text))

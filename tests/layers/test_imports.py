@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pardata").rglob("*.py"))
 
-ABOVE = ["errors", "memory", "channel", "runtime", "pool", "engines", "files", "lookup", "", "__main__"]
+ABOVE = ["errors", "interrupts", "memory", "channel", "runtime", "pool", "engines", "files", "lookup", "", "__main__"]
 LEVELS = {layer: level for level, layer in enumerate(ABOVE)} | {"pipeline": ABOVE.index("pool")}
 SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 
