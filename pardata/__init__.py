@@ -34,7 +34,7 @@ from pardata.pipeline.run import Run
 from pardata.pipeline.sources import source
 from pardata.pipeline.stream import Stream
 from pardata.pool.context import worker
-from pardata.pool.default import foreach_array, map, map_array, reduce_array
+from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
 from pardata.pool.joblib_backend import register_joblib
 from pardata.pool.lookalike import Pool
 from pardata.pool.pool import WorkerPool
@@ -100,6 +100,7 @@ __all__ = [
     "register_joblib",
     "run",
     "serve",
+    "shutdown",
     "source",
     "worker",
     "zeros",

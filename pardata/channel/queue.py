@@ -29,6 +29,7 @@ from pardata.channel.packets import PacketPipe, deadline_of, in_flight, landed, 
 from pardata.channel.parcel import Sent, pack, unpack
 from pardata.channel.places import MOST, Places, make_places
 from pardata.memory.addresses import forget_the_gone
+from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import at_fork
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
@@ -69,7 +70,8 @@ class Queue:
         count = max(0, operator.index(maxsize))
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
-        self._set_up(PacketPipe.create(), count, make_places(count) if count else -1)
+        with Uninterrupted():  # descriptors that are nobody's yet would stay open
+            self._set_up(PacketPipe.create(), count, make_places(count) if count else -1)
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
         self._pipe, self._places = pipe, Places(pipe, count, places)

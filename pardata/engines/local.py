@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pardata.pipeline.plan import Plan
 from pardata.pipeline.totals import totals
 from pardata.runtime.program import StageFailure
@@ -18,6 +20,6 @@ def original_error(failure: StageFailure) -> BaseException:
     return error
 
 
-def bars_of(plan: Plan) -> Bars:
-    """Return a progress bar for each stage."""
-    return Bars([stage.name for stage in plan.worker_stages], totals(plan))
+def bars_of(plan: Plan, kind: Any) -> Bars:
+    """Return a progress bar for each stage: tqdm's own, or what `kind` makes."""
+    return Bars([stage.name for stage in plan.worker_stages], totals(plan), kind=kind)

@@ -40,6 +40,7 @@ from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import program_of, runs_here
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.capacity import explained
+from pardata.process.interrupts import Aside, Uninterrupted, aside
 from pardata.process.launcher import fork_server
 from pardata.runtime.condemned import CONDEMNED_BYTES, condemn, explain
 from pardata.runtime.faults import Fault
@@ -86,13 +87,16 @@ class _ConsumerProgram:
         raise InternalError("the consumer is the caller's loop")
 
 
-_open_runs: weakref.WeakSet[ProcessRun] = weakref.WeakSet()
+# Without callbacks: they would be called in the main thread, where a Ctrl-C that comes just then gets lost.
+_open_runs: dict[int, weakref.ref[ProcessRun]] = {}
 
 
 @atexit.register
 def _close_all() -> None:
-    for run in list(_open_runs):
-        run.close()
+    for reference in list(_open_runs.values()):
+        run = reference()
+        if run is not None:
+            run.close()
 
 
 class ProcessRun(Run):
@@ -108,7 +112,10 @@ class ProcessRun(Run):
         self._items: deque[Any] = deque()
         self._away: set[int] = set()  # threads that have taken an item and not come back
         self._failure: BaseException | None = None
-        self._closed = True  # until everything stands
+        self._closed = True  # until there is something to close
+        self._stands = False
+        self._standing = threading.Lock()  # is being built, or taken back
+        self._ending: Aside | None = None
         self._pid = os.getpid()
         self._report: RunReport | None = None
         self._locals: list[LocalWorker] = []
@@ -128,21 +135,28 @@ class ProcessRun(Run):
             for stage in plan.worker_stages
             if not runs_here(stage)
         }
-        fork_server.start()
-        limit = int(options.memory_limit or available_bytes() // 2)
         try:
-            with explained("this run", descriptors_of(plan)):
-                layout = Layout(plan, plan.window(options.tokens), self._home, self._spans, self._socks)
-                self._start(layout, encoded, limit)
+            self._closed = False
+            _open_runs[id(self)] = weakref.ref(self)
+            aside(partial(self._build, encoded))
             if options.progress:
-                self._bars = bars_of(plan)
-        except BaseException:
-            self._abandon()
+                self._bars = bars_of(plan, options.progress)
+        except BaseException:  # as Ctrl-C
+            self.close()
             raise
-        self._closed = False
-        _open_runs.add(self)
 
-    # -- building --------------------------------------------------------------------------------------------------
+    # -- building: where no signal's handler breaks in, or what has been made and is not noted yet would be lost ---
+
+    def _build(self, encoded: dict[Stage, Encoded]) -> None:
+        with self._standing:
+            if self._closed:
+                return
+            fork_server.start()
+            limit = int(self._options.memory_limit or available_bytes() // 2)
+            window = self._plan.window(self._options.tokens)
+            with explained("this run", descriptors_of(self._plan)):
+                self._start(Layout(self._plan, window, self._home, self._spans, self._socks), encoded, limit)
+            self._stands = True
 
     def _start(self, layout: Layout, encoded: dict[Stage, Encoded], limit: int) -> None:
         self._begin_s = time.perf_counter()
@@ -189,7 +203,7 @@ class ProcessRun(Run):
     def _add_worker(
         self, stage: Stage, spec: WorkerSpec, program: Encoded, control: socket.socket, socks: list[socket.socket]
     ) -> None:
-        placed = PlacedSpec(self._home, spec, program, self._threads_each, self._options.progress)
+        placed = PlacedSpec(self._home, spec, program, self._threads_each, bool(self._options.progress))
         self._placed.append(placed)
         redoable, node = self._programs[stage].redoable, stage.node
         worker = Worker(stage.name, placed.at, spec.span.words(self._home.segment), control, socks, redoable)
@@ -276,7 +290,7 @@ class ProcessRun(Run):
 
     def _show(self, final: bool = False) -> None:
         if self._bars is not None:
-            self._bars.update([statistics.items for statistics in self._statistics()], final)
+            self._bars.update([statistics.items for statistics in self.report().stages], final)
 
     def _hear_local(self, local: LocalWorker) -> bool:
         """Take in what a thread says next; return False if it has ended."""
@@ -358,41 +372,46 @@ class ProcessRun(Run):
             return self._report
         return RunReport(self._statistics(), time.perf_counter() - self._begin_s, self._failures.skipped)
 
-    def _abandon(self) -> None:
-        """Take back a start that failed half-way."""
-        if hasattr(self, "_supervisor"):
-            self._supervisor.stop()
-        self._tear_down()
-
     def close(self) -> None:
+        """End the run, finished or not. Returns when every process is gone; if interrupted, they go all the same."""
         if self._is_over():
             return
         if os.getpid() != self._pid:
             return  # a forked child has a copy of the run, which is its parent's
-        if not self._turn.acquire(blocking=False):  # another thread waits for an item, and leaves, or is closing it
+        if not self._closed and self._stands:
             with contextlib.suppress(OSError):
-                self._wake.send(b"cancel")
-            self._turn.acquire()
-        try:
+                self._wake.send(b"cancel")  # another thread may wait for an item: it leaves
+        with self._turn:
             self._close()
-        finally:
-            self._turn.release()
 
     def _close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._items.clear()
+        with Uninterrupted():
+            if not self._closed:
+                self._closed = True
+                self._ending = Aside(self._end)
         try:
-            self._supervisor.stop()
+            if self._ending is not None:
+                self._ending.wait()
         finally:
-            self._report = self.report()
+            self._items.clear()
             self._show(final=True)
-            self._tear_down()
+            bars, self._bars = self._bars, None
+            if bars is not None:
+                bars.close()
+
+    def _end(self) -> None:
+        """End all processes, and take back what there is: not all of it, if the start has failed half-way."""
+        with self._standing:
+            try:
+                if hasattr(self, "_supervisor"):
+                    self._supervisor.stop()
+            finally:
+                if self._stands:
+                    self._report = self.report()
+                self._tear_down()
+                _open_runs.pop(id(self), None)
 
     def _tear_down(self) -> None:
-        if self._bars is not None:
-            self._bars.close()
         abandoned = stop(self._locals)  # they may still write into their spans, and give them back themselves
         for local in abandoned:
             self._spans.remove(local.port.spec.span)

@@ -81,7 +81,7 @@ class SerialRun(Run):
         self._begin_s = time.perf_counter()
         ends = [self._output(stage) for stage in plan.ends]
         self._batches = ends[0] if len(ends) == 1 else _in_turn(ends, "arrival")
-        self._bars = bars_of(plan) if options.progress else None
+        self._bars = bars_of(plan, options.progress) if options.progress else None
 
     def __next__(self) -> Any:
         with self._turn:

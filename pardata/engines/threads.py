@@ -20,8 +20,9 @@ from pardata.errors import ConfigError
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.run import Run, RunOptions
+from pardata.process.interrupts import start_thread
 from pardata.runtime.program import Cancelled
-from pardata.runtime.progress import REFRESH_S, RunReport, StageStatistics
+from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 
 _JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's function when the run is over
 
@@ -44,10 +45,12 @@ class ThreadRun(Run):
         self._ports: dict[Stage, list[ThreadPort]] = {stage: [] for stage in plan.worker_stages}
         self._threads: list[threading.Thread] = []
         self._report: RunReport | None = None
-        self._closed = False
         self._begin_s = time.perf_counter()
-        self._bars = bars_of(plan) if options.progress else None
+        self._bars: Bars | None = None
+        self._closed = False
         try:
+            if options.progress:
+                self._bars = bars_of(plan, options.progress)
             for stage in reversed(plan.worker_stages):
                 for _ in range(stage.workers):
                     self._start(stage)
@@ -63,7 +66,7 @@ class ThreadRun(Run):
             target=port.work, args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
         )
         self._threads.append(thread)
-        thread.start()
+        start_thread(thread)
 
     def __next__(self) -> Any:
         with self._turn:

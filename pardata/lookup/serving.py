@@ -7,10 +7,8 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import socket
 import stat
-import tempfile
 import threading
 from typing import Any, Final
 
@@ -18,6 +16,8 @@ from pardata.errors import ConfigError, MissingExtraError
 from pardata.files.locking import HolderLock
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
+from pardata.memory import session
+from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import unsupported
 
 _POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
@@ -43,30 +43,36 @@ class Server:
             raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error
         self._wasyncore = wasyncore
         self.token = secrets.token_urlsafe(32) if token is None else token
-        if not address and not hasattr(socket, "AF_UNIX"):
-            address = "127.0.0.1:0"
-        self._folder = None if address else tempfile.mkdtemp(prefix="pardata-")  # nobody else may enter it
         self._connections: dict[Any, Any] = {}
-        self._stopping = False
+        self._stopping = True  # until it runs
         self._pid = os.getpid()
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
+        app = LookupApp(lookup, self.token)
         try:
-            app = LookupApp(lookup, self.token)
-            listener, self.address, self._lock = _listen(address or f"unix:{self._folder}/service")
+            with Uninterrupted():
+                self._open(app, address, server.create_server, threads, MOST_BODY_BYTES)
         except BaseException:
-            self._remove_folder()
+            self.close()
             raise
-        self._server = server.create_server(
+
+    def _open(self, app: Any, address: str | None, create: Any, threads: int, most_bytes: int) -> None:
+        # The default lies in a directory that nobody else may enter, and is removed also if this process is killed.
+        if not address:
+            has_paths = hasattr(socket, "AF_UNIX")
+            address = f"unix:{session.tree().new_socket_path()}" if has_paths else "127.0.0.1:0"
+        listener, self.address, self._lock = _listen(address)
+        self._socket = _identity(self.address)
+        self._server = create(
             app,
             map=self._connections,
             sockets=[listener],
             threads=threads,
-            max_request_body_size=MOST_BODY_BYTES,
+            max_request_body_size=most_bytes,
             clear_untrusted_proxy_headers=True,
             ident="pardata",
         )
-        self._socket = _identity(self.address)
         self._thread = threading.Thread(target=self._run, name="pardata-service", daemon=True)
+        self._stopping = False
         self._thread.start()
         atexit.register(self.close)
 
@@ -88,7 +94,8 @@ class Server:
         self._stopping = True
         atexit.unregister(self.close)
         self._server.pull_trigger()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._server.task_dispatcher.shutdown()
         self._wasyncore.close_all(self._connections)  # not before: the trigger is one of them
         if self._lock is not None:
@@ -96,11 +103,6 @@ class Server:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.address.removeprefix("unix:"))
             self._lock.release()
-        self._remove_folder()
-
-    def _remove_folder(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Server:
         return self
@@ -184,7 +186,7 @@ def serve(lookup: Lookup, address: str | None = None, *, token: str | None = Non
     ----------
     lookup : Table, Database or Service
     address : str, optional
-        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket in a folder of its own,
+        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket that only this user can reach,
         where there are such sockets.
     token : str, optional
         Default: a new one; ``.token`` tells.

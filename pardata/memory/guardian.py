@@ -6,6 +6,7 @@ whose lock can be had is final, and what it names can be removed:
 
     <base>/<session>/root        of the process that began the session; while it is locked, nothing of it is touched
     <base>/<session>/<pid>-...   of its other processes; these blocks stay while root *or* their creator lives
+    <base>/<session>/<register>.<...>   a socket of a register's process (a look-up service), which stays as long
 
 The directory is the state. The guardian only waits for the locks, so it can be killed without loss, and the sweep at
 the next start does the same without waiting. This file is run as a script by the guardian, by a Python that loads
@@ -109,8 +110,20 @@ def sessions(base: str) -> list[str]:
 
 def registers(session: str) -> list[str]:
     """Return the paths of a session's registers, root's first; none if there is no such session."""
-    names = _entries(session)
+    names = [name for name in _entries(session) if "." not in name]
     return [os.path.join(session, name) for name in sorted(names, key=lambda name: (name != ROOT, name))]
+
+
+def new_socket_path(register: str) -> str:
+    """Return where a process may have a socket that is removed with its register."""
+    return f"{register}.{os.urandom(5).hex()}"
+
+
+def _remove_sockets(register: str) -> None:
+    session, name = os.path.split(register)
+    for entry in _entries(session):
+        if entry.startswith(f"{name}."):
+            _unlink_if_there(os.path.join(session, entry))
 
 
 def records(session: str) -> list[Record]:
@@ -230,6 +243,7 @@ def _sweep_register(path: str) -> list[Record]:
 
 
 def _remove_all(path: str) -> list[Record]:
+    _remove_sockets(path)
     return [record for record in read_register(path) if remove(record)]
 
 
@@ -238,6 +252,7 @@ def prune(session: str) -> None:
     for path in registers(session)[1:]:
         fd = lock(path, wait=False)
         if fd >= 0:
+            _remove_sockets(path)
             if not any(map(exists, read_register(path))):
                 _unlink_if_there(path)
             os.close(fd)

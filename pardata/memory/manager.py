@@ -31,6 +31,7 @@ from pardata.memory.inspector import BlockInfo
 from pardata.memory.plain import plain_array
 from pardata.memory.shareable_list import ShareableList as List
 from pardata.memory.shared_array import shared_view
+from pardata.process.interrupts import aside
 
 
 class State(Enum):
@@ -102,6 +103,9 @@ class SharedMemoryManager:
         TimeoutError
             A process that is stopped has had the addresses locked for ten seconds.
         """
+        aside(self._start)  # interrupted or not, it ends with the manager
+
+    def _start(self) -> None:
         state = self._go("start")
         owner = session.own()
         group = secrets.randbits(62)

@@ -122,6 +122,11 @@ class Session:
         """The block did not get its name."""
         self.register.drop(slot)
 
+    def new_socket_path(self) -> str:
+        """Return where this process may have a socket, which only this user can reach and which outlives nobody."""
+        self.watch()
+        return guardian.new_socket_path(self.register.path)
+
     def watch(self) -> None:
         """See that the session can be found, and has a guardian; one that was killed is started again.
 

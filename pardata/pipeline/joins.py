@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pardata.errors import ConfigError
 from pardata.pipeline.node import Kind, Node, user_line
@@ -17,7 +17,7 @@ from pardata.runtime.progress import RunReport
 def run(
     *streams: Stream,
     engine: Engine = "processes",
-    progress: bool = False,
+    progress: Any = False,
     tokens: int | None = None,
     memory_limit: float | None = None,
     max_restarts: int | None = None,

@@ -24,7 +24,7 @@ Engine = Literal["processes", "threads", "serial"]
 class RunOptions:
     """How a plan is to be run (see `Stream.iterate`)."""
 
-    progress: bool = False
+    progress: Any = False
     tokens: int | None = None
     memory_limit: float | None = None
     max_restarts: int | None = None

@@ -275,7 +275,7 @@ class Stream:
         self,
         *,
         engine: Engine = "processes",
-        progress: bool = False,
+        progress: Any = False,
         tokens: int | None = None,
         memory_limit: float | None = None,
         max_restarts: int | None = None,
@@ -288,8 +288,8 @@ class Stream:
         engine : "processes", "threads" or "serial"
             "serial" runs everything in the calling thread, one item after the other: for debugging, and the
             reference for the others.
-        progress : bool
-            Show a bar per stage.
+        progress : bool, or a class or function like tqdm
+            Show a bar per stage. What is called for the bars stays in this process.
         tokens : int, optional
             Messages of one source that may be in flight, at most 4096; default: 2 x workers + stages, and where
             messages are small 64, or 32 for each worker of the widest stage.
@@ -314,7 +314,7 @@ class Stream:
         self,
         *,
         engine: Engine = "processes",
-        progress: bool = False,
+        progress: Any = False,
         tokens: int | None = None,
         memory_limit: float | None = None,
         max_restarts: int | None = None,

@@ -14,7 +14,7 @@ from pardata.pool.array_inputs import Inputs
 from pardata.pool.array_job import ArrayJob
 from pardata.pool.array_output import Output
 from pardata.pool.chunking import Chunks, parse_chunksize
-from pardata.pool.crew import Crew
+from pardata.pool.crew import Crew, give_up
 from pardata.pool.rows import Array, Work
 from pardata.runtime.progress import Bars
 
@@ -45,9 +45,12 @@ def _run(
     number, retries = crew.next_number(), crew.setup.retries
     job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits)
     bars = Bars([what], [inputs.rows], "row", progress) if progress else None
-    crew.add(job)
     try:
+        crew.add(job)
         job.wait(crew.help, bars)
+    except BaseException as interrupt:  # no error of the function's: as Ctrl-C
+        give_up(crew, job, interrupt)
+        raise
     finally:
         job.cancel()
         crew.wake()

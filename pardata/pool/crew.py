@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,13 @@ class Setup:
     retries: int = 0
     shared: Any = None
     seed: int | None = None
+    finalizer: Callable[..., object] | None = None
+    finalargs: tuple[Any, ...] = ()
+
+
+# Those whose threads run, whatever became of their handles. Not weak references: a callback of theirs would be called
+# in the main thread, where a Ctrl-C that comes just then gets lost.
+open_crews: set[Crew] = set()
 
 
 class Places(Protocol):
@@ -52,6 +60,12 @@ class Crew(Protocol):
     """How the last maps were cut."""
     lazy: weakref.WeakSet[Any]
     """Maps that take items as their results are taken: they will have tasks, though they have none now."""
+
+    def start(self) -> None:
+        """Have the workers started; return when there is everything that `add` needs.
+
+        If this is interrupted, or raises, `abandon` takes back what there is.
+        """
 
     @property
     def is_open(self) -> bool:
@@ -85,6 +99,9 @@ class Crew(Protocol):
     def cancel(self, job: CallJob) -> bool:
         """Cancel a call that runs. Return False if it cannot be, or is done."""
 
+    def end_jobs(self, is_meant: Callable[[Job], bool]) -> None:
+        """Cancel the jobs that are meant, also what runs, where that can be ended."""
+
     def cancel_waiting(self) -> None:
         """Cancel what no worker has."""
 
@@ -96,6 +113,15 @@ class Crew(Protocol):
 
     def statistics(self) -> dict[str, Any]:
         """Return what each worker did, and the longest calls."""
+
+
+def give_up(crew: Crew, job: Job | None, error: BaseException) -> None:
+    """End a job that its caller does not wait for any more, because of an `error` that is not the job's.
+
+    Ctrl-C (and what else is no `Exception`) is meant for all that the thread has the pool do: all of that ends.
+    """
+    thread, ends_all = threading.get_ident(), not isinstance(error, Exception)
+    crew.end_jobs(lambda each: each is job or (ends_all and each.thread == thread))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pardata.pool.context import current
 from pardata.pool.pool import WorkerPool
+from pardata.process.interrupts import start_thread
 from pardata.process.system import at_fork
 from pardata.runtime.limits import usable_cores
 
@@ -32,22 +33,21 @@ class _Warm:
         """Return the pool; start it if there is none."""
         with self._lock:
             self._used_s = time.monotonic()
-            if self._pool is not None and self._pool.is_open:
-                return self._pool
-            context = current()
-            share = max(1, usable_cores() // (context.workers if context is not None else 1))
-            is_nested_alone = context is not None and share == 1
-            self._pool = WorkerPool(share, kind="thread" if is_nested_alone else "process")
-            self._expect(IDLE_S)
+            if self._pool is None or not self._pool.is_open:
+                context = current()
+                share = max(1, usable_cores() // (context.workers if context is not None else 1))
+                is_nested_alone = context is not None and share == 1
+                self._pool = WorkerPool(share, kind="thread" if is_nested_alone else "process")
+            if self._timer is None:
+                self._expect(IDLE_S)
             return self._pool
 
     def _expect(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = threading.Timer(seconds, self._look)
-        self._timer.name = "pardata-idle"
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(seconds, self._look)
+        timer.name = "pardata-idle"
+        timer.daemon = True
+        start_thread(timer)
+        self._timer = timer
 
     def _look(self) -> None:
         """End the pool if it has been idle for long enough."""
@@ -86,8 +86,12 @@ def default_pool() -> WorkerPool:
     return _warm.get()
 
 
-def close_default_pool() -> None:
-    """End the process's own pool now; the next use starts another one."""
+def shutdown() -> None:
+    """End the process's own pool when its work is done, and return when its processes are gone.
+
+    Nothing happens if there is none. The next use of `pardata.map` and the like starts another one. Ctrl-C meanwhile
+    ends what runs.
+    """
     _warm.close()
 
 

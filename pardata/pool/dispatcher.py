@@ -24,20 +24,22 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any, Final
 
+from pardata.channel.message import Encoded
 from pardata.errors import WorkerLostError
 from pardata.pool.addresses import SharedPlaces
 from pardata.pool.bars import TaskBars
 from pardata.pool.chunking import Chunks
 from pardata.pool.codes import Code, Codes, name_of
-from pardata.pool.crew import Log, Places, Setup
+from pardata.pool.crew import Log, Places, Setup, open_crews
 from pardata.pool.endings import Endings
 from pardata.pool.jobs import CallJob, Effect, Job, Task
+from pardata.pool.program import TaskProgram
 from pardata.pool.roster import Roster, Seat
 from pardata.pool.rows import Work
-from pardata.pool.star import MOST_TASKS, Star
+from pardata.pool.star import MOST_TASKS, Star, encode_setup
 from pardata.pool.tasks import Outcome, unpack
 from pardata.pool.words import HUNGRY
-from pardata.process.interrupts import Uninterrupted
+from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.faults import Fault
 from pardata.runtime.output import show
 from pardata.runtime.supervisor import Lost, Worker
@@ -49,7 +51,12 @@ _MOST_OWED: Final = 4  # results that are taken before a worker is told so; it h
 
 
 class Dispatcher:
-    """Workers, their channels, and the thread that feeds them."""
+    """Workers, their channels, and the thread that feeds them.
+
+    The thread makes and takes back everything that has to be taken back, so no interrupt of a caller comes between.
+    """
+
+    _star: Star
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -73,16 +80,24 @@ class Dispatcher:
         self._is_hungry = False  # what is written for the workers to see
         self._bars = TaskBars()
         self._helps = threading.Lock()
-        self._star = Star(setup, self._on_event, self._losses.append)
-        self._supervisor = self._star.supervisor
-        self._seats = self._star.seats
-        self._collector = self._star.port.collector
         self._roster = Roster()
-        self._endings = Endings(self._seats, self._roster, setup.timeout_s)
-        self._thread = threading.Thread(target=self._run, name="pardata-pool", daemon=True)
-        self._thread.start()
+        self._stands, self._has_ended = Latch(), Latch()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None  # of the start
 
     # -- the caller's side -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Have the workers started. Raises `ConfigError` if what they are to get cannot be pickled."""
+        program = encode_setup(self.setup)  # calls into the user's code, which may want to be in this thread
+        start_thread(threading.Thread(target=self._run, args=(program,), name="pardata-pool", daemon=True))
+        self._stands.wait()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
 
     def add(self, job: Job) -> None:
         """Give the pool a job, and a worker that is idle its first task.
@@ -125,7 +140,8 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Have the pool's thread look again. Takes no lock."""
-        self._star.wake()
+        if hasattr(self, "_star"):
+            self._star.wake()
 
     def help(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do the pool's thread's work for a moment, while the caller waits for `is_there`; return what it says.
@@ -135,20 +151,21 @@ class Dispatcher:
         if self._gap_s > 2 * _HELP_S or os.getpid() != self._pid:
             self._gap_s *= 0.8  # the calls of late took longer than this: try again some time
             return False
-        waiting = self._star.waiting
-        if not self._helps.acquire(blocking=False):
-            return False
-        help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
-        try:
-            waiting.pause()
-            self._stand_in(is_there, time.perf_counter() + help_s)
-        finally:
-            waiting.resume()
-            self._helps.release()
-            if self.setup.timeout_s is not None or self._endings.verdicts or not self.is_open:
-                self.wake()  # what was meant for the pool's thread may have been read here: a late call, the end
-        found = is_there()
-        self._gap_s = 0.0 if found else self._gap_s + _HELP_S
+        with Uninterrupted():  # or the pool's thread would sleep on, or the lock be kept
+            waiting = self._star.waiting
+            if not self._helps.acquire(blocking=False):
+                return False
+            help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
+            try:
+                waiting.pause()
+                self._stand_in(is_there, time.perf_counter() + help_s)
+            finally:
+                waiting.resume()
+                self._helps.release()
+                if self.setup.timeout_s is not None or self._endings.verdicts or not self.is_open:
+                    self.wake()  # what was meant for the pool's thread may have been read here: a late call, the end
+            found = is_there()
+            self._gap_s = 0.0 if found else self._gap_s + _HELP_S
         return found
 
     def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
@@ -158,28 +175,33 @@ class Dispatcher:
             if not has_news():
                 os.sched_yield()
                 continue
-            with Uninterrupted():
-                with self.lock:
-                    if self._is_over:
-                        return
-                    self._handle(self._collector.selector.select(0))
-                self._take_effect()
+            with self.lock:
+                if self._is_over:
+                    return
+                self._handle(self._collector.selector.select(0))
+            self._take_effect()
 
     def cancel(self, job: CallJob) -> bool:
         """Cancel a call that a worker has. Return False if it is done."""
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or job.future.done():
             return False
+        self.end_jobs(lambda each: each is job)
+        return job.future.cancelled()
+
+    def end_jobs(self, is_meant: Callable[[Job], bool]) -> None:
+        """Cancel the jobs that are meant; the workers that are at them are ended."""
+        if os.getpid() != self._pid:
+            return
         with Uninterrupted():
             with self.lock:
-                if job.future.done():
-                    return False
-                task = self._roster.of_job(job)
-                if task is not None:
+                tasks = [task for task in self._roster.tasks.values() if is_meant(task.job)]
+                jobs = dict.fromkeys(job for job in [*self._jobs, *(task.job for task in tasks)] if is_meant(job))
+                for task in tasks:
                     self._endings.drop(task)
-                self._effects.append(job.cancel_running())
+                for job in jobs:
+                    self._note(job.drop_all(CancelledError()))
             self._take_effect()
-        self.wake()
-        return True
+            self.wake()
 
     def close(self, wait: bool, kill: bool = False) -> None:
         """Take no more jobs; end when those that are here are done, or at once."""
@@ -192,16 +214,19 @@ class Dispatcher:
             if kill and self._error is None:
                 self._error = WorkerLostError("the pool was ended before its work was done")
         self.wake()
-        if wait and threading.current_thread() is not self._thread:
-            self._thread.join()
+        thread = self._thread
+        if wait and thread is not None and threading.current_thread() is not thread:
+            self._has_ended.wait()
+            thread.join()
 
     def cancel_waiting(self) -> None:
         """Cancel what no worker has."""
-        with self.lock:
-            for job in self._jobs:
-                self._note(job.drop_rest(CancelledError()))
-            self.lazy.clear()
-        self._take_effect()
+        with Uninterrupted():
+            with self.lock:
+                for job in self._jobs:
+                    self._note(job.drop_rest(CancelledError()))
+                self.lazy.clear()
+            self._take_effect()
 
     def abandon(self) -> None:
         """End when everything is done: nobody holds the pool. This may be called by the garbage collector."""
@@ -250,7 +275,29 @@ class Dispatcher:
     def _is_over(self) -> bool:
         return self._error is not None or (self._closing and not self.is_busy)
 
-    def _run(self) -> None:
+    def _run(self, program: tuple[TaskProgram, Encoded]) -> None:
+        self._thread = threading.current_thread()
+        open_crews.add(self)
+        try:
+            self._begin(program)
+        except BaseException as error:
+            self._failure, self._closing = error, True
+            self._stands.open()
+        else:
+            del program
+            self._stands.open()
+            self._work()
+        finally:
+            open_crews.discard(self)
+            self._has_ended.open()
+
+    def _begin(self, program: tuple[TaskProgram, Encoded]) -> None:
+        star = Star(self.setup, program, self._on_event, self._losses.append)
+        self._supervisor, self._seats, self._collector = star.supervisor, star.seats, star.port.collector
+        self._endings = Endings(self._seats, self._roster, self.setup.timeout_s)
+        self._star = star
+
+    def _work(self) -> None:
         try:
             while not self._is_over:
                 self._star.waiting.wait(self._due_s())
@@ -275,6 +322,7 @@ class Dispatcher:
             self._closing = True
         try:
             self._supervisor.stop()
+            self._supervisor.listen()  # to what finalizers have printed
         finally:
             with self.lock:
                 for seat in self._seats:
@@ -384,10 +432,14 @@ class Dispatcher:
         if claim.receiver.owes >= _MOST_OWED and not claim.receiver.flush():
             self.wake()  # its socket is full: the pool's thread tries again
         task = self._roster.leave(number)
-        if task is None or number in self._endings.dropped:
+        if task is None:
             self._endings.dropped.discard(number)
             return True
         seat: Seat = task.seat
+        if number in self._endings.dropped:
+            self._endings.dropped.discard(number)
+            self._endings.end_dropped(seat)
+            return True
         self._log.add(seat.index, task, outcome)
         job = task.job
         self._note(job.finish(task, outcome))
@@ -420,5 +472,6 @@ class Dispatcher:
         self._note(effect)
         if task is not None:
             self._queue(task.job, first=True)  # the calls behind it have waited less, and may rely on it
+        self._endings.bury_dropped(seat)
         self._log.workers[seat.index]["deaths"] += is_blamed
         self._supervisor.restart(lost.worker)

@@ -47,7 +47,10 @@ class Endings:
 
     def end_dropped(self, seat: Seat) -> None:
         """End a worker whose task at hand is not wanted any more."""
-        if seat.numbers and seat.numbers[0] in self.dropped and seat not in self.verdicts:
+        if not seat.numbers or seat.numbers[0] not in self.dropped:
+            return
+        verdict = self.verdicts.get(seat)
+        if verdict is None or verdict.number != seat.numbers[0]:  # that one was for a task that has come to its end
             self.verdicts[seat] = Verdict(seat.numbers[0], 0, False)
             self._kill(seat)
 
@@ -102,6 +105,12 @@ class Endings:
                 effect, is_blamed = task.job.lost(task, _death(seat, begin, end)), True
         seat.clear()
         return task, effect, is_blamed
+
+    def bury_dropped(self, seat: Seat) -> None:
+        """Take from a dead worker also those tasks behind the one at hand that are not wanted any more."""
+        for number in self.dropped.intersection(seat.numbers):
+            self._roster.withdraw(number)
+            self.dropped.discard(number)
 
     def due_s(self) -> float | None:
         """Seconds until something has to be looked after that nobody tells; None: never."""

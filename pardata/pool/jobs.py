@@ -7,6 +7,7 @@ a future's callbacks - is returned as a function, to be called without the lock.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED  # a running future has no other way to be cancelled
@@ -81,6 +82,8 @@ class Job(Protocol):
 
     queued: bool
     """Whether the dispatcher has it among those that it asks for tasks."""
+    thread: int
+    """Identity of the thread that has given it to the pool."""
 
     @property
     def exhausted(self) -> bool:
@@ -110,6 +113,9 @@ class Job(Protocol):
     def drop_rest(self, error: BaseException) -> Effect | None:
         """Hand out no more, as the user wants it; what a worker has goes on. Waiting callers get `error`."""
 
+    def drop_all(self, error: BaseException) -> Effect | None:
+        """As `drop_rest`; what comes of the tasks that workers have does not count either."""
+
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
 
@@ -130,6 +136,7 @@ class CallJob:
         self, future: Future[Any], code: Any, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], retries: int
     ) -> None:
         self.queued = False
+        self.thread = threading.get_ident()
         self.future = future
         self._code = code
         self._number = number
@@ -195,6 +202,9 @@ class CallJob:
 
     def drop_rest(self, error: BaseException) -> Effect | None:
         return partial(Future.cancel, self.future)  # not `TaskFuture.cancel`, which ends what has begun meanwhile
+
+    def drop_all(self, error: BaseException) -> Effect | None:
+        return self.cancel_running() if self.future.running() else self.drop_rest(error)
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         if self.future.done():

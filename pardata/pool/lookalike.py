@@ -15,7 +15,7 @@ from typing import Any
 from pardata.pool.chunking import Chunksize
 from pardata.pool.map_job import ResultTimeoutError
 from pardata.pool.pool import WorkerPool
-from pardata.pool.results import Results
+from pardata.pool.results import Results, TaskFuture
 
 
 class PoolTimeoutError(multiprocessing.TimeoutError, TimeoutError):
@@ -173,7 +173,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult:
         """Return the result-to-be of `map`."""
-        return _collect(self._results(func, iterable, chunksize), callback, error_callback)
+        return self._collect(self._results(func, iterable, chunksize), callback, error_callback)
 
     def starmap_async(
         self,
@@ -184,7 +184,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult:
         """Return the result-to-be of `starmap`."""
-        return _collect(self._results(func, _tuples(iterable), chunksize, star=True), callback, error_callback)
+        return self._collect(self._results(func, _tuples(iterable), chunksize, star=True), callback, error_callback)
 
     def imap(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Chunksize | None = None
@@ -198,6 +198,28 @@ class Pool:
         """Return an iterator over results as they come; else as `imap`."""
         results = self._results(func, iterable, chunksize, lazy=True, ends=False, ordered=False)
         return IMapIterator(results, self._kept)
+
+    def _collect(
+        self,
+        results: Results,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> AsyncResult:
+        """Return the list of results to be; a thread waits for them."""
+        future = TaskFuture(self.executor._crew)
+        future.set_running_or_notify_cancel()
+
+        def collect() -> None:
+            try:
+                values = list(results)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(values)
+
+        made = AsyncResult(future, callback, error_callback)
+        threading.Thread(target=collect, name="pardata-collector", daemon=True).start()
+        return made
 
     def _check_running(self) -> None:
         if not self.executor.is_open:
@@ -234,25 +256,3 @@ class Pool:
 
 def _tuples(iterable: Iterable[Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
     return (tuple(arguments) for arguments in iterable)
-
-
-def _collect(
-    results: Results,
-    callback: Callable[[Any], object] | None,
-    error_callback: Callable[[BaseException], object] | None,
-) -> AsyncResult:
-    """Return the list of results to be; a thread waits for them."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()
-
-    def collect() -> None:
-        try:
-            values = list(results)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(values)
-
-    made = AsyncResult(future, callback, error_callback)
-    threading.Thread(target=collect, name="pardata-collector", daemon=True).start()
-    return made

@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Literal, NoReturn
@@ -14,7 +13,7 @@ from typing import Any, Literal, NoReturn
 from pardata.errors import ConfigError
 from pardata.pool.array_map import foreach_array, map_array, reduce_array
 from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
-from pardata.pool.crew import Crew, Setup
+from pardata.pool.crew import Crew, Setup, open_crews
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import CallJob
 from pardata.pool.map_job import MapJob
@@ -39,7 +38,11 @@ class WorkerPool(Executor):
     max_workers : int, optional
         Another name of `workers`, that of `concurrent.futures`.
     initializer, initargs
-        Called in every worker before its first task. If it raises, the pool is broken: `WorkerLostError`.
+        Called in every worker before its first task. If it raises, the pool is broken: `WorkerLostError`, with what it
+        has raised as its ``__cause__``.
+    finalizer, finalargs
+        Called in every worker that ends in peace, after its last task: not in one that was killed. What it raises is
+        shown, and nothing else comes of it.
     max_tasks_per_worker : int, optional
         After so many tasks a worker process makes room for a fresh one. (A chunk of a map is one task.)
     memory_limit : int, optional
@@ -61,7 +64,8 @@ class WorkerPool(Executor):
     Raises
     ------
     ConfigError
-        Wrong arguments, also as a ValueError; or `initializer`, `initargs` or `shared` cannot be pickled.
+        Wrong arguments, also as a ValueError; or `initializer`, `finalizer`, their arguments or `shared` cannot be
+        pickled.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class WorkerPool(Executor):
         max_workers: int | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        finalizer: Callable[..., object] | None = None,
+        finalargs: tuple[Any, ...] = (),
         max_tasks_per_worker: int | None = None,
         memory_limit: int | None = None,
         timeout_s: float | None = None,
@@ -85,8 +91,9 @@ class WorkerPool(Executor):
         check_least("memory_limit", memory_limit, int, 1)
         check_timeout(timeout_s)
         check_least("retries", retries, int, 0)
-        if initializer is not None and not callable(initializer):
-            raise ConfigError(f"initializer must be a function, not {type(initializer).__name__}")
+        for what, fn in (("initializer", initializer), ("finalizer", finalizer)):
+            if fn is not None and not callable(fn):
+                raise ConfigError(f"{what} must be a function, not {type(fn).__name__}")
         if not isinstance(name, str):
             raise ConfigError(f"name must be a str, not {name!r}")
         check_least("seed", seed, int, 0)
@@ -94,7 +101,7 @@ class WorkerPool(Executor):
             seed = int.from_bytes(os.urandom(8), "little")
         setup = Setup(
             self.workers, name, initializer, tuple(initargs), max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed,
+            shared, seed, finalizer, tuple(finalargs),
         )  # fmt: skip
         self.kind = kind
         self._crew: Crew
@@ -107,7 +114,11 @@ class WorkerPool(Executor):
             self._crew = Dispatcher(setup)
         else:
             raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
-        _open_pools.add(self._crew)  # which lives as long as its thread, whatever becomes of the handle
+        try:
+            self._crew.start()
+        except BaseException:  # as Ctrl-C: its thread takes back what there is
+            self._crew.abandon()
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -137,8 +148,7 @@ class WorkerPool(Executor):
         future = TaskFuture(self._crew)
         number = self._crew.next_number()
         job = CallJob(future, self._code(fn), number, args, kwargs, self._crew.setup.retries)
-        future.job = job
-        self._crew.add(job)
+        future.begin(job)
         return future
 
     def map(
@@ -164,7 +174,7 @@ class WorkerPool(Executor):
             task per worker, "guided" for shorter and shorter ones. Short tasks of a fixed number travel together.
         buffersize : int, optional
             How many items may be taken from `iterables` whose results were not taken: for long or endless ones.
-        progress : bool or a class like tqdm
+        progress : bool, or a class or function like tqdm
             Show a bar while results are waited for.
 
         Raises
@@ -268,7 +278,7 @@ class WorkerPool(Executor):
             How many entries more `fn` gets on each side, where there are any. Its result for them is cut off.
         dtype : dtype, optional
             Of the result. Default: that of the first block's result.
-        progress : bool or a class like tqdm
+        progress : bool, or a class or function like tqdm
             Show a bar, in rows.
 
         Returns
@@ -344,10 +354,13 @@ class WorkerPool(Executor):
         return {**self._crew.statistics(), "chunks": [chunks.statistics() for chunks in self._crew.recent]}
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more work; with `wait`, return when everything is done and every process is gone."""
+        """Take no more work; with `wait`, return when everything is done and every process is gone.
+
+        Ctrl-C meanwhile ends what runs, as `terminate`.
+        """
         if cancel_futures:
             self._crew.cancel_waiting()
-        self._crew.close(wait)
+        self._close(wait)
 
     def finish_maps(self) -> None:
         """Have all items taken that maps with `buffersize` still wait to take. Never returns if they are endless."""
@@ -356,11 +369,18 @@ class WorkerPool(Executor):
 
     def terminate(self) -> None:
         """End at once: what is not done gets a `WorkerLostError`."""
-        self._crew.close(wait=True, kill=True)
+        self._close(wait=True, kill=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Shut down; on Ctrl-C and the like without waiting for tasks."""
-        self._crew.close(wait=True, kill=kind is not None and not issubclass(kind, Exception))
+        self._close(wait=True, kill=kind is not None and not issubclass(kind, Exception))
+
+    def _close(self, wait: bool, kill: bool = False) -> None:
+        try:
+            self._crew.close(wait, kill)
+        except BaseException:  # as Ctrl-C: nobody waits for what is not done
+            self._crew.close(wait=False, kill=True)
+            raise
 
     def _code(self, fn: Callable[..., Any]) -> Any:
         """Return the encoded function."""
@@ -383,12 +403,13 @@ class WorkerPool(Executor):
         return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
 
 
-_open_pools: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
 @atexit.register
 def _close_all() -> None:
     """At the end of the interpreter wait for what was submitted, unless an exception ends it."""
     failed = getattr(sys, "last_value", None) is not None
-    for crew in list(_open_pools):
-        crew.close(wait=True, kill=failed)
+    for crew in list(open_crews):
+        try:
+            crew.close(wait=True, kill=failed)
+        except KeyboardInterrupt:  # it is to end now, and has nobody whom a traceback would tell more
+            failed = True
+            crew.close(wait=True, kill=True)

@@ -24,15 +24,19 @@ from pardata.memory.segment import Segment
 from pardata.pool.addresses import Address
 from pardata.pool.bars import BarState
 from pardata.pool.context import WorkerContext, set_context
+from pardata.pool.finalizer import finalize
 from pardata.pool.rows import OpenWork, Work, run_rows
 from pardata.pool.tasks import CALL, ITEMS, CodeAddress, Outcome, Pace, pack, run_call, run_items, squeeze, unpack
 from pardata.pool.words import START_NS
+from pardata.process import forked_child
+from pardata.process.ending import bounded
+from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.explain import explain_unpicklable, is_picklable
-from pardata.runtime.faults import Fault
+from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.port import Port
-from pardata.runtime.program import Leaving, StageFailure
-from pardata.runtime.words import ATTEMPT, BEGUN_NS, LOADING
+from pardata.runtime.program import Cancelled, Leaving, StageFailure
+from pardata.runtime.words import ATTEMPT, BEGUN_NS, EXITS_NS, LOADING
 
 _FUNCTIONS_KEPT: Final = 64
 # A worker looks for its next task so long before it goes to sleep: to wake it costs 40 us and more. It does so only
@@ -46,19 +50,20 @@ class TaskProgram:
 
     Parameters
     ----------
-    parent_at : int
-        Offset of the parent's span.
     initializer, initargs
         Called once in every worker process, before its first task.
+    finalizer, finalargs
+        Called once in every worker process that ends in peace, after its last task.
     most_tasks : int, optional
         After so many tasks the process makes room for a fresh one.
     """
 
     pool: str
     workers: int
-    parent_at: int
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
+    finalizer: Callable[..., object] | None = None
+    finalargs: tuple[Any, ...] = ()
     most_tasks: int | None = None
     shared: Any = None
     seed: int | None = None
@@ -84,30 +89,52 @@ class TaskProgram:
         set_context(context)
         self._initialize(port)
         port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
-        loop = _Loop(port, self.parent_at, context)
+        try:
+            is_leaving = self._work(_Loop(port, context))
+        except Cancelled:  # the pool has no more work
+            self._finalize(port)
+            raise
+        self._finalize(port)
+        if is_leaving:
+            port.report(("leaving",))  # the last that is heard of it
+            raise Leaving
+
+    def _work(self, loop: _Loop) -> bool:
+        """Do tasks. Return whether this process has done as many as it may, and makes room for another one."""
         count = 0
         while loop.step():
             count += 1
             if count == self.most_tasks:
-                port.collector.flush()
-                port.report(("leaving",))
-                raise Leaving
+                loop.flush()
+                return True
+        return False
+
+    def _finalize(self, port: Port) -> None:
+        """Call the finalizer, within the time that a worker has for its end."""
+        port.words[EXITS_NS] = time.monotonic_ns()
+        with bounded():
+            finalize(self.finalizer, self.finalargs)
+            flush_output()
 
     def _initialize(self, port: Port) -> None:
         if self.initializer is None:
             return
         port.words[ATTEMPT] = LOADING
+        here = forked_child.generation
         try:
             self.initializer(*self.initargs)
-        except Exception as error:
+            leave_if_forked(here)
+        except BaseException as error:
+            leave_if_forked(here, error)
+            error = exit_as_error(error)
             raise StageFailure(Fault.of(error, "the pool's initializer"), error) from None
         port.loaded()
 
 
 class _Loop:
-    def __init__(self, port: Port, parent_at: int, context: WorkerContext) -> None:
-        segment = port.arena.segment
-        parent = memoryview(segment.map)[parent_at : parent_at + 8 * HEADER_WORDS].cast("q")
+    def __init__(self, port: Port, context: WorkerContext) -> None:
+        segment, at = port.arena.segment, port.spec.parent_at
+        parent = memoryview(segment.map)[at : at + 8 * HEADER_WORDS].cast("q")
         self._port = port
         self._context = context
         self._pace = Pace(port.words, parent)
@@ -140,6 +167,10 @@ class _Loop:
         self._pace.end()
         port.commit()
         return True
+
+    def flush(self) -> None:
+        """Tell the parent which tasks are done."""
+        self._port.collector.flush()
 
     def _take(self) -> list[Batch] | None:
         """Return the next task. Looks for a moment before it sleeps, if that was enough the last time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -23,6 +24,7 @@ class RangeJob(ABC):
 
     def __init__(self, code: Any, chunks: Chunks, total: int, retries: int, splits: bool = False) -> None:
         self.queued = False
+        self.thread = threading.get_ident()
         self.code = code
         self.ranges = Ranges(total)
         self.chunks = chunks
@@ -60,6 +62,10 @@ class RangeJob(ABC):
     @abstractmethod
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
+
+    def drop_all(self, error: BaseException) -> Effect | None:
+        """As `drop_rest`; what comes of the tasks that workers have does not count either."""
+        return self.drop_rest(error)
 
     # -- the same for all --------------------------------------------------------------------------------------------
 

@@ -9,19 +9,31 @@ from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
 
-from pardata.pool.crew import Crew
+from pardata.pool.crew import Crew, give_up
 from pardata.pool.jobs import CallJob
 from pardata.pool.map_job import MapJob, ResultTimeoutError
 from pardata.runtime.progress import Bars
 
 
 class TaskFuture(Future[Any]):
-    """The future of a call. `cancel` also ends a call that is running: its worker is killed, the others go on."""
+    """The future of a call. `cancel` also ends a call that is running: its worker is killed, the others go on.
+
+    Ctrl-C while it is waited for ends it and all that the thread has the pool do.
+    """
 
     def __init__(self, crew: Crew) -> None:
         super().__init__()
         self._crew = crew
         self.job: CallJob | None = None
+
+    def begin(self, job: CallJob) -> None:
+        """Have the call made."""
+        self.job = job
+        try:
+            self._crew.add(job)
+        except BaseException as error:
+            self._give_up(error)
+            raise
 
     def cancel(self) -> bool:
         """Cancel the call, running or not. Return False if it is done."""
@@ -32,15 +44,28 @@ class TaskFuture(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Return what the call returned; else as `concurrent.futures.Future.result`."""
-        if not self._has_ended():
-            self._crew.help(self._has_ended, timeout)
-        return super().result(timeout)
+        try:
+            if not self._has_ended():
+                self._crew.help(self._has_ended, timeout)
+            return super().result(timeout)
+        except BaseException as error:
+            self._give_up(error)
+            raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised; else as `concurrent.futures.Future.exception`."""
-        if not self._has_ended():
-            self._crew.help(self._has_ended, timeout)
-        return super().exception(timeout)
+        try:
+            if not self._has_ended():
+                self._crew.help(self._has_ended, timeout)
+            return super().exception(timeout)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, error: BaseException) -> None:
+        """End the call if it was Ctrl-C, or the like, that has come out of a wait for it."""
+        if not isinstance(error, Exception) and error is not self._exception:
+            give_up(self._crew, self.job, error)
 
     def _has_ended(self) -> bool:
         """As `done`, without its lock, which Ctrl-C at a bad moment would leave locked."""
@@ -71,12 +96,16 @@ class Results:
         self._number = 0
         self._was_asked = False
         self._pull()
-        if not job.is_complete:
-            crew.lazy.add(self)
-        if not job.exhausted:
-            crew.add(job)
-        elif job.is_complete:
-            self.close()
+        try:
+            if not job.is_complete:
+                crew.lazy.add(self)
+            if not job.exhausted:
+                crew.add(job)
+            elif job.is_complete:
+                self.close()
+        except BaseException as error:
+            self._give_up(error)
+            raise
         self._is_added = True
 
     _is_added = False
@@ -86,7 +115,7 @@ class Results:
         assert job is not None
         try:
             has_more = job.pull(self._number - len(self._values))
-        except BaseException:
+        except Exception:
             self.close()
             raise
         if has_more and self._is_added:
@@ -121,10 +150,16 @@ class Results:
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result; raises StopIteration at the end, TimeoutError if it does not come in time."""
         self._was_asked = True
-        if not self._values and self._error is None:
-            self._fill(timeout)
-        if self._values:
-            return self._values.pop()
+        try:
+            if not self._values and self._error is None:
+                self._fill(timeout)
+            if self._values:
+                return self._values.pop()
+        except (StopIteration, ResultTimeoutError):
+            raise
+        except BaseException as interrupt:
+            self._give_up(interrupt)
+            raise
         error, self._error = self._error, None
         assert error is not None
         if self._ends:
@@ -149,12 +184,17 @@ class Results:
             if self._ends:
                 self.close()
             raise
-        except BaseException:
-            self.close()
-            raise
         self._number += len(values) + (self._error is not None)
         values.reverse()
         self._values = values
+
+    def _give_up(self, error: BaseException) -> None:
+        """End the map, also what runs of it: what has come out of a wait for its results is not an error of its own."""
+        job = self._job
+        try:
+            self.close()
+        finally:
+            give_up(self._crew, job, error)
 
     def close(self) -> None:
         """Hand out no more of the map's items."""

@@ -99,7 +99,3 @@ class Roster:
         if task is not None:
             task.seat.outbox.edges[0].senders[0].abandon(number)
         return self.leave(number)
-
-    def of_job(self, job: object) -> Task | None:
-        """Return a task of a job that a worker has."""
-        return next((task for task in self.tasks.values() if task.job is job), None)

@@ -6,9 +6,11 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from pardata.channel.channel import socket_pair
+from pardata.channel.message import Encoded
 from pardata.channel.outbox import Edge, Outbox
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
@@ -29,25 +31,38 @@ _MOST_OWED: Final = (4, 4)  # commits that a worker tells together
 _SLOTS: Final = 8  # those, and up to four that are done and of which the worker has not told yet
 
 
+def encode_setup(setup: Setup) -> tuple[TaskProgram, Encoded]:
+    """Return what every worker runs, and the same encoded. Raises `ConfigError` if it cannot be pickled."""
+    program = TaskProgram(
+        setup.name, setup.workers, setup.initializer, setup.initargs, setup.finalizer, setup.finalargs,
+        setup.most_tasks, setup.shared, setup.seed, logging.getLogger().level,
+    )  # fmt: skip
+    what = "the pool's initializer or finalizer, or what it shares,"
+    return program, encode_program(program, what, program, HomeSink(home()))
+
+
 class Star:
     """Makes it all and starts the workers; `close` takes everything back.
 
+    To be made where no signal's handler breaks in: what has been made and is not noted yet would be lost.
+
     Parameters
     ----------
+    program : TaskProgram and its encoded form
     on_event : callable
         Called with a worker and what it has said.
     on_lost : callable
         Called with each death of a worker that had begun something.
-
-    Raises
-    ------
-    ConfigError
-        The initializer, or what the pool shares, cannot be pickled. Nothing is left.
     """
 
     def __init__(
-        self, setup: Setup, on_event: Callable[[Worker, tuple[Any, ...]], None], on_lost: Callable[[Lost], None]
+        self,
+        setup: Setup,
+        program: tuple[TaskProgram, Encoded],
+        on_event: Callable[[Worker, tuple[Any, ...]], None],
+        on_lost: Callable[[Lost], None],
     ) -> None:
+        self._program, self._encoded = program
         self.seats: list[Seat] = []
         self._home: Home = home()
         self._undo = contextlib.ExitStack()
@@ -86,20 +101,15 @@ class Star:
         connect([parent], wired, 0, {}, _SLOTS)
         connect(wired, [parent], 0, {}, _SLOTS)
         self._socks += [sock for worker in (parent, *wired) for sock in worker.socks]
-        program = TaskProgram(
-            setup.name, setup.workers, parent.span.offset, setup.initializer, setup.initargs, setup.most_tasks,
-            setup.shared, setup.seed, logging.getLogger().level,
-        )  # fmt: skip
-        sink = HomeSink(self._home)
-        self._program = encode_program(program, "the pool's initializer, or what it shares,", program, sink)
         self._limit = available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit
         self._budget = [(worker.span, "the pool's workers") for worker in wired]
         self._budget.append((parent.span, parent.stage))
         count_control(self._home.segment, [parent, *wired], self._limit)
         self._workers = wired
+        self._parent_at = parent.span.offset
         control, _ = self._pair()
         spec = parent.spec(self._limit, self._budget)
-        self.port = Port(spec, self._home.segment, [control, *parent.socks], program, arena)
+        self.port = Port(spec, self._home.segment, [control, *parent.socks], self._program, arena)
         self._ports.append(self.port)
         self._wake, woken = self._pair()
         self.port.collector.watch(woken, lambda: _drain(woken))
@@ -112,7 +122,8 @@ class Star:
         threads = max(1, usable_cores() // setup.workers)
         for index, worker in enumerate(self._workers):
             control, child = self._pair()
-            placed = PlacedSpec(self._home, worker.spec(self._limit, self._budget), self._program, threads)
+            spec = replace(worker.spec(self._limit, self._budget), parent_at=self._parent_at)
+            placed = PlacedSpec(self._home, spec, self._encoded, threads)
             self._placed.append(placed)
             words = worker.span.words(segment)
             process = Worker("pool", placed.at, words, control, [child, *worker.socks], redoable=True)

@@ -16,7 +16,7 @@ from pardata.pool.context import WorkerContext
 from pardata.pool.words import HUNGRY, POSITION, STARTED_NS, STRIDE
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
-from pardata.runtime.faults import Fault
+from pardata.runtime.faults import Fault, exit_as_error
 
 CALL, ITEMS, ROWS = 0, 1, 2
 
@@ -111,7 +111,7 @@ def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     try:
         value, fault = fn(*args, **kwargs), None
         leave_if_forked(here)
-    except BaseException as error:  # as SystemExit: the future has it, and the worker goes on
+    except BaseException as error:  # as SystemExit: the future has an error that says so, and the worker goes on
         leave_if_forked(here, error)
         value, fault = None, fault_of(error, fn, number, args[0] if len(args) == 1 else args)
     seconds = time.perf_counter() - begin
@@ -186,4 +186,5 @@ def fault_of(error: BaseException, fn: Callable[..., Any], number: int, item: ob
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
-    return Fault.of(error.with_traceback(trace), name_of(fn), number, item, LONGEST_PICKLE)
+    error = exit_as_error(error.with_traceback(trace))
+    return Fault.of(error, name_of(fn), number, item, LONGEST_PICKLE)

@@ -18,13 +18,15 @@ from pardata.errors import WorkerLostError
 from pardata.pool.addresses import LocalPlaces, array_here
 from pardata.pool.chunking import Chunks
 from pardata.pool.context import WorkerContext, set_context
-from pardata.pool.crew import Log, Places, Setup
+from pardata.pool.crew import Log, Places, Setup, open_crews
+from pardata.pool.finalizer import finalize
 from pardata.pool.jobs import CallJob, Effect, Job, Task
 from pardata.pool.program import perform
 from pardata.pool.rows import OpenWork, Work
 from pardata.pool.tasks import Outcome, Pace
 from pardata.pool.words import HUNGRY, POSITION
-from pardata.runtime.faults import Fault
+from pardata.process.interrupts import Latch, Uninterrupted, start_thread
+from pardata.runtime.faults import Fault, exit_as_error
 
 
 class _Here:
@@ -41,6 +43,15 @@ def _take(effects: Iterable[Effect | None]) -> None:
             effect()
 
 
+class _ThreadPace(Pace):
+    """Also stops behind the call at hand if nobody wants the rest: a thread cannot be ended."""
+
+    job: Any = None
+
+    def must_stop(self, spent_ns: int, done: int, rest: int, limit_ns: int) -> bool:
+        return getattr(self.job, "cancelled", False) or super().must_stop(spent_ns, done, rest, limit_ns)
+
+
 class ThreadCrew:
     """Threads that take tasks from a common line."""
 
@@ -54,7 +65,7 @@ class ThreadCrew:
         self._changed = threading.RLock()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()  # the garbage collector may put: it takes no lock
         self._jobs: deque[Job] = deque()
-        self._active = 0
+        self._running: list[Job] = []  # once per task that is at work
         self._idle = 0
         self._closing = False
         self._error: BaseException | None = None
@@ -62,12 +73,15 @@ class ThreadCrew:
         self._begin_s = time.perf_counter()
         self._parent = memoryview(array("q", bytes(512)))
         self._here = threading.local()
-        self._threads = [
-            threading.Thread(target=self._run, args=(index,), name="pardata-pool-thread", daemon=True)
-            for index in range(setup.workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[tuple[threading.Thread, Latch]] = []
+
+    def start(self) -> None:
+        for index in range(self.workers):
+            end = Latch()
+            name = "pardata-pool-thread"
+            thread = threading.Thread(target=self._run, args=(index, end), name=name, daemon=True)
+            self._threads.append((thread, end))
+            start_thread(thread)
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +89,7 @@ class ThreadCrew:
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._jobs or self._active or self.lazy)
+        return bool(self._jobs or self._running or self.lazy)
 
     def encode(self, fn: Any) -> Any:
         return _Here(fn)
@@ -96,7 +110,7 @@ class ThreadCrew:
 
     def kick(self, job: Job) -> None:
         with self._changed:
-            over = self._closing and not (self._jobs or self._active)
+            over = self._closing and not (self._jobs or self._running)
             if self._error is None and not over:
                 self._queue(job)
                 return
@@ -124,6 +138,13 @@ class ThreadCrew:
     def cancel(self, job: CallJob) -> bool:
         return False  # a thread cannot be ended
 
+    def end_jobs(self, is_meant: Callable[[Job], bool]) -> None:
+        with Uninterrupted():
+            with self._changed:
+                jobs = [job for job in dict.fromkeys([*self._jobs, *self._running]) if is_meant(job)]
+                effects = [job.drop_rest(CancelledError()) for job in jobs]
+            _take(effects)
+
     def cancel_waiting(self) -> None:
         with self._changed:
             effects = [job.drop_rest(CancelledError()) for job in self._jobs]
@@ -144,8 +165,9 @@ class ThreadCrew:
         self.wake()
         _take(effects)
         if wait:
-            for thread in self._threads:
-                if thread is not threading.current_thread():
+            for thread, end in self._threads:
+                if thread.ident is not None and thread is not threading.current_thread():
+                    end.wait()
                     thread.join()
 
     def abandon(self) -> None:
@@ -175,7 +197,7 @@ class ThreadCrew:
             else:
                 self._jobs.append(job)
             if task is not None:
-                self._active += 1
+                self._running.append(job)
                 return task, job.message(task)
         return None
 
@@ -191,7 +213,7 @@ class ThreadCrew:
                     self.wake()  # the others, which may sleep
                     return None
                 self._idle += 1
-                self._parent[HUNGRY] = int(bool(self._active) and not self._jobs)
+                self._parent[HUNGRY] = int(bool(self._running) and not self._jobs)
             self._wakes.get()
             with self._changed:
                 self._idle -= 1
@@ -200,19 +222,33 @@ class ThreadCrew:
         setup = self.setup
         return WorkerContext(index, self.workers, setup.name, setup.shared, setup.seed)
 
-    def _run(self, index: int) -> None:
+    def _run(self, index: int, end: Latch) -> None:
+        open_crews.add(self)
+        try:
+            context = self._context(index)
+            set_context(context, of_thread=True)
+            self._here.context = context
+            self._here.pace = _ThreadPace(memoryview(array("q", bytes(512))), self._parent)
+            if self._initialize():
+                self._log.workers[index]["start_s"] = time.perf_counter() - self._begin_s
+                self._work(context)
+                finalize(self.setup.finalizer, self.setup.finalargs)
+        finally:
+            end.open()
+            if all(other.is_open for _, other in self._threads):
+                open_crews.discard(self)
+
+    def _initialize(self) -> bool:
         setup = self.setup
-        context = self._context(index)
-        set_context(context, of_thread=True)
-        self._here.context = context
-        self._here.pace = Pace(memoryview(array("q", bytes(512))), self._parent)
         if setup.initializer is not None:
             try:
                 setup.initializer(*setup.initargs)
             except BaseException as error:
-                self._break(error)
-                return
-        self._log.workers[index]["start_s"] = time.perf_counter() - self._begin_s
+                self._break(exit_as_error(error))
+                return False
+        return True
+
+    def _work(self, context: WorkerContext) -> None:
         while (found := self._wait()) is not None:
             self._do(*found, context)
             del found
@@ -230,17 +266,19 @@ class ThreadCrew:
 
     def _do(self, task: Task, message: tuple[Any, ...], context: WorkerContext) -> None:
         set_context(context, of_thread=True)
-        pace: Pace = self._here.pace
+        pace: _ThreadPace = self._here.pace
+        outer, pace.job = pace.job, task.job  # a task that waits for others does them meanwhile
         task.position = lambda: int(pace.words[POSITION])
         try:
             outcome = perform(message, message[1], pace, context)
         except BaseException as error:  # SystemExit and the like
-            outcome = Outcome(1, None, Fault.of(error, "a pool's task"), 0.0)
+            outcome = Outcome(1, None, Fault.of(exit_as_error(error), "a pool's task"), 0.0)
         context.leave()
         pace.end()
+        pace.job = outer
         message = ()
         with self._changed:
-            self._active -= 1
+            self._running.remove(task.job)
             self._log.add(context.index, task, outcome)
             effect = task.job.finish(task, outcome)
             self._queue(task.job)

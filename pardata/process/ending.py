@@ -12,19 +12,30 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Final, NoReturn
 
 EXIT_S: Final = 3.0  # for all exit functions together; what takes longer is cut off
 
 
-def end_in_peace(code: int) -> NoReturn:
-    """Run the exit functions, in Python's own order, and leave with `code`; after `EXIT_S` seconds in any case."""
+@contextlib.contextmanager
+def bounded(code: int = 0) -> Iterator[None]:
+    """Have this process leave with `code` if what is done meanwhile takes longer than `EXIT_S` seconds."""
     watchdog = threading.Timer(EXIT_S, os._exit, (code,))
     watchdog.daemon = True
+    watchdog.start()
     try:
-        watchdog.start()
-        threading._shutdown()  # type: ignore[attr-defined]  # joins threads, and ends executors' before
-        atexit._run_exitfuncs()
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def end_in_peace(code: int) -> NoReturn:
+    """Run the exit functions, in Python's own order, and leave with `code`; after `EXIT_S` seconds in any case."""
+    try:
+        with bounded(code):
+            threading._shutdown()  # type: ignore[attr-defined]  # joins threads, and ends executors' before
+            atexit._run_exitfuncs()
     except BaseException:  # a thread could not be started, or an exit function has asked to exit
         pass
     finally:

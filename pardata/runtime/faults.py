@@ -113,10 +113,18 @@ def _text_of(error: BaseException) -> str:
 
 
 def exit_as_error(error: BaseException) -> BaseException:
-    """Return what to tell of a `SystemExit`, which would end a worker without a word; other errors as they are."""
-    if not isinstance(error, SystemExit):
+    """Return what to tell of an exception that would end a worker, or the caller's program, without a word.
+
+    Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore) and `GeneratorExit`; all others are
+    told as they are.
+    """
+    if isinstance(error, SystemExit):
+        text = f"the function called sys.exit({error.code!r})"
+    elif isinstance(error, KeyboardInterrupt | GeneratorExit):
+        text = f"the function raised {type(error).__name__}"
+    else:
         return error
-    return RuntimeError(f"the function called sys.exit({error.code!r})").with_traceback(error.__traceback__)
+    return RuntimeError(text).with_traceback(error.__traceback__)
 
 
 def rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:

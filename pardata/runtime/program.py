@@ -60,6 +60,7 @@ class WorkerSpec:
     branches: list[int | None] = field(default_factory=list)  # per edge of `outputs`: which items go there, None: all
     flights: FlightSpec | None = None  # None: who gets no memory fails
     state: tuple[int, int] | None = None  # where, and in how many bytes, it saves its state
+    parent_at: int = 0  # of a pool's worker: where the span of its parent begins
 
     @property
     def label(self) -> str:

@@ -150,8 +150,8 @@ class Bars:
     def __init__(
         self, names: Sequence[str], totals: Sequence[int | None], unit: str = "item", kind: Any = True
     ) -> None:
-        """Make the bars: tqdm's own, or of the class `kind`, which is like tqdm's."""
-        if kind is True:
+        """Make the bars: tqdm's own, or what `kind`, a class or function like tqdm, returns."""
+        if not callable(kind):
             from tqdm.auto import tqdm as kind
 
         names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]

@@ -207,6 +207,14 @@ def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socke
     home.arena.trim()
 
 
+def _working_directory() -> str:
+    """Return where this process works, also if that directory was removed: a worker says that it cannot go there."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.readlink("/proc/self/cwd")
+
+
 class PlacedSpec:
     """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
 
@@ -224,7 +232,7 @@ class PlacedSpec:
                 os.getpid(),
                 list(sys.path),
                 list(sys.argv),
-                os.getcwd(),
+                _working_directory(),
                 descriptor_limit(),
                 bytes(multiprocessing.current_process().authkey),
                 dict(os.environ),

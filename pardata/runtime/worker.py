@@ -71,8 +71,6 @@ def run_program(port: Port, program: Program) -> int:
 def _fault_of(error: BaseException, port: Port) -> Fault:
     if isinstance(error, StageFailure):
         return error.fault
-    if isinstance(error, KeyboardInterrupt | GeneratorExit):  # not a Ctrl-C, which workers ignore
-        error = RuntimeError(f"the function raised {type(error).__name__}").with_traceback(error.__traceback__)
     return Fault.of(exit_as_error(error), port.spec.stage, port.item_at_work)
 
 
@@ -82,35 +80,24 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     Returns the exit code. Python's exit functions run next; a word tells the parent so, which gives them their time.
     """
     segment = Segment(fds[0], os.fstat(fds[0]).st_size)
-    spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
+    socks = [socket.socket(fileno=fd) for fd in fds[1:]]
     try:
-        return _work(spec, segment, fds[1:])
+        spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
+    except BaseException as error:
+        return _cannot_load("a worker process", error, socks[0])
+    try:
+        return _work(spec, segment, socks)
     finally:
         spec.worker.span.words(segment)[EXITS_NS] = time.monotonic_ns()
 
 
-def _work(spec: ProcessSpec, segment: Segment, fds: list[int]) -> int:
-    sys.path[:] = spec.path
-    sys.argv[:] = spec.argv
-    os.environ.clear()
-    os.environ.update(spec.environment)
-    os.chdir(spec.directory)
-    limit_descriptors(spec.descriptors + len(fds))
-    multiprocessing.current_process().authkey = spec.authkey
-    set_title(spec.worker.stage, spec.worker.index)
-    limit_threads(spec.threads, spec.environment)
-    keep_freed_memory(spec.environment)
-    np.random.seed()  # or every forked worker would draw the same numbers
-    open_script(spec.owner)
-    socks = [socket.socket(fileno=fd) for fd in fds]
+def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> int:
     try:
+        _settle_in(spec, socks)
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_object(spec.program, blocks)
-    except (Exception, SystemExit) as error:
-        told = exit_as_error(error)
-        fault = Fault.of(told, spec.worker.stage, -1, "while its function was being loaded in the worker")
-        send_event(socks[0], ("failed", fault, None))
-        return 1
+    except BaseException as error:
+        return _cannot_load(spec.worker.stage, error, socks[0])
     port = Port(spec.worker, segment, socks, program)
     set_worker_arena(port.arena)
     port.arena.before_growth = port.poll_for_memory
@@ -119,3 +106,37 @@ def _work(spec: ProcessSpec, segment: Segment, fds: list[int]) -> int:
         forward_output(port, logging.getLogger().level)
     os.register_at_fork(after_in_child=partial(disown, port))
     return run_program(port, program)
+
+
+def _cannot_load(stage: str, error: BaseException, control: socket.socket) -> int:
+    """Tell why a worker cannot begin; return its exit code."""
+    told = exit_as_error(error)
+    fault = Fault.of(told, stage, -1, "while its function was being loaded in the worker")
+    send_event(control, ("failed", fault, None))
+    return 1
+
+
+def _settle_in(spec: ProcessSpec, socks: list[socket.socket]) -> None:
+    """Take on the surroundings of the process that starts this one."""
+    sys.path[:] = spec.path
+    sys.argv[:] = spec.argv
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    _enter(spec.directory, socks[0])
+    limit_descriptors(spec.descriptors + len(socks))
+    multiprocessing.current_process().authkey = spec.authkey
+    set_title(spec.worker.stage, spec.worker.index)
+    limit_threads(spec.threads, spec.environment)
+    keep_freed_memory(spec.environment)
+    np.random.seed()  # or every forked worker would draw the same numbers
+    open_script(spec.owner)
+
+
+def _enter(directory: str, control: socket.socket) -> None:
+    """Go to a working directory. Where that cannot be, as it was removed, work in the root directory and say so."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        os.chdir("/")
+        text = f"the working directory {directory!r} cannot be entered ({error.strerror}): this worker works in '/'\n"
+        send_event(control, ("said", "stderr", text))

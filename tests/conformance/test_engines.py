@@ -2,14 +2,17 @@
 
 import functools
 import gc
+import io
 import itertools
 import os
 import signal
 import threading
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 import pardata
 from tests.conformance.stages import (
@@ -1003,6 +1006,28 @@ def test_progress_shows_every_stage(engine, capfd):
     numbers(40).map(lambda x: x, name="first").filter(lambda x: x, name="second").run(engine=engine, progress=True)
     shown = capfd.readouterr().err
     assert "first" in shown and "second" in shown and "40/40" in shown
+
+
+class OwnBar(tqdm):
+    """As a user may write one in a script: what cannot be pickled does not matter."""
+
+    made: ClassVar[list] = []
+    lock = threading.Lock()
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{**options, "file": io.StringIO()})
+        self.made.append(self)
+
+
+def test_bars_may_be_of_any_class_or_function(engine):
+    OwnBar.made.clear()
+    for progress in (
+        OwnBar,
+        lambda *args, **options: OwnBar(*args, **options),
+        functools.partial(OwnBar, colour="green"),
+    ):
+        numbers(40).map(lambda x: x, name="first").run(engine=engine, progress=progress)
+    assert [bar.n for bar in OwnBar.made if "first" in bar.desc] == [40, 40, 40]
 
 
 def test_what_stages_print_stands_above_the_bars(capfd):

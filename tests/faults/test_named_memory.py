@@ -223,3 +223,16 @@ def test_command_line_lists_blocks_with_their_holders() -> None:
         line = next(line for line in done.stdout.splitlines() if line.startswith(block.name))
         assert "100 B" in line and f"{os.getpid()}" in line and f"{ended.process.pid}" in line
         assert os.path.basename(ended.path) in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_service_leaves_no_socket(number: signal.Signals) -> None:
+    code = "\nserver = pardata.serve(pardata.Table({1: 2})); print(server.address, flush=True); sys.stdin.read()"
+    with program(code) as ended:
+        assert ended.process.stdout is not None
+        place = ended.process.stdout.readline().strip().removeprefix("unix:")
+        assert os.path.dirname(place) == ended.path and os.stat(ended.path).st_mode & 0o777 == 0o700
+        ended.process.send_signal(number)
+        ended.process.wait()
+        ended.wait_for_guardian()
+        assert ended.left() == []

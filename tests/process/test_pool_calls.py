@@ -12,7 +12,7 @@ import pytest
 
 import pardata
 from pardata.pool import default
-from pardata.pool.default import close_default_pool, default_pool
+from pardata.pool.default import default_pool, shutdown
 
 KINDS = ["process", "thread"]
 
@@ -271,7 +271,7 @@ def test_the_pool_of_the_process_stays_warm():
         pardata.foreach_array(lambda block: block.fill(2.0), filled)
         assert np.array_equal(filled, np.full(10, 2.0)) and default_pool() is first
     finally:
-        close_default_pool()
+        shutdown()
     assert not first.is_open
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.pool.default import close_default_pool
+from pardata.pool.default import shutdown
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_joblib_and_scikit_learn_run_on_pardata():
             assert joblib.Parallel(n_jobs=2)(joblib.delayed(nested)(n) for n in range(3)) == [0, 2, 4]
             assert np.array_equal(cross_val_score(SVC(), X, y, cv=3, n_jobs=2), expected)
     finally:
-        close_default_pool()
+        shutdown()
 
 
 def test_joblib_has_to_be_installed(monkeypatch):
