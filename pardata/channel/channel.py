@@ -49,6 +49,7 @@ HOLDS: Final = -3  # backward: rows of leases that are held, a part of the accou
 LOOK: Final = -4  # forward: hints are missing, look at all your slots
 REST: Final = -5  # backward: I sleep from now on; with it the stamp of the last message that was seen
 CLOSED, NEWEST = 0, 1  # words of the sender's page: CLOSE(count), and the slot of the last message
+PLEDGED, PLEDGED_SLOT, LEADER, LEADER_STAMP = 2, 3, 4, 5  # and a message that goes with another: see `joint`
 BEFORE: Final = HEAD_WORDS - 1  # word of a slot: that of the message before it
 
 # Without a hint for each message, its words are ordered by the processor alone: those of Intel and AMD do not let a

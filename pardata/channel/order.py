@@ -27,6 +27,7 @@ class Order(Protocol[T]):
     """Decides which messages are next (the others are in `pipeline.ordering`)."""
 
     has_ended: Callable[[int], bool]  # whether an input has closed and nothing of it is left; set by the collector
+    turn: int  # the input that is served next, where inputs are served in turn; a successor is told
 
     def is_stale(self, message: T) -> bool: ...
     def add(self, edge: int, message: T) -> None: ...
@@ -39,6 +40,7 @@ class Arrival(Generic[T]):
     def __init__(self) -> None:
         self._ready: deque[list[T]] = deque()
         self.has_ended: Callable[[int], bool] = never
+        self.turn = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: never known here."""

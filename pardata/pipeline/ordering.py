@@ -35,6 +35,7 @@ class InOrder(Generic[T]):
         self._parked: dict[tuple[int, int], list[T | None]] = {}
         self._ready: deque[list[T]] = deque()
         self.has_ended: Callable[[int], bool] = never
+        self.turn = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: by this process's dead predecessor."""
@@ -83,13 +84,19 @@ class InTurn(Generic[T]):
     policy : "fair", "round_robin" or "sequence"
         "fair" goes to the next input that has something; "round_robin" waits for the input whose turn it is, until that
         has ended; "sequence" stays with an input until it has ended.
+
+    Attributes
+    ----------
+    turn : int
+        The input that is served next. A successor is to set it: to the input of the batch that its predecessor was
+        working on, or else to what the predecessor noted when it had finished its last batch.
     """
 
     def __init__(self, inputs: list[Arrival[T] | InOrder[T]], policy: Policy) -> None:
         self.has_ended: Callable[[int], bool] = never
         self._inputs = inputs
         self._policy = policy
-        self._turn = 0
+        self.turn = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: by this process's dead predecessor."""
@@ -102,12 +109,12 @@ class InTurn(Generic[T]):
     def pop(self) -> list[T] | None:
         """Return the next message, in a list of one; None if there is none now."""
         for _ in self._inputs:
-            turn = self._turn
+            turn = self.turn
             message = self._inputs[turn].pop()
             if message is None and self._policy != "fair" and not self.has_ended(turn):
                 return None
             if message is None or self._policy != "sequence":
-                self._turn = (turn + 1) % len(self._inputs)
+                self.turn = (turn + 1) % len(self._inputs)
             if message is not None:
                 return message
         return None

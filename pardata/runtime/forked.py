@@ -14,8 +14,8 @@ import traceback
 from typing import Any, Final, NoReturn
 
 STEPS: Final = (
-    "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "publish_again",
-    "save_state", "commit", "close_outputs", "finish",
+    "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "save_state",
+    "commit", "close_outputs", "finish",
 )  # fmt: skip
 
 generation = 0  # how many forks have led to this process

@@ -21,10 +21,10 @@ from typing import Any, Final, Protocol, TypeVar
 from pardata.channel.channel import RunGone
 from pardata.channel.message import Batch
 from pardata.channel.order import Order
-from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.outbox import Outbox
 from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Tokens
-from pardata.errors import WorkerLostError
+from pardata.errors import InternalError, WorkerLostError
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, LIVE, WIDEST, Budget
 from pardata.memory.segment import Segment
@@ -54,6 +54,7 @@ from pardata.runtime.words import (
     SENT_BYTES,
     STARVED_NS,
     THREAD,
+    TURN,
     WAITS_FOR,
     running_batch,
     running_word,
@@ -122,7 +123,6 @@ class Port:
         self._cancelled = False
         self._claims: list[Claim] = []
         self._condemned = condemned(spec.span.words(segment, CONDEMNED_AT, CONDEMNED_BYTES // 8), spec.label)
-        self._skip: set[int] = set()
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
         self._owed = self._owed_bytes = 0  # commits, and bytes in their messages, that the senders have not been told
@@ -136,7 +136,8 @@ class Port:
                 self.arena.on_shortage = self._wait_for_memory
         if self._is_successor:
             ends.announce()
-        if not self.collector.resume(self._inherited):
+        if not self.collector.resume(self._inherited, self.words[TURN]):
+            self._inherited = None
             self._forget_recovered()
 
     @property
@@ -189,6 +190,8 @@ class Port:
                 if not self._is_finished(claims):
                     self._claims = claims
                     self.words[BEGUN_NS] = time.monotonic_ns()
+                    # SYNC POINT: choice. From here on it is this batch that a successor begins with, whatever else
+                    # has come by then: nothing of it can have been published, nor saved, before this store.
                     self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
                     batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
                     self._forget_recovered()
@@ -211,13 +214,13 @@ class Port:
 
     def _is_finished(self, claims: list[Claim]) -> bool:
         """Find out how far a dead predecessor got with this batch; commit it if only that was missing."""
-        self._skip = set()
-        first = claims[0]
-        if self._inherited != (first.domain, first.number):
+        if self._inherited is None:
             return False
+        first, inherited = claims[0], self._inherited
         self._inherited = None
-        self._skip = self.outbox.published_edges(first.domain, first.number)
-        if self.outbox.edges and len(self._skip) == len(self.outbox.edges):
+        if inherited != (first.domain, first.number):
+            raise InternalError(f"{first!r} was taken before {inherited}, which a predecessor had begun")
+        if self.outbox.has_published(first.domain, first.number):
             for claim in claims:
                 claim.receiver.open(claim)  # its leases end with the commit, but for those that were handed on
             self._claims = claims
@@ -251,9 +254,8 @@ class Port:
             self._publishing, self.outbox.made_bytes = batch, 0
             parcels = self.outbox.pack(batch)
             self._count_bytes()  # first: who has got the batch finds it counted
-            self.outbox.send(parcels, self._skip)
+            self.outbox.send(parcels)
             self._publishing = None
-            self._skip = set()
             if self.tokens is not None:
                 self._account()
 
@@ -266,21 +268,13 @@ class Port:
         words[WIDEST] = max(words[WIDEST], outbox.block_bytes)
         outbox.sent_bytes = outbox.block_bytes = 0
 
-    def publish_again(self, batch: Batch, missing: set[int]) -> None:
-        """Hand a batch that a dead predecessor had begun to hand over to the edges that lack it."""
-        with self.lock:
-            self._skip = set(range(len(self.outbox.edges))) - missing
-            self.publish(batch)
-
     def choose(self, branches: int) -> int:
-        """Return a branch that is free; waits for one. A successor stays with what its predecessor has chosen."""
+        """Return a branch that is free; waits for one."""
         with self.lock:
-            first = self._claims[0]
-            chosen = self.outbox.chosen_branch((first.domain, first.number)) if self._skip else None
-            if chosen is None and self.outbox.edges:
-                self._wait(BLOCKED_NS, lambda: self.outbox.free_branch() is not None)
-                chosen = self.outbox.free_branch()
-            return chosen or 0
+            if not self.outbox.edges:
+                return 0
+            self._wait(BLOCKED_NS, lambda: self.outbox.free_branch() is not None)
+            return self.outbox.free_branch() or 0
 
     def commit(self) -> None:
         """Finish what was taken: it will not come again."""
@@ -290,6 +284,9 @@ class Port:
             retirer = self._retirers.get(first.domain)
             if retirer is not None:
                 retirer.retire(first.cell, first.number)
+            # SYNC POINT: choice. The turn is noted before anything says that the batch is finished: a successor that
+            # still finds the batch goes by it (`Collector.resume`), and one that does not finds whose turn it is.
+            self.words[TURN] = self.collector.turn
             self.words[FOLLOWING + first.domain] = first.number + first.count
             has_blocks = False
             for claim in claims:
@@ -380,13 +377,10 @@ class Port:
         """Say which suspended generator of the user's still has the array that it has just yielded."""
         self.outbox.generator = generator
 
-    def resume_point(self) -> tuple[int, int, int, set[int]] | None:
-        """Return (number, count, cell, edges that lack it) of the last batch a dead predecessor has published."""
-        newest = [max(messages, default=None) for messages in map(Edge.last, self.outbox.edges)]
-        last = max((message for message in newest if message is not None), default=None)
-        if last is None:
-            return None
-        return (*last[1:], {index for index, message in enumerate(newest) if message != last})
+    def resume_point(self) -> int:
+        """Return the number behind the last batch that a dead predecessor of this source or filter has published."""
+        published = (message for edge in self.outbox.edges for message in edge.last())
+        return max((number + count for _, number, count, _ in published), default=0)
 
     def load_state(self) -> Saved | None:
         """Return what a predecessor has saved."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 # 0, 1, 12 and 63 are in memory.budget: LIVE, RESERVED, LARGEST and WIDEST
-RUNNING: Final = 2  # which batch is being worked on: see `running_word`; 0: none
+RUNNING: Final = (
+    2  # which batch is being worked on: see `running_word`; 0: none. It is the choice that a successor keeps
+)
 ITEMS: Final = 3  # items taken in (of a source: sent)
 DROPPED: Final = 4  # items that a filter let go
 FAILED: Final = 5  # items skipped because of an error
@@ -26,6 +28,7 @@ LIVES: Final = 13  # how many processes have had this span: more than one means 
 LOADING: Final = -1  # written by the parent before a start
 
 THREAD: Final = 61  # the system's number of the thread that runs the worker
+TURN: Final = 60  # the input that was to be served next when the last batch was finished
 AWAY: Final = 62  # of the consumer: 1 while its loop, or a thread of it, is at an item or has not begun
 
 MOST_DOMAINS: Final = 400
