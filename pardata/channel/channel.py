@@ -58,6 +58,7 @@ HOLDS: Final = -3  # backward: rows of leases that are held, a part of the accou
 LOOK: Final = -4  # forward: hints are missing, look at all your slots
 REST: Final = -5  # backward: I sleep from now on; with it the stamp of the last message that was seen
 CLOSED, NEWEST, TOP = 0, 1, 2  # words of the channel: CLOSE(count), the slot of the last message, slots ever used
+PLEDGED, PLEDGED_SLOT, LEADER, LEADER_STAMP = 3, 4, 5, 6  # and a message that goes with another: see `joint`
 # Words of a record: the slot of the message before it; where the contents are; bytes of the area that were written to.
 BEFORE, BODY, TOUCHED = 10, 11, 12
 

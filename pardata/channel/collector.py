@@ -59,26 +59,35 @@ class Collector:
         """Call `call` after `IDLE_S` seconds without an event."""
         self._on_idle = call
 
-    def resume(self, first: tuple[int, int] | None) -> bool:
+    def resume(self, first: tuple[int, int] | None, turn: int) -> bool:
         """Take up what a dead predecessor left: look at every slot, whether or not its hint was read.
 
-        The batch it was working on, `first` (domain, number), comes first: how far it got is told by the last
-        messages of the outgoing channels, which the next batch would overwrite. Return whether it is there. Where
-        inputs are taken in turn, it is `set_turn` that makes it the first.
+        Parameters
+        ----------
+        first : (domain, number), optional
+            The batch it was working on. It comes first, whatever the order is: how far it got is told by the last
+            messages of the outgoing channels and by a saved state, and the next batch would overwrite both.
+        turn : int
+            The input whose turn it was when it had finished a batch (`turn` of this collector).
+
+        Returns
+        -------
+        bool
+            Whether `first` is there; if not, the predecessor had finished it.
         """
         claims = [claim for receiver in self.receivers for claim in receiver.look()]
         claims.sort(key=lambda claim: (claim.domain, claim.number) != first)
+        is_there = (
+            bool(claims) and (claims[0].domain, claims[0].number) == first and not self._order.is_stale(claims[0])
+        )
+        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`runtime.port`)
         self._add(claims)
-        return bool(claims) and (claims[0].domain, claims[0].number) == first
+        return is_there
 
     @property
-    def turn(self) -> int | None:
-        """Which input is next; None: they are not taken in turn."""
+    def turn(self) -> int:
+        """The input that is served next, where inputs are served in turn."""
         return self._order.turn
-
-    def set_turn(self, turn: int) -> None:
-        """Go on with this input."""
-        self._order.turn = turn
 
     def _receive(self, receiver: Receiver) -> None:
         self._add(receiver.receive())

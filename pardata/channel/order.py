@@ -30,12 +30,12 @@ class Order(Protocol[T]):
     ----------
     has_ended : callable
         Whether an input has closed and nothing of it is left; set by the collector.
-    turn : int or None
-        Which input is next; None: inputs are not taken in turn. A successor sets it to what its predecessor had.
+    turn : int
+        The input that is served next, where inputs are served in turn; a successor is told.
     """
 
     has_ended: Callable[[int], bool]
-    turn: int | None
+    turn: int
 
     def is_stale(self, message: T) -> bool: ...
     def add(self, edge: int, message: T) -> None: ...
@@ -45,11 +45,10 @@ class Order(Protocol[T]):
 class Arrival(Generic[T]):
     """First come, first served."""
 
-    turn: int | None = None
-
     def __init__(self) -> None:
         self._ready: deque[list[T]] = deque()
         self.has_ended: Callable[[int], bool] = never
+        self.turn = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: never known here."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pardata.channel.channel import CAPACITY
+from pardata.channel.joint import publish_together
 from pardata.channel.leases import BORROWED, OWN, ROWS, Lease, LeaseTable
 from pardata.channel.message import Batch, Encoded, encode
 from pardata.channel.sender import Sender
@@ -124,14 +125,6 @@ class Outbox:
         load, free = min(loads)
         return free if load < FARM_WINDOW else None
 
-    def chosen_branch(self, batch: tuple[int, int]) -> int | None:
-        """Return the branch to which a predecessor has sent the items of `batch`, its last one: (domain, number)."""
-        for branch, indices in self._branches.items():
-            senders = [sender for index in indices for sender in self.edges[index].senders]
-            if any((sender.last() or ())[:2] == batch and sender.has_sent_items for sender in senders):
-                return branch
-        return None
-
     def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block that holds ``arrays[index]`` and its offset there; copied into a new block if need be."""
         self.sent_bytes += arrays[index].nbytes
@@ -185,37 +178,36 @@ class Outbox:
             return Lease(BORROWED, 0, 0)
         return block.token
 
-    def publish(self, batch: Batch, skip: set[int] | None = None) -> None:
-        """Hand a batch over on every edge, except those in `skip` (a predecessor had done it)."""
-        self.send(self.pack(batch), skip)
+    def publish(self, batch: Batch) -> None:
+        """Hand a batch over on every edge."""
+        self.send(self.pack(batch))
 
     def pack(self, batch: Batch) -> list[Parcel]:
-        """Return what `send` sends; counted in `sent_bytes` and its like from here on.
-
-        What has items goes first: so a successor finds to which branch they went.
-        """
+        """Return what `send` sends; counted in `sent_bytes` and its like from here on."""
         if batch.branches is None:
             return [(range(len(self.edges)), batch, self._pack(batch, len(self.edges) > 1))]
         parcels: list[Parcel] = []
         for branch, indices in self._branches.items():
             part = batch if branch is None else batch.select(branch)
             parcels.append((indices, part, self._pack(part, len(indices) > 1)))
-        parcels.sort(key=lambda parcel: not parcel[1].items)
         return parcels
 
-    def send(self, parcels: list[Parcel], skip: set[int] | None = None) -> None:
-        """Send what `pack` has made."""
-        for indices, part, packed in parcels:
-            self._send(indices, part, packed, skip)
+    def send(self, parcels: list[Parcel]) -> None:
+        """Send what `pack` has made: on all edges, or, if this process dies, on none."""
+        senders = [
+            self._prepare(index, part, packed, len(indices) > 1)
+            for indices, part, packed in parcels
+            for index in indices
+        ]
+        if senders:
+            publish_together(senders)
 
-    def _send(self, indices: Sequence[int], batch: Batch, packed: _Packed, skip: set[int] | None) -> None:
-        for index in indices:
-            if skip and index in skip:
-                continue
-            edge = self.edges[index]
-            sender = edge.pick() or (None if batch.items else edge.any())
-            assert sender is not None, "publish without room"
-            sender.publish(batch, *packed, len(indices) > 1)
+    def _prepare(self, index: int, batch: Batch, packed: _Packed, shared: bool) -> Sender:
+        edge = self.edges[index]
+        sender = edge.pick() or (None if batch.items else edge.any())
+        assert sender is not None, "publish without room"
+        sender.prepare(batch, *packed, shared)
+        return sender
 
     def _pack(self, batch: Batch, fan_out: bool) -> _Packed:
         """Return a batch as it is sent, where its blocks come from, and the block for what does not fit into a slot."""
@@ -247,13 +239,9 @@ class Outbox:
         block[positions.nbytes : positions.nbytes + len(encoded.payload)] = np.frombuffer(encoded.payload, np.uint8)
         return block
 
-    def published_edges(self, domain: int, number: int) -> set[int]:
-        """Return the edges on which a predecessor had already published this batch."""
-        return {
-            index
-            for index, edge in enumerate(self.edges)
-            if any(message[:2] == (domain, number) for message in edge.last())
-        }
+    def has_published(self, domain: int, number: int) -> bool:
+        """Whether a predecessor had already published this batch, its last one: on all edges then."""
+        return any(message[:2] == (domain, number) for edge in self.edges for message in edge.last())
 
     def close(self) -> None:
         """Close every channel."""

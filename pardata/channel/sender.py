@@ -13,9 +13,13 @@ from pardata.channel.channel import (
     HELLO,
     HINT,
     HOLDS,
+    LEADER,
+    LEADER_STAMP,
     LEASE,
     LOOK,
     NEWEST,
+    PLEDGED,
+    PLEDGED_SLOT,
     REST,
     SMALL_BYTES,
     TOP,
@@ -68,6 +72,7 @@ class Sender(End):
         self._owed: int | None = None
         self.last_stamp = max(stamps, default=0)
         self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
+        self._prepared = (-1, 0)  # slot and stamp of what is written and not published
         self._receiver_rests = True
         self._free: list[int] = []
         self._is_free = bytearray(self._top)
@@ -127,15 +132,10 @@ class Sender(End):
         domain, number, count, cell = self._words[at + 1 : at + 5]
         return domain, number, count, cell
 
-    @property
-    def has_sent_items(self) -> bool:
-        """Whether the last message had items: from the words alone."""
-        return self._last_slot >= 0 and self._words[slot_at(self._last_slot) + 7] != 0
-
-    def publish(
+    def prepare(
         self, batch: Batch, encoded: Encoded, spilled: Anchor | None, origins: list[Lease], shared: bool
     ) -> None:
-        """Hand a batch to the receiver.
+        """Write a batch into a slot, but for the stamp that makes it a message: `complete` publishes it.
 
         Parameters
         ----------
@@ -174,13 +174,45 @@ class Sender(End):
             body,
         )  # fmt: skip
         self._use(slot)
-        self._words[at] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
-        self._words[NEWEST] = slot
-        self.last_stamp, self._last_slot = stamp, slot
+        self._prepared = slot, stamp
+
+    def complete(self) -> None:
+        """Publish what was prepared."""
+        slot = self._store()
         if self._receiver_rests or not self.spec.quiet:
             self._hint(slot)
         else:
             self.receive()  # SYNC POINT: rest. Either it says that the receiver sleeps, or the receiver will look
+
+    def _store(self) -> int:
+        slot, stamp = self._prepared
+        self._words[slot_at(slot)] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies.
+        self._words[NEWEST] = slot
+        self.last_stamp, self._last_slot = stamp, slot
+        return slot
+
+    def pledge(self, leader: Sender) -> None:
+        """Say in words that survive: what is prepared here is published as soon as what is prepared there is."""
+        words = self._words
+        words[PLEDGED] = 0  # while the others are written
+        words[PLEDGED_SLOT] = self._prepared[0]
+        words[LEADER], words[LEADER_STAMP] = leader.index, leader._prepared[1]
+        words[PLEDGED] = self._prepared[1]
+
+    def redeem(self, senders: list[Sender]) -> None:
+        """As a successor: publish what was pledged if its leader is published, else forget the pledge."""
+        words = self._words
+        stamp = words[PLEDGED]
+        if stamp <= self.last_stamp:
+            return  # it was published
+        if senders[words[LEADER]].last_stamp < words[LEADER_STAMP]:
+            words[PLEDGED] = 0  # or the next message of the leader would redeem it
+            return
+        slot = words[PLEDGED_SLOT]
+        self._free.remove(slot)
+        self._is_free[slot] = False
+        self._prepared = slot, stamp
+        self._store()
 
     def abandon(self, number: int) -> None:
         """Finish message `number` in place of a receiver that is dead: nobody will process it."""

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from pardata.channel.message import Batch
 from pardata.channel.window import Window
 from pardata.engines.local import original_error
-from pardata.errors import InternalError
 from pardata.pipeline.failures import Failures
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.ordering import Arrival, InOrder, InTurn
@@ -289,10 +288,6 @@ class ThreadPort:
             loads = {output.branch: output.inbox.waiting for output in self._outputs}
             return min(loads, key=lambda branch: loads[branch]) or 0 if loads else 0
 
-    def publish_again(self, batch: Batch, missing: set[int]) -> None:
-        """Never called: a thread has no predecessor."""
-        raise InternalError("a thread has no predecessor")
-
     def load_state(self) -> None:
         """Return None: a thread has no predecessor."""
 
@@ -322,8 +317,9 @@ class ThreadPort:
     def expect_generator(self, generator: object) -> None:
         """Do nothing: `hand_over` sees that the user's generator still has what it yielded."""
 
-    def resume_point(self) -> None:
-        """Return None: a thread has no predecessor."""
+    def resume_point(self) -> int:
+        """Return 0: a thread has no predecessor."""
+        return 0
 
     def work(self, program: Program) -> None:
         """Be a worker."""

@@ -29,14 +29,13 @@ class InOrder(Generic[T]):
         Per domain, the number to begin with; 0 where it is missing.
     """
 
-    turn: int | None = None
-
     def __init__(self, edges: int = 1, following: dict[int, int] | None = None) -> None:
         self._edges = edges
         self._following = dict(following or {})
         self._parked: dict[tuple[int, int], list[T | None]] = {}
         self._ready: deque[list[T]] = deque()
         self.has_ended: Callable[[int], bool] = never
+        self.turn = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: by this process's dead predecessor."""
@@ -85,13 +84,19 @@ class InTurn(Generic[T]):
     policy : "fair", "round_robin" or "sequence"
         "fair" goes to the next input that has something; "round_robin" waits for the input whose turn it is, until that
         has ended; "sequence" stays with an input until it has ended.
+
+    Attributes
+    ----------
+    turn : int
+        The input that is served next. A successor is to set it: to the input of the batch that its predecessor was
+        working on, or else to what the predecessor noted when it had finished its last batch.
     """
 
     def __init__(self, inputs: list[Arrival[T] | InOrder[T]], policy: Policy) -> None:
         self.has_ended: Callable[[int], bool] = never
         self._inputs = inputs
         self._policy = policy
-        self.turn: int | None = 0
+        self.turn = 0
 
     def is_stale(self, message: T) -> bool:
         """Return whether `message` was finished before: by this process's dead predecessor."""
@@ -105,7 +110,6 @@ class InTurn(Generic[T]):
         """Return the next message, in a list of one; None if there is none now."""
         for _ in self._inputs:
             turn = self.turn
-            assert turn is not None
             message = self._inputs[turn].pop()
             if message is None and self._policy != "fair" and not self.has_ended(turn):
                 return None

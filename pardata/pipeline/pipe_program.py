@@ -9,9 +9,7 @@ from typing import Any
 
 import cloudpickle
 
-from pardata.channel.message import Batch
 from pardata.pipeline.batcher import Batcher, Port
-from pardata.pipeline.handover import hand_over
 from pardata.pipeline.joining import join_batches
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.pace import Sizes
@@ -77,7 +75,9 @@ class _Pipe:
             self._fn = copy.copy(self._fn)  # the threads of several runs have one object
         self._batcher = Batcher(port, program.name, program.domain, program.sizes, counts=False)
         self._saved = port.load_state() if program.redoable else None
-        self._again = _Again(port, program.domain, self._batcher, self._saved) if program.redoable else None
+        self._next = self._saved.next_output if self._saved is not None else 0  # number of what is yielded next
+        self._sent = port.resume_point() if program.redoable else 0  # what a predecessor has sent is left out
+        self._batcher.skip_to(max(self._sent, self._next))
         self._number = -1
         self._inputs = self._items()
         self.has_ended = self._saved is not None and self._saved.has_ended
@@ -119,8 +119,9 @@ class _Pipe:
                 leave_if_forked(here, error)
                 raise failure_of(error, self._program.name, self._number) from None
             leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
-            if self._again is None or not self._again.takes(item):
+            if self._next >= self._sent:
                 self._batcher.append(item)
+            self._next += 1
 
     def _outputs(self) -> Iterator[Any]:
         here = forked_child.generation
@@ -175,30 +176,6 @@ class _Pipe:
             self._batcher.flush()
             data = cloudpickle.dumps(self._fn.snapshot(), protocol=5)
             self._port.save_state(Saved(data, self._batcher.next_number, domain, number, False))
-
-
-class _Again:
-    """What a successor makes once more: all that had been sent since the state was saved is left out."""
-
-    def __init__(self, port: Port, domain: int, batcher: Batcher, saved: Saved | None) -> None:
-        self._port = port
-        self._position = saved.next_output if saved is not None else 0
-        point = port.resume_point()
-        number, count, cell, self._missing = point if point is not None else (self._position, 0, 0, set())
-        self._batch = Batch(domain, number, count, cell, [])
-        self._end = number + count
-        batcher.skip_to(max(self._end, self._position))
-
-    def takes(self, item: list[Any]) -> bool:
-        """Return whether `item` (in a list, which is emptied) had been sent."""
-        if self._position >= self._end:
-            return False
-        if self._position >= self._batch.number and self._missing:
-            self._batch.items += hand_over(item)[0]
-        self._position += 1
-        if self._position == self._end and self._missing:
-            self._port.publish_again(self._batch, self._missing)
-        return True
 
 
 __all__ = ["PipeProgram", "has_state"]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import collections
-import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
-from pardata.channel.message import Batch
 from pardata.errors import WorkerLostError
 from pardata.pipeline.batcher import Batcher, Port
 from pardata.pipeline.ordering import Arrival, Fanin, InOrder, InTurn
@@ -15,6 +12,8 @@ from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+
+_NOTHING: Final = object()
 
 
 class SourceProgram:
@@ -54,22 +53,16 @@ class SourceProgram:
         batcher.close()
 
     def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
-        """Skip what a dead predecessor had sent, finishing the batch that had not reached every edge."""
-        point = port.resume_point()
-        if point is None:
-            return
-        number, count, cell, missing = point
-        collections.deque(itertools.islice(items, number), maxlen=0)
-        again = list(itertools.islice(items, count))
-        if len(again) < count:
-            raise WorkerLostError(
-                f"the process of source {self.name!r} was lost after {number + count} items, and its generator "
-                f"function yields fewer when it is called again: give the generator itself to run it in the main "
-                f"process"
-            )
-        if missing:
-            port.publish_again(Batch(self.domain, number, count, cell, again), missing)
-        batcher.skip_to(number + count)
+        """Skip what a dead predecessor had sent."""
+        sent = port.resume_point()
+        for number in range(sent):
+            if next(items, _NOTHING) is _NOTHING:
+                raise WorkerLostError(
+                    f"the process of source {self.name!r} was lost after {sent} items, and its generator function "
+                    f"yields only {number} when it is called again: give the generator itself to run it in the main "
+                    f"process"
+                )
+        batcher.skip_to(sent)
 
     def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
         here = forked_child.generation

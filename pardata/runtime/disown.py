@@ -7,8 +7,8 @@ from typing import Any, Final, NoReturn
 from pardata.process.forked_child import leave
 
 STEPS: Final = (
-    "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "publish_again",
-    "save_state", "commit", "close_outputs", "finish",
+    "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "save_state",
+    "commit", "close_outputs", "finish",
 )  # fmt: skip
 
 

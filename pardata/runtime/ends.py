@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pardata.channel.collector import Collector
+from pardata.channel.joint import redeem_pledges
 from pardata.channel.leases import TABLE_BYTES, LeaseTable
 from pardata.channel.order import Order
 from pardata.channel.outbox import Edge
@@ -44,6 +45,7 @@ class Ends:
                 for index, channel in enumerate(channels)
             ]
             self.edges.append(Edge(self.senders[first:]))
+        redeem_pledges(self.senders)
         self.tokens: Tokens | None = None
         if spec.tokens is not None:
             count = sum(map(len, spec.tokens.retired_at))

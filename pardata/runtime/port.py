@@ -19,10 +19,10 @@ from typing import Any, Final, Protocol, TypeVar
 from pardata.channel.channel import RunGone
 from pardata.channel.message import Batch
 from pardata.channel.order import Order
-from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.outbox import Outbox
 from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Tokens
-from pardata.errors import PardataError, WorkerLostError
+from pardata.errors import InternalError, PardataError, WorkerLostError
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, LIVE, WIDEST, Budget
 from pardata.memory.segment import Segment
@@ -46,15 +46,14 @@ from pardata.runtime.words import (
     ENDED,
     FAILED,
     FOLLOWING,
-    FROM,
     ITEMS,
     LIVES,
     MEMORY,
-    NEXT,
     RUNNING,
     SENT_BYTES,
     STARVED_NS,
     THREAD,
+    TURN,
     WAITS_FOR,
     running_batch,
     running_word,
@@ -126,7 +125,6 @@ class Port:
         self._condemned: dict[tuple[int, int], PardataError] = {}
         if self._is_successor:  # before, nobody can have noted anything
             self._condemned = condemned(spec.span.words(segment, CONDEMNED_AT, CONDEMNED_BYTES // 8), spec.label)
-        self._skip: set[int] = set()
         self._mark_ns = time.perf_counter_ns()
         self._takes = 0
         self._owed = self._owed_bytes = 0  # commits, and bytes in their messages, that the senders have not been told
@@ -140,12 +138,9 @@ class Port:
                 self.arena.on_shortage = self._wait_for_memory
         if self._is_successor:
             ends.announce()
-        is_there = self.collector.resume(self._inherited)
-        if not is_there:
+        if not self.collector.resume(self._inherited, self.words[TURN]):
+            self._inherited = None
             self._forget_recovered()
-        self._is_in_turn = self.collector.turn is not None
-        if self._is_in_turn:  # SYNC POINT: turn. As `_begin` has left it: the batch at work again, or the next input
-            self.collector.set_turn(self.words[FROM] if is_there else self.words[NEXT])
 
     @property
     def is_cancelled(self) -> bool:
@@ -196,21 +191,14 @@ class Port:
             while (claims := self.collector.next()) is not None:
                 if not self._is_finished(claims):
                     self._claims = claims
-                    self._begin(claims[0])
+                    self.words[BEGUN_NS] = time.monotonic_ns()
+                    # SYNC POINT: choice. From here on it is this batch that a successor begins with, whatever else
+                    # has come by then: nothing of it can have been published, nor saved, before this store.
+                    self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
                     batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
                     self._forget_recovered()
                     return batches
             return None
-
-    def _begin(self, first: Claim) -> None:
-        """Write down what is being worked on, for the parent and for a successor."""
-        words = self.words
-        words[BEGUN_NS] = time.monotonic_ns()
-        if self._is_in_turn:
-            words[FROM] = first.receiver.edge
-        words[RUNNING] = words[ATTEMPT] = running_word(first.domain, first.number)
-        if self._is_in_turn:  # SYNC POINT: turn. From RUNNING to here FROM tells, from here on this word does as well
-            words[NEXT] = self.collector.turn or 0
 
     def take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""
@@ -228,13 +216,13 @@ class Port:
 
     def _is_finished(self, claims: list[Claim]) -> bool:
         """Find out how far a dead predecessor got with this batch; commit it if only that was missing."""
-        self._skip = set()
-        first = claims[0]
-        if self._inherited != (first.domain, first.number):
+        if self._inherited is None:
             return False
+        first, inherited = claims[0], self._inherited
         self._inherited = None
-        self._skip = self.outbox.published_edges(first.domain, first.number)
-        if self.outbox.edges and len(self._skip) == len(self.outbox.edges):
+        if inherited != (first.domain, first.number):
+            raise InternalError(f"{first!r} was taken before {inherited}, which a predecessor had begun")
+        if self.outbox.has_published(first.domain, first.number):
             for claim in claims:
                 claim.receiver.open(claim)  # its leases end with the commit, but for those that were handed on
             self._claims = claims
@@ -268,9 +256,8 @@ class Port:
             self._publishing, self.outbox.made_bytes = batch, 0
             parcels = self.outbox.pack(batch)
             self._count_bytes()  # first: who has got the batch finds it counted
-            self.outbox.send(parcels, self._skip)
+            self.outbox.send(parcels)
             self._publishing = None
-            self._skip = set()
             if self.tokens is not None:
                 self._account()
 
@@ -283,21 +270,13 @@ class Port:
         words[WIDEST] = max(words[WIDEST], outbox.block_bytes)
         outbox.sent_bytes = outbox.block_bytes = 0
 
-    def publish_again(self, batch: Batch, missing: set[int]) -> None:
-        """Hand a batch that a dead predecessor had begun to hand over to the edges that lack it."""
-        with self.lock:
-            self._skip = set(range(len(self.outbox.edges))) - missing
-            self.publish(batch)
-
     def choose(self, branches: int) -> int:
-        """Return a branch that is free; waits for one. A successor stays with what its predecessor has chosen."""
+        """Return a branch that is free; waits for one."""
         with self.lock:
-            first = self._claims[0]
-            chosen = self.outbox.chosen_branch((first.domain, first.number)) if self._skip else None
-            if chosen is None and self.outbox.edges:
-                self._wait(BLOCKED_NS, lambda: self.outbox.free_branch() is not None)
-                chosen = self.outbox.free_branch()
-            return chosen or 0
+            if not self.outbox.edges:
+                return 0
+            self._wait(BLOCKED_NS, lambda: self.outbox.free_branch() is not None)
+            return self.outbox.free_branch() or 0
 
     def commit(self) -> None:
         """Finish what was taken: it will not come again."""
@@ -307,6 +286,9 @@ class Port:
             retirer = self._retirers.get(first.domain)
             if retirer is not None:
                 retirer.retire(first.cell, first.number)
+            # SYNC POINT: choice. The turn is noted before anything says that the batch is finished: a successor that
+            # still finds the batch goes by it (`Collector.resume`), and one that does not finds whose turn it is.
+            self.words[TURN] = self.collector.turn
             self.words[FOLLOWING + first.domain] = first.number + first.count
             has_blocks = False
             for claim in claims:
@@ -401,13 +383,10 @@ class Port:
         """Say which suspended generator of the user's still has the array that it has just yielded."""
         self.outbox.generator = generator
 
-    def resume_point(self) -> tuple[int, int, int, set[int]] | None:
-        """Return (number, count, cell, edges that lack it) of the last batch a dead predecessor has published."""
-        newest = [max(messages, default=None) for messages in map(Edge.last, self.outbox.edges)]
-        last = max((message for message in newest if message is not None), default=None)
-        if last is None:
-            return None
-        return (*last[1:], {index for index, message in enumerate(newest) if message != last})
+    def resume_point(self) -> int:
+        """Return the number behind the last batch that a dead predecessor of this source or filter has published."""
+        published = (message for edge in self.outbox.edges for message in edge.last())
+        return max((number + count for _, number, count, _ in published), default=0)
 
     def load_state(self) -> Saved | None:
         """Return what a predecessor has saved."""

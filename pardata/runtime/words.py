@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # 0, 1, 12 and 63 are in memory.budget: LIVE, RESERVED, LARGEST and WIDEST
-RUNNING: Final = 2  # which batch is being worked on: see `running_word`; 0: none
+RUNNING: Final = 2  # the batch at work (see `running_word`), which a successor begins with; 0: none
 ITEMS: Final = 3  # items taken in (of a source: sent)
 DROPPED: Final = 4  # items that a filter let go
 FAILED: Final = 5  # items skipped because of an error
@@ -25,13 +25,9 @@ MEMORY: Final = -2  # counted as blocked
 LIVES: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start
 
-# Where inputs are taken in turn. A batch is taken by three stores: FROM, RUNNING, NEXT. So a successor knows the turn:
-# that of the batch at work if RUNNING names one that is not finished, else NEXT.
-FROM: Final = 57  # the input that the batch at work came from, or is about to come from
-NEXT: Final = 58  # the input whose turn it is after it
-
 EXITS_NS: Final = 59  # since when its work is over and Python's exit functions run (time.monotonic_ns); 0: they do not
 THREAD: Final = 61  # the system's number of the thread that runs the worker
+TURN: Final = 57  # the input that was to be served next when the last batch was finished
 AWAY: Final = 62  # of the consumer: 1 while its loop, or a thread of it, is at an item or has not begun
 
 MOST_DOMAINS: Final = 400

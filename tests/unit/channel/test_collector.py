@@ -9,7 +9,7 @@ import pytest
 from pardata.channel import collector as collectors
 from pardata.channel.collector import Collector
 from pardata.errors import BrokenError
-from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.ordering import Arrival, Fanin, InOrder
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_successor_takes_up_what_was_left_without_a_hint(make_collector, make_ri
         rig.receiver.receive()  # the dead one takes the hint with it
         rig.receiver = type(rig.receiver)(rig.spec, rig.socks[1], rig.segment, 0)
     collector, _ = make_collector(2, InOrder(2), rigs)
-    collector.resume(None)
+    collector.resume(None, 0)
     assert collector.next() is not None
 
 
@@ -206,8 +206,47 @@ def test_successor_begins_with_what_was_being_worked_on(make_collector, make_rig
     rig = make_rig()
     rig.send(3, 1, 2)
     collector, _ = make_collector(1, Arrival(), [rig])
-    collector.resume((0, 2))
+    assert collector.resume((0, 2), 0)
     assert [number for ((_, number),) in take(collector)] == [2, 3, 1]
+
+
+def two_inputs(make_rig):
+    """Channels of two inputs with messages in them; the second one's belong to domain 1."""
+    rigs = [make_rig(), make_rig()]
+    for rig in rigs:
+        rig.send(0, 1)
+    rigs[1].receiver.renamed = {0: 1}
+    return rigs
+
+
+@pytest.mark.parametrize("edge", [0, 1])
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("policy", ["arrival", "fair", "round_robin", "sequence"])
+def test_successor_begins_with_what_was_being_worked_on_whatever_the_policy(
+    make_collector, make_rig, policy, in_order, edge
+):
+    order = Fanin(policy, 1 if policy == "arrival" else 2, in_order).order({})
+    rigs = two_inputs(make_rig)
+    collector, _ = make_collector(2, order, rigs)
+    for rig in rigs:
+        rig.receiver.edge = rig.receiver.edge if policy != "arrival" else 0
+    assert collector.resume((edge, 0), 1 - edge)
+    (claim,) = collector.next()
+    assert (claim.domain, claim.number) == (edge, 0)
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize("policy", ["fair", "round_robin", "sequence"])
+def test_successor_goes_on_with_the_input_whose_turn_it_was(make_collector, make_rig, policy, turn):
+    collector, _ = make_collector(2, Fanin(policy, 2).order({}), two_inputs(make_rig))
+    assert not collector.resume((1, 7), turn)
+    assert [claim.receiver.edge for claim in collector.next()] == [turn]
+
+
+def test_what_was_noted_as_finished_is_not_begun_again_and_the_turn_goes_on(make_collector, make_rig):
+    collector, _ = make_collector(2, Fanin("fair", 2).order({0: 1}), two_inputs(make_rig))
+    assert not collector.resume((0, 0), 1)
+    assert [edge for ((edge, _),) in take(collector)] == [1, 0, 1]
 
 
 def test_message_that_was_finished_before_ends_its_leases(make_collector, make_rig):
@@ -215,7 +254,7 @@ def test_message_that_was_finished_before_ends_its_leases(make_collector, make_r
     rig = make_rig()
     rig.send(0, 1)
     collector, _ = make_collector(1, InOrder(1, {0: 1}), [rig])
-    collector.resume(None)
+    collector.resume(None, 0)
     assert take(collector) == [[(0, 1)]]
     rig.settle()
     assert (rig.free_slots, rig.live_blocks) == (4, 0)

@@ -1,4 +1,6 @@
-"""A run in one process: source -> middle -> sink. Each stage may be killed at any line, and is replaced as in a run.
+"""A run in one process: source -> middle -> sink, and maybe a second source, "rival".
+
+Each stage may be killed at any line, and is replaced as in a run.
 
 A tracer ends the step of a stage at the n-th line of pardata. What a SIGKILL there would leave is what the step has
 written to shared memory and to its sockets until then. The objects of the dead stage are dropped.
@@ -16,7 +18,7 @@ from pardata.channel.message import Batch
 from pardata.channel.window import Window
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
-from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.ordering import Fanin
 from pardata.runtime.port import Port
 from pardata.runtime.wiring import Wired, connect, give_tokens
 
@@ -66,11 +68,11 @@ class Program:
     inplace = False
     name = "program"
 
-    def __init__(self, edges=1, ordered=True):
-        self._edges, self._ordered = edges, ordered
+    def __init__(self, policy="arrival", edges=1, ordered=True):
+        self._fanin = Fanin(policy, edges, ordered)
 
     def order(self, following):
-        return InOrder(self._edges, following) if self._ordered else Arrival()
+        return self._fanin.order(following)
 
 
 def value_of(arrays):
@@ -96,34 +98,47 @@ class Chain:
         Whether the sink keeps all that it gets until `let_go`.
     sink_is_worker : bool
         Else the sink is the consumer in the main process, which is never killed.
+    policy : str, optional
+        There is a second source, "rival", and this is how the middle takes from both.
     """
 
-    def __init__(self, edges=1, farm=False, spills=False, passes_on=True, keeps=False, sink_is_worker=False):
+    def __init__(
+        self, edges=1, farm=False, spills=False, passes_on=True, keeps=False, sink_is_worker=False, policy=None
+    ):
         self.segment = Segment.create()
+        self.policy = policy
         self._parent = Arena(self.segment, Span(0, SPAN_BYTES), HEADER_BYTES, None, "main process")
         self._passes_on = passes_on
         self._keeps = keeps
         self._rest = b"x" * 70_000 if spills else b""
         middles = ["middle", "other"] if farm else ["middle"]
-        self.names = ["source", *middles, "sink"]
+        self.sources = ["source", "rival"] if policy else ["source"]
+        self.names = [*self.sources, *middles, "sink"]
         self._is_worker = dict.fromkeys(self.names, True) | {"sink": sink_is_worker}
         owed = (1, 1) if farm else (4, 4)
         self._wired = {
-            name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0], not self._is_worker[name])
+            name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0, 1], not self._is_worker[name])
             for index, name in enumerate(self.names)
         }
         workers = [self._wired[name] for name in middles]
-        source, sink = self._wired["source"], self._wired["sink"]
-        connect([source], workers, 0, {}, SLOTS, quiet=True)
+        sink = self._wired["sink"]
+        for domain, name in enumerate(self.sources):
+            told_apart = 0 if policy == "arrival" else domain
+            connect([self._wired[name]], workers, told_apart, {}, SLOTS, quiet=True)
         for edge in range(edges):
-            connect(workers, [sink], edge, {}, SLOTS, quiet=True)
-        give_tokens(source, Window(TOKENS, TOKENS), [[(sink, 0)]])
+            connect(workers, [sink], edge, {}, len(self.sources) * SLOTS, quiet=True)
+        for domain, name in enumerate(self.sources):
+            give_tokens(self._wired[name], Window(TOKENS, TOKENS), [[(sink, domain)]])
         self._controls = {name: socket_pair() for name in self.names}
-        self._programs = dict.fromkeys(self.names, Program(ordered=not farm)) | {"sink": Program(edges)}
+        middle = Program(policy or "arrival", len(self.sources) if policy not in (None, "arrival") else 1, not farm)
+        self._programs = dict.fromkeys(self.sources, Program()) | dict.fromkeys(middles, middle)
+        self._programs["sink"] = Program("zip", edges)
         self._ports = {}
         self._kept = []
-        self.values = []  # per item that the sink has processed, the number that was read in its arrays
-        self._next = 0
+        self.values = []  # per item of the source that the sink has processed, the number that was read in its arrays
+        self.rival_values = []
+        self.came = []  # in which order, by source
+        self._next = dict.fromkeys(self.sources, 0)
         for name in self.names:
             self.start(name)
 
@@ -135,8 +150,8 @@ class Chain:
         spans = [(worker.span, worker.stage) for worker in self._wired.values()]
         socks = [self._controls[name][1], *wired.socks]
         self._ports[name] = Port(wired.spec(1 << 40, spans), self.segment, socks, self._programs[name], arena)
-        if name == "source":
-            self._resume()
+        if name in self.sources:  # as `pipeline.source_program.SourceProgram` does
+            self._next[name] = self._ports[name].resume_point()
 
     def stop(self, name):
         """The objects of a stage are gone, as with its process."""
@@ -146,17 +161,6 @@ class Chain:
             vars(port.collector).clear()
         if name == "sink":
             self._kept.clear()
-
-    def _resume(self):
-        """As `pipeline.source_program.SourceProgram` does."""
-        port = self._ports["source"]
-        point = port.resume_point()
-        self._next = 0
-        if point is not None:
-            number, count, cell, missing = point
-            if missing:
-                port.publish_again(Batch(0, number, count, cell, [self._item(number)]), missing)
-            self._next = number + count
 
     def _item(self, number):
         return np.full(LARGE, float(number)), self._rest
@@ -169,17 +173,18 @@ class Chain:
             self.start(name)
         port = self._ports[name]
         port.poll()
-        if name == "source":
-            self._send(port)
+        if name in self.sources:
+            self._send(port, name)
         else:
             self._process(port, name)
 
-    def _send(self, port):
-        has_token = port.tokens.has_free or (port._is_successor and port.tokens.holder(self._next) is not None)
+    def _send(self, port, name):
+        number = self._next[name]
+        has_token = port.tokens.has_free or (port._is_successor and port.tokens.holder(number) is not None)
         if has_token and port.outbox.has_room:  # else it would wait
-            cell = port.token(self._next)
-            port.publish(Batch(0, self._next, 1, cell, [self._item(self._next)]))
-            self._next += 1
+            cell = port.token(number)
+            port.publish(Batch(self.sources.index(name), number, 1, cell, [self._item(number)]))
+            self._next[name] += 1
 
     def _process(self, port, name):
         batches = port.try_take() if port.outbox.has_room else None
@@ -195,9 +200,11 @@ class Chain:
             port.publish(batch.with_items(items, None))
         else:
             arrays = [batch.items[0][0] for batch in batches]
-            self.values.append(value_of(arrays))
+            value = value_of(arrays)
+            (self.rival_values if batches[0].domain else self.values).append(value)
+            self.came.append(batches[0].domain)
             if self._keeps:
-                self._kept.append((self.values[-1], arrays))
+                self._kept.append((value, arrays))
         port.commit()
 
     def step_and_kill(self, name, line):
@@ -225,11 +232,12 @@ class Chain:
     def settle(self):
         """Process what is in flight; everyone hears what was given back."""
         for _ in range(3 * TOKENS):  # what is in flight, and what is given back for it
-            for name in self.names[1:]:
+            for name in self.names[len(self.sources) :]:
                 self.step(name)
-            if "source" not in self._ports:
-                self.start("source")
-            self._ports["source"].poll()
+            for name in self.sources:
+                if name not in self._ports:
+                    self.start(name)
+                self._ports[name].poll()
 
     # -- what must hold --------------------------------------------------------------------------------------------
 
@@ -245,7 +253,7 @@ class Chain:
 
     @property
     def tokens_in_flight(self):
-        return self._ports["source"].tokens.in_flight
+        return sum(self._ports[name].tokens.in_flight for name in self.sources)
 
     @property
     def slots_in_use(self):

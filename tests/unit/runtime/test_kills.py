@@ -24,6 +24,11 @@ SETUPS = {  # which stage is killed, after how many items, and what the run is l
     "worker of a farm": ("middle", 4, {"farm": True, "keeps": True}),
     "sink at its first item": ("sink", 0, {"sink_is_worker": True}),
     "sink": ("sink", 4, {"sink_is_worker": True}),
+    "stage that takes what comes first": ("middle", 4, {"policy": "arrival", "passes_on": False}),
+    "stage that takes from two in turn": ("middle", 4, {"policy": "fair", "passes_on": False}),
+    "stage that takes from two in turn, for two readers": ("middle", 4, {"policy": "fair", "edges": 2}),
+    "stage that takes from two in turn, at its first item": ("middle", 0, {"policy": "fair"}),
+    "stage that waits for each in turn": ("middle", 4, {"policy": "round_robin"}),
     "sink that pairs": ("sink", 4, {"sink_is_worker": True, "edges": 2, "passes_on": False}),
 }
 
@@ -38,6 +43,12 @@ def what_went_wrong(chain, role):
     seen = list(dict.fromkeys(chain.values)) if role == "sink" else chain.values  # a sink may see an item again
     if seen != list(range(len(seen))):
         wrong.add("lost, doubled or mixed up")
+    if chain.rival_values != list(range(len(chain.rival_values))):
+        wrong.add("lost, doubled or mixed up")
+    if chain.rival_values and not chain.rival_values[ITEMS // 2 :]:
+        wrong.add("lost or held up")
+    if chain.policy == "round_robin" and chain.came != [0, 1] * (len(chain.came) // 2) + [0] * (len(chain.came) % 2):
+        wrong.add("out of turn")
     if not chain.let_go():
         wrong.add("freed too early")
     chain.settle()
@@ -62,6 +73,9 @@ def kills(setup):
                 chain.round()
             for name in chain.names[: chain.names.index(role)]:
                 chain.step(name)
+            if "policy" in options:
+                for name in chain.sources:  # so that there is something to choose
+                    chain.step(name)
             killed_at = chain.step_and_kill(role, line)
             if killed_at is None:
                 assert line > 100, "a step is more than that"
@@ -78,6 +92,11 @@ in_any_setup = pytest.mark.parametrize("setup", list(SETUPS))
 @in_any_setup
 def test_nothing_is_lost_or_doubled_or_held_up(setup):
     assert kills(setup).keys() & {"lost or held up", "lost, doubled or mixed up"} == set(), kills(setup)
+
+
+@in_any_setup
+def test_nobody_is_out_of_turn(setup):
+    assert "out of turn" not in kills(setup), kills(setup)
 
 
 @in_any_setup
