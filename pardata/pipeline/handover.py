@@ -8,6 +8,7 @@ What nobody else can write to is not copied: an array that has just been made, o
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 import sys
 import types
@@ -15,7 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.channel.array_form import reduce_array
 from pardata.memory.array import Anchor
+from pardata.memory.layout import copy, is_overlapping
 from pardata.memory.shared_array import is_array
 
 Array = np.ndarray[Any, Any]
@@ -51,36 +54,49 @@ def _is_sealed(array: Any) -> bool:
         if array.flags.writeable:
             return False
         array = array.base
+    if type(array) is mmap.mmap:  # of a file: the one that was opened for reading
+        return memoryview(array).readonly
     return array is None or type(array) is bytes
 
 
 def _own(box: list[Any], inplace: bool) -> Array:
     """Return the array in `box` for a reader; copied if others could write to it, or see what the reader writes."""
     if not _is_alone(box) and (inplace or not _is_sealed(box[0])):
-        box[0] = box[0].copy(order="A")
+        box[0] = copy(box[0])
     array: Array = box.pop()
+    writable = inplace and not is_overlapping(array)
     for part in (array.base, array):
         if isinstance(part, np.ndarray):
-            part.setflags(write=inplace)
+            part.setflags(write=writable)
     return array
 
 
 class _Pickler(pickle.Pickler):
-    """Takes arrays out of the stream, and what is the same for every reader."""
+    """Takes arrays out of the stream, and what is the same for every reader; an array that is met again is one."""
 
     def __init__(self, file: io.BytesIO, inplace: bool) -> None:
         super().__init__(file, 5)
         self.taken: list[Any] = []
         self._inplace = inplace
+        self._numbers: dict[int, int] = {}
+        self._met: list[Any] = []  # kept, so that no other array gets the id of one
 
     def persistent_id(self, obj: Any) -> int | None:
         if _is_array(obj):
+            known = self._numbers.get(id(obj))
+            if known is not None:
+                return known
+            self._numbers[id(obj)] = len(self.taken)
+            self._met.append(obj)
             self.taken.append(_own([obj], self._inplace))
         elif isinstance(obj, _BY_REFERENCE):
             self.taken.append(obj)
         else:
             return None
         return len(self.taken) - 1
+
+    def reducer_override(self, obj: Any) -> Any:
+        return reduce_array(obj) if isinstance(obj, np.ndarray) else NotImplemented
 
 
 class _Unpickler(pickle.Unpickler):
