@@ -19,7 +19,6 @@ from pardata.channel.packets import PACKET_BYTES
 from pardata.memory.addresses import give_up, is_awaited, open_address
 from pardata.memory.exports import Address
 from pardata.memory.home import home, shared_copy
-from pardata.memory.mapped import FileAddress, file_address
 from pardata.memory.shared_array import SharedArray
 
 
@@ -58,9 +57,6 @@ class _Pickler(ForkingPickler):
             return NotImplemented
         if type(obj) is not np.ndarray or obj.dtype.hasobject:
             return reduce_array(obj)
-        address = file_address(obj, False)
-        if address is not None:
-            return FileAddress.open, (address,)
         if obj.nbytes >= INLINE_BYTES or not (obj.flags.c_contiguous or obj.flags.f_contiguous):
             return _as_ndarray, (shared_copy(home().arena, obj),)
         return NotImplemented

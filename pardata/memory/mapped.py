@@ -24,6 +24,8 @@ Array = np.ndarray[Any, Any]
 File = tuple[str, int, int, str]  # path, device, inode and mode
 Stamp = tuple[int, int]  # size of a file, and when it was written to
 
+_MAPS: Final = "/proc/self/maps"
+_GONE: Final = (-1, -1)  # instead of device and inode
 _ACCESS: Final = {"r": mmap.ACCESS_READ, "r+": mmap.ACCESS_WRITE, "c": mmap.ACCESS_COPY}
 
 
@@ -112,34 +114,33 @@ def mapping_of(array: Array) -> _Mapping | None:
 
 
 def _look_up(array: np.memmap[Any, Any], memory: mmap.mmap) -> _Mapping | None:
-    """Find the file of a mapping that NumPy has made; None if it has no name, or is not there any more.
-
-    The kernel tells under which path a mapped file is now, and whether that is deleted.
-    """
+    """Find the file of a mapping that NumPy has made; None if it has no name."""
     if not isinstance(array.filename, str | os.PathLike):
         return None
     path = os.path.abspath(str(array.filename))
-    begin = _start(np.frombuffer(memory, np.uint8, 1))
-    start = _start(array) - array.offset
-    try:
-        with open("/proc/self/maps") as maps:
-            name, first, position = next(
-                (fields[5:6], first, int(fields[2], 16))
-                for fields in (line.rstrip("\n").split(maxsplit=5) for line in maps)
-                for first, last in [[int(bound, 16) for bound in fields[0].split("-")]]
-                if first <= begin < last
-            )
-        if not name or name[0].replace("\\012", "\n") != os.path.realpath(path):
-            return None
-        start = first - position
-    except (OSError, StopIteration):
-        pass  # not Linux: what can be known
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
     mode = "r+" if array.mode == "w+" else str(array.mode)
-    return _Mapping((path, found.st_dev, found.st_ino, mode), start)
+    start = _start(array) - array.offset  # not Linux: what can be known
+    try:
+        name, start = _named(_start(np.frombuffer(memory, np.uint8, 1)))
+        found = os.stat(path) if name == os.path.realpath(path) else None
+    except FileNotFoundError:
+        found = os.stat(path) if not os.path.exists(_MAPS) and os.path.exists(path) else None
+    device, inode = (found.st_dev, found.st_ino) if found is not None else _GONE
+    return _Mapping((path, device, inode, mode), start)
+
+
+def _named(address: int) -> tuple[str, int]:
+    """Return under which path the file that is mapped at an address is now, and where in memory it would begin.
+
+    Of one that is deleted the kernel tells so behind the path.
+    """
+    with open(_MAPS) as maps:
+        for line in maps:
+            fields = line.rstrip("\n").split(maxsplit=5)
+            first, last = (int(bound, 16) for bound in fields[0].split("-"))
+            if first <= address < last:
+                return (fields[5].replace("\\012", "\n") if len(fields) == 6 else ""), first - int(fields[2], 16)
+    raise FileNotFoundError
 
 
 def is_mapped(array: Array) -> bool:
