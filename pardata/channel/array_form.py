@@ -99,7 +99,7 @@ def _are_same(own: Any, made: Any) -> bool:
         and own.dtype == made.dtype
         and own.dtype.metadata == made.dtype.metadata
         and own.shape == made.shape
-        and own.tobytes() == made.tobytes()
+        and np.ndarray.view(own, np.ndarray).tobytes() == np.ndarray.view(made, np.ndarray).tobytes()
         and list(states[0]) == list(states[1])
         and bool(cloudpickle.dumps(states[0]) == cloudpickle.dumps(states[1]))
     )

@@ -52,7 +52,7 @@ def fill(array, value):
 ROUTES = {
     "argument": lambda pool, array: pool.submit(describe, array).result(),
     "in an argument": lambda pool, array: pool.submit(lambda part: describe(part["x"]), {"x": array}).result(),
-    "map item": lambda pool, array: list(pool.map(describe, [array]))[0],
+    "map item": lambda pool, array: next(iter(pool.map(describe, [array]))),
     "captured": lambda pool, array: pool.submit(lambda: describe(array)).result(),
 }
 
