@@ -22,8 +22,11 @@ from typing import Any, ClassVar, Final
 import cloudpickle
 import numpy as np
 
+from pardata.channel.array_form import reduce_array
 from pardata.channel.script import SCRIPTS, Captured, script_globals, set_function
 from pardata.memory.array import find_anchor, find_named
+from pardata.memory.mapped import file_address
+from pardata.memory.shared_array import is_array
 
 _CACHED: Final = type(functools.lru_cache(len))
 _COPIED: Final = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_parameters"}  # by lru_cache itself
@@ -179,7 +182,7 @@ class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
         return self._file.getvalue()
 
     def persistent_id(self, obj: Any) -> Any:
-        if isinstance(obj, np.ndarray):
+        if is_array(obj):
             return None if obj.dtype.hasobject else self._array(obj)
         if type(obj) is pickle.PickleBuffer:
             self.has_large = True
@@ -191,6 +194,9 @@ class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
         head = (array.dtype, array.shape, array.strides)
         if find_named(array) is not None:
             return (*head, array.__array_interface__["data"][0])
+        address = None if array.base is None else file_address(array, True)
+        if address is not None:
+            return tuple(address)
         is_shared = find_anchor(array) is not None
         self.has_large |= is_shared or array.nbytes >= INLINE_BYTES
         if is_shared:
@@ -206,4 +212,6 @@ class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
             return _never, (serial(obj),), obj.__wrapped__
         if isinstance(obj, type):
             return _never, (serial(obj),)
+        if isinstance(obj, np.ndarray):
+            return reduce_array(obj)
         return super().reducer_override(obj)

@@ -1,8 +1,9 @@
 """Object <-> payload bytes + the blocks that its arrays live in. No I/O.
 
-Four encodings: `BYTES` (one item that is bytes: itself), `ARRAYS` (bare arrays that live in blocks: their addresses, by
-marshal), `RAW` (equal small arrays: one header and their bytes), `PICKLE` (anything else: pickle protocol 5, in which
-every array is a persistent id).
+Five encodings: `BYTES` (one item that is bytes: itself), `ARRAYS` (bare arrays that live in blocks: their addresses, by
+marshal), `RAW` (equal small arrays in C order: one header and their bytes), `PICKLE` (anything else: pickle protocol 5,
+in which every array is a persistent id), `APART` (items that have an array in common and may be changed: each encoded
+by itself).
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pardata.channel.by_value import INLINE_BYTES as INLINE_BYTES
-from pardata.channel.by_value import ValuePickler, is_script_in
-from pardata.channel.script import SCRIPTS, script
-from pardata.memory.array import Anchor, find_anchor, find_named, view
+from pardata.channel.by_value import is_script_in
+from pardata.channel.picklers import MOST_BLOCKS as MOST_BLOCKS
+from pardata.channel.picklers import ArrayPickler, ArrayUnpickler, CodePickler
+from pardata.memory.array import Anchor, view
+from pardata.memory.layout import held_bytes, is_overlapping
+from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 
-# More blocks than this in one message travel inside its payload.
-MOST_BLOCKS: Final = 1000
-
-PICKLE, ARRAYS, RAW, BYTES = 0, 1, 2, 3
+PICKLE, ARRAYS, RAW, BYTES, APART = 0, 1, 2, 3, 4
+# bool to complex256, bytes, str, times, half: types of which `dtype.str` says all, but for what a user has put into it
+_NUMBERED: Final = frozenset((*range(17), 18, 19, 21, 22, 23))
+_VALUES: Final = frozenset((int, float, complex, bool, str, bytes, type(None)))  # nothing to look for in them
+_NO_ADDRESSES: Final = bytes(4)
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
@@ -106,7 +111,7 @@ class Encoded:
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
-    return dtype.num < 17 or dtype.char in "SUmMe"  # bool to complex256, or bytes, str, times, half: `str` says it all
+    return dtype.num in _NUMBERED and dtype.metadata is None
 
 
 def _index(anchors: list[Anchor], block: Anchor) -> int:
@@ -121,67 +126,12 @@ def _strides(array: Array) -> tuple[int, ...] | None:
     return None if array.flags.c_contiguous else array.strides
 
 
-class _TakeArrays:
-    """Persistent ids: every array leaves the pickle stream; a large one is noted for a block."""
-
-    arrays: list[Array]
-    takes_shared = False  # also small ones that lie in shared memory: whoever writes to them is seen
-
-    def persistent_id(self, obj: Any) -> Any:
-        if is_array(obj):
-            array, dtype = obj, obj.dtype
-            if dtype.hasobject or find_named(obj) is not None:
-                return None
-            if array.nbytes < INLINE_BYTES and not (self.takes_shared and find_anchor(array) is not None):
-                return (array.tobytes(), dtype, array.shape)
-        elif type(obj) is pickle.PickleBuffer:
-            array = np.frombuffer(obj.raw(), np.uint8)
-            if array.nbytes < INLINE_BYTES:
-                return None
-        else:
-            return None
-        if len(self.arrays) >= MOST_BLOCKS:
-            return (array.tobytes(), array.dtype, array.shape)
-        self.arrays.append(array)
-        return len(self.arrays) - 1
-
-
-class _Pickler(_TakeArrays, pickle.Pickler):
-    def __init__(self, file: io.BytesIO) -> None:
-        pickle.Pickler.__init__(self, file, 5)
-        self.arrays = []
-
-
-class _CloudPickler(_TakeArrays, ValuePickler):
-    takes_shared = True
-
-    def __init__(self, file: io.BytesIO) -> None:
-        ValuePickler.__init__(self, file)
-        self.arrays = []
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, arrays: list[Array], inplace: bool) -> None:
-        super().__init__(file)
-        self.arrays, self.inplace = arrays, inplace
-
-    def persistent_load(self, pid: Any) -> Any:
-        if isinstance(pid, int):
-            return self.arrays[pid]
-        data, dtype, shape = pid
-        array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
-        return array.copy() if self.inplace else array
-
-    def find_class(self, module: str, name: str, /) -> Any:
-        known = script() if module in SCRIPTS else None
-        return super().find_class(module, name) if known is None else known.find(name)
-
-
-def _pickled(pickler: type[_Pickler] | type[_CloudPickler], obj: Any) -> tuple[bytes, list[Array]]:
+def _pickled(pickler: type[ArrayPickler | CodePickler], obj: Any, is_lasting: bool) -> tuple[bytes, list[Array], bool]:
+    """Return a pickle stream, the arrays that have left it, and whether it names one several times."""
     file = io.BytesIO()
-    made = pickler(file)
+    made = pickler(file, is_lasting)
     made.dump(obj)
-    return file.getvalue(), made.arrays
+    return file.getvalue(), made.arrays, made.has_repeats
 
 
 def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded:
@@ -197,34 +147,77 @@ def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded
 
 def encode_code(obj: Any, sink: BlockSink) -> Encoded:
     """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
-    return _with_blocks(*_pickled(_CloudPickler, obj), sink)
+    stream, arrays, _ = _pickled(CodePickler, obj, True)
+    return _with_blocks(stream, arrays, sink)
 
 
-def encode_pickle(obj: Any, sink: BlockSink) -> Encoded:
-    """Encode any object. What belongs to the script is taken by value: no other process has that module."""
+def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
+    """Encode any object. What belongs to the script is taken by value: no other process has that module.
+
+    Parameters
+    ----------
+    apart : bool
+        `obj` is a list of items that may be changed where they arrive: two that hold one array get one each.
+    is_lasting : bool
+        See `memory.mapped.file_address`.
+    """
     try:
-        stream, arrays = _pickled(_Pickler, obj)
+        stream, arrays, has_repeats = _pickled(ArrayPickler, obj, is_lasting)
     except (pickle.PicklingError, AttributeError, TypeError):
-        return encode_code(obj, sink)
-    return encode_code(obj, sink) if is_script_in(stream) else _with_blocks(stream, arrays, sink)
+        stream, arrays, has_repeats = _pickled(CodePickler, obj, is_lasting)
+    else:
+        if is_script_in(stream):
+            stream, arrays, has_repeats = _pickled(CodePickler, obj, is_lasting)
+    if apart and has_repeats and len(obj) > 1:
+        return _encode_apart(obj, sink)
+    return _with_blocks(stream, arrays, sink)
 
 
-def encode(items: list[Any], sink: BlockSink) -> Encoded:
-    """Encode the items of a batch."""
+def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:
+    anchors: list[Anchor] = []
+    parts = []
+    for item in items:
+        part = encode_pickle([item], sink)
+        parts.append((part.payload, [_index(anchors, block) for block in part.anchors]))
+    return Encoded(APART, marshal.dumps(parts), anchors)
+
+
+def encode(items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
+    """Encode the items of a batch; else as `encode_pickle`."""
     if len(items) == 1 and type(items[0]) is bytes:
         return Encoded(BYTES, items[0], [])
     if not items:
         return Encoded(ARRAYS, b"", [])
+    if type(items[0]) in _VALUES and set(map(type, items)) <= _VALUES:
+        return Encoded(PICKLE, _NO_ADDRESSES + pickle.dumps(items, 5), [])
+    dtype: Any = None
     for item in items:
-        if not is_array(item) or not item.nbytes or not _is_plain(item.dtype):
-            return encode_pickle(items, sink)
+        if not is_array(item) or not item.nbytes:
+            return encode_pickle(items, sink, apart, is_lasting)
+        if item.dtype is not dtype:
+            dtype = item.dtype
+            if not _is_plain(dtype):
+                return encode_pickle(items, sink, apart, is_lasting)
     del item  # a sink counts who holds an item
     if items[0].nbytes >= INLINE_BYTES:
+        if len(items) > MOST_BLOCKS or not all(map(_fills_block, items)):
+            return encode_pickle(items, sink, apart, is_lasting)
         return _encode_arrays(items, sink)
     dtype, shape = items[0].dtype, items[0].shape
-    if len(items) > 1 and any(item.shape != shape or item.dtype != dtype for item in items):
-        return encode_pickle(items, sink)
+    has_axes = len(shape) > 1
+    for item in items:
+        if (has_axes or item.base is not None) and not item.flags.c_contiguous:
+            return encode_pickle(items, sink, apart, is_lasting)
+        if item.shape != shape or item.dtype != dtype:
+            return encode_pickle(items, sink, apart, is_lasting)
     return Encoded(RAW, b"".join([_raw_head(dtype, shape), *[item.tobytes() for item in items]]), [])
+
+
+def _fills_block(array: Array) -> bool:
+    """Whether an array has a block for itself in a message."""
+    if array.base is None and array.flags.c_contiguous:
+        return array.nbytes >= INLINE_BYTES
+    return held_bytes(array) >= INLINE_BYTES and (type(array.base) is Anchor or not is_mapped(array))
 
 
 @lru_cache(_LAYOUTS)
@@ -243,8 +236,6 @@ def _raw_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 
 def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
-    if len(items) > MOST_BLOCKS or any(item.nbytes < INLINE_BYTES for item in items):
-        return encode_pickle(items, sink)
     anchors: list[Anchor] = []
     addresses = []
     for index in range(len(items)):
@@ -255,7 +246,7 @@ def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
 
 def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
     """Return `array` as its reader may have it: read-only, or writable if it asked and nobody else reads the block."""
-    if not inplace:
+    if not inplace or is_overlapping(array):
         array.setflags(write=False)
         return array
     return array.copy(order="K") if block.shared else array
@@ -270,7 +261,7 @@ def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False
         _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
         for index, offset, dtype, shape, strides in addresses
     ]
-    return _Unpickler(file, arrays, inplace).load()
+    return ArrayUnpickler(file, arrays, inplace).load()
 
 
 def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:
@@ -286,6 +277,11 @@ def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = F
     data = bytes(payload)
     if kind == BYTES:
         return [data]
+    if kind == APART:
+        return [
+            decode_object(part, [anchors[index] for index in indices], inplace)[0]
+            for part, indices in marshal.loads(data)
+        ]
     start = int.from_bytes(data[:2], "little")
     return _decode_raw(data, start, *_raw_layout(data[:start]), inplace)
 

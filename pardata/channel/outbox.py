@@ -15,6 +15,7 @@ from pardata.channel.sender import Sender
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.layout import fill, held_bytes, layout_of
 from pardata.memory.ownership import is_owned_with, is_sole_owner, is_sole_view
 
 Array = np.ndarray[Any, Any]
@@ -86,6 +87,7 @@ class Outbox:
         self.sent_bytes = 0
         self.block_bytes = 0  # of the blocks that were sent
         self.made_bytes = 0  # of those of them that were made for it
+        self.is_lasting = False  # what is sent goes on being the caller's: arguments
         self._in_parent = in_parent
         self._has_inplace = has_inplace
         self._fan_out = len(edges) > 1
@@ -127,7 +129,8 @@ class Outbox:
 
     def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block that holds ``arrays[index]`` and its offset there; copied into a new block if need be."""
-        self.sent_bytes += arrays[index].nbytes
+        is_whole = arrays[index].flags.c_contiguous
+        self.sent_bytes += arrays[index].nbytes if is_whole else held_bytes(arrays[index])
         block = find_anchor(arrays[index])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return self._copy(arrays[index])
@@ -158,13 +161,16 @@ class Outbox:
         return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
 
     def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
-        block = self._reserve(array.nbytes)
-        strides = None
-        if array.flags.f_contiguous and not array.flags.c_contiguous:
-            strides = array.strides
-        copied = view(block, 0, array.dtype, array.shape, strides)
-        np.copyto(copied, array)
-        return block, 0, copied
+        if array.flags.c_contiguous:
+            block = self._reserve(array.nbytes)
+            copied = view(block, 0, array.dtype, array.shape, None)
+            np.copyto(copied, array)
+            return block, 0, copied
+        layout = layout_of(array)
+        block = self._reserve(layout.nbytes)
+        copied = layout.view(array, block)
+        fill(copied, array)
+        return block, layout.offset, copied
 
     def _reserve(self, nbytes: int) -> Anchor:
         block = self.arena.reserve(nbytes)
@@ -212,7 +218,7 @@ class Outbox:
     def _pack(self, batch: Batch, fan_out: bool) -> _Packed:
         """Return a batch as it is sent, where its blocks come from, and the block for what does not fit into a slot."""
         self._fan_out = fan_out
-        encoded = encode(batch.items, self)
+        encoded = encode(batch.items, self, self._has_inplace, self.is_lasting)
         if not encoded.anchors and batch.positions is None and len(encoded.payload) <= CAPACITY:
             self.sent_bytes += len(encoded.payload)
             return encoded, None, []  # what most small messages are

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel.message import INLINE_BYTES
+from pardata.channel.array_form import reduce_array
+from pardata.channel.by_value import INLINE_BYTES
 from pardata.channel.packets import PACKET_BYTES
 from pardata.memory.addresses import give_up, is_awaited, open_address
 from pardata.memory.exports import Address
-from pardata.memory.home import home, new_array
+from pardata.memory.home import home, shared_copy
 from pardata.memory.shared_array import SharedArray
 
 
@@ -39,14 +40,6 @@ class _Stream:
         return _unpickle, (self.stream,)
 
 
-def _shared_copy(array: np.ndarray[Any, Any]) -> Any:
-    if array.flags.f_contiguous and not array.flags.c_contiguous:
-        return _shared_copy(array.T).T
-    made = new_array(home().arena, array.shape, array.dtype)
-    made[...] = array
-    return made
-
-
 class _Pickler(ForkingPickler):
     """As multiprocessing pickles, with the arrays by address."""
 
@@ -60,8 +53,12 @@ class _Pickler(ForkingPickler):
             if isinstance(reduced[1][0], Address):
                 self.sent.append(reduced[1][0])
             return reduced
-        if type(obj) is np.ndarray and obj.nbytes >= INLINE_BYTES and not obj.dtype.hasobject:
-            return _as_ndarray, (_shared_copy(obj),)
+        if not isinstance(obj, np.ndarray):
+            return NotImplemented
+        if type(obj) is not np.ndarray or obj.dtype.hasobject:
+            return reduce_array(obj)
+        if obj.nbytes >= INLINE_BYTES or not (obj.flags.c_contiguous or obj.flags.f_contiguous):
+            return _as_ndarray, (shared_copy(home().arena, obj),)
         return NotImplemented
 
 
@@ -71,7 +68,7 @@ def pack(obj: Any) -> tuple[bytes, list[Address]]:
     try:
         stream = _pickled(obj, sent)
         if len(stream) > PACKET_BYTES:
-            stream = _pickled(_Stream(_shared_copy(np.frombuffer(stream, np.uint8))), sent)
+            stream = _pickled(_Stream(shared_copy(home().arena, np.frombuffer(stream, np.uint8))), sent)
     except BaseException:
         for address in sent:
             open_address(address)  # received by ourselves

@@ -23,7 +23,7 @@ from pardata.pipeline.node import Kind
 from pardata.pipeline.ordering import InOrder, Policy
 from pardata.pipeline.pipe_program import has_state
 from pardata.pipeline.plan import Edge, Plan, Stage
-from pardata.pipeline.programs import program_of, source_maker
+from pardata.pipeline.programs import passed_of, program_of, source_maker
 from pardata.pipeline.run import Run, RunOptions
 from pardata.pipeline.user_code import close_generator, failure_of, opened
 from pardata.runtime.program import StageFailure
@@ -126,7 +126,7 @@ class SerialRun(Run):
 
     def _measured(self, stage: Stage, made: Iterator[Batch]) -> Iterator[Batch]:
         """Hand the batches over, and count the time that the stage took, without the stages in front of it."""
-        statistics = self._statistics[stage]
+        statistics, passed = self._statistics[stage], passed_of(stage)
         while True:
             outer_s, self._inner_s = self._inner_s, 0.0
             begin = time.perf_counter()
@@ -136,7 +136,7 @@ class SerialRun(Run):
             self._inner_s = outer_s + took
             if batch is None:
                 return
-            batch.items, nbytes = hand_over(batch.items)
+            batch.items, nbytes = hand_over(batch.items, passed=passed, number=batch.number)
             statistics.bytes += nbytes
             yield batch
 

@@ -21,7 +21,7 @@ from pardata.pipeline.failures import Failures
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.ordering import Arrival, InOrder, InTurn
 from pardata.pipeline.plan import Plan, Stage
-from pardata.pipeline.programs import Program, program_of
+from pardata.pipeline.programs import Program, passed_of, program_of
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.program import Cancelled, StageFailure
 from pardata.runtime.progress import StageStatistics
@@ -158,6 +158,7 @@ class ThreadPort:
     def __init__(self, hub: Hub, stage: Stage, inbox: Inbox) -> None:
         self.lock = threading.RLock()  # the timer of a source
         self.statistics = StageStatistics(stage.name, 1)
+        self.passed = passed_of(stage)
         self._hub = hub
         self._stage = stage
         self._inbox = inbox
@@ -236,7 +237,7 @@ class ThreadPort:
         for output in self._outputs:
             part = parts[output.branch]
             items = list(handed[output.branch]) if output.branch in handed else part.items
-            handed[output.branch], self.last_bytes = hand_over(items, output.inplace)
+            handed[output.branch], self.last_bytes = hand_over(items, output.inplace, self.passed, batch.number)
             domain = output.renamed.get(batch.domain, batch.domain)
             sent = Batch(domain, batch.number, batch.count, 0, handed[output.branch], part.positions)
             made.append((output, sent))

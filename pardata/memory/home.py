@@ -21,6 +21,7 @@ from pardata.memory.addresses import set_exports
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import Anchor, view
 from pardata.memory.exports import Exports
+from pardata.memory.layout import compact_strides, fill, is_overlapping, layout_of
 from pardata.memory.plain import plain_array
 from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
@@ -166,11 +167,33 @@ def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[i
     return sizes, kind, count * kind.itemsize
 
 
-def new_array(arena: Arena, shape: int | tuple[int, ...], dtype: DTypeLike, *, zeroed: bool = False) -> Any:
+def new_array(
+    arena: Arena,
+    shape: int | tuple[int, ...],
+    dtype: DTypeLike,
+    *,
+    zeroed: bool = False,
+    strides: tuple[int, ...] | None = None,
+) -> Any:
     """Return a new writable array in a block of `arena`, contents undefined or all bytes zero; else as `empty`."""
     sizes, kind, nbytes = check_shape(shape, dtype)
     make = view if arena is _worker_arena else shared_view
-    return make(arena.reserve(max(1, nbytes), zeroed=zeroed), 0, kind, sizes, None)
+    return make(arena.reserve(max(1, nbytes), zeroed=zeroed), 0, kind, sizes, strides)
+
+
+def shared_copy(arena: Arena, array: np.ndarray[Any, Any]) -> Any:
+    """Return a copy of `array` in a block of `arena` that lies there as `array` does; else as `empty`.
+
+    If the entries of `array` share memory, those of the copy do, and it is read-only.
+    """
+    layout = layout_of(array)
+    block = arena.reserve(max(1, layout.nbytes))
+    make = view if arena is _worker_arena else shared_view
+    made = make(block, layout.offset, array.dtype, array.shape, layout.strides)
+    fill(made, array)
+    if is_overlapping(array):
+        made.setflags(write=False)
+    return made
 
 
 def _arena() -> Arena:
@@ -226,7 +249,8 @@ def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool =
         A mask, a unit or missing values would be lost.
     """
     given = plain_array(values, "pardata.array got", dtype)
-    made = empty(given.shape, given.dtype)
+    strides = None if given.flags.c_contiguous else compact_strides(given)  # of an overlapping view all entries, too
+    made = new_array(_arena(), given.shape, given.dtype, strides=strides)
     made[...] = given
     made.setflags(write=not readonly)
     return made

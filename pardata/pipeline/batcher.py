@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from pardata.channel.message import INLINE_BYTES, Batch
 from pardata.errors import BrokenError, CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
-from pardata.pipeline.handover import hand_over, is_settled
+from pardata.pipeline.handover import Passed, hand_over, is_settled
 from pardata.pipeline.pace import Pace, Sizes
 from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import Fault
@@ -42,6 +42,8 @@ class Port(Protocol):
     def resume_point(self) -> int: ...
     def heaviest_item_bytes(self) -> float: ...
     @property
+    def passed(self) -> Passed | None: ...  # what a generator has handed on itself; None: nothing is
+    @property
     def last_bytes(self) -> int: ...
     @property
     def came_out(self) -> int: ...
@@ -53,7 +55,7 @@ def publish(port: Port, batch: Batch, stage: str) -> None:
         port.publish(batch)
     except CapacityError as error:
         raise StageFailure(Fault.of(error, stage, batch.number), error) from None
-    except BrokenError:
+    except (BrokenError, StageFailure):
         raise
     except Exception:
         why_not = next(filter(None, map(why_unpicklable, batch.items)), None)
@@ -104,7 +106,10 @@ class Batcher:
                 self.flush()
                 return
             # It waits, and the generator may change what it has yielded.
-            self._items += [items.pop()] if is_settled(items) else hand_over(items)[0]
+            if is_settled(items):
+                self._items.append(items.pop())
+            else:
+                self._items += hand_over(items, passed=self._port.passed, number=self.next_number)[0]
             if self._fixed is None and len(self._items) == 1:
                 self._flush_soon()
 

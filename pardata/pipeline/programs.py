@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pardata.pipeline.handover import Passed
 from pardata.pipeline.item_program import ItemProgram
 from pardata.pipeline.node import Kind
 from pardata.pipeline.pace import Sizes
@@ -36,6 +37,12 @@ def _sizes(stage: Stage, plan: Plan) -> Sizes:
 def source_maker(items: Any) -> Any:
     """Return a function that returns the iterable of a source."""
     return items if callable(items) and not hasattr(items, "__iter__") else lambda: items
+
+
+def passed_of(stage: Stage) -> Passed | None:
+    """Return what is to see that a generator does not hand on one object as several items; None: there is none."""
+    is_generator = stage.own_domain is not None and not isinstance(stage.fn, list | tuple)
+    return Passed(stage.name) if is_generator else None
 
 
 def runs_here(stage: Stage) -> bool:

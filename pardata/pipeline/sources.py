@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.memory.mapped import read_only
 from pardata.pipeline.node import Kind, Node, name_of, user_line
 from pardata.pipeline.stream import Stream
 
@@ -68,7 +69,8 @@ def source(items: Any, *, name: str | None = None) -> Stream:
         An iterable or a generator object is read by a thread of the calling process; an array gives its rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
         called again and what had been sent is skipped, so it must yield the same items again. An asynchronous
-        generator function runs there in an event loop. A file is mapped, and its rows are read as they are needed. A
+        generator function runs there in an event loop. A file is mapped, and its rows are read as they are needed. The
+        rows of a `numpy.memmap` are opened in the stages' processes by the name of its file, for reading. A
         queue is an iterable in the words of Python: ``iter(queue.get, None)`` ends at the first None.
 
     Raises
@@ -76,7 +78,9 @@ def source(items: Any, *, name: str | None = None) -> Stream:
     ConfigError
         `items` is none of these.
     """
-    if isinstance(items, str | os.PathLike):
+    if isinstance(items, np.memmap):
+        items = read_only(items)
+    elif isinstance(items, str | os.PathLike):
         name, items = name or os.path.basename(os.fspath(items)), npy_source(items)
     elif inspect.isasyncgenfunction(items):
         name, items = name or name_of(items), async_source(items)

@@ -5,7 +5,6 @@ An address is picklable; a worker opens it and has the array, without a copy.
 
 from __future__ import annotations
 
-import mmap
 import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeGuard
@@ -15,7 +14,9 @@ import numpy as np
 from pardata.memory.addresses import open_address
 from pardata.memory.array import find_anchor, find_named, is_in
 from pardata.memory.disk import allocate, missing_bytes
-from pardata.memory.home import home, new_array
+from pardata.memory.home import home, new_array, shared_copy
+from pardata.memory.layout import bounds
+from pardata.memory.mapped import FileAddress, file_address, is_mapped, mapping_of
 from pardata.memory.segment import Segment
 
 Array = np.ndarray[Any, Any]
@@ -58,21 +59,13 @@ class ArrayAddress(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FileAddress:
-    """Where an array lies in a file that is mapped. `path` is absolute."""
+class MappedAddress:
+    """Where an array lies in a file that is mapped."""
 
-    path: str
-    offset: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    writable: bool
+    address: FileAddress
 
     def open(self, segment: Segment) -> Any:
-        access = mmap.ACCESS_WRITE if self.writable else mmap.ACCESS_READ
-        with open(self.path, "r+b" if self.writable else "rb") as file:
-            mapping = mmap.mmap(file.fileno(), 0, access=access)
-        return np.ndarray(self.shape, self.dtype, mapping, self.offset, self.strides)
+        return self.address.open()
 
 
 @dataclass(frozen=True)
@@ -119,56 +112,22 @@ def _start(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _mapped_file(array: Array) -> np.memmap[Any, Any] | None:
-    """Return the memmap that `array` is, or is a view of, if what it shows is what is in the file."""
-    found: Any = array
-    while found is not None and not (isinstance(found, np.memmap) and isinstance(found.base, mmap.mmap)):
-        found = getattr(found, "base", None)
-    if found is None or found.mode == "c" or not isinstance(found.filename, str | os.PathLike):
-        return None
-    return found if _is_at_its_path(found) else None
-
-
-def _is_at_its_path(array: np.memmap[Any, Any]) -> bool:
-    """Whether who opens the file by its path finds what is mapped here: it may have been replaced or removed since.
-
-    The kernel tells under which path a mapped file is now, and whether that is deleted.
-    """
-    path, start = os.path.realpath(str(array.filename)), _start(array)
-    try:
-        with open("/proc/self/maps") as maps:
-            for line in maps:
-                fields = line.rstrip("\n").split(maxsplit=5)
-                begin, end = (int(bound, 16) for bound in fields[0].split("-"))
-                if begin <= start < end:
-                    return len(fields) == 6 and fields[5].replace("\\012", "\n") == path
-    except OSError:
-        pass
-    return os.path.exists(path)  # not Linux: what can be known
-
-
-def is_mapped(array: Array) -> bool:
-    """Whether an array lies in a file that another process can map by its path."""
-    return _mapped_file(array) is not None
-
-
 def allocate_mapped(array: Array, path: str | None = None) -> None:
     """Have a place on the disk for all of an array that lies in a file and is about to be written to.
 
     Where that cannot be, it is an `OSError` about `path`, the file's own if not given; who writes to a page that finds
     no place is killed by SIGBUS.
     """
-    mapped = _mapped_file(array)
-    if mapped is None or not array.size:
+    if not array.size or not is_mapped(array):
         return
-    own = os.path.abspath(str(mapped.filename))
-    reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
-    low = _start(array) + sum(min(0, nbytes) for nbytes in reach)
-    nbytes = sum(map(abs, reach)) + array.itemsize
+    address = file_address(array, True)
+    assert address is not None
+    own = address.file[0]
+    low, high = bounds(address.shape, address.strides, address.dtype.itemsize)
     fd = os.open(own, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     try:
         if missing_bytes(fd):
-            allocate(fd, nbytes, path or own, mapped.offset + low - _start(mapped))
+            allocate(fd, high - low, path or own, address.offset + low)
     finally:
         os.close(fd)
 
@@ -177,11 +136,10 @@ def address_of(array: Any) -> Address:
     """Return the address of an array that lies in the segment, in a named block or in a mapped file."""
     if is_paged(array):
         return Opened(array)
-    mapped = _mapped_file(array)
-    if mapped is not None:
-        offset = mapped.offset + _start(array) - _start(mapped)
-        path = os.path.abspath(str(mapped.filename))
-        return FileAddress(path, offset, array.dtype, array.shape, array.strides, mapped.mode != "r")
+    if is_mapped(array):
+        mapped = file_address(array, True)
+        assert mapped is not None
+        return MappedAddress(mapped)
     named = find_named(array)
     if named is not None:
         return NamedAddress(named.name, _start(array) - _start(named), array.dtype, array.shape, array.strides)
@@ -196,9 +154,7 @@ class SharedPlaces:
         """Return `array`, or a copy of it, where workers can get at it."""
         if is_paged(array) or self.reaches(array):
             return array
-        copied = self.empty(array.shape, array.dtype)
-        copied[...] = array
-        return copied
+        return shared_copy(home().arena, array)
 
     def reaches(self, array: Array) -> bool:
         """Whether workers can write to `array`."""
@@ -234,7 +190,7 @@ def overlap(out: Array, array: Any) -> bool:
     """Whether writing to `out` may change `array`."""
     if not isinstance(array, np.ndarray):
         return False
-    one, other = _mapped_file(out), _mapped_file(array)
+    one, other = mapping_of(out), mapping_of(array)
     if one is not None and other is not None and one is not other:
-        return os.path.samefile(one.filename, other.filename)  # type: ignore[arg-type]
+        return one.file[1:3] == other.file[1:3]
     return bool(np.may_share_memory(out, array))

@@ -9,7 +9,10 @@ from typing import Any, Final
 import numpy as np
 from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase, SequentialBackend
 
-from pardata.memory.home import array as shared_array
+from pardata.channel.array_form import reduce_array
+from pardata.memory.home import home, shared_copy
+from pardata.memory.mapped import is_mapped
+from pardata.memory.shared_array import is_array
 from pardata.pool.addresses import is_shared
 from pardata.pool.default import default_pool
 from pardata.pool.pool import WorkerPool
@@ -64,12 +67,12 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             return tuple(map(self._share, value))
         if type(value) is dict:
             return {key: self._share(part) for key, part in value.items()}
-        if type(value) is not np.ndarray or value.nbytes < _SHARED_FROM_BYTES or value.dtype.hasobject:
+        if not isinstance(value, np.ndarray) or value.nbytes < _SHARED_FROM_BYTES or value.dtype.hasobject:
             return value
-        if is_shared(value):
+        if is_shared(value) or is_mapped(value):
             return value
         if id(value) not in self._shared:
-            self._shared[id(value)] = value, shared_array(value, readonly=True)
+            self._shared[id(value)] = value, _shared(value)
         return self._shared[id(value)][1]
 
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
@@ -93,6 +96,19 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def get_nested_backend(self) -> tuple[Any, None]:
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+
+def _shared(array: Any) -> Any:
+    """Return a read-only copy of an array in shared memory, as far as its class lets its memory go there."""
+    if is_array(array):
+        copied = shared_copy(home().arena, array)
+        copied.setflags(write=False)
+        return copied
+    reduced = reduce_array(array)
+    if reduced is NotImplemented:
+        return array
+    make, parts = reduced
+    return make(*(_shared(part) if is_array(part) and part.nbytes else part for part in parts))
 
 
 def _call(func: Callable[[], Any]) -> Any:

@@ -128,7 +128,9 @@ class Star:
             words = worker.span.words(segment)
             process = Worker("pool", placed.at, words, control, [child, *worker.socks], redoable=True)
             edge = Edge([outbox.edges[0].senders[index]])
-            self.seats.append(Seat(index, process, Outbox(self._home.arena, outbox.leases, [edge], True)))
+            own = Outbox(self._home.arena, outbox.leases, [edge], True)
+            own.is_lasting = True
+            self.seats.append(Seat(index, process, own))
             self.supervisor.start(process)
 
     def seat_of(self, worker: Worker) -> Seat:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.memory.layout import is_like, is_overlapping, memory_of, order_of
+
 Array = np.ndarray[Any, Any]
 
 _BLOCK_BYTES: Final = 128 << 10  # compared at a time: what NumPy makes of it stays in the cache
@@ -46,10 +48,15 @@ class Copies:
 
 
 def _is_equal(array: Array, copy: Array) -> bool:
-    """Whether `copy`, in C order, has the same bytes; False as well if that cannot be told without another copy."""
-    if array.dtype != copy.dtype or array.shape != copy.shape:
+    """Whether `copy`, made by its layout, has the same bytes; False as well if only another copy could tell that."""
+    if not is_like(array, copy):
         return False
     array = np.ndarray.view(array, np.ndarray)
+    if is_overlapping(array):
+        array, copy = memory_of(array), memory_of(copy)
+    else:
+        order = order_of(array)
+        array, copy = array.transpose(order), copy.transpose(order)
     if array.flags.c_contiguous:
         ours, theirs = _words(array), _words(copy)
         step = _BLOCK_BYTES // ours.itemsize

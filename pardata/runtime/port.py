@@ -76,6 +76,8 @@ class Program(Protocol):
 class Port:
     """take -> publish -> commit, and what is counted on the way."""
 
+    passed = None  # what cannot be pickled is handed on by nobody
+
     def __init__(
         self,
         spec: WorkerSpec,

@@ -19,9 +19,10 @@ from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span, align
-from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.array import Anchor, find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
 from pardata.memory.home import Home, Remains
+from pardata.memory.layout import fill, layout_of
 from pardata.memory.segment import PAGE_BYTES, Segment
 from pardata.process.capacity import descriptor_limit
 from pardata.runtime.copies import Copies
@@ -48,14 +49,14 @@ class HomeSink:
         block = find_anchor(array)
         if block is not None and is_in(block, self._home.segment.map):
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array
-        copied = self._copies.find(array)
+        copied, layout = self._copies.find(array), layout_of(array)
         if copied is None:
-            copied = view(self._home.arena.reserve(array.nbytes), 0, array.dtype, array.shape, None)
-            copied[...] = array
+            copied = layout.view(array, self._home.arena.reserve(layout.nbytes))
+            fill(copied, array)
             self._copies.keep(array, copied)
         block = find_anchor(copied)
         assert block is not None
-        return block, 0, copied
+        return block, layout.offset, copied
 
 
 def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encoded:

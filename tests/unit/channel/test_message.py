@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from pardata.channel.message import ARRAYS, INLINE_BYTES, MOST_BLOCKS, PICKLE, RAW, decode, encode, encode_code
+from pardata.channel.message import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, PICKLE, RAW, decode, encode, encode_code
 from pardata.channel.outbox import Outbox
 from pardata.memory.array import find_anchor, view
 
@@ -365,3 +365,101 @@ def test_in_place_gives_a_copy_where_others_read_the_block(sink, wrap):
     array[:] = 7
     (other,) = arrays_in(decode(encoded.kind, encoded.payload, encoded.anchors)[0])
     assert (other == 1).all()
+
+
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "transposed": lambda array: array.reshape(5, -1, 4).transpose(1, 0, 2),
+    "backwards": lambda array: array[::-1],
+    "a column": lambda array: array[:, 1],
+    "every other, turned": lambda array: array[::2].T,
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, lambda a: (a, 5)], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("rows", [20, 2000], ids=["small", "large"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_axes_keep_their_order_in_memory(send, layout, rows, inplace, wrap):
+    sent = LAYOUTS[layout](np.arange(rows * 4.0).reshape(rows, 4))
+    (received,) = send(wrap(sent), inplace=inplace)
+    received = received[0] if type(received) is tuple else received
+    assert_same(received, sent)
+    assert_same(received.ravel(order="K"), sent.ravel(order="K"))
+    assert received.flags.f_contiguous is sent.copy(order="K").flags.f_contiguous
+    assert received.flags.writeable is inplace
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, lambda a: (a, 5)], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("n", [100, 10_000], ids=["in the message", "in a block"])
+def test_entries_that_share_memory_are_sent_as_that_memory(sink, n, inplace, wrap):
+    view = np.lib.stride_tricks.sliding_window_view(np.arange(n * 1.0), 50)
+    encoded = encode([wrap(view)], sink)
+    assert len(encoded.payload) + sum(block.nbytes for block in encoded.anchors) < 8 * n + 5000
+    (received,) = decode(encoded.kind, encoded.payload, encoded.anchors, inplace)
+    received = received[0] if type(received) is tuple else received
+    assert_same(received, view)
+    assert received.strides == view.strides and not received.flags.writeable
+
+
+def test_view_of_a_few_bytes_takes_no_block(sink):
+    encoded = encode([np.broadcast_to(5.0, (1000, 1000))], sink)
+    assert not encoded.anchors and len(encoded.payload) < 500
+
+
+@pytest.mark.parametrize("n", [3, LARGE], ids=["small", "large"])
+def test_array_that_is_met_again_is_sent_once(sink, n):
+    array, other = np.arange(n * 1.0), np.arange(n * 1.0)
+    encoded = encode([{"a": array, "b": [array, other], "c": array[:]}], sink)
+    assert len(encoded.payload) + sum(block.nbytes for block in encoded.anchors) < 3.5 * (8 * n) + 2000
+    ((received),) = decode(encoded.kind, encoded.payload, encoded.anchors)
+    assert received["a"] is received["b"][0]
+    assert received["a"] is not received["b"][1] and received["a"] is not received["c"]
+    assert_same(received["b"][1], other)
+
+
+def test_arrays_that_last_as_long_as_their_pickle_are_not_taken_for_each_other(send):
+    class Maker:
+        def __reduce__(self):
+            return tuple, ([np.full(4, next(numbers)) for _ in range(3)],)
+
+    numbers = iter(range(1000))
+    (received,) = send([Maker() for _ in range(50)])
+    assert [array[0] for part in received for array in part] == list(range(150))
+
+
+@pytest.mark.parametrize("n", [3, LARGE], ids=["small", "large"])
+def test_items_that_are_changed_in_place_have_nothing_in_common(sink, n):
+    array = np.zeros(n)
+    encoded = encode([(array, array), (array, 1)], sink, apart=True)
+    assert encoded.kind == APART
+    first, second = decode(encoded.kind, encoded.payload, encoded.anchors, inplace=True)
+    first[0][:] = 1
+    assert first[1] is first[0] and not second[0].any()
+    del first, second
+    assert encode([(array, 1), (array.copy(), 1)], sink, apart=True).kind == PICKLE
+
+
+METADATA = {
+    "number": np.dtype("u1", metadata={"enum": {"RED": 0}}),
+    "time": np.dtype("M8[s]", metadata={"opaque": True}),
+    "text": np.dtype("S5", metadata={"charset": "utf-8"}),
+    "field": np.dtype([("a", np.dtype("i4", metadata={"unit": "m"})), ("b", "f8")]),
+    "with an array": np.dtype("f4", metadata={"scale": np.arange(3.0)}),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, lambda a: (a, 5)], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("n", [SMALL, 20_000], ids=["small", "large"])
+@pytest.mark.parametrize("kind", METADATA)
+def test_dtype_keeps_what_a_user_has_put_into_it(send, kind, n, wrap):
+    other = np.arange(2.0)
+    sent = [wrap(np.zeros(n, METADATA[kind])), other, wrap(np.zeros(n, "u1")), other]
+    received = send(*sent)
+    assert_same(received, sent)
+    for one, two in zip(received[::2], sent[::2], strict=True):
+        one, two = (pair[0] if type(pair) is tuple else pair for pair in (one, two))
+        assert repr(one.dtype.metadata) == repr(two.dtype.metadata)
+        if one.dtype.names:
+            assert one.dtype["a"].metadata == two.dtype["a"].metadata

@@ -11,6 +11,7 @@ import pytest
 
 import pardata
 from pardata.channel.message import encode_code
+from pardata.memory import layout as layouts
 from pardata.memory.home import home
 from pardata.runtime.copies import Copies
 from pardata.runtime.wiring import HomeSink
@@ -19,6 +20,8 @@ LAYOUTS = {
     "C": lambda array: array,
     "Fortran": np.asfortranarray,
     "every second": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "axes in another order": lambda array: array.reshape(20, 10, 300).transpose(1, 2, 0),
+    "a window that slides": lambda array: np.lib.stride_tricks.sliding_window_view(array, 9, axis=1, writeable=True),
     "backwards": lambda array: array[::-1],
     "bytes": lambda array: array.astype("u1")[:, :-1],
     "times": lambda array: array.astype("M8[s]"),
@@ -31,7 +34,7 @@ def test_an_array_has_a_copy_until_it_changes(layout):
     array = LAYOUTS[layout](np.arange(60_000.0).reshape(200, 300))
     copies = Copies()
     assert copies.find(array) is None
-    copy = array.copy(order="C")
+    copy = layouts.copy(array)
     copies.keep(array, copy)
     assert copies.find(array) is copy
     assert copies.find(array.copy()) is None  # an equal one is another one

@@ -1,0 +1,135 @@
+"""How an array lies in memory, and how a copy of it is to lie. Pure: no block, no file.
+
+A copy has the axes of the array in the same order in memory, without gaps: what NumPy calls order "K". An array whose
+entries share memory - a window that slides, a row that is broadcast - has less memory behind it than its entries would
+take: of such an array that memory is copied, and the view of it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Layout(NamedTuple):
+    """Of a copy: its memory in bytes, where in it the first entry is, and its strides (None: C order)."""
+
+    nbytes: int
+    offset: int
+    strides: tuple[int, ...] | None
+
+    def view(self, array: Array, memory: Any, offset: int = 0) -> Array:
+        """Return an array like `array` over the bytes of `memory` from `offset` on."""
+        return np.ndarray(array.shape, array.dtype, memory, offset + self.offset, self.strides)
+
+
+def layout_of(array: Array) -> Layout:
+    """Return the layout of a copy of `array`."""
+    if array.flags.c_contiguous:
+        return Layout(array.nbytes, 0, None)
+    low, high = bounds(array.shape, array.strides, array.itemsize)
+    if high - low < array.nbytes:
+        return Layout(high - low, -low, array.strides)
+    return Layout(array.nbytes, 0, compact_strides(array))
+
+
+def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
+    """Return where the memory of an array begins and ends, in bytes from its first entry; it has entries."""
+    low, high = 0, itemsize
+    for length, stride in zip(shape, strides, strict=True):
+        if stride < 0:
+            low += (length - 1) * stride
+        else:
+            high += (length - 1) * stride
+    return low, high
+
+
+def is_overlapping(array: Array) -> bool:
+    """Whether there is less memory behind an array than its entries would take."""
+    return held_bytes(array) < array.nbytes
+
+
+def held_bytes(array: Array) -> int:
+    """Return the bytes of a copy of `array`."""
+    return array.nbytes if array.flags.c_contiguous else layout_of(array).nbytes
+
+
+def order_of(array: Array) -> list[int]:
+    """Return the axes of an array in the order in which they lie in memory: the one with the largest steps first."""
+    strides = array.strides
+    return sorted(range(array.ndim), key=lambda axis: -abs(strides[axis]))
+
+
+def compact_strides(array: Array) -> tuple[int, ...] | None:
+    """Return the strides of a copy without gaps; None if it is in C order."""
+    order = order_of(array)
+    if order == list(range(array.ndim)):
+        return None
+    return _strides_in(order, array.shape, array.itemsize)
+
+
+def _strides_in(order: Sequence[int], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    strides = [0] * len(shape)
+    step = itemsize
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)
+
+
+class _Bytes:
+    """What NumPy makes an array of bytes of; keeps the array that the bytes are of."""
+
+    def __init__(self, array: Array) -> None:
+        low, high = bounds(array.shape, array.strides, array.itemsize)
+        start, readonly = array.__array_interface__["data"]
+        self.array = array
+        self.__array_interface__ = {
+            "data": (start + low, readonly),
+            "shape": (high - low,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def memory_of(array: Array) -> Array:
+    """Return all bytes between the first and the last of an array, which has entries, as they lie there."""
+    return np.asarray(_Bytes(array))
+
+
+def bytes_of(array: Array, layout: Layout) -> bytes:
+    """Return what the memory of a copy contains."""
+    if layout.strides is None:
+        return array.tobytes()
+    if layout.nbytes < array.nbytes:
+        return memory_of(array).tobytes()
+    return array.transpose(order_of(array)).tobytes()
+
+
+def fill(copied: Array, array: Array) -> None:
+    """Copy `array` into `copied`, which its layout has made."""
+    if is_overlapping(array):
+        memory_of(copied)[...] = memory_of(array)
+    else:
+        np.copyto(copied, array)
+
+
+def copy(array: Array) -> Array:
+    """Return a copy that lies in memory as `array` does; one whose entries share memory is read-only."""
+    if not is_overlapping(array):
+        return array.copy(order="K")
+    copied = layout_of(array).view(array, memory_of(array).copy())
+    copied.setflags(write=False)
+    return copied
+
+
+def is_like(array: Array, copied: Array) -> bool:
+    """Whether `copied` has the dtype, shape and layout that a copy of `array` would have; their bytes may differ."""
+    if array.dtype != copied.dtype or array.shape != copied.shape:
+        return False
+    strides = layout_of(array).strides
+    return copied.flags.c_contiguous if strides is None else copied.strides == strides
