@@ -252,16 +252,20 @@ def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
     return array.copy(order="K") if block.shared else array
 
 
-def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
-    """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
-    file = io.BytesIO(payload)
+def arrays_of(file: io.BytesIO, anchors: Sequence[Anchor], inplace: bool) -> list[Array]:
+    """Return the arrays in blocks of a `PICKLE` payload; `file` is read up to the pickle."""
     length = int.from_bytes(file.read(4), "little")
     addresses = pickle.loads(file.read(length)) if length else ()
-    arrays = [
+    return [
         _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
         for index, offset, dtype, shape, strides in addresses
     ]
-    return ArrayUnpickler(file, arrays, inplace).load()
+
+
+def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
+    """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
+    file = io.BytesIO(payload)
+    return ArrayUnpickler(file, arrays_of(file, anchors, inplace), inplace).load()
 
 
 def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:

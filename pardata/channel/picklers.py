@@ -127,11 +127,11 @@ class CodePickler(_TakeArrays, ValuePickler):
         return reduce_array(obj) if isinstance(obj, np.ndarray) else super().reducer_override(obj)
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """What brings the arrays back."""
+class BringArrays:
+    """Brings the arrays back, for an unpickler."""
 
     def __init__(self, file: io.BytesIO, arrays: list[Array], inplace: bool) -> None:
-        super().__init__(file)
+        super().__init__(file)  # type: ignore[call-arg]
         self._arrays, self._inplace = arrays, inplace
         self._others: list[Array] = []
 
@@ -162,4 +162,8 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str, /) -> Any:
         known = script() if module in SCRIPTS else None
-        return super().find_class(module, name) if known is None else known.find(name)
+        return super().find_class(module, name) if known is None else known.find(name)  # type: ignore[misc]
+
+
+class ArrayUnpickler(BringArrays, pickle.Unpickler):
+    """The unpickler for what `ArrayPickler` and `CodePickler` make."""

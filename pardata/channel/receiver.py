@@ -28,6 +28,7 @@ from pardata.channel.channel import (
     try_send,
 )
 from pardata.channel.leases import Lease
+from pardata.channel.loadable import decode_loadable
 from pardata.channel.message import Batch, decode
 from pardata.memory.array import Anchor, Drop, anchor
 from pardata.memory.segment import Segment
@@ -213,7 +214,20 @@ class Receiver(End):
 
     def read(self, claim: Claim, inplace: bool = False) -> Batch:
         """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
-        start = self.open(claim)
+        kind, places, payload = self._payload(claim, self.open(claim))
+        items = decode(kind, payload, claim.anchors, inplace)
+        return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+
+    def read_loadable(self, claim: Claim, inplace: bool, error: Exception) -> Batch:
+        """As `read`, which has raised `error`, with `Unloadable` where an item cannot be loaded."""
+        start = slot_at(claim.slot) * 8 + BODY + LEASE.size * self._words[slot_at(claim.slot) + 6]
+        kind, places, payload = self._payload(claim, start)
+        count = claim.count if places is None else len(places)
+        items = decode_loadable(kind, payload, claim.anchors, inplace, count, error)
+        return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+
+    def _payload(self, claim: Claim, start: int) -> tuple[int, list[int] | None, memoryview]:
+        """Return the kind of a message, where its items stand, and its payload."""
         at = slot_at(claim.slot)
         kind, _, positions, length, spilled = self._words[at + 5 : at + BEFORE]
         body = claim.anchors[-1].data if spilled else self._bytes[start : start + 8 * max(positions, 0) + length]
@@ -221,8 +235,7 @@ class Receiver(End):
         if positions >= 0:
             places = list(body[: 8 * positions].cast("q"))
             body = body[8 * positions :]
-        items = decode(kind, body[:length], claim.anchors, inplace)
-        return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+        return kind, places, body[:length]
 
     def discard(self, claim: Claim) -> None:
         """Finish a message that a dead predecessor had processed; its leases end but for those that it handed on."""

@@ -47,7 +47,7 @@ from pardata.runtime.faults import Fault
 from pardata.runtime.limits import usable_cores
 from pardata.runtime.output import show
 from pardata.runtime.port import Port
-from pardata.runtime.program import CONDEMNED_AT, WorkerSpec
+from pardata.runtime.program import CONDEMNED_AT, UnloadableError, WorkerSpec
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.supervisor import Limits, Lost, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, count_control, dissolve, encode_program
@@ -76,6 +76,7 @@ class _ConsumerProgram:
 
     inplace = False
     name = "consumer"
+    blames_senders = True
 
     def __init__(self, stage: Stage | None) -> None:
         self._stage = stage
@@ -249,7 +250,10 @@ class ProcessRun(Run):
             late_in_s = self._supervisor.enforce()
             if self._failure is not None:
                 raise self._failure
-            batches = port.try_take()
+            try:
+                batches = port.try_take()
+            except UnloadableError as error:
+                raise error.failure().original from None
             if batches is not None:
                 self._items.extend(join_batches(batches, self._policy).items)
                 del batches

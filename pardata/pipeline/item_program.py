@@ -21,7 +21,7 @@ from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.explain import why_unpicklable
 from pardata.runtime.faults import NO_ITEM, Fault
-from pardata.runtime.program import StageFailure
+from pardata.runtime.program import StageFailure, UnloadableError
 
 _ANY: Final = Fanin()
 
@@ -98,6 +98,7 @@ class ItemProgram:
     retries: int = 0
     branches: int = 1
     redoable = True
+    blames_senders = True
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
@@ -111,12 +112,20 @@ class ItemProgram:
                 pass
 
     def _step(self, port: Port, fn: Callable[[Any], Any] | None) -> bool:
-        batches = port.take()
+        lost: list[tuple[int, Fault]] = []
+        try:
+            batches = port.take()
+        except UnloadableError as error:
+            if self.errors == "raise":
+                raise error.failure() from None
+            batches, lost = error.batches, error.faults(self.name)
         if batches is None:
             return False
         batch = join_batches(batches, self.fanin.policy)
         del batches
         made = self.process(batch, port, fn)
+        if lost:
+            made = self._with_lost(made, lost, port)
         try:
             publish(port, made, self.name)
         except StageFailure as failure:
@@ -182,6 +191,21 @@ class ItemProgram:
             out.add(DeadLetter.of(failure.fault, None if self.inplace else items[index]), 1)
         else:
             out.lost.add(index)
+
+    def _with_lost(self, made: Batch, lost: list[tuple[int, Fault]], port: Port) -> Batch:
+        """Return a batch with letters for what could not be loaded, if there is a stream for them."""
+        for _, fault in lost:
+            port.report(("skipped", fault, made.domain, self.errors == "skip"))
+        port.count(len(lost), 0, len(lost))
+        if self.errors != "stream":
+            return made
+        places = range(len(made.items)) if made.positions is None else made.positions
+        rows = list(zip(places, made.items, made.branches or [0] * len(made.items), strict=True))
+        rows += [(place, DeadLetter.of(fault, None), 1) for place, fault in lost]
+        rows.sort(key=lambda row: row[0])
+        sent = made.with_items([item for _, item, _ in rows], [place for place, _, _ in rows])
+        sent.branches = [branch for _, _, branch in rows]
+        return sent
 
     def _without_unpicklable(self, made: Batch, port: Port) -> Batch:
         """Return a batch without the results that cannot be sent on; those have failed."""

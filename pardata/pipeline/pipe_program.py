@@ -16,7 +16,7 @@ from pardata.pipeline.pace import Sizes
 from pardata.pipeline.user_code import closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
-from pardata.runtime.program import StageFailure
+from pardata.runtime.program import StageFailure, UnloadableError
 from pardata.runtime.state import Saved
 
 
@@ -34,6 +34,7 @@ class PipeProgram:
     """
 
     inplace = False
+    blames_senders = True
 
     def __init__(
         self,
@@ -148,7 +149,10 @@ class _Pipe:
         port, here = self._port, forked_child.generation
         while True:
             self._flush()  # what the generator has yielded may be all there is for a long time
-            batches = port.take()
+            try:
+                batches = port.take()
+            except UnloadableError as error:
+                raise error.failure() from None
             if batches is None:
                 return
             batch = join_batches(batches, self._program.fanin.policy)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pardata.pipeline.handover import Passed
 from pardata.pipeline.item_program import ItemProgram
-from pardata.pipeline.node import Kind
+from pardata.pipeline.node import Errors, Kind
 from pardata.pipeline.pace import Sizes
 from pardata.pipeline.pipe_program import PipeProgram
 from pardata.pipeline.plan import Plan, Stage
@@ -24,9 +24,14 @@ def program_of(stage: Stage, plan: Plan) -> Program:
     if stage.kind is Kind.PIPE:
         assert stage.own_domain is not None and stage.fn is not None
         return PipeProgram(stage.name, stage.fn, stage.own_domain, stage.fanin, _sizes(stage, plan))
-    return ItemProgram(
-        stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, node.errors, node.retries, node.branches
-    )
+    errors = node.errors if stage.fn is not None else _errors_behind(stage)
+    return ItemProgram(stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.retries, node.branches)
+
+
+def _errors_behind(stage: Stage) -> Errors:
+    """Return what a join does with items that cannot be loaded: it takes them for those behind it."""
+    is_skipped = bool(stage.consumers) and all(reader.node.errors != "raise" for reader in stage.consumers)
+    return "skip" if is_skipped else "raise"
 
 
 def _sizes(stage: Stage, plan: Plan) -> Sizes:

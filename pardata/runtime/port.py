@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from pardata.channel.channel import RunGone
+from pardata.channel.loadable import Unloadable
 from pardata.channel.message import Batch
 from pardata.channel.order import Order
 from pardata.channel.outbox import Outbox
@@ -31,7 +32,7 @@ from pardata.runtime.ends import Ends
 from pardata.runtime.events import send_event
 from pardata.runtime.flights import Flights
 from pardata.runtime.pressure import Pressure
-from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, WorkerSpec
+from pardata.runtime.program import CONDEMNED_AT, TIMER_NAME, Cancelled, UnloadableError, WorkerSpec
 from pardata.runtime.recovery import recover
 from pardata.runtime.shortage import TICK_S, Verdict
 from pardata.runtime.state import Saved, StateArea
@@ -92,6 +93,7 @@ class Port:
         self.words[LIVES] += 1
         self.words[THREAD] = threading.get_native_id()
         self._inplace = program.inplace
+        self._blames_senders = getattr(program, "blames_senders", False)  # of what it takes and cannot load
         ends = Ends(spec, segment, socks)
         self.control, self.receivers, self.tokens = ends.control, ends.receivers, ends.tokens
         self._retirers, self._senders = ends.retirers, ends.senders
@@ -197,10 +199,26 @@ class Port:
                     # SYNC POINT: choice. From here on it is this batch that a successor begins with, whatever else
                     # has come by then: nothing of it can have been published, nor saved, before this store.
                     self.words[RUNNING] = self.words[ATTEMPT] = running_word(claims[0].domain, claims[0].number)
-                    batches = [claim.receiver.read(claim, self._inplace) for claim in claims]
+                    batches = self._read(claims)
                     self._forget_recovered()
                     return batches
             return None
+
+    def _read(self, claims: list[Claim]) -> list[Batch]:
+        """Return the batches of claims. Raises UnloadableError if one has items that cannot be loaded."""
+        batches = []
+        lost: list[tuple[int, str, int, BaseException]] = []
+        for claim in claims:
+            try:
+                batches.append(claim.receiver.read(claim, self._inplace))
+            except Exception as error:
+                if not self._blames_senders or isinstance(error, MemoryError):
+                    raise
+                batch = claim.receiver.read_loadable(claim, self._inplace, error)
+                batches.append(_without_unloadable(batch, self.spec.senders[claim.receiver.index], lost))
+        if lost:
+            raise UnloadableError(batches, lost)
+        return batches
 
     def take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""
@@ -460,3 +478,15 @@ class Port:
                 if not (len(self.outbox.leases) if self._in_parent else self.words[LIVE]):
                     return
                 self.collector.wait(for_input=False)
+
+
+def _without_unloadable(batch: Batch, sender: str, lost: list[tuple[int, str, int, BaseException]]) -> Batch:
+    """Return a batch without the items that cannot be loaded, which are added to `lost`."""
+    places = range(len(batch.items)) if batch.positions is None else batch.positions
+    kept = []
+    for index, (item, place) in enumerate(zip(batch.items, places, strict=True)):
+        if isinstance(item, Unloadable):
+            lost.append((place, sender, batch.item_number(index), item.error))
+        else:
+            kept.append((item, place))
+    return batch.with_items([item for item, _ in kept], [place for _, place in kept])

@@ -7,7 +7,9 @@ from typing import Final
 
 from pardata.channel.channel import ChannelSpec
 from pardata.channel.leases import TABLE_BYTES
+from pardata.channel.message import Batch
 from pardata.channel.tokens import TerminalSpec, TokenSpec
+from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_BYTES, Span
 from pardata.runtime.condemned import CONDEMNED_BYTES
 from pardata.runtime.faults import Fault
@@ -37,6 +39,43 @@ class StageFailure(Exception):
         self.original = original
 
 
+class UnloadableError(Exception):
+    """Some items of a batch were pickled by the stage before, and cannot be unpickled here.
+
+    Parameters
+    ----------
+    batches : list of Batch
+        What was taken, without them.
+    lost : (place, sender, number, error) tuples
+        Where in the batch each stood, the stage that has sent it, and what was raised.
+    """
+
+    def __init__(self, batches: list[Batch], lost: list[tuple[int, str, int, BaseException]]) -> None:
+        super().__init__(f"{len(lost)} items cannot be loaded")
+        self.batches = batches
+        self.lost = lost
+
+    def faults(self, stage: str | None = None) -> list[tuple[int, Fault]]:
+        """Return where each stood, and what is told of it: as a fault of `stage`, or of its sender."""
+        return [
+            (place, Fault.of(_refusal(sender, number, error), stage or sender, number))
+            for place, sender, number, error in self.lost
+        ]
+
+    def failure(self) -> StageFailure:
+        """Return what ends the run."""
+        _, fault = self.faults()[0]
+        return StageFailure(fault, fault.exception())
+
+
+def _refusal(sender: str, number: int, error: BaseException) -> SerializationError:
+    made = SerializationError(
+        f"the result of stage {sender!r} for item {number} cannot be loaded in another process: it pickles, but "
+        f"unpickling it raised {type(error).__name__}: {error}"
+    )
+    return made.with_traceback(error.__traceback__)
+
+
 @dataclass(frozen=True)
 class WorkerSpec:
     """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals.
@@ -61,6 +100,7 @@ class WorkerSpec:
     flights: FlightSpec | None = None  # None: who gets no memory fails
     state: tuple[int, int] | None = None  # where, and in how many bytes, it saves its state
     parent_at: int = 0  # of a pool's worker: where the span of its parent begins
+    senders: list[str] = field(default_factory=list)  # per input: the stage
 
     @property
     def label(self) -> str:

@@ -83,6 +83,7 @@ class Wired:
     position: int = CHANNELS_AT
     touched: int = PAGE_BYTES  # bytes of its tables and channels that are in use from the start
     inputs: list[tuple[ChannelSpec, int, dict[int, int]]] = field(default_factory=list)
+    senders: list[str] = field(default_factory=list)
     outputs: list[list[ChannelSpec]] = field(default_factory=list)
     branches: list[int | None] = field(default_factory=list)
     state: tuple[int, int] | None = None
@@ -111,7 +112,7 @@ class Wired:
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
             self.domains, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, flights,
-            self.state,
+            self.state, senders=self.senders,
         )  # fmt: skip
 
 
@@ -138,6 +139,7 @@ def connect(
             channels.append(spec)
             sender.output_socks.append(forward)
             receiver.inputs.append((spec, edge, renamed))
+            receiver.senders.append(sender.stage)
             receiver.input_socks.append(backward)
         sender.outputs.append(channels)
         sender.branches.append(branch)
