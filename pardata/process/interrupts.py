@@ -24,31 +24,24 @@ _set, _get = _plain.signal, _plain.getsignal
 
 
 class Uninterrupted:
-    """A context: SIGINT's handler of the main thread is called at its end.
+    """A context: SIGINT's handler of the main thread is called at its end."""
 
-    Attributes
-    ----------
-    came : bool
-        Whether there was a Ctrl-C since the beginning.
-    """
+    __slots__ = ("_came", "_handler", "_is_on")
 
-    __slots__ = ("_handler", "_is_on", "came")
-
-    def __enter__(self) -> Uninterrupted:
-        self.came = False
+    def __enter__(self) -> None:
+        self._came = False
         self._is_on = threading.get_ident() == _MAIN and callable(_get(signal.SIGINT))
         if self._is_on:
             self._handler = _set(signal.SIGINT, self._note)
-        return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self._came = True
 
     def __exit__(self, *_: object) -> None:
         if not self._is_on:
             return
         _set(signal.SIGINT, self._handler)
-        if self.came:
+        if self._came:
             self._handler(signal.SIGINT, None)
 
 

@@ -37,7 +37,7 @@ _PRELOAD: Final = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.p
 _THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 _STOP_S: Final = 1.0  # until a server that does not end by itself is killed: it may be stopped
-_ANSWER_S: Final = 2.0  # after a Ctrl-C: until a server that does not answer is killed
+_ANSWER_S: Final = 2.0  # after so long it is looked whether the server is stopped; if it still is the next time, it is killed
 _REPORT_S: Final = 1.0  # after a death: until the server is taken for unable to tell how it was
 _LOOK_S: Final = 0.005
 
@@ -98,30 +98,28 @@ class ForkServer:
         CapacityError
             The system refuses another process, or so many descriptors; there is no worker.
         """
-        with Uninterrupted() as interrupt, self._lock:
+        with Uninterrupted(), self._lock:
             for is_last_try in (False, True):
                 if not self._runs():
                     self._start()
                 try:
-                    answer, received = self._ask(offset, length, fds, interrupt)
+                    answer, received = self._ask(offset, length, fds)
                     break
                 except (BrokenPipeError, ConnectionResetError, ServerGone):
                     self._end()
-                    if is_last_try or interrupt.came:
+                    if is_last_try:
                         raise
             if answer.error:
                 raise refusal(answer.error, "a worker process", len(fds))
             return answer.pid, received[0] if received else -1
 
-    def _ask(
-        self, offset: int, length: int, fds: Sequence[int], interrupt: Uninterrupted
-    ) -> tuple[Answer, list[int]]:
+    def _ask(self, offset: int, length: int, fds: Sequence[int]) -> tuple[Answer, list[int]]:
         sock = self._sock
         assert sock is not None
         self._serial += 1
         with explained("a worker process", len(fds)):
             send(sock, encode(Start(self._serial, offset, length, len(fds))), fds)
-        self._await(sock, interrupt)
+        self._await(sock)
         data, received, is_whole = receive(sock)
         if not data:
             raise ServerGone
@@ -132,15 +130,23 @@ class ForkServer:
             raise refusal(errno.EMFILE, "a worker process", 1)
         return answer, received
 
-    def _await(self, sock: socket.socket, interrupt: Uninterrupted) -> None:
-        """Wait for an answer; a server that does not answer is killed soon after a Ctrl-C: it may be stopped."""
+    def _await(self, sock: socket.socket) -> None:
+        """Wait for an answer. A server that is stopped, and stays so, will not give one: it is taken for gone."""
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        deadline = None
+        was_stopped = False
         while not poll.poll(_ANSWER_S * 1000):
-            deadline = deadline or (time.monotonic() + _ANSWER_S if interrupt.came else None)
-            if deadline is not None and time.monotonic() >= deadline:
+            is_stopped = self._is_stopped()
+            if is_stopped and was_stopped:
                 raise ServerGone
+            was_stopped = is_stopped  # after a Ctrl-Z of all, this process may be the first that goes on
+
+    def _is_stopped(self) -> bool:
+        try:
+            with open(f"/proc/{self.pid}/stat") as file:
+                return file.read().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
 
     def signal(self, pid: int, number: int) -> None:
         """Have the server send a signal to a worker of its own that it has not reaped. Where there are no pidfds."""

@@ -142,6 +142,7 @@ def table(names):
             rows[name]["Pool"] = called(name, lambda obj: both(pool.apply(looked_at_alone, (obj,))))
     for name in names:
         rows[name] |= {"Queue": called(name, queued), "joblib": called(name, by_joblib)}
+    pardata.shutdown()  # the default pool, which joblib's backend takes
     return rows
 
 
