@@ -37,7 +37,7 @@ _PRELOAD: Final = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.p
 _THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 _STOP_S: Final = 1.0  # until a server that does not end by itself is killed: it may be stopped
-_ANSWER_S: Final = 2.0  # after so long it is looked whether the server is stopped; if it still is the next time, it is killed
+_ANSWER_S: Final = 2.0  # after so long it is looked whether the server is stopped; if so twice in a row, it is killed
 _REPORT_S: Final = 1.0  # after a death: until the server is taken for unable to tell how it was
 _LOOK_S: Final = 0.005
 
