@@ -150,7 +150,6 @@ KINDS = {
     "row of a memmap": lambda: memmap()[5],
     "matrix": lambda: np.arange(LARGE).reshape(60, 100).view(np.matrix),
     "recarray": lambda: np.rec.fromarrays([np.arange(LARGE), np.arange(LARGE) / 2], names="a,b"),
-    "chararray": lambda: np.array([b"a", b"bc"] * LARGE).view(np.char.chararray),
     "masked array": masked,
     "masked array, nothing masked": lambda: np.ma.masked_array(np.arange(LARGE)),
     "masked array, hard mask": lambda: masked(hard_mask=True),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import pardata
+from pardata.pool.default import close_default_pool
 from tests.conformance.kinds import KINDS, Box, facts, without_file
 
 ENGINES = ["processes", "threads", "serial"]
@@ -164,7 +165,10 @@ def head():
 
 
 def test_what_arrives_is_what_was_sent_or_it_is_refused():
-    rows = table(kinds())
+    try:
+        rows = table(kinds())
+    finally:
+        close_default_pool()  # of joblib's backend
     for name, row in rows.items():
         for column, cell in row.items():
             assert cell in (SAME, COPY, "refused", "refused; itself in threads"), f"{name}, {column}: {cell}"

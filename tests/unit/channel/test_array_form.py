@@ -102,7 +102,6 @@ ARRAYS = {
     "changed": lambda: of(Changed),
     "matrix": lambda: np.arange(N).reshape(40, -1).view(np.matrix),
     "recarray": lambda: np.rec.fromarrays([np.arange(N), np.arange(N) / 3], names="a,b"),
-    "chararray": lambda: np.array([b"ab", b"c"] * N).view(np.char.chararray),
     "small": lambda: of(Tagged, "small")[:3],
     "without entries": lambda: of(Tagged, "none")[:0],
     "a scalar": lambda: of(Tagged, "one")[0:1].reshape(()),
