@@ -161,7 +161,8 @@ class Lost:
             return f"{who}: a worker process was {self.how}, and max_restarts={self.spent} of the run have been used up"
         if not self.worker.redoable and self.worker.doing != LOADING:
             return f"{who}: its process was {self.how}; the state of its generator is lost, so it cannot be replaced"
-        lost = f"{who}: {self.deaths} worker processes were lost while {self.what}, the last one {self.how}."
+        row = " in a row" if self.batch is None else ""
+        lost = f"{who}: {self.deaths} worker processes{row} were lost while {self.what}, the last one {self.how}."
         if self.batch is None and self.worker.doing != LOADING:
             return f"{lost} Something ends them from outside: the out-of-memory killer, a job's limit, a watchdog?"
         return f"{lost} Either this makes the function crash or exit, or it needs more memory than there is"

@@ -377,7 +377,7 @@ def test_a_worker_that_is_always_killed_while_it_waits_is_not_replaced_for_ever(
                     time.sleep(0.05)
                 pool.submit(abs, 1)
         except pardata.WorkerLostError as error:
-            print("10 worker processes were lost while they" in str(error), "SIGKILL" in str(error))
+            print("10 worker processes in a row were lost while they" in str(error), "SIGKILL" in str(error))
         """.replace("KIND", repr(kind))
     )
     says(done, "True True")
