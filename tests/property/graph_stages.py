@@ -4,6 +4,7 @@ An item is (tag, value); a value is a number, or an array of a block's size that
 """
 
 import itertools
+import random
 
 import numpy as np
 
@@ -52,6 +53,12 @@ def repeating(modulus):
     return lambda item: [(item[0], item[1] + k) for k in range(number_of(item[1]) % modulus)]
 
 
+def twice(item):
+    tag, value = item
+    yield tag, value
+    yield tag, value + 1
+
+
 def doubling():
     def double(items):
         for tag, value in items:
@@ -70,6 +77,38 @@ def summing():
             yield tag, totals[tag] % 1009
 
     return running_total
+
+
+class Totals:
+    """As `summing`, of which a successor can go on: a running total per tag."""
+
+    def __init__(self):
+        self.totals = {}
+
+    def __call__(self, items):
+        for tag, value in items:
+            self.totals[tag] = self.totals.get(tag, 0) + number_of(value)
+            yield tag, self.totals[tag] % 1009
+
+    def snapshot(self):
+        return self.totals
+
+    def restore(self, state):
+        self.totals = state
+
+
+def total_of(items):
+    """A list of items becomes one."""
+    return items[0][0], sum(number_of(value) for _, value in items) % 1009
+
+
+def adding(total, item):
+    return total[0], (total[1] + number_of(item[1])) % 1009
+
+
+def anywhere(item):
+    """A key that is another one whenever it is asked for."""
+    return random.randrange(1009)
 
 
 def taking(count):
