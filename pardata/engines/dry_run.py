@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from pardata.channel.message import Batch
+from pardata.engines.pulling import Giver
 from pardata.engines.serial import SerialRun
 from pardata.errors import ConfigError
 from pardata.pipeline.dry import DryEdge, DryRun
 from pardata.pipeline.node import Kind
-from pardata.pipeline.plan import Plan, Stage
+from pardata.pipeline.plan import Plan
 from pardata.pipeline.programs import source_maker
 from pardata.pipeline.run import RunOptions
 from pardata.pipeline.shapes import NpyWriter
@@ -69,10 +70,9 @@ class _Run(SerialRun):
                 stage.fn = _ignore_all
         super().__init__(plan, RunOptions())
 
-    def _measured(self, stage: Stage, made: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in super()._measured(stage, made):
-            self.found[stage.name] += map(_describe, batch.items)
-            yield batch
+    def _hand_on(self, giver: Giver, batch: Batch) -> None:
+        super()._hand_on(giver, batch)
+        self.found[giver.stage.name] += map(_describe, batch.items)
 
 
 def _first(make: Callable[[], Iterable[Any]]) -> Iterator[Any]:

@@ -29,7 +29,7 @@ from pardata.engines.layout import Layout, descriptors_of
 from pardata.engines.local import bars_of
 from pardata.engines.local_worker import LocalWorker, stop
 from pardata.engines.stall import StallWatch
-from pardata.errors import InternalError, PlanError
+from pardata.errors import ConfigError, InternalError, PlanError
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
 from pardata.memory.home import home
@@ -129,6 +129,12 @@ class ProcessRun(Run):
                 f"{len(plan.roots)} sources, generator filters and merged branches; {MOST_DOMAINS} are possible"
             )
         self._home = home()
+        workers, most = 1 + sum(stage.workers for stage in plan.worker_stages), self._home.most_workers
+        if workers > most:
+            raise ConfigError(
+                f"the stream has {len(plan.worker_stages)} stages with {workers - 1} workers together; engine="
+                f'"processes" has room for {most - 1} of all runs and pools: take fewer, or engine="threads"'
+            )
         sink = HomeSink(self._home)
         self._programs = {stage: program_of(stage, plan) for stage in plan.worker_stages}
         encoded = {

@@ -1,7 +1,7 @@
 """The reference that other engines are tested against: every stage in the calling thread, one item after the other.
 
-Each stage is a Python generator over batches of one item; a fan-out is `itertools.tee`. Breakpoints and prints in the
-user's functions work as in any script.
+Each stage is a Python generator over batches of one item; `engines.pulling` resumes the one that is waited for.
+Breakpoints and prints in the user's functions work as in any script.
 """
 
 from __future__ import annotations
@@ -9,25 +9,33 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from pardata.channel.message import Batch
 from pardata.engines.local import bars_of, original_error
+from pardata.engines.pulling import Giver, Inputs, InTurn, Joined, Made, Reader, Taking
+from pardata.errors import ConfigError
 from pardata.pipeline.failures import Failures
 from pardata.pipeline.handover import hand_over
 from pardata.pipeline.item_program import ItemProgram
-from pardata.pipeline.joining import join_batches
 from pardata.pipeline.node import Kind
-from pardata.pipeline.ordering import InOrder, Policy
 from pardata.pipeline.pipe_program import has_state
-from pardata.pipeline.plan import Edge, Plan, Stage
+from pardata.pipeline.plan import Plan, Stage
 from pardata.pipeline.programs import passed_of, program_of, source_maker
 from pardata.pipeline.run import Run, RunOptions
 from pardata.pipeline.user_code import close_generator, failure_of, opened
 from pardata.runtime.program import StageFailure
 from pardata.runtime.progress import RunReport, StageStatistics
+
+# A generator filter takes from the one before it by a call, so filters in a row nest: five calls each were counted on
+# Python 3.11, fewer on later ones. What is left of Python's limit is for the caller and the user's functions.
+_CALLS_PER_FILTER: Final = 5
+_CALLS_LEFT: Final = 150
+
+T = TypeVar("T")
 
 
 class TooManyErrors(BaseException):
@@ -72,15 +80,16 @@ class SerialRun(Run):
         self._statistics = {stage: StageStatistics(stage.name, stage.workers) for stage in plan.stages}
         self._failures = Failures(plan)
         self._stages = {stage.name: stage for stage in plan.stages}
-        self._outputs: dict[Stage, Iterator[Iterator[Batch]]] = {}
-        self._made: list[Generator[Batch, None, None]] = []
         self._items: list[Any] = []
         self._failure: list[BaseException] = []
         self._inner_s = 0.0
         self._seconds: float | None = None
         self._begin_s = time.perf_counter()
-        ends = [self._output(stage) for stage in plan.ends]
-        self._batches = ends[0] if len(ends) == 1 else _in_turn(ends, "arrival")
+        _check_nesting(plan)
+        self._givers: dict[Stage, Giver] = {}
+        for stage in plan.stages:
+            self._givers[stage] = self._giver(stage)
+        self._ends = InTurn([Reader(self._givers[stage]) for stage in plan.ends], "arrival")
         self._bars = bars_of(plan, options.progress) if options.progress else None
 
     def __next__(self) -> Any:
@@ -107,7 +116,7 @@ class SerialRun(Run):
             raise self._failure.pop()
 
     def _fill(self) -> None:
-        batch = next(self._batches, None)
+        batch = self._run(self._ends.take())
         if batch is None:
             verdict = self._failures.at_end(self._items_of)
             self._failure += [] if verdict is None else [verdict]
@@ -116,52 +125,62 @@ class SerialRun(Run):
         self._items = batch.items[::-1]
         self._show()
 
-    def _output(self, stage: Stage) -> Iterator[Batch]:
-        """Return the batches of a stage, for one of its consumers."""
-        if stage not in self._outputs:
-            made = self._make(stage)
-            self._made.append(made)
-            self._outputs[stage] = iter(itertools.tee(self._measured(stage, made), max(1, len(stage.consumers))))
-        return next(self._outputs[stage])
+    # -- the stages ------------------------------------------------------------------------------------------------
 
-    def _measured(self, stage: Stage, made: Iterator[Batch]) -> Iterator[Batch]:
-        """Hand the batches over, and count the time that the stage took, without the stages in front of it."""
-        statistics, passed = self._statistics[stage], passed_of(stage)
+    def _giver(self, stage: Stage) -> Giver:
+        readers = [Reader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
+        inputs = Joined(readers, stage.policy) if stage.zipped else InTurn(readers, stage.policy)
+        giver = Giver(stage, passed_of(stage))
+        if stage.kind is Kind.SOURCE:
+            giver.made = self._iterated(stage, source_maker(stage.fn), lambda: self._statistics[stage].items)
+        elif stage.kind is Kind.PIPE:
+            giver.made = self._piped(stage, inputs)
+        else:
+            giver.made = self._mapped(stage, inputs)
+        return giver
+
+    def _run(self, taking: Taking[T]) -> T:
+        """Run what waits for readers, and each stage that is waited for; return what it returns.
+
+        All in one function: a generator filter calls it for its next item, and filters in a row nest these calls.
+        """
+        waiting: list[Reader] = []
+        got: Batch | None = None
         while True:
+            if not waiting:
+                try:
+                    waiting.append(taking.send(got))
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+                got = None
+            giver = waiting[-1].giver
+            if waiting[-1].batches or giver.has_ended:
+                got = waiting.pop().take()
+                continue
             outer_s, self._inner_s = self._inner_s, 0.0
             begin = time.perf_counter()
-            batch = next(made, None)
-            took = time.perf_counter() - begin
-            statistics.busy_s += took - self._inner_s
-            self._inner_s = outer_s + took
-            if batch is None:
-                return
-            batch.items, nbytes = hand_over(batch.items, passed=passed, number=batch.number)
-            statistics.bytes += nbytes
-            yield batch
+            try:
+                made = giver.made.send(got)
+            except StopIteration:
+                giver.has_ended = True
+                continue
+            finally:
+                got = None
+                took = time.perf_counter() - begin
+                self._statistics[giver.stage].busy_s += took - self._inner_s  # without the stages in front of it
+                self._inner_s = outer_s + took
+            if isinstance(made, Reader):
+                waiting.append(made)
+            else:
+                self._hand_on(giver, made)
 
-    def _make(self, stage: Stage) -> Generator[Batch, None, None]:
-        if stage.kind is Kind.SOURCE:
-            return self._iterated(stage, source_maker(stage.fn), lambda: self._statistics[stage].items)
-        if stage.kind is Kind.PIPE:
-            return self._piped(stage)
-        return self._mapped(stage)
+    def _hand_on(self, giver: Giver, batch: Batch) -> None:
+        batch.items, nbytes = hand_over(batch.items, passed=giver.passed, number=batch.number)
+        self._statistics[giver.stage].bytes += nbytes
+        for reader in giver.readers:
+            reader.batches.append(batch)
 
-    def _inputs(self, stage: Stage) -> Iterator[Batch]:
-        """Return what a stage takes: paired for a zip, in turn for a merge."""
-        edges = [self._read(edge, stage.node.inplace) for edge in stage.edges]
-        return _joined(edges, stage.policy) if stage.zipped else _in_turn(edges, stage.policy)
-
-    def _read(self, edge: Edge, inplace: bool) -> Iterator[Batch]:
-        for whole in self._output(edge.stage):
-            batch = whole if edge.branch is None or whole.branches is None else whole.select(edge.branch)
-            items, _ = hand_over(list(batch.items), inplace)
-            domain = edge.renamed.get(batch.domain, batch.domain)
-            yield Batch(domain, batch.number, batch.count, 0, items, batch.positions)
-
-    def _iterated(
-        self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int]
-    ) -> Generator[Batch, None, None]:
+    def _iterated(self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int]) -> Made:
         """Yield what the user's iterable does; `number_at` says which item is to blame for an error."""
         items: Iterator[Any] = iter(())
         try:
@@ -177,12 +196,12 @@ class SerialRun(Run):
             if inspect.isgenerator(items):
                 close_generator(items)
 
-    def _piped(self, stage: Stage) -> Generator[Batch, None, None]:
+    def _piped(self, stage: Stage, taken: Inputs) -> Made:
         number = -1
 
         def inputs() -> Iterator[Any]:
             nonlocal number
-            for batch in self._inputs(stage):
+            while (batch := self._run(taken.take())) is not None:
                 number = batch.number
                 self._statistics[stage].items += len(batch.items)
                 yield from batch.items
@@ -191,12 +210,12 @@ class SerialRun(Run):
         generator_function = copy.copy(stage.fn) if has_state(stage.fn) else stage.fn
         return self._iterated(stage, lambda: generator_function(inputs()), lambda: number)
 
-    def _mapped(self, stage: Stage) -> Generator[Batch, None, None]:
+    def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
         program = program_of(stage, self._plan)
         assert isinstance(program, ItemProgram)
         port = _Port(self, stage)
         with opened(program.fn, program.retries, stage.name) as fn:
-            for batch in self._inputs(stage):
+            while (batch := (yield from inputs.take())) is not None:
                 yield program.process(batch, port, fn)  # type: ignore[arg-type]
 
     def _items_of(self, stage: str) -> int:
@@ -222,40 +241,29 @@ class SerialRun(Run):
         if self._seconds is not None:
             return
         self._seconds = time.perf_counter() - self._begin_s
-        for made in self._made:
-            made.close()
-        self._batches = iter(())
-        self._outputs.clear()
-        self._made.clear()
+        for stage in reversed(self._plan.stages):
+            self._givers[stage].made.close()
+            self._givers[stage].has_ended = True
+        self._givers.clear()
         self._items.clear()
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()
 
 
-def _joined(edges: list[Iterator[Batch]], policy: Policy) -> Iterator[Batch]:
-    """Join by number, as they come."""
-    order: InOrder[Batch] = InOrder(len(edges))
-    for batches in itertools.zip_longest(*edges):
-        for index, batch in enumerate(batches):
-            if batch is not None:
-                order.add(index, batch)
-        while (joined := order.pop()) is not None:
-            yield join_batches(joined, policy)
-
-
-def _in_turn(edges: list[Iterator[Batch]], policy: Policy) -> Iterator[Batch]:
-    """Interleave, or take one after the other; a single one passes through."""
-    if policy == "sequence":
-        yield from itertools.chain.from_iterable(edges)
-        return
-    while edges:
-        for edge in list(edges):
-            batch = next(edge, None)
-            if batch is None:
-                edges.remove(edge)
-            else:
-                yield batch
+def _check_nesting(plan: Plan) -> None:
+    """Refuse more generator filters in a row than calls can be nested."""
+    depths: dict[Stage, int] = {}
+    for stage in plan.stages:
+        above = max((depths[edge.stage] for edge in stage.edges), default=0)
+        depths[stage] = above + (stage.kind is Kind.PIPE)
+    deepest, most = max(depths.values()), (sys.getrecursionlimit() - _CALLS_LEFT) // _CALLS_PER_FILTER
+    if deepest > most:
+        raise ConfigError(
+            f"{deepest} stages in a row take the iterator of all items (generator filters, flat_map, batch and their "
+            f'like); engine="serial" nests their calls, and {most} are possible: use another engine, or allow more by '
+            f"sys.setrecursionlimit({deepest * _CALLS_PER_FILTER + _CALLS_LEFT})"
+        )
 
 
 __all__ = ["SerialRun"]

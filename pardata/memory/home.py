@@ -65,6 +65,11 @@ class Home:
                 self._free_spans.append(span.offset // self.span_bytes)
 
     @property
+    def most_workers(self) -> int:
+        """How many spans there are for workers, whoever has them now."""
+        return self._most_free
+
+    @property
     def spans_in_use(self) -> int:
         """How many spans belong to a run, to a pool or to arrays that outlived theirs."""
         return self._most_free - len(self._free_spans)

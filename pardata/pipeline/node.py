@@ -36,7 +36,7 @@ JOINS = (Kind.ZIP, Kind.MERGE)
 _WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.PIPE)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """A stage as the user wrote it. Immutable; the inputs are nodes, so a cycle cannot be written down.
 
@@ -111,9 +111,26 @@ class Node:
             'timeout_s= needs kind="process": a thread cannot be ended',
         )
 
+    def __repr__(self) -> str:
+        return f"<Node {self.kind.value} {self.name!r} of {len(self.inputs)}>"  # not its inputs, and all that they read
+
     def _need(self, is_right: bool, what: str) -> None:
         if not is_right:
             raise ConfigError(f"stage {self.name!r} ({self.where}): {what}")
+
+
+def inputs_first(last: Node) -> list[Node]:
+    """Return a node and all that it reads, each behind its inputs; by a list in place of calls within calls."""
+    found: dict[Node, None] = {}
+    waiting = [last]
+    while waiting:
+        node = waiting[-1]
+        missing = next((given for given in node.inputs if given not in found), None)
+        if missing is None:
+            found[waiting.pop()] = None
+        else:
+            waiting.append(missing)
+    return list(found)
 
 
 def _is_number(value: object) -> bool:

@@ -154,19 +154,29 @@ class Plan:
         widest = max(stage.workers for stage in self.stages)
         return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
 
-    def _build(self, node: Node) -> Stage:
-        if node.kind is Kind.BRANCH:
-            return self._build(node.inputs[0])
-        if node in self._built:
-            return self._built[node]
-        joined = node
-        if (
-            len(node.inputs) == 1
-            and node.inputs[0].kind in JOINS
-            and node.workers == 1
-            and self._used[node.inputs[0]] == 1
-        ):
-            joined = node.inputs[0]  # a single worker joins its inputs itself
+    def _build(self, last: Node) -> None:
+        """Make the stages of a node and of all that it reads: those first, by a list in place of calls within calls."""
+        waiting = [_with_branches(last)]
+        while waiting:
+            node = waiting[-1]
+            needed = map(_with_branches, self._joined(node).inputs)
+            missing = next((given for given in needed if given not in self._built), None)
+            if missing is not None:
+                waiting.append(missing)
+                continue
+            waiting.pop()
+            if node not in self._built:
+                self._make(node)
+
+    def _joined(self, node: Node) -> Node:
+        """Return the node whose inputs a stage takes: its own, or the join before it."""
+        is_read_by_one = len(node.inputs) == 1 and node.workers == 1 and self._used[node.inputs[0]] == 1
+        if is_read_by_one and node.inputs[0].kind in JOINS:
+            return node.inputs[0]  # a single worker joins its inputs itself
+        return node
+
+    def _make(self, node: Node) -> None:
+        joined = self._joined(node)
         edges = [self._edge(given) for given in joined.inputs]
         stage = Stage(
             len(self.stages), node, self._name(node.name), node.workers, None if node.kind in JOINS else node.fn
@@ -179,10 +189,9 @@ class Plan:
         self._order(stage)
         self.stages.append(stage)
         self._built[node] = stage
-        return stage
 
     def _edge(self, node: Node) -> Edge:
-        stage = self._build(node)
+        stage = self._built[_with_branches(node)]
         return Edge(stage, node.branch if stage.node.branches > 1 else None)
 
     def _name(self, wanted: str) -> str:
@@ -311,6 +320,13 @@ class Plan:
             for domain in stage.taken_domains:
                 widths[self.roots[domain]] = max(widths[self.roots[domain]], width)
         return widths
+
+
+def _with_branches(node: Node) -> Node:
+    """Return the node that becomes a stage: for a branch, the one that has branches."""
+    while node.kind is Kind.BRANCH:
+        node = node.inputs[0]
+    return node
 
 
 def _no_function(item: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.pipeline.draw import as_svg, as_text
 from pardata.pipeline.dry import DryRun
-from pardata.pipeline.node import Errors, Kind, Node, name_of, user_line
+from pardata.pipeline.node import Errors, Kind, Node, inputs_first, name_of, user_line
 from pardata.pipeline.plan import Plan
 from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, start
 from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten
@@ -36,6 +36,10 @@ class Stream:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the nodes one after the other: each would lead to its inputs, and a long chain too deep."""
+        return _stream_of, (inputs_first(self._node),)
 
     def map(
         self,
@@ -367,6 +371,10 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {' <- '.join(_chain(self._node))}>"
+
+
+def _stream_of(nodes: list[Node]) -> Stream:
+    return Stream(nodes[-1])
 
 
 def _chain(node: Node) -> list[str]:

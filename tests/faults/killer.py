@@ -13,7 +13,7 @@ from typing import Any
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import Task
 from pardata.runtime.supervisor import Worker
-from pardata.runtime.words import ATTEMPT, LOADING
+from pardata.runtime.words import ATTEMPT, LOADING, RUNNING
 
 
 class Killer(threading.Thread):
@@ -33,7 +33,8 @@ class Killer(threading.Thread):
         while self.kills != self._most and not self._stopped.wait(self._random.uniform(0.002, 0.02)):
             victims = [worker for worker in self._workers() if self._may_die(worker)]
             if victims:
-                process = self._random.choice(victims).process
+                at_work = [worker for worker in victims if worker.words[RUNNING]]  # where a death has most to mend
+                process = self._random.choice((at_work if self._random.random() < 0.8 else []) or victims).process
                 assert process is not None
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pardata
-from tests.faults.windows import MAKER, WINDOWS, Repeat, Trap, items, number_of
+from tests.faults.windows import CHOOSER, MAKER, SAVER, WINDOWS, Trap, TrappedFilter, items, number_of
 
 COUNT = 12
 
@@ -29,35 +29,105 @@ def test_stage_is_killed(window: str, workers: int, are_arrays: bool, tmp_path: 
     assert trap.marker.exists()
 
 
-POLICIES = ["arrival", "fair", "round_robin", "sequence", "ordered"]
-
-
-@pytest.mark.parametrize("kind", ["map", "map before a farm", "flat_map"])
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("window", [window for window in WINDOWS if "block" not in window])
-def test_stage_behind_a_merge_is_killed(window: str, policy: Any, kind: str, tmp_path: Path) -> None:
-    """Its successor goes on with the batch at work, and then with the input whose turn it is."""
+@pytest.mark.parametrize("window", MAKER)
+def test_source_is_killed(window: str, tmp_path: Path) -> None:
     trap = Trap(window, tmp_path / "killed")
-    if policy == "ordered":
-        streams = pardata.source(range(3 * COUNT)).map(abs, chunksize=1).partition(lambda x: x % 3, 3)
-    else:
-        streams = tuple(pardata.source(range(first, 3 * COUNT, 3)).map(abs, chunksize=1) for first in range(3))
-    merged = pardata.concat(*streams) if policy == "sequence" else pardata.merge(*streams, policy=policy)
-    behind = merged.flat_map(Repeat(trap)) if kind == "flat_map" else merged.map(trap, chunksize=1)
-    is_farm = kind == "map before a farm"  # whose workers do not see that a message comes twice
-    with behind.map(number_of, workers=1 + is_farm, ordered=not is_farm).iterate() as run:
-        found = [x - 1 for x in run]
+    source: Any = pardata.source(partial(items, COUNT, True, trap))
+    halves = source.map(number_of, chunksize=1), source.map(number_of)
+    with pardata.zip(*halves).iterate() as run:
+        assert list(run) == [(number, number) for number in range(COUNT)]
     assert trap.marker.exists()
-    repeats = 3 if kind == "flat_map" else 1
-    if is_farm:
-        assert sorted(found) == list(range(3 * COUNT))
-        return
-    inputs = [[x for x in range(first, 3 * COUNT, 3) for _ in range(repeats)] for first in range(3)]
-    assert [[x for x in found if x % 3 == first] for first in range(3)] == inputs  # nothing lost, doubled or exchanged
-    if policy in ("round_robin", "ordered"):
-        assert found == [x for x in range(3 * COUNT) for _ in range(repeats)]
-    elif policy == "sequence":
-        assert found == [x for each in inputs for x in each]
+
+
+POLICIES = ["arrival", "fair", "ordered", "zip"]
+FAR = 1000  # what the second input begins with
+
+
+def joined(policy: str) -> Any:
+    """Two inputs, each message of one item; of numbers below and above `FAR`."""
+    if policy in ("arrival", "fair"):
+        near, far = pardata.source(range(COUNT)), pardata.source(range(FAR, FAR + COUNT))
+        singles = [numbers.map(abs, chunksize=1, kind="thread") for numbers in (near, far)]
+        return pardata.merge(*singles, policy=policy)  # type: ignore[arg-type]
+    numbers = pardata.source(range(COUNT)).map(abs, chunksize=1, kind="thread")
+    inputs = numbers.map(int), numbers.map(lambda x: x + FAR)
+    return pardata.merge(*inputs, policy="ordered") if policy == "ordered" else pardata.zip(*inputs)
+
+
+def check_values(found: list[int], policy: str, times: int = 1) -> None:
+    """All numbers have been raised by one and are there `times` times; each input's are in order."""
+    near, far = [x for x in found if x <= FAR], [x for x in found if x > FAR]
+    raised = [x for x in range(1, COUNT + 1) for _ in range(times)]
+    assert far == [FAR + x for x in raised]
+    assert near == ([] if policy.endswith("zip") else raised)
+    if policy == "ordered":
+        assert found == [x for number in range(1, COUNT + 1) for x in [number] * times + [FAR + number] * times]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("window", CHOOSER)
+def test_stage_that_chooses_is_killed(window: str, policy: str, tmp_path: Path) -> None:
+    trap = Trap(window, tmp_path / "killed")
+    raised = joined(policy).map(trap, chunksize=1)
+    with pardata.zip(raised.map(abs), raised.map(abs)).iterate() as run:
+        pairs = list(run)
+    assert [first for first, _ in pairs] == [second for _, second in pairs]
+    check_values([first for first, _ in pairs], policy)
+    assert trap.marker.exists()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("window", ["between published and committed", "between the turn and the commit"])
+def test_stage_that_chooses_is_killed_and_nobody_behind_it_looks_at_numbers(
+    window: str, policy: str, tmp_path: Path
+) -> None:
+    trap = Trap(window, tmp_path / "killed")
+    farm = joined(policy).map(trap, chunksize=1).map(abs, workers=2, ordered=False)
+    with farm.iterate() as run:
+        check_values(sorted(run), "unordered " + policy)
+    assert trap.marker.exists()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("window", [*SAVER, "before the choice", "after the choice", "between the turn and the commit"])
+def test_filter_that_chooses_is_killed(window: str, policy: str, tmp_path: Path) -> None:
+    trap = TrappedFilter(window, tmp_path / "killed")
+    with (joined(policy) | trap).map(abs, chunksize=1).iterate() as run:
+        check_values(list(run), policy, times=2)
+    assert trap.marker.exists()
+
+
+def kept_or_refused(x: int) -> int:
+    """Refuses an item one time and not the next, as what depends on a network does."""
+    if os.urandom(1)[0] % 2:
+        raise ConnectionError(f"{x} is refused")
+    return x
+
+
+class Routing(Trap):
+    """A key, or a function, that has another opinion of an item whenever it is asked."""
+
+    def __init__(self, window: str, marker: Path, is_key: bool) -> None:
+        super().__init__(window, marker)
+        self._is_key = is_key
+
+    def __call__(self, x: Any) -> Any:
+        return os.urandom(1)[0] if self._is_key else kept_or_refused(x)
+
+
+@pytest.mark.parametrize("window", CHOOSER)
+@pytest.mark.parametrize("kind", ["partition", "failed"])
+def test_stage_that_would_send_an_item_elsewhere_when_it_is_done_again(kind: str, window: str, tmp_path: Path) -> None:
+    trap = Routing(window, tmp_path / "killed", kind == "partition")
+    numbers = pardata.source(range(4 * COUNT)).map(abs, chunksize=4)
+    if kind == "partition":
+        branches = numbers.partition(trap, 2)
+    else:
+        good = numbers.map(trap, errors="stream")
+        branches = good.map(abs), good.failed.map(lambda letter: letter.item)
+    with pardata.merge(*branches, policy="ordered").iterate() as run:
+        assert list(run) == list(range(4 * COUNT))
+    assert trap.marker.exists()
 
 
 @pytest.mark.parametrize("policy", ["arrival", "fair", "round_robin", "sequence"])
@@ -84,16 +154,6 @@ def test_flat_map_behind_a_merge_is_killed_when_a_part_of_an_item_has_been_sent(
     with merged.flat_map(spread).map(note).iterate() as run:
         assert sorted(run) == [(x, part) for x in range(3 * COUNT) for part in range(2)]
     assert marker.exists()
-
-
-@pytest.mark.parametrize("window", MAKER)
-def test_source_is_killed(window: str, tmp_path: Path) -> None:
-    trap = Trap(window, tmp_path / "killed")
-    source: Any = pardata.source(partial(items, COUNT, True, trap))
-    halves = source.map(number_of, chunksize=1), source.map(number_of)
-    with pardata.zip(*halves).iterate() as run:
-        assert list(run) == [(number, number) for number in range(COUNT)]
-    assert trap.marker.exists()
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -107,6 +107,27 @@ MAKER = {
 }
 WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}
 
+# Of a stage that takes from several inputs and has several readers: between each two steps of its fourth batch. It is
+# not the turn of the input with which a stage begins then.
+CHOOSER = {
+    "before the choice": before(Port, "_is_finished", 4),
+    "after the choice": before(Receiver, "read", 4),
+    "before anything is prepared": before(Sender, "prepare", 7),
+    "between two that are prepared": before(Sender, "prepare", 8),
+    "before a pledge": before(Sender, "pledge", 4),
+    "before the first is published": before(Sender, "complete", 7),
+    "between published and published": before(Sender, "complete", 8),
+    "between published and committed": before(Port, "commit", 4),
+    "between the turn and the commit": before(Receiver, "commit", 4),
+    "between the commit and the next choice": after(Receiver, "commit", 4),
+}
+SAVER = {
+    "before the state is saved": before(Port, "save_state", 4),
+    "between saved and committed": before(Port, "commit", 4),
+    "between two results of an item": before(Sender, "complete", 8),
+}
+TRAPS = WINDOWS | CHOOSER | SAVER
+
 
 class Trap:
     """A stage with a state; its first worker is killed in one of the windows."""
@@ -120,23 +141,30 @@ class Trap:
 
     def open(self) -> None:
         if not self.marker.exists():
-            WINDOWS[self._window](self.die)
+            TRAPS[self._window](self.die)
 
     def __call__(self, x: Any) -> Any:
-        return x + 1
+        return (max(x) if isinstance(x, tuple) else x) + 1
 
 
-class Repeat:
-    """Three items of one; its first worker is killed in one of the windows."""
+class TrappedFilter(Trap):
+    """A generator filter that makes two items of each; its state is how many it has taken."""
 
-    def __init__(self, trap: Trap) -> None:
-        self._trap, self._is_open = trap, False
+    taken = 0
 
-    def __call__(self, x: Any) -> Iterator[Any]:
-        if not self._is_open:  # a flat_map's function is not opened
-            self._trap.open()
-            self._is_open = True
-        return iter([x + 1] * 3)
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        self.open()
+        for x in items:
+            x = (max(x) if isinstance(x, tuple) else x) + 1
+            yield x
+            self.taken += 1
+            yield x
+
+    def snapshot(self) -> int:
+        return self.taken
+
+    def restore(self, state: int) -> None:
+        self.taken = state
 
 
 def items(count: int, are_arrays: bool, trap: Trap | None = None) -> Iterator[Any]:

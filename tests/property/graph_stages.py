@@ -4,6 +4,7 @@ An item is (tag, value); a value is a number, or an array of a block's size that
 """
 
 import itertools
+import random
 
 import numpy as np
 
@@ -52,6 +53,12 @@ def repeating(modulus):
     return lambda item: [(item[0], item[1] + k) for k in range(number_of(item[1]) % modulus)]
 
 
+def twice(item):
+    tag, value = item
+    yield tag, value
+    yield tag, value + 1
+
+
 def doubling():
     def double(items):
         for tag, value in items:
@@ -62,29 +69,6 @@ def doubling():
     return double
 
 
-class Numbering:
-    """Each item, and how many of its tag there were; a successor goes on with what it has saved."""
-
-    def __init__(self):
-        self._seen = {}
-
-    def __call__(self, items):
-        for tag, value in items:
-            self._seen[tag] = self._seen.get(tag, 0) + 1
-            yield tag, value
-            yield f"{tag} counted", self._seen[tag]
-
-    def snapshot(self):
-        return self._seen
-
-    def restore(self, seen):
-        self._seen = seen
-
-
-def adding(factor):
-    return lambda total, item: (item[0], (number_of(total[1]) * factor + number_of(item[1])) % 1009)
-
-
 def summing():
     def running_total(items):
         totals: dict[str, int] = {}
@@ -93,6 +77,38 @@ def summing():
             yield tag, totals[tag] % 1009
 
     return running_total
+
+
+class Totals:
+    """As `summing`, of which a successor can go on: a running total per tag."""
+
+    def __init__(self):
+        self.totals = {}
+
+    def __call__(self, items):
+        for tag, value in items:
+            self.totals[tag] = self.totals.get(tag, 0) + number_of(value)
+            yield tag, self.totals[tag] % 1009
+
+    def snapshot(self):
+        return self.totals
+
+    def restore(self, state):
+        self.totals = state
+
+
+def total_of(items):
+    """A list of items becomes one."""
+    return items[0][0], sum(number_of(value) for _, value in items) % 1009
+
+
+def adding(total, item):
+    return total[0], (total[1] + number_of(item[1])) % 1009
+
+
+def anywhere(item):
+    """A key that is another one whenever it is asked for."""
+    return random.randrange(1009)
 
 
 def taking(count):

@@ -12,8 +12,9 @@ import hypothesis.strategies as st
 
 import pardata
 from tests.property.graph_stages import (
-    Numbering,
+    Totals,
     adding,
+    anywhere,
     doubling,
     failing,
     joining,
@@ -24,6 +25,8 @@ from tests.property.graph_stages import (
     summing,
     tagging,
     taking,
+    total_of,
+    twice,
     value_of,
 )
 
@@ -35,11 +38,17 @@ class Traits(NamedTuple):
     numbered: bool = True  # which item of a tag has which number is known
     in_order: bool = True  # items of a tag come in the order of their numbers
     merged: bool = False  # tags are interleaved at random
+    is_single: bool = True  # no number stands for several items
 
     @property
     def is_sequence(self) -> bool:
         """Whether the items of one tag come in a known order."""
         return self.numbered and self.in_order
+
+    @property
+    def is_total(self) -> bool:
+        """Whether all items come in a known order, whatever their tags."""
+        return self.is_sequence and not self.merged
 
 
 # -- graphs ------------------------------------------------------------------------------------------------------------
@@ -48,9 +57,11 @@ CHUNKSIZES = st.sampled_from(["auto", 1, 3, 64])
 WORKERS = st.integers(1, 3)
 
 
-REGROUPINGS = ["batch", "window", "flat_map", "concat", "round_robin", "stateful", "reduce"]
-BRANCHINGS = ["partition", "scatter", "letters"]
-KINDS = ["source", "map", "map", "filter", "skip", "pipe", "zip", "zip", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
+REGROUPINGS = ["batch", "flat_map", "concat", "turns"]
+BRANCHINGS = ["partition", "routed", "scatter", "letters", "weave"]
+FILTERS = ["pipe", "totals", "window", "reduce"]  # of all items
+STAGES = ["map", "map", "filter", "skip"]
+KINDS = ["source", *STAGES, *FILTERS, "zip", "zip", "merge", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
 
 
 @st.composite
@@ -67,7 +78,8 @@ def graphs(draw, most_items=40, without=()):
 
     def add_source():
         kind = draw(st.sampled_from(["list", "function"]))
-        add(Traits(len(steps)), "source", kind, draw(st.integers(0, most_items)), are_arrays)
+        count = draw(st.one_of(st.integers(0, most_items), st.just(most_items)))
+        add(Traits(len(steps)), "source", kind, count, are_arrays)
 
     def draw_stream():
         return len(steps) - 1 - draw(st.integers(0, min(3, len(steps) - 1)))
@@ -83,19 +95,24 @@ def graphs(draw, most_items=40, without=()):
         elif kind in ("map", "filter", "skip"):
             ordered = draw(st.booleans())
             options = {"workers": draw(WORKERS), "ordered": ordered, "chunksize": draw(CHUNKSIZES)}
+            options["kind"] = draw(st.sampled_from(["process", "process", "process", "thread"]))
             add(known._replace(in_order=known.in_order and ordered), kind, given, draw(st.integers(2, 5)), options)
         elif kind == "pipe":
             possible = ["double"] + ["sum"] * known.is_sequence + ["take"] * (known.is_sequence and not known.merged)
             pipe = draw(st.sampled_from(possible))
             behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
             add(behind, "pipe", given, pipe, draw(st.integers(0, 9)))
+        elif kind in ("totals", "window", "reduce"):
+            # Of items in no known order only a sum is known, and of interleaved tags a total of each.
+            kind = kind if known.is_total else "totals" if kind == "totals" and known.is_sequence else "reduce"
+            add(Traits(len(steps), merged=known.merged and kind != "reduce"), kind, given, draw(st.integers(1, 4)))
         elif kind in REGROUPINGS:
-            if kind in ("window", "reduce") and (known.merged or not known.is_sequence):
-                continue  # what they make depends on the order of all items
             behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
             add(behind, kind, given, draw(st.integers(1, 5)), draw(WORKERS))
         elif kind in BRANCHINGS:
-            behind = known._replace(numbering=len(steps), in_order=True)
+            kind = "partition" if kind == "routed" and not known.is_single else kind  # those would change places
+            single = known.is_single and kind != "weave"
+            behind = known._replace(numbering=len(steps), in_order=True, is_single=single)
             add(behind, kind, given, draw(st.integers(2, 4)), draw(WORKERS))
         elif kind == "zip":
             others = [index for index, other in enumerate(traits) if other.numbering == known.numbering]
@@ -105,8 +122,13 @@ def graphs(draw, most_items=40, without=()):
             other = draw_stream()
             numbered = known.numbered and traits[other].numbered
             in_order = known.in_order and traits[other].in_order
-            policy = draw(st.sampled_from(["arrival", "fair"]))
-            add(Traits(len(steps), numbered, in_order, merged=True), "merge", given, other, policy)
+            policy = draw(st.sampled_from(["arrival", "fair", "fair"]))
+            behind = draw(st.sampled_from(["", "map", "flat_map"]))  # a single worker joins the streams itself
+            single = behind == "flat_map" or (known.is_single and traits[other].is_single)
+            if behind == "flat_map":
+                numbered, in_order = numbered and in_order, True
+            merged = Traits(len(steps), numbered, in_order, merged=True, is_single=single)
+            add(merged, "merge", given, other, draw(CHUNKSIZES), behind, policy)
     return steps, traits[-1]
 
 
@@ -130,22 +152,40 @@ def make_pipe(number, made, given, kind, count):
     return made[given] | {"double": doubling, "sum": summing, "take": lambda: taking(count)}[kind]()
 
 
+def make_reduce(number, made, given, n):
+    return made[given].reduce(adding, (f"sum{number}", 0))
+
+
+def make_turns(number, made, given, count, workers):
+    others = [(f"turn{number}", value) for value in range(4 * count)]
+    return pardata.merge(
+        made[given].map(mapping(3), workers=workers), pardata.source(others).map(mapping(2)), policy="round_robin"
+    )
+
+
+def make_routed(number, made, given, n, workers):
+    branches = made[given].partition(anywhere, n)
+    return pardata.merge(*[branch.map(mapping(5), workers=workers) for branch in branches], policy="ordered")
+
+
+def make_weave(number, made, given, k, workers):
+    kept = made[given].filter(keeping(k), workers=workers)
+    return pardata.merge(made[given].map(mapping(2)), kept, policy="ordered")
+
+
 def make_zip(number, made, given, other, workers):
     return pardata.zip(made[given], made[other]).map(joining(), workers=workers)
 
 
-def make_merge(number, made, given, other, policy):
-    tagged = made[given].map(tagging(f"{number}a")), made[other].map(tagging(f"{number}b"))
-    return pardata.merge(*tagged, policy=policy)
+def make_merge(number, made, given, other, chunksize, behind, policy):
+    first = made[given].map(tagging(f"{number}a"), chunksize=chunksize)
+    merged = pardata.merge(first, made[other].map(tagging(f"{number}b"), chunksize=chunksize), policy=policy)
+    joined = {"": lambda: merged, "map": lambda: merged.map(mapping(2)), "flat_map": lambda: merged.flat_map(twice)}
+    return joined[behind]()
 
 
 def make_concat(number, made, given, count, workers):
     return pardata.concat(made[given].map(mapping(3), workers=workers), pardata.source([(f"more{number}", 1)] * count))
-
-
-def make_round_robin(number, made, given, count, workers):
-    more = pardata.source([(f"more{number}", 1)] * (7 * count)).map(mapping(3), workers=workers)
-    return pardata.merge(made[given], more, policy="round_robin")
 
 
 def make_partition(number, made, given, n, workers):
@@ -159,29 +199,23 @@ def make_letters(number, made, given, k, workers):
     return pardata.merge(good.map(mapping(2)), good.failed.map(lambda letter: letter.item), policy="ordered")
 
 
-def make_window(number, made, given, n, workers):
-    return made[given].window(n, n).map(list, workers=workers).unbatch()
-
-
-def make_reduce(number, made, given, n, workers):
-    return made[given].reduce(adding(n), ("nothing", 0)).map(mapping(2), workers=workers)
-
-
 MAKERS = {
     "source": make_source,
     "map": lambda number, made, given, k, options: made[given].map(mapping(k), **options),
     "filter": lambda number, made, given, k, options: made[given].filter(keeping(k), **options),
     "skip": lambda number, made, given, k, options: made[given].map(failing(k), errors="skip", **options),
     "pipe": make_pipe,
+    "totals": lambda number, made, given, n: made[given] | Totals(),
+    "window": lambda number, made, given, n: made[given].window(n, 1 + n % 3).map(total_of),
+    "reduce": make_reduce,
+    "turns": make_turns,
+    "routed": make_routed,
+    "weave": make_weave,
     "zip": make_zip,
     "merge": make_merge,
     "batch": lambda number, made, given, n, workers: made[given].batch(n).map(list, workers=workers).unbatch(),
     "flat_map": lambda number, made, given, k, workers: made[given].flat_map(repeating(k), workers=workers),
     "concat": make_concat,
-    "round_robin": make_round_robin,
-    "window": make_window,
-    "reduce": make_reduce,
-    "stateful": lambda number, made, given, n, workers: made[given].map(mapping(2), workers=workers) | Numbering(),
     "partition": make_partition,
     "scatter": lambda number, made, given, n, workers: pardata.merge(*made[given].scatter(n), policy="ordered"),
     "letters": make_letters,

@@ -1,0 +1,108 @@
+"""Stages that take from each other in one thread, without calls within calls: a chain may be of any length.
+
+A stage is a generator. It yields a batch that it has made, or a `Reader` whose next batch it waits for, which is then
+sent to it (None at the end). `engines.serial` resumes the stage that is waited for, with a list in place of the stack
+that stages which call each other would need.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import Protocol, TypeVar
+
+from pardata.channel.message import Batch
+from pardata.pipeline.handover import Passed, hand_over
+from pardata.pipeline.joining import join_batches
+from pardata.pipeline.ordering import InOrder, Policy
+from pardata.pipeline.plan import Edge, Stage
+
+T = TypeVar("T")
+Made = Generator["Batch | Reader", "Batch | None", None]
+Taking = Generator["Reader", "Batch | None", T]  # waits for readers, and returns a value in the end
+
+
+class Giver:
+    """A stage at work, and who reads what it makes."""
+
+    def __init__(self, stage: Stage, passed: Passed | None) -> None:
+        self.stage = stage
+        self.passed = passed  # what its generator has handed on itself
+        self.made: Made
+        self.readers: list[Reader] = []
+        self.has_ended = False
+
+
+class Reader:
+    """One who reads what a stage makes: an input of another stage, or the run."""
+
+    def __init__(self, giver: Giver, edge: Edge | None = None, inplace: bool = False) -> None:
+        self.giver = giver
+        self.batches: deque[Batch] = deque()
+        self._edge = edge
+        self._inplace = inplace
+        giver.readers.append(self)
+
+    def take(self) -> Batch | None:
+        """Return the next batch as this reader gets it; None if nothing is here."""
+        if not self.batches:
+            return None
+        whole, edge = self.batches.popleft(), self._edge
+        if edge is None:
+            return whole
+        batch = whole if edge.branch is None or whole.branches is None else whole.select(edge.branch)
+        items, _ = hand_over(list(batch.items), self._inplace)
+        domain = edge.renamed.get(batch.domain, batch.domain)
+        return Batch(domain, batch.number, batch.count, 0, items, batch.positions)
+
+
+class Inputs(Protocol):
+    """How a stage takes its inputs."""
+
+    def take(self) -> Taking[Batch | None]:
+        """Return the next batch; None at the end."""
+
+
+class InTurn:
+    """Interleaves its inputs, or takes one after the other; a single one passes through."""
+
+    def __init__(self, readers: list[Reader], policy: Policy) -> None:
+        self._readers = list(readers)
+        self._policy = policy
+        self._at = 0
+
+    def take(self) -> Taking[Batch | None]:
+        """Return the next batch; None at the end."""
+        while self._readers:
+            batch = yield self._readers[self._at]
+            if batch is None:
+                del self._readers[self._at]
+            else:
+                self._at += self._policy != "sequence"
+            if self._at >= len(self._readers):
+                self._at = 0
+            if batch is not None:
+                return batch
+        return None
+
+
+class Joined:
+    """Joins its inputs by number, as they come."""
+
+    def __init__(self, readers: list[Reader], policy: Policy) -> None:
+        self._readers = readers
+        self._policy = policy
+        self._order: InOrder[Batch] = InOrder(len(readers))
+
+    def take(self) -> Taking[Batch | None]:
+        """Return the next batch; None at the end."""
+        while (joined := self._order.pop()) is None:
+            has_come = False
+            for edge, reader in enumerate(self._readers):
+                batch = yield reader
+                if batch is not None:
+                    self._order.add(edge, batch)
+                    has_come = True
+            if not has_come:
+                return None
+        return join_batches(joined, self._policy)
