@@ -83,7 +83,9 @@ class Remains:
     live : (lease, offset, extent) triples
         What is still held. All other pages of the spans are given back now.
     lent : anchors
-        Blocks outside of the spans that the run had borrowed; each is kept as long as a lease on it.
+        Blocks that the run had borrowed; each that lies outside of the spans is kept as long as a lease on it. (What a
+        thread of the main process has passed on lies in them: it has a lease of its own, and would keep itself until
+        the garbage collector comes.)
     """
 
     def __init__(
@@ -95,7 +97,11 @@ class Remains:
         self._blocks = {lease: (offset, extent) for lease, offset, extent in live}
         self._readers = Counter(self._blocks.values())
         self._lent = {(block.offset, block.extent_bytes): block for block in lent}
-        self._lent = {place: block for place, block in self._lent.items() if place in self._readers}
+        self._lent = {
+            place: block
+            for place, block in self._lent.items()
+            if place in self._readers and not any(_is_inside(place[0], span) for span in spans)
+        }
         self._lock = threading.RLock()
         self._depth = 0
         if not self._blocks:
@@ -104,7 +110,7 @@ class Remains:
         for span in spans:
             position = span.offset
             for offset, extent in sorted(self._readers):
-                if span.offset <= offset < span.offset + span.size_bytes:
+                if _is_inside(offset, span):
                     home.segment.punch(position, offset - position)
                     position = offset + extent
             home.segment.punch(position, span.offset + span.size_bytes - position)
@@ -126,6 +132,10 @@ class Remains:
             if not self._blocks and not self._depth:
                 spans, self._spans = self._spans, []
         self._home.return_spans(spans)
+
+
+def _is_inside(offset: int, span: Span) -> bool:
+    return span.offset <= offset < span.offset + span.size_bytes
 
 
 _lock = threading.Lock()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import pardata
-from pardata.pool.default import close_default_pool
 from tests.conformance.kinds import KINDS, Box, facts, without_file
 
 ENGINES = ["processes", "threads", "serial"]
@@ -143,7 +142,6 @@ def table(names):
             rows[name]["Pool"] = called(name, lambda obj: both(pool.apply(looked_at_alone, (obj,))))
     for name in names:
         rows[name] |= {"Queue": called(name, queued), "joblib": called(name, by_joblib)}
-    pardata.shutdown()  # the default pool, which joblib's backend takes
     return rows
 
 
@@ -168,7 +166,7 @@ def test_what_arrives_is_what_was_sent_or_it_is_refused():
     try:
         rows = table(kinds())
     finally:
-        close_default_pool()  # of joblib's backend
+        pardata.shutdown()  # of joblib's backend
     for name, row in rows.items():
         for column, cell in row.items():
             assert cell in (SAME, COPY, "refused", "refused; itself in threads"), f"{name}, {column}: {cell}"

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pardata
-from pardata import interrupts
+from pardata.process import interrupts
 
 PACKAGE = str(Path(pardata.__file__).parent)
 

@@ -5,9 +5,9 @@ import contextlib
 import pytest
 
 import pardata
-from pardata import interrupts
 from pardata.pool import default
 from pardata.pool.default import _Warm
+from pardata.process import interrupts
 from tests.conftest import holdings
 from tests.faults.interrupting import Starters, interrupt_at, lines_of
 

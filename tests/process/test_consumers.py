@@ -4,9 +4,11 @@ import os
 import queue
 import threading
 
+import numpy as np
 import pytest
 
 import pardata
+from pardata.memory.home import home
 from pardata.runtime.words import AWAY, THREAD
 
 
@@ -63,3 +65,26 @@ def test_another_thread_is_away_until_it_comes_back_or_ends(tmp_path, comes_back
                 taker.join()
         assert words[AWAY]
         assert second.taken.get() == 1
+
+
+def tagged_arrays():
+    for number in range(20):
+        yield "tag", np.full(5_000, float(number))
+
+
+@pytest.mark.parametrize(
+    "passed_on",
+    [
+        lambda stream: stream.map(lambda item: item, kind="thread"),
+        lambda stream: stream.batch(2).unbatch(),
+        lambda stream: pardata.concat(stream, pardata.source([1])),
+    ],
+    ids=["thread", "batch", "concat"],
+)
+def test_what_threads_have_passed_on_to_a_list_is_given_back_at_once_when_the_list_goes(passed_on):
+    spans = home().spans_in_use
+    found = []
+    passed_on(pardata.source(tagged_arrays)).to(found).run()
+    assert home().spans_in_use > spans  # as long as the list has the arrays
+    del found[:]  # the garbage collector is not needed
+    assert home().spans_in_use == spans
