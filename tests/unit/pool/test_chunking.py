@@ -1,7 +1,7 @@
 """The chunk rule: its grammar, that every item is handed out once, and how it does on hard loads."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
@@ -32,6 +32,7 @@ def test_chunksizes_that_are_not(chunksize):
         parse_chunksize(chunksize)
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 2000),
     st.integers(1, 64),
