@@ -184,7 +184,7 @@ def test_what_is_refused_is_named(name):
 def write_page():
     """Write the table into the page."""
     text = PAGE.read_text()
-    begin, end = "<!-- made by tests.conformance.test_faithful -->\n", "<!-- end -->"
+    begin, end = "<!-- made by tests.conformance.test_faithful -->\n", "<!-- until here -->"
     before, rest = text.split(begin)
     made_of = "\n".join([*head(), *lines(table(list(KINDS)))])
     PAGE.write_text(f"{before}{begin}{made_of}\n{end}{rest.split(end, 1)[1]}")
