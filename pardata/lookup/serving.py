@@ -18,7 +18,7 @@ from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
 from pardata.memory import session
 from pardata.process.interrupts import Uninterrupted
-from pardata.process.system import unsupported
+from pardata.process.system import HAS_SHARED_MEMORY, unsupported
 
 _POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
 
@@ -58,7 +58,7 @@ class Server:
     def _open(self, app: Any, address: str | None, create: Any, threads: int, most_bytes: int) -> None:
         # The default lies in a directory that nobody else may enter, and is removed also if this process is killed.
         if not address:
-            has_paths = hasattr(socket, "AF_UNIX")
+            has_paths = HAS_SHARED_MEMORY and hasattr(socket, "AF_UNIX")  # the socket lies in the session's directory
             address = f"unix:{session.tree().new_socket_path()}" if has_paths else "127.0.0.1:0"
         listener, self.address, self._lock = _listen(address)
         self._socket = _identity(self.address)

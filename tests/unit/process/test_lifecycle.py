@@ -40,7 +40,8 @@ def test_a_worker_that_is_told_to_end_gets_no_other_process(state):
 
 
 def test_the_docs_draw_the_table():
-    drawn = re.search(r"<!-- made from process.lifecycle -->\n(.*?)\n<!-- until here -->", DESIGN.read_text(), re.DOTALL)
+    begin, end = "<!-- made from process.lifecycle -->\n", "\n<!-- until here -->"
+    drawn = re.search(f"{begin}(.*?){end}", DESIGN.read_text(), re.DOTALL)
     assert drawn is not None and drawn[1] == as_table()
 
 
