@@ -15,8 +15,8 @@ SCRIPT = """
     from pardata.memory import bases, block, guardian, manager, session, shareable_list
 
     session._MOST_GUARDIANS = 0
-    mark = f"{os.getpid():x}."  # in all names: other tests of this kind may be at work
-    session.secrets = types.SimpleNamespace(token_hex=lambda _: f"{mark}{os.getpid():x}.")
+    mark = f"{os.getpid():x}_"  # in all names: other tests of this kind may be at work
+    session.secrets = types.SimpleNamespace(token_hex=lambda _: f"{mark}{os.getpid():x}_")
 
     name = f"pardata-test-{os.getpid()}"
 
