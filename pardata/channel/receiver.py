@@ -220,7 +220,8 @@ class Receiver(End):
 
     def read_loadable(self, claim: Claim, inplace: bool, error: Exception) -> Batch:
         """As `read`, which has raised `error`, with `Unloadable` where an item cannot be loaded."""
-        start = slot_at(claim.slot) * 8 + BODY + LEASE.size * self._words[slot_at(claim.slot) + 6]
+        at = slot_at(claim.slot)
+        start = self._words[at + BODY] + LEASE.size * self._words[at + 6]
         kind, places, payload = self._payload(claim, start)
         count = claim.count if places is None else len(places)
         items = decode_loadable(kind, payload, claim.anchors, inplace, count, error)

@@ -128,10 +128,10 @@ with open_writer() as writer:
     if window == "pages":
         die()
     if window == "meta":
-        paging._write_all = die
+        paging.write_all = die
     if window == "header":
-        write = paging._write_all
-        paging._write_all = lambda fd, data, offset: write(fd, data, offset) if offset else die()
+        write = paging.write_all
+        paging.write_all = lambda fd, data, offset, path: write(fd, data, offset, path) if offset else die()
     if window == "in place":
         paging.put_in_place = die
 """
