@@ -12,6 +12,7 @@ from typing import Any
 
 from pardata.pool.dispatcher import Dispatcher
 from pardata.pool.jobs import Task
+from pardata.process.lifecycle import IN_A_ROW
 from pardata.runtime.supervisor import Worker
 from pardata.runtime.words import ATTEMPT, LOADING, RUNNING
 
@@ -45,8 +46,8 @@ class Killer(threading.Thread):
         if worker.done or worker.process is None or worker.process.ended:
             return False
         deaths = [*worker.deaths.at_items.values(), *(task.deaths for task in self._tasks() if _is_with(task, worker))]
-        if max(deaths, default=0) >= 2:
-            return False  # a third death at the same item would be blamed on the item
+        if max(deaths, default=0) >= 2 or worker.deaths.in_a_row >= IN_A_ROW - 2:
+            return False  # a third death at the same item would be blamed on the item, a tenth in a row ends the run
         return worker.words[ATTEMPT] != LOADING or self._random.random() < 0.02
 
     def stop(self) -> None:
