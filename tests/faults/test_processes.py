@@ -29,6 +29,7 @@ SITE = """
 
     def may_fork():
         if os.path.exists(no_forks):
+            open(no_forks + "-refused", "w").close()
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return fork()
 
@@ -99,11 +100,11 @@ def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(run: Run) -> Non
                 os.kill(os.getpid(), signal.SIGKILL)
             return x
 
-        def seen():  # the first try has failed: the server has answered
-            while not os.path.exists(no_forks):
+        def seen():  # the system has refused once, and does not the next time
+            while not os.path.exists(no_forks + "-refused"):
                 time.sleep(0.01)
-            time.sleep(0.1)
             os.unlink(no_forks)
+            os.unlink(no_forks + "-refused")
 
         for kind in ("run", "pool"):
             thread = threading.Thread(target=seen)
