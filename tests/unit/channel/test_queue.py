@@ -22,6 +22,14 @@ def descriptors_that_are_opened_once():
     made.get()
 
 
+@pytest.fixture(autouse=True)
+def only_the_threads_of_the_test(monkeypatch):
+    """Without those that a library of another test keeps for ever, as zarr does: they could put, for all a queue knows."""
+    others = set(threading.enumerate()) - {threading.current_thread()}
+    enumerate_all = threading.enumerate
+    monkeypatch.setattr(threading, "enumerate", lambda: [each for each in enumerate_all() if each not in others])
+
+
 def in_thread(function, *args):
     thread = threading.Thread(target=function, args=args)
     thread.start()
