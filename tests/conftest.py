@@ -90,3 +90,14 @@ def nothing_is_left():
     yield
     left = {kind: now - before[kind] for kind, now in holdings().items()}
     assert not any(left.values()), f"left behind: { {kind: dict(more) for kind, more in left.items() if more} }"
+
+
+@pytest.fixture
+def only_threads_of_the_test(monkeypatch):
+    """A queue ends when nobody can put; without this, that waits for threads that a library of another test keeps.
+
+    zarr and dask have some that never end, and for all a queue knows, they could put.
+    """
+    others = set(threading.enumerate()) - {threading.current_thread()}
+    enumerate_all = threading.enumerate
+    monkeypatch.setattr(threading, "enumerate", lambda: [each for each in enumerate_all() if each not in others])

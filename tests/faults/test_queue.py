@@ -16,6 +16,8 @@ from tests.faults import queue_workers as workers
 
 SLOTS = workers.SLOTS
 
+pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")  # forked processes too
+
 
 @pytest.fixture(autouse=True, scope="module")
 def what_is_opened_once():

@@ -13,6 +13,8 @@ from pardata import Queue, array
 from pardata.channel import queue as queue_module
 from pardata.memory.home import home
 
+pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def descriptors_that_are_opened_once():
@@ -20,14 +22,6 @@ def descriptors_that_are_opened_once():
     made = Queue()
     made.put(bytes(5_000))
     made.get()
-
-
-@pytest.fixture(autouse=True)
-def only_the_threads_of_the_test(monkeypatch):
-    """Without those that a library of another test keeps for ever, as zarr does: they could put, for all a queue knows."""
-    others = set(threading.enumerate()) - {threading.current_thread()}
-    enumerate_all = threading.enumerate
-    monkeypatch.setattr(threading, "enumerate", lambda: [each for each in enumerate_all() if each not in others])
 
 
 def in_thread(function, *args):
