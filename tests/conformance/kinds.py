@@ -175,8 +175,13 @@ KINDS = {
     "int4": of("ml_dtypes", lambda m: (np.arange(LARGE) % 7).astype(m.int4)),
     "lock": threading.Lock,
     "generator": lambda: (i for i in range(3)),
-    "database connection": lambda: sqlite3.connect(":memory:"),
+    "database connection": lambda: _closed(sqlite3.connect(":memory:")),  # Python warns of one that is left open
 }
+
+
+def _closed(obj):
+    obj.close()
+    return obj
 
 
 def facts(obj):
