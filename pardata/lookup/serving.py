@@ -10,6 +10,7 @@ import secrets
 import socket
 import stat
 import threading
+import weakref
 from typing import Any, Final
 
 from pardata.errors import ConfigError, MissingExtraError
@@ -21,6 +22,7 @@ from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import HAS_SHARED_MEMORY, unsupported
 
 _POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
+_END_S: Final = 1.0  # for a thread whose request takes longer than waitress waits for it: it is left to itself
 
 
 class Server:
@@ -44,13 +46,19 @@ class Server:
         self._wasyncore = wasyncore
         self.token = secrets.token_urlsafe(32) if token is None else token
         self._connections: dict[Any, Any] = {}
+        self._answering: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._stopping = True  # until it runs
         self._pid = os.getpid()
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
         app = LookupApp(lookup, self.token)
+
+        def answer(environ: Any, start_response: Any) -> Any:
+            self._answering.add(threading.current_thread())
+            return app(environ, start_response)
+
         try:
             with Uninterrupted():
-                self._open(app, address, server.create_server, threads, MOST_BODY_BYTES)
+                self._open(answer, address, server.create_server, threads, MOST_BODY_BYTES)
         except BaseException:
             self.close()
             raise
@@ -97,6 +105,8 @@ class Server:
         if self._thread.ident is not None:
             self._thread.join()
         self._server.task_dispatcher.shutdown()
+        for thread in list(self._answering):  # it has been told to end, and holds its last answer until it has
+            thread.join(_END_S)
         self._wasyncore.close_all(self._connections)  # not before: the trigger is one of them
         if self._lock is not None:
             if _identity(self.address) == self._socket:  # else it is somebody else's by now

@@ -200,9 +200,7 @@ def _launch(fd: int) -> subprocess.Popen[bytes]:
     # Ctrl-C is the main process's business, also before the server can say that it ignores it.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return subprocess.Popen(
-            [python, *flags, "-c", code], pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL
-        )
+        return subprocess.Popen([python, *flags, "-c", code], pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 

@@ -16,9 +16,7 @@ TERMINATE_S: Final = 1.0  # from SIGTERM to SIGKILL
 _SLACK_S: Final = 0.5  # a worker ends itself after EXIT_S; this is for one that cannot
 
 
-def wait_for_ends(
-    workers: Iterable[Worker], hear: Callable[[Worker], None], watch: Callable[[Worker], None]
-) -> None:
+def wait_for_ends(workers: Iterable[Worker], hear: Callable[[Worker], None], watch: Callable[[Worker], None]) -> None:
     """Return when no worker has a process any more.
 
     A worker has `COOPERATIVE_S` to come back from the user's code, then SIGTERM and `TERMINATE_S`, then SIGKILL; while

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import types
 
 import numpy as np
@@ -317,6 +318,18 @@ def test_nothing_is_nan_among_the_floats_that_a_service_gives_one_by_one(tmp_pat
     ):
         assert client[2] == database[2] == {"x": None}
         assert dict(client.items()) == {1: {"x": 0.5}, 2: {"x": pytest.approx(np.nan, nan_ok=True)}}
+
+
+def test_no_thread_that_has_answered_outlives_its_service(table, monkeypatch):
+    """Its last answer may still hold what it was read from, as a connection to a database."""
+    from waitress.task import ThreadedTaskDispatcher
+
+    run = ThreadedTaskDispatcher.handler_thread
+    monkeypatch.setattr(ThreadedTaskDispatcher, "handler_thread", lambda *of: (run(*of), time.sleep(0.2)))
+    before = set(threading.enumerate())
+    with pardata.serve(table, threads=1) as server, server.lookup() as client:
+        dict(client.items())
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_look_up_that_is_closed_under_its_service_is_told_as_that(capfd):
