@@ -10,7 +10,6 @@ import secrets
 import socket
 import stat
 import threading
-import weakref
 from typing import Any, Final
 
 from pardata.errors import ConfigError, MissingExtraError
@@ -46,7 +45,7 @@ class Server:
         self._wasyncore = wasyncore
         self.token = secrets.token_urlsafe(32) if token is None else token
         self._connections: dict[Any, Any] = {}
-        self._answering: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self._answering: set[threading.Thread] = set()
         self._stopping = True  # until it runs
         self._pid = os.getpid()
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
