@@ -9,6 +9,8 @@ from pardata.errors import ConfigError
 
 STAGES = 500
 
+HAS_LIMIT_OF_C = sys.version_info[:2] == (3, 12)
+
 
 def chain(step, stages=STAGES):
     stream = pardata.source(range(5))
@@ -56,17 +58,19 @@ def test_generator_filters_in_a_row_run_on_threads():
 
 @pytest.mark.parametrize("step", [filtered, lambda stream, number: stream.flat_map(lambda x: [x])])
 def test_serial_engine_says_how_many_generator_filters_it_can_nest(step):
-    with pytest.raises(ConfigError, match=r'500 stages in a row .*engine="serial" nests .*setrecursionlimit\(2650\)'):
+    says = "" if HAS_LIMIT_OF_C else r".*setrecursionlimit\(2650\)"
+    with pytest.raises(ConfigError, match=f'500 stages in a row .*engine="serial" nests .*use another engine{says}'):
         chain(step).iterate(engine="serial")
 
 
 def test_generator_filters_that_it_accepts_run():
-    most = (sys.getrecursionlimit() - 150) // 5
+    most = ((1000 if HAS_LIMIT_OF_C else sys.getrecursionlimit()) - 150) // 5
     with pytest.raises(ConfigError):
         chain(filtered, most + 1).iterate(engine="serial")
     assert list(chain(filtered, most).iterate(engine="serial")) == list(range(5))
 
 
+@pytest.mark.skipif(HAS_LIMIT_OF_C, reason="on Python 3.12 setrecursionlimit does not let calls through C nest deeper")
 def test_more_generator_filters_run_when_more_calls_may_be_nested():
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(2650)

@@ -20,13 +20,20 @@ KINDS = ["process", "thread"]
 
 @contextlib.contextmanager
 def interrupted_when(path):
-    """SIGINT for the main thread as soon as a task has written to the FIFO at `path`."""
+    """SIGINT for the main thread as soon as a task has written to the FIFO at `path`, and that thread waits.
+
+    Before it waits it may be between the statement that begins the work and the one that waits for it: nobody who could
+    drop the work would know then.
+    """
     os.mkfifo(path)
     has_come = threading.Event()
+    main = threading.get_ident()
 
     def shoot():
         with open(path, "rb") as file:
             file.read(1)
+        while sys._current_frames()[main].f_code.co_name != "wait":
+            os.sched_yield()
         while not has_come.is_set():  # one that comes just before Python's wait begins does not wake it
             os.kill(os.getpid(), signal.SIGINT)
             has_come.wait(5)
