@@ -13,9 +13,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from pardata.pool.chunking import Chunksize
+from pardata.pool.crew import give_up
 from pardata.pool.map_job import ResultTimeoutError
 from pardata.pool.pool import WorkerPool
 from pardata.pool.results import Results, TaskFuture
+from pardata.process.interrupts import start_thread
 
 
 class PoolTimeoutError(multiprocessing.TimeoutError, TimeoutError):
@@ -218,7 +220,11 @@ class Pool:
                 future.set_result(values)
 
         made = AsyncResult(future, callback, error_callback)
-        threading.Thread(target=collect, name="pardata-collector", daemon=True).start()
+        try:
+            start_thread(threading.Thread(target=collect, name="pardata-collector", daemon=True))
+        except BaseException as error:  # Ctrl-C: the caller gets nothing that could end the work
+            give_up(self.executor._crew, None, error)
+            raise
         return made
 
     def _check_running(self) -> None:
