@@ -40,10 +40,10 @@ def read_flights(folder, rows):
     frame = pandas.read_csv(folder / "flights.csv.zip", usecols=columns, nrows=rows)
     text = {name: frame[name].fillna("").to_numpy("U8") for name in ("carrier", "tailnum", "dest")}
     numbers = {name: frame[name].to_numpy(float) for name in ("distance", "air_time", "arr_delay")}
-    flights = np.empty(len(frame), [*((name, "U8") for name in text), *((name, float) for name in numbers)])
+    inflight = np.empty(len(frame), [*((name, "U8") for name in text), *((name, float) for name in numbers)])
     for name, column in {**text, **numbers}.items():
-        flights[name] = column
-    return flights
+        inflight[name] = column
+    return inflight
 
 
 def read_sides(folder):
@@ -67,13 +67,13 @@ def miles_from_new_york(north, east):
 
 def enrich(piece, planes, airports):
     """In a worker: what planes and airports add to the flights of a piece."""
-    flights = piece.open()
-    plane = planes.get_many(flights["tailnum"], default=np.nan)
-    airport = airports.get_many(flights["dest"], default=np.nan)
-    made = np.empty(len(flights), [("age", float), ("seat_miles", float), ("difference", float), ("maker", "U24")])
+    inflight = piece.open()
+    plane = planes.get_many(inflight["tailnum"], default=np.nan)
+    airport = airports.get_many(inflight["dest"], default=np.nan)
+    made = np.empty(len(inflight), [("age", float), ("seat_miles", float), ("difference", float), ("maker", "U24")])
     made["age"] = 2013 - plane["year"].astype(float)
-    made["seat_miles"] = plane["seats"].astype(float) * flights["distance"]
-    made["difference"] = flights["distance"] - miles_from_new_york(airport["lat"], airport["lon"])
+    made["seat_miles"] = plane["seats"].astype(float) * inflight["distance"]
+    made["difference"] = inflight["distance"] - miles_from_new_york(airport["lat"], airport["lon"])
     made["maker"] = [name if isinstance(name, str) else "" for name in plane["manufacturer"]]
     return made
 
@@ -96,12 +96,12 @@ def opened(kind, sides, folder):
         yield lookups
 
 
-def report(flights, made):
+def report(inflight, made):
     """Print what the enriched flights tell."""
     print(f"{'maker':<20}{'flights':>9}{'mean age':>10}{'seat miles':>14}{'mean delay':>12}")
     for maker in sorted(set(made["maker"].tolist()), key=lambda name: -np.sum(made["maker"] == name))[:6]:
         rows = made["maker"] == maker
-        age, delay = np.nanmean(made["age"][rows]) if maker else np.nan, np.nanmean(flights["arr_delay"][rows])
+        age, delay = np.nanmean(made["age"][rows]) if maker else np.nan, np.nanmean(inflight["arr_delay"][rows])
         miles = np.nansum(made["seat_miles"][rows])
         print(f"{maker or '(unknown)':<20}{rows.sum():>9}{age:>8.1f} y{miles:>14.3g}{delay:>8.1f} min")
     difference = np.nanmedian(np.abs(made["difference"]))
@@ -115,8 +115,8 @@ def main():
     options = parser.parse_args()
 
     folder = data_folder()
-    flights, sides = read_flights(folder, options.rows), read_sides(folder)
-    pieces = split(flights, 8 * options.workers)
+    inflight, sides = read_flights(folder, options.rows), read_sides(folder)
+    pieces = split(inflight, 8 * options.workers)
     results = {}
     with tempfile.TemporaryDirectory() as scratch, pardata.WorkerPool(options.workers) as pool:
         for kind in ("table", "database", "service"):
@@ -125,8 +125,8 @@ def main():
                 parts = list(pool.map(lambda piece, given=lookups: enrich(piece, **given), pieces, chunksize=1))
                 results[kind] = np.concatenate(parts)
                 seconds = time.perf_counter() - start
-                print(f"{kind:<9} {len(flights)} flights, two look-ups each, in {seconds:.2f} s")
-    report(flights, results["table"])
+                print(f"{kind:<9} {len(inflight)} flights, two look-ups each, in {seconds:.2f} s")
+    report(inflight, results["table"])
     different = [kind for kind, made in results.items() if made.tobytes() != results["table"].tobytes()]
     if different:
         raise SystemExit(f"not the result that the table gives: {', '.join(different)}")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pardata.engines.registry import enter_engines as _enter_engines
 from pardata.errors import (
     BrokenError,
     CapacityError,
@@ -22,32 +23,34 @@ from pardata.errors import (
     WorkerLostError,
 )
 from pardata.lookup.table import Table
-from pardata.memory.block import SharedMemory
-from pardata.memory.home import array, empty, zeros
-from pardata.memory.inspector import BlockInfo
-from pardata.memory.manager import SharedMemoryManager
-from pardata.memory.shareable_list import ShareableList
+from pardata.memory.named.block import SharedMemory
+from pardata.memory.named.inspector import BlockInfo
+from pardata.memory.named.manager import SharedMemoryManager
+from pardata.memory.named.shareable_list import ShareableList
 from pardata.memory.shared_array import SharedArray
-from pardata.pipeline.item_program import DeadLetter
+from pardata.memory.shared_heap import array, empty, zeros
 from pardata.pipeline.joins import concat, merge, run, zip
+from pardata.pipeline.programs.item import DeadLetter
 from pardata.pipeline.run import Run
 from pardata.pipeline.sources import source
 from pardata.pipeline.stream import Stream
-from pardata.pool.context import worker
+from pardata.pool.compat.joblib_backend import register_joblib
+from pardata.pool.compat.multiprocessing import Pool
 from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
-from pardata.pool.joblib_backend import register_joblib
-from pardata.pool.lookalike import Pool
 from pardata.pool.pool import WorkerPool
+from pardata.pool.worker.context import worker
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
     from pardata import files
-    from pardata.channel.queue import Queue
     from pardata.files.paged import PagedFile
     from pardata.lookup.client import Service
     from pardata.lookup.database import Database
     from pardata.lookup.serving import serve
     from pardata.lookup.writer import Writer
+    from pardata.queue.queue import Queue
+
+_enter_engines()
 
 __version__ = "0.1.0"
 
@@ -111,7 +114,7 @@ __all__ = [
 _LATE = {
     "Database": "pardata.lookup.database",
     "PagedFile": "pardata.files.paged",
-    "Queue": "pardata.channel.queue",
+    "Queue": "pardata.queue.queue",
     "Service": "pardata.lookup.client",
     "Writer": "pardata.lookup.writer",
     "serve": "pardata.lookup.serving",

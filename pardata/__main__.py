@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from pardata.memory import bases, guardian, inspector
 from pardata.memory.budget import format_bytes
-from pardata.memory.inspector import BlockInfo
+from pardata.memory.named import directories, guardian, inspector
+from pardata.memory.named.inspector import BlockInfo
 
 HEADINGS = ("block", "bytes", "age", "made by", "where", "mapped by", "session")
 
@@ -44,12 +44,12 @@ def ls() -> None:
     if blocks:
         print(table([HEADINGS, *map(_row, blocks)]))
     total = format_bytes(sum(block.nbytes for block in blocks))
-    print(f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {bases.base_directory(make=False)}")
+    print(f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {directories.base_directory(make=False)}")
 
 
 def sweep() -> None:
     """Remove what dead sessions have left, and print it."""
-    removed = [record for base in bases.base_directories() for record in guardian.sweep(base, wait=True)]
+    removed = [record for base in directories.base_directories() for record in guardian.sweep(base, wait=True)]
     for record in removed:
         print(f"removed {record.name}, {format_bytes(record.nbytes)}, made at {record.where}")
     print(f"{len(removed)} block{'s' * (len(removed) != 1)} of dead sessions removed; living ones are not touched")

@@ -13,12 +13,12 @@ import pytest
 from tqdm import tqdm
 
 import pardata
-from pardata.channel.waiters import Watcher
-from pardata.memory import session
-from pardata.memory.guardian import prune, records, registers
-from pardata.memory.home import home
-from pardata.memory.register import appear
+from pardata.memory.named import session
+from pardata.memory.named.guardian import prune, records, registers
+from pardata.memory.named.register import appear
+from pardata.memory.shared_heap import shared_heap
 from pardata.process.launcher import fork_server
+from pardata.queue.waiters import Watcher
 
 
 def worker_processes():
@@ -48,7 +48,7 @@ def holdings():
             thread.join()
     prune(session.tree().path)
     return {
-        "spans of the segment": Counter(spans=home().spans_in_use),
+        "spans of the segment": Counter(spans=shared_heap().spans_in_use),
         "worker processes": Counter(worker_processes()),
         "threads": Counter(thread.name for thread in threading.enumerate() if thread.name.startswith("pardata-")),
         "open files": Counter(open_files()),

@@ -14,7 +14,7 @@ from typing import Any
 import pardata
 from benchmarks.rivals import rival
 from benchmarks.rivals.rival import Pool
-from pardata.pool import chunking
+from pardata.pool.jobs import chunking
 
 SIZES = (1, 4, 16, 64, 256)
 

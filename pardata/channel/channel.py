@@ -5,7 +5,7 @@
       areas: larger contents
 
       sender   -- "slot 5 is ready" ------------>  receiver      one AF_UNIX SOCK_SEQPACKET pair; what it carries are
-      sender   <- "slot 5 done, row 9 released" -  receiver      hints, all state is in the words above
+      sender   <- "slot 5 done, row 9 released" -  receiver      doorbells, all state is in the words above
 
 *Publish* is one store: the stamp of a slot, written last. *Commit* is one store: the same stamp in the receiver's
 `done` word. Each word has one writer and lies in that writer's span, so neither a message nor a commit is lost with
@@ -14,13 +14,14 @@ a process, nothing has to be locked, and a replacement that reads the words know
 - published and not done: still to be processed (again);
 - an output for the same input already published: not to be published twice.
 
-The socket orders memory between the two (a hint is received after what it speaks of was written) and wakes the sleeper.
+The socket orders memory between the two (a doorbell is received after what it speaks of was written) and wakes the
+sleeper.
 
-*Quiet* channels leave out hints to a receiver that is awake. Before it sleeps, a receiver says "I rest, message 7
+*Quiet* channels leave out doorbells to a receiver that is awake. Before it sleeps, a receiver says "I rest, message 7
 was the last one I saw", then looks once more at the sender's word `NEWEST`; a sender stores, then reads its socket.
 Both go through the lock of the same socket in the kernel, so one of them sees the other: no message waits beside a
-sleeper. What came without a hint is found by `NEWEST` and, from there, by each message's word for the one before it.
-A free slot is always there for whoever holds a token (`pipeline.plan`), so sending waits for nobody.
+sleeper. What came without a doorbell is found by `NEWEST` and, from there, by each message's word for the one before.
+A free slot is always there for whoever holds a token (`pipeline.plan.plan`), so sending waits for nobody.
 
 There are as many slots as could ever be needed, and memory only for those that were: the word `TOP` says how many have
 been used so far, nobody looks at others (to read a page of a mapping is to have it allocated), and those that are free
@@ -44,8 +45,8 @@ from pardata.memory.segment import PAGE_BYTES, Segment
 
 RECORD_BYTES: Final = 256
 AREA_BYTES: Final = 64 << 10
-# Words of a record: stamp, domain, number, count, cell, kind, leases, positions, payload bytes, spilled, before, body,
-# touched.
+# Words of a record: stamp, sequence, number, count, cell, kind, leases, positions, payload bytes, spilled, before,
+# body, touched.
 HEAD_WORDS: Final = 13
 HEAD: Final = struct.Struct(f"<{HEAD_WORDS - 2}q")
 LEASE: Final = struct.Struct("<5q")  # row, stamp, offset, extent, shared
@@ -55,17 +56,17 @@ CAPACITY: Final = AREA_BYTES
 HELLO: Final = -1  # forward: a new sender, look at all your slots again / backward: an account of what is held
 CLOSE: Final = -2
 HOLDS: Final = -3  # backward: rows of leases that are held, a part of the account that follows
-LOOK: Final = -4  # forward: hints are missing, look at all your slots
-REST: Final = -5  # backward: I sleep from now on; with it the stamp of the last message that was seen
+SCAN: Final = -4  # forward: doorbells are missing, look at all your slots
+SLEEPING: Final = -5  # backward: I sleep from now on; with it the stamp of the last message that was seen
 CLOSED, NEWEST, TOP = 0, 1, 2  # words of the channel: CLOSE(count), the slot of the last message, slots ever used
 PLEDGED, PLEDGED_SLOT, LEADER, LEADER_STAMP = 3, 4, 5, 6  # and a message that goes with another: see `joint`
 # Words of a record: the slot of the message before it; where the contents are; bytes of the area that were written to.
 BEFORE, BODY, TOUCHED = 10, 11, 12
 
-# Without a hint for each message, its words are ordered by the processor alone: those of Intel and AMD do not let a
+# Without a doorbell for each message, its words are ordered by the processor alone: those of Intel and AMD do not let a
 # store be seen before an earlier one.
 CAN_BE_QUIET: Final = platform.machine().lower() in ("x86_64", "amd64", "i686")
-HINT: Final = struct.Struct("<q")
+DOORBELL: Final = struct.Struct("<q")
 WORDS_PER_MESSAGE: Final = 4000
 MESSAGE_BYTES: Final = 64 << 10
 
@@ -89,7 +90,7 @@ class ChannelSpec:
     slots: int
     sender_at: int
     receiver_at: int
-    quiet: bool = False
+    elides_wakeups: bool = False
 
     @staticmethod
     def sender_bytes(slots: int) -> int:

@@ -16,7 +16,7 @@ IDLE_S = 5.0  # after this long without work, `on_idle` is called: warm free mem
 
 
 class Debtor(Protocol):
-    """Something with hints to send that did not fit into their socket, or were not worth a message of their own."""
+    """Something with doorbells to send that did not fit into their socket, or were not worth a message of their own."""
 
     @property
     def owes(self) -> object: ...
@@ -32,7 +32,7 @@ class Collector:
 
     def __init__(self, receivers: list[Receiver], order: Order[Claim], senders: list[Sender]) -> None:
         self.receivers = receivers
-        self._quiet = [receiver for receiver in receivers if receiver.spec.quiet]
+        self._eliding = [receiver for receiver in receivers if receiver.spec.elides_wakeups]
         self.selector = selectors.DefaultSelector()
         self._order = order
         order.has_ended = self._has_ended
@@ -60,11 +60,11 @@ class Collector:
         self._on_idle = call
 
     def resume(self, first: tuple[int, int] | None, turn: int) -> bool:
-        """Take up what a dead predecessor left: look at every slot, whether or not its hint was read.
+        """Take up what a dead predecessor left: look at every slot, whether or not its doorbell was read.
 
         Parameters
         ----------
-        first : (domain, number), optional
+        first : (sequence, number), optional
             The batch it was working on. It comes first, whatever the order is: how far it got is told by the last
             messages of the outgoing channels and by a saved state, and the next batch would overwrite both.
         turn : int
@@ -76,11 +76,11 @@ class Collector:
             Whether `first` is there; if not, the predecessor had finished it.
         """
         claims = [claim for receiver in self.receivers for claim in receiver.look()]
-        claims.sort(key=lambda claim: (claim.domain, claim.number) != first)
+        claims.sort(key=lambda claim: (claim.sequence, claim.number) != first)
         is_there = (
-            bool(claims) and (claims[0].domain, claims[0].number) == first and not self._order.is_stale(claims[0])
+            bool(claims) and (claims[0].sequence, claims[0].number) == first and not self._order.is_stale(claims[0])
         )
-        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`runtime.port`)
+        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`runtime.worker.port`)
         self._add(claims)
         return is_there
 
@@ -102,14 +102,14 @@ class Collector:
     def next(self) -> list[Claim] | None:
         """Return the next claims (one, or one of each edge of a zip) if they are here."""
         claims = self._order.pop()
-        return self._order.pop() if claims is None and self._look() else claims
+        return self._order.pop() if claims is None and self._scan() else claims
 
-    def _look(self) -> bool:
-        """Take in what has come without a hint; return whether there was any."""
+    def _scan(self) -> bool:
+        """Take in what has come without a doorbell; return whether there was any."""
         found = False
-        for receiver in self._quiet:
+        for receiver in self._eliding:
             if receiver.has_news:
-                self._add(receiver.news())
+                self._add(receiver.poll())
                 found = True
         return found
 
@@ -129,16 +129,16 @@ class Collector:
     def wait(self, timeout_s: float | None = None, for_input: bool = True) -> None:
         """Tell the others what they are owed, then sleep until something comes.
 
-        Without `for_input` no hint at a message wakes it up that would have been left out otherwise.
+        Without `for_input` no doorbell at a message wakes it up that would have been left out otherwise.
         """
-        if for_input and self._quiet:
+        if for_input and self._eliding:
             os.sched_yield()  # whoever makes the next message may be waiting for this core: cheaper than to be woken
-            if self._look():
+            if self._scan():
                 return
-            for receiver in self._quiet:
+            for receiver in self._eliding:
                 receiver.rest()
         flushed = self.flush()
-        if for_input and self._look():
+        if for_input and self._scan():
             return
         limit = timeout_s if flushed else min(0.02, timeout_s or 0.02)  # a full socket is tried again soon
         if limit is None and self._on_idle is not None:

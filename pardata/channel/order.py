@@ -8,9 +8,9 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Numbered(Protocol):
-    """A message, or anything else, that stands for the items ``number .. number + count - 1`` of a domain."""
+    """A message, or anything else, that stands for the items ``number .. number + count - 1`` of a sequence."""
 
-    domain: int
+    sequence: int
     number: int
     count: int
 
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Numbered)
 
 
 class Order(Protocol[T]):
-    """Decides which messages are next (the others are in `pipeline.ordering`).
+    """Decides which messages are next (the others are in `pipeline.plan.ordering`).
 
     Attributes
     ----------

@@ -10,13 +10,13 @@ import numpy as np
 from pardata.channel.channel import CAPACITY
 from pardata.channel.joint import publish_together
 from pardata.channel.leases import BORROWED, OWN, ROWS, Lease, LeaseTable
-from pardata.channel.message import Batch, Encoded, encode
 from pardata.channel.sender import Sender
+from pardata.codec.batch_codec import Batch, Encoded, encode
+from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
 from pardata.memory.layout import fill, held_bytes, layout_of
-from pardata.memory.ownership import is_owned_with, is_sole_owner, is_sole_view
 
 Array = np.ndarray[Any, Any]
 
@@ -48,7 +48,7 @@ class Edge:
         return min((sender for sender in self.senders if sender.has_room), key=lambda sender: sender.outstanding)
 
     def last(self) -> list[tuple[int, int, int, int]]:
-        """Return (domain, number, count, cell) of the last message on each channel."""
+        """Return (sequence, number, count, cell) of the last message on each channel."""
         return [message for message in map(Sender.last, self.senders) if message is not None]
 
 
@@ -245,9 +245,9 @@ class Outbox:
         block[positions.nbytes : positions.nbytes + len(encoded.payload)] = np.frombuffer(encoded.payload, np.uint8)
         return block
 
-    def has_published(self, domain: int, number: int) -> bool:
+    def has_published(self, sequence: int, number: int) -> bool:
         """Whether a predecessor had already published this batch, its last one: on all edges then."""
-        return any(message[:2] == (domain, number) for edge in self.edges for message in edge.last())
+        return any(message[:2] == (sequence, number) for edge in self.edges for message in edge.last())
 
     def close(self) -> None:
         """Close every channel."""

@@ -12,13 +12,13 @@ from pardata.channel.channel import (
     BEFORE,
     BODY,
     CLOSED,
+    DOORBELL,
     HELLO,
-    HINT,
     HOLDS,
     LEASE,
-    LOOK,
     NEWEST,
-    REST,
+    SCAN,
+    SLEEPING,
     TOP,
     WORDS_PER_MESSAGE,
     ChannelSpec,
@@ -28,8 +28,8 @@ from pardata.channel.channel import (
     try_send,
 )
 from pardata.channel.leases import Lease
-from pardata.channel.loadable import decode_loadable
-from pardata.channel.message import Batch, decode
+from pardata.codec.batch_codec import Batch, decode
+from pardata.codec.loadable import decode_loadable
 from pardata.memory.array import Anchor, Drop, anchor
 from pardata.memory.segment import Segment
 
@@ -37,18 +37,18 @@ from pardata.memory.segment import Segment
 class Claim:
     """A message that a receiver works on; it stays in its slot until it is committed."""
 
-    __slots__ = ("anchors", "cell", "count", "domain", "number", "receiver", "slot", "stamp")
+    __slots__ = ("anchors", "cell", "count", "number", "receiver", "sequence", "slot", "stamp")
 
     def __init__(self, receiver: Receiver, slot: int, stamp: int, numbers: memoryview) -> None:
         self.receiver = receiver
         self.slot = slot
         self.stamp = stamp
-        domain, self.number, self.count, self.cell = numbers
-        self.domain = receiver.renamed.get(domain, domain)
+        sequence, self.number, self.count, self.cell = numbers
+        self.sequence = receiver.renamed.get(sequence, sequence)
         self.anchors: list[Anchor] = []
 
     def __repr__(self) -> str:
-        return f"<Claim {self.domain}:{self.number}+{self.count} of {self.receiver!r}>"
+        return f"<Claim {self.sequence}:{self.number}+{self.count} of {self.receiver!r}>"
 
 
 _stamp_of = attrgetter("stamp")
@@ -74,7 +74,7 @@ class Receiver(End):
     edge : int
         Which input of a zip it belongs to.
     renamed : dict
-        What its domains are called here (see `pipeline.plan.Edge`).
+        What its sequences are called here (see `pipeline.plan.plan.Edge`).
     """
 
     def __init__(
@@ -124,36 +124,36 @@ class Receiver(End):
         return self._taken == closed - 1
 
     def waiting(self) -> list[tuple[int, int]]:
-        """Return (domain, number) of the messages that are not committed, seen or not."""
+        """Return (sequence, number) of the messages that are not committed, seen or not."""
         slots = (slot for slot in self._used if self._words[slot_at(slot)] != self._done[slot])
         heads = [self._words[slot_at(slot) + 1 : slot_at(slot) + 3] for slot in slots]
-        return [(self.renamed.get(domain, domain), number) for domain, number in heads]
+        return [(self.renamed.get(sequence, sequence), number) for sequence, number in heads]
 
     def receive(self) -> list[Claim]:
         """Return the messages that have been published since the last time."""
         claims: list[Claim] = []
-        for data in receive_all(self.sock, HINT.size):
+        for data in receive_all(self.sock, DOORBELL.size):
             self._rests = False
-            (hint,) = HINT.unpack(data)
-            if hint >= 0 and self.spec.quiet:
-                claims += self.news()
-            elif hint >= 0:
-                self._look(hint, claims)
-            elif hint in (HELLO, LOOK):
+            (doorbell,) = DOORBELL.unpack(data)
+            if doorbell >= 0 and self.spec.elides_wakeups:
+                claims += self.poll()
+            elif doorbell >= 0:
+                self._scan(doorbell, claims)
+            elif doorbell in (HELLO, SCAN):
                 claims += self.look()
-            if hint == HELLO:
-                self.account()  # the old sender may have died between reading what was given back and noting it
+            if doorbell == HELLO:
+                self.report_leases()  # the old sender may have died between reading what was given back and noting it
         return claims
 
     def look(self) -> list[Claim]:
-        """Return the unfinished messages that have not been returned before, whether or not a hint has come.
+        """Return the unfinished messages that have not been returned before, whether or not a doorbell has come.
 
         What is published meanwhile may be found beside something older that is not; it is left to the next time.
         """
         claims: list[Claim] = []
         newest = max((self._words[slot_at(slot)] for slot in self._used), default=0)
         for slot in self._used:  # asked again: what is older than that may lie in a slot that was new meanwhile
-            self._look(slot, claims, newest)
+            self._scan(slot, claims, newest)
         claims.sort(key=_stamp_of)
         return claims
 
@@ -163,11 +163,11 @@ class Receiver(End):
         slot = self._words[NEWEST]
         return slot >= len(self._seen) or self._words[slot_at(slot)] != self._seen[slot]
 
-    def news(self) -> list[Claim]:
-        """Return the messages that have been published since the last time, with or without hints."""
+    def poll(self) -> list[Claim]:
+        """Return the messages that have been published since the last time, with or without doorbells."""
         claims: list[Claim] = []
         slot = self._words[NEWEST]
-        while self._look(slot, claims):
+        while self._scan(slot, claims):
             slot = self._words[slot_at(slot) + BEFORE]
         claims.sort(key=_stamp_of)  # the slot of one that was seen may have the next one already
         return claims
@@ -179,9 +179,9 @@ class Receiver(End):
         """
         if not self._rests:
             self._rests = True
-            self._settled += (REST, self._newest)
+            self._settled += (SLEEPING, self._newest)
 
-    def _look(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
+    def _scan(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
         at = slot_at(slot)
         stamp = self._words[at]
         if slot >= len(self._seen):
@@ -216,7 +216,7 @@ class Receiver(End):
         """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
         kind, places, payload = self._payload(claim, self.open(claim))
         items = decode(kind, payload, claim.anchors, inplace)
-        return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+        return Batch(claim.sequence, claim.number, claim.count, claim.cell, items, places)
 
     def read_loadable(self, claim: Claim, inplace: bool, error: Exception) -> Batch:
         """As `read`, which has raised `error`, with `Unloadable` where an item cannot be loaded."""
@@ -225,7 +225,7 @@ class Receiver(End):
         kind, places, payload = self._payload(claim, start)
         count = claim.count if places is None else len(places)
         items = decode_loadable(kind, payload, claim.anchors, inplace, count, error)
-        return Batch(claim.domain, claim.number, claim.count, claim.cell, items, places)
+        return Batch(claim.sequence, claim.number, claim.count, claim.cell, items, places)
 
     def _payload(self, claim: Claim, start: int) -> tuple[int, list[int] | None, memoryview]:
         """Return the kind of a message, where its items stand, and its payload."""
@@ -252,7 +252,7 @@ class Receiver(End):
         self._unfinished -= 1
         self._settled += (-10 - claim.slot, claim.stamp)
 
-    def account(self) -> None:
+    def report_leases(self) -> None:
         """Tell the sender which leases are held and which messages are not finished: all others have ended."""
         newest = max((self._words[slot_at(slot)] for slot in self._used), default=0)  # first: then older ones are seen
         unfinished = [stamp for stamp in self._unfinished_stamps() if stamp <= newest]
@@ -264,7 +264,7 @@ class Receiver(End):
 
     @property
     def owes(self) -> int:
-        """How many hints wait for `flush`."""
+        """How many doorbells wait for `flush`."""
         return len(self._accounts) + len(self._settled) // 2 + len(self.returns.leases)
 
     def flush(self) -> bool:

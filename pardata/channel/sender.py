@@ -8,19 +8,19 @@ from array import array
 from pardata.channel.channel import (
     CLOSE,
     CLOSED,
+    DOORBELL,
     HEAD,
     HEAD_WORDS,
     HELLO,
-    HINT,
     HOLDS,
     LEADER,
     LEADER_STAMP,
     LEASE,
-    LOOK,
     NEWEST,
     PLEDGED,
     PLEDGED_SLOT,
-    REST,
+    SCAN,
+    SLEEPING,
     SMALL_BYTES,
     TOP,
     TOUCHED,
@@ -33,7 +33,7 @@ from pardata.channel.channel import (
     words_bytes,
 )
 from pardata.channel.leases import Lease, LeaseTable
-from pardata.channel.message import Batch, Encoded
+from pardata.codec.batch_codec import Batch, Encoded
 from pardata.memory.arena import align
 from pardata.memory.array import Anchor
 from pardata.memory.budget import CONTROL
@@ -73,7 +73,7 @@ class Sender(End):
         self.last_stamp = max(stamps, default=0)
         self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
         self._prepared = (-1, 0)  # slot and stamp of what is written and not published
-        self._receiver_rests = True
+        self._receiver_sleeps = True
         self._free: list[int] = []
         self._is_free = bytearray(self._top)
         for slot in reversed(range(self._top)):
@@ -125,12 +125,12 @@ class Sender(End):
             self._free.append(slot)
 
     def last(self) -> tuple[int, int, int, int] | None:
-        """Return (domain, number, count, cell) of the last message published, from the words alone."""
+        """Return (sequence, number, count, cell) of the last message published, from the words alone."""
         if not self.last_stamp:
             return None
         at = slot_at(self._last_slot)
-        domain, number, count, cell = self._words[at + 1 : at + 5]
-        return domain, number, count, cell
+        sequence, number, count, cell = self._words[at + 1 : at + 5]
+        return sequence, number, count, cell
 
     def prepare(
         self, batch: Batch, encoded: Encoded, spilled: Anchor | None, origins: list[Lease], shared: bool
@@ -169,7 +169,7 @@ class Sender(End):
                 position += len(raw)
             self._bytes[position : position + len(encoded.payload)] = encoded.payload
         HEAD.pack_into(
-            self._bytes, at * 8 + 8, batch.domain, batch.number, batch.count, batch.cell,
+            self._bytes, at * 8 + 8, batch.sequence, batch.number, batch.count, batch.cell,
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(self._last_slot, 0),
             body,
         )  # fmt: skip
@@ -179,8 +179,8 @@ class Sender(End):
     def complete(self) -> None:
         """Publish what was prepared."""
         slot = self._store()
-        if self._receiver_rests or not self.spec.quiet:
-            self._hint(slot)
+        if self._receiver_sleeps or not self.spec.elides_wakeups:
+            self._ring(slot)
         else:
             self.receive()  # SYNC POINT: rest. Either it says that the receiver sleeps, or the receiver will look
 
@@ -225,18 +225,18 @@ class Sender(End):
     def close(self) -> None:
         """Say that no more will come: CLOSE(count)."""
         self._words[CLOSED] = self.last_stamp + 1
-        self._hint(CLOSE)
+        self._ring(CLOSE)
 
     def hello(self) -> None:
-        """Say that a new sender has taken over: hints of the old one may be missing."""
-        self._hint(HELLO)
+        """Say that a new sender has taken over: doorbells of the old one may be missing."""
+        self._ring(HELLO)
 
-    def _hint(self, hint: int) -> None:
+    def _ring(self, doorbell: int) -> None:
         """Wake the receiver; if its socket is full, later: one look at all slots then stands for all that is owed."""
-        self._receiver_rests = False
-        if self._owed is None and try_send(self.sock, HINT.pack(hint)):
+        self._receiver_sleeps = False
+        if self._owed is None and try_send(self.sock, DOORBELL.pack(doorbell)):
             return
-        self._owed = HELLO if HELLO in (hint, self._owed) else LOOK
+        self._owed = HELLO if HELLO in (doorbell, self._owed) else SCAN
 
     @property
     def owes(self) -> bool:
@@ -245,7 +245,7 @@ class Sender(End):
 
     def flush(self) -> bool:
         """Tell the receiver what is owed. Return False if its socket is still full."""
-        if self._owed is not None and try_send(self.sock, HINT.pack(self._owed)):
+        if self._owed is not None and try_send(self.sock, DOORBELL.pack(self._owed)):
             self._owed = None
         return self._owed is None
 
@@ -259,15 +259,15 @@ class Sender(End):
             for first, stamp in zip(words[::2], words[1::2], strict=True):
                 if first >= 0:
                     self._leases.release(first, stamp)
-                elif first == REST:
+                elif first == SLEEPING:
                     self._note_rest(stamp)
                 else:
                     self._settle(-10 - first, stamp)
 
     def _note_rest(self, seen: int) -> None:
-        self._receiver_rests = True
+        self._receiver_sleeps = True
         if self.last_stamp > seen:
-            self._hint(self._last_slot)
+            self._ring(self._last_slot)
 
     def _take_account(self, words: memoryview) -> None:
         """Take in what the receiver holds: some parts, then the rest. An account with parts missing is void."""

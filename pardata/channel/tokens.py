@@ -34,9 +34,9 @@ class TokenSpec:
 
 @dataclass(frozen=True)
 class TerminalSpec:
-    """For one worker of the last stage of a path: the domain whose tokens it retires, and where."""
+    """For one worker of the last stage of a path: the sequence whose tokens it retires, and where."""
 
-    domain: int
+    sequence: int
     cells: int
     retired_at: int
 
@@ -116,7 +116,7 @@ class Tokens(TokenTable):
 
 
 class Retirer:
-    """A terminal's side: one domain's tokens, from one worker."""
+    """A terminal's side: one sequence's tokens, from one worker."""
 
     def __init__(self, spec: TerminalSpec, segment: Segment, sock: socket.socket) -> None:
         self._words = words_at(segment, spec.retired_at, 8 * spec.cells)

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel.message import Batch
+from pardata.codec.batch_codec import Batch
 from pardata.engines.pulling import Giver
 from pardata.engines.serial import SerialRun
 from pardata.errors import ConfigError
-from pardata.pipeline.dry import DryEdge, DryRun
-from pardata.pipeline.node import Kind
-from pardata.pipeline.plan import Plan
-from pardata.pipeline.programs import source_maker
+from pardata.pipeline.builtin_generators import NpyWriter
+from pardata.pipeline.dry_run_report import DryEdge, DryRun
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.programs.build import source_maker
 from pardata.pipeline.run import RunOptions
-from pardata.pipeline.shapes import NpyWriter
 
 _PARTS = 3
 

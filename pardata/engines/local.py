@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pardata.pipeline.plan import Plan
-from pardata.pipeline.totals import totals
-from pardata.runtime.program import StageFailure
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.totals import totals
 from pardata.runtime.progress import Bars
+from pardata.runtime.worker.program import StageFailure
 
 
 def original_error(failure: StageFailure) -> BaseException:

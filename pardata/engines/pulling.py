@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Generator
 from typing import Protocol, TypeVar
 
-from pardata.channel.message import Batch
-from pardata.pipeline.handover import Passed, hand_over
-from pardata.pipeline.joining import join_batches
-from pardata.pipeline.ordering import InOrder, Policy
-from pardata.pipeline.plan import Edge, Stage
+from pardata.codec.batch_codec import Batch
+from pardata.pipeline.plan.ordering import InOrder, Policy
+from pardata.pipeline.plan.plan import Edge, Stage
+from pardata.pipeline.programs.isolation import Passed, isolate
+from pardata.pipeline.programs.joining import join_batches
 
 T = TypeVar("T")
 Made = Generator["Batch | Reader", "Batch | None", None]
@@ -51,9 +51,9 @@ class Reader:
         if edge is None:
             return whole
         batch = whole if edge.branch is None or whole.branches is None else whole.select(edge.branch)
-        items, _ = hand_over(list(batch.items), self._inplace)
-        domain = edge.renamed.get(batch.domain, batch.domain)
-        return Batch(domain, batch.number, batch.count, 0, items, batch.positions)
+        items, _ = isolate(list(batch.items), self._inplace)
+        sequence = edge.renamed.get(batch.sequence, batch.sequence)
+        return Batch(sequence, batch.number, batch.count, 0, items, batch.positions)
 
 
 class Inputs(Protocol):

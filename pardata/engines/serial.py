@@ -14,21 +14,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from pardata.channel.message import Batch
+from pardata.codec.batch_codec import Batch
 from pardata.engines.local import bars_of, original_error
 from pardata.engines.pulling import Giver, Inputs, InTurn, Joined, Made, Reader, Taking
 from pardata.errors import ConfigError
-from pardata.pipeline.failures import Failures
-from pardata.pipeline.handover import hand_over
-from pardata.pipeline.item_program import ItemProgram
-from pardata.pipeline.node import Kind
-from pardata.pipeline.pipe_program import has_state
-from pardata.pipeline.plan import Plan, Stage
-from pardata.pipeline.programs import passed_of, program_of, source_maker
+from pardata.pipeline.plan.failures import Failures
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.programs.build import passed_of, program_of, source_maker
+from pardata.pipeline.programs.generator import has_state
+from pardata.pipeline.programs.isolation import isolate
+from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
 from pardata.pipeline.run import Run, RunOptions
-from pardata.pipeline.user_code import close_generator, failure_of, opened
-from pardata.runtime.program import StageFailure
 from pardata.runtime.progress import RunReport, StageStatistics
+from pardata.runtime.worker.program import StageFailure
 
 # A generator filter takes from the one before it by a call, so filters in a row nest: five calls each were counted on
 # Python 3.11, fewer on later ones. What is left of Python's limit is for the caller and the user's functions.
@@ -61,7 +61,7 @@ class _Port:
         self._statistics.dropped += dropped
         self._statistics.failed += failed
 
-    def attempt(self, domain: int, number: int) -> None:
+    def attempt(self, sequence: int, number: int) -> None:
         pass
 
     def report(self, event: tuple[Any, ...]) -> None:
@@ -177,7 +177,7 @@ class SerialRun(Run):
                 self._hand_on(giver, made)
 
     def _hand_on(self, giver: Giver, batch: Batch) -> None:
-        batch.items, nbytes = hand_over(batch.items, passed=giver.passed, number=batch.number)
+        batch.items, nbytes = isolate(batch.items, passed=giver.passed, number=batch.number)
         self._statistics[giver.stage].bytes += nbytes
         for reader in giver.readers:
             reader.batches.append(batch)
@@ -189,7 +189,7 @@ class SerialRun(Run):
             items = iter(make())
             for number, item in enumerate(items):
                 self._statistics[stage].items += stage.kind is Kind.SOURCE
-                yield Batch(stage.own_domain or 0, number, 1, 0, [item])
+                yield Batch(stage.own_sequence or 0, number, 1, 0, [item])
         except StageFailure:
             raise
         except (Exception, SystemExit) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from pardata.channel import by_value
+from pardata.codec import by_value
 from pardata.errors import SerializationError
 
 _PROTOCOL = 5

@@ -28,10 +28,10 @@ from pardata.files.sources import (
     stamp_of,
 )
 from pardata.memory.array import find_anchor, is_in
-from pardata.memory.home import home
 from pardata.memory.plain import numbers_of
 from pardata.memory.sealed import SealedHandle
-from pardata.runtime.limits import usable_cores
+from pardata.memory.shared_heap import shared_heap
+from pardata.runtime.library_limits import usable_cores
 
 By = Literal["rows", "bytes", "lines"]
 
@@ -134,7 +134,7 @@ def _split_array(array: Array, wanted: int, align: int) -> list[Piece]:
         raise ConfigError(f"an array of shape {array.shape} and {array.dtype} has no rows that could be shared")
     bounds = _bounds(len(array), wanted, align)
     block = find_anchor(array)
-    if block is not None and is_in(block, home().segment.map):
+    if block is not None and is_in(block, shared_heap().segment.map):
         return _cut(SharedRows(array), bounds)
     # (What was changed in a memmap of the mode "c" is not in its file.)
     is_file = isinstance(array, np.memmap) and array.filename is not None and array.mode != "c"

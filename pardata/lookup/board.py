@@ -30,7 +30,7 @@ def tag_of(identity: bytes, generation: int) -> bytes:
     return identity + generation.to_bytes(8, "little")
 
 
-class Board:
+class GenerationPointer:
     """One page of shared memory.
 
     Attributes

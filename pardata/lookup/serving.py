@@ -16,7 +16,7 @@ from pardata.errors import ConfigError, MissingExtraError
 from pardata.files.locking import HolderLock
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
-from pardata.memory import session
+from pardata.memory.named import session
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import HAS_SHARED_MEMORY, unsupported
 

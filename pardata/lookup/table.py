@@ -11,7 +11,7 @@ import numpy as np
 
 from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.lookup.base import Array, Columns, Lookup, unwrapped
-from pardata.lookup.board import ID_BYTES, Board, tag_of
+from pardata.lookup.board import ID_BYTES, GenerationPointer, tag_of
 from pardata.lookup.columns import (
     ArrayColumn,
     GappedColumn,
@@ -89,11 +89,11 @@ class Table(Lookup):
     def __init__(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
         self._replacing = threading.Lock()
         self._maker = os.getpid()
-        self._set_up(Board(os.urandom(ID_BYTES)))
+        self._set_up(GenerationPointer(os.urandom(ID_BYTES)))
         self.replace(data, values, key=key)
 
-    def _set_up(self, board: Board) -> None:
-        self._board: Board | None = board
+    def _set_up(self, board: GenerationPointer) -> None:
+        self._board: GenerationPointer | None = board
         self._identity, self._path = board.identity, board.path
         self._words: Sequence[int] = board.words
         self._rows: _Rows | None = None
@@ -173,7 +173,7 @@ class Table(Lookup):
         if self._board is None:  # closed meanwhile, and `close` may not have seen these
             self.close()
 
-    def _opened_board(self) -> Board:
+    def _opened_board(self) -> GenerationPointer:
         if self._board is None:
             raise ClosedError("the table was closed")
         return self._board
@@ -218,7 +218,7 @@ def _opened(identity: bytes, path: str) -> Table:
     """Return a handle of another process's table."""
     table = object.__new__(Table)
     table._maker = -1
-    table._set_up(Board(identity, path))
+    table._set_up(GenerationPointer(identity, path))
     return table
 
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from pardata.errors import BrokenError, CapacityError, StaleBlockError
 from pardata.memory.budget import available_bytes, format_bytes
-from pardata.memory.guardian import SHORTAGES
 from pardata.memory.mapping import advise, keep_out_of_dumps, refused
+from pardata.memory.named.guardian import SHORTAGES
 from pardata.process.system import HAS_SHARED_MEMORY, check_linux, memory_file, module
 
 fcntl: Any = module("fcntl")

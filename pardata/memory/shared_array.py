@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pardata.memory.addresses import address_of, open_address
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
-from pardata.memory.exports import Address
+from pardata.memory.exchange.addresses import address_of, open_address
+from pardata.memory.exchange.exports import Address
 
 
 def is_shared(array: object) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pardata.errors import ConfigError
-from pardata.pipeline.node import Kind, Node, user_line
-from pardata.pipeline.ordering import Policy
-from pardata.pipeline.plan import Plan
+from pardata.pipeline.builtin_generators import pass_on
+from pardata.pipeline.plan.node import Kind, Node, user_line
+from pardata.pipeline.plan.ordering import Policy
+from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import STALL_S, Engine, RunOptions, start
-from pardata.pipeline.shapes import pass_on
 from pardata.pipeline.stream import Stream
 from pardata.runtime.progress import RunReport
 

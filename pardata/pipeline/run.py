@@ -6,13 +6,14 @@ import sys
 import threading
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError, PlanError
-from pardata.pipeline.node import Kind, Node, user_line
-from pardata.pipeline.plan import MOST_TOKENS, Plan
+from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.plan.node import Kind, Node, user_line
+from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.progress import RunReport
 
 STALL_S: Final = 60.0
@@ -87,22 +88,17 @@ class Run(Iterator[Any]):
         self.close()
 
 
+# Engines are above streams, which import none of them: `engines.registry` enters here what starts them.
+engines: Final[dict[str, Callable[[Plan, RunOptions], Run]]] = {}
+dry_run: Callable[[Plan, tuple[Any, ...]], DryRun]
+
+
 def start(plan: Plan, engine: str, options: RunOptions) -> Run:
     """Start a run on an engine. Raises ConfigError if there is no such engine, or if the plan cannot run on it."""
     _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
-    if engine == "processes":
-        from pardata.engines.processes import ProcessRun
-
-        return ProcessRun(plan, options)
-    if engine == "threads":
-        from pardata.engines.threads import ThreadRun
-
-        return ThreadRun(plan, options)
-    if engine == "serial":
-        from pardata.engines.serial import SerialRun
-
-        return SerialRun(plan, options)
-    raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
+    if engine not in engines:
+        raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
+    return engines[engine](plan, options)
 
 
 _used_up: weakref.WeakSet[Any] = weakref.WeakSet()

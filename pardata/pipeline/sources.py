@@ -13,7 +13,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.memory.mapped import read_only
-from pardata.pipeline.node import Kind, Node, name_of, user_line
+from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
 from pardata.pipeline.stream import Stream
 
 

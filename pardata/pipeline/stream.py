@@ -11,12 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.pipeline.draw import as_svg, as_text
-from pardata.pipeline.dry import DryRun
-from pardata.pipeline.node import Errors, Kind, Node, inputs_first, name_of, user_line
-from pardata.pipeline.plan import Plan
+from pardata.pipeline import run as running
+from pardata.pipeline.builtin_generators import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten
+from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.plan.draw import as_svg, as_text
+from pardata.pipeline.plan.node import Errors, Kind, Node, inputs_first, name_of, user_line
+from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, start
-from pardata.pipeline.shapes import Batches, FlatMap, ListOf, NpyWriter, Reduce, Windows, flatten
 from pardata.runtime.progress import RunReport
 
 WorkerKind = Literal["process", "thread"]
@@ -350,9 +351,7 @@ class Stream:
         DryRun
             ``print`` shows, per stage, shape, dtype and bytes of what it hands on, and the seconds it took.
         """
-        from pardata.engines.dry_run import dry_run
-
-        return dry_run(Plan(self._node, iterated=False), items)
+        return running.dry_run(Plan(self._node, iterated=False), items)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
         """Write a picture of the graph to an SVG file."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.pool.context import current
-from pardata.runtime.limits import usable_cores
+from pardata.pool.worker.context import current
+from pardata.runtime.library_limits import usable_cores
 
 
 def count_workers(workers: int | None, max_workers: int | None) -> int:

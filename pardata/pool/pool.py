@@ -11,15 +11,15 @@ from concurrent.futures import Executor, Future
 from typing import Any, Literal, NoReturn
 
 from pardata.errors import ConfigError
-from pardata.pool.array_map import foreach_array, map_array, reduce_array
-from pardata.pool.chunking import Chunks, Chunksize, parse_chunksize
-from pardata.pool.crew import Crew, Setup, open_crews
-from pardata.pool.dispatcher import Dispatcher
-from pardata.pool.jobs import CallJob
-from pardata.pool.map_job import MapJob
+from pardata.pool.arrays.map import foreach_array, map_array, reduce_array
+from pardata.pool.backend import Backend, Setup, open_crews
+from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
+from pardata.pool.jobs.job import CallJob
+from pardata.pool.jobs.map import MapJob
 from pardata.pool.options import check_least, check_timeout, count_workers
+from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.results import Results, TaskFuture
-from pardata.pool.threads import ThreadCrew
+from pardata.pool.threads import ThreadBackend
 from pardata.runtime.progress import Bars
 
 
@@ -104,31 +104,31 @@ class WorkerPool(Executor):
             shared, seed, finalizer, tuple(finalargs),
         )  # fmt: skip
         self.kind = kind
-        self._crew: Crew
+        self._backend: Backend
         if kind == "thread":
             for option in ("max_tasks_per_worker", "memory_limit", "timeout_s"):
                 if locals()[option] is not None:
                     raise ConfigError(f'{option} is for processes: with kind="thread" nothing can be ended')
-            self._crew = ThreadCrew(setup)
+            self._backend = ThreadBackend(setup)
         elif kind == "process":
-            self._crew = Dispatcher(setup)
+            self._backend = Dispatcher(setup)
         else:
             raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
         try:
-            self._crew.start()
+            self._backend.start()
         except BaseException:  # as Ctrl-C: its thread takes back what there is
-            self._crew.abandon()
+            self._backend.abandon()
             raise
 
     @property
     def is_open(self) -> bool:
         """Whether work can be given to it."""
-        return self._crew.is_open
+        return self._backend.is_open
 
     @property
     def is_busy(self) -> bool:
         """Whether it has work."""
-        return self._crew.is_busy
+        return self._backend.is_busy
 
     @property
     def size(self) -> int:
@@ -145,9 +145,9 @@ class WorkerPool(Executor):
         RuntimeError
             The pool was shut down.
         """
-        future = TaskFuture(self._crew)
-        number = self._crew.next_number()
-        job = CallJob(future, self._code(fn), number, args, kwargs, self._crew.setup.retries)
+        future = TaskFuture(self._backend)
+        number = self._backend.next_number()
+        job = CallJob(future, self._code(fn), number, args, kwargs, self._backend.setup.retries)
         future.begin(job)
         return future
 
@@ -229,17 +229,17 @@ class WorkerPool(Executor):
             As of `map`.
         """
         policy = parse_chunksize(chunksize)
-        crew = self._crew
+        backend = self._backend
         source = iter(items) if lazy else None
         given = [] if lazy else items if isinstance(items, range) else list(items)
         chunks = Chunks(policy, self.workers, None if lazy else len(given))
-        crew.recent.append(chunks)
+        backend.recent.append(chunks)
         job = MapJob(
-            self._code(fn), crew.next_number(), given, chunks, star=star, ordered=ordered, source=source,
-            window=window, retries=crew.setup.retries, timed=crew.setup.timeout_s is not None,
+            self._code(fn), backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
+            window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
         )  # fmt: skip
         bars = Bars(["map"], [None if lazy else len(given)], "item", progress) if progress else None
-        return Results(crew, job, deadline, ends, bars)
+        return Results(backend, job, deadline, ends, bars)
 
     def map_array(
         self,
@@ -295,7 +295,7 @@ class WorkerPool(Executor):
 
         Source: guided self-scheduling, Polychronopoulos & Kuck 1987
         """
-        return map_array(self._crew, fn, (array, *arrays), axis, chunksize, out, halo, dtype, progress)
+        return map_array(self._backend, fn, (array, *arrays), axis, chunksize, out, halo, dtype, progress)
 
     def reduce_array(
         self,
@@ -314,7 +314,7 @@ class WorkerPool(Executor):
 
         Parameters and errors as of `map_array`; an array without entries gives ``fn(array)``.
         """
-        return reduce_array(self._crew, fn, array, combine, axis, chunksize, progress)
+        return reduce_array(self._backend, fn, array, combine, axis, chunksize, progress)
 
     def foreach_array(
         self,
@@ -337,7 +337,7 @@ class WorkerPool(Executor):
         ConfigError
             `array` is not a writable array, holds objects, or has no such axis.
         """
-        foreach_array(self._crew, fn, array, axis, chunksize, progress)
+        foreach_array(self._backend, fn, array, axis, chunksize, progress)
 
     def statistics(self) -> dict[str, Any]:
         """Return what happened so far.
@@ -351,7 +351,7 @@ class WorkerPool(Executor):
             "chunks" (per map of late: policy, number and sizes of its chunks, how many were given back). Threads have
             the same, but for processes and bytes.
         """
-        return {**self._crew.statistics(), "chunks": [chunks.statistics() for chunks in self._crew.recent]}
+        return {**self._backend.statistics(), "chunks": [chunks.statistics() for chunks in self._backend.recent]}
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `wait`, return when everything is done and every process is gone.
@@ -359,12 +359,12 @@ class WorkerPool(Executor):
         Ctrl-C meanwhile ends what runs, as `terminate`.
         """
         if cancel_futures:
-            self._crew.cancel_waiting()
+            self._backend.cancel_waiting()
         self._close(wait)
 
     def finish_maps(self) -> None:
         """Have all items taken that maps with `buffersize` still wait to take. Never returns if they are endless."""
-        for results in list(self._crew.lazy):
+        for results in list(self._backend.lazy):
             results.finish()
 
     def terminate(self) -> None:
@@ -377,16 +377,16 @@ class WorkerPool(Executor):
 
     def _close(self, wait: bool, kill: bool = False) -> None:
         try:
-            self._crew.close(wait, kill)
+            self._backend.close(wait, kill)
         except BaseException:  # as Ctrl-C: nobody waits for what is not done
-            self._crew.close(wait=False, kill=True)
+            self._backend.close(wait=False, kill=True)
             raise
 
     def _code(self, fn: Callable[..., Any]) -> Any:
         """Return the encoded function."""
         if not callable(fn):
             raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
-        return self._crew.encode(fn)
+        return self._backend.encode(fn)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -395,9 +395,9 @@ class WorkerPool(Executor):
         )
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
-        crew = getattr(self, "_crew", None)
-        if crew is not None and not _is_over():
-            crew.abandon()
+        backend = getattr(self, "_backend", None)
+        if backend is not None and not _is_over():
+            backend.abandon()
 
     def __repr__(self) -> str:
         return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
@@ -407,9 +407,9 @@ class WorkerPool(Executor):
 def _close_all() -> None:
     """At the end of the interpreter wait for what was submitted, unless an exception ends it."""
     failed = getattr(sys, "last_value", None) is not None
-    for crew in list(open_crews):
+    for backend in list(open_crews):
         try:
-            crew.close(wait=True, kill=failed)
+            backend.close(wait=True, kill=failed)
         except KeyboardInterrupt:  # it is to end now, and has nobody whom a traceback would tell more
             failed = True
-            crew.close(wait=True, kill=True)
+            backend.close(wait=True, kill=True)

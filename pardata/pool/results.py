@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
 
-from pardata.pool.crew import Crew, give_up
-from pardata.pool.jobs import CallJob
-from pardata.pool.map_job import MapJob, ResultTimeoutError
+from pardata.pool.backend import Backend, give_up
+from pardata.pool.jobs.job import CallJob
+from pardata.pool.jobs.map import MapJob, ResultTimeoutError
 from pardata.runtime.progress import Bars
 
 
@@ -21,16 +21,16 @@ class TaskFuture(Future[Any]):
     Ctrl-C while it is waited for ends it and all that the thread has the pool do.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
-        self._crew = crew
+        self._backend = backend
         self.job: CallJob | None = None
 
     def begin(self, job: CallJob) -> None:
         """Have the call made."""
         self.job = job
         try:
-            self._crew.add(job)
+            self._backend.add(job)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -40,13 +40,13 @@ class TaskFuture(Future[Any]):
         job = self.job
         if super().cancel():
             return True
-        return job is not None and self.running() and self._crew.cancel(job)
+        return job is not None and self.running() and self._backend.cancel(job)
 
     def result(self, timeout: float | None = None) -> Any:
         """Return what the call returned; else as `concurrent.futures.Future.result`."""
         try:
             if not self._has_ended():
-                self._crew.help(self._has_ended, timeout)
+                self._backend.run_inline(self._has_ended, timeout)
             return super().result(timeout)
         except BaseException as error:
             self._give_up(error)
@@ -56,7 +56,7 @@ class TaskFuture(Future[Any]):
         """Return what the call raised; else as `concurrent.futures.Future.exception`."""
         try:
             if not self._has_ended():
-                self._crew.help(self._has_ended, timeout)
+                self._backend.run_inline(self._has_ended, timeout)
             return super().exception(timeout)
         except BaseException as error:
             self._give_up(error)
@@ -65,7 +65,7 @@ class TaskFuture(Future[Any]):
     def _give_up(self, error: BaseException) -> None:
         """End the call if it was Ctrl-C, or the like, that has come out of a wait for it."""
         if not isinstance(error, Exception) and error is not self._exception:
-            give_up(self._crew, self.job, error)
+            give_up(self._backend, self.job, error)
 
     def _has_ended(self) -> bool:
         """As `done`, without its lock, which Ctrl-C at a bad moment would leave locked."""
@@ -84,9 +84,9 @@ class Results:
     """
 
     def __init__(
-        self, crew: Crew, job: MapJob, deadline: float | None = None, ends: bool = True, bars: Bars | None = None
+        self, backend: Backend, job: MapJob, deadline: float | None = None, ends: bool = True, bars: Bars | None = None
     ) -> None:
-        self._crew = crew
+        self._backend = backend
         self._job: MapJob | None = job
         self._deadline = deadline
         self._ends = ends
@@ -98,9 +98,9 @@ class Results:
         self._pull()
         try:
             if not job.is_complete:
-                crew.lazy.add(self)
+                backend.lazy.add(self)
             if not job.exhausted:
-                crew.add(job)
+                backend.add(job)
             elif job.is_complete:
                 self.close()
         except BaseException as error:
@@ -119,10 +119,10 @@ class Results:
             self.close()
             raise
         if has_more and self._is_added:
-            self._crew.kick(job)
-        if job.is_complete and self in self._crew.lazy:  # its last items are with the pool
-            self._crew.lazy.discard(self)
-            self._crew.wake()  # it may have been the last thing that a pool, which was closed, waited for
+            self._backend.reschedule(job)
+        if job.is_complete and self in self._backend.lazy:  # its last items are with the pool
+            self._backend.lazy.discard(self)
+            self._backend.wake()  # it may have been the last thing that a pool, which was closed, waited for
 
     def finish(self) -> None:
         """Take all items that are left, whether or not results are taken. Never returns if they are endless."""
@@ -179,7 +179,7 @@ class Results:
             raise StopIteration
         deadline = self._deadline if timeout is None else time.monotonic() + timeout
         try:
-            values, self._error = job.take(self._number, self._crew.help, deadline, self._bars)
+            values, self._error = job.take(self._number, self._backend.run_inline, deadline, self._bars)
         except ResultTimeoutError:
             if self._ends:
                 self.close()
@@ -194,7 +194,7 @@ class Results:
         try:
             self.close()
         finally:
-            give_up(self._crew, job, error)
+            give_up(self._backend, job, error)
 
     def close(self) -> None:
         """Hand out no more of the map's items."""
@@ -202,8 +202,8 @@ class Results:
         if job is None:
             return
         job.cancel()
-        self._crew.lazy.discard(self)
-        self._crew.wake()  # takes no lock: this may be called by the garbage collector
+        self._backend.lazy.discard(self)
+        self._backend.wake()  # takes no lock: this may be called by the garbage collector
         if self._bars is not None:
             self._bars.update([job.progress], final=True)
             self._bars.close()

@@ -15,16 +15,16 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from pardata.errors import WorkerLostError
-from pardata.pool.addresses import LocalPlaces, array_here
-from pardata.pool.chunking import Chunks
-from pardata.pool.context import WorkerContext, set_context
-from pardata.pool.crew import Log, Places, Setup, open_crews
-from pardata.pool.finalizer import finalize
-from pardata.pool.jobs import CallJob, Effect, Job, Task
-from pardata.pool.program import perform
-from pardata.pool.rows import OpenWork, Work
-from pardata.pool.tasks import Outcome, Pace
-from pardata.pool.words import HUNGRY, POSITION
+from pardata.pool.arrays.addresses import LocalPlaces, array_here
+from pardata.pool.arrays.rows import OpenWork, Work
+from pardata.pool.backend import Log, Places, Setup, open_crews
+from pardata.pool.jobs.chunking import Chunks
+from pardata.pool.jobs.job import CallJob, Effect, Job, Task
+from pardata.pool.worker.context import WorkerContext, set_context
+from pardata.pool.worker.finalizer import finalize
+from pardata.pool.worker.loop import perform
+from pardata.pool.worker.tasks import Outcome, TaskProgress
+from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.faults import Fault, exit_as_error
 
@@ -43,7 +43,7 @@ def _take(effects: Iterable[Effect | None]) -> None:
             effect()
 
 
-class _ThreadPace(Pace):
+class _ThreadPace(TaskProgress):
     """Also stops behind the call at hand if nobody wants the rest: a thread cannot be ended."""
 
     job: Any = None
@@ -52,7 +52,7 @@ class _ThreadPace(Pace):
         return getattr(self.job, "cancelled", False) or super().must_stop(spent_ns, done, rest, limit_ns)
 
 
-class ThreadCrew:
+class ThreadBackend:
     """Threads that take tasks from a common line."""
 
     def __init__(self, setup: Setup) -> None:
@@ -108,7 +108,7 @@ class ThreadCrew:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._queue(job)
 
-    def kick(self, job: Job) -> None:
+    def reschedule(self, job: Job) -> None:
         with self._changed:
             over = self._closing and not (self._jobs or self._running)
             if self._error is None and not over:
@@ -121,7 +121,7 @@ class ThreadCrew:
         for _ in range(self.workers):
             self._wakes.put(None)
 
-    def help(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
+    def run_inline(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """In a thread of this pool: do what waits, so that a task may wait for other tasks. Elsewhere nothing."""
         if not hasattr(self._here, "pace"):
             return False
@@ -207,13 +207,13 @@ class ThreadCrew:
             with self._changed:
                 found = self._next_task()
                 if found is not None:
-                    self._parent[HUNGRY] = int(self._idle > 0 and not self._jobs)
+                    self._parent[HAS_IDLE_WORKER] = int(self._idle > 0 and not self._jobs)
                     return found
                 if self._closing and (self._error is not None or not self.is_busy):
                     self.wake()  # the others, which may sleep
                     return None
                 self._idle += 1
-                self._parent[HUNGRY] = int(bool(self._running) and not self._jobs)
+                self._parent[HAS_IDLE_WORKER] = int(bool(self._running) and not self._jobs)
             self._wakes.get()
             with self._changed:
                 self._idle -= 1

@@ -30,8 +30,13 @@ _CODE: Final = (
 )
 
 # By name, as these are layers below: what a worker runs, and what is loaded once, by the server, for every worker.
-_WORK: Final = "pardata.runtime.worker:main"
-_PRELOAD: Final = ("numpy.random", "pardata.runtime.worker", "pardata.pipeline.programs", "pardata.pool.program")
+_WORK: Final = "pardata.runtime.worker.main:main"
+_PRELOAD: Final = (
+    "numpy.random",
+    "pardata.runtime.worker.main",
+    "pardata.pipeline.programs.build",
+    "pardata.pool.worker.loop",
+)
 
 # Threads of the linear-algebra libraries are set per worker; the server itself is to have none when it forks.
 _THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -16,8 +16,8 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 from pardata.runtime.events import shortened
-from pardata.runtime.port import Port
 from pardata.runtime.progress import beside_bars
+from pardata.runtime.worker.port import Port
 
 _LONGEST: Final = 16_000  # characters per event: a control socket takes messages of a few pages
 

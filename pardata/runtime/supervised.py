@@ -11,7 +11,7 @@ from pardata.errors import CapacityError, PardataError, WorkerLostError
 from pardata.process.exit_status import describe_exit
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import Deaths, Life, State
-from pardata.runtime.words import ATTEMPT, BATCHES, BEGUN_NS, EXITS_NS, ITEMS, LOADING, running_batch
+from pardata.runtime.header import BATCHES, BEGUN_NS, CURRENT_CALL, EXITS_NS, ITEMS, LOADING, batch_of_word
 
 
 class Limits(NamedTuple):
@@ -33,7 +33,7 @@ class Worker:
     shortest_s : float, optional
         The shortest time limit of an item that it may begin; None: none has one.
     limits_of : callable
-        The limits of an item: (domain, number).
+        The limits of an item: (sequence, number).
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Worker:
     @property
     def doing(self) -> int:
         """What its process that has ended was doing: its word ATTEMPT, or LOADING if it left without being killed."""
-        doing = int(self.words[ATTEMPT])
+        doing = int(self.words[CURRENT_CALL])
         status = None if self.process is None else self.process.status
         return LOADING if doing == 0 and status is not None and status >= 0 else doing
 
@@ -92,8 +92,8 @@ class Worker:
     def late_in_s(self) -> float:
         """Seconds until it may be late with its item, or with the next one; not positive: it is late."""
         assert self.shortest_s is not None
-        doing = self.words[ATTEMPT]
-        batch = running_batch(max(0, doing))
+        doing = self.words[CURRENT_CALL]
+        batch = batch_of_word(max(0, doing))
         if batch is None or doing == self.late:
             return self.shortest_s
         timeout_s = self.limits_of(batch).timeout_s
@@ -111,7 +111,7 @@ class Lost:
     Attributes
     ----------
     batch : (int, int) or None
-        Domain and number of what it worked on; None: it was starting, or waited for work.
+        Sequence and number of what it worked on; None: it was starting, or waited for work.
     timeout_s : float
         Not 0: it was killed because it took longer than that.
     spent : int or None

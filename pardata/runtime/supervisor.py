@@ -22,9 +22,9 @@ from pardata.memory.segment import Segment
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import IN_A_ROW, Action, Event, State
+from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
-from pardata.runtime.words import ATTEMPT, BEGUN_NS, EXITS_NS, LOADING, running_batch
 
 DEATHS_PER_ITEM: Final = 3
 _SOON_S: Final = 0.001  # before this the time is not looked at again
@@ -65,7 +65,7 @@ class Supervisor:
 
     def _launch(self, worker: Worker) -> None:
         fds = [self._segment.fd, *(sock.fileno() for sock in worker.child_socks)]
-        worker.words[ATTEMPT], worker.words[BEGUN_NS], worker.words[EXITS_NS] = LOADING, time.monotonic_ns(), 0
+        worker.words[CURRENT_CALL], worker.words[BEGUN_NS], worker.words[EXITS_NS] = LOADING, time.monotonic_ns(), 0
         with Uninterrupted():  # a process that was started is known
             worker.process = Process(*worker.spec_at, fds)
             worker.life.on(Event.STARTED)
@@ -143,13 +143,13 @@ class Supervisor:
         doing, deaths = worker.doing, worker.deaths
         late, worker.late = worker.late, None
         if late is not None:
-            return self._judge_late(worker, running_batch(doing) if doing == late else None)
+            return self._judge_late(worker, batch_of_word(doing) if doing == late else None)
         if doing == LOADING or (doing == 0 and worker.redoable):
             lived_s = (time.monotonic_ns() - worker.words[BEGUN_NS]) / 1e9
             count, limit, is_redoable = deaths.for_nothing(worker.finished, lived_s), IN_A_ROW, True
             batch = None
         else:
-            batch = running_batch(doing)
+            batch = batch_of_word(doing)
             count, limit, is_redoable = deaths.at_item(batch), self._deaths_per_item, worker.redoable
         if count < limit and is_redoable:
             return Event.DIED, None
@@ -202,7 +202,7 @@ class Supervisor:
         if left_s > 0:
             return left_s
         assert worker.shortest_s is not None
-        worker.late = worker.words[ATTEMPT]
+        worker.late = worker.words[CURRENT_CALL]
         self._do(worker, worker.life.on(Event.TOO_LATE), None)
         return worker.shortest_s  # its end is an event
 

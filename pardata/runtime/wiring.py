@@ -14,23 +14,23 @@ import numpy as np
 
 from pardata.channel.channel import ChannelSpec, socket_pair, words_bytes
 from pardata.channel.leases import Lease
-from pardata.channel.message import Encoded, encode_code
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
+from pardata.codec.batch_codec import Encoded, encode_code
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span, align
 from pardata.memory.array import Anchor, find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
-from pardata.memory.home import Home, Remains
 from pardata.memory.layout import fill, layout_of
 from pardata.memory.segment import PAGE_BYTES, Segment
+from pardata.memory.shared_heap import RetainedBlocks, SharedHeap
 from pardata.process.capacity import descriptor_limit
-from pardata.runtime.copies import Copies
-from pardata.runtime.explain import explain_unpicklable
-from pardata.runtime.flights import FlightSpec
-from pardata.runtime.port import Port
-from pardata.runtime.program import CHANNELS_AT, WorkerSpec
-from pardata.runtime.worker import ProcessSpec
+from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.captured_arrays import CapturedArrays
+from pardata.runtime.unpicklable import explain_unpicklable
+from pardata.runtime.worker.main import ProcessSpec
+from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.program import CHANNELS_AT, WorkerSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -38,20 +38,20 @@ Array = np.ndarray[Any, Any]
 class HomeSink:
     """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
 
-    def __init__(self, home: Home, copies: Copies | None = None) -> None:
-        self._home = home
-        self._copies = Copies() if copies is None else copies
-        self._address = int(np.frombuffer(home.segment.map, np.uint8, 1).ctypes.data)
+    def __init__(self, heap: SharedHeap, copies: CapturedArrays | None = None) -> None:
+        self._heap = heap
+        self._copies = CapturedArrays() if copies is None else copies
+        self._address = int(np.frombuffer(heap.segment.map, np.uint8, 1).ctypes.data)
 
     def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block that holds an array; copied there if it is elsewhere, and has not been copied before."""
         array = arrays[index]
         block = find_anchor(array)
-        if block is not None and is_in(block, self._home.segment.map):
+        if block is not None and is_in(block, self._heap.segment.map):
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array
         copied, layout = self._copies.find(array), layout_of(array)
         if copied is None:
-            copied = layout.view(array, self._home.arena.reserve(layout.nbytes))
+            copied = layout.view(array, self._heap.arena.reserve(layout.nbytes))
             fill(copied, array)
             self._copies.keep(array, copied)
         block = find_anchor(copied)
@@ -70,14 +70,14 @@ def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encod
 
 
 @dataclass(eq=False)
-class Wired:
+class WorkerImage:
     """A worker before its start: what its `WorkerSpec` will say, and its sockets in the order of `Port`."""
 
     stage: str
     index: int
     span: Span
     most_owed: tuple[int, int]
-    domains: list[int]
+    sequences: list[int]
     in_parent: bool = False
     has_inplace: bool = False
     position: int = CHANNELS_AT
@@ -106,35 +106,36 @@ class Wired:
         return [*self.input_socks, *self.output_socks, *self.token_socks, *self.terminal_socks]
 
     def spec(
-        self, limit_bytes: int, budget_spans: list[tuple[Span, str]], flights: FlightSpec | None = None
+        self, limit_bytes: int, budget_spans: list[tuple[Span, str]], inflight: FlightSpec | None = None
     ) -> WorkerSpec:
         """Return what the worker gets to know."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.domains, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, flights,
+            self.sequences, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, inflight,
             self.state, senders=self.senders,
         )  # fmt: skip
 
 
 def connect(
-    senders: list[Wired],
-    receivers: list[Wired],
+    senders: list[WorkerImage],
+    receivers: list[WorkerImage],
     edge: int,
     renamed: dict[int, int],
     slots: int,
     branch: int | None = None,
-    quiet: bool = False,
+    elides_wakeups: bool = False,
 ) -> None:
     """Make the channels of one edge: from each sender to each receiver.
 
-    `branch`: which items go there, None: all. `quiet`: see `channel.channel`; all waiting is the collector's then.
+    `branch`: which items go there, None: all. `elides_wakeups`: see `channel.channel`; all
+    waiting is the collector's then.
     """
     for sender in senders:
         channels = []
         for receiver in receivers:
             sender_at = sender.take(ChannelSpec.sender_bytes(slots))
             sender.touched += words_bytes(0)  # more is counted when it is used
-            spec = ChannelSpec(slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), quiet)
+            spec = ChannelSpec(slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), elides_wakeups)
             forward, backward = socket_pair()
             channels.append(spec)
             sender.output_socks.append(forward)
@@ -145,18 +146,18 @@ def connect(
         sender.branches.append(branch)
 
 
-def give_tokens(source: Wired, window: Window, terminals: list[list[tuple[Wired, int]]]) -> None:
-    """Give a source its tokens; `terminals`: per stage and domain that retires them, (worker, domain) pairs."""
+def give_tokens(source: WorkerImage, window: Window, terminals: list[list[tuple[WorkerImage, int]]]) -> None:
+    """Give a source its tokens; `terminals`: per stage and sequence that retires them, (worker, sequence) pairs."""
     cells = window.most
     retired_at = []
     for workers in terminals:
         places = []
-        for worker, domain in workers:
+        for worker, sequence in workers:
             at = worker.take(8 * cells)
             worker.touched += align(8 * cells, PAGE_BYTES)
             source_end, terminal_end = socket_pair()
             source.token_socks.append(source_end)
-            worker.terminals.append(TerminalSpec(domain, cells, at))
+            worker.terminals.append(TerminalSpec(sequence, cells, at))
             worker.terminal_socks.append(terminal_end)
             places.append(at)
         retired_at.append(places)
@@ -164,7 +165,7 @@ def give_tokens(source: Wired, window: Window, terminals: list[list[tuple[Wired,
     source.touched += align(8 * cells, PAGE_BYTES)
 
 
-def count_control(segment: Segment, workers: list[Wired], limit_bytes: int) -> None:
+def count_control(segment: Segment, workers: list[WorkerImage], limit_bytes: int) -> None:
     """Count what tables and channels of these workers take before anything is sent.
 
     Raises `CapacityError` if that alone passes the limit.
@@ -182,7 +183,7 @@ def count_control(segment: Segment, workers: list[Wired], limit_bytes: int) -> N
 class _Leases:
     """Those of one receiver, at the end of its run: the receivers of several ports may have the same leases."""
 
-    def __init__(self, receiver: int, remains: Remains) -> None:
+    def __init__(self, receiver: int, remains: RetainedBlocks) -> None:
         self._receiver = receiver
         self._remains = remains
 
@@ -190,7 +191,7 @@ class _Leases:
         self._remains.append((self._receiver, lease))
 
 
-def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socket.socket]) -> None:
+def dissolve(heap: SharedHeap, ports: list[Port], spans: list[Span], socks: list[socket.socket]) -> None:
     """Take back what a run or a pool had, when its processes are gone; `ports` are those of the main process.
 
     Arrays that are still held keep their pages until they are let go of.
@@ -202,12 +203,12 @@ def dissolve(home: Home, ports: list[Port], spans: list[Span], socks: list[socke
     receivers = [receiver for port in ports for receiver in port.receivers]
     live = [((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.live.items()]
     lent = [block for port in ports for block in port.outbox.leases.blocks()]
-    remains = Remains(home, spans, live, lent)
+    remains = RetainedBlocks(heap, spans, live, lent)
     for at, receiver in enumerate(receivers):
         receiver.retire_to(_Leases(at, remains))
     for port in ports:
         port.outbox.leases.clear()
-    home.arena.trim()
+    heap.arena.trim()
 
 
 def _working_directory() -> str:
@@ -222,7 +223,7 @@ class PlacedSpec:
     """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
 
     def __init__(
-        self, home: Home, spec: WorkerSpec, program: Encoded, threads: int, forwards_output: bool = False
+        self, heap: SharedHeap, spec: WorkerSpec, program: Encoded, threads: int, forwards_output: bool = False
     ) -> None:
         blocks = [(block.offset, block.extent_bytes) for block in program.anchors]
         data = pickle.dumps(
@@ -242,6 +243,6 @@ class PlacedSpec:
             )
         )
         self._anchors = program.anchors
-        self._block = home.arena.reserve(len(data))
+        self._block = heap.arena.reserve(len(data))
         self._block[: len(data)] = np.frombuffer(data, np.uint8)
         self.at = (self._block.offset, len(data))

@@ -12,9 +12,9 @@ from unittest import mock
 
 import pytest
 
-from pardata.memory.block import SharedMemory
-from pardata.memory.manager import SharedMemoryManager
-from pardata.memory.shareable_list import ShareableList
+from pardata.memory.named.block import SharedMemory
+from pardata.memory.named.manager import SharedMemoryManager
+from pardata.memory.named.shareable_list import ShareableList
 from tests.conformance import stdlib_lists  # noqa: F401 - starts the resource tracker, which the tests use
 
 cpython = pytest.importorskip("test._test_multiprocessing", reason="this Python was installed without its tests")

@@ -8,8 +8,8 @@ import pytest
 
 import pardata
 from pardata.errors import ConfigError
-from pardata.pipeline.plan import Plan
-from pardata.pipeline.totals import totals
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.totals import totals
 
 
 def mean_level(frame):

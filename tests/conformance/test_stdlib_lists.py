@@ -2,7 +2,7 @@
 
 import pytest
 
-from pardata.memory.list_layout import MOST_BYTES
+from pardata.memory.named.list_layout import MOST_BYTES
 from tests.conformance.stdlib_lists import BothLists
 from tests.unit.memory.lists import VALUES, content, exactly
 

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pardata.pool.dispatcher import Dispatcher
-from pardata.pool.jobs import Task
+from pardata.pool.jobs.job import Task
+from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.process.lifecycle import IN_A_ROW
+from pardata.runtime.header import CURRENT_BATCH, CURRENT_CALL, LOADING
 from pardata.runtime.supervisor import Worker
-from pardata.runtime.words import ATTEMPT, LOADING, RUNNING
 
 
 class Killer(threading.Thread):
@@ -26,7 +26,7 @@ class Killer(threading.Thread):
         self.kills = 0
         self._most = most
         self._workers: Callable[[], list[Worker]] = lambda: list(run._supervisor.workers)
-        self._tasks: Callable[[], list[Task]] = lambda: list(run._roster.tasks.values()) if is_pool else []
+        self._tasks: Callable[[], list[Task]] = lambda: list(run._assignments.tasks.values()) if is_pool else []
         self._random = random.Random(seed)
         self._stopped = threading.Event()
 
@@ -34,7 +34,9 @@ class Killer(threading.Thread):
         while self.kills != self._most and not self._stopped.wait(self._random.uniform(0.002, 0.02)):
             victims = [worker for worker in self._workers() if self._may_die(worker)]
             if victims:
-                at_work = [worker for worker in victims if worker.words[RUNNING]]  # where a death has most to mend
+                at_work = [
+                    worker for worker in victims if worker.words[CURRENT_BATCH]
+                ]  # where a death has most to mend
                 process = self._random.choice((at_work if self._random.random() < 0.8 else []) or victims).process
                 assert process is not None
                 with contextlib.suppress(ProcessLookupError):
@@ -48,7 +50,7 @@ class Killer(threading.Thread):
         deaths = [*worker.deaths.at_items.values(), *(task.deaths for task in self._tasks() if _is_with(task, worker))]
         if max(deaths, default=0) >= 2 or worker.deaths.in_a_row >= IN_A_ROW - 2:
             return False  # a third death at the same item would be blamed on the item, a tenth in a row ends the run
-        return worker.words[ATTEMPT] != LOADING or self._random.random() < 0.02
+        return worker.words[CURRENT_CALL] != LOADING or self._random.random() < 0.02
 
     def stop(self) -> None:
         self._stopped.set()

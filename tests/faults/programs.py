@@ -11,13 +11,13 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pardata.memory import bases, session
+from pardata.memory.named import directories, session
 
 MAKE = """
     import os, signal, sys, threading
     import numpy as np
     import pardata
-    from pardata.memory import session
+    from pardata.memory.named import session
 
     block = pardata.SharedMemory(create=True, size=100)
     named = pardata.SharedMemory(f"pardata-test-{os.getpid()}", create=True, size=100)
@@ -41,7 +41,7 @@ def without_session() -> dict[str, str]:
 
 def links() -> dict[str, str]:
     """The addresses of all managers of this user."""
-    base = bases.base_directory(make=False)
+    base = directories.base_directory(make=False)
     found = {}
     for name in os.listdir(base) if os.path.isdir(base) else []:
         with suppress(OSError):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import pardata
-from pardata.channel import queue as queue_module
+from pardata.queue import queue as queue_module
 
 LARGE = 40_000  # numbers in an array
 SLOTS = 256  # packets in a pipe
@@ -95,7 +95,7 @@ def wait_and_tell(queue: Any, told: Any) -> None:
 def get_and_die_at(queue: Any, place: str) -> None:
     """Be killed between the read and the next step."""
     if place == "place":
-        queue._places.give_back = kill_me
+        queue._free_slots.give_back = kill_me
     else:
         queue_module.unpack = kill_me
     queue.get()

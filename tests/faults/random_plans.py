@@ -19,8 +19,8 @@ from typing import Any
 import hypothesis
 import hypothesis.strategies as st
 
-from pardata.engines.processes import ProcessRun
-from pardata.pipeline.plan import Plan
+from pardata.engines.processes.engine import ProcessRun
+from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Engine, RunOptions, start
 from tests.faults.killer import Killer
 from tests.property.graph_stages import number_of

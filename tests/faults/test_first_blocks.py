@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pardata.memory import session
+from pardata.memory.named import session
 from tests.faults.programs import ended_by_a_kill, wait_for, without_session
 
 WITHOUT_BLOCKS = {
@@ -32,7 +32,7 @@ def test_program_without_named_blocks_is_killed_and_leaves_nothing(work: str) ->
 FIRST_BLOCKS = """
 import multiprocessing, os, sys
 import pardata
-from pardata.memory import session
+from pardata.memory.named import session
 
 def first_block(start, end):
     start.wait()
@@ -80,7 +80,7 @@ def test_program_that_closes_all_descriptors_before_its_first_block() -> None:
 import os, pardata
 os.closerange(3, 100)
 block = pardata.SharedMemory(create=True, size=1)
-from pardata.memory import session
+from pardata.memory.named import session
 assert os.path.dirname(session.tree().register.path) == session.tree().path == os.environ[session.VARIABLE]
 child = os.fork()
 if not child:
@@ -102,7 +102,7 @@ def test_what_a_worker_hands_over_goes_when_main_is_killed() -> None:
 import multiprocessing, os, pickle
 from multiprocessing import util
 import pardata
-from pardata.memory import session
+from pardata.memory.named import session
 
 def work():
     util.Finalize(None, report, exitpriority=-7)  # behind the handing over

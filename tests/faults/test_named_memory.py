@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import pardata
-from pardata.memory import guardian, session
+from pardata.memory.named import guardian, session
 from tests.faults.programs import ended_by_a_kill, program, wait_for, without_session
 
 ENDS = {
@@ -189,7 +189,7 @@ def test_block_of_a_worker_outlives_it_though_main_has_made_none(pool: str, call
 def test_block_of_a_worker_is_removed_when_main_is_killed() -> None:
     code = """
 import os, pardata
-from pardata.memory import session
+from pardata.memory.named import session
 pool = pardata.WorkerPool(1)
 block, guardian = pool.submit(lambda: (pardata.SharedMemory(None, True, 3), session.tree()._guardian.pid)).result()
 print(block.name, guardian, flush=True)

@@ -21,13 +21,13 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = """
     import glob, json, os, signal, subprocess, sys
     import pardata
-    from pardata.memory import inspector, session
+    from pardata.memory.named import inspector, session
 
     made = pardata.SharedMemory("mine", create=True, size=100)
     made.buf[0] = 7
     child = '''
     import os, pardata, sys
-    from pardata.memory import session
+    from pardata.memory.named import session
     os.environ.pop("XDG_RUNTIME_DIR", None)  # it knows the session's path, and need not find it
     with pardata.SharedMemory("mine") as block:
         other = pardata.SharedMemory("childs", create=True, size=100)

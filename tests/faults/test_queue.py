@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory.addresses import forget_the_gone
+from pardata.memory.exchange.addresses import forget_the_gone
 from tests.faults import queue_workers as workers
 
 SLOTS = workers.SLOTS

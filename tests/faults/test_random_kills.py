@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.engines.processes import ProcessRun
+from pardata.engines.processes.engine import ProcessRun
 from tests.faults.killer import Killer
 from tests.faults.streams import (
     as_key,
@@ -87,7 +87,7 @@ def test_pool_results_equal_serial_and_the_pool_still_works() -> None:
     shared = pardata.array(values)
     with pardata.Pool(3) as pool:
         executor = pool.executor
-        killer = Killer(executor._crew, 300)
+        killer = Killer(executor._backend, 300)
         killer.start()
         try:
             while killer.kills < POOL_KILLS:

@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory import addresses, session, shared_array
-from pardata.memory.addresses import forget_the_gone
+from pardata.memory import shared_array
 from pardata.memory.array import find_anchor
-from pardata.memory.exports import CELL_LOCKS, Cells, Exports
-from pardata.memory.home import home
-from pardata.memory.range_locks import lock_range
+from pardata.memory.exchange import addresses
+from pardata.memory.exchange.addresses import forget_the_gone
+from pardata.memory.exchange.exports import CELL_LOCKS, Cells, Exports
+from pardata.memory.exchange.range_locks import lock_range
+from pardata.memory.named import session
+from pardata.memory.shared_heap import shared_heap
 
 N = 1 << 18  # numbers, in whole huge pages
 
@@ -120,7 +122,7 @@ class Holder:
 
 def fill_all_free_memory():
     """Write to every block of this size that the arena would use again."""
-    home().arena._ask_for_memory()
+    shared_heap().arena._ask_for_memory()
     made = [pardata.empty(N) for _ in range(4)]
     for array in made:
         array[:] = -1
@@ -181,7 +183,7 @@ def test_no_thread_makes_an_array_between_the_look_and_the_fork(monkeypatch):
     look = Exports.hold_for_child
 
     def try_to_enter():
-        entered.append(home().arena.lock.try_alone())
+        entered.append(shared_heap().arena.lock.try_alone())
 
     def look_and_try(exports):
         held = look(exports)
@@ -196,7 +198,7 @@ def test_no_thread_makes_an_array_between_the_look_and_the_fork(monkeypatch):
         os._exit(0)
     os.waitpid(pid, 0)
     try_to_enter()
-    home().arena.lock.__exit__()
+    shared_heap().arena.lock.__exit__()
     assert entered == [False, True] and not shared.any()
 
 
@@ -238,7 +240,7 @@ def test_handed_over_what_was_received_meanwhile(monkeypatch):
 def test_program_that_ends_with_an_array_on_its_way_leaves_nothing():
     code = """if True:
         import pickle, pardata
-        from pardata.memory import session
+        from pardata.memory.named import session
         data = pickle.dumps(pardata.zeros(3))
         print(session.tree().path)
     """

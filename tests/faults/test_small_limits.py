@@ -10,8 +10,8 @@ import pytest
 
 import pardata
 from pardata.memory.budget import CONTROL
-from pardata.memory.home import home
-from pardata.runtime.words import ATTEMPT, BLOCKED_NS, ITEMS, WAITS_FOR
+from pardata.memory.shared_heap import shared_heap
+from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, ITEMS, WAITS_FOR
 
 HANG_S = 300
 CORES_TO = Path("/proc/sys/kernel/core_pattern")
@@ -22,11 +22,11 @@ def add_one(number):
 
 
 def segment_bytes():
-    return 512 * os.fstat(home().segment.fd).st_blocks
+    return 512 * os.fstat(shared_heap().segment.fd).st_blocks
 
 
 def test_a_farm_of_64_workers_takes_little_and_counts_it():
-    home().arena.trim()
+    shared_heap().arena.trim()
     before, counted = segment_bytes(), 0
     with pardata.source(range(2000)).map(add_one, workers=64).iterate() as run:
         total, peak = next(run), segment_bytes()
@@ -53,7 +53,7 @@ def test_more_messages_than_are_needed_take_a_part_of_the_limit_at_most():
 def control_when_all_wait(run):
     """Return what tables and channels take when everybody has done what can be done without the consumer."""
     words = run._locals[0].port.words
-    while words[ITEMS] < 4000 and (words[ATTEMPT] or words[WAITS_FOR] != BLOCKED_NS):
+    while words[ITEMS] < 4000 and (words[CURRENT_CALL] or words[WAITS_FOR] != BLOCKED_NS):
         time.sleep(0.001)
     return run._port.budget.control_bytes()
 
@@ -81,7 +81,7 @@ def test_tables_and_channels_are_named_where_memory_is_short():
 CRASH = """
 import os, resource, signal, sys
 import pardata
-from pardata.memory.home import home
+from pardata.memory.shared_heap import shared_heap
 
 def crash(number):
     os.kill(os.getpid(), signal.SIGSEGV)
@@ -91,7 +91,7 @@ with pardata.WorkerPool(1) as pool:
     try:
         pool.submit(crash, 1).result()
     except pardata.WorkerLostError as error:
-        print(512 * os.fstat(home().segment.fd).st_blocks, "SIGSEGV" in str(error))
+        print(512 * os.fstat(shared_heap().segment.fd).st_blocks, "SIGSEGV" in str(error))
 """
 
 

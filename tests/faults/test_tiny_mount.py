@@ -13,7 +13,7 @@ SCRIPT = """
     import os
     import numpy as np
     import pardata
-    from pardata.memory import session
+    from pardata.memory.named import session
 
     blocks = []
     try:

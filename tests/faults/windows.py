@@ -17,7 +17,7 @@ from pardata.channel.outbox import Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import view
-from pardata.runtime.port import Port
+from pardata.runtime.worker.port import Port
 
 Die = Callable[[], None]
 ENTRIES = 5_000  # float64: an array in a block
@@ -99,10 +99,10 @@ TAKER = {
 }
 MAKER = {
     "in a half-written message": half_written_message,
-    "after the send, before its hint": before(Sender, "_hint", 1, lambda _, hint: hint != CLOSE),
+    "after the send, before its hint": before(Sender, "_ring", 1, lambda _, doorbell: doorbell != CLOSE),
     "after the send": after(Port, "publish", 3),
     "before CLOSE": before(Sender, "close", 1),
-    "in CLOSE": before(Sender, "_hint", 1, lambda _, hint: hint == CLOSE),
+    "in CLOSE": before(Sender, "_ring", 1, lambda _, doorbell: doorbell == CLOSE),
     "after CLOSE": before(Port, "report", 1, lambda _, event: event == ("done",)),
 }
 WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}

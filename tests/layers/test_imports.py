@@ -12,22 +12,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pardata").rglob("*.py"))
 
-ABOVE = ["errors", "process", "memory", "channel", "runtime", "pool", "engines", "files", "lookup", "", "__main__"]
+ABOVE = ["errors", "process", "memory", "codec", "channel", "queue", "runtime", "pool", "engines", "files", "lookup"]
+ABOVE += ["", "__main__"]
 LEVELS = {layer: level for level, layer in enumerate(ABOVE)} | {"pipeline": ABOVE.index("pool")}
 SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
 
-# A stream starts the engine that its user has named: it is imported in the function that does.
-LAZY = {("pardata.pipeline.stream", "engines"), ("pardata.pipeline.run", "engines")}
-
 PURE = [
     "pardata.process.lifecycle",
-    "pardata.memory.list_layout",
+    "pardata.memory.named.list_layout",
     "pardata.channel.window",
-    "pardata.pipeline.node",
-    "pardata.pipeline.totals",
-    "pardata.pipeline.plan",
-    "pardata.pipeline.ordering",
-    "pardata.pool.chunking",
+    "pardata.pipeline.plan.node",
+    "pardata.pipeline.plan.totals",
+    "pardata.pipeline.plan.plan",
+    "pardata.pipeline.plan.ordering",
+    "pardata.pool.jobs.chunking",
 ]
 PROCESSES = {"os", "signal", "subprocess", "multiprocessing", "threading", "queue", "asyncio"}
 IMPURE = PROCESSES | {"socket", "select", "selectors", "mmap", "time"}
@@ -72,10 +70,8 @@ def own_imports(module):
     return [found for found in imports(module) if found[0].partition(".")[0] == "pardata"]
 
 
-def is_allowed(module, other, is_late):
+def is_allowed(module, other):
     here, there = layer_of(module), layer_of(other)
-    if (module, there) in LAZY:
-        return is_late
     return LEVELS[there] <= LEVELS[here] and (here, there) not in SAME_LEVEL_STRANGERS
 
 
@@ -86,15 +82,12 @@ def test_every_file_belongs_to_a_layer():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_file_imports_only_from_layers_above_it(module):
-    assert [found for found in own_imports(module) if not is_allowed(module, found[0], found[2])] == []
+    assert [found for found in own_imports(module) if not is_allowed(module, found[0])] == []
 
 
 def test_no_file_imports_itself_over_others():
-    """Also not within functions, but for the one exception."""
-    graph = {
-        module: {other for other, _, _ in own_imports(module) if (module, layer_of(other)) not in LAZY} - {"pardata"}
-        for module in MODULES
-    }
+    """Also not within functions."""
+    graph = {module: {other for other, _, _ in own_imports(module)} - {"pardata"} for module in MODULES}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -114,33 +107,29 @@ def test_errors_import_nothing_of_the_package():
 
 
 @pytest.mark.parametrize(
-    ("module", "other", "is_late", "allowed"),
+    ("module", "other", "allowed"),
     [
-        ("pardata.memory.arena", "pardata.errors", False, True),
-        ("pardata.memory.arena", "pardata.memory.segment", False, True),
-        ("pardata.memory.arena", "pardata.channel.channel", False, False),
-        ("pardata.memory.arena", "pardata.channel.channel", True, False),
-        ("pardata.pool.pool", "pardata.pipeline.plan", False, False),
-        ("pardata.pipeline.plan", "pardata.pool.pool", True, False),
-        ("pardata.engines.serial", "pardata.pipeline.plan", False, True),
-        ("pardata.pipeline.stream", "pardata.engines.serial", True, True),
-        ("pardata.pipeline.stream", "pardata.engines.serial", False, False),
-        ("pardata.pipeline.programs", "pardata.engines.serial", True, False),
-        ("pardata.channel.channel", "pardata", False, False),
-        ("pardata", "pardata.pipeline.stream", False, True),
+        ("pardata.memory.arena", "pardata.errors", True),
+        ("pardata.memory.arena", "pardata.memory.segment", True),
+        ("pardata.memory.arena", "pardata.channel.channel", False),
+        ("pardata.codec.picklers", "pardata.channel.channel", False),
+        ("pardata.pool.pool", "pardata.pipeline.plan.plan", False),
+        ("pardata.pipeline.plan.plan", "pardata.pool.pool", False),
+        ("pardata.engines.serial", "pardata.pipeline.plan.plan", True),
+        ("pardata.pipeline.stream", "pardata.engines.serial", False),
+        ("pardata.channel.channel", "pardata", False),
+        ("pardata", "pardata.pipeline.stream", True),
     ],
 )
-def test_what_is_allowed(module, other, is_late, allowed):
-    assert is_allowed(module, other, is_late) is allowed
+def test_what_is_allowed(module, other, allowed):
+    assert is_allowed(module, other) is allowed
 
 
 def test_imports_are_found_wherever_they_stand(monkeypatch):
-    source = (
-        "import os.path\nfrom pardata.errors import A, B\ndef f():\n  class C:\n    import pardata.memory.home as h"
-    )
+    source = "import os.path\nfrom pardata.errors import A, B\ndef f():\n class C:\n  import pardata.memory.arena as h"
     monkeypatch.setitem(MODULES, "pardata.memory.made_up", ast.parse(source))
     assert sorted(set(imports("pardata.memory.made_up"))) == [
         ("os.path", 1, False),
         ("pardata.errors", 2, False),
-        ("pardata.memory.home", 5, True),
+        ("pardata.memory.arena", 5, True),
     ]

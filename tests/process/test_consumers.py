@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory.home import home
-from pardata.runtime.words import AWAY, THREAD
+from pardata.memory.shared_heap import shared_heap
+from pardata.runtime.header import CONSUMER_BUSY, THREAD
 
 
 class Taker(threading.Thread):
@@ -45,10 +45,10 @@ def test_another_thread_is_away_until_it_comes_back_or_ends(tmp_path, comes_back
         words, look = items._port.words, items._stall.look
 
         def look_and_tell():
-            looks.put((words[AWAY], words[THREAD]))
+            looks.put((words[CONSUMER_BUSY], words[THREAD]))
             return look()
 
-        assert words[AWAY]  # nobody has come for the first item
+        assert words[CONSUMER_BUSY]  # nobody has come for the first item
         first, second = takers = Taker(items), Taker(items)
         try:
             assert first.take() == 0
@@ -63,7 +63,7 @@ def test_another_thread_is_away_until_it_comes_back_or_ends(tmp_path, comes_back
             for taker in takers:
                 taker.asked.put(False)
                 taker.join()
-        assert words[AWAY]
+        assert words[CONSUMER_BUSY]
         assert second.taken.get() == 1
 
 
@@ -82,9 +82,9 @@ def tagged_arrays():
     ids=["thread", "batch", "concat"],
 )
 def test_what_threads_have_passed_on_to_a_list_is_given_back_at_once_when_the_list_goes(passed_on):
-    spans = home().spans_in_use
+    spans = shared_heap().spans_in_use
     found = []
     passed_on(pardata.source(tagged_arrays)).to(found).run()
-    assert home().spans_in_use > spans  # as long as the list has the arrays
+    assert shared_heap().spans_in_use > spans  # as long as the list has the arrays
     del found[:]  # the garbage collector is not needed
-    assert home().spans_in_use == spans
+    assert shared_heap().spans_in_use == spans

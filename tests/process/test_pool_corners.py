@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.pool import dispatcher
+from pardata.pool.processes import dispatcher
 
 HANG_S = 60
 
@@ -91,7 +91,7 @@ def test_shutdown_cancels_what_waits_of_a_map_too():
     results = pool.map(time.sleep, [0.05] * 1000, chunksize=1)
     array = threading.Thread(target=_slow_map, args=(pool,))
     array.start()
-    while len(pool._crew._jobs) < 2:
+    while len(pool._backend._jobs) < 2:
         os.sched_yield()
     next(results)
     pool.shutdown(cancel_futures=True)
@@ -506,7 +506,7 @@ def test_a_caller_who_takes_many_results_tells_the_workers_so(tmp_path, monkeypa
                 is_open.append(open(gate, "w").close())
             return futures[-1].done()
 
-        assert pool._crew.help(are_there)
+        assert pool._backend.run_inline(are_there)
         assert [future.result() for future in futures[1:]] == list(range(100))
 
 

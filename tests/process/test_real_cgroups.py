@@ -16,7 +16,7 @@ for group in sys.argv[1:]:
     with open(f"{group}/cgroup.procs", "w") as file:
         file.write(str(os.getpid()))
 from pardata.memory.budget import available_bytes
-from pardata.runtime.limits import usable_cores
+from pardata.runtime.library_limits import usable_cores
 print(available_bytes(), usable_cores())
 """
 FILES = {

@@ -67,7 +67,7 @@ input()
 if window == "half filled":
     tables._write = die
 elif window == "sealed":
-    board.Board.publish = die
+    board.GenerationPointer.publish = die
 elif window == "slot written":
     words = table._board.words
     class Words:

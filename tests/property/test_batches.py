@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pardata.channel.message import Batch
-from pardata.pipeline.joining import zip_batches
+from pardata.codec.batch_codec import Batch
+from pardata.pipeline.programs.joining import zip_batches
 
 
 @st.composite
@@ -35,5 +35,5 @@ def test_items_are_paired_by_their_numbers(given_):
     zipped = zip_batches(given_)
     assert as_dict(zipped) == expected
     assert list(as_dict(zipped)) == sorted(expected)
-    assert (zipped.domain, zipped.number, zipped.count, zipped.cell) == (2, given_[0].number, given_[0].count, 3)
+    assert (zipped.sequence, zipped.number, zipped.count, zipped.cell) == (2, given_[0].number, given_[0].count, 3)
     assert zipped.positions is None or len(zipped.positions) == len(zipped.items)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pardata.channel import message
-from pardata.channel.message import MOST_BLOCKS, decode, encode
 from pardata.channel.outbox import Outbox
+from pardata.codec import batch_codec
+from pardata.codec.batch_codec import MOST_BLOCKS, decode, encode
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.layout import is_overlapping
 from pardata.memory.segment import Segment
@@ -56,7 +56,7 @@ OBJECTS = st.recursive(LEAVES, containers, max_leaves=8)
 @contextmanager
 def outbox():
     segment = Segment.create()
-    with mock.patch.object(message, "INLINE_BYTES", FEW_BYTES):
+    with mock.patch.object(batch_codec, "INLINE_BYTES", FEW_BYTES):
         yield Outbox(Arena(segment, Span(0, 1 << 32), HEADER_BYTES, None, "worker"), None, [])
     segment.close_fd()
 

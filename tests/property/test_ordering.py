@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.plan.ordering import Arrival, InOrder
 
 
 @dataclass(frozen=True)
 class Message:
-    domain: int
+    sequence: int
     number: int
     count: int
     edge: int
@@ -18,12 +18,12 @@ class Message:
 
 @st.composite
 def streams(draw, edges):
-    """The messages of several domains on `edges` edges, in order."""
+    """The messages of several sequences on `edges` edges, in order."""
     messages = []
-    for domain in range(draw(st.integers(1, 3))):
+    for sequence in range(draw(st.integers(1, 3))):
         number = 0
         for count in draw(st.lists(st.integers(1, 5), max_size=12)):
-            messages.append([Message(domain, number, count, edge) for edge in range(edges)])
+            messages.append([Message(sequence, number, count, edge) for edge in range(edges)])
             number += count
     return messages
 
@@ -45,15 +45,15 @@ def feed(order, messages):
     return handed_out
 
 
-def by_domain(groups):
-    return sorted(groups, key=lambda group: group[0].domain)
+def by_sequence(groups):
+    return sorted(groups, key=lambda group: group[0].sequence)
 
 
 @given(arrivals())
 def test_any_arrival_is_handed_out_complete_and_in_order(given_):
     edges, groups, messages = given_
     order = InOrder(edges)
-    assert by_domain(feed(order, messages)) == groups
+    assert by_sequence(feed(order, messages)) == groups
     assert order.parked == 0
 
 
@@ -66,8 +66,8 @@ def test_nothing_waits_that_could_be_handed_out(given_):
         handed_out += len(feed(order, [message]))
         come.add(message)
         complete = 0
-        for domain in {group[0].domain for group in groups}:
-            for group in (group for group in groups if group[0].domain == domain):
+        for sequence in {group[0].sequence for group in groups}:
+            for group in (group for group in groups if group[0].sequence == sequence):
                 if not come.issuperset(group):
                     break
                 complete += 1
@@ -77,15 +77,17 @@ def test_nothing_waits_that_could_be_handed_out(given_):
 
 @given(arrivals(), st.data())
 def test_successor_hands_out_the_rest_and_knows_what_is_stale(given_, data):
-    """The predecessor had finished a part of each domain; all messages arrive again."""
+    """The predecessor had finished a part of each sequence; all messages arrive again."""
     edges, groups, messages = given_
     following = {}
-    for domain in {group[0].domain for group in groups}:
-        ends = [group[0].number + group[0].count for group in groups if group[0].domain == domain]
-        following[domain] = data.draw(st.sampled_from([0, *ends]))
+    for sequence in {group[0].sequence for group in groups}:
+        ends = [group[0].number + group[0].count for group in groups if group[0].sequence == sequence]
+        following[sequence] = data.draw(st.sampled_from([0, *ends]))
     order = InOrder(edges, following)
     fresh = [message for message in messages if not order.is_stale(message)]
-    assert by_domain(feed(order, fresh)) == [group for group in groups if group[0].number >= following[group[0].domain]]
+    assert by_sequence(feed(order, fresh)) == [
+        group for group in groups if group[0].number >= following[group[0].sequence]
+    ]
 
 
 @given(arrivals())

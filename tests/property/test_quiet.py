@@ -21,7 +21,7 @@ class Play:
     """A rig whose receiver goes through: awake -> it has said that it rests -> that was sent -> asleep."""
 
     def __init__(self):
-        self.rig = Rig(SLOTS, quiet=True)
+        self.rig = Rig(SLOTS, elides_wakeups=True)
         self.published = 0
         self.seen = []
         self.state = "awake"
@@ -41,7 +41,7 @@ class Play:
             assert receiver.flush()
             self.state = "looking"
         elif self.state == "looking":
-            claims = receiver.news()
+            claims = receiver.poll()
             self.take(claims)
             self.state = "awake" if claims else "asleep"
         elif self.is_woken:
@@ -161,5 +161,5 @@ def test_receiver_that_is_awake_gets_no_hints():
         for _ in range(5):
             play.publish(0)
         assert not play.is_woken
-        play.take(play.rig.receiver.news())
+        play.take(play.rig.receiver.poll())
         assert play.seen == list(range(6))

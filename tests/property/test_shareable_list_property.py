@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pardata.memory import list_layout as layout
+from pardata.memory.named import list_layout as layout
 from tests.conformance.stdlib_lists import BothLists
 from tests.unit.memory.lists import content, exactly
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import OWN, TABLE_BYTES, LeaseTable
-from pardata.channel.message import Batch
 from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
+from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
 
@@ -50,11 +50,11 @@ class Rig:
         Of the receiving process.
     """
 
-    def __init__(self, slots=4, quiet=False):
+    def __init__(self, slots=4, elides_wakeups=False):
         self.segment = Segment.create()
         self._span = Span(SPAN_BYTES, SPAN_BYTES)
         self._control_bytes = HEADER_BYTES + TABLE_BYTES + ChannelSpec.sender_bytes(slots)
-        self.spec = ChannelSpec(slots, self._span.offset + HEADER_BYTES + TABLE_BYTES, HEADER_BYTES, quiet)
+        self.spec = ChannelSpec(slots, self._span.offset + HEADER_BYTES + TABLE_BYTES, HEADER_BYTES, elides_wakeups)
         self.socks = socket_pair()
         self.start_sender()
         self.receiver = Receiver(self.spec, self.socks[1], self.segment, 0)
@@ -83,7 +83,7 @@ class Rig:
         """
         self.receiver = Receiver(self.spec, self.socks[1], self.segment, 0)
         self.receiver.live.update(dict.fromkeys(handed_on, (0, 0)))
-        self.receiver.account()
+        self.receiver.report_leases()
         return self.receiver.look()
 
     def send(self, *numbers, size=LARGE):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pardata.channel.channel import CAPACITY, socket_pair
-from pardata.channel.message import INLINE_BYTES, Batch
+from pardata.codec.batch_codec import INLINE_BYTES, Batch
 from pardata.errors import BrokenError
 from pardata.memory.array import view
 from tests.unit.channel.rig import LARGE, numbers, values
@@ -18,9 +18,9 @@ from tests.unit.channel.rig import LARGE, numbers, values
 def test_batch_arrives_with_its_numbers(rig):
     rig.outbox.publish(Batch(3, 70, 8, 5, ["a", "b"], [1, 6]))
     (claim,) = rig.receiver.receive()
-    assert (claim.domain, claim.number, claim.count, claim.cell) == (3, 70, 8, 5)
+    assert (claim.sequence, claim.number, claim.count, claim.cell) == (3, 70, 8, 5)
     batch = rig.receiver.read(claim)
-    assert (batch.domain, batch.number, batch.count, batch.cell) == (3, 70, 8, 5)
+    assert (batch.sequence, batch.number, batch.count, batch.cell) == (3, 70, 8, 5)
     assert (batch.items, batch.positions) == (["a", "b"], [1, 6])
     assert [batch.item_number(0), batch.item_number(1)] == [71, 76]
 
@@ -36,11 +36,11 @@ def test_positions_arrive_and_none_is_not_empty(rig, positions):
     assert (batch.items, batch.positions) == (items, positions)
 
 
-def test_domains_are_called_what_the_receiver_calls_them(rig):
+def test_sequences_are_called_what_the_receiver_calls_them(rig):
     rig.receiver.renamed = {0: 9}
     rig.send(1)
     (claim,) = rig.receiver.receive()
-    assert claim.domain == rig.receiver.read(claim).domain == 9
+    assert claim.sequence == rig.receiver.read(claim).sequence == 9
 
 
 def test_nothing_is_received_before_something_is_published(rig):
@@ -133,8 +133,8 @@ def test_slots_are_used_over_and_over(make_rig):
 def test_hint_that_comes_twice_is_harmless(make_rig):
     rig = make_rig(slots=2)
     rig.send(0)
-    hint = rig.socks[1].recv(100, socket.MSG_PEEK)
-    rig.socks[0].send(hint)
+    doorbell = rig.socks[1].recv(100, socket.MSG_PEEK)
+    rig.socks[0].send(doorbell)
     (claim,) = rig.receiver.receive()
     rig.finish([claim])
     assert rig.receiver.flush()

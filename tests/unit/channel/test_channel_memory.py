@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pardata.channel.channel import AREA_BYTES, SMALL_BYTES, slot_at, words_bytes
-from pardata.channel.message import Batch
+from pardata.codec.batch_codec import Batch
 from pardata.memory.budget import CONTROL
 from pardata.memory.segment import PAGE_BYTES
 from tests.unit.channel.rig import Killed, Rig, numbers
@@ -38,7 +38,7 @@ def test_successors_look_only_at_what_was_used(rig):
     send(rig, 0, b"x")
     rig.replace_sender()
     assert numbers(rig.replace_receiver()) == [0]
-    rig.receiver.account()
+    rig.receiver.report_leases()
     rig.sender.receive()
     assert rig.receiver.waiting() == [(0, 0)]
     assert allocated_bytes(rig) <= words_bytes(1)

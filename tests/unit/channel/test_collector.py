@@ -9,7 +9,7 @@ import pytest
 from pardata.channel import collector as collectors
 from pardata.channel.collector import Collector
 from pardata.errors import BrokenError
-from pardata.pipeline.ordering import Arrival, Fanin, InOrder
+from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_successor_begins_with_what_was_being_worked_on(make_collector, make_rig
 
 
 def two_inputs(make_rig):
-    """Channels of two inputs with messages in them; the second one's belong to domain 1."""
+    """Channels of two inputs with messages in them; the second one's belong to sequence 1."""
     rigs = [make_rig(), make_rig()]
     for rig in rigs:
         rig.send(0, 1)
@@ -232,7 +232,7 @@ def test_successor_begins_with_what_was_being_worked_on_whatever_the_policy(
         rig.receiver.edge = rig.receiver.edge if policy != "arrival" else 0
     assert collector.resume((edge, 0), 1 - edge)
     (claim,) = collector.next()
-    assert (claim.domain, claim.number) == (edge, 0)
+    assert (claim.sequence, claim.number) == (edge, 0)
 
 
 @pytest.mark.parametrize("turn", [0, 1])

@@ -4,10 +4,10 @@ import pytest
 
 from pardata.channel.joint import redeem_pledges
 from pardata.channel.leases import TABLE_BYTES, LeaseTable
-from pardata.channel.message import Batch
 from pardata.channel.outbox import Edge, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
+from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import HEADER_BYTES, Arena
 from tests.unit.channel.test_outbox import make_outbox as make_outbox_again  # noqa: F401
 from tests.unit.runtime.chain import KillAtLine

@@ -7,10 +7,10 @@ import pytest
 
 from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import TABLE_BYTES, Lease, LeaseTable
-from pardata.channel.message import Batch
 from pardata.channel.outbox import FARM_WINDOW, Edge, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
+from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import anchor, find_anchor, view

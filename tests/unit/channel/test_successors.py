@@ -4,7 +4,7 @@ import pytest
 
 from pardata.channel.channel import slot_at
 from pardata.channel.leases import OWN, Lease
-from pardata.channel.message import Batch
+from pardata.codec.batch_codec import Batch
 from tests.unit.channel.rig import LARGE, DyingWords, Killed, numbers, values
 
 # -- the receiver ------------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ import pytest
 import pardata
 from pardata.channel.channel import AREA_BYTES, RECORD_BYTES
 from pardata.channel.window import Window
-from pardata.engines.layout import fitting
+from pardata.engines.processes.layout import fitting
 from pardata.errors import CapacityError
-from pardata.pipeline.plan import Plan
-from pardata.runtime.program import CHANNELS_AT
+from pardata.pipeline.plan.plan import Plan
+from pardata.runtime.worker.program import CHANNELS_AT
 
 FULL_SPAN = 64 << 30
 SMALL_SPAN = 128 << 20  # under `ulimit -v`

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
-from pardata.lookup.board import ID_BYTES, Board, tag_of
+from pardata.lookup.board import ID_BYTES, GenerationPointer, tag_of
 from pardata.memory.sealed import Draft, SealedFile
 
 KEYS = st.one_of(
@@ -212,7 +212,7 @@ def test_more_than_there_is_memory_for_is_refused_before_anything_is_written():
 
 
 def test_a_reader_that_finds_something_else_behind_the_number_looks_again():
-    board = Board(bytes(ID_BYTES))
+    board = GenerationPointer(bytes(ID_BYTES))
 
     def sealed(generation):
         draft = Draft({"x": (np.dtype(int), (1,))}, None, tag_of(board.identity, generation))
@@ -220,7 +220,7 @@ def test_a_reader_that_finds_something_else_behind_the_number_looks_again():
         return draft.seal()
 
     first, second = sealed(1), sealed(2)
-    reader = Board(board.identity, board.path)
+    reader = GenerationPointer(board.identity, board.path)
     board.publish(1, second.path)  # as if the number had been given to another file
     opened = []
 
@@ -239,12 +239,12 @@ def test_a_reader_that_finds_something_else_behind_the_number_looks_again():
 
 
 def test_a_path_that_is_overwritten_while_it_is_read_is_read_again():
-    board = Board(bytes(ID_BYTES))
+    board = GenerationPointer(bytes(ID_BYTES))
     draft = Draft({}, None, tag_of(board.identity, 3))
     file = draft.seal()
     board.publish(3, "/proc/torn\0path")
-    reader = Board(board.identity, board.path)
-    whole = Board._path_of
+    reader = GenerationPointer(board.identity, board.path)
+    whole = GenerationPointer._path_of
 
     def path_of(self, generation):
         path = whole(self, generation)
@@ -259,7 +259,7 @@ def test_a_path_that_is_overwritten_while_it_is_read_is_read_again():
 
     reader.words = Words()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Board, "_path_of", path_of)
+        patch.setattr(GenerationPointer, "_path_of", path_of)
         assert reader.open_current()[0] == 3
 
 

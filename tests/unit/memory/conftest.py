@@ -4,10 +4,10 @@ import tempfile
 
 import pytest
 
-from pardata.memory import bases, guardian
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
-from pardata.memory.home import Home
+from pardata.memory.named import directories, guardian
 from pardata.memory.segment import Segment
+from pardata.memory.shared_heap import SharedHeap
 
 SPAN_BYTES = 1 << 30
 
@@ -43,9 +43,9 @@ def resident_bytes(segment):
 
 
 @pytest.fixture
-def home():
-    """A home of its own: not the one that `pardata.empty` uses."""
-    made = Home()
+def shared_heap():
+    """A heap of its own: not the one that `pardata.empty` uses."""
+    made = SharedHeap()
     yield made
     made.segment.close_fd()
     vars(made).clear()
@@ -62,8 +62,8 @@ def base(monkeypatch):
             os.makedirs(path, exist_ok=True)
         return path
 
-    monkeypatch.setattr(bases, "base_directory", base_directory)
-    monkeypatch.setattr(bases, "base_directories", lambda: [path])
+    monkeypatch.setattr(directories, "base_directory", base_directory)
+    monkeypatch.setattr(directories, "base_directories", lambda: [path])
     yield path
     os.rmdir(parent)
 

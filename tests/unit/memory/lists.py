@@ -4,9 +4,9 @@ import contextlib
 import os
 import struct
 
-from pardata.memory import session
-from pardata.memory.block import SharedMemory
-from pardata.memory.shareable_list import ShareableList
+from pardata.memory.named import session
+from pardata.memory.named.block import SharedMemory
+from pardata.memory.named.shareable_list import ShareableList
 
 VALUES = [0, -5, 2.5, True, False, None, "text", b"bytes", "", b"", "zwölf", -(2**63), 2**63 - 1, -0.0]
 RARE = [

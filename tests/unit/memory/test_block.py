@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory import addresses, guardian, named, session
-from pardata.memory.imports import Import
-from pardata.memory.register import Register
+from pardata.memory.exchange import addresses
+from pardata.memory.exchange.imports import Import
+from pardata.memory.named import guardian, os_objects, session
+from pardata.memory.named.register import Register
 
 NAME = f"pardata-test-{os.getpid()}"  # another suite may run on this machine
 
@@ -215,7 +216,7 @@ def test_failed_creation_leaves_nothing(monkeypatch, make):
     def fail(self, fd, nbytes):
         raise pardata.CapacityError("no room")
 
-    monkeypatch.setattr(named.Room, "take", fail)
+    monkeypatch.setattr(os_objects.Room, "take", fail)
     before = our_names()
     with pytest.raises(pardata.CapacityError):
         pardata.SharedMemory(create=True, size=1, **make())
@@ -225,8 +226,8 @@ def test_failed_creation_leaves_nothing(monkeypatch, make):
 
 def test_room_that_was_only_promised_is_not_promised_again(monkeypatch):
     page = mmap.PAGESIZE
-    monkeypatch.setattr(named, "_free_bytes", lambda fd: 64 * page)
-    room, fd = named.Room(), os.memfd_create("test")
+    monkeypatch.setattr(os_objects, "_free_bytes", lambda fd: 64 * page)
+    room, fd = os_objects.Room(), os.memfd_create("test")
     assert [room.take(fd, 1), room.take(fd, 3 * page), room.take(fd, 1)] == [page, 3 * page, 0]
     room.give_back(3 * page)
     assert [room.take(fd, page + 1), room.take(fd, 1)] == [2 * page, 0]
@@ -237,9 +238,9 @@ def test_room_that_was_only_promised_is_not_promised_again(monkeypatch):
 
 def test_room_of_blocks_that_others_have_unlinked_is_given_again(monkeypatch, tmp_path):
     page = mmap.PAGESIZE
-    monkeypatch.setattr(named, "_free_bytes", lambda fd: 16 * 8 * page)
-    monkeypatch.setattr(named, "SHM", str(tmp_path))
-    room, fd = named.Room(), os.memfd_create("test")
+    monkeypatch.setattr(os_objects, "_free_bytes", lambda fd: 16 * 8 * page)
+    monkeypatch.setattr(os_objects, "SHM", str(tmp_path))
+    room, fd = os_objects.Room(), os.memfd_create("test")
     for number in range(8):
         (tmp_path / f"block{number}").touch()
         room.keep(f"block{number}", room.take(fd, 1))
@@ -311,7 +312,7 @@ def test_a_file_of_the_same_inode_on_another_device_is_another_file():
         other = record._replace(file=(device + 1, inode))
         assert guardian.exists(record) and not guardian.exists(other)
         assert not guardian.remove(other) and os.path.exists("/dev/shm/pd_device")
-        assert not named.is_linked("pd_device", (device + 1, inode))
+        assert not os_objects.is_linked("pd_device", (device + 1, inode))
         block.unlink()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 SCRIPT = """
     import os, signal, sys, types
-    from pardata.memory import bases, block, guardian, manager, session, shareable_list
+    from pardata.memory.named import block, directories, guardian, manager, session, shareable_list
 
     session._MOST_GUARDIANS = 0
     mark = f"{os.getpid():x}_"  # in all names: other tests of this kind may be at work
@@ -65,7 +65,7 @@ SCRIPT = """
     def dead():
         return [os.path.basename(path) for path in guardian.sessions(base) if not guardian.is_alive(path)]
 
-    base = bases.base_directory(make=False)
+    base = directories.base_directory(make=False)
     action = sys.argv[1]
     theirs = block.SharedMemory(name, create=True, size=7, track=False) if action == "taken" else None
     if action == "join":

@@ -134,10 +134,10 @@ FORK = """
 import gc, os
 import numpy as np
 import pardata
-from pardata.memory.home import home
+from pardata.memory.shared_heap import shared_heap
 {make}
 expected = [array.copy() for array in arrays]
-parents = home()
+parents = shared_heap()
 pid = os.fork()
 if pid == 0:
     del arrays
@@ -146,22 +146,22 @@ if pid == 0:
     fresh = [pardata.zeros(1 << 18) for _ in range(4)]
     os._exit(0)
 assert os.waitpid(pid, 0)[1] == 0
-assert home().arena.statistics()["live_bytes"] == live, home().arena
+assert shared_heap().arena.statistics()["live_bytes"] == live, shared_heap().arena
 others = [pardata.zeros(1 << 18) for _ in range(4)]
 assert all(map(np.array_equal, arrays, expected)), [array.ravel()[0] for array in arrays]
 """
 MAKE = {
     "arrays of the process": """
 arrays = [pardata.array(np.full(1 << 18, 7.0 + i)) for i in range(3)]
-live = home().arena.statistics()["live_bytes"]
+live = shared_heap().arena.statistics()["live_bytes"]
 """,
     "arrays of a run that is over": """
 from pardata.memory.array import anchor, view
-from pardata.memory.home import Remains
-span = home().take_span()
+from pardata.memory.shared_heap import RetainedBlocks
+span = shared_heap().take_span()
 blocks = [(span.offset + (i << 21), 1 << 21) for i in range(3)]
-remains = Remains(home(), [span], [(i, *block) for i, block in enumerate(blocks)])
-anchors = [anchor(home().segment.map, *block, remains, i) for i, block in enumerate(blocks)]
+remains = RetainedBlocks(shared_heap(), [span], [(i, *block) for i, block in enumerate(blocks)])
+anchors = [anchor(shared_heap().segment.map, *block, remains, i) for i, block in enumerate(blocks)]
 arrays = [view(block, 0, float, (1 << 18,), None) for block in anchors]
 for i, array in enumerate(arrays):
     array[:] = 7.0 + i

@@ -11,8 +11,8 @@ import types
 import pytest
 
 import pardata
-from pardata.memory import bases, guardian, manager, session
-from pardata.memory.manager import TRANSITIONS, State
+from pardata.memory.named import directories, guardian, manager, session
+from pardata.memory.named.manager import TRANSITIONS, State
 
 NAME = f"test-manager-{os.getpid()}"  # another suite may run on this machine
 
@@ -85,11 +85,11 @@ def test_wrong_key_and_wrong_address():
 
 def test_address_of_a_dead_session_is_free():
     path = manager._entry(NAME)
-    os.symlink(f"{bases.base_directory()}/gone/5-abc", path)
+    os.symlink(f"{directories.base_directory()}/gone/5-abc", path)
     with pardata.SharedMemoryManager(NAME) as owner:
         assert owner.SharedMemory(1).size == 1
-    os.symlink(f"{bases.base_directory()}/gone/5-abc", path)
-    guardian.sweep(bases.base_directory())
+    os.symlink(f"{directories.base_directory()}/gone/5-abc", path)
+    guardian.sweep(directories.base_directory())
     assert not os.path.islink(path)
 
 
@@ -129,7 +129,7 @@ def locked(begin):
     """A descriptor by which the addresses are locked, as by a process that is stopped there."""
     made = begin()
     made.watch()
-    fd = os.open(bases.base_directory(), os.O_RDONLY)
+    fd = os.open(directories.base_directory(), os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     yield fd
     end(made)
@@ -156,7 +156,7 @@ def test_start_waits_for_who_has_the_addresses_locked(locked, monkeypatch):
 def test_shut_down_while_the_addresses_are_locked(begin):
     made, owner = begin(), pardata.SharedMemoryManager(NAME)
     owner.start()
-    with guardian.alone(bases.base_directory(), wait=False):
+    with guardian.alone(directories.base_directory(), wait=False):
         owner.shutdown()
     with pytest.raises(ConnectionRefusedError):
         pardata.SharedMemoryManager(NAME).connect()

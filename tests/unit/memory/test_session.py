@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from pardata.memory import bases, guardian, register, session
-from pardata.memory.register import appear, lives, open_nameless
+from pardata.memory.named import directories, guardian, register, session
+from pardata.memory.named.register import appear, lives, open_nameless
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_appears_with_the_first_block(root, monkeypatch):
     monkeypatch.setattr(session, "_MOST_GUARDIANS", 0)
     root.watch()
     assert guardian.is_alive(root.path)
-    assert guardian.sweep(bases.base_directory()) == []
+    assert guardian.sweep(directories.base_directory()) == []
     assert guardian.is_alive(root.path)
     appear(root.path)  # again: nothing happens
 
@@ -90,7 +90,7 @@ def test_appears_at_each_line_of_a_sweep(base):
 
 def test_sweep_removes_what_was_left_before_the_first_block_appeared(base):
     """By a process that was killed between two of its steps."""
-    bases.base_directory()
+    directories.base_directory()
     guardian.sweep(base)
     assert not os.path.exists(base)
     os.makedirs(os.path.join(base, "1-2-3-4"))
@@ -189,7 +189,7 @@ def test_session_that_cannot_begin_leaves_no_descriptor(base, fail_once, monkeyp
     def refuse(make=True):
         raise PermissionError("somebody else's")
 
-    monkeypatch.setattr(bases, "base_directory", refuse)
+    monkeypatch.setattr(directories, "base_directory", refuse)
     with pytest.raises(PermissionError):
         session.Session.begin()
     assert os.listdir("/proc/self/fd") == before

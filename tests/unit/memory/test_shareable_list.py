@@ -9,9 +9,9 @@ import types
 import numpy as np
 import pytest
 
-from pardata.memory import list_layout as layout
-from pardata.memory.block import SharedMemory
-from pardata.memory.shareable_list import ShareableList
+from pardata.memory.named import list_layout as layout
+from pardata.memory.named.block import SharedMemory
+from pardata.memory.named.shareable_list import ShareableList
 from tests.unit.memory.lists import NAN, RARE, VALUES, Lists, content, exactly, shm_names
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory.home import home
 from pardata.memory.segment import HUGE_PAGE_BYTES
+from pardata.memory.shared_heap import shared_heap
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def shared():
 def live_bytes():
     gc.collect()
     pardata.zeros(HUGE_PAGE_BYTES, np.uint8)  # an allocation takes back what other processes have let go
-    return home().arena.statistics()["live_bytes"]
+    return shared_heap().arena.statistics()["live_bytes"]
 
 
 def through_pickle(array, protocol=5):
@@ -182,7 +182,7 @@ def test_what_is_on_its_way_is_kept():
 def test_what_was_received_and_deleted_is_told_stale():
     data = pickle.dumps(pardata.zeros(HUGE_PAGE_BYTES, np.uint8))
     pickle.loads(data)  # and let go
-    home().arena._ask_for_memory()
+    shared_heap().arena._ask_for_memory()
     with pytest.raises(pardata.StaleBlockError, match="keep it until"):
         pickle.loads(data)
 

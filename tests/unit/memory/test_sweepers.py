@@ -8,8 +8,8 @@ import types
 
 import pytest
 
-from pardata.memory import guardian, named
-from pardata.memory.register import Register
+from pardata.memory.named import guardian, os_objects
+from pardata.memory.named.register import Register
 
 
 class Dead:
@@ -23,7 +23,7 @@ class Dead:
             made = Register(f"{self.path}/{register}")
             made.note(name, guardian.ANY_FILE, 1, 0, "here")
             made.close(remove=False)
-            os.close(named.create(name))
+            os.close(os_objects.create(name))
 
     @property
     def left(self):

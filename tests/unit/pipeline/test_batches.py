@@ -1,7 +1,7 @@
 """Pairing of batches by the numbers of their items."""
 
-from pardata.channel.message import Batch
-from pardata.pipeline.joining import zip_batches
+from pardata.codec.batch_codec import Batch
+from pardata.pipeline.programs.joining import zip_batches
 
 
 def batch(items, positions=None, count=4):
@@ -12,7 +12,7 @@ def test_complete_batches_are_paired_item_by_item():
     zipped = zip_batches([batch("abcd"), batch([1, 2, 3, 4]), batch("wxyz")])
     assert zipped.items == [("a", 1, "w"), ("b", 2, "x"), ("c", 3, "y"), ("d", 4, "z")]
     assert zipped.positions is None
-    assert (zipped.domain, zipped.number, zipped.count, zipped.cell) == (3, 100, 4, 7)
+    assert (zipped.sequence, zipped.number, zipped.count, zipped.cell) == (3, 100, 4, 7)
 
 
 def test_single_batch_stays_as_it_is():

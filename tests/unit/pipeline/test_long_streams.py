@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import pardata
-from pardata.pipeline.node import inputs_first
-from pardata.pipeline.plan import Plan
+from pardata.pipeline.plan.node import inputs_first
+from pardata.pipeline.plan.plan import Plan
 
 STAGES = 2 * sys.getrecursionlimit()
 

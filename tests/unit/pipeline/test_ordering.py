@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from pardata.pipeline.ordering import Arrival, InOrder
+from pardata.pipeline.plan.ordering import Arrival, InOrder
 
 
 @dataclass(frozen=True)
 class Message:
     number: int
     count: int = 1
-    domain: int = 0
+    sequence: int = 0
     edge: int = 0
 
 
@@ -32,7 +32,7 @@ def add(order, *messages):
 
 
 def test_arrival_hands_out_what_comes_first():
-    messages = [Message(3), Message(1, domain=2), Message(2)]
+    messages = [Message(3), Message(1, sequence=2), Message(2)]
     assert add(Arrival(), *messages) == [[message] for message in messages]
 
 
@@ -63,11 +63,11 @@ def test_message_that_stands_for_several_items_is_followed_by_the_number_behind_
     assert add(order, Message(0, 3)) == [[Message(0, 3)], [Message(3, 2)], [Message(5, 2)]]
 
 
-def test_domains_do_not_wait_for_each_other():
+def test_sequences_do_not_wait_for_each_other():
     order = InOrder()
-    assert add(order, Message(1, domain=4)) == []
-    assert add(order, Message(0, domain=7)) == [[Message(0, domain=7)]]
-    assert add(order, Message(0, domain=4)) == [[Message(0, domain=4)], [Message(1, domain=4)]]
+    assert add(order, Message(1, sequence=4)) == []
+    assert add(order, Message(0, sequence=7)) == [[Message(0, sequence=7)]]
+    assert add(order, Message(0, sequence=4)) == [[Message(0, sequence=4)], [Message(1, sequence=4)]]
 
 
 def test_zip_waits_for_the_same_number_on_every_edge():
@@ -87,16 +87,16 @@ def test_zip_keeps_order_and_pairs_at_once():
 
 def test_order_goes_on_where_a_predecessor_stopped():
     order = InOrder(following={0: 10, 2: 5})
-    assert add(order, Message(11), Message(5, domain=2)) == [[Message(5, domain=2)]]
+    assert add(order, Message(11), Message(5, sequence=2)) == [[Message(5, sequence=2)]]
     assert add(order, Message(10)) == [[Message(10)], [Message(11)]]
-    assert add(order, Message(0, domain=1)) == [[Message(0, domain=1)]]
+    assert add(order, Message(0, sequence=1)) == [[Message(0, sequence=1)]]
 
 
 def test_what_a_predecessor_has_finished_is_stale():
     order = InOrder(following={0: 10})
     assert order.is_stale(Message(9))
     assert not order.is_stale(Message(10))
-    assert not order.is_stale(Message(0, domain=1))
+    assert not order.is_stale(Message(0, sequence=1))
 
 
 def test_what_was_handed_out_is_stale():

@@ -9,7 +9,7 @@ import pytest
 import pardata
 from pardata.channel.window import Window
 from pardata.errors import ConfigError, PlanError
-from pardata.pipeline.plan import Kind, Plan
+from pardata.pipeline.plan.plan import Kind, Plan
 
 
 def source(name="source"):
@@ -107,24 +107,24 @@ def test_join_that_is_used_twice_is_a_stage_of_its_own():
     assert names(plan.stages) == ["a", "b", "merge", "l", "r", "merge-2"]
 
 
-# -- domains -----------------------------------------------------------------------------------------------------------
+# -- sequences ---------------------------------------------------------------------------------------------------------
 
 
 def test_stages_of_one_source_share_its_numbering():
     plan = plan_of(source().map(work).filter(work))
-    assert [stage.domains for stage in plan.stages] == [{0}, {0}, {0}]
-    assert [stage.own_domain for stage in plan.stages] == [0, None, None]
+    assert [stage.sequences for stage in plan.stages] == [{0}, {0}, {0}]
+    assert [stage.own_sequence for stage in plan.stages] == [0, None, None]
 
 
 def test_generator_filter_begins_a_numbering_of_its_own():
     plan = plan_of((source() | generator).map(work))
-    assert [stage.domains for stage in plan.stages] == [{0}, {1}, {1}]
-    assert stage_of(plan, "generator").taken_domains == {0}
+    assert [stage.sequences for stage in plan.stages] == [{0}, {1}, {1}]
+    assert stage_of(plan, "generator").taken_sequences == {0}
 
 
 def test_merge_has_the_numberings_of_all_its_inputs():
     plan = plan_of(pardata.merge(source("a"), source("b")))
-    assert plan.last.domains == {0, 1}
+    assert plan.last.sequences == {0, 1}
     assert [edge.renamed for edge in plan.last.edges] == [{}, {}]
 
 
@@ -132,7 +132,7 @@ def test_branches_of_one_source_are_told_apart_behind_a_merge():
     shared = source()
     plan = plan_of(pardata.merge(shared, shared.map(work), shared.map(work, name="other")))
     assert [edge.renamed for edge in plan.last.edges] == [{}, {0: 1}, {0: 2}]
-    assert plan.last.domains == plan.last.taken_domains == {0, 1, 2}
+    assert plan.last.sequences == plan.last.taken_sequences == {0, 1, 2}
     assert plan.roots == [0, 0, 0]
 
 
@@ -143,13 +143,13 @@ def test_renamed_numberings_are_renamed_again_in_the_next_merge():
     renamed = [edge.renamed for edge in plan.last.edges]
     assert renamed[0] == {}
     assert set(renamed[1]) == {0, 1}
-    assert len(plan.last.domains) == 4
+    assert len(plan.last.sequences) == 4
     assert plan.roots == [0, 0, 0, 0]
 
 
 def test_tokens_return_at_the_last_stage_and_at_generator_filters():
     plan = plan_of((source().map(work) | generator).map(work, name="last"))
-    retired = {stage.name: stage.retired_domains for stage in plan.stages}
+    retired = {stage.name: stage.retired_sequences for stage in plan.stages}
     assert retired == {"source": set(), "work": set(), "generator": {0}, "last": {1}}
 
 
@@ -176,7 +176,7 @@ def test_zip_behind_one_generator_filter_is_allowed():
 
 def test_zip_of_branches_of_one_merge_is_allowed():
     merged = pardata.merge(source("a"), source("b"))
-    assert plan_of(pardata.zip(merged.map(work), merged.map(work, name="other"))).last.domains == {0, 1}
+    assert plan_of(pardata.zip(merged.map(work), merged.map(work, name="other"))).last.sequences == {0, 1}
 
 
 # -- in place ----------------------------------------------------------------------------------------------------------

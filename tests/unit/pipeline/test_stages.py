@@ -6,11 +6,11 @@ import weakref
 import numpy as np
 import pytest
 
-from pardata.channel.message import Batch
-from pardata.pipeline.item_program import ItemProgram
-from pardata.pipeline.node import Kind
+from pardata.codec.batch_codec import Batch
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.programs.item import ItemProgram
 from pardata.runtime.faults import Fault
-from pardata.runtime.program import StageFailure
+from pardata.runtime.worker.program import StageFailure
 
 
 class Port:
@@ -26,7 +26,7 @@ class Port:
     def report(self, event):
         self.reported.append(event)
 
-    def attempt(self, domain, number):
+    def attempt(self, sequence, number):
         pass
 
 
@@ -55,7 +55,7 @@ def fails_for(*bad):
 def test_each_item_is_replaced_by_its_result(port):
     batch = process(port, lambda item: item + 1, [1, 2, 3])
     assert (batch.items, batch.positions) == ([2, 3, 4], None)
-    assert (batch.domain, batch.number, batch.count, batch.cell) == (2, 100, 3, 7)
+    assert (batch.sequence, batch.number, batch.count, batch.cell) == (2, 100, 3, 7)
     assert port.counted == (3, 0, 0)
 
 
@@ -85,11 +85,11 @@ def test_error_ends_the_stage_and_names_the_item(port):
     assert isinstance(caught.value.original, ValueError)
 
 
-def test_skipped_item_is_reported_with_its_domain_and_the_others_go_on(port):
+def test_skipped_item_is_reported_with_its_sequence_and_the_others_go_on(port):
     batch = process(port, fails_for(2, 4), [1, 2, 3, 4], skip=True)
     assert (batch.items, batch.positions) == ([10, 30], [0, 2])
     assert port.counted == (4, 0, 2)
-    assert [(kind, fault.number, domain, listed) for kind, fault, domain, listed in port.reported] == [
+    assert [(kind, fault.number, sequence, listed) for kind, fault, sequence, listed in port.reported] == [
         ("skipped", 101, 2, True),
         ("skipped", 103, 2, True),
     ]

@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from pardata.pool.chunking import Chunks, Ranges, parse_chunksize
+from pardata.pool.jobs.chunking import Chunks, Ranges, parse_chunksize
 
 SERIAL_S = 20e-6  # the parent's time per chunk
 LATENCY_S = 60e-6  # until a worker has it, beside that
@@ -46,7 +46,7 @@ def speeds(name, workers):
 
 
 class Simulation:
-    """`workers` that are handed chunks by one parent, one after the other; give-back as `pool.tasks` does it."""
+    """`workers` that are handed chunks by one parent, one after the other; give-back as `pool.worker.tasks` does it."""
 
     def __init__(self, items, workers, chunksize, speed):
         self.starts = np.r_[0.0, np.cumsum(items)]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
-from pardata.pool.chunking import Chunks, Policy, Ranges, parse_chunksize
+from pardata.pool.jobs.chunking import Chunks, Policy, Ranges, parse_chunksize
 from tests.unit.pool.loads import LOADS, efficiency
 
 

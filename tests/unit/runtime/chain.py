@@ -14,13 +14,13 @@ import numpy as np
 
 import pardata
 from pardata.channel.channel import socket_pair
-from pardata.channel.message import Batch
 from pardata.channel.window import Window
+from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
-from pardata.pipeline.ordering import Fanin
-from pardata.runtime.port import Port
-from pardata.runtime.wiring import Wired, connect, give_tokens
+from pardata.pipeline.plan.ordering import Fanin
+from pardata.runtime.wiring import WorkerImage, connect, give_tokens
+from pardata.runtime.worker.port import Port
 
 PACKAGE = str(Path(pardata.__file__).parent)
 SPAN_BYTES = 1 << 30
@@ -117,18 +117,20 @@ class Chain:
         self._is_worker = dict.fromkeys(self.names, True) | {"sink": sink_is_worker}
         owed = (1, 1) if farm else (4, 4)
         self._wired = {
-            name: Wired(name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0, 1], not self._is_worker[name])
+            name: WorkerImage(
+                name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0, 1], not self._is_worker[name]
+            )
             for index, name in enumerate(self.names)
         }
         workers = [self._wired[name] for name in middles]
         sink = self._wired["sink"]
-        for domain, name in enumerate(self.sources):
-            told_apart = 0 if policy == "arrival" else domain
-            connect([self._wired[name]], workers, told_apart, {}, SLOTS, quiet=True)
+        for sequence, name in enumerate(self.sources):
+            told_apart = 0 if policy == "arrival" else sequence
+            connect([self._wired[name]], workers, told_apart, {}, SLOTS, elides_wakeups=True)
         for edge in range(edges):
-            connect(workers, [sink], edge, {}, len(self.sources) * SLOTS, quiet=True)
-        for domain, name in enumerate(self.sources):
-            give_tokens(self._wired[name], Window(TOKENS, TOKENS), [[(sink, domain)]])
+            connect(workers, [sink], edge, {}, len(self.sources) * SLOTS, elides_wakeups=True)
+        for sequence, name in enumerate(self.sources):
+            give_tokens(self._wired[name], Window(TOKENS, TOKENS), [[(sink, sequence)]])
         self._controls = {name: socket_pair() for name in self.names}
         middle = Program(policy or "arrival", len(self.sources) if policy not in (None, "arrival") else 1, not farm)
         self._programs = dict.fromkeys(self.sources, Program()) | dict.fromkeys(middles, middle)
@@ -150,7 +152,7 @@ class Chain:
         spans = [(worker.span, worker.stage) for worker in self._wired.values()]
         socks = [self._controls[name][1], *wired.socks]
         self._ports[name] = Port(wired.spec(1 << 40, spans), self.segment, socks, self._programs[name], arena)
-        if name in self.sources:  # as `pipeline.source_program.SourceProgram` does
+        if name in self.sources:  # as `pipeline.programs.source.SourceProgram` does
             self._next[name] = self._ports[name].resume_point()
 
     def stop(self, name):
@@ -201,8 +203,8 @@ class Chain:
         else:
             arrays = [batch.items[0][0] for batch in batches]
             value = value_of(arrays)
-            (self.rival_values if batches[0].domain else self.values).append(value)
-            self.came.append(batches[0].domain)
+            (self.rival_values if batches[0].sequence else self.values).append(value)
+            self.came.append(batches[0].sequence)
             if self._keeps:
                 self._kept.append((value, arrays))
         port.commit()

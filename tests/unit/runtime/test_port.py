@@ -10,9 +10,9 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.errors import CapacityError
-from pardata.runtime.disown import STEPS
-from pardata.runtime.port import Port, send_event
-from pardata.runtime.words import ATTEMPT, BLOCKED_NS, MEMORY, SENT_BYTES, WAITS_FOR
+from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, MEMORY, SENT_BYTES, WAITS_FOR
+from pardata.runtime.worker.disown import STEPS
+from pardata.runtime.worker.port import Port, send_event
 from tests.unit.runtime.chain import LARGE, Chain
 
 
@@ -38,7 +38,7 @@ def test_after_a_wait_that_failed_the_item_is_at_work_again():
         port.attempt(0, 7)
 
         def fail():
-            assert (port.words[ATTEMPT], port.words[WAITS_FOR]) == (0, MEMORY)
+            assert (port.words[CURRENT_CALL], port.words[WAITS_FOR]) == (0, MEMORY)
             raise CapacityError("never")
 
         blocked_ns = port.words[BLOCKED_NS]

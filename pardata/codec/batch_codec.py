@@ -1,0 +1,299 @@
+"""Object <-> payload bytes + the blocks that its arrays live in. No I/O.
+
+Five encodings: `BYTES` (one item that is bytes: itself), `ARRAYS` (bare arrays that live in blocks: their addresses, by
+marshal), `RAW` (equal small arrays in C order: one header and their bytes), `PICKLE` (anything else: pickle protocol 5,
+in which every array is a persistent id), `APART` (items that have an array in common and may be changed: each encoded
+by itself).
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import pickle
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from pardata.codec.by_value import INLINE_BYTES as INLINE_BYTES
+from pardata.codec.by_value import is_script_in
+from pardata.codec.picklers import MOST_BLOCKS as MOST_BLOCKS
+from pardata.codec.picklers import ArrayPickler, ArrayUnpickler, CodePickler
+from pardata.memory.array import Anchor, view
+from pardata.memory.layout import held_bytes, is_overlapping
+from pardata.memory.mapped import is_mapped
+from pardata.memory.shared_array import is_array
+
+PICKLE, ARRAYS, RAW, BYTES, APART = 0, 1, 2, 3, 4
+# bool to complex256, bytes, str, times, half: types of which `dtype.str` says all, but for what a user has put into it
+_NUMBERED: Final = frozenset((*range(17), 18, 19, 21, 22, 23))
+_VALUES: Final = frozenset((int, float, complex, bool, str, bytes, type(None)))  # nothing to look for in them
+_NO_ADDRESSES: Final = bytes(4)
+_LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
+_ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
+
+Array = np.ndarray[Any, Any]
+
+
+class Batch:
+    """What crosses a channel: consecutive items of one sequence.
+
+    Attributes
+    ----------
+    sequence : int
+        Which numbering the items belong to (one per source; see `pipeline.plan.plan`).
+    number, count : int
+        The item numbers ``number .. number + count - 1`` that this batch stands for.
+    cell : int
+        The token of the batch: a cell of its source's token table.
+    items : list
+        The items that are still there.
+    positions : list of int, or None
+        Where the items stand within ``range(count)``, modulo `count`; None if all are there. An empty batch is a
+        tombstone.
+    branches : list of int, or None
+        Which of the sender's branches each item goes to; None: there are none. Does not cross the channel.
+    """
+
+    __slots__ = ("branches", "cell", "count", "items", "number", "positions", "sequence")
+
+    def __init__(
+        self, sequence: int, number: int, count: int, cell: int, items: list[Any], positions: list[int] | None = None
+    ) -> None:
+        self.sequence = sequence
+        self.number = number
+        self.count = count
+        self.cell = cell
+        self.items = items
+        self.positions = positions
+        self.branches: list[int] | None = None
+
+    def with_items(self, items: list[Any], positions: list[int] | None) -> Batch:
+        """Return a batch with the same numbers and other items."""
+        return Batch(self.sequence, self.number, self.count, self.cell, items, positions)
+
+    def item_number(self, index: int) -> int:
+        """Return the number of ``items[index]``."""
+        return self.number + (index if self.positions is None else self.positions[index] % self.count)
+
+    def select(self, branch: int) -> Batch:
+        """Return the items of one branch."""
+        assert self.branches is not None
+        chosen = [index for index, other in enumerate(self.branches) if other == branch]
+        positions = chosen if self.positions is None else [self.positions[index] for index in chosen]
+        return self.with_items([self.items[index] for index in chosen], positions)
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.sequence}:{self.number}+{self.count}, {len(self.items)} items>"
+
+
+class BlockSink(Protocol):
+    """Where an encoder puts its arrays."""
+
+    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
+
+        `is_bare`: it is an item itself, not a part of one, and nothing else of the project holds it.
+        """
+
+
+class Encoded:
+    """A payload and the anchors of the blocks it refers to by index."""
+
+    __slots__ = ("anchors", "kind", "payload")
+
+    def __init__(self, kind: int, payload: bytes, anchors: list[Anchor]) -> None:
+        self.kind = kind
+        self.payload = payload
+        self.anchors = anchors
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    return dtype.num in _NUMBERED and dtype.metadata is None
+
+
+def _index(anchors: list[Anchor], block: Anchor) -> int:
+    for index, known in enumerate(anchors):
+        if known is block:
+            return index
+    anchors.append(block)
+    return len(anchors) - 1
+
+
+def _strides(array: Array) -> tuple[int, ...] | None:
+    return None if array.flags.c_contiguous else array.strides
+
+
+def _pickled(pickler: type[ArrayPickler | CodePickler], obj: Any, is_lasting: bool) -> tuple[bytes, list[Array], bool]:
+    """Return a pickle stream, the arrays that have left it, and whether it names one several times."""
+    file = io.BytesIO()
+    made = pickler(file, is_lasting)
+    made.dump(obj)
+    return file.getvalue(), made.arrays, made.has_repeats
+
+
+def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded:
+    """Put the arrays of a pickle stream into blocks; their addresses stand before the stream."""
+    anchors: list[Anchor] = []
+    addresses = []
+    for index in range(len(arrays)):
+        block, offset, placed = sink.place(arrays, index, False)
+        addresses.append((_index(anchors, block), offset, placed.dtype, placed.shape, _strides(placed)))
+    head = pickle.dumps(addresses, 5) if addresses else b""
+    return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
+
+
+def encode_code(obj: Any, sink: BlockSink) -> Encoded:
+    """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
+    stream, arrays, _ = _pickled(CodePickler, obj, True)
+    return _with_blocks(stream, arrays, sink)
+
+
+def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
+    """Encode any object. What belongs to the script is taken by value: no other process has that module.
+
+    Parameters
+    ----------
+    apart : bool
+        `obj` is a list of items that may be changed where they arrive: two that hold one array get one each.
+    is_lasting : bool
+        See `memory.mapped.file_address`.
+    """
+    try:
+        stream, arrays, has_repeats = _pickled(ArrayPickler, obj, is_lasting)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        stream, arrays, has_repeats = _pickled(CodePickler, obj, is_lasting)
+    else:
+        if is_script_in(stream):
+            stream, arrays, has_repeats = _pickled(CodePickler, obj, is_lasting)
+    if apart and has_repeats and len(obj) > 1:
+        return _encode_apart(obj, sink)
+    return _with_blocks(stream, arrays, sink)
+
+
+def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:
+    anchors: list[Anchor] = []
+    parts = []
+    for item in items:
+        part = encode_pickle([item], sink)
+        parts.append((part.payload, [_index(anchors, block) for block in part.anchors]))
+    return Encoded(APART, marshal.dumps(parts), anchors)
+
+
+def encode(items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
+    """Encode the items of a batch; else as `encode_pickle`."""
+    if len(items) == 1 and type(items[0]) is bytes:
+        return Encoded(BYTES, items[0], [])
+    if not items:
+        return Encoded(ARRAYS, b"", [])
+    if type(items[0]) in _VALUES and set(map(type, items)) <= _VALUES:
+        return Encoded(PICKLE, _NO_ADDRESSES + pickle.dumps(items, 5), [])
+    dtype: Any = None
+    for item in items:
+        if not is_array(item) or not item.nbytes:
+            return encode_pickle(items, sink, apart, is_lasting)
+        if item.dtype is not dtype:
+            dtype = item.dtype
+            if not _is_plain(dtype):
+                return encode_pickle(items, sink, apart, is_lasting)
+    del item  # a sink counts who holds an item
+    if items[0].nbytes >= INLINE_BYTES:
+        if len(items) > MOST_BLOCKS or not all(map(_fills_block, items)):
+            return encode_pickle(items, sink, apart, is_lasting)
+        return _encode_arrays(items, sink)
+    dtype, shape = items[0].dtype, items[0].shape
+    has_axes = len(shape) > 1
+    for item in items:
+        if (has_axes or item.base is not None) and not item.flags.c_contiguous:
+            return encode_pickle(items, sink, apart, is_lasting)
+        if item.shape != shape or item.dtype != dtype:
+            return encode_pickle(items, sink, apart, is_lasting)
+    return Encoded(RAW, b"".join([_raw_head(dtype, shape), *[item.tobytes() for item in items]]), [])
+
+
+def _fills_block(array: Array) -> bool:
+    """Whether an array has a block for itself in a message."""
+    if array.base is None and array.flags.c_contiguous:
+        return array.nbytes >= INLINE_BYTES
+    return held_bytes(array) >= INLINE_BYTES and (type(array.base) is Anchor or not is_mapped(array))
+
+
+@lru_cache(_LAYOUTS)
+def _raw_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return the header of equal small arrays; its own length stands in front."""
+    head = marshal.dumps((dtype.str, shape))
+    start = -(-(2 + len(head)) // _ALIGNMENT) * _ALIGNMENT
+    return start.to_bytes(2, "little") + head.ljust(start - 2, b"\0")
+
+
+@lru_cache(_LAYOUTS)
+def _raw_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of what follows a header."""
+    dtype, shape = marshal.loads(head[2:])
+    return np.dtype(dtype), shape
+
+
+def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
+    anchors: list[Anchor] = []
+    addresses = []
+    for index in range(len(items)):
+        block, offset, placed = sink.place(items, index, True)
+        addresses.append((_index(anchors, block), offset, placed.dtype.str, placed.shape, _strides(placed)))
+    return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
+
+
+def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
+    """Return `array` as its reader may have it: read-only, or writable if it asked and nobody else reads the block."""
+    if not inplace or is_overlapping(array):
+        array.setflags(write=False)
+        return array
+    return array.copy(order="K") if block.shared else array
+
+
+def arrays_of(file: io.BytesIO, anchors: Sequence[Anchor], inplace: bool) -> list[Array]:
+    """Return the arrays in blocks of a `PICKLE` payload; `file` is read up to the pickle."""
+    length = int.from_bytes(file.read(4), "little")
+    addresses = pickle.loads(file.read(length)) if length else ()
+    return [
+        _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
+        for index, offset, dtype, shape, strides in addresses
+    ]
+
+
+def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
+    """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
+    file = io.BytesIO(payload)
+    return ArrayUnpickler(file, arrays_of(file, anchors, inplace), inplace).load()
+
+
+def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:
+    """Return the items of a batch. Nothing that is returned refers to `payload`."""
+    if kind == PICKLE:
+        items: list[Any] = decode_object(payload, anchors, inplace)
+        return items
+    if kind == ARRAYS:
+        return [
+            _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
+            for index, offset, dtype, shape, strides in (marshal.loads(payload) if len(payload) else ())
+        ]
+    data = bytes(payload)
+    if kind == BYTES:
+        return [data]
+    if kind == APART:
+        return [
+            decode_object(part, [anchors[index] for index in indices], inplace)[0]
+            for part, indices in marshal.loads(data)
+        ]
+    start = int.from_bytes(data[:2], "little")
+    return _decode_raw(data, start, *_raw_layout(data[:start]), inplace)
+
+
+def _decode_raw(data: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...], inplace: bool) -> list[Any]:
+    buffer: bytes | bytearray = bytearray(data) if inplace else data
+    entries = np.frombuffer(buffer, dtype, offset=start)
+    if shape == entries.shape:
+        return [entries]  # a single one
+    rows = entries.reshape(-1, *shape)
+    return list(rows) if shape else [rows[index : index + 1].reshape(()) for index in range(len(rows))]

@@ -1,0 +1,217 @@
+"""Pickles functions and classes of the user's script by value: cloudpickle, and what it leaves out.
+
+Functions of the script share their globals in a worker (`codec.main_globals`); each global gets a mark by which the
+worker sees whether it has changed here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import itertools
+import os
+import pickle
+import sys
+import types
+import typing
+import weakref
+from collections import ChainMap
+from typing import Any, ClassVar, Final
+
+import cloudpickle
+import numpy as np
+
+from pardata.codec.array_form import reduce_array
+from pardata.codec.main_globals import SCRIPTS, Captured, script_globals, set_function
+from pardata.memory.array import find_anchor, find_named
+from pardata.memory.mapped import file_address
+from pardata.memory.shared_array import is_array
+
+_CACHED: Final = type(functools.lru_cache(len))
+_COPIED: Final = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_parameters"}  # by lru_cache itself
+_PLAIN: Final = {int, float, complex, bool, str, bytes, type(None)}
+_UNKNOWN: Final = b""
+_SHORT_BYTES: Final = 64
+
+# Below this an array is copied into the message. Measured: the copy costs as much as lease, release and mapping at
+# about 16 KiB.
+INLINE_BYTES: Final = 16 << 10
+
+_serials: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_next_serial = itertools.count()
+
+
+def is_script_in(stream: bytes) -> bool:
+    """Whether a pickle may name something of the script, under either of its names."""
+    return b"_main__" in stream
+
+
+def dumps(value: object) -> bytes:
+    """Pickle `value`, by value what belongs to the script."""
+    _take_spawned_by_value()
+    made: bytes = cloudpickle.dumps(value, 5)
+    return made
+
+
+def _take_spawned_by_value() -> None:
+    """In a process that multiprocessing has spawned the script is a module that cloudpickle takes for importable."""
+    spawned = sys.modules.get(SCRIPTS[1])
+    if spawned is not None and SCRIPTS[1] not in cloudpickle.list_registry_pickle_by_value():
+        cloudpickle.register_pickle_by_value(spawned)
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    """As cloudpickle does, but tracebacks of a worker are to name the user's file."""
+    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in arguments)
+
+
+class _Globals:
+    """Stands for the script's globals in a pickle."""
+
+    def __init__(self, basics: dict[str, Any]) -> None:
+        self._basics = basics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return script_globals, (self._basics,)
+
+
+class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, by which functions of the script share their globals, and cached ones travel as well."""
+
+    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, 5)
+        _take_spawned_by_value()
+        self._globals: _Globals | None = None
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is _CACHED and not is_importable(obj):
+            parameters = obj.cache_parameters()
+            rest = {name: value for name, value in vars(obj).items() if name not in _COPIED}
+            return _cached, (obj.__wrapped__, parameters["maxsize"], parameters["typed"]), rest or None
+        if kind is typing.NewType and obj.__module__ in SCRIPTS:
+            return typing.NewType, (obj.__name__, obj.__supertype__)
+        reduced = super().reducer_override(obj)
+        if kind is types.FunctionType and reduced is not NotImplemented and _is_of_script(obj):
+            return self._reduce_function(*reduced)
+        return reduced
+
+    def _reduce_function(self, make: Any, args: Any, state: Any, items: None, pairs: None, setter: Any) -> Any:
+        code, basics, *rest = args
+        if self._globals is None:
+            self._globals = _Globals(basics)
+        own, slots = state
+        captured: Captured = {name: _marked(value) for name, value in slots["__globals__"].items()}
+        state = setter, (own, {**slots, "__globals__": {}}), captured, os.getpid()
+        return make, (code, self._globals, *rest), state, items, pairs, set_function
+
+
+def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def is_importable(obj: Any) -> bool:
+    """Whether a worker finds a function or class under its name."""
+    module = str(getattr(obj, "__module__", None))
+    by_value = {*SCRIPTS, *cloudpickle.list_registry_pickle_by_value()}
+    found = None if any(f"{module}.".startswith(f"{name}.") for name in by_value) else sys.modules.get(module)
+    for name in getattr(obj, "__qualname__", "?").split("."):
+        found = getattr(found, name, None)
+    return found is obj
+
+
+def serial(obj: Any) -> int:
+    """Return a number that no other object of this process has had."""
+    try:
+        return _serials.setdefault(obj, next(_next_serial))
+    except TypeError:  # it cannot be referred to weakly
+        return -id(obj)
+
+
+def _marked(value: Any) -> tuple[bytes, Any, bool]:
+    """Return a global with what tells whether it has changed, cheap where it is a simple one."""
+    marker = _Marker()
+    try:
+        data = pickle.dumps(value, 5) if type(value) in _PLAIN else marker.look_at(value)
+    except Exception:  # the pickle proper will say so
+        return _UNKNOWN, value, True
+    if len(data) > _SHORT_BYTES:
+        data = hashlib.blake2b(data, digest_size=16).digest()
+    return data, value, marker.has_large
+
+
+def _is_of_script(function: types.FunctionType) -> bool:
+    return function.__globals__.get("__name__") in SCRIPTS
+
+
+def _extras(function: types.FunctionType) -> dict[str, Any] | None:
+    """Return what a function has of its own, besides its code and its globals."""
+    found = {
+        "closure": function.__closure__,
+        "defaults": function.__defaults__,
+        "keywords": function.__kwdefaults__,
+        "own": function.__dict__,
+    }
+    return {name: value for name, value in found.items() if value} or None
+
+
+def _never(serial: int) -> object:
+    raise AssertionError("marks are compared, not unpickled")
+
+
+class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
+    """Makes marks.
+
+    Functions of the script count by their identity and what they have captured (their globals have marks of their own),
+    classes by their identity (their attributes come with each function), arrays by their bytes, or by their place if
+    that is shared.
+    """
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+        super().__init__(self._file, 5)
+        self.has_large = False
+
+    def look_at(self, value: Any) -> bytes:
+        """Return the mark."""
+        self.dump(value)
+        return self._file.getvalue()
+
+    def persistent_id(self, obj: Any) -> Any:
+        if is_array(obj):
+            return None if obj.dtype.hasobject else self._array(obj)
+        if type(obj) is pickle.PickleBuffer:
+            self.has_large = True
+        elif str(type(obj).__module__).startswith("pardata."):
+            return serial(obj)  # a handle: its pickle may be counted as one that is on its way
+        return None
+
+    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+        head = (array.dtype, array.shape, array.strides)
+        if find_named(array) is not None:
+            return (*head, array.__array_interface__["data"][0])
+        address = None if array.base is None else file_address(array, True)
+        if address is not None:
+            return tuple(address)
+        is_shared = find_anchor(array) is not None
+        self.has_large |= is_shared or array.nbytes >= INLINE_BYTES
+        if is_shared:
+            return (*head, array.__array_interface__["data"][0])
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        return (*head, hashlib.blake2b(data, digest_size=16).digest())
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is types.FunctionType and _is_of_script(obj):
+            return _never, (serial(obj),), _extras(obj)
+        if kind is _CACHED:
+            return _never, (serial(obj),), obj.__wrapped__
+        if isinstance(obj, type):
+            return _never, (serial(obj),)
+        if isinstance(obj, np.ndarray):
+            return reduce_array(obj)
+        return super().reducer_override(obj)

@@ -1,0 +1,169 @@
+"""Object <-> pickle stream and the arrays that have left it.
+
+Each array is a persistent id in the stream: the number of its block, its bytes, or where it lies in a file. An array
+that is met again is the same number again, so it is sent once and is one object on the other side: persistent ids
+bypass pickle's own memo.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.codec.array_form import reduce_array
+from pardata.codec.by_value import INLINE_BYTES, ValuePickler
+from pardata.codec.main_globals import SCRIPTS, script
+from pardata.memory.array import find_anchor, find_named
+from pardata.memory.layout import Layout, bytes_of, is_overlapping, layout_of
+from pardata.memory.mapped import FileAddress, file_address
+from pardata.memory.shared_array import SharedArray
+
+# More blocks than this in one message travel inside its payload.
+MOST_BLOCKS: Final = 1000
+_OBJECTS: Final = np.dtype(object).num  # numbers are below it
+
+Array = np.ndarray[Any, Any]
+
+
+def _is_of_array(base: Any) -> bool:
+    """Whether `base`, that an array is a view of, is an ordinary array with memory of its own."""
+    return type(base) is np.ndarray and base.base is None
+
+
+class _TakeArrays:
+    """Persistent ids: every array leaves the pickle stream; a large one is noted for a block."""
+
+    has_repeats = False
+    takes_shared = False  # also small ones that lie in shared memory: whoever writes to them is seen
+
+    def __init__(self, is_lasting: bool) -> None:
+        self.arrays: list[Array] = []
+        self._is_lasting = is_lasting  # see `memory.mapped.file_address`
+        self._others: list[Any] = []  # what is in the message itself; kept, so that no other gets its id
+        self._numbers: dict[int, int] = {}  # by id: in `arrays`, or counted from -1 downwards in `_others`
+
+    def persistent_id(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is np.ndarray or kind is SharedArray:
+            known = self._numbers.get(id(obj))
+            if known is not None:
+                self.has_repeats = True
+                return known
+            base, dtype = obj.base, obj.dtype
+            if not (
+                (base is None or _is_of_array(base))
+                and dtype.num < _OBJECTS
+                and dtype.metadata is None
+                and obj.flags.c_contiguous
+            ):  # unlike most
+                return self._take(obj)
+            if obj.nbytes < INLINE_BYTES or len(self.arrays) >= MOST_BLOCKS:
+                self._others.append(obj)
+                self._numbers[id(obj)] = -len(self._others)
+                return (obj.tobytes(), dtype, obj.shape)
+            self._numbers[id(obj)] = number = len(self.arrays)
+            self.arrays.append(obj)
+            return number
+        if kind is pickle.PickleBuffer:
+            array = np.frombuffer(obj.raw(), np.uint8)
+            return None if array.nbytes < INLINE_BYTES else self._take(array)
+        return None
+
+    def _take(self, array: Array) -> Any:
+        if array.dtype.hasobject:
+            return None
+        if array.base is not None:
+            if find_named(array) is not None:
+                return None
+            address = file_address(array, self._is_lasting)
+            if address is not None:
+                return self._in_message(array, tuple(address))
+        layout = layout_of(array)
+        if layout.nbytes < INLINE_BYTES and not (self.takes_shared and find_anchor(array) is not None):
+            return self._inline(array, layout)
+        if len(self.arrays) >= MOST_BLOCKS:
+            return self._inline(array, layout)
+        self._numbers[id(array)] = len(self.arrays)
+        self.arrays.append(array)
+        return len(self.arrays) - 1
+
+    def _inline(self, array: Array, layout: Layout) -> Any:
+        dtype: Any = array.dtype
+        if dtype.metadata is not None:  # it may hold arrays of its own, which are not to be numbered before this one
+            dtype = pickle.dumps(dtype, 5)
+        pid = (bytes_of(array, layout), dtype, array.shape)
+        return self._in_message(array, pid if layout.strides is None else (*pid, layout.strides, layout.offset))
+
+    def _in_message(self, array: Array, pid: Any) -> Any:
+        self._others.append(array)
+        self._numbers[id(array)] = -len(self._others)
+        return pid
+
+
+class ArrayPickler(_TakeArrays, pickle.Pickler):
+    """pickle, without the arrays."""
+
+    def __init__(self, file: io.BytesIO, is_lasting: bool) -> None:
+        pickle.Pickler.__init__(self, file, 5)
+        _TakeArrays.__init__(self, is_lasting)
+
+    def reducer_override(self, obj: Any) -> Any:
+        return reduce_array(obj) if isinstance(obj, np.ndarray) else NotImplemented
+
+
+class CodePickler(_TakeArrays, ValuePickler):
+    """cloudpickle, without the arrays."""
+
+    takes_shared = True
+
+    def __init__(self, file: io.BytesIO, is_lasting: bool) -> None:
+        ValuePickler.__init__(self, file)
+        _TakeArrays.__init__(self, is_lasting)
+
+    def reducer_override(self, obj: Any) -> Any:
+        return reduce_array(obj) if isinstance(obj, np.ndarray) else super().reducer_override(obj)
+
+
+class BringArrays:
+    """Brings the arrays back, for an unpickler."""
+
+    def __init__(self, file: io.BytesIO, arrays: list[Array], inplace: bool) -> None:
+        super().__init__(file)  # type: ignore[call-arg]
+        self._arrays, self._inplace = arrays, inplace
+        self._others: list[Array] = []
+
+    def persistent_load(self, pid: Any) -> Any:
+        if type(pid) is int:
+            return self._arrays[pid] if pid >= 0 else self._others[-1 - pid]
+        made = self._inlined(*pid) if type(pid[0]) is bytes else self._in_file(FileAddress(*pid))
+        self._others.append(made)
+        return made
+
+    def _inlined(
+        self, data: bytes, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None = None, offset: int = 0
+    ) -> Array:
+        if type(dtype) is bytes:
+            dtype = pickle.loads(dtype)
+        if strides is None:
+            array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
+            return array.copy() if self._inplace else array
+        memory = bytearray(data) if self._inplace else data
+        array = np.ndarray(shape, dtype, memory, offset, strides)
+        if self._inplace and is_overlapping(array):
+            array.setflags(write=False)
+        return array
+
+    def _in_file(self, address: FileAddress) -> Array:
+        array = address.open()
+        return array.copy(order="K") if self._inplace else array
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        known = script() if module in SCRIPTS else None
+        return super().find_class(module, name) if known is None else known.find(name)  # type: ignore[misc]
+
+
+class ArrayUnpickler(BringArrays, pickle.Unpickler):
+    """The unpickler for what `ArrayPickler` and `CodePickler` make."""

@@ -1,0 +1,1 @@
+"""The engine of every day: each worker a process."""

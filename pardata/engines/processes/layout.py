@@ -1,0 +1,170 @@
+"""The graph of a plan, laid out in memory: a span for every worker, a channel for every pair of neighbours."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from dataclasses import replace
+from typing import Final
+
+from pardata.channel.channel import AREA_BYTES, CAN_BE_QUIET, RECORD_BYTES, socket_pair
+from pardata.channel.window import Window
+from pardata.errors import CapacityError
+from pardata.memory.arena import Span
+from pardata.memory.budget import format_bytes
+from pardata.memory.segment import PAGE_BYTES
+from pardata.memory.shared_heap import SharedHeap
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.programs.build import runs_here
+from pardata.pipeline.programs.generator import has_state
+from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.wiring import WorkerImage, connect, give_tokens
+from pardata.runtime.worker.program import CHANNELS_AT
+
+# Commits that are told together: they wake the sender, but until then it lacks slots, tokens and (warm) blocks.
+_MOST_OWED: Final = 16
+_MOST_OWED_BLOCKS: Final = 4
+# A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
+_SPARE_SLOTS: Final = 4
+_STATE_BYTES: Final = 4 << 30  # of address space, for two copies of what a generator filter saves
+
+
+def descriptors_of(plan: Plan) -> int:
+    """Return how many descriptors a run needs in this process: both ends of each socket, and two for a process."""
+    pairs = sum(
+        stage.workers * (1 + sum(edge.stage.workers for edge in stage.edges))
+        + sum(terminal.workers for terminal in plan.stages for sequence in terminal.retired_sequences
+              if stage.own_sequence is not None and plan.roots[sequence] == stage.own_sequence)
+        for stage in plan.stages
+    )  # fmt: skip
+    here = sum(stage.workers for stage in plan.worker_stages if runs_here(stage))
+    processes = sum(stage.workers for stage in plan.worker_stages) - here
+    consumer = 1 if plan.iterated else 3  # its selector, and its control sockets where it is no stage of the plan
+    return 2 * pairs + 2 * processes + here + consumer
+
+
+def fitting(window: Window, plan: Plan, span_bytes: int) -> Window:
+    """Return a window for whose messages every worker has addresses, if need be a narrower one.
+
+    Spans are small where the addresses of the process are limited; half of one is left for arrays. Raises
+    `CapacityError` if not even the fewest messages that keep everybody busy can be in flight.
+    """
+    slots = (span_bytes // 2 - CHANNELS_AT) // (AREA_BYTES + RECORD_BYTES)
+    behind: Counter[Stage] = Counter()
+    per_message: Counter[Stage] = Counter()
+    for stage in plan.stages:
+        for edge in stage.edges:
+            behind[edge.stage] += stage.workers
+            per_message[edge.stage] += stage.workers * len(edge.stage.sequences)
+    most = window.most
+    for stage, channels in behind.items():
+        most = min(most, (slots - channels * (_MOST_OWED + _SPARE_SLOTS)) // per_message[stage])
+        if most < window.fewest:
+            raise CapacityError(
+                f"stage {stage.name!r} has {channels} workers behind it and at least {window.fewest} messages in "
+                f"flight: that needs more addresses than the {format_bytes(span_bytes)} that each worker of this "
+                f"process can have. Ask for fewer workers or tokens, or raise the limit of addresses (`ulimit -v`)"
+            )
+    return replace(window, most=most)
+
+
+class Layout:
+    """Spans, channels and sockets of a run.
+
+    Attributes
+    ----------
+    wired : dict
+        The workers of each stage.
+    consumer : Wired
+        What the caller's loop reads from; without one, the supervisor's own port with nothing to take.
+    """
+
+    def __init__(
+        self, plan: Plan, window: Window, heap: SharedHeap, spans: list[Span], socks: list[socket.socket]
+    ) -> None:
+        self._heap = heap
+        self._plan = plan
+        self._window = window = fitting(window, plan, heap.span_bytes)
+        self._spans = spans  # the run's: also of a layout that is not finished, because there is no more memory
+        self._socks = socks
+        has_inplace = any(stage.node.inplace for stage in plan.stages)
+        self.wired = {stage: self._workers(stage, has_inplace) for stage in plan.stages}
+        for stage in plan.stages:
+            self._connect(stage)
+        for stage in plan.stages:
+            if stage.kind is Kind.PIPE and has_state(stage.fn):
+                nbytes = min(_STATE_BYTES, heap.span_bytes // 4)
+                self.wired[stage][0].state = (self.wired[stage][0].take(nbytes), nbytes)
+                self.wired[stage][0].touched += PAGE_BYTES
+            if stage.own_sequence is not None:
+                give_tokens(self.wired[stage][0], window, self._terminals(stage.own_sequence))
+        for workers in self.wired.values():
+            for worker in workers:
+                socks += worker.socks
+        if plan.iterated:
+            self.consumer = self.wired[plan.last][0]
+        else:
+            self.consumer = WorkerImage("consumer", 0, self._take_span(), (1, 1), [], True)
+
+    def _workers(self, stage: Stage, has_inplace: bool) -> list[WorkerImage]:
+        sequences = sorted(stage.taken_sequences | stage.sequences)
+        is_consumer = stage is self._plan.last and self._plan.iterated
+        here = is_consumer or runs_here(stage)
+        window = self._window
+        owed = (1, 1)  # who hands out work to a farm goes by its commits
+        if stage.workers == 1:
+            with_blocks = 1 if is_consumer else _MOST_OWED_BLOCKS  # its loop may take long
+            owed = max(1, min(_MOST_OWED, window.most // 4)), max(1, min(with_blocks, window.fewest // 4))
+        return [
+            WorkerImage(stage.name, index, self._take_span(), owed, sequences, here, has_inplace)
+            for index in range(stage.workers)
+        ]
+
+    def _connect(self, stage: Stage) -> None:
+        for index, edge in enumerate(stage.edges):
+            slots = self._window.most * len(edge.stage.sequences) + _MOST_OWED + _SPARE_SLOTS
+            senders = self.wired[edge.stage]
+            told_apart = index if stage.fanin.edges > 1 else 0
+            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch, CAN_BE_QUIET)
+
+    def _terminals(self, root: int) -> list[list[tuple[WorkerImage, int]]]:
+        return [
+            [(worker, sequence) for worker in self.wired[stage]]
+            for stage in self._plan.stages
+            for sequence in sorted(stage.retired_sequences)
+            if self._plan.roots[sequence] == root
+        ]
+
+    def _take_span(self) -> Span:
+        span = self._heap.take_span()
+        self._spans.append(span)
+        return span
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """Return the two ends of a control socket."""
+        pair = socket_pair()
+        self._socks += pair
+        return pair
+
+    @property
+    def workers(self) -> list[WorkerImage]:
+        """All but the consumer."""
+        return [worker for workers in self.wired.values() for worker in workers if worker is not self.consumer]
+
+    def inflight(self) -> FlightSpec:
+        """Return where anybody can read what is in flight."""
+        sources: list[Span] = []
+        stages: list[Span] = []
+        tables = {}
+        for stage, workers in self.wired.items():
+            spans = sources if stage.kind is Kind.SOURCE else stages
+            spans += [worker.span for worker in workers if worker is not self.consumer]
+            if stage.own_sequence is not None and workers[0].tokens is not None:
+                tables[stage.own_sequence] = workers[0].tokens
+        return FlightSpec(self._plan.roots, tables, sources, stages, self.consumer.span)
+
+    @property
+    def processes(self) -> list[WorkerImage]:
+        """The workers that are processes of their own."""
+        return [worker for workers in self.wired.values() for worker in workers if not worker.in_parent]

@@ -1,0 +1,118 @@
+"""A worker of a run on processes that is a thread of the process that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import threading
+from typing import Any, Final
+
+from pardata.memory.shared_heap import shared_heap
+from pardata.pipeline.plan.plan import Stage
+from pardata.pipeline.programs.build import Program
+from pardata.process.lifecycle import Action, Event, Life, State
+from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.header import THREAD
+from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.program import Cancelled, StageFailure
+
+JOIN_S: Final = 0.5  # how long it may take to come back from the user's code when the run is over
+
+
+class LocalWorker:
+    """A thread, its port, and the parent's end of its control socket.
+
+    It cannot be killed, and what it has in memory is not lost while there is a run: it is never replaced. A thread that
+    does not come back from the user's code is abandoned, and takes its span back itself when it ends.
+    """
+
+    def __init__(self, stage: Stage, program: Program, port: Port, control: socket.socket) -> None:
+        self.stage = stage
+        self.port = port
+        self.control = control
+        self.error: BaseException | None = None
+        self.life = Life(f"a thread of {stage.name!r}")
+        self._lock = threading.Lock()  # of its life: the thread itself and the parent tell what happens
+        self._program = program
+        self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._on(Event.STARTED)
+        self.thread.start()
+
+    @property
+    def done(self) -> bool:
+        """Whether its work is done."""
+        return self.life.state in (State.DONE, State.ENDED)
+
+    def _on(self, event: Event) -> Action:
+        with self._lock:
+            return self.life.on(event)
+
+    def _run(self) -> None:
+        self.port.words[THREAD] = threading.get_native_id()
+        end = Event.DIED
+        try:
+            self._program.run(self.port)
+            self._on(Event.SAID_DONE)
+            self.port.finish()
+        except Cancelled:
+            return
+        except StageFailure as failure:
+            end = self._tell(failure.original, failure.fault)
+        except BaseException as error:
+            told = exit_as_error(error)
+            end = self._tell(told, Fault.of(told, self.stage.name))
+        finally:
+            if self._end(end) is Action.CLEAN_UP:
+                self.port.collector.close()
+                self.port.outbox.leases.clear()
+                shared_heap().return_spans([self.port.spec.span])
+
+    def _tell(self, error: BaseException, fault: Fault) -> Event:
+        error.add_note(fault.note)
+        self.error = error
+        with contextlib.suppress(Exception):  # nobody listens any more
+            self.port.report(("failed", fault))
+        return Event.DIED_FOR_GOOD
+
+    def _end(self, end: Event) -> Action:
+        with self._lock:  # a thread that was told to end, or is done, has nothing more to lose
+            return self.life.on(end if self.life.state is State.ALIVE else Event.DIED)
+
+    def hear(self) -> tuple[Any, ...] | None:
+        """Return what the thread has told."""
+        data = self.control.recv(1 << 18)
+        return pickle.loads(data) if data else None
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Ask the thread to leave."""
+        if self._on(Event.STOP) is Action.ASK:
+            with contextlib.suppress(OSError):
+                self.control.send(b"cancel")
+
+    def abandon(self) -> bool:
+        """Leave a thread that was asked to leave to itself, if it lives; return whether it does."""
+        with self._lock:
+            if self.life.state is not State.STOPPING:
+                return False
+            self.life.on(Event.ABANDON)
+            return True
+
+
+def stop(workers: list[LocalWorker]) -> list[LocalWorker]:
+    """Cancel the threads. Return those that are held up in the user's code."""
+    for worker in workers:
+        worker.cancel()
+    for worker in workers:
+        if worker.thread.ident is not None:
+            worker.thread.join(JOIN_S)
+    abandoned = [worker for worker in workers if worker.abandon()]
+    for worker in workers:
+        if worker not in abandoned:
+            worker.port.collector.close()
+    return abandoned

@@ -1,0 +1,1 @@
+"""Each worker a thread of this process."""

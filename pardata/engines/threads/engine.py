@@ -1,0 +1,144 @@
+"""Each worker a thread of this process: for functions that let go of the GIL, as most of NumPy does, files and sockets.
+
+The stages run the same programs as in processes, over `ThreadPort`. Functions are shared by all workers and need not be
+picklable; arrays pass without a copy where that is safe (`pipeline.programs.isolation`).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, Final
+
+from pardata.engines.local import bars_of
+from pardata.engines.threads.port import Hub, ThreadPort
+from pardata.errors import ConfigError
+from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.programs.joining import join_batches
+from pardata.pipeline.run import Run, RunOptions
+from pardata.process.interrupts import start_thread
+from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
+from pardata.runtime.worker.program import Cancelled
+
+_JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's function when the run is over
+
+
+class ThreadRun(Run):
+    """A run on threads."""
+
+    def __init__(self, plan: Plan, options: RunOptions) -> None:
+        for stage in plan.stages:
+            if stage.node.timeout_s is not None:
+                raise ConfigError(
+                    f"stage {stage.name!r} ({stage.node.where}): timeout_s= needs processes, not "
+                    f'engine="threads": a thread cannot be ended'
+                )
+        super().__init__()
+        self._plan = plan
+        self._hub = Hub(plan, plan.window(options.tokens))
+        self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
+        self._items: deque[Any] = deque()
+        self._ports: dict[Stage, list[ThreadPort]] = {stage: [] for stage in plan.worker_stages}
+        self._threads: list[threading.Thread] = []
+        self._report: RunReport | None = None
+        self._begin_s = time.perf_counter()
+        self._bars: Bars | None = None
+        self._closed = False
+        try:
+            if options.progress:
+                self._bars = bars_of(plan, options.progress)
+            for stage in reversed(plan.worker_stages):
+                for _ in range(stage.workers):
+                    self._start(stage)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, stage: Stage) -> None:
+        port = ThreadPort(self._hub, stage, self._hub.inboxes[stage])
+        self._ports[stage].append(port)
+        self._hub.statistics[stage].append(port.statistics)
+        thread = threading.Thread(
+            target=port.work, args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
+        )
+        self._threads.append(thread)
+        start_thread(thread)
+
+    def __next__(self) -> Any:
+        with self._turn:
+            while not self._items:
+                self._take_more()
+            return self._items.popleft()
+
+    def _take_more(self) -> None:
+        if self._closed:
+            raise StopIteration
+        try:
+            self._fill()
+        except Cancelled:
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+        if self._hub.failure is not None:  # raised here, where no other error is handled that would be its context
+            raise self._hub.take_failure()
+
+    def _fill(self) -> None:
+        batches = self._inlet.take(REFRESH_S if self._bars is not None else None)
+        if batches is None:
+            self._hub.judge_at_end()
+            self.close()
+        elif batches:
+            self._items.extend(join_batches(batches, self._plan.last.policy).items)
+            self._inlet.commit()
+        self._show()
+
+    def _show(self, final: bool = False) -> None:
+        if self._bars is not None:
+            parts = self._hub.statistics.values()
+            self._bars.update([sum(part.items for part in each) for each in parts], final)
+
+    def report(self) -> RunReport:
+        if self._report is not None:
+            return self._report
+        names = [field.name for field in fields(StageStatistics)[2:]]
+        now_s = time.perf_counter()
+        stages = []
+        for stage, ports in self._ports.items():
+            parts = [port.statistics_at(now_s) for port in ports]
+            sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+            stages.append(StageStatistics(stage.name, stage.workers, **sums))
+        return RunReport(stages, time.perf_counter() - self._begin_s, self._hub.failures.skipped)
+
+    def close(self) -> None:
+        """End the run. A thread that does not come back from the user's function is left to end by itself."""
+        if self._is_over():
+            return
+        self._hub.cancel()  # who waits for an item leaves
+        with self._turn:
+            self._close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        deadline = time.monotonic() + _JOIN_S
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._report = self.report()
+        self._items.clear()
+        self._show(final=True)
+        if self._bars is not None:
+            self._bars.close()
+
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_over() and not getattr(self, "_closed", True):
+            self.close()
+
+
+__all__ = ["ThreadRun"]

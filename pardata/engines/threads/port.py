@@ -1,0 +1,340 @@
+"""What the threads of a run share, and the port through which a stage's program takes, publishes and commits.
+
+      source --publish--> inbox --take--> worker --publish--> inbox --take--> the caller
+        '------- token <-------------------------------------------- commit --'
+
+An inbox is one queue for all workers of its stage, in the order in which the stage takes: the next batch goes to
+whoever is free. All of it changes under one lock, held for a few lines; every wait is on a condition of that lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from pardata.channel.window import Window
+from pardata.codec.batch_codec import Batch
+from pardata.engines.local import original_error
+from pardata.pipeline.plan.failures import Failures
+from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
+from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.programs.build import Program, passed_of, program_of
+from pardata.pipeline.programs.isolation import isolate
+from pardata.runtime.admission.item_sizes import ItemSizes
+from pardata.runtime.faults import exit_as_error
+from pardata.runtime.progress import StageStatistics
+from pardata.runtime.worker.program import Cancelled, StageFailure
+from pardata.runtime.worker.state import Saved
+
+Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
+
+
+class Inbox:
+    """What waits for the workers of a stage; `senders` are the workers that may still add to it, input by input."""
+
+    def __init__(self, lock: threading.RLock, order: Order, senders: list[int]) -> None:
+        self.changed = threading.Condition(lock)
+        self.order = order
+        self.senders = senders
+        self.waiting = 0
+        order.has_ended = lambda edge: not self.senders[edge]
+
+    def add(self, edge: int, batch: Batch) -> None:
+        """Add a batch, and wake a worker."""
+        self.order.add(edge, batch)
+        self.waiting += 1
+        self.changed.notify()
+
+    def pop(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip."""
+        batches = self.order.pop()
+        self.waiting -= len(batches or ())
+        return batches
+
+
+class Tokens:
+    """The right to have one more batch of a source in flight: returns when all `terminals` have committed the batch."""
+
+    def __init__(self, lock: threading.RLock, window: Window, terminals: int) -> None:
+        self.changed = threading.Condition(lock)
+        self.terminals = terminals
+        self._window = window
+        self._in_flight = self.came_out = 0
+        self._missing: dict[int, int] = {}
+
+    def retire(self, number: int) -> None:
+        """Note that one terminal has committed batch `number`."""
+        missing = self._missing.pop(number, self.terminals) - 1
+        if missing:
+            self._missing[number] = missing
+        else:
+            self._in_flight -= 1
+            self.came_out += 1
+            self.changed.notify()
+
+    def take(self, largest_bytes: int) -> bool:
+        """Take the right to have one more batch in flight; return False if there is none now."""
+        is_open = self._window.allows(self._in_flight, self.came_out, largest_bytes)
+        self._in_flight += is_open and self.terminals > 0
+        return is_open
+
+
+class Hub:
+    """What the threads of a run share. They know the hub and not the run, which ends when the user lets go of it."""
+
+    def __init__(self, plan: Plan, window: Window) -> None:
+        self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
+        self.cancelled = False
+        self.failure: BaseException | None = None
+        self.largest_bytes = 0  # of a batch that was sent
+        self.failures = Failures(plan)
+        self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
+        self._stages = {stage.name: stage for stage in plan.stages}
+        self.roots = plan.roots
+        self.programs = {stage: program_of(stage, plan) for stage in plan.stages}
+        self.inboxes: dict[Stage | None, Inbox] = {
+            stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
+        }
+        ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
+        self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])  # nothing goes there; it tells the caller of the end
+        retired = [plan.roots[sequence] for stage in plan.stages for sequence in stage.retired_sequences]
+        self.tokens = {root: Tokens(self.lock, window, retired.count(root)) for root in plan.roots}
+
+    def cancel(self, failure: BaseException | None = None) -> None:
+        """Have every thread leave, and drop what waits; of several failures the first is the caller's."""
+        with self.lock:
+            if not self.cancelled:
+                self.cancelled, self.failure = True, failure
+            for inbox in self.inboxes.values():
+                inbox.order = Arrival()
+                inbox.changed.notify_all()
+            for tokens in self.tokens.values():
+                tokens.changed.notify_all()
+
+    def items_of(self, stage: str) -> int:
+        """Return how many items a stage has taken."""
+        return sum(part.items for part in self.statistics[self._stages[stage]])
+
+    def judge_at_end(self) -> None:
+        """Fail a run of which too many items were skipped."""
+        verdict = self.failures.at_end(self.items_of)
+        if verdict is not None:
+            self.cancel(verdict)
+
+    def take_failure(self) -> BaseException:
+        """Return what went wrong, to be raised; its traceback leads to the hub, so the hub is to hold it no longer."""
+        assert self.failure is not None
+        failure, self.failure = self.failure, None
+        return failure
+
+
+class _Output(NamedTuple):
+    """Where what a stage makes goes: an input of another stage."""
+
+    inbox: Inbox
+    edge: int
+    renamed: dict[int, int]
+    inplace: bool
+    branch: int | None
+
+
+def _part(batch: Batch, branch: int | None) -> Batch:
+    return batch if branch is None or batch.branches is None else batch.select(branch)
+
+
+def _senders(stage: Stage) -> list[int]:
+    """Return how many workers send to a stage, per input that it tells apart."""
+    workers = [edge.stage.workers for edge in stage.edges]
+    return workers if stage.fanin.edges > 1 else [sum(workers)]
+
+
+class ThreadPort:
+    """What a program needs of its surroundings (`pipeline.programs.batcher.Port`), for one thread."""
+
+    last_bytes = 0
+
+    def __init__(self, hub: Hub, stage: Stage, inbox: Inbox) -> None:
+        self.lock = threading.RLock()  # the timer of a source
+        self.statistics = StageStatistics(stage.name, 1)
+        self.passed = passed_of(stage)
+        self._hub = hub
+        self._stage = stage
+        self._inbox = inbox
+        self._outputs = [
+            _Output(
+                hub.inboxes[reader],
+                index if reader.fanin.edges > 1 else 0,
+                edge.renamed,
+                reader.node.inplace,
+                edge.branch,
+            )
+            for reader in dict.fromkeys(stage.consumers)
+            for index, edge in enumerate(reader.edges)
+            if edge.stage is stage
+        ]
+        self._open = [(output.inbox, output.edge) for output in self._outputs] or [(hub.inboxes[None], 0)]
+        self._taken = (0, 0)
+        self._mark_s = time.perf_counter()
+        self._ended_s: float | None = None  # when
+        self._item_sizes: ItemSizes | None = None
+
+    def _sleep(self, condition: threading.Condition, timeout_s: float | None = None) -> float:
+        """Wait for a change, with the lock held; return for how long."""
+        if self._hub.cancelled:
+            raise Cancelled
+        begin = time.perf_counter()
+        condition.wait(timeout_s)
+        waited = time.perf_counter() - begin
+        self._mark_s += waited
+        return waited
+
+    @property
+    def came_out(self) -> int:
+        """Batches of this source that have come out at the end of every path."""
+        assert self._stage.own_sequence is not None
+        return self._hub.tokens[self._stage.own_sequence].came_out
+
+    def heaviest_item_bytes(self) -> float:
+        """Return the bytes per item where they are most, lately."""
+        counts = [(part.items, part.bytes) for parts in self._hub.statistics.values() for part in parts]
+        if self._item_sizes is None or self._item_sizes.senders != len(counts):
+            self._item_sizes = ItemSizes(len(counts))
+        return self._item_sizes.heaviest(counts)
+
+    def _account(self) -> None:
+        """Count the time since the last call as busy, but for what was spent waiting."""
+        now = time.perf_counter()
+        self.statistics.busy_s += now - self._mark_s
+        self._mark_s = now
+
+    def statistics_at(self, now_s: float) -> StageStatistics:
+        """Return what is counted by now."""
+        return replace(self.statistics, ended_s=0.0 if self._ended_s is None else now_s - self._ended_s)
+
+    def take(self, timeout_s: float | None = None) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""
+        inbox = self._inbox
+        with self._hub.lock:
+            while (batches := inbox.pop()) is None and any(inbox.senders):
+                waited = self._sleep(inbox.changed, timeout_s)
+                self.statistics.starved_s += waited
+                if timeout_s is not None and waited >= timeout_s:
+                    return []
+            self.poll()
+        if batches is not None:
+            self._taken = batches[0].sequence, batches[0].number
+        return batches
+
+    def publish(self, batch: Batch) -> None:
+        """Hand a batch to every reader."""
+        parts = {output.branch: _part(batch, output.branch) for output in self._outputs}
+        if batch.branches is not None:
+            batch.items.clear()  # nobody else is to hold them
+        handed: dict[int | None, list[Any]] = {}
+        made: list[tuple[_Output, Batch]] = []
+        for output in self._outputs:
+            part = parts[output.branch]
+            items = list(handed[output.branch]) if output.branch in handed else part.items
+            handed[output.branch], self.last_bytes = isolate(items, output.inplace, self.passed, batch.number)
+            sequence = output.renamed.get(batch.sequence, batch.sequence)
+            sent = Batch(sequence, batch.number, batch.count, 0, handed[output.branch], part.positions)
+            made.append((output, sent))
+        self.statistics.bytes += self.last_bytes
+        with self._hub.lock:
+            self._hub.largest_bytes = max(self._hub.largest_bytes, self.last_bytes)
+            self.poll()
+            for output, sent in made:
+                output.inbox.add(output.edge, sent)
+        if self._stage.own_sequence is not None:
+            self._account()
+
+    def commit(self) -> None:
+        """Finish what was taken."""
+        sequence, number = self._taken
+        if sequence in self._stage.retired_sequences:
+            with self._hub.lock:
+                self._hub.tokens[self._hub.roots[sequence]].retire(number)
+        self._account()
+
+    def token(self, number: int) -> int:
+        """Wait until one more batch may be in flight."""
+        assert self._stage.own_sequence is not None
+        tokens = self._hub.tokens[self._stage.own_sequence]
+        with self._hub.lock:
+            while not tokens.take(self._hub.largest_bytes):
+                self.statistics.blocked_s += self._sleep(tokens.changed)
+        return 0
+
+    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
+        """Count items of the batch at hand."""
+        self.statistics.items += items
+        self.statistics.dropped += dropped
+        self.statistics.failed += failed
+
+    def report(self, event: tuple[Any, ...]) -> None:
+        """Note an item that was skipped, or that the timer has failed."""
+        if event[0] == "skipped":
+            with self._hub.lock:
+                verdict = self._hub.failures.note(event[1], event[2], event[3], self._hub.items_of)
+            if verdict is not None:
+                self._hub.cancel(verdict)
+        else:
+            self._hub.cancel(event[1].exception())
+
+    def choose(self, branches: int) -> int:
+        """Return the branch that has least to do."""
+        with self._hub.lock:
+            loads = {output.branch: output.inbox.waiting for output in self._outputs}
+            return min(loads, key=lambda branch: loads[branch]) or 0 if loads else 0
+
+    def load_state(self) -> None:
+        """Return None: a thread has no predecessor."""
+
+    def save_state(self, saved: Saved) -> None:
+        """Do nothing: a thread has no successor."""
+
+    def loaded(self) -> None:
+        """Do nothing: nobody asks."""
+
+    def poll(self) -> None:
+        """Raise `Cancelled` if the run is over."""
+        if self._hub.cancelled:
+            raise Cancelled
+
+    def close_outputs(self) -> None:
+        """Tell the readers that no more will come."""
+        with self._hub.lock:
+            open_, self._open = self._open, []
+            for inbox, edge in open_:
+                inbox.senders[edge] -= 1
+                inbox.changed.notify_all()
+
+    def attempt(self, sequence: int, number: int) -> None:
+        """Begin an item, unless the run is over. A thread is not lost, so nobody asks what it was working on."""
+        self.poll()
+
+    def expect_generator(self, generator: object) -> None:
+        """Do nothing: `isolate` sees that the user's generator still has what it yielded."""
+
+    def resume_point(self) -> int:
+        """Return 0: a thread has no predecessor."""
+        return 0
+
+    def work(self, program: Program) -> None:
+        """Be a worker."""
+        try:
+            program.run(self)
+        except Cancelled:
+            pass
+        except StageFailure as failure:
+            self._hub.cancel(original_error(failure))
+        except BaseException as error:
+            told = exit_as_error(error)
+            told.add_note(f"in stage {self._stage.name!r}")
+            self._hub.cancel(told)
+        finally:
+            self.close_outputs()
+            self._account()
+            self._ended_s = self._mark_s

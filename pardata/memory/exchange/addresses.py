@@ -1,0 +1,203 @@
+"""Addresses of SharedArrays, for processes that pardata did not start: workers of multiprocessing, joblib, ...
+
+A named block is attached to by its name. How an anonymous one is reached and held is told in `exports.py` (its owner's
+side) and `imports.py`. What is still on its way when its owner ends is handed over: copied into a named block of the
+session, from which each receiver takes its array.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import threading
+import weakref
+from multiprocessing import util
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.errors import StaleBlockError
+from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, named_anchor
+from pardata.memory.exchange.exports import Address, Exports
+from pardata.memory.exchange.imports import Import
+from pardata.memory.named import os_objects, session
+from pardata.memory.named.block import SharedMemory
+from pardata.memory.named.guardian import FileId, id_of
+from pardata.process.system import at_fork, module
+
+fcntl: Any = module("fcntl")
+
+_LEFT: Final = struct.Struct("q")  # behind a block that was handed over: how many pickles of it are on their way
+
+_lock = threading.RLock()
+_exports: Exports | None = None  # of this process
+_imports: dict[FileId, Import] = {}  # by the segment
+_named: weakref.WeakValueDictionary[str, NamedAnchor] = weakref.WeakValueDictionary()
+_fds_at_fork: list[int] = []
+
+
+def set_exports(made: Exports) -> None:
+    """Say what this process exports."""
+    global _exports
+    with _lock:
+        _exports = made
+    util.Finalize(None, _hand_over_all, exitpriority=-6)  # when queues (-5) have waited for their readers
+
+
+def name_anchor(block: SharedMemory) -> NamedAnchor:
+    """Return an anchor of a named block that this process has created."""
+    with _lock:
+        made = _named[block.name] = named_anchor(block.name, block.buf)
+        return made
+
+
+def open_address(where: str | Address) -> Anchor | NamedAnchor:
+    """Return an anchor of the block at an address.
+
+    Raises
+    ------
+    FileNotFoundError
+        A named block has been unlinked.
+    StaleBlockError
+        The owner of an anonymous block was killed, or has deleted it before it was opened here.
+    """
+    with _lock:
+        if isinstance(where, str):
+            known = _named.get(where)
+            return known if known is not None else name_anchor(SharedMemory(where))
+        address = Address(*where)
+        own = _exports.received(address) if _exports is not None else None
+        if own is not None:
+            return own
+        try:
+            if address.file not in _imports:
+                forget_the_gone()
+                _imports[address.file] = Import(address)
+            return _imports[address.file].open(address)
+        except StaleBlockError:
+            isolated = _take(address)
+            if isolated is None:
+                raise
+            return isolated
+
+
+def forget_the_gone() -> None:
+    """Let go of the segments of all processes that have ended; what is held of them stays mapped."""
+    with _lock:
+        for file, segment in list(_imports.items()):
+            if segment.close_if_gone():
+                del _imports[file]
+
+
+def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | Address] | None:
+    """Return the block that `array` is in, and its address, which is on its way from now on; None if it has none."""
+    named = find_named(array)
+    if named is not None:
+        return (named, named.name) if named.name else None
+    block = find_anchor(array)
+    if block is None:
+        return None
+    if isinstance(block.drop, Import):
+        return (block, block.token) if block.drop.is_ours and block.drop.sent(block.token) else None
+    if _exports is None or block.drop is not _exports.arena.dropped:
+        return None  # in a forked child, or a result of a run
+    return block, _exports.address(block)
+
+
+def is_awaited(address: Address) -> bool:
+    """Whether a block of this process is on its way to another one, which needs this process until it has it."""
+    return _exports is not None and _exports.is_awaited(address)
+
+
+def give_up(address: Address) -> None:
+    """Say that one pickle with this address, of a block of this process, can be received by nobody."""
+    if _exports is not None:
+        _exports.give_up(address)
+
+
+# -- the end of an owner -----------------------------------------------------------------------------------------------
+
+
+def _hand_over_all() -> None:
+    """At the end of this process: what is on its way becomes the session's, so that it can still be received.
+
+    A worker that returns an array and ends, as a pool's do that are replaced, may be faster than who receives it.
+    """
+    awaited = _exports.awaited() if _exports is not None else []
+    for address in awaited:
+        with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
+            if session.is_joined():  # at root's end all is over
+                _hand_over(address)
+
+
+def _hand_over(address: Address) -> None:
+    assert _exports is not None
+    name, nbytes, owner = _name_of(address), address.extent + _LEFT.size, session.tree()
+    owner.watch()
+    fd = os_objects.create_nameless()
+    slot = owner.note(name, id_of(os.fstat(fd)), nbytes, 0)
+    try:
+        os.posix_fallocate(fd, 0, nbytes)
+        memory = memoryview(os_objects.map_block(fd, nbytes))
+        memory[: address.extent] = _exports.content(address)
+        with _exports.withdrawn(address) as left:  # who comes after this looks for the name
+            _LEFT.pack_into(memory, address.extent, left)
+            if left:
+                os_objects.publish(fd, name)
+                owner.keep(name, slot)
+                slot = -1
+    finally:
+        os.close(fd)
+        if slot >= 0:
+            owner.drop(slot)
+
+
+def _take(address: Address) -> NamedAnchor | None:
+    """Return what was handed over, for one pickle; None if it was not. The last one takes the name away."""
+    with contextlib.suppress(FileNotFoundError), SharedMemory(_name_of(address)) as block:
+        fcntl.flock(block.fileno(), fcntl.LOCK_EX)  # until it is closed
+        left = _LEFT.unpack_from(block.buf, address.extent)[0] - 1
+        _LEFT.pack_into(block.buf, address.extent, left)
+        if not left:
+            block.unlink()
+        return named_anchor("", block.buf[: address.extent])
+    return None
+
+
+def _name_of(address: Address) -> str:
+    return f"pd_{address.inode:x}.{address.serial:x}"
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+
+
+def _before_fork() -> None:
+    """Hold for the child what this process holds now: it inherits views, which nobody would know of."""
+    _lock.acquire()
+    if _exports is not None:
+        _fds_at_fork.extend(_exports.hold_for_child())
+    forget_the_gone()
+    for segment in _imports.values():
+        _fds_at_fork.extend(segment.hold_for_child())
+
+
+def _after_fork_in_parent() -> None:
+    while _fds_at_fork:
+        os.close(_fds_at_fork.pop())
+    if _exports is not None:
+        _exports.go_on()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _exports
+    for held in [_exports, *_imports.values()]:
+        if held is not None:
+            held.close_in_child()
+    _lock, _exports = threading.RLock(), None
+    _imports.clear()
+    _fds_at_fork.clear()  # they stay open: the kernel ends the locks with this process
+
+
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

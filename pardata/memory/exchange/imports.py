@@ -1,0 +1,171 @@
+"""The importer's side of addresses: blocks of another process's segment. See `exports.py`."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections import Counter, deque
+from typing import Any, Final
+
+from pardata.errors import StaleBlockError
+from pardata.memory.array import Anchor, anchor
+from pardata.memory.exchange.exports import CELL_BYTES, Address, Cells
+from pardata.memory.exchange.range_locks import hold, lock_range, reopen
+from pardata.memory.named.guardian import id_of
+from pardata.memory.named.os_objects import map_block
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
+
+_WINDOW_BYTES: Final = 1 << 30  # what is mapped at once: address space is 128 TiB, and every process has arrays
+
+
+class Import:
+    """One segment of another process, open while its owner lives.
+
+    Raises
+    ------
+    StaleBlockError
+        The owner has ended.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.fd = _open_segment(address)
+        self._owner = address
+        self._windows: dict[tuple[int, int], tuple[mmap.mmap, Cells]] = {}
+        self._leases: Counter[tuple[int, int]] = Counter()
+        self._dropped: deque[Address] = deque()
+        self._lock = threading.Lock()  # a finalizer that runs where it is held leaves its token for later
+        self._pid = os.getpid()
+
+    def open(self, address: Address) -> Anchor:
+        """Return an anchor of the block.
+
+        Raises
+        ------
+        StaleBlockError
+            Its owner has used it for something else, or has handed it over.
+        """
+        place = (address.offset, address.extent)
+        with self._lock:
+            self._collect()
+            if self.fd < 0:
+                raise gone(address)
+            start, memory, _ = self._window(*place)
+            cells = self._window(address.cell, CELL_BYTES)[2]
+            if place not in self._leases:
+                lock_range(self.fd, fcntl.F_RDLCK, *place)
+            self._leases[place] += 1
+            is_there = cells.receive(address.cell, address.serial)
+            if not is_there:
+                self._release(place)
+        self._drain()  # what was dropped meanwhile found the lock taken
+        if not is_there:
+            raise StaleBlockError(
+                f"the array of process {address.pid} was deleted there before it was opened here: keep it until "
+                "the other process has it"
+            )
+        return anchor(memory, address.offset - start, address.extent, self, address)
+
+    def _window(self, offset: int, nbytes: int) -> tuple[int, mmap.mmap, Cells]:
+        """Return a part of the segment in which this range lies: its beginning, its mapping and its cells."""
+        start = offset // _WINDOW_BYTES * _WINDOW_BYTES
+        size = -(-(offset + nbytes - start) // _WINDOW_BYTES) * _WINDOW_BYTES
+        if (start, size) not in self._windows:
+            memory = map_block(self.fd, size, start)
+            self._windows[start, size] = memory, Cells(self.fd, memory, start)
+        return start, *self._windows[start, size]
+
+    def sent(self, address: Address) -> bool:
+        """Count one more address that is on its way; False if the owner has ended, and nobody could open it."""
+        with self._lock:
+            self._close_if_gone()
+            if self.fd >= 0:
+                self._window(address.cell, CELL_BYTES)[2].send(address.cell)
+        self._drain()
+        return self.fd >= 0
+
+    def append(self, address: Address, /) -> None:
+        """The last view of a block has died."""
+        if not self.is_ours:
+            return  # the lock is the parent's
+        self._dropped.append(address)
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._dropped and self._lock.acquire(blocking=False):
+            try:
+                self._collect()
+            finally:
+                self._lock.release()
+
+    def _collect(self) -> None:
+        while self._dropped:
+            address = self._dropped.popleft()
+            self._release((address.offset, address.extent))
+
+    def _release(self, place: tuple[int, int]) -> None:
+        self._leases[place] -= 1
+        if not self._leases[place]:
+            del self._leases[place]
+            if self.fd >= 0:
+                lock_range(self.fd, fcntl.F_UNLCK, *place)
+                if not self._leases:
+                    self._close_if_gone()
+
+    def _close_if_gone(self) -> None:
+        if self.fd >= 0 and not _is_open(self._owner):
+            fd, self.fd = self.fd, -1
+            self._windows.clear()
+            os.close(fd)
+
+    def close_if_gone(self) -> bool:
+        """Give the descriptor back, and say so, if the owner has ended.
+
+        Its memory is used for nothing else any more: what is held here needs no lock, and stays mapped.
+        """
+        with self._lock:
+            self._close_if_gone()
+        self._drain()
+        return self.fd < 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the process that opened it, not one forked from that."""
+        return os.getpid() == self._pid
+
+    def hold_for_child(self) -> list[int]:
+        """Before a fork: return descriptors that hold what is held here while any process has them."""
+        with self._lock:
+            self._collect()
+            return [hold(self.fd, list(self._leases))] if self._leases and self.fd >= 0 else []
+
+    def close_in_child(self) -> None:
+        """In a forked child: the locks are the parent's."""
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def gone(address: Address) -> StaleBlockError:
+    """Return what to raise if the owner of a block has ended."""
+    return StaleBlockError(f"process {address.pid}, in whose memory this array was, is gone")
+
+
+def _is_open(address: Address) -> bool:
+    """Whether the owner of a segment lives."""
+    try:
+        return id_of(os.stat(f"/proc/{address.pid}/fd/{address.fd}")) == address.file
+    except OSError:
+        return False
+
+
+def _open_segment(address: Address) -> int:
+    try:
+        fd = reopen(address.fd, os.O_RDWR, address.pid)
+    except (FileNotFoundError, ProcessLookupError):
+        raise gone(address) from None
+    if id_of(os.fstat(fd)) != address.file:
+        os.close(fd)
+        raise gone(address)
+    return fd

@@ -1,0 +1,277 @@
+"""SharedMemoryManager: named blocks that are removed together, in place of the standard library's.
+
+There is no server process. A manager is a number in the registers of its owner's session (`session.py`): who connects
+creates blocks with that number, and whoever ends the manager, or the session's guardian, removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import multiprocessing
+import os
+import secrets
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pardata.errors import ClosedError, ConfigError
+from pardata.memory.exchange.addresses import name_anchor
+from pardata.memory.named import directories, guardian, inspector, session
+from pardata.memory.named.block import SharedMemory as Block
+from pardata.memory.named.inspector import BlockInfo
+from pardata.memory.named.shareable_list import ShareableList as List
+from pardata.memory.plain import plain_array
+from pardata.memory.shared_array import shared_view
+from pardata.memory.shared_heap import check_shape
+from pardata.process.interrupts import aside
+
+
+class State(Enum):
+    """The life of a manager."""
+
+    INITIAL = "not started"
+    STARTED = "started"
+    CONNECTED = "connected"
+    SHUT_DOWN = "shut down"
+
+
+TRANSITIONS: Final = {
+    (State.INITIAL, "start"): State.STARTED,
+    (State.INITIAL, "connect"): State.CONNECTED,
+    (State.STARTED, "shutdown"): State.SHUT_DOWN,
+    (State.SHUT_DOWN, "shutdown"): State.SHUT_DOWN,
+}
+
+_TRIES: Final = 1000  # to get the lock of the addresses, which others have for less than a millisecond
+_RETRY_S: Final = 0.01
+
+
+class SharedMemoryManager:
+    """Creates named blocks and removes them all when it is shut down, or its process is gone, whatever ended that.
+
+    Parameters
+    ----------
+    address : str or tuple, optional
+        By what other processes of this user on this machine connect to it. None: a new one, see `address`.
+    authkey : bytes, optional
+        Who connects must give the same.
+
+    Raises
+    ------
+    ConfigError
+        Used before `start` or `connect`, or started twice.
+    ClosedError
+        Used after the manager was shut down.
+
+    Source: the interface of multiprocessing.managers.SharedMemoryManager, Python 3.13
+    """
+
+    def __init__(self, address: str | tuple[str, int] | None = None, authkey: bytes | None = None) -> None:
+        self._address = address if address is not None else f"pardata-{secrets.token_hex(8)}"
+        self._digest = hashlib.sha256(bytes(authkey or b"")).hexdigest()[:32]
+        self._state = State.INITIAL
+        self._owner: session.Session | None = None
+        self._group = 0
+        self._finalizer: weakref.finalize[..., SharedMemoryManager] | None = None
+
+    def _go(self, event: str) -> State:
+        try:
+            return TRANSITIONS[self._state, event]
+        except KeyError:
+            raise ConfigError(f"{event}() of a manager that is {self._state.value}") from None
+
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """What `connect` needs in another process."""
+        return self._address
+
+    def start(self) -> None:
+        """Begin to manage.
+
+        Raises
+        ------
+        OSError
+            Address in use: a living manager has it.
+        TimeoutError
+            A process that is stopped has had the addresses locked for ten seconds.
+        """
+        aside(self._start)  # interrupted or not, it ends with the manager
+
+    def _start(self) -> None:
+        state = self._go("start")
+        owner = session.own()
+        group = secrets.randbits(62)
+        owner.watch()
+        path, target = _entry(self._address), _target(owner.path, group, self._digest)
+        if not _take(path, target):
+            raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running")
+        self._owner, self._group, self._state = owner, group, state
+        self._finalizer = weakref.finalize(self, _shut_down, path, target, owner, group, os.getpid())
+
+    def connect(self) -> None:
+        """Create blocks in the manager at `address` from now on; they are removed with it.
+
+        Raises
+        ------
+        ConnectionRefusedError
+            There is no such manager.
+        multiprocessing.AuthenticationError
+            It was started with another `authkey`.
+        """
+        state = self._go("connect")
+        try:
+            path, _, parts = os.readlink(_entry(self._address)).rpartition("/")
+            owner = session.joined(path)
+        except FileNotFoundError:
+            raise ConnectionRefusedError(
+                errno.ECONNREFUSED, f"there is no manager with the address {self._address!r}"
+            ) from None
+        group, _, digest = parts.partition("-")
+        if digest != self._digest:
+            raise multiprocessing.AuthenticationError(f"the manager {self._address!r} has another authkey")
+        self._owner, self._group, self._state = owner, int(group), state
+
+    def shutdown(self) -> None:
+        """Remove all blocks. Who still has one mapped can go on reading and writing it."""
+        self._state = self._go("shutdown")
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def __enter__(self) -> Self:
+        if self._state is State.INITIAL:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._state is State.STARTED:
+            self.shutdown()
+
+    def _new_block(self, size: int) -> Block:
+        if self._state is State.INITIAL:
+            raise ConfigError("start() or connect() this manager before it makes blocks")
+        assert self._owner is not None
+        self._owner.watch()
+        made = Block._create_in(self._owner, self._group, size)
+        if not self._is_running():  # shut down since: nobody would remove it
+            with contextlib.suppress(FileNotFoundError):
+                made.unlink()
+            raise ClosedError(f"the manager {self._address!r} has been shut down")
+        return made
+
+    def _is_running(self) -> bool:
+        assert self._owner is not None
+        try:
+            return os.readlink(_entry(self._address)) == _target(self._owner.path, self._group, self._digest)
+        except FileNotFoundError:
+            return False
+
+    def SharedMemory(self, size: int) -> Block:
+        """Return a new block of `size` bytes."""
+        if size < 0:
+            raise ValueError(f"'size' must be zero or a positive number of bytes, not {size}")
+        return self._new_block(size)
+
+    def ShareableList(self, sequence: Iterable[Any]) -> List[Any]:
+        """Return a new list with the values of `sequence`."""
+        return List._create_with(self._new_block, sequence)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+        """Return a new `SharedArray` in a block of its own. Its memory returns after `shutdown`.
+
+        Parameters
+        ----------
+        shape : int or tuple of int
+        dtype : any dtype without objects
+        """
+        sizes, kind, nbytes = check_shape(shape, dtype)
+        return shared_view(name_anchor(self._new_block(nbytes)), 0, kind, sizes, None)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+        """Return a new `SharedArray` of zeros; else as `empty`."""
+        made = self.empty(shape, dtype)
+        made[...] = np.zeros((), dtype)
+        return made
+
+    def array(self, values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
+        """Return a copy of `values`; else as `empty`."""
+        given = plain_array(values, "SharedMemoryManager.array got", dtype)
+        made = self.empty(given.shape, given.dtype)
+        made[...] = given
+        return made
+
+    def blocks(self) -> list[BlockInfo]:
+        """Return what this manager's blocks are: name, bytes, age, who has them mapped, where they were created."""
+        if self._owner is None:
+            return []
+        return [block for block in inspector.blocks([self._owner.path]) if block.group == self._group]
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a manager is not pickled: send its address, and connect() another SharedMemoryManager with it")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._address!r}, {self._state.value}>"
+
+
+def _entry(address: str | tuple[str, int]) -> str:
+    """Return the path of the link that says which session and number an address stands for."""
+    name = hashlib.sha256(repr(address).encode()).hexdigest()[:32]
+    return os.path.join(directories.base_directory(make=False), f"manager-{name}")
+
+
+def _target(path: str, group: int, digest: str) -> str:
+    return f"{path}/{group}-{digest}"
+
+
+@contextlib.contextmanager
+def _addresses_locked(base: str) -> Iterator[None]:
+    """Nobody else removes or replaces the address of a dead manager meanwhile. Raises `TimeoutError`."""
+    with contextlib.ExitStack() as held:
+        for _ in range(_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                held.enter_context(guardian.alone(base, wait=False))
+                break
+            time.sleep(_RETRY_S)
+        else:
+            raise TimeoutError(
+                errno.ETIMEDOUT,
+                f"another process of this user has had the managers' addresses locked for {_TRIES * _RETRY_S:g} s, so "
+                f"it seems to be stopped (SIGSTOP, Ctrl-Z, a debugger): let it go on, or end it",
+                base,
+            )
+        yield
+
+
+def _take(path: str, target: str) -> bool:
+    """Make the link of an address; False if it is that of a living manager."""
+    with _addresses_locked(os.path.dirname(path)):
+        while True:
+            with contextlib.suppress(FileExistsError):
+                os.symlink(target, path)
+                return True
+            with contextlib.suppress(FileNotFoundError):  # that manager has shut down just now
+                if guardian.is_alive(os.path.dirname(os.readlink(path))):
+                    return False
+                os.unlink(path)
+
+
+def _shut_down(path: str, target: str, owner: session.Session, group: int, pid: int) -> None:
+    if os.getpid() != pid:
+        return  # a forked child's copy
+    # While the session lives nobody else touches the link, so no lock is needed; after it, it may be another's.
+    with contextlib.suppress(FileNotFoundError), session.taking_part(owner) as is_ours:
+        if is_ours and os.readlink(path) == target:
+            os.unlink(path)
+    for record in guardian.records(owner.path):
+        if record.group == group:
+            guardian.remove(record)
+            owner.register.forget(record.name)

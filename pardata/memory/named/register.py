@@ -1,0 +1,219 @@
+"""The register of a process: the file in which it notes its named blocks. What is in it, is told in `guardian.py`.
+
+Root's register has no name in the file system at first, so that a program which makes no named block leaves none,
+killed or not. Whoever knows the session's path can reach it by way of root's descriptor, which that path tells, and
+gives it its name when the first block is to be made: then the session *appears*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import Any, Final
+
+from pardata.errors import CapacityError
+from pardata.memory.mapping import refused
+from pardata.memory.named import directories, guardian, os_objects
+from pardata.memory.named.guardian import (
+    HEADER,
+    HEADER_BYTES,
+    LIVE,
+    MAGIC,
+    ROOT,
+    SHM,
+    SHORTAGES,
+    SLOT,
+    SLOT_BYTES,
+    SLOTS,
+    FileId,
+)
+from pardata.process.system import module
+
+fcntl: Any = module("fcntl")
+
+_SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
+_RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
+
+
+class Register:
+    """The file in which this process notes its named blocks, locked as long as the process lives. See `guardian.py`."""
+
+    def __init__(self, path: str, nameless: int = -1) -> None:
+        """Create it, or take a file that has no name yet. Raises `OSError` if its session is being removed."""
+        self.path = path
+        self._fd = nameless
+        if nameless < 0:
+            self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(self._fd)
+            if nameless < 0 and not found.st_nlink:
+                raise FileNotFoundError(path)
+            self._file = guardian.id_of(found)
+            self._set_size(HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._map = os_objects.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._usable = 0
+            self._free: list[int] = []
+            self._extend()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._states = memoryview(self._map).cast("q")
+        self._slots: dict[str, int] = {}
+        self._reclaim_at = _RECLAIM_AT
+        self._lock = threading.Lock()
+
+    def _set_size(self, nbytes: int) -> None:
+        try:
+            os.ftruncate(self._fd, nbytes)
+        except OSError as error:
+            raise refused(error, nbytes) from None
+
+    def _extend(self) -> None:
+        size = HEADER_BYTES + (self._usable + _SLOTS_AT_ONCE) * SLOT_BYTES
+        if self._usable == SLOTS:
+            raise CapacityError(f"this process has {len(self._slots)} named blocks, more than it could map")
+        try:
+            os.posix_fallocate(self._fd, 0, size)
+        except OSError as error:
+            raise os_objects.explained(error, size) from None
+        new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
+        self._free[:0] = reversed(new)  # in the list itself: another thread may be giving a slot back
+        self._usable = new.stop
+        HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
+
+    def note(self, name: str, file: FileId, nbytes: int, group: int, where: str) -> int:
+        """Record a block before it has its name; return the slot, which is then kept or dropped."""
+        with self._lock:
+            if not self._free and len(self._slots) >= self._reclaim_at:
+                self._reclaim()
+            if not self._free:
+                self._extend()
+            slot = self._free.pop()
+        at = HEADER_BYTES + slot * SLOT_BYTES
+        where_bytes = where.encode(errors="surrogateescape")[-207:]
+        SLOT.pack_into(self._map, at, 0, *file, nbytes, group, time.time(), os.fsencode(name), where_bytes)
+        self._states[at >> 3] = LIVE
+        return slot
+
+    def _reclaim(self) -> None:
+        """Take back the slots of blocks that other processes have unlinked."""
+        for name, slot in list(self._slots.items()):
+            at = (HEADER_BYTES + slot * SLOT_BYTES) >> 3
+            file = self._states[at + 1], self._states[at + 2]
+            if not guardian.exists(guardian.Record(name, file, 0, 0, 0.0, "", 0)):
+                self.forget(name)
+        self._reclaim_at = max(_RECLAIM_AT, 2 * len(self._slots))
+
+    def keep(self, name: str, slot: int) -> None:
+        """The block has its name now. A record of an older one, which somebody else has unlinked, goes."""
+        self.forget(name)
+        self._slots[name] = slot
+
+    def drop(self, slot: int) -> None:
+        """The block did not get its name, or has lost it."""
+        self._states[(HEADER_BYTES + slot * SLOT_BYTES) // 8] = 0
+        self._free.append(slot)
+
+    def forget(self, name: str) -> None:
+        """The name is gone; nothing happens if it was not recorded here."""
+        slot = self._slots.pop(name, -1)
+        if slot >= 0:
+            self.drop(slot)
+
+    def stop(self) -> None:
+        """Note nothing any more: who tries to gets a `ValueError`."""
+        self._states.release()
+        with contextlib.suppress(BufferError):
+            self._map.close()
+
+    def close(self, remove: bool) -> None:
+        """`stop`, and give the lock up; `remove` the file, which names nothing any more."""
+        self.stop()
+        if remove:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+        with contextlib.suppress(OSError):  # a program that becomes a daemon may have closed all descriptors
+            if guardian.id_of(os.fstat(self._fd)) == self._file:
+                os.close(self._fd)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no block is recorded."""
+        return not self._slots
+
+
+def appear(path: str) -> None:
+    """Make a session's directory, and give root's register its name in it, unless that is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        Its root is gone.
+    CapacityError
+        There is no room for the directory.
+    """
+    while not guardian.is_alive(path):
+        register = open_nameless(path)
+        try:
+            directories.make_private(os.path.dirname(path))
+            _give_name(register, path)
+        except OSError as error:
+            raise os_objects.explained(error, HEADER_BYTES) from None
+        finally:
+            os.close(register)
+
+
+def _give_name(register: int, path: str) -> None:
+    """Try to; another process may do it meanwhile, or a sweep remove the directory, which is empty until then."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os_objects.link(register, ROOT, directory)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        if os.fstat(directory).st_nlink:  # it had its name, which somebody has removed: it cannot get another one
+            raise FileNotFoundError(path) from None
+    finally:
+        os.close(directory)
+
+
+def open_nameless(path: str) -> int:
+    """Return a descriptor of the register of a session that has not appeared yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        Its root is gone.
+    OSError
+        This process can open no more files.
+    """
+    try:
+        pid, number, inode, _ = os.path.basename(path).split("-")
+        fd = os.open(f"/proc/{int(pid)}/fd/{int(number)}", os.O_PATH | os.O_CLOEXEC)
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            raise
+        raise FileNotFoundError(path) from None
+    found = os.fstat(fd)
+    if (str(found.st_ino), found.st_dev) == (inode, os.stat(SHM).st_dev):
+        return fd
+    os.close(fd)
+    raise FileNotFoundError(path)
+
+
+def lives(path: str) -> bool:
+    """Whether the root of a session lives, which need not have appeared. Raises as `is_alive`."""
+    if guardian.is_alive(path):
+        return True
+    with contextlib.suppress(FileNotFoundError):
+        os.close(open_nameless(path))
+        return True
+    return False

@@ -1,0 +1,271 @@
+"""The segment of this process tree: its spans, and the arena of the process that the user started.
+
+Every run and every pool of a process takes its spans from one segment, so an array that one of them has made has the
+same address in all of them: a result of a run goes into a pool without a copy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from operator import index
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pardata.errors import CapacityError, ConfigError
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
+from pardata.memory.array import Anchor, view
+from pardata.memory.exchange.addresses import set_exports
+from pardata.memory.exchange.exports import Exports
+from pardata.memory.layout import compact_strides, fill, is_overlapping, layout_of
+from pardata.memory.plain import plain_array
+from pardata.memory.segment import Segment
+from pardata.memory.shared_array import shared_view
+from pardata.process.system import at_fork
+
+SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
+_SMALLEST_SPAN_BYTES: Final = 128 << 20
+_KEPT_BYTES: Final = 256 << 20  # of the user's own deleted arrays, for the next ones
+
+
+class SharedHeap:
+    """The segment and who has which part of it."""
+
+    def __init__(self) -> None:
+        self.segment = Segment.create()
+        self.span_bytes = max(self.segment.size_bytes // SPANS, _SMALLEST_SPAN_BYTES)
+        self._spans = self.segment.size_bytes // self.span_bytes
+        # The parent's arena is eight spans long (a quarter of a small segment): it holds whole input and output arrays.
+        own = max(1, min(8, self._spans // 4))
+        span = Span(0, own * self.span_bytes)
+        self.arena = Arena(self.segment, span, HEADER_BYTES, None, "the main process", kept_bytes=_KEPT_BYTES)
+        self._free_spans = list(reversed(range(own, self._spans)))
+        self._most_free = len(self._free_spans)
+        self._lock = threading.RLock()
+
+    def take_span(self) -> Span:
+        """Return a span whose bytes are all zero."""
+        with self._lock:
+            if not self._free_spans:
+                raise CapacityError(
+                    f"all runs and pools of a process together have at most {self._most_free} workers at a time: ask "
+                    f"for fewer, or close runs and pools that are done"
+                )
+            return Span(self._free_spans.pop() * self.span_bytes, self.span_bytes)
+
+    def return_spans(self, spans: Iterable[Span]) -> None:
+        """Give spans back; nobody may use them any more."""
+        for span in spans:
+            self.segment.punch(span.offset, span.size_bytes)
+            with self._lock:
+                self._free_spans.append(span.offset // self.span_bytes)
+
+    @property
+    def most_workers(self) -> int:
+        """How many spans there are for workers, whoever has them now."""
+        return self._most_free
+
+    @property
+    def spans_in_use(self) -> int:
+        """How many spans belong to a run, to a pool or to arrays that outlived theirs."""
+        return self._most_free - len(self._free_spans)
+
+
+class RetainedBlocks:
+    """The spans of a run that is over, while somebody keeps arrays in them. Their anchors call `append`.
+
+    Parameters
+    ----------
+    live : (lease, offset, extent) triples
+        What is still held. All other pages of the spans are given back now.
+    lent : anchors
+        Blocks that the run had borrowed; each that lies outside of the spans is kept as long as a lease on it. (What a
+        thread of the main process has passed on lies in them: it has a lease of its own, and would keep itself until
+        the garbage collector comes.)
+    """
+
+    def __init__(
+        self, heap: SharedHeap, spans: list[Span], live: Iterable[tuple[Any, int, int]], lent: Iterable[Anchor] = ()
+    ) -> None:
+        self._heap = heap
+        self._spans = spans
+        self._pid = os.getpid()
+        self._blocks = {lease: (offset, extent) for lease, offset, extent in live}
+        self._readers = Counter(self._blocks.values())
+        self._lent = {(block.offset, block.extent_bytes): block for block in lent}
+        self._lent = {
+            place: block
+            for place, block in self._lent.items()
+            if place in self._readers and not any(_is_inside(place[0], span) for span in spans)
+        }
+        self._lock = threading.RLock()
+        self._depth = 0
+        if not self._blocks:
+            heap.return_spans(spans)
+            return
+        for span in spans:
+            position = span.offset
+            for offset, extent in sorted(self._readers):
+                if _is_inside(offset, span):
+                    heap.segment.punch(position, offset - position)
+                    position = offset + extent
+            heap.segment.punch(position, span.offset + span.size_bytes - position)
+
+    def append(self, lease: Any, /) -> None:
+        """End a lease; the last one of a block gives its pages back, the last of all the spans."""
+        if os.getpid() != self._pid:
+            return  # in a forked child: the pages are the parent's
+        with self._lock:
+            block = self._blocks.pop(lease, None)
+            if block is None:
+                return
+            self._readers[block] -= 1
+            self._depth += 1
+            if not self._readers[block] and self._lent.pop(block, None) is None:
+                self._heap.segment.punch(*block)  # another anchor may die in here, and come back to this method
+            self._depth -= 1
+            spans: list[Span] = []
+            if not self._blocks and not self._depth:
+                spans, self._spans = self._spans, []
+        self._heap.return_spans(spans)
+
+
+def _is_inside(offset: int, span: Span) -> bool:
+    return span.offset <= offset < span.offset + span.size_bytes
+
+
+_lock = threading.Lock()
+_heap: SharedHeap | None = None
+_worker_arena: Arena | None = None
+
+
+def shared_heap() -> SharedHeap:
+    """Return the heap of this process, made at the first call."""
+    global _heap
+    with _lock:
+        if _heap is None:
+            _heap = SharedHeap()
+            set_exports(Exports(_heap.arena))
+        return _heap
+
+
+def set_worker_arena(arena: Arena) -> None:
+    """Say that this process is a worker: `empty` is to give memory of its arena."""
+    global _worker_arena
+    _worker_arena = arena
+
+
+def _forget() -> None:
+    """In a forked child: the segment belongs to the parent, and the arena to the worker that forked."""
+    global _heap, _lock, _worker_arena
+    _heap, _lock, _worker_arena = None, threading.Lock(), None
+
+
+at_fork(after_in_child=_forget)
+
+
+def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape, dtype and bytes of an array. Raises `ConfigError`."""
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        raise ConfigError(f"an array of {kind} holds Python objects or pointers: it cannot be shared")
+    sizes = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
+    count = 1
+    for size in sizes:
+        if size < 0:
+            raise ConfigError(f"negative dimensions are not allowed: {shape}")
+        count *= size
+    return sizes, kind, count * kind.itemsize
+
+
+def new_array(
+    arena: Arena,
+    shape: int | tuple[int, ...],
+    dtype: DTypeLike,
+    *,
+    zeroed: bool = False,
+    strides: tuple[int, ...] | None = None,
+) -> Any:
+    """Return a new writable array in a block of `arena`, contents undefined or all bytes zero; else as `empty`."""
+    sizes, kind, nbytes = check_shape(shape, dtype)
+    make = view if arena is _worker_arena else shared_view
+    return make(arena.reserve(max(1, nbytes), zeroed=zeroed), 0, kind, sizes, strides)
+
+
+def shared_copy(arena: Arena, array: np.ndarray[Any, Any]) -> Any:
+    """Return a copy of `array` in a block of `arena` that lies there as `array` does; else as `empty`.
+
+    If the entries of `array` share memory, those of the copy do, and it is read-only.
+    """
+    layout = layout_of(array)
+    block = arena.reserve(max(1, layout.nbytes))
+    make = view if arena is _worker_arena else shared_view
+    made = make(block, layout.offset, array.dtype, array.shape, layout.strides)
+    fill(made, array)
+    if is_overlapping(array):
+        made.setflags(write=False)
+    return made
+
+
+def _arena() -> Arena:
+    """Return the arena for what the user makes in this process."""
+    return _worker_arena if _worker_arena is not None else shared_heap().arena
+
+
+def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+    """Return a new writable array in shared memory, contents undefined.
+
+    Outside of a stage or a task it lies in the main process's arena, from where runs and pools read (and `map_array`
+    writes) it without a copy. Inside, it lies in the worker's own: to return or to yield it sends it without a copy.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : any dtype without objects
+
+    Returns
+    -------
+    SharedArray; inside a stage or a task numpy.ndarray
+        Its memory is free when the last view of it is gone: up to 256 MiB, or as much as is in use, are kept for the
+        next arrays, the rest goes back to the system.
+
+    Raises
+    ------
+    ConfigError
+        `dtype` holds Python objects.
+    CapacityError
+        The memory limit of the run would be passed.
+    """
+    return new_array(_arena(), shape, dtype)
+
+
+def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
+    """Return a new array of zeros in shared memory; else as `empty`. Pages that nobody writes to take no memory."""
+    return new_array(_arena(), shape, dtype, zeroed=True)  # the zero of every dtype without objects is zero bytes
+
+
+def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool = False) -> Any:
+    """Return a copy of `values` in shared memory; else as `empty`.
+
+    Parameters
+    ----------
+    values : array_like
+        Numbers: a masked array, a unit or a column with missing integers is not among them.
+    readonly : bool
+        Whether it is read-only, here and in every process that it is sent to.
+
+    Raises
+    ------
+    LossError
+        A mask, a unit or missing values would be lost.
+    """
+    given = plain_array(values, "pardata.array got", dtype)
+    strides = None if given.flags.c_contiguous else compact_strides(given)  # of an overlapping view all entries, too
+    made = new_array(_arena(), given.shape, given.dtype, strides=strides)
+    made[...] = given
+    made.setflags(write=not readonly)
+    return made

@@ -1,0 +1,1 @@
+"""The checked graph of a run, and what is decided from it alone. Pure."""

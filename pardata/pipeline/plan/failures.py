@@ -1,0 +1,58 @@
+"""What has been skipped in a run, and when there has been too much of it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from pardata.pipeline.plan.plan import Plan
+from pardata.runtime.faults import Fault
+from pardata.runtime.progress import Skipped
+
+_ENOUGH = 100  # a fraction of fewer items says nothing before the end
+
+
+class Failures:
+    """The items that failed without ending the run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._limits = {stage.name: stage.node.max_errors for stage in plan.stages}
+        self._skipped: dict[tuple[str, int, int], Skipped] = {}
+        self._seen: set[tuple[str, int, int]] = set()
+        self._failed: Counter[str] = Counter()
+        self._last: dict[str, Fault] = {}
+
+    def note(self, fault: Fault, sequence: int, is_listed: bool, items: Callable[[str], int]) -> BaseException | None:
+        """Note a failed item; return what ends the run if that was one too many. `items`: those of a stage so far."""
+        key = (fault.stage, sequence, fault.number)
+        if key in self._seen:
+            return None  # a worker was killed and its successor tells it again
+        self._seen.add(key)
+        if is_listed:
+            self._skipped[key] = Skipped.of(fault)
+        self._failed[fault.stage] += 1
+        self._last[fault.stage] = fault
+        return self._verdict(fault.stage, items(fault.stage), _ENOUGH)
+
+    def at_end(self, items: Callable[[str], int]) -> BaseException | None:
+        """Return what ends a run that has come to its end with too many failed items."""
+        verdicts = (self._verdict(stage, items(stage), 0) for stage in self._last)
+        return next((verdict for verdict in verdicts if verdict is not None), None)
+
+    def _verdict(self, stage: str, items: int, enough: int) -> BaseException | None:
+        limit, failed = self._limits.get(stage), self._failed[stage]
+        if limit is None:
+            return None
+        if isinstance(limit, float) and (items < enough or failed <= limit * items):
+            return None
+        if not isinstance(limit, float) and failed <= limit:
+            return None
+        error = self._last[stage].exception()
+        of = f" of {items}" if items >= failed else ""  # a worker counts its batch when it is done
+        error.add_note(f"stage {stage!r}: {failed}{of} items failed, and max_errors={limit}")
+        return error
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The items that were dropped, stage by stage."""
+        return sorted(self._skipped.values(), key=lambda item: (item.stage, item.number))

@@ -1,0 +1,171 @@
+"""A stage as the user wrote it, checked as far as it can be by itself. Pure."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.pipeline.plan.ordering import Policy
+
+Errors = Literal["raise", "skip", "stream"]
+
+
+class Kind(enum.Enum):
+    """What a node does with its inputs."""
+
+    SOURCE = "source"
+    MAP = "map"
+    FILTER = "filter"
+    SINK = "sink"
+    PARTITION = "partition"
+    SCATTER = "scatter"
+    PIPE = "pipe"
+    ZIP = "zip"
+    MERGE = "merge"
+    BRANCH = "branch"  # not a stage: one of several outputs of its input
+
+
+JOINS = (Kind.ZIP, Kind.MERGE)
+_WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.PIPE)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Node:
+    """A stage as the user wrote it. Immutable; the inputs are nodes, so a cycle cannot be written down.
+
+    Attributes
+    ----------
+    thread : bool
+        Its workers are threads of the process that runs the plan.
+    policy : str
+        How several inputs become one (see `pipeline.plan.ordering`).
+    branches, branch : int
+        How many outputs it has; of a `Kind.BRANCH`: which one of its input it stands for.
+    is_sink : bool
+        Nothing comes out of it.
+    """
+
+    kind: Kind
+    name: str
+    fn: Any = None
+    inputs: tuple[Node, ...] = ()
+    workers: int = 1
+    ordered: bool = True
+    inplace: bool = False
+    chunksize: int | None = None
+    errors: Errors = "raise"
+    retries: int = 0
+    timeout_s: float | None = None
+    max_errors: int | float | None = None
+    thread: bool = False
+    policy: Policy = "arrival"
+    branches: int = 1
+    branch: int = 0
+    is_sink: bool = False
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
+        self._need(_is_count(self.workers, 1), f"workers must be an int of at least 1, not {self.workers!r}")
+        size = self.chunksize
+        self._need(
+            size is None or _is_count(size, 1), f'chunksize must be "auto" or an int of at least 1, not {size!r}'
+        )
+        self._need(
+            self.errors in ("raise", "skip", "stream"),
+            f'errors must be "raise", "skip" or "stream", not {self.errors!r}',
+        )
+        self._need(_is_count(self.retries, 0), f"retries must be an int of at least 0, not {self.retries!r}")
+        limit = self.timeout_s
+        self._need(
+            limit is None or (_is_number(limit) and limit > 0), f"timeout_s must be a number above 0, not {limit!r}"
+        )
+        most = self.max_errors
+        self._need(
+            most is None or _is_count(most, 0) or (isinstance(most, float) and 0 <= most <= 1),
+            f"max_errors must be a number of items, or a fraction of them between 0.0 and 1.0, not {most!r}",
+        )
+        self._need(most is None or self.errors != "raise", 'max_errors= goes with errors="skip" or "stream"')
+        if self.kind in _WITH_FUNCTION:
+            self._need(callable(self.fn), f"a function is needed, not {type(self.fn).__name__}")
+            self._need(
+                _takes_one(self.fn),
+                "it is called with one argument, which its function does not take"
+                + ("" if self.kind is Kind.PIPE else " (an item of a zip is a tuple)"),
+            )
+        again = self.retries or self.timeout_s is not None
+        self._need(
+            not (self.inplace and again),
+            "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again",
+        )
+        self._need(
+            not (self.thread and self.timeout_s is not None),
+            'timeout_s= needs kind="process": a thread cannot be ended',
+        )
+
+    def __repr__(self) -> str:
+        return f"<Node {self.kind.value} {self.name!r} of {len(self.inputs)}>"  # not its inputs, and all that they read
+
+    def _need(self, is_right: bool, what: str) -> None:
+        if not is_right:
+            raise ConfigError(f"stage {self.name!r} ({self.where}): {what}")
+
+
+def inputs_first(last: Node) -> list[Node]:
+    """Return a node and all that it reads, each behind its inputs; by a list in place of calls within calls."""
+    found: dict[Node, None] = {}
+    waiting = [last]
+    while waiting:
+        node = waiting[-1]
+        missing = next((given for given in node.inputs if given not in found), None)
+        if missing is None:
+            found[waiting.pop()] = None
+        else:
+            waiting.append(missing)
+    return list(found)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def _takes_one(fn: Any) -> bool:
+    """Whether a function can be called with one argument, as far as can be told."""
+    if not (inspect.isroutine(fn) or isinstance(fn, functools.partial)):
+        return True
+    try:
+        inspect.signature(fn).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # of some functions written in C
+    return True
+
+
+def name_of(fn: Any) -> str:
+    """Return what a stage with this function is called."""
+    while hasattr(fn, "func"):  # of a partial, the function
+        fn = fn.func
+    name = getattr(fn, "__name__", None) or type(fn).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def user_line() -> str:
+    """Return "file:line" of the caller outside of this package."""
+    package = __name__.split(".", 1)[0]
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".", 1)[0] == package:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

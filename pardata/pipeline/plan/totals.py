@@ -1,0 +1,30 @@
+"""How many items each stage of a plan will take, as far as that is known before it runs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan, Stage
+
+
+def totals(plan: Plan) -> list[int | None]:
+    """Return a number for each stage that has workers; None behind filters, branches and sources that do not know."""
+    made: dict[Stage, int | None] = {}  # what comes out of each
+    taken: dict[Stage, int | None] = {}
+    for stage in plan.stages:
+        taken[stage] = _taken(stage, made)
+        keeps_all = stage.kind in (Kind.SOURCE, Kind.MAP, Kind.ZIP, Kind.MERGE) and stage.node.errors == "raise"
+        made[stage] = taken[stage] if keeps_all else None
+    return [taken[stage] for stage in plan.worker_stages]
+
+
+def _taken(stage: Stage, made: dict[Stage, int | None]) -> int | None:
+    if stage.kind is Kind.SOURCE:
+        items: Any = stage.fn
+        return len(items) if hasattr(items, "__len__") else None
+    given = [None if edge.branch is not None else made[edge.stage] for edge in stage.edges]
+    known = [count for count in given if count is not None]
+    if len(known) < len(given):
+        return None
+    return min(known) if stage.zipped and stage.policy == "zip" else sum(known)

@@ -1,0 +1,215 @@
+"""From items to batches: how many small ones a message carries, and when an unfinished one leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final, Protocol
+
+from pardata.codec.batch_codec import INLINE_BYTES, Batch
+from pardata.errors import BrokenError, CapacityError, SerializationError
+from pardata.memory.shared_array import is_array
+from pardata.pipeline.programs.batch_size import BatchSize, Sizes
+from pardata.pipeline.programs.isolation import Passed, is_settled, isolate
+from pardata.runtime.faults import Fault
+from pardata.runtime.unpicklable import why_unpicklable
+from pardata.runtime.worker.program import TIMER_NAME, StageFailure
+from pardata.runtime.worker.state import Saved
+
+# A batch that is not full leaves after this long: its source may be waiting for its next item.
+LATENCY_S: Final = 0.005
+
+
+class Port(Protocol):
+    """What a program needs of its surroundings (see `runtime.worker.port.Port`)."""
+
+    lock: threading.RLock
+
+    def take(self) -> list[Batch] | None: ...
+    def publish(self, batch: Batch) -> None: ...
+    def commit(self) -> None: ...
+    def token(self, number: int) -> int: ...
+    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None: ...
+    def attempt(self, sequence: int, number: int) -> None: ...
+    def report(self, event: tuple[Any, ...]) -> None: ...
+    def choose(self, branches: int) -> int: ...
+    def load_state(self) -> Saved | None: ...
+    def save_state(self, saved: Saved) -> None: ...
+    def loaded(self) -> None: ...
+    def poll(self) -> None: ...
+    def close_outputs(self) -> None: ...
+    def expect_generator(self, generator: object) -> None: ...
+    def resume_point(self) -> int: ...
+    def heaviest_item_bytes(self) -> float: ...
+    @property
+    def passed(self) -> Passed | None: ...  # what a generator has handed on itself; None: nothing is
+    @property
+    def last_bytes(self) -> int: ...
+    @property
+    def came_out(self) -> int: ...
+
+
+def publish(port: Port, batch: Batch, stage: str) -> None:
+    """Publish a batch; an error names stage and item, and what in it cannot be sent."""
+    try:
+        port.publish(batch)
+    except CapacityError as error:
+        raise StageFailure(Fault.of(error, stage, batch.number), error) from None
+    except (BrokenError, StageFailure):
+        raise
+    except Exception:
+        why_not = next(filter(None, map(why_unpicklable, batch.items)), None)
+        if why_not is None:
+            raise  # it was not because of the items
+        refused = SerializationError(
+            f"the result of stage {stage!r} for item {batch.number} cannot be sent on: {why_not}"
+        )
+        raise StageFailure(Fault.of(refused, stage, batch.number), refused) from None
+
+
+class Batcher:
+    """Collects items into batches of a new numbering and publishes them.
+
+    Small items are batched, as `pace` says, unless `chunksize` says how many. An item that is a large array leaves
+    alone, and so does one of which a stage makes a large array.
+    """
+
+    def __init__(self, port: Port, stage: str, sequence: int, sizes: Sizes, counts: bool) -> None:
+        self._port = port
+        self._stage = stage
+        self._failure: BaseException | None = None
+        self._counts = counts  # a source counts what it sends, a filter what it takes
+        self._sequence = sequence
+        self._fixed = sizes.fixed
+        self._target = sizes.fixed or 1
+        self._pace = BatchSize(sizes.width, time.perf_counter())
+        self._items: list[Any] = []
+        self._number = 0
+        self._flusher: _Flusher | None = None
+
+    def skip_to(self, number: int) -> None:
+        """Go on with item `number`."""
+        self._number = number
+
+    def append(self, items: list[Any]) -> None:
+        """Add one item (in a list, which is emptied: nobody else is to hold it)."""
+        with self._port.lock:
+            if self._failure is not None:
+                raise self._failure
+            item_bytes = items[0].nbytes if is_array(items[0]) else 0
+            if self._fixed is None and item_bytes >= INLINE_BYTES:
+                self.flush()
+                self._publish(items)
+                return
+            if len(self._items) + 1 >= self._target:
+                self._items.append(items.pop())
+                self.flush()
+                return
+            # It waits, and the generator may change what it has yielded.
+            if is_settled(items):
+                self._items.append(items.pop())
+            else:
+                self._items += isolate(items, passed=self._port.passed, number=self.next_number)[0]
+            if self._fixed is None and len(self._items) == 1:
+                self._flush_soon()
+
+    def flush(self) -> None:
+        """Publish what has been collected."""
+        with self._port.lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._items:
+                items, self._items = self._items, []
+                self._publish(items)
+
+    def _publish(self, items: list[Any]) -> None:
+        count = len(items)
+        cell = self._port.token(self._number)
+        publish(self._port, Batch(self._sequence, self._number, count, cell, items), self._stage)
+        if self._counts:
+            self._port.count(count)
+        self._number += count
+        items.clear()
+        self._port.poll()
+        if self._fixed is None:
+            self._adapt(count)
+
+    def _adapt(self, count: int) -> None:
+        port, now = self._port, time.perf_counter()
+        self._pace.sent(count, now)
+        self._pace.came_out(port.came_out, now)
+        self._target = self._pace.items
+        if self._target > 1 and max(port.last_bytes / count, port.heaviest_item_bytes()) >= INLINE_BYTES:
+            self._target = 1
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None:
+            self._flusher = _Flusher(self)
+        self._flusher.wake()
+
+    def flush_late(self) -> bool:
+        """As `flush`, for the timer: an error is the run's, whatever the source is doing. Return if all is well."""
+        try:
+            self.flush()
+        except StageFailure as failure:
+            self._failure = failure
+            self._port.report(("failed", failure.fault))
+        except BaseException as failure:  # cancelled, or the run is gone
+            self._failure = failure
+        return self._failure is None
+
+    def close(self) -> None:
+        """Publish the rest and stop the timer."""
+        if self._flusher is not None:
+            self._flusher.stop()
+        self.flush()
+
+    def abandon(self) -> None:
+        """Stop the timer; what was collected is dropped."""
+        self._items.clear()
+        if self._flusher is not None:
+            self._flusher.stop()
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next item that is appended."""
+        return self._number + len(self._items)
+
+    @property
+    def first_number(self) -> int | None:
+        """Number of the first collected item, None if there is none: says whether the timer's batch is still there."""
+        return self._number if self._items else None
+
+
+class _Flusher:
+    """A timer: a batch that was begun and not filled within `LATENCY_S` leaves as it is."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self._begun = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=TIMER_NAME, daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        if not self._begun.is_set():
+            self._begun.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._begun.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._begun.wait()
+            self._begun.clear()  # before looking at `_stopped`, which is set before `_begun`
+            first = self._batcher.first_number
+            if self._stopped.wait(LATENCY_S):
+                return
+            if first is not None and first == self._batcher.first_number:
+                if not self._batcher.flush_late():
+                    return
+            elif self._batcher.first_number is not None:
+                self._begun.set()

@@ -1,0 +1,59 @@
+"""From a stage of a plan to what its workers run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pardata.pipeline.plan.node import Errors, Kind
+from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.programs.batch_size import Sizes
+from pardata.pipeline.programs.generator import GeneratorProgram
+from pardata.pipeline.programs.isolation import Passed
+from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.source import SourceProgram
+
+Program = ItemProgram | GeneratorProgram | SourceProgram
+
+
+def program_of(stage: Stage, plan: Plan) -> Program:
+    """Return what the workers of a stage run."""
+    node = stage.node
+    if stage.kind is Kind.SOURCE:
+        assert stage.own_sequence is not None
+        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_sequence, _sizes(stage, plan))
+    if stage.kind is Kind.PIPE:
+        assert stage.own_sequence is not None and stage.fn is not None
+        return GeneratorProgram(stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan))
+    errors = node.errors if stage.fn is not None else _errors_behind(stage)
+    return ItemProgram(stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.retries, node.branches)
+
+
+def _errors_behind(stage: Stage) -> Errors:
+    """Return what a join does with items that cannot be loaded: it takes them for those behind it."""
+    is_skipped = bool(stage.consumers) and all(reader.node.errors != "raise" for reader in stage.consumers)
+    return "skip" if is_skipped else "raise"
+
+
+def _sizes(stage: Stage, plan: Plan) -> Sizes:
+    assert stage.own_sequence is not None
+    return Sizes(plan.chunksizes[stage.own_sequence], plan.widths[stage.own_sequence])
+
+
+def source_maker(items: Any) -> Any:
+    """Return a function that returns the iterable of a source."""
+    return items if callable(items) and not hasattr(items, "__iter__") else lambda: items
+
+
+def passed_of(stage: Stage) -> Passed | None:
+    """Return what is to see that a generator does not hand on one object as several items; None: there is none."""
+    is_generator = stage.own_sequence is not None and not isinstance(stage.fn, list | tuple)
+    return Passed(stage.name) if is_generator else None
+
+
+def runs_here(stage: Stage) -> bool:
+    """Whether the workers of a stage are threads of the process that runs it.
+
+    Those of a source that reads an object of this process are, and where the user has asked for it.
+    """
+    reads_object = stage.kind is Kind.SOURCE and (not callable(stage.fn) or hasattr(stage.fn, "__iter__"))
+    return reads_object or stage.node.thread

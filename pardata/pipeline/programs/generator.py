@@ -1,0 +1,185 @@
+"""What a generator filter runs: a generator function over the items, with a numbering of its own for what it yields."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import cloudpickle
+
+from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.programs.batch_size import Sizes
+from pardata.pipeline.programs.batcher import Batcher, Port
+from pardata.pipeline.programs.joining import join_batches
+from pardata.pipeline.programs.user_code import closing, failure_of
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.worker.program import StageFailure, UnloadableError
+from pardata.runtime.worker.state import Saved
+
+
+def has_state(fn: object) -> bool:
+    """Whether a generator filter can be taken up where a killed one has left off."""
+    return callable(getattr(fn, "snapshot", None)) and callable(getattr(fn, "restore", None))
+
+
+class GeneratorProgram:
+    """A generator function over the items: a stateful filter.
+
+    Its state dies with its worker, unless it is an object with `snapshot` and `restore`: then its state is saved
+    before a batch is committed, when all that was made of it has been sent. A successor restores it, takes the batch
+    that was at work again, and leaves out what had been sent.
+    """
+
+    inplace = False
+    blames_senders = True
+
+    def __init__(
+        self,
+        name: str,
+        fn: Callable[[Iterator[Any]], Iterable[Any]],
+        sequence: int,
+        fanin: Fanin,
+        sizes: Sizes,
+    ) -> None:
+        self.name = name
+        self.fn = fn
+        self.sequence = sequence
+        self.fanin = fanin
+        self.sizes = sizes
+        self.redoable = has_state(fn)
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        """Return the order in which batches are taken."""
+        return self.fanin.order(following)
+
+    def run(self, port: Port) -> None:
+        """Run the generator to its end, then let the rest of the input pass by."""
+        port.loaded()
+        pipe = _Pipe(self, port)
+        if not pipe.has_ended:
+            pipe.run()
+        port.close_outputs()  # an early end is the end for those behind
+        pipe.pass_by()
+
+
+class _Pipe:
+    """One run of a `GeneratorProgram`."""
+
+    def __init__(self, program: GeneratorProgram, port: Port) -> None:
+        self._program = program
+        self._port = port
+        self._fn: Any = program.fn
+        if program.redoable:
+            self._fn = copy.copy(self._fn)  # the threads of several runs have one object
+        self._batcher = Batcher(port, program.name, program.sequence, program.sizes, counts=False)
+        self._saved = port.load_state() if program.redoable else None
+        self._next = self._saved.next_output if self._saved is not None else 0  # number of what is yielded next
+        self._sent = port.resume_point() if program.redoable else 0  # what a predecessor has sent is left out
+        self._batcher.skip_to(max(self._sent, self._next))
+        self._number = -1
+        self._inputs = self._items()
+        self.has_ended = self._saved is not None and self._saved.has_ended
+        if self._saved is not None and not self.has_ended:
+            self._fn.restore(pickle.loads(self._saved.data))
+
+    def run(self) -> None:
+        try:
+            outputs = self._outputs()
+            self._port.expect_generator(outputs)
+            with closing(outputs):
+                self._send(outputs)
+        except BaseException:
+            self._batcher.abandon()
+            raise
+        self._batcher.close()
+        self.has_ended = True
+        if self._program.redoable:
+            self._port.save_state(Saved(b"", self._batcher.next_number, -1, -1, True))
+
+    def pass_by(self) -> None:
+        for _ in self._inputs:
+            pass
+        while (rest := self._port.take()) is not None:
+            self._port.commit()
+            del rest
+
+    def _send(self, outputs: Iterator[Any]) -> None:
+        here = forked_child.generation
+        while True:
+            try:
+                item = [next(outputs)]
+            except StopIteration:
+                leave_if_forked(here)
+                return
+            except StageFailure:
+                raise
+            except (Exception, SystemExit) as error:
+                leave_if_forked(here, error)
+                raise failure_of(error, self._program.name, self._number) from None
+            leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
+            if self._next >= self._sent:
+                self._batcher.append(item)
+            self._next += 1
+
+    def _outputs(self) -> Iterator[Any]:
+        here = forked_child.generation
+        try:
+            made = self._fn(self._inputs)
+        except StageFailure:
+            raise
+        except (Exception, SystemExit) as error:
+            leave_if_forked(here, error)
+            error.add_note(
+                f"{self._program.name!r} was called with the iterator of all items. For a function of one item use "
+                f"stream.map"
+            )
+            raise failure_of(error, self._program.name, self._number) from None
+        try:
+            return iter(made)
+        except TypeError:
+            raise TypeError(
+                f"a filter gets the iterator of all items and yields items; {self._program.name!r} returned a "
+                f"{type(made).__name__}. For a function of one item use stream.map"
+            ) from None
+
+    def _items(self) -> Iterator[Any]:
+        port, here = self._port, forked_child.generation
+        while True:
+            self._flush()  # what the generator has yielded may be all there is for a long time
+            try:
+                batches = port.take()
+            except UnloadableError as error:
+                raise error.failure() from None
+            if batches is None:
+                return
+            batch = join_batches(batches, self._program.fanin.policy)
+            del batches
+            sequence, number = batch.sequence, batch.number
+            if self._saved is not None and (sequence, number) == (self._saved.sequence, self._saved.number):
+                batch.items.clear()  # it was saved, and not committed
+            batch.items.reverse()
+            taken = len(batch.items)
+            while batch.items:
+                self._number = batch.item_number(taken - len(batch.items))
+                yield batch.items.pop()
+                leave_if_forked(here)
+            port.count(taken)
+            del batch
+            self._save(sequence, number)
+            port.commit()
+
+    def _flush(self) -> None:
+        if not self.has_ended:
+            self._batcher.flush()
+
+    def _save(self, sequence: int, number: int) -> None:
+        if self._program.redoable and not self.has_ended:
+            self._batcher.flush()
+            data = cloudpickle.dumps(self._fn.snapshot(), protocol=5)
+            self._port.save_state(Saved(data, self._batcher.next_number, sequence, number, False))
+
+
+__all__ = ["GeneratorProgram", "has_state"]

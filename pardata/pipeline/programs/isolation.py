@@ -1,0 +1,197 @@
+"""How an item passes from one stage to the next within a process: as it would come out of a channel between two.
+
+Every reader has objects of its own, so what it changes is seen by nobody else, and a generator may fill a buffer
+again that it has yielded. Arrays are read-only and share one memory, or are the reader's own if it asked for that.
+What nobody else can write to is not copied: an array that has just been made, or that came from another stage.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.codec.array_form import reduce_array
+from pardata.codec.ownership import is_sole_owner, is_sole_owner_of_base
+from pardata.errors import SerializationError
+from pardata.memory.array import Anchor
+from pardata.memory.layout import copy, is_overlapping
+from pardata.memory.shared_array import is_array
+from pardata.runtime.faults import Fault
+from pardata.runtime.worker.program import StageFailure
+
+Array = np.ndarray[Any, Any]
+
+_IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
+_CONTAINERS: Final = (list, tuple, dict)
+_BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
+
+
+def _is_array(obj: Any) -> bool:
+    return is_array(obj) and not obj.dtype.hasobject
+
+
+def _is_alone(box: list[Any]) -> bool:
+    """Whether nobody but `box` has the array in it, or its memory: what a function has just made and let go of."""
+    if not is_sole_owner(box):
+        return False
+    if box[-1].base is None:
+        return True
+    return is_sole_owner_of_base(box[-1]) and _is_bottom(box[-1].base)
+
+
+def _is_bottom(base: Any) -> bool:
+    """Whether what an array is a view of is a view of nothing else in turn, but for a block."""
+    return isinstance(base, np.ndarray) and (base.base is None or type(base) is Anchor)
+
+
+def _is_sealed(array: Any) -> bool:
+    """Whether the memory of an array can be written by nobody."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    if type(array) is mmap.mmap:  # of a file: the one that was opened for reading
+        return memoryview(array).readonly
+    return array is None or type(array) is bytes
+
+
+def _own(box: list[Any], inplace: bool) -> Array:
+    """Return the array in `box` for a reader; copied if others could write to it, or see what the reader writes."""
+    if not _is_alone(box) and (inplace or not _is_sealed(box[0])):
+        box[0] = copy(box[0])
+    array: Array = box.pop()
+    writable = inplace and not is_overlapping(array)
+    for part in (array.base, array):
+        if isinstance(part, np.ndarray):
+            part.setflags(write=writable)
+    return array
+
+
+class _Pickler(pickle.Pickler):
+    """Takes arrays out of the stream, and what is the same for every reader; an array that is met again is one."""
+
+    def __init__(self, file: io.BytesIO, inplace: bool) -> None:
+        super().__init__(file, 5)
+        self.taken: list[Any] = []
+        self._inplace = inplace
+        self._numbers: dict[int, int] = {}
+        self._met: list[Any] = []  # kept, so that no other array gets the id of one
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if _is_array(obj):
+            known = self._numbers.get(id(obj))
+            if known is not None:
+                return known
+            self._numbers[id(obj)] = len(self.taken)
+            self._met.append(obj)
+            self.taken.append(_own([obj], self._inplace))
+        elif isinstance(obj, _BY_REFERENCE):
+            self.taken.append(obj)
+        else:
+            return None
+        return len(self.taken) - 1
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, np.ndarray):
+            return reduce_array(obj)
+        return (bytes, (obj.tobytes(),)) if type(obj) is memoryview else NotImplemented  # as between processes
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, taken: list[Any]) -> None:
+        super().__init__(file)
+        self._taken = taken
+
+    def persistent_load(self, index: int) -> Any:
+        return self._taken[index]
+
+
+def _copy(item: Any, inplace: bool) -> tuple[Any, int, bool]:
+    """Return a copy of an item, the bytes of its arrays, and whether it is the item itself: it cannot be pickled."""
+    file = io.BytesIO()
+    pickler = _Pickler(file, inplace)
+    try:
+        pickler.dump(item)
+        file.seek(0)
+        copied = _Unpickler(file, pickler.taken).load()
+    except Exception:
+        if type(item) in _CONTAINERS:
+            return _copy_parts(item, inplace)
+        return item, 0, True
+    return copied, sum(taken.nbytes for taken in pickler.taken if is_array(taken)), False
+
+
+def _copy_parts(item: Any, inplace: bool) -> tuple[Any, int, bool]:
+    """As `_copy`, for a container in which something cannot be pickled: that is passed on itself, the rest copied."""
+    parts = list(item.values() if type(item) is dict else item)
+    try:
+        handed, nbytes = isolate(parts, inplace)
+    except RecursionError:  # it contains itself
+        return item, 0, True
+    return (dict(zip(item, handed, strict=True)) if type(item) is dict else type(item)(handed)), nbytes, False
+
+
+class Passed:
+    """What a generator has handed on itself, as it cannot be pickled: not to be handed on again, with other contents.
+
+    Those who have got it would see what it has become.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._known: dict[int, tuple[Callable[[], Any], int]] = {}
+
+    def check(self, obj: Any, number: int) -> None:
+        """Note that `obj` is item `number`; raises StageFailure if it was another one before."""
+        key = id(obj)
+        known, before = self._known.get(key, (None, number))
+        if known is not None and known() is obj and before != number:
+            refused = SerializationError(
+                f"stage {self._stage!r} yields one {type(obj).__qualname__} again and again, and it cannot be pickled "
+                f"to keep what it was: yield a copy of it, or what is to be known of it"
+            )
+            raise StageFailure(Fault.of(refused, self._stage, number), refused)
+        try:
+            kept: Callable[[], Any] = weakref.ref(obj, lambda _: self._known.pop(key, None) and None)
+        except TypeError:  # it cannot be referred to weakly
+            return
+        self._known[key] = kept, number
+
+
+def is_settled(items: list[Any]) -> bool:
+    """Whether nobody outside of `items` can change the last one: the cheap test for the common cases."""
+    kind = type(items[-1])
+    return kind in _IMMUTABLE or (_is_array(items[-1]) and items[-1].base is None and is_sole_owner(items))
+
+
+def isolate(
+    items: list[Any], inplace: bool = False, passed: Passed | None = None, number: int = 0
+) -> tuple[list[Any], int]:
+    """Return the items for a reader, and the bytes of their arrays. Empties `items`, so that nobody else holds them.
+
+    `passed`: of the generator that has yielded them; `number`: of the first one.
+    """
+    handed: list[Any] = []
+    nbytes = 0
+    items.reverse()
+    while items:
+        box = [items.pop()]
+        if type(box[0]) in _IMMUTABLE or isinstance(box[0], np.number):
+            handed.append(box[0])
+        elif _is_array(box[0]):
+            handed.append(_own(box, inplace))
+            nbytes += handed[-1].nbytes
+        else:
+            copied, more, is_itself = _copy(box[0], inplace)
+            if is_itself and passed is not None:
+                passed.check(copied, number + len(handed))
+            handed.append(copied)
+            nbytes += more
+    return handed, nbytes

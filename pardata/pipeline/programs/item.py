@@ -1,0 +1,228 @@
+"""What the workers of a stage run that takes one item at a time."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import index as as_int
+from typing import Any, Final
+
+from pardata.codec.batch_codec import Batch
+from pardata.errors import SerializationError
+from pardata.pipeline.plan.node import Errors, Kind
+from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.programs.batcher import Port, publish
+from pardata.pipeline.programs.isolation import is_settled, isolate
+from pardata.pipeline.programs.joining import join_batches
+from pardata.pipeline.programs.user_code import failure_of, opened
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.faults import NO_ITEM, Fault
+from pardata.runtime.unpicklable import why_unpicklable
+from pardata.runtime.worker.program import StageFailure, UnloadableError
+
+_ANY: Final = Fanin()
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """An item that a stage with ``errors="stream"`` could not do.
+
+    Attributes
+    ----------
+    stage, number
+        Where, and which item (numbered at its source).
+    item : object
+        The item itself; None if it does not exist any more: it was changed in place, or it is the result that could
+        not be sent on.
+    error : BaseException
+        What was raised; `WorkerLostError` or `DeadlineExceeded` if the item has cost a worker its life.
+    traceback : str
+        Of the worker.
+    """
+
+    stage: str
+    number: int
+    item: Any
+    error: BaseException
+    traceback: str
+
+    @classmethod
+    def of(cls, fault: Fault, item: Any) -> DeadLetter:
+        """Return the letter for a fault."""
+        error = fault.exception()
+        error.__cause__ = None  # its text is in `traceback`
+        return cls(fault.stage, fault.number, item, error, fault.trace)
+
+
+def branch_of(key: Any, branches: int) -> int:
+    """Return the branch of a key: the same in every process and in every run."""
+    try:
+        return as_int(key) % branches
+    except TypeError:
+        data = key.encode() if isinstance(key, str) else key if isinstance(key, bytes) else pickle.dumps(key, 5)
+        return zlib.crc32(data) % branches
+
+
+class _Made:
+    """What becomes of the items of a batch: results, and which places have none."""
+
+    def __init__(self, has_branches: bool) -> None:
+        self.results: list[Any] = []
+        self.branches: list[int] | None = [] if has_branches else None
+        self.lost: set[int] = set()
+        self.failed = 0
+
+    def add(self, result: Any, branch: int = 0) -> None:
+        """Add a result."""
+        self.results.append(result)
+        if self.branches is not None:
+            self.branches.append(branch)
+
+
+@dataclass(eq=False)
+class ItemProgram:
+    """One item in, one item (`map`, a join without a function), one or none (`filter`) or none (a sink) out.
+
+    A partition gives each item to one of its branches, by key; a scatter gives a batch to a branch that is free.
+    """
+
+    name: str
+    fn: Callable[[Any], Any] | None
+    what: Kind = Kind.MAP
+    fanin: Fanin = _ANY
+    inplace: bool = False
+    errors: Errors = "raise"
+    retries: int = 0
+    branches: int = 1
+    redoable = True
+    blames_senders = True
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        """Return the order in which batches are taken."""
+        return self.fanin.order(following)
+
+    def run(self, port: Port) -> None:
+        """Process batches until there are no more."""
+        with opened(self.fn, self.retries, self.name) as fn:
+            port.loaded()
+            while self._step(port, fn):
+                pass
+
+    def _step(self, port: Port, fn: Callable[[Any], Any] | None) -> bool:
+        lost: list[tuple[int, Fault]] = []
+        try:
+            batches = port.take()
+        except UnloadableError as error:
+            if self.errors == "raise":
+                raise error.failure() from None
+            batches, lost = error.batches, error.faults(self.name)
+        if batches is None:
+            return False
+        batch = join_batches(batches, self.fanin.policy)
+        del batches
+        made = self.process(batch, port, fn)
+        if lost:
+            made = self._with_lost(made, lost, port)
+        try:
+            publish(port, made, self.name)
+        except StageFailure as failure:
+            if self.errors == "raise" or not isinstance(failure.original, SerializationError):
+                raise
+            publish(port, self._without_unpicklable(made, port), self.name)
+        del batch, made
+        port.commit()
+        return True
+
+    def process(self, batch: Batch, port: Port, fn: Callable[[Any], Any] | None) -> Batch:
+        """Return the batch that `batch` becomes; takes the items out of `batch`."""
+        items, batch.items = batch.items, []
+        taken = len(items)
+        if fn is None:
+            port.count(taken)
+            made = batch.with_items(items, batch.positions)
+            if self.what is Kind.SCATTER:
+                made.branches = [port.choose(self.branches)] * taken
+            return made
+        out = _Made(self.branches > 1)
+        here = forked_child.generation
+        for index in range(taken):
+            try:
+                port.attempt(batch.sequence, batch.item_number(index))
+                if not self._do(fn, items, index, out):
+                    out.lost.add(index)
+            except (Exception, SystemExit) as error:
+                leave_if_forked(here, error)
+                self._fail(error, batch, items, index, out, port)
+            items[index] = None  # what the function has dropped is free from here on
+        dropped = 0 if self.what is Kind.SINK else len(out.lost) - (out.failed if self.errors == "skip" else 0)
+        port.count(taken, dropped, out.failed)
+        places = batch.positions
+        if out.lost:
+            all_places = range(taken) if places is None else places
+            places = [place for index, place in enumerate(all_places) if index not in out.lost]
+        made = batch.with_items(out.results, places)
+        made.branches = out.branches
+        return made
+
+    def _do(self, fn: Callable[[Any], Any], items: list[Any], index: int, out: _Made) -> bool:
+        """Do one item. Return whether anything is left of it."""
+        if self.what is Kind.MAP:
+            out.add(fn(items[index]))
+            if len(items) > 1 and not is_settled(out.results):
+                items[index] = None  # it waits for the others, and the function may change it meanwhile
+                out.results += isolate([out.results.pop()])[0]
+            return True
+        found = fn(items[index])
+        if self.what is Kind.SINK or (self.what is Kind.FILTER and not found):
+            return False
+        out.add(items[index], branch_of(found, self.branches) if self.what is Kind.PARTITION else 0)
+        return True
+
+    def _fail(self, error: BaseException, batch: Batch, items: list[Any], index: int, out: _Made, port: Port) -> None:
+        failure = failure_of(error, self.name, batch.item_number(index), items[index])
+        if self.errors == "raise":
+            raise failure from None
+        port.report(("skipped", failure.fault, batch.sequence, self.errors == "skip"))
+        out.failed += 1
+        if self.errors == "stream":
+            out.add(DeadLetter.of(failure.fault, None if self.inplace else items[index]), 1)
+        else:
+            out.lost.add(index)
+
+    def _with_lost(self, made: Batch, lost: list[tuple[int, Fault]], port: Port) -> Batch:
+        """Return a batch with letters for what could not be loaded, if there is a stream for them."""
+        for _, fault in lost:
+            port.report(("skipped", fault, made.sequence, self.errors == "skip"))
+        port.count(len(lost), 0, len(lost))
+        if self.errors != "stream":
+            return made
+        places = range(len(made.items)) if made.positions is None else made.positions
+        rows = list(zip(places, made.items, made.branches or [0] * len(made.items), strict=True))
+        rows += [(place, DeadLetter.of(fault, None), 1) for place, fault in lost]
+        rows.sort(key=lambda row: row[0])
+        sent = made.with_items([item for _, item, _ in rows], [place for place, _, _ in rows])
+        sent.branches = [branch for _, _, branch in rows]
+        return sent
+
+    def _without_unpicklable(self, made: Batch, port: Port) -> Batch:
+        """Return a batch without the results that cannot be sent on; those have failed."""
+        places = range(len(made.items)) if made.positions is None else made.positions
+        branches = made.branches or [0] * len(made.items)
+        kept = []
+        for index, (item, place, branch) in enumerate(zip(made.items, places, branches, strict=True)):
+            why_not = why_unpicklable(item)
+            if why_not is None:
+                kept.append((item, place, branch))
+                continue
+            refused = SerializationError(f"the result cannot be sent on: {why_not}")
+            fault = Fault.of(refused, self.name, made.item_number(index), NO_ITEM)
+            port.report(("skipped", fault, made.sequence, self.errors == "skip"))
+            port.count(0, 0, 1)
+            if self.errors == "stream":
+                kept.append((DeadLetter.of(fault, None), place, 1))
+        sent = made.with_items([item for item, _, _ in kept], [place for _, place, _ in kept])
+        sent.branches = None if made.branches is None else [branch for _, _, branch in kept]
+        return sent

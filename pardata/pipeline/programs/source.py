@@ -1,0 +1,79 @@
+"""What a source runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from pardata.errors import WorkerLostError
+from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.programs.batch_size import Sizes
+from pardata.pipeline.programs.batcher import Batcher, Port
+from pardata.pipeline.programs.user_code import closing, failure_of
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
+
+_NOTHING: Final = object()
+
+
+class SourceProgram:
+    """Items from an iterable, or from a generator function that a successor can call again.
+
+    A generator function must yield the same items when it is called again: after a kill, its successor calls it and
+    skips what had been sent.
+    """
+
+    inplace = False
+    redoable = True
+    fanin = Fanin()  # takes nothing
+
+    def __init__(self, name: str, make: Callable[[], Iterable[Any]], sequence: int, sizes: Sizes) -> None:
+        self.name = name
+        self.make = make
+        self.sequence = sequence
+        self.sizes = sizes
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        """Return the order in which batches are taken."""
+        return self.fanin.order(following)
+
+    def run(self, port: Port) -> None:
+        """Send every item."""
+        port.loaded()
+        batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
+        try:
+            items = iter(self.make())
+            port.expect_generator(items)
+            self._resume(port, batcher, items)
+            with closing(items):
+                self._send(port, batcher, items)
+        except BaseException:
+            batcher.abandon()
+            raise
+        batcher.close()
+
+    def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        """Skip what a dead predecessor had sent."""
+        sent = port.resume_point()
+        for number in range(sent):
+            if next(items, _NOTHING) is _NOTHING:
+                raise WorkerLostError(
+                    f"the process of source {self.name!r} was lost after {sent} items, and its generator function "
+                    f"yields only {number} when it is called again: give the generator itself to run it in the main "
+                    f"process"
+                )
+        batcher.skip_to(sent)
+
+    def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
+        here = forked_child.generation
+        while True:
+            port.attempt(self.sequence, batcher.next_number)
+            try:
+                item = [next(items)]
+            except StopIteration:
+                return
+            except (Exception, SystemExit) as error:
+                leave_if_forked(here, error)
+                raise failure_of(error, self.name, batcher.next_number) from None
+            leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
+            batcher.append(item)

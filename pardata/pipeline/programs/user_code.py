@@ -1,0 +1,101 @@
+"""How the programs of a stage call what the user has written, and tell what it raised."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any
+
+from pardata.errors import PardataError
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
+from pardata.runtime.worker.program import StageFailure
+
+
+def without_frame(error: BaseException) -> BaseException:
+    """Drop pardata's own frames from the top of a traceback: the user's begin below."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pardata."):
+        trace = trace.tb_next
+    if trace is None and not isinstance(error, PardataError):  # that is what the parent has decided of an item
+        trace = error.__traceback__
+    return error.with_traceback(trace)
+
+
+def failure_of(error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> StageFailure:
+    """Return what ends the run because of an exception in the user's code.
+
+    `SystemExit` would end the process that raises it without a word: it is told as an error.
+    """
+    error = exit_as_error(without_frame(error))
+    return StageFailure(Fault.of(error, stage, number, item), error)
+
+
+@contextlib.contextmanager
+def closing(iterator: Any) -> Iterator[None]:
+    """Close a generator at the end of a block; other iterators have nothing to close."""
+    try:
+        yield
+    finally:
+        if inspect.isgenerator(iterator):
+            close_generator(iterator)
+
+
+def close_generator(generator: Generator[Any, Any, Any]) -> None:
+    """Close a generator; what its clean-up raises is told as an error also if it is `SystemExit`."""
+    here = forked_child.generation
+    try:
+        generator.close()
+    except SystemExit as error:
+        leave_if_forked(here, error)
+        raise exit_as_error(error) from None
+
+
+@contextlib.contextmanager
+def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
+    """Give a worker its own object of a stage with state: made, opened, and closed whatever happens.
+
+    A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
+    what it is.
+    """
+    if isinstance(fn, type) and any("__call__" in kind.__dict__ for kind in fn.__mro__):
+        made = _call(fn, stage)
+    elif hasattr(fn, "open") or hasattr(fn, "close"):
+        made = copy.copy(fn)  # threads have one object
+    else:
+        made = fn
+    if made is not fn:
+        _call(getattr(made, "open", _nothing), stage)
+    try:
+        yield partial(_try_again, made, retries) if retries else made
+    finally:
+        if made is not fn:
+            _call(getattr(made, "close", _nothing), stage)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _call(fn: Callable[[], Any], stage: str) -> Any:
+    here = forked_child.generation
+    try:
+        return fn()
+    except (Exception, SystemExit) as error:
+        leave_if_forked(here, error)
+        raise failure_of(error, stage) from None
+
+
+def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:
+    here = forked_child.generation
+    for _ in range(retries):
+        try:
+            return fn(item)
+        except Exception:
+            if forked_child.generation != here:  # a child that the function has forked: it is not to be called there
+                raise
+    return fn(item)

@@ -1,0 +1,1 @@
+"""Maps over arrays: checked, placed, cut into blocks, put together."""

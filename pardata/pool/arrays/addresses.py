@@ -1,0 +1,196 @@
+"""Where the arrays of a job are: in the segment, in a file, or wherever something reads them from.
+
+An address is picklable; a worker opens it and has the array, without a copy.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeGuard
+
+import numpy as np
+
+from pardata.memory.array import find_anchor, find_named, is_in
+from pardata.memory.disk import allocate, missing_bytes
+from pardata.memory.exchange.addresses import open_address
+from pardata.memory.layout import bounds
+from pardata.memory.mapped import FileAddress, file_address, is_mapped, mapping_of
+from pardata.memory.segment import Segment
+from pardata.memory.shared_heap import new_array, shared_copy, shared_heap
+
+Array = np.ndarray[Any, Any]
+
+
+class PagedRows(Protocol):
+    """Rows that are read where they are needed, page by page: a file, for instance. Pickles as a recipe."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def page_rows(self) -> int:
+        """Rows per page: chunks end where pages end."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return an array of these rows."""
+
+
+class Address(Protocol):
+    """What a worker makes an array of."""
+
+    def open(self, segment: Segment) -> Any:
+        """Return the array, writable where it can be."""
+
+
+class ArrayAddress(NamedTuple):
+    """Where an array lies in the segment; valid while the main process holds the array."""
+
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def open(self, segment: Segment) -> Any:
+        return np.ndarray(self.shape, self.dtype, segment.map, self.offset, self.strides)
+
+
+@dataclass(frozen=True)
+class MappedAddress:
+    """Where an array lies in a file that is mapped."""
+
+    address: FileAddress
+
+    def open(self, segment: Segment) -> Any:
+        return self.address.open()
+
+
+@dataclass(frozen=True)
+class NamedAddress:
+    """Where an array lies in a named block, which its workers attach to."""
+
+    name: str
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def open(self, segment: Segment) -> Any:
+        return np.ndarray(self.shape, self.dtype, open_address(self.name), self.offset, self.strides)
+
+
+class Opened(NamedTuple):
+    """Stands where an address does, for what is here already, or reads itself: `PagedRows`, an array of a thread."""
+
+    array: Any
+
+    def open(self, segment: Segment) -> Any:
+        return self.array
+
+
+def array_here(address: Address) -> Any:
+    """Return the array at an address of this process's `LocalPlaces`."""
+    assert isinstance(address, Opened)
+    return address.array
+
+
+def is_paged(array: object) -> TypeGuard[PagedRows]:
+    """Whether something reads its rows by itself."""
+    return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
+
+
+def is_shared(array: Array) -> bool:
+    """Whether an array lies in the segment."""
+    block = find_anchor(array)
+    return block is not None and is_in(block, shared_heap().segment.map)
+
+
+def _start(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def allocate_mapped(array: Array, path: str | None = None) -> None:
+    """Have a place on the disk for all of an array that lies in a file and is about to be written to.
+
+    Where that cannot be, it is an `OSError` about `path`, the file's own if not given; who writes to a page that finds
+    no place is killed by SIGBUS.
+    """
+    if not array.size or not is_mapped(array):
+        return
+    address = file_address(array, True)
+    assert address is not None
+    own = address.file[0]
+    low, high = bounds(address.shape, address.strides, address.dtype.itemsize)
+    fd = os.open(own, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if missing_bytes(fd):
+            allocate(fd, high - low, path or own, address.offset + low)
+    finally:
+        os.close(fd)
+
+
+def address_of(array: Any) -> Address:
+    """Return the address of an array that lies in the segment, in a named block or in a mapped file."""
+    if is_paged(array):
+        return Opened(array)
+    if is_mapped(array):
+        mapped = file_address(array, True)
+        assert mapped is not None
+        return MappedAddress(mapped)
+    named = find_named(array)
+    if named is not None:
+        return NamedAddress(named.name, _start(array) - _start(named), array.dtype, array.shape, array.strides)
+    memory = np.frombuffer(shared_heap().segment.map, np.uint8, 1)
+    return ArrayAddress(_start(array) - _start(memory), array.dtype, array.shape, array.strides)
+
+
+class SharedPlaces:
+    """How worker processes get at arrays: in the segment, or in a file."""
+
+    def hold(self, array: Any) -> Any:
+        """Return `array`, or a copy of it, where workers can get at it."""
+        if is_paged(array) or self.reaches(array):
+            return array
+        return shared_copy(shared_heap().arena, array)
+
+    def reaches(self, array: Array) -> bool:
+        """Whether workers can write to `array`."""
+        return is_shared(array) or is_mapped(array) or find_named(array) is not None
+
+    def address(self, array: Any) -> Address:
+        """Return where an array is that `hold` has returned; valid while that is held."""
+        return address_of(array)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an array that the workers see: in a nested pool that is not what `pardata.empty` gives."""
+        made: Array = new_array(shared_heap().arena, shape, dtype)
+        return made
+
+
+class LocalPlaces:
+    """How threads get at arrays: they have them."""
+
+    def hold(self, array: Any) -> Any:
+        return array
+
+    def reaches(self, array: Array) -> bool:
+        return True
+
+    def address(self, array: Any) -> Address:
+        return Opened(array.view() if isinstance(array, np.ndarray) else array)  # a worker makes it read-only
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return np.empty(shape, dtype)
+
+
+def overlap(out: Array, array: Any) -> bool:
+    """Whether writing to `out` may change `array`."""
+    if not isinstance(array, np.ndarray):
+        return False
+    one, other = mapping_of(out), mapping_of(array)
+    if one is not None and other is not None and one is not other:
+        return one.file[1:3] == other.file[1:3]
+    return bool(np.may_share_memory(out, array))

@@ -1,0 +1,95 @@
+"""The arrays of a job on arrays: checked, placed, and cut into blocks."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pardata.errors import ConfigError
+from pardata.memory.plain import plain_array
+from pardata.pool.arrays.addresses import Address, is_paged
+from pardata.pool.backend import Backend
+from pardata.pool.jobs.chunking import BLOCK_BYTES, Policy, parse_chunksize
+
+_HALO_SHARE: Final = 8  # a call gets so many times its halo, if there are rows for all workers
+_CALLS_PER_WORKER: Final = 4  # at least, of arrays that would fit into the caches of fewer
+
+
+class Inputs:
+    """The arrays of a job, checked.
+
+    Raises
+    ------
+    ConfigError
+        One has no such axis, another length along it, or holds Python objects.
+    """
+
+    def __init__(self, what: str, arrays: Sequence[Any], axis: int, halo: int) -> None:
+        self.arrays = [_checked(what, array) for array in arrays]
+        first = self.arrays[0]
+        ndim = len(first.shape)
+        try:
+            self.axis = operator.index(axis)
+        except TypeError:
+            raise ConfigError(f"axis must be an int, not {axis!r}") from None
+        if not -ndim <= self.axis < ndim:
+            raise ConfigError(f"{what} got axis={axis} for an array of shape {first.shape}, which has no such axis")
+        self.axis %= ndim
+        self.rows: int = first.shape[self.axis]
+        for array in self.arrays[1:]:
+            if len(array.shape) <= self.axis or array.shape[self.axis] != self.rows:
+                raise ConfigError(
+                    f"{what} cuts all arrays alike: shape {array.shape} has not {self.rows} entries along axis "
+                    f"{self.axis}, as {first.shape} has"
+                )
+        try:
+            self.halo = operator.index(halo)
+        except TypeError:
+            self.halo = -1
+        if self.halo < 0 or isinstance(halo, bool):
+            raise ConfigError(f"halo must be an int of at least 0, not {halo!r}")
+        self.page_rows: int = max([array.page_rows for array in self.arrays if is_paged(array)], default=1)
+        if self.page_rows > 1 and self.axis:
+            raise ConfigError("rows that are read page by page are cut along axis 0")
+
+    @property
+    def nbytes(self) -> int:
+        """Of the largest array."""
+        return max(int(math.prod(array.shape) * array.dtype.itemsize) for array in self.arrays)
+
+    def hold(self, backend: Backend) -> None:
+        """Have every array where the workers can get at it."""
+        self.arrays = [backend.places.hold(array) for array in self.arrays]
+
+    def addresses(self, backend: Backend) -> tuple[Address, ...]:
+        return tuple(backend.places.address(array) for array in self.arrays)
+
+    def blocks(self, chunksize: object, workers: int) -> tuple[int, Policy, bool]:
+        """Return the entries per call, how calls are put into chunks, and whether a call may be of fewer entries.
+
+        An int and a size say what a call gets: chunks are several calls then. Other chunk sizes leave that to us.
+        """
+        policy = parse_chunksize(chunksize)
+        if policy.kind == "fixed":
+            return int(policy.value), Policy("auto"), False
+        row_bytes = max(1, self.nbytes // max(1, self.rows))
+        block = int(policy.value if policy.kind == "bytes" else BLOCK_BYTES) // row_bytes
+        if policy.kind != "bytes":  # what a row costs is not known: each worker gets several calls, if there are rows
+            block = min(block, -(-self.rows // (_CALLS_PER_WORKER * workers)))
+        block = max(1, block, min(_HALO_SHARE * self.halo, -(-self.rows // workers)))
+        if self.page_rows > 1:
+            block = -(-block // self.page_rows) * self.page_rows  # no two chunks read the same page
+        return min(block, self.rows), Policy("auto") if policy.kind == "bytes" else policy, True
+
+
+def _checked(what: str, array: Any) -> Any:
+    if is_paged(array):
+        return array
+    given = plain_array(array, f"{what} got")
+    if given.ndim == 0:
+        raise ConfigError(f"{what} needs an array with at least one axis, not {type(array).__name__}")
+    if given.dtype.hasobject:
+        raise ConfigError(f"{what} cannot share an array of {given.dtype}: it holds Python objects")
+    return given

@@ -1,0 +1,186 @@
+"""A job over the entries of arrays along one axis."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pardata.errors import WorkerLostError
+from pardata.pool.arrays.rows import Array, Work, cut, place
+from pardata.pool.jobs.chunking import Chunks
+from pardata.pool.jobs.job import Death, Effect, Task
+from pardata.pool.jobs.range import RangeJob
+from pardata.pool.worker.tasks import ROWS, Outcome
+from pardata.runtime.progress import REFRESH_S, Bars
+
+
+class ArrayJob(RangeJob):
+    """Keeps inputs and output alive until its last task is done, whatever became of the caller.
+
+    Parameters
+    ----------
+    encode : callable
+        Makes of a `Work` what tasks name.
+    make_out : callable
+        Of "first": gets the first block's result and its axis, returns the output and the `Work` that writes into it.
+    keeps : object
+        What the addresses in `work` refer to.
+    block : int
+        Entries per call.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Work], Any],
+        work: Work,
+        number: int,
+        rows: int,
+        block: int,
+        chunks: Chunks,
+        keeps: Any,
+        make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
+        retries: int = 0,
+        splits: bool = False,
+    ) -> None:
+        super().__init__(encode(work), chunks, rows, retries, splits)
+        self.out: Array | None = None
+        self.partials: dict[int, Any] = {}
+        self.error: BaseException | None = None
+        self._encode = encode
+        self._work = work
+        self._number = number
+        self._block = block
+        self._keeps = keeps
+        self._make_out = make_out
+        self._changed = threading.Condition()
+        self._retries *= work.kind != "each"  # what was changed half-way cannot be done again
+        self.is_over = False  # no task is out, none will follow, and everything of the last one is taken in
+
+    def next_task(self, ahead: bool) -> Task | None:
+        if self._work.kind == "first" and self.active:
+            return None  # the first block says what the output looks like
+        return super().next_task(ahead)
+
+    def message(self, task: Task) -> tuple[Any, ...]:
+        block = task.end - task.begin if task.careful else self._block
+        return ROWS, self.code.wire, self._number, task.begin, task.end, block, self.limit_ns(task)
+
+    def describe(self, begin: int, end: int) -> str:
+        return f"rows {begin} to {end - 1} of an array" if end - begin > 1 else f"row {begin} of an array"
+
+    def finish(self, task: Task, outcome: Outcome) -> Effect | None:
+        super().finish(task, outcome)
+        self._settle()
+        return None
+
+    def _failed_from(self, task: Task, outcome: Outcome) -> int:
+        block = task.end - task.begin if task.careful else self._block
+        return (outcome.done - 1) // block * block
+
+    def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
+        if not count:
+            return
+        if self._work.kind == "first":
+            try:
+                self._begin_out(task.begin, task.begin + count, *outcome.values)
+            except BaseException as error:
+                self._stop(error)
+        elif self._work.kind == "reduce":
+            self.partials[task.begin] = outcome.values
+
+    def _begin_out(self, begin: int, end: int, first: Array, axis: int) -> None:
+        assert self._make_out is not None
+        self.out, self._work = self._make_out(first, axis)
+        place(cut(self.out, axis, begin, end), first, axis, self._work.exact)
+        self.code = self._encode(self._work)
+
+    def put_error(self, begin: int, end: int, error: BaseException) -> None:
+        self._stop(error)
+
+    def lost(self, task: Task, death: Death) -> Effect | None:
+        if self._work.kind == "each":
+            self.active.discard(task)
+            self._stop(death.error(f"{self.describe(death.begin, death.end)}, which it changed in place", 1))
+        else:
+            super().lost(task, death)
+        self._settle()
+        return None
+
+    def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
+        super().overdue(task, begin, end, timeout_s)
+        self._settle()
+        return None
+
+    def again(self, task: Task, has_begun: bool) -> Effect | None:
+        super().again(task, has_begun)
+        if has_begun and self._work.kind == "each":
+            what = f"rows {task.begin} to {task.end - 1} of an array, or some of them,"
+            self._stop(WorkerLostError(f"the pool: {what} were changed in place by a worker that had to be ended"))
+        self._settle()
+        return None
+
+    def drop_rest(self, error: BaseException) -> Effect | None:
+        self._stop(error)
+        self._settle()
+        return None
+
+    def fail(self, task: Task | None, error: BaseException) -> Effect | None:
+        if task is not None:
+            self.active.discard(task)
+        else:
+            self.active.clear()
+        self._stop(error)
+        self._settle()
+        return None
+
+    def _stop(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self.cancelled = True
+
+    def _settle(self) -> None:
+        with self._changed:
+            self.is_over = not self.active and self.exhausted
+            self._changed.notify_all()
+
+    def wait(self, help_out: Callable[[Callable[[], bool], float | None], bool], bars: Bars | None) -> None:
+        """Wait until the last task is done. Called without the dispatcher's lock."""
+
+        def is_over() -> bool:  # looked at without the dispatcher's lock: nothing else of the job may be
+            return self.is_over
+
+        rest = None if bars is None else REFRESH_S
+        while not self.is_over:
+            if not help_out(is_over, rest):
+                with self._changed:
+                    self._changed.wait_for(is_over, rest)
+            if bars is not None:
+                bars.update([self.progress])
+
+    def combined(self) -> Any:
+        """Return the partial results, combined two by two in the order of their rows."""
+        combine = self._work.combine
+        assert combine is not None
+        values = [self.partials[begin] for begin in sorted(self.partials)]
+        while len(values) > 1:
+            pairs = [combine(*values[at : at + 2]) for at in range(0, len(values) - 1, 2)]
+            values = pairs + values[len(pairs) * 2 :]
+        return values[0]
+
+
+def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:
+    """Return the work that writes into `out`, an address."""
+    return replace(work, kind="map", out=out, place=axis, exact=exact)
+
+
+def result_shape(first: Array, axis: int, rows: int) -> tuple[int, ...]:
+    """Return the shape of a whole result by that of its first block."""
+    return (*first.shape[:axis], rows, *first.shape[axis + 1 :])
+
+
+def fits(first: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether results like the first may be written as `dtype`."""
+    return np.can_cast(first.dtype, dtype, "same_kind")

@@ -1,0 +1,136 @@
+"""Where `map_array` writes, and what becomes of that at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.memory.disk import create_new, naming
+from pardata.memory.dtypes import check_npy
+from pardata.memory.plain import plain_array
+from pardata.pool.arrays.addresses import allocate_mapped, overlap
+from pardata.pool.arrays.inputs import Inputs
+from pardata.pool.arrays.job import fits, result_shape, writing
+from pardata.pool.arrays.rows import Array, Work
+from pardata.pool.backend import Backend
+
+
+class Output:
+    """Where `map_array` writes: a new shared array, an array of the user's, or a file that appears at the end."""
+
+    def __init__(self, backend: Backend, out: Any, inputs: Inputs, dtype: Any) -> None:
+        self._backend = backend
+        self._inputs = inputs
+        self._dtype = _checked_dtype(dtype)
+        self._path = os.fspath(out) if isinstance(out, str | os.PathLike) else None
+        self._given: Array | None = None
+        self._target: Array | None = None
+        self._partial: str | None = None
+        self._mode = 0o644
+        if self._path is not None:
+            if not str(self._path).endswith(".npy"):
+                raise ConfigError(f"out must be an array or the path of a .npy file, not {self._path!r}")
+            if not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
+                raise ConfigError(f"out={self._path!r}: there is no such directory")
+            if self._dtype is not None:
+                check_npy(self._dtype, f"out={self._path!r}")
+        elif out is not None:
+            self._given = _checked_out(out, inputs.rows)
+            if self._dtype not in (None, self._given.dtype):
+                raise ConfigError(f"out is of {self._given.dtype}, dtype={self._dtype} was asked for: give one of them")
+
+    def make(self, work: Work) -> Callable[[Array, int], tuple[Array, Work]]:
+        """Return what makes the output of the first block's result."""
+
+        def make_out(first: Array, axis: int) -> tuple[Array, Work]:
+            shape = result_shape(first, axis, self._inputs.rows)
+            dtype = self._dtype or first.dtype
+            if self._given is not None:
+                dtype = self._given.dtype
+                if self._given.shape != shape:
+                    raise ConfigError(f"out has shape {self._given.shape}; the function's results need {shape}")
+            if first.dtype.hasobject:
+                raise ConfigError("the function returned Python objects: use map for these")
+            if not fits(first, dtype):
+                raise ValueError(f"the function returned {first.dtype}, which does not fit the output's {dtype}")
+            if self._path is not None:
+                check_npy(dtype, f"out={self._path!r}")
+            self._target = self._place(shape, dtype)
+            exact = self._given is None and self._dtype is None
+            return self._target, writing(work, self._backend.places.address(self._target), axis, exact)
+
+        return make_out
+
+    def _place(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        if self._path is not None:
+            return self._begin_file(self._path, shape, dtype)
+        out = self._given
+        if out is not None:
+            allocate_mapped(out)
+        # What overlaps an input is written at the end: a chunk that is done again must find the input as it was.
+        reaches = out is not None and self._backend.places.reaches(out)
+        if out is not None and reaches and not any(overlap(out, array) for array in self._inputs.arrays):
+            return out
+        return self._backend.places.empty(shape, dtype)
+
+    def _begin_file(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an array over a new file beside `path`, with a place on the disk for all of it."""
+        folder, name = os.path.split(os.path.abspath(path))
+        self._partial = os.path.join(folder, f".{name}{secrets.token_hex(4)}.npy")
+        with naming(path):
+            fd = create_new(self._partial)
+            self._mode = os.fstat(fd).st_mode & 0o777  # that which the user's umask gives
+            os.close(fd)
+            made = np.lib.format.open_memmap(self._partial, "w+", dtype, shape)
+        allocate_mapped(made, path)
+        return made
+
+    def finish(self, out: Any) -> Any:
+        """Return what the user gets; `out` is what they gave."""
+        target = self._target
+        if self._path is not None:
+            assert isinstance(target, np.memmap) and self._partial is not None
+            with naming(self._path):
+                target.flush()
+            os.chmod(self._partial, self._mode)
+            os.replace(self._partial, self._path)
+            self._partial = None
+            return np.load(self._path, mmap_mode="r+")
+        if self._given is None:
+            return target
+        if target is not self._given:
+            self._given[...] = target
+        return out
+
+    def discard(self) -> None:
+        """Remove a file that was begun."""
+        if self._partial is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._partial)
+
+
+def _checked_dtype(dtype: Any) -> np.dtype[Any] | None:
+    if dtype is None:
+        return None
+    try:
+        made: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise ConfigError(f"dtype={dtype!r} is none of NumPy's: {error}") from None
+    if made.hasobject:
+        raise ConfigError(f"dtype={made} holds Python objects, which cannot be shared")
+    return made
+
+
+def _checked_out(out: Any, rows: int) -> Array:
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ConfigError("out must be writable, and this array is read-only")
+    if not isinstance(out, np.ndarray) or rows not in out.shape or not out.flags.writeable or out.dtype.hasobject:
+        what = f"an array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
+    return plain_array(out, "out is")

@@ -1,0 +1,190 @@
+"""What a worker does with a range of an array: call the function block by block, and put the results into place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pardata.memory.plain import plain_array
+from pardata.pool.arrays.addresses import Address
+from pardata.pool.worker.context import WorkerContext
+from pardata.pool.worker.tasks import Outcome, TaskProgress, fault_of
+from pardata.process import forked_child
+from pardata.process.forked_child import leave_if_forked
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all chunks of a job on arrays have in common; encoded once.
+
+    Parameters
+    ----------
+    fn : callable
+        On its way to a worker process, the address of its code.
+    kind : "map" (results into `out`), "first" (the result of one block is sent back), "reduce" or "each" (in place)
+    axis : int
+        Along which the inputs are cut.
+    halo : int
+        How many entries more a call gets on each side, where there are any.
+    place : int
+        The axis of `out` that belongs to it.
+    exact : bool
+        Results must have the dtype of `out`; else one that NumPy casts to it as "same_kind".
+    combine : callable
+        Of "reduce".
+    """
+
+    fn: Any
+    inputs: tuple[Address, ...]
+    kind: Literal["map", "first", "reduce", "each"]
+    axis: int = 0
+    halo: int = 0
+    out: Address | None = None
+    place: int = 0
+    exact: bool = True
+    combine: Callable[[Any, Any], Any] | None = None
+
+
+class OpenWork:
+    """A `Work` with its arrays, as a worker has it. `opened` gives the array at an address."""
+
+    def __init__(self, work: Work, opened: Callable[[Address], Any]) -> None:
+        self.work = work
+        self.inputs = [opened(address) for address in work.inputs]
+        if work.kind != "each":
+            for array in self.inputs:
+                if isinstance(array, np.ndarray):
+                    array.setflags(write=False)
+        self.out = None if work.out is None else opened(work.out)
+        self.length: int = self.inputs[0].shape[work.axis]
+
+    def call(self, begin: int, end: int) -> tuple[Any, int, int]:
+        """Return what the function makes of the entries ``[begin, end)``, and which it got."""
+        low, high = max(0, begin - self.work.halo), min(self.length, end + self.work.halo)
+        here = forked_child.generation
+        made = self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs))
+        leave_if_forked(here)  # a child's result is not to be put into the output
+        return made, low, high
+
+    def put(self, begin: int, end: int) -> None:
+        """Call the function and write its result."""
+        made, low, high = self.call(begin, end)
+        value = trimmed(_array(made), self.work.place, begin, end, low, high)
+        place(cut(self.out, self.work.place, begin, end), value, self.work.place, self.work.exact)
+
+    def first(self, begin: int, end: int) -> tuple[Array, int]:
+        """Return the function's result for a block, and which of its axes belongs to the inputs' axis."""
+        made, low, high = self.call(begin, end)
+        value = _array(made)
+        ndim = len(self.inputs[0].shape)
+        places = places_of(value.shape, ndim, self.work.axis, high - low)
+        if len(places) > 1 and high - low < self.length:  # two axes are as long as the block: ask with another length
+            other, low_, high_ = self.call(*((begin, end - 1) if end - begin > 1 else self._longer(begin, end)))
+            shape = _array(other).shape
+            if high_ - low_ != high - low:
+                places = [place for place in places if place < len(shape) and shape[place] == high_ - low_] or places
+        return trimmed(value, places[0], begin, end, low, high), places[0]
+
+    def _longer(self, begin: int, end: int) -> tuple[int, int]:
+        return (begin, end + 1) if end < self.length else (begin - 1, end)
+
+
+def _array(made: Any) -> Array:
+    """Return a result as an array; raises `LossError` if the output would lose a mask or a unit."""
+    return plain_array(made, "the function returned")
+
+
+def cut(array: Any, axis: int, begin: int, end: int) -> Any:
+    """Return the entries ``[begin, end)`` of `array` along `axis`."""
+    return array[begin:end] if axis == 0 else array[(slice(None),) * axis + (slice(begin, end),)]
+
+
+def trimmed(value: Array, axis: int, begin: int, end: int, low: int, high: int) -> Array:
+    """Return a result for ``[low, high)`` without its halo."""
+    if (low, high) == (begin, end):
+        return value
+    if value.ndim <= axis or value.shape[axis] != high - low:
+        raise ValueError(_wrong(value.shape, high - low))
+    kept: Array = cut(value, axis, begin - low, end - low)
+    return kept
+
+
+def _wrong(shape: tuple[int, ...], length: int) -> str:
+    return f"the function returned shape {shape} for {length} rows: it must return one row per row, all of one shape"
+
+
+def places_of(shape: tuple[int, ...], ndim: int, axis: int, length: int) -> list[int]:
+    """Return which axes of a result may belong to `axis` of an input of `ndim` axes, of which the call got `length`.
+
+    It stays where it is; if the function has put or dropped an axis in front of it, it is counted from the end.
+    """
+    candidates = dict.fromkeys((axis, axis - ndim + len(shape)))
+    places = [where for where in candidates if 0 <= where < len(shape) and shape[where] == length]
+    if not places:
+        raise ValueError(_wrong(shape, length))
+    return places
+
+
+def place(out: Any, value: Array, axis: int, exact: bool) -> None:
+    """Put a result into its place; raises ValueError if its shape or (`exact`) its dtype differs."""
+    if value.shape != out.shape:
+        raise ValueError(
+            f"the function returned shape {value.shape} for {out.shape[axis]} rows where {out.shape} was expected: it "
+            f"must return one row per row, all of one shape"
+        )
+    if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
+        raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
+    out[...] = value
+
+
+def run_rows(
+    opened: OpenWork,
+    begin: int,
+    end: int,
+    block: int,
+    limit_ns: int,
+    pace: TaskProgress,
+    context: WorkerContext,
+    job: int,
+) -> Outcome:
+    """Call the function for the entries ``[begin, end)``, `block` of them at a time."""
+    work = opened.work
+    value: Any = None
+    at, upto = begin, begin
+    fault = None
+    here = forked_child.generation
+    longest_ns, longest = 0, begin
+    start = last = time.perf_counter_ns()
+    while upto < end:
+        at, upto = upto, min(upto + block, end)
+        pace.begin(at - begin, upto - at)
+        context.enter(job, at)
+        try:
+            if work.kind == "map":
+                opened.put(at, upto)
+            elif work.kind == "first":
+                value = opened.first(at, upto)
+                end = upto
+            elif work.kind == "each":
+                opened.call(at, upto)
+            else:
+                made, _, _ = opened.call(at, upto)
+                assert work.combine is not None
+                value = made if at == begin else work.combine(value, made)
+                leave_if_forked(here)
+        except BaseException as error:
+            leave_if_forked(here, error)
+            fault = fault_of(error, work.fn, at, f"rows {at} to {upto}")
+        now = time.perf_counter_ns()
+        if now - last > longest_ns:
+            longest_ns, longest = now - last, at
+        last = now
+        if fault is not None or pace.must_stop(now - start, upto - begin, end - upto, limit_ns):
+            break
+    return Outcome(upto - begin, value, fault, (last - start) / 1e9, (longest_ns / 1e9, longest - begin))

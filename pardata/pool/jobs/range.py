@@ -1,0 +1,168 @@
+"""A job over numbered items, in chunks: what all kinds of maps have in common."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import Any
+
+from pardata.pool.jobs.chunking import Chunks, Ranges
+from pardata.pool.jobs.job import DEATHS_PER_ITEM, Death, Effect, Task, late
+from pardata.pool.worker.tasks import Outcome
+
+
+class RangeJob(ABC):
+    """A job over numbered items, in chunks; what is lost, late or given back is handed out again.
+
+    Parameters
+    ----------
+    retries : int
+        How often an item may fail before that counts.
+    splits : bool
+        Items that killed their worker in one call may be tried in calls of fewer.
+    """
+
+    def __init__(self, code: Any, chunks: Chunks, total: int, retries: int, splits: bool = False) -> None:
+        self.queued = False
+        self.thread = threading.get_ident()
+        self.code = code
+        self.ranges = Ranges(total)
+        self.chunks = chunks
+        self.active: set[Task] = set()
+        self.done_items = 0
+        self.is_complete = True  # no items will be added
+        self.cancelled = False
+        self._suspects: list[tuple[int, int, int]] = []  # begin, end, deaths
+        self._retries = retries
+        self._splits = splits
+        self._tries: dict[int, int] = {}
+
+    # -- what the kinds of jobs say ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
+        """Take in the results of the first `count` items of a task."""
+
+    @abstractmethod
+    def put_error(self, begin: int, end: int, error: BaseException) -> None:
+        """Take in that these items have failed."""
+
+    @abstractmethod
+    def describe(self, begin: int, end: int) -> str:
+        """Return what these items are, for messages."""
+
+    @abstractmethod
+    def message(self, task: Task) -> tuple[Any, ...]:
+        """Return what is sent to the worker."""
+
+    @abstractmethod
+    def drop_rest(self, error: BaseException) -> Effect | None:
+        """Hand out no more, as the user wants it."""
+
+    @abstractmethod
+    def fail(self, task: Task | None, error: BaseException) -> Effect | None:
+        """Take in that a task could not be sent; None: that the pool has ended."""
+
+    def drop_all(self, error: BaseException) -> Effect | None:
+        """As `drop_rest`; what comes of the tasks that workers have does not count either."""
+        return self.drop_rest(error)
+
+    # -- the same for all --------------------------------------------------------------------------------------------
+
+    @property
+    def exhausted(self) -> bool:
+        return self.cancelled or not (self._suspects or self.ranges.rest)
+
+    @property
+    def progress(self) -> int:
+        """Items done so far, with those of tasks at hand."""
+        return self.done_items + sum(task.position() for task in list(self.active))
+
+    @property
+    def lowest(self) -> int:
+        """The lowest item that is not done."""
+        return min(
+            [self.ranges.first, *(task.begin for task in self.active), *(begin for begin, _, _ in self._suspects)]
+        )
+
+    def next_task(self, ahead: bool) -> Task | None:
+        if self.exhausted or (ahead and not self.chunks.goes_ahead):
+            return None
+        if self._suspects:
+            task = Task(self, *self._suspects.pop(), careful=True)
+        else:
+            rest = self.ranges.rest
+            task = Task(self, *self.ranges.take(self.chunks.size(rest, self.is_complete)))
+        self.active.add(task)
+        return task
+
+    def limit_ns(self, task: Task) -> int:
+        """After how long the worker gives the rest back; 0: never."""
+        limit_s = self.chunks.limit_s
+        return 0 if limit_s is None or task.careful else int(limit_s * 1e9)
+
+    def note_sent(self, task: Task, nbytes: int) -> None:
+        self.chunks.record_sent(task.end - task.begin, nbytes)
+
+    def finish(self, task: Task, outcome: Outcome) -> Effect | None:
+        self.active.discard(task)
+        if outcome.is_unread and task.end - task.begin > 1:
+            middle = (task.begin + task.end) // 2  # one of the items is to blame, nobody knows which
+            self._suspects += [(middle, task.end, task.deaths), (task.begin, middle, task.deaths)]
+            return None
+        done = outcome.done
+        self.chunks.record(done, outcome.seconds)
+        if task.begin + done < task.end:
+            self.chunks.given_back += outcome.fault is None
+            self.ranges.give_back(task.begin + done, task.end)
+        fault = outcome.fault
+        count = done if fault is None else self._failed_from(task, outcome)
+        self.done_items += count
+        self.put_values(task, outcome, count)
+        if fault is not None:
+            self._failed(task.begin + count, task.begin + done, fault.exception())
+        return None
+
+    def _failed_from(self, task: Task, outcome: Outcome) -> int:
+        """How many items of the task were done before the call that failed."""
+        return outcome.done - 1
+
+    def _failed(self, begin: int, end: int, error: BaseException) -> None:
+        self._tries[begin] = self._tries.get(begin, 0) + 1
+        if self._tries[begin] <= self._retries:
+            self.ranges.give_back(begin, end)
+        else:
+            self._tries.pop(begin)
+            self.done_items += end - begin
+            self.put_error(begin, end, error)
+
+    def lost(self, task: Task, death: Death) -> Effect | None:
+        self.active.discard(task)
+        begin, end, deaths = death.begin, death.end, task.deaths + 1
+        self.ranges.give_back(task.begin, begin)
+        self.ranges.give_back(end, task.end)
+        is_one_call = task.careful or end - begin == 1
+        if deaths >= DEATHS_PER_ITEM - 1 and self._splits and end - begin > 1:
+            middle = (begin + end) // 2
+            self._suspects += [(begin, middle, 1), (middle, end, 1)]
+        elif deaths >= DEATHS_PER_ITEM and is_one_call:
+            self.put_error(begin, end, death.error(self.describe(begin, end), deaths))
+        else:
+            self._suspects.append((begin, end, deaths))
+        return None
+
+    def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
+        self.active.discard(task)
+        self.ranges.give_back(task.begin, begin)
+        self.ranges.give_back(end, task.end)
+        self._failed(begin, end, late(self.describe(begin, end), timeout_s))
+        return None
+
+    def again(self, task: Task, has_begun: bool) -> Effect | None:
+        self.active.discard(task)
+        self.ranges.give_back(task.begin, task.end)
+        return None
+
+    def cancel(self) -> None:
+        """Hand out no more."""
+        self.cancelled = True

@@ -1,0 +1,1 @@
+"""A pool's worker processes: how they are connected, fed, replaced and ended."""

@@ -1,0 +1,101 @@
+"""Which worker has which tasks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+from pardata.channel.outbox import Outbox
+from pardata.codec.batch_codec import Batch
+from pardata.pool.jobs.job import Task
+from pardata.pool.worker.tasks import CALL, squeeze
+from pardata.pool.worker.words import POSITION, START_NS, STARTED_NS, STRIDE
+from pardata.runtime.header import CURRENT_CALL, batch_of_word
+from pardata.runtime.supervisor import Worker
+
+
+class WorkerSlot:
+    """A worker's place in the pool, over all its lives."""
+
+    def __init__(self, index: int, worker: Worker, outbox: Outbox) -> None:
+        self.index = index
+        self.worker = worker
+        self.outbox = outbox
+        self.numbers: deque[int] = deque()  # of its tasks, in the order in which it does them
+
+    def position(self) -> int:
+        """How many calls of its task at hand are done."""
+        return int(self.worker.words[POSITION])
+
+    @property
+    def started_ns(self) -> int:
+        """When the call at hand began; 0: there is none."""
+        return int(self.worker.words[STARTED_NS])
+
+    @property
+    def start_s(self) -> float:
+        """How long its processes took to start, until they were ready for tasks; of all lives."""
+        return int(self.worker.words[START_NS]) / 1e9
+
+    @property
+    def at_work(self) -> int | None:
+        """The number of the task that the worker works on."""
+        batch = batch_of_word(max(0, self.worker.words[CURRENT_CALL]))  # negative while it is starting
+        return None if batch is None else batch[1]
+
+    def calls_at_work(self, task: Task) -> tuple[int, int]:
+        """Return which items of `task`, at hand, the call or calls are for that it has begun last."""
+        words = self.worker.words
+        begin = task.begin + int(words[POSITION])
+        return begin, min(task.end, begin + max(1, int(words[STRIDE])))
+
+    def clear(self) -> None:
+        """Note in place of a dead worker that it works on nothing."""
+        words = self.worker.words
+        words[POSITION] = words[STRIDE] = words[STARTED_NS] = 0
+
+    def __repr__(self) -> str:
+        return f"<Seat of {self.worker!r}: {len(self.numbers)} tasks>"
+
+
+class Assignments:
+    """The tasks that workers have, by their numbers."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, Task] = {}
+        self.sent_bytes = 0
+        self._numbers = itertools.count()
+
+    def send(self, seat: WorkerSlot, task: Task) -> None:
+        """Give a task to a worker. Raises what an argument raises that cannot be pickled, and `CapacityError`."""
+        task.number, task.seat = next(self._numbers), seat
+        message = task.job.message(task)
+        is_call = message[0] == CALL
+        if is_call:
+            message = squeeze(message, *message[3], *message[4].values())
+        outbox = seat.outbox
+        outbox.publish(Batch(0, task.number, 1, 0, [message]))
+        if not is_call:
+            task.job.note_sent(task, outbox.sent_bytes)
+        self.sent_bytes += outbox.sent_bytes
+        outbox.sent_bytes = 0
+        self.tasks[task.number] = task
+        seat.numbers.append(task.number)
+        task.position = seat.position if len(seat.numbers) == 1 else int
+
+    def leave(self, number: int) -> Task | None:
+        """Take a task from its worker; None if it has none of that number."""
+        task = self.tasks.pop(number, None)
+        if task is not None:
+            seat: WorkerSlot = task.seat
+            seat.numbers.remove(number)
+            if seat.numbers:
+                self.tasks[seat.numbers[0]].position = seat.position
+        return task
+
+    def withdraw(self, number: int) -> Task | None:
+        """Take a task from a worker that is dead: its successor will not find it."""
+        task = self.tasks.get(number)
+        if task is not None:
+            task.seat.outbox.edges[0].senders[0].abandon(number)
+        return self.leave(number)

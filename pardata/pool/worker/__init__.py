@@ -1,0 +1,1 @@
+"""A pool worker's side: its loop, and what it does with a task."""

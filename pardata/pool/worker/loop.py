@@ -1,0 +1,287 @@
+"""The loop of a pool's worker process: take a task, call its function, send the outcome.
+
+Functions lie in the main process's arena; each is decoded once per worker and kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pardata.channel.channel import RunGone
+from pardata.channel.order import Arrival
+from pardata.codec.batch_codec import Batch, decode_object
+from pardata.codec.main_globals import Captured, script
+from pardata.errors import SerializationError
+from pardata.memory.arena import HEADER_WORDS
+from pardata.memory.array import anchor
+from pardata.memory.segment import Segment
+from pardata.pool.arrays.addresses import Address
+from pardata.pool.arrays.rows import OpenWork, Work, run_rows
+from pardata.pool.bars import BarState
+from pardata.pool.worker.context import WorkerContext, set_context
+from pardata.pool.worker.finalizer import finalize
+from pardata.pool.worker.tasks import (
+    CALL,
+    ITEMS,
+    CodeAddress,
+    Outcome,
+    TaskProgress,
+    pack,
+    run_call,
+    run_items,
+    squeeze,
+    unpack,
+)
+from pardata.pool.worker.words import START_NS
+from pardata.process import forked_child
+from pardata.process.ending import bounded
+from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
+from pardata.runtime.output import flush_output, forward_output
+from pardata.runtime.unpicklable import explain_unpicklable, is_picklable
+from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
+
+_FUNCTIONS_KEPT: Final = 64
+# A worker looks for its next task so long before it goes to sleep: to wake it costs 40 us and more. It does so only
+# while tasks come quickly one after the other.
+_SPIN_S: Final = 200e-6
+
+
+@dataclass
+class TaskProgram:
+    """The program of every worker of a pool.
+
+    Parameters
+    ----------
+    initializer, initargs
+        Called once in every worker process, before its first task.
+    finalizer, finalargs
+        Called once in every worker process that ends in peace, after its last task.
+    most_tasks : int, optional
+        After so many tasks the process makes room for a fresh one.
+    """
+
+    pool: str
+    workers: int
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    finalizer: Callable[..., object] | None = None
+    finalargs: tuple[Any, ...] = ()
+    most_tasks: int | None = None
+    shared: Any = None
+    seed: int | None = None
+    log_level: int = 0
+
+    name = "pool"
+    inplace = False
+    redoable = True
+
+    def order(self, following: dict[int, int]) -> Arrival[Any]:
+        """Return the order of tasks: as they come."""
+        return Arrival()
+
+    def run(self, port: Port) -> None:
+        """Run tasks until the pool closes, or as many as this process may."""
+        forward_output(port, self.log_level)
+
+        def draw(key: int, state: BarState | None) -> None:
+            with contextlib.suppress(RunGone):
+                port.report(("bar", key, state))
+
+        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed, draw)
+        set_context(context)
+        self._initialize(port)
+        port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
+        try:
+            is_leaving = self._work(_Loop(port, context))
+        except Cancelled:  # the pool has no more work
+            self._finalize(port)
+            raise
+        self._finalize(port)
+        if is_leaving:
+            port.report(("leaving",))  # the last that is heard of it
+            raise Leaving
+
+    def _work(self, loop: _Loop) -> bool:
+        """Do tasks. Return whether this process has done as many as it may, and makes room for another one."""
+        count = 0
+        while loop.step():
+            count += 1
+            if count == self.most_tasks:
+                loop.flush()
+                return True
+        return False
+
+    def _finalize(self, port: Port) -> None:
+        """Call the finalizer, within the time that a worker has for its end."""
+        port.words[EXITS_NS] = time.monotonic_ns()
+        with bounded():
+            finalize(self.finalizer, self.finalargs)
+            flush_output()
+
+    def _initialize(self, port: Port) -> None:
+        if self.initializer is None:
+            return
+        port.words[CURRENT_CALL] = LOADING
+        here = forked_child.generation
+        try:
+            self.initializer(*self.initargs)
+            leave_if_forked(here)
+        except BaseException as error:
+            leave_if_forked(here, error)
+            error = exit_as_error(error)
+            raise StageFailure(Fault.of(error, "the pool's initializer"), error) from None
+        port.loaded()
+
+
+class _Loop:
+    def __init__(self, port: Port, context: WorkerContext) -> None:
+        segment, at = port.arena.segment, port.spec.parent_at
+        parent = memoryview(segment.map)[at : at + 8 * HEADER_WORDS].cast("q")
+        self._port = port
+        self._context = context
+        self._pace = TaskProgress(port.words, parent)
+        self._functions = _Functions(segment)
+        self._gap_s = 0.0
+
+    def step(self) -> bool:
+        """Do one task. Return False if there will be none."""
+        port = self._port
+        try:
+            batches = self._take()
+        except Exception as error:  # an argument cannot be unpickled
+            batch = port.claimed()
+            fault = Fault.of(error, "a pool's task", item="while its arguments were loaded")
+            outcome = Outcome(1, None, fault, 0.0, is_unread=True)
+            kind = CALL
+        else:
+            if batches is None:
+                return False
+            batch = batches[0]
+            task = unpack(batch.items.pop())
+            kind = task[0]
+            port.count(1)
+            outcome = self._perform(task)
+            del task, batches
+        self._context.leave()
+        flush_output()
+        self._publish(batch, outcome, kind == ITEMS)
+        del outcome
+        self._pace.end()
+        port.commit()
+        return True
+
+    def flush(self) -> None:
+        """Tell the parent which tasks are done."""
+        self._port.collector.flush()
+
+    def _take(self) -> list[Batch] | None:
+        """Return the next task. Looks for a moment before it sleeps, if that was enough the last time."""
+        port = self._port
+        begin = time.perf_counter()
+        batches = port.try_take()
+        while batches is None and self._gap_s < 2 * _SPIN_S:
+            port.poll()
+            batches = port.try_take()
+            if batches is None:
+                if time.perf_counter() - begin > _SPIN_S:
+                    break
+                os.sched_yield()
+        if batches is None:
+            batches = port.take()
+        self._gap_s = time.perf_counter() - begin
+        return batches
+
+    def _perform(self, task: tuple[Any, ...]) -> Outcome:
+        try:
+            fn = self._functions.get(CodeAddress(*task[1]))
+        except Exception as error:
+            return Outcome(1, None, Fault.of(error, "a pool's task", item="while its function was being loaded"), 0.0)
+        return perform(task, fn, self._pace, self._context)
+
+    def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
+        port = self._port
+        try:
+            values = pack(outcome.values) if are_items and outcome.values is not None else outcome.values
+            message = squeeze((outcome.done, values, *outcome[2:]), values, outcome.fault)
+            port.publish(batch.with_items([message], None))
+        except Exception as error:  # no memory, or a value that cannot be pickled
+            port.publish(batch.with_items([tuple(_unsent(outcome, error))], None))
+
+
+def perform(task: tuple[Any, ...], fn: Any, pace: TaskProgress, context: WorkerContext) -> Outcome:
+    """Do a task with its function."""
+    kind, _, job = task[:3]
+    if kind == CALL:
+        args, kwargs = task[3:]
+        context.enter(job, 0)
+        pace.begin(0, 1)
+        return run_call(fn, args, kwargs, job)
+    if kind == ITEMS:
+        begin, packed, star, limit_ns, careful = task[3:]
+        return run_items(fn, unpack(packed), begin, star, limit_ns, careful, pace, context, job)
+    begin, end, block, limit_ns = task[3:]
+    return run_rows(fn, begin, end, block, limit_ns, pace, context, job)
+
+
+def _unsent(outcome: Outcome, error: Exception) -> Outcome:
+    """Return what is sent instead of an outcome that cannot be: an error, at the item whose value is to blame."""
+    values = outcome.values if isinstance(outcome.values, list) else [outcome.values]
+    index = next((i for i, value in enumerate(values) if not is_picklable(value)), 0)
+    if not isinstance(error, MemoryError):
+        told = SerializationError(f"the result cannot be sent back: {explain_unpicklable(values[index])}")
+        error = told.with_traceback(error.__traceback__)
+    fault = Fault.of(error, "pool", item="its result")
+    before = values[:index] if isinstance(outcome.values, list) else None
+    return Outcome(index + 1, before, fault, outcome.seconds)
+
+
+class _Functions:
+    """Decoded functions, the most recent ones, with the globals of the script that they have brought."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        known = script()
+        assert known is not None
+        self._script = known
+        self._known: OrderedDict[int, tuple[Any, Captured]] = OrderedDict()
+        self._last = -1  # whose globals are set
+
+    def get(self, code: CodeAddress) -> Any:
+        return self._load(code)[0]
+
+    def _open(self, address: Address) -> Any:
+        return address.open(self._segment)
+
+    def _load(self, code: CodeAddress) -> tuple[Any, Captured]:
+        """Return what was encoded, and the globals that it has brought; they are set now."""
+        if code.key in self._known:
+            made, captured = self._known[code.key]
+            if code.key != self._last:  # the script may have changed a global and set it back since
+                self._known.move_to_end(code.key)
+                self._script.apply(captured)
+        else:
+            with self._script.recording() as captured:
+                made = self._decode(code)
+            if isinstance(made, Work):
+                fn, brought = self._load(CodeAddress(*made.fn))
+                made, captured = OpenWork(replace(made, fn=fn), self._open), {**captured, **brought}
+            self._known[code.key] = made, captured
+            if len(self._known) > _FUNCTIONS_KEPT:
+                self._known.popitem(last=False)
+        self._last = code.key
+        return made, captured
+
+    def _decode(self, code: CodeAddress) -> Any:
+        memory = self._segment.map
+        blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
+        payload = memoryview(memory)[code.offset : code.offset + code.length]
+        return decode_object(payload, blocks)

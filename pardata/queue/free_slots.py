@@ -1,0 +1,87 @@
+"""The places of a bounded queue: a pipe with a byte for each that is free. Who takes one reads a byte.
+
+A process that is killed between taking a place and putting something there has lost the byte. Whoever waits counts what
+is there from time to time, when nobody is in between (`PacketPipe.try_alone`), and puts back what is missing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+from queue import Full
+from typing import Any, Final
+
+from pardata.process.system import module
+from pardata.queue.packet_pipe import PacketPipe, seconds_left, unread_bytes, wait_for
+
+fcntl: Any = module("fcntl")
+
+MOST: Final = 1 << 19  # the largest pipe of any user has 1 MiB, see `make_free_slots`
+_RECOUNT: Final = 1.0  # s without a place before the places are counted
+
+
+def make_free_slots(count: int) -> int:
+    """Return a descriptor for both ends of a pipe with this many bytes in it."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        # A page that was read in part takes no more bytes, so there is to be more room than bytes.
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, max(2 * count, 2 * mmap.PAGESIZE))
+        os.write(writer, b"." * count)
+        return os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+class FreeSlots:
+    """The places of a queue, for the items in `pipe`; without a bound if `count` is 0."""
+
+    def __init__(self, pipe: PacketPipe, count: int, fd: int) -> None:
+        self._pipe, self.count, self.fd = pipe, count, fd
+
+    def take(self, deadline: float | None) -> None:
+        """Wait for a free place and be in between: until the packet is in the pipe, nobody is to count.
+
+        Raises `queue.Full` at the deadline.
+        """
+        while self.count:
+            self._pipe.enter()
+            try:
+                os.read(self.fd, 1)
+                return
+            except BlockingIOError:
+                self._pipe.leave()
+            left = seconds_left(deadline)
+            if left <= 0:
+                raise Full
+            if not wait_for(self.fd, select.POLLIN, min(left, _RECOUNT)):
+                self._recount()
+
+    def filled(self) -> None:
+        """Say that the packet is in the pipe, or will never be."""
+        if self.count:
+            self._pipe.leave()
+
+    def give_back(self) -> None:
+        """Say that a packet has left the pipe."""
+        if self.count:
+            os.write(self.fd, b".")
+
+    def _recount(self) -> None:
+        alone = self._pipe.try_alone()
+        if alone >= 0:
+            missing = self.count - self._pipe.packets - unread_bytes(self.fd)
+            os.write(self.fd, b"." * missing)
+            os.close(alone)
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether there is a bound, and none is free at this moment."""
+        return bool(self.count) and not unread_bytes(self.fd)
+
+    def dispose(self) -> None:
+        """Close the descriptor."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

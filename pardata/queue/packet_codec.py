@@ -1,0 +1,112 @@
+"""Any object <-> one packet of a queue; arrays go by address.
+
+A large ndarray is copied once, into memory of the sender; a SharedArray goes as it is; a pickle that is larger than a
+packet goes into such memory as well, and the packet has its address.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import numpy as np
+
+from pardata.codec.array_form import reduce_array
+from pardata.codec.by_value import INLINE_BYTES
+from pardata.memory.exchange.addresses import give_up, is_awaited, open_address
+from pardata.memory.exchange.exports import Address
+from pardata.memory.shared_array import SharedArray
+from pardata.memory.shared_heap import shared_copy, shared_heap
+from pardata.queue.packet_pipe import PACKET_BYTES
+
+
+def _as_ndarray(array: SharedArray) -> np.ndarray[Any, Any]:
+    return array.view(np.ndarray)
+
+
+def _unpickle(stream: SharedArray) -> Any:
+    return pickle.loads(stream.data)
+
+
+class _Stream:
+    """Pickles as what a pickle in a block stands for."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __reduce__(self) -> Any:
+        return _unpickle, (self.stream,)
+
+
+class _Pickler(ForkingPickler):
+    """As multiprocessing pickles, with the arrays by address."""
+
+    def __init__(self, file: io.BytesIO, sent: list[Address]) -> None:
+        super().__init__(file, 5)
+        self.sent = sent
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is SharedArray:
+            reduced: Any = obj.__reduce_ex__(5)
+            if isinstance(reduced[1][0], Address):
+                self.sent.append(reduced[1][0])
+            return reduced
+        if not isinstance(obj, np.ndarray):
+            return NotImplemented
+        if type(obj) is not np.ndarray or obj.dtype.hasobject:
+            return reduce_array(obj)
+        if obj.nbytes >= INLINE_BYTES or not (obj.flags.c_contiguous or obj.flags.f_contiguous):
+            return _as_ndarray, (shared_copy(shared_heap().arena, obj),)
+        return NotImplemented
+
+
+def pack(obj: Any) -> tuple[bytes, list[Address]]:
+    """Return a packet and the addresses in it, which are on their way from now on. If it raises, none is."""
+    sent: list[Address] = []
+    try:
+        stream = _pickled(obj, sent)
+        if len(stream) > PACKET_BYTES:
+            stream = _pickled(_Stream(shared_copy(shared_heap().arena, np.frombuffer(stream, np.uint8))), sent)
+    except BaseException:
+        for address in sent:
+            open_address(address)  # received by ourselves
+        raise
+    return stream, sent
+
+
+class Sent:
+    """The addresses of ours that one queue has sent, as long as nobody has received them."""
+
+    def __init__(self) -> None:
+        self._addresses: list[Address] = []
+        self._most = 64
+
+    def add(self, addresses: list[Address]) -> None:
+        """Note what is on its way now."""
+        self._addresses += addresses
+        if len(self._addresses) > self._most:
+            self._addresses = list(filter(is_awaited, self._addresses))
+            self._most = max(64, 2 * len(self._addresses))
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether one is still on its way."""
+        return any(map(is_awaited, self._addresses))
+
+    def give_up(self) -> None:
+        """Say that nobody can receive the rest."""
+        for address in filter(is_awaited, self._addresses):
+            give_up(address)
+
+
+def _pickled(obj: Any, sent: list[Address]) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, sent).dump(obj)
+    return file.getvalue()
+
+
+def unpack(packet: bytes) -> Any:
+    """Return the object. What stands behind a pickle's end does not matter to it."""
+    return pickle.loads(packet)

@@ -1,0 +1,180 @@
+"""A pipe of packets, for any number of processes: every write is one packet, every read takes exactly one (Linux).
+
+The kernel does what a queue needs: packets are atomic for any number of writers and readers, they outlive their
+writer, and a read says end of file when the pipe is empty and no write end is open in any process. So nothing of it is
+in shared memory, and a process that is killed holds nothing that another one waits for.
+
+Who is at work between two steps that belong together (a packet is read, its arrays are opened) holds a shared lock on
+the pipe meanwhile, which ends with its process. Who gets the lock alone knows that nobody is in between.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+from math import inf
+from time import monotonic
+from typing import Any, Final
+
+from pardata.memory.exchange.range_locks import lock_range, reopen
+from pardata.process.system import check_linux, module
+
+fcntl: Any = module("fcntl")
+termios: Any = module("termios")
+
+PACKET_BYTES: Final = 4096  # PIPE_BUF: the most that is atomic; all have this size, so that they can be counted
+_PIPE_BYTES: Final = 1 << 20  # 256 packets: what any user may ask for (/proc/sys/fs/pipe-max-size)
+
+
+def unread_bytes(fd: int) -> int:
+    """Return how many bytes are in a pipe, given either of its ends."""
+    return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"0000"))[0])
+
+
+def deadline_of(block: bool, timeout: float | None) -> float | None:
+    """Return the `monotonic` time of the deadline of a call, None for none."""
+    return (None if timeout is None else monotonic() + timeout) if block else 0.0
+
+
+def seconds_left(deadline: float | None) -> float:
+    """Return how much time there is until a deadline."""
+    return inf if deadline is None else deadline - monotonic()
+
+
+def wait_for(fd: int, events: int, seconds: float = inf) -> int:
+    """Return the events of a descriptor that have come within this time, 0 if none has."""
+    poll = select.poll()
+    poll.register(fd, events)
+    found = poll.poll(None if seconds == inf else max(0, seconds) * 1000)
+    return found[0][1] if found else 0
+
+
+class PacketPipe:
+    """One process's ends of a pipe. The read end stays open, the write end comes and goes.
+
+    Parameters
+    ----------
+    reader, writer : int
+        Descriptors; `reader` is reopened: its lock belongs to this process alone. They are closed by `dispose`.
+    """
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader = reopen(reader, os.O_RDONLY)
+        os.close(reader)
+        self.writer = writer
+        self._in_between = 0  # threads of this process
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def create(cls) -> PacketPipe:
+        """Return a new pipe with both ends. Raises `PlatformError`."""
+        check_linux("a queue between processes")
+        reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:
+            pass  # this user has too many pipes of this size: 16 packets, or 2
+        return cls(reader, writer)
+
+    def open_writer(self) -> int:
+        """Return one more write end."""
+        writer = reopen(self._any_end, os.O_WRONLY)
+        fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)  # open() knows no O_DIRECT for pipes
+        return writer
+
+    @property
+    def _any_end(self) -> int:
+        return self.reader if self.reader >= 0 else self.writer
+
+    def hold_writer(self, is_held: bool = True) -> None:
+        """Have a write end, or none."""
+        if is_held and self.writer < 0:
+            self.writer = self.open_writer()
+        elif not is_held and self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def close_reader(self) -> None:
+        """Be no reader any more: a write end then tells if there is none at all."""
+        if self.reader >= 0:
+            os.close(self.reader)
+            self.reader = -1
+
+    def dispose(self) -> None:
+        """Close both ends."""
+        self.hold_writer(False)
+        self.close_reader()
+
+    def write(self, packet: bytes) -> bool:
+        """Write a packet of at most `PACKET_BYTES`. Return False, and write nothing, if there is no room."""
+        try:
+            os.write(self.writer, packet.ljust(PACKET_BYTES, b"\0"))
+        except BlockingIOError:
+            return False
+        return True
+
+    def read(self) -> bytes | None:
+        """Return a packet, ``b""`` at the end of file, None if there is nothing yet."""
+        try:
+            return os.read(self.reader, PACKET_BYTES)
+        except BlockingIOError:
+            return None
+
+    @property
+    def packets(self) -> int:
+        """How many there are to be read."""
+        return unread_bytes(self._any_end) // PACKET_BYTES
+
+    def enter(self) -> None:
+        """Begin steps that belong together; any thread of any process may."""
+        with self._mutex:
+            self._in_between += 1
+            if self._in_between == 1:
+                lock_range(self.reader, fcntl.F_RDLCK, 0, 1, wait=True)
+
+    def leave(self) -> None:
+        """End what `enter` has begun."""
+        with self._mutex:
+            self._in_between -= 1
+            if not self._in_between:
+                lock_range(self.reader, fcntl.F_UNLCK, 0, 1)
+
+    def try_alone(self) -> int:
+        """Return a descriptor; until it is closed nobody is or gets in between. -1 if somebody is."""
+        alone = self.open_writer()
+        try:
+            lock_range(alone, fcntl.F_WRLCK, 0, 1)
+        except OSError:
+            os.close(alone)
+            return -1
+        return alone
+
+    def after_fork(self, writer: int) -> None:
+        """In a forked child: have ends of its own."""
+        inherited = [fd for fd in (self.reader, self.writer) if fd >= 0]
+        self.reader, self.writer = reopen(inherited[0], os.O_RDONLY), writer
+        for fd in inherited:
+            os.close(fd)
+        self._in_between, self._mutex = 0, threading.Lock()
+
+
+def in_flight(writer: int) -> int:
+    """Return a socket in which a write end is on its way to a process that is being started.
+
+    So there is one until that process has its own. It takes it out of the socket, of which this process has a copy:
+    that one is then empty, and holds nobody up who waits for the end, though it may be closed much later.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        socket.send_fds(ours, [b"."], [writer])
+    os.close(writer)
+    return theirs.detach()
+
+
+def landed(lent: int) -> int:
+    """Return the write end that is in the socket."""
+    with socket.socket(fileno=lent) as theirs:
+        return socket.recv_fds(theirs, 1, 1)[1][0]

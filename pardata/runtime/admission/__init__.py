@@ -1,0 +1,1 @@
+"""Whether a worker gets memory for a block now, waits for it, or fails."""

@@ -1,0 +1,74 @@
+"""How things stand where a worker of a run has no memory for a block: what `runtime.admission.policy` judges by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pardata.channel.outbox import Outbox
+from pardata.channel.receiver import Claim, Receiver
+from pardata.codec.batch_codec import Batch
+from pardata.errors import CapacityError
+from pardata.memory.budget import Budget
+from pardata.runtime.admission.inflight import Flight, InFlight
+from pardata.runtime.admission.policy import AllocationRequest, Decision
+from pardata.runtime.admission.quiescence import Quiescence
+
+
+class Situation:
+    """Looks at a worker's own batches, and at what all others of the run have written of themselves."""
+
+    def __init__(
+        self,
+        inflight: InFlight,
+        quiescence: Quiescence,
+        budget: Budget,
+        outbox: Outbox,
+        receivers: Sequence[Receiver],
+        who: str,
+    ) -> None:
+        self.inflight = inflight
+        self._quiescence = quiescence
+        self._budget = budget
+        self._outbox = outbox
+        self._receivers = receivers
+        self._who = who
+
+    def begin(self) -> None:
+        """Begin to wait for memory: `decide` is asked again and again from here on."""
+        self._quiescence.begin()
+
+    def decide(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None) -> Decision | None:
+        """Return the verdict on a block, None: wait. Raises CapacityError if there will never be enough memory.
+
+        `claims` is what the worker has taken, `publishing` what it is about to hand on.
+        """
+        live = self._budget.live_bytes()
+        under_way = self.inflight.all()
+        items, own = 1, sum(block.extent_bytes for claim in claims for block in claim.anchors)
+        mine = {self.inflight.flight(claim.sequence, claim.number) for claim in claims}
+        if publishing is not None:
+            mine.add(self.inflight.flight(publishing.sequence, publishing.number))
+            items, own = publishing.count, own + self._outbox.made_bytes
+        # What waits here for its turn is as much held up as what is at work.
+        behind = {self.inflight.flight(*batch) for receiver in self._receivers for batch in receiver.waiting()}
+        request = AllocationRequest(
+            needed_bytes,
+            live,
+            self._budget.limit_bytes,
+            is_oldest=any(_is_oldest(flight, under_way) for flight in mine | behind),
+            is_alone=under_way <= mine,
+            still_s=self._quiescence.look(live),
+            items=items,
+            own_bytes=own,
+            control_bytes=self._budget.control_bytes(),
+            item_bytes=self._budget.widest_bytes(),
+        )
+        verdict = request.decide()
+        if verdict is Decision.FAIL:
+            raise CapacityError(request.explain(self._who, self._budget.holders()))
+        return None if verdict is Decision.WAIT else verdict
+
+
+def _is_oldest(flight: Flight, under_way: set[Flight]) -> bool:
+    root, number = flight
+    return number == min((other for of, other in under_way if of == root), default=-1)

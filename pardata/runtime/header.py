@@ -1,0 +1,45 @@
+"""The words of a span's header. Written by the owner only; read by the parent for reports, progress and recovery."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# 0, 1, 12 and 63 are in memory.budget: LIVE, RESERVED, LARGEST and WIDEST
+CURRENT_BATCH: Final = 2  # the batch at work (see `batch_word`), which a successor begins with; 0: none
+ITEMS: Final = 3  # items taken in (of a source: sent)
+DROPPED: Final = 4  # items that a filter let go
+FAILED: Final = 5  # items skipped because of an error
+SENT_BYTES: Final = 6
+BUSY_NS: Final = 7  # in the user's code and in encoding
+STARVED_NS: Final = 8  # waiting for input
+BLOCKED_NS: Final = 9  # waiting for a token or for a free worker behind
+BATCHES: Final = 10  # committed
+CURRENT_CALL: Final = 11  # what this life is doing: as RUNNING while in the user's code, 0: waiting, or LOADING
+NEXT_NUMBER: Final = 64  # + sequence: the number after the last one finished, where order is kept
+
+BEGUN_NS: Final = 14  # when what ATTEMPT tells began, or the wait (time.monotonic_ns, one clock for all processes)
+WAITS_FOR: Final = 15  # while ATTEMPT is 0: STARVED_NS, BLOCKED_NS, MEMORY or ENDED
+ENDED: Final = -1
+MEMORY: Final = -2  # counted as blocked
+
+INCARNATION: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
+LOADING: Final = -1  # written by the parent before a start
+
+EXITS_NS: Final = 59  # since when its work is over and Python's exit functions run (time.monotonic_ns); 0: they do not
+THREAD: Final = 61  # the system's number of the thread that runs the worker
+TURN: Final = 57  # the input that was to be served next when the last batch was finished
+CONSUMER_BUSY: Final = 62  # of the consumer: 1 while its loop, or a thread of it, is at an item or has not begun
+
+MOST_SEQUENCES: Final = 400
+
+_NUMBER_BITS: Final = 48
+
+
+def batch_word(sequence: int, number: int) -> int:
+    """Return sequence and number in one word, so that one store says which batch is being worked on."""
+    return sequence << _NUMBER_BITS | (number + 1)
+
+
+def batch_of_word(word: int) -> tuple[int, int] | None:
+    """Return (sequence, number), or None if the word says that nothing is being worked on."""
+    return (word >> _NUMBER_BITS, (word & ((1 << _NUMBER_BITS) - 1)) - 1) if word else None

@@ -1,0 +1,142 @@
+"""The child's side: be a worker process, from its spec in the segment to its exit code."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from pardata.channel.channel import RunGone
+from pardata.codec.batch_codec import decode_object
+from pardata.codec.main_globals import open_script
+from pardata.memory.array import anchor
+from pardata.memory.segment import Segment
+from pardata.memory.shared_heap import set_worker_arena
+from pardata.process import forked_child
+from pardata.process.capacity import limit_descriptors
+from pardata.process.forked_child import leave_if_forked
+from pardata.process.title import set_title
+from pardata.runtime.events import send_event
+from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.header import EXITS_NS
+from pardata.runtime.library_limits import keep_freed_memory, limit_threads
+from pardata.runtime.output import flush_output, forward_output
+from pardata.runtime.worker.disown import disown
+from pardata.runtime.worker.port import Port, Program
+from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure, WorkerSpec
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What a worker process gets besides: its surroundings, and where its program lies in the segment."""
+
+    worker: WorkerSpec
+    program: bytes
+    blocks: list[tuple[int, int]]
+    threads: int
+    forwards_output: bool
+    owner: int  # the process that starts it
+    path: list[str]
+    argv: list[str]
+    directory: str
+    descriptors: int  # how many files that process may open
+    authkey: bytes = field(repr=False)  # of multiprocessing: proxies of the user's managers know it
+    environment: dict[str, str] = field(repr=False)
+
+
+def run_program(port: Port, program: Program) -> int:
+    """Run a program to its end; return the exit code."""
+    here = forked_child.generation
+    try:
+        program.run(port)
+        flush_output()
+        port.finish()
+        return 0
+    except (Cancelled, Leaving, RunGone):
+        return 0
+    except BaseException as error:  # those of asyncio and of test frameworks are no Exception
+        leave_if_forked(here, error.original if isinstance(error, StageFailure) else error)
+        port.report(("failed", _fault_of(error, port), None))
+        return 1
+
+
+def _fault_of(error: BaseException, port: Port) -> Fault:
+    if isinstance(error, StageFailure):
+        return error.fault
+    return Fault.of(exit_as_error(error), port.spec.stage, port.item_at_work)
+
+
+def main(offset: int, length: int, fds: list[int]) -> int:
+    """Be a worker: map the segment ``fds[0]``, read the spec at `offset`, and run its program.
+
+    Returns the exit code. Python's exit functions run next; a word tells the parent so, which gives them their time.
+    """
+    segment = Segment(fds[0], os.fstat(fds[0]).st_size)
+    socks = [socket.socket(fileno=fd) for fd in fds[1:]]
+    try:
+        spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
+    except BaseException as error:
+        return _cannot_load("a worker process", error, socks[0])
+    try:
+        return _work(spec, segment, socks)
+    finally:
+        spec.worker.span.words(segment)[EXITS_NS] = time.monotonic_ns()
+
+
+def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> int:
+    try:
+        _settle_in(spec, socks)
+        blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
+        program: Program = decode_object(spec.program, blocks)
+    except BaseException as error:
+        return _cannot_load(spec.worker.stage, error, socks[0])
+    port = Port(spec.worker, segment, socks, program)
+    set_worker_arena(port.arena)
+    port.arena.before_growth = port.poll_for_memory
+    port.collector.on_idle(port.arena.trim)
+    if spec.forwards_output:
+        forward_output(port, logging.getLogger().level)
+    os.register_at_fork(after_in_child=partial(disown, port))
+    return run_program(port, program)
+
+
+def _cannot_load(stage: str, error: BaseException, control: socket.socket) -> int:
+    """Tell why a worker cannot begin; return its exit code."""
+    told = exit_as_error(error)
+    fault = Fault.of(told, stage, -1, "while its function was being loaded in the worker")
+    send_event(control, ("failed", fault, None))
+    return 1
+
+
+def _settle_in(spec: ProcessSpec, socks: list[socket.socket]) -> None:
+    """Take on the surroundings of the process that starts this one."""
+    sys.path[:] = spec.path
+    sys.argv[:] = spec.argv
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    _enter(spec.directory, socks[0])
+    limit_descriptors(spec.descriptors + len(socks))
+    multiprocessing.current_process().authkey = spec.authkey
+    set_title(spec.worker.stage, spec.worker.index)
+    limit_threads(spec.threads, spec.environment)
+    keep_freed_memory(spec.environment)
+    np.random.seed()  # or every forked worker would draw the same numbers
+    open_script(spec.owner)
+
+
+def _enter(directory: str, control: socket.socket) -> None:
+    """Go to a working directory. Where that cannot be, as it was removed, work in the root directory and say so."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        os.chdir("/")
+        text = f"the working directory {directory!r} cannot be entered ({error.strerror}): this worker works in '/'\n"
+        send_event(control, ("said", "stderr", text))

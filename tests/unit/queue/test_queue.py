@@ -1,0 +1,345 @@
+"""Queue among the threads of one process."""
+
+import copy
+import multiprocessing
+import queue
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from pardata import Queue, array
+from pardata.memory.shared_heap import shared_heap
+from pardata.queue import queue as queue_module
+
+pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def descriptors_that_are_opened_once():
+    """This process's memory, for locks and as one who receives from itself."""
+    made = Queue()
+    made.put(bytes(5_000))
+    made.get()
+
+
+def in_thread(function, *args):
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    return thread
+
+
+def test_items_come_in_their_order_and_as_they_were():
+    made = Queue()
+    items = [None, 5, "text", {"a": [1, 2]}, b"x" * 5_000, b"y" * 1_000_000, np.arange(3), np.arange(1_000)]
+    for item in items:
+        made.put(item)
+    assert made.qsize() == len(items) and not made.empty()
+    for item in items:
+        np.testing.assert_equal(made.get(), item)
+    assert made.empty()
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (100_000,), (10, 20, 30)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_arrays_are_ordinary_and_writable(shape, order):
+    made = Queue()
+    given = np.asarray(np.random.default_rng(0).random(shape), order=order)
+    made.put({"given": given, "part": given[::2]})
+    got = made.get()
+    assert type(got["given"]) is np.ndarray
+    np.testing.assert_array_equal(got["given"], given)
+    np.testing.assert_array_equal(got["part"], given[::2])
+    assert got["given"].flags.f_contiguous == given.flags.f_contiguous
+    got["given"][...] = 0
+    assert given.all()
+
+
+def test_structured_arrays_and_objects():
+    made = Queue()
+    rows = np.zeros(5_000, [("a", "i4"), ("b", "f8")])
+    objects = np.array([{1: 2}] * 5_000, object)
+    made.put((rows, objects))
+    for given, got in zip((rows, objects), made.get(), strict=True):
+        assert got.dtype == given.dtype
+        np.testing.assert_array_equal(got, given)
+
+
+def test_shared_arrays_are_not_copied():
+    made = Queue()
+    given = array(np.arange(10_000))
+    made.put(given[::2])
+    assert np.shares_memory(made.get(), given)
+
+
+def test_memory_comes_back():
+    """Each array takes the place of the one before."""
+    shared_heap().arena.trim()
+    made = Queue()
+    places = set()
+    for _ in range(20):
+        made.put(np.zeros(1 << 18))
+        places.add(made.get().__array_interface__["data"][0])
+    assert len(places) <= 2
+
+
+def test_put_never_waits_for_the_pipe():
+    made = Queue()
+    for number in range(2_000):
+        made.put(number)
+    assert [made.get() for _ in range(2_000)] == list(range(2_000))
+    made.close()
+    made.join_thread()
+    with pytest.raises(EOFError):
+        made.get()
+
+
+def test_get_nowait_and_timeouts():
+    made = Queue(2)
+    other = threading.Event()
+    thread = in_thread(other.wait)  # it could put: so this is not the end
+    for get in (made.get_nowait, lambda: made.get(timeout=0.01), lambda: made.get(False)):
+        with pytest.raises(queue.Empty):
+            get()
+    made.put(1)
+    assert not made.full()
+    made.put_nowait(2)
+    assert made.full()
+    for put in (made.put_nowait, lambda item: made.put(item, timeout=0.01), lambda item: made.put(item, False)):
+        with pytest.raises(queue.Full):
+            put(3)
+    assert [made.get(), made.get_nowait()] == [1, 2]
+    other.set()
+    thread.join()
+
+
+def test_put_waits_for_a_place():
+    made = Queue(1)
+    made.put(0)
+
+    def put():
+        for number in range(1, 200):
+            made.put(number)
+
+    thread = in_thread(put)
+    assert [made.get() for _ in range(200)] == list(range(200))
+    thread.join()
+
+
+@pytest.mark.parametrize("maxsize", [1, 1_000, 40_000])
+def test_all_places_can_be_taken(maxsize):
+    made = Queue(maxsize)
+    for turn in range(2):
+        for number in range(maxsize):
+            made.put_nowait(number)
+        assert made.full() and made.qsize() == maxsize
+        with pytest.raises(queue.Full):
+            made.put_nowait(turn)
+        assert [made.get() for _ in range(maxsize)] == list(range(maxsize))
+
+
+def test_what_cannot_be_pickled_takes_no_place():
+    made = Queue(1)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            made.put([np.zeros(10_000), array(np.zeros(10_000)), threading.Lock()])
+    made.put("fine")
+    assert made.get() == "fine"
+
+
+class Explosive:
+    def __reduce__(self):
+        return int, ("not a number",)
+
+
+def test_what_cannot_be_unpickled_is_that_items_error():
+    made = Queue(1)
+    made.put(Explosive())
+    with pytest.raises(ValueError, match="not a number"):
+        made.get()
+    made.put("fine")
+    assert made.get() == "fine"
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_alone_and_nothing_left_is_the_end():
+    made = Queue()
+    made.put(1)
+    assert made.get() == 1
+    for _ in range(2):
+        with pytest.raises(EOFError):
+            made.get()
+    with pytest.raises(EOFError):
+        made.get_nowait()
+    with pytest.raises(queue.Empty):  # who drains a queue as one of multiprocessing gets what he expects
+        made.get(timeout=1)
+    made.put(2)  # it was not closed
+    assert made.get() == 2
+
+
+def test_a_thread_that_has_not_put_yet_can_still_put():
+    made = Queue()
+    may_put = threading.Event()
+
+    def put():
+        may_put.wait()
+        made.put("late")
+
+    thread = in_thread(put)
+    with pytest.raises(queue.Empty):
+        made.get(timeout=0.1)
+    may_put.set()
+    assert made.get() == "late"
+    with pytest.raises(EOFError):
+        made.get()
+    thread.join()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_threads_that_end_without_a_word_can_put_no_more(count):
+    made = Queue()
+    waits = threading.Event()
+    watch = made._pipe.hold_writer
+    made._pipe.hold_writer = lambda *held: [watch(*held), made._waiters and waits.set()]
+    threads = [in_thread(waits.wait) for _ in range(count)]
+    with pytest.raises(EOFError):
+        made.get()
+    for thread in threads:
+        thread.join()
+
+
+def test_close_ends_the_waiting_of_other_threads():
+    made = Queue()
+    ends = queue.Queue()
+
+    def get():
+        try:
+            made.get()
+        except EOFError as error:
+            ends.put(error)
+
+    threads = [in_thread(get) for _ in range(3)]
+    made.close()
+    for thread in threads:
+        thread.join()
+    assert ends.qsize() == 3
+
+
+def test_closed():
+    made = Queue()
+    with pytest.raises(ValueError, match="not closed"):
+        made.join_thread()
+    made.put(1)
+    made.close()
+    made.close()
+    made.join_thread()
+    made.cancel_join_thread()
+    with pytest.raises(ValueError, match="is closed"):
+        made.put(2)
+    assert "closed, 1 items" in repr(made)
+    assert made.get() == 1  # beyond the standard library, where a closed queue cannot be read
+    with pytest.raises(EOFError):
+        made.get()
+
+
+def test_threads_that_put_new_tasks_end_by_themselves():
+    made = Queue()
+    done = queue.Queue()
+
+    def work():
+        try:
+            while True:
+                depth = made.get()
+                for _ in range(2 if depth else 0):
+                    made.put(depth - 1)
+                done.put(depth)
+        except EOFError:
+            pass
+
+    made.put(7)
+    threads = [in_thread(work) for _ in range(3)]
+    for _ in range(2**8 - 1):
+        done.get()
+    with pytest.raises(EOFError):
+        made.get()
+    for thread in threads:
+        thread.join()
+    assert done.empty()
+
+
+def test_is_handed_over_only_at_the_start_of_a_process():
+    with pytest.raises(RuntimeError, match="handed over when a process is started"):
+        copy.copy(Queue())
+
+
+def test_wrong_numbers_of_places():
+    with pytest.raises(TypeError, match="float"):
+        Queue(1.5)
+    with pytest.raises(ValueError, match="at most"):
+        Queue(1 << 30)
+    assert not Queue(-1).full()
+
+
+def test_interface_is_that_of_multiprocessing():
+    theirs = multiprocessing.get_context().Queue()
+    public = {name for name in dir(theirs) if not name.startswith("_")}
+    theirs.close()
+    assert public <= set(dir(Queue))
+
+
+class Announced:
+    """A lock; tells when a thread is about to wait for it."""
+
+    def __init__(self, lock, waits):
+        self.lock, self.waits, self.release = lock, waits, lock.release
+
+    def acquire(self):
+        if not self.lock.acquire(blocking=False):
+            self.waits.set()
+            self.lock.acquire()
+
+
+def test_threads_that_fork_at_once_do_not_take_each_other_s_ends(monkeypatch):
+    stands, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(queue_module, "_fork_lock", Announced(threading.RLock(), stands))
+    queue_module._before_fork()  # this thread forks
+    made, errors = [], []
+
+    def fork():
+        try:
+            made.append(Queue())  # which the fork of the main thread knows nothing of
+            queue_module._before_fork()
+            stands.set()
+            goes_on.wait()
+            queue_module._after_fork_in_parent()
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = in_thread(fork)
+    stands.wait()
+    queue_module._after_fork_in_parent()
+    goes_on.set()
+    thread.join()
+    assert not errors
+    assert made[0]._lock.acquire(blocking=False)
+    made[0]._lock.release()
+
+
+def test_queues_are_looked_at_while_others_are_made():
+    """By another thread, at every step: nobody else sees that who waits can no longer get anything."""
+    made = [Queue(), Queue()]
+
+    def trace(frame, event, _):
+        if "weakref" in frame.f_code.co_filename:
+            made.append(Queue())
+        return trace
+
+    sys.settrace(trace)
+    try:
+        queue_module._settle_all()
+    finally:
+        sys.settrace(None)
+    assert len(made) > 2

@@ -1,0 +1,91 @@
+"""Large arrays that functions have captured are copied again when they have changed, and only then."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.codec.batch_codec import encode_code
+from pardata.memory import layout as layouts
+from pardata.memory.shared_heap import shared_heap
+from pardata.runtime.captured_arrays import CapturedArrays
+from pardata.runtime.wiring import HomeSink
+
+LAYOUTS = {
+    "C": lambda array: array,
+    "Fortran": np.asfortranarray,
+    "every second": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "axes in another order": lambda array: array.reshape(20, 10, 300).transpose(1, 2, 0),
+    "a window that slides": lambda array: np.lib.stride_tricks.sliding_window_view(array, 9, axis=1, writeable=True),
+    "backwards": lambda array: array[::-1],
+    "bytes": lambda array: array.astype("u1")[:, :-1],
+    "times": lambda array: array.astype("M8[s]"),
+    "complex": lambda array: array.astype(complex),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_array_has_a_copy_until_it_changes(layout):
+    array = LAYOUTS[layout](np.arange(60_000.0).reshape(200, 300))
+    copies = CapturedArrays()
+    assert copies.find(array) is None
+    copy = layouts.copy(array)
+    copies.keep(array, copy)
+    assert copies.find(array) is copy
+    assert copies.find(array.copy()) is None  # an equal one is another one
+    array[-1, -1] = array[0, 0] + np.array(1).astype(array.dtype if array.dtype.kind != "M" else "m8[s]")
+    assert copies.find(array) is None
+
+
+def test_what_is_not_a_number_is_equal_to_itself():
+    array, copies = np.full(100_000, np.nan), CapturedArrays()
+    copies.keep(array, array.copy())
+    assert copies.find(array) is not None
+
+
+def test_another_shape_or_type_is_a_change():
+    array, copies = np.zeros((100, 200)), CapturedArrays()
+    copies.keep(array, array.copy())
+    seen = np.ndarray.view(array)
+    copies.keep(seen, array.copy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy 2.5 lets it be done, and advises against it
+        seen.dtype = np.int64
+    assert copies.find(seen) is None and copies.find(array) is not None
+
+
+def test_a_copy_goes_with_its_array_and_with_all():
+    copies = CapturedArrays()
+    arrays = [np.zeros(9), np.ones(9)]
+    made = [array.copy() for array in arrays]
+    gone = [weakref.ref(copy) for copy in made]
+    for array, copy in zip(arrays, made, strict=True):
+        copies.keep(array, copy)
+    del made, copy, array, arrays[0]
+    assert gone[0]() is None and copies.find(arrays[0]) is gone[1]()
+    gc.disable()
+    try:
+        del copies  # with nothing in a circle
+        assert gone[1]() is None
+    finally:
+        gc.enable()
+
+
+def test_two_functions_with_one_array_take_one_block():
+    table, sink = np.arange(100_000.0), HomeSink(shared_heap())
+    first = encode_code(lambda: table, sink)
+    second = encode_code(lambda: [table], sink)
+    assert [block.offset for block in first.anchors] == [block.offset for block in second.anchors]
+    table[0] = -1
+    third = encode_code(lambda: (table,), sink)
+    assert third.anchors[0].offset != first.anchors[0].offset
+
+
+def test_a_small_array_in_shared_memory_is_taken_as_it_is():
+    flag = pardata.zeros(1, bool)
+    assert len(encode_code(lambda: flag, HomeSink(shared_heap())).anchors) == 1
