@@ -17,17 +17,16 @@ import operator
 import os
 import pickle
 import struct
-import sys
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import ChecksumError, ConfigError, MissingExtraError, SerializationError
+from pardata.errors import ChecksumError, ConfigError, SerializationError
 from pardata.files.checksums import crc32c
+from pardata.files.compression import codec_of
 from pardata.files.pickling import dumps
 from pardata.memory.dtypes import descr_of, dtype_of
 
@@ -37,7 +36,6 @@ TOKEN_BYTES: Final = 8
 MOST_PAGE_BYTES: Final = 0x7FFFF000 - ALIGNMENT  # what Linux reads or writes at once
 MAGIC: Final = b"pardata\1"
 HEADER: Final = struct.Struct(f"<8sQQQQ{TOKEN_BYTES}s12xI")  # ..., CRC-32C of what is before it
-_GZIP_BITS: Final = 31  # zlib's number for "with a gzip header"
 _KINDS: Final = ("array", "bytes", "objects")
 
 Array = np.ndarray[Any, Any]
@@ -133,6 +131,11 @@ class Format:
     def dtype(self) -> np.dtype[Any]:
         """Of a row's entries."""
         return dtype_of(_tuples(self.descr))
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Return whether a page holds its rows as they are in memory."""
+        return self.kind == "array" and self.compression is None
 
     @cached_property
     def item_bytes(self) -> int:
@@ -256,35 +259,6 @@ def _unpickled(part: memoryview, what: str) -> Any:
         raise
     except Exception as error:  # of any type: it is the user's code that runs
         raise SerializationError(f"{what} cannot be unpickled here: {type(error).__name__}: {error}") from error
-
-
-def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
-    """Return the functions that compress and decompress."""
-    if compression is None:
-        return bytes, bytes
-    if compression == "gzip":
-        return _to_gzip, lambda data: zlib.decompress(data, _GZIP_BITS)
-    if compression == "zstd":
-        return _zstd()
-    raise ConfigError(f'compression must be None, "gzip" or "zstd", not {compression!r}')
-
-
-def _zstd() -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
-    """Return the functions of the standard library, which has them from Python 3.14 on, or of a package."""
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-
-        return zstd.compress, zstd.decompress
-    try:
-        import zstandard
-    except ImportError as error:
-        raise MissingExtraError("zstd compression needs a package: pip install pardata[zstd]") from error
-    return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress
-
-
-def _to_gzip(data: bytes) -> bytes:
-    codec = zlib.compressobj(6, zlib.DEFLATED, _GZIP_BITS)
-    return codec.compress(data) + codec.flush()
 
 
 def new_token() -> bytes:

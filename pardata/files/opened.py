@@ -55,12 +55,11 @@ class OpenFile:
             raise ChecksumError(f"{path} is cut off: {size} of {header.file_bytes} bytes are there")
         if token is not None and token != header.token:
             raise BrokenError(f"{path} was replaced since this handle was made: open it again")
-        self.token, self.meta_offset, self.nbytes = header.token, header.meta_offset, header.file_bytes
+        self.header, self.nbytes = header, header.file_bytes
         self.map: mmap.mmap | bytes = b""
         meta = os.pread(self.fd, header.meta_bytes, header.meta_offset)
         index = os.pread(self.fd, header.index_bytes, header.file_bytes - header.index_bytes)
         self.format, self.records, self.starts = Format.unpack(meta, header.page_count, path)
-        self.page_count = header.page_count
         self._index(np.frombuffer(check(index, f"{path}, index"), "<u8").reshape(-1, 2))
 
     def _index(self, places: Any) -> None:
@@ -69,8 +68,7 @@ class OpenFile:
         self.seen = 0, bytearray()  # when the file was last changed, and which pages were verified then
         # Of a page whose rows are as they are in memory: bytes and shape, of the last one too.
         form = self.format
-        self.is_plain = form.kind == "array" and form.compression is None
-        self.last = self.page_count - 1
+        self.last = self.header.page_count - 1
         if form.kind == "array":
             self.dtype = form.dtype
             rows = [form.page_records, self.records - self.last * form.page_records]
@@ -89,16 +87,17 @@ class OpenFile:
 
         Pages that are known to be right are read by `PagedFile.page`.
         """
-        if not 0 <= number < self.page_count:
-            raise IndexError(f"page {number} of {self.page_count}")
+        if not 0 <= number <= self.last:
+            raise IndexError(f"page {number} of {self.last + 1}")
         offset, nbytes = self.place(number)
         stamp = os.fstat(self.fd).st_ctime_ns
         stored = os.pread(self.fd, nbytes, offset)
         if len(stored) < nbytes:
             raise ChecksumError(f"{self._name(number)} is cut off: {len(stored)} of {nbytes} bytes are there")
         count = int(self.starts[number + 1] - self.starts[number])
-        decoded = self.format.decode(stored, count, self._name(number))
-        if self.is_plain:
+        form = self.format
+        decoded = form.decode(stored, count, self._name(number))
+        if form.is_plain:
             self._note(number, stamp)
         return decoded
 
@@ -139,7 +138,7 @@ class OpenFile:
             # Only read where the file is seen to be as long as it was: behind its end there is a SIGBUS.
             self.map = mmap.mmap(self.fd, self.nbytes, prot=mmap.PROT_READ)
         if known != stamp or not verified:
-            verified = bytearray(self.page_count)
+            verified = bytearray(self.header.page_count)
             self.seen = stamp, verified
         # A change within the same tick of the clock would not be seen: what is so new is verified again.
         verified[number] = time.time_ns() - stamp > _SETTLED_NS

@@ -15,8 +15,8 @@ from pardata.errors import ClosedError, ConfigError
 from pardata.files.layout import Array, Format, array_format
 from pardata.files.opened import OpenFile
 from pardata.files.paging import PagedWriter
+from pardata.files.spans import checked_target, page_of, read_rows, read_span, read_strided
 from pardata.files.zarr import link_as_zarr
-from pardata.memory.plain import numbers_of
 
 PAGE_BYTES: Final = 1 << 20
 
@@ -63,7 +63,7 @@ class PagedFile(Sequence[Any]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = OpenFile(os.path.abspath(os.fspath(path)))
-        self._set_up(file.path, file.token, file)
+        self._set_up(file.path, file.header.token, file)
 
     def _set_up(self, path: str, token: bytes, file: OpenFile | None) -> None:
         self.path = path
@@ -158,17 +158,19 @@ class PagedFile(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         """Return a record; for a slice an array of rows or a list of records."""
         if isinstance(index, slice):
-            chosen = range(*index.indices(len(self)))
-            return self._span(chosen.start, max(chosen.start, chosen.stop)) if chosen.step == 1 else self._some(chosen)
+            file = self._file()
+            chosen = range(*index.indices(file.records))
+            return read_span(file, self.page, chosen) if chosen.step == 1 else read_strided(file, self.page, chosen)
         try:
             number = operator.index(index)
         except TypeError:
             raise TypeError(f"records are asked for by an int or a slice, not by {index!r}") from None
-        number += len(self) if number < 0 else 0
-        if not 0 <= number < len(self):
-            raise IndexError(f"record {index} of {len(self)}")
-        page = self._page_of(number)
-        return self.page(page)[number - int(self._file().starts[page])]
+        file = self._file()
+        number += file.records if number < 0 else 0
+        if not 0 <= number < file.records:
+            raise IndexError(f"record {index} of {file.records}")
+        page = page_of(file.starts, number)
+        return self.page(page)[number - int(file.starts[page])]
 
     def __iter__(self) -> Iterator[Any]:
         for number in range(self.page_count):
@@ -189,65 +191,7 @@ class PagedFile(Sequence[Any]):
             A page is damaged or cut off; `out` may be partly written.
         """
         file = self._file()
-        if not isinstance(out, np.ndarray):
-            raise ConfigError(f"out must be an array, not {type(out).__name__}")
-        out = numbers_of(out, "out is")
-        if not self.is_array or out.dtype != self.dtype or out.shape[1:] != file.format.item_shape:
-            raise ConfigError(f"out of shape {out.shape} and {out.dtype} does not take records of {self!r}")
-        if not out.flags.c_contiguous or not out.flags.writeable:
-            raise ConfigError("out must be writable and C-contiguous")
-        end = begin + len(out)
-        if begin < 0 or end > file.records:
-            raise ConfigError(f"rows {begin} to {end} of {file.records} were asked for")
-        raw = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
-        row, size, page_rows = begin, file.format.item_bytes, self.page_rows
-        while row < end:
-            number = row // page_rows
-            first = number * page_rows
-            last = min(end, first + page_rows)
-            if row == first and last - first == page_rows and file.is_plain:
-                file.read_into(number, raw[(row - begin) * size : (last - begin) * size])  # without a copy
-            else:
-                out[row - begin : last - begin] = self.page(number)[row - first : last - first]
-            row = last
-
-    def _span(self, begin: int, end: int) -> Any:
-        if self.is_array:
-            out = np.empty((end - begin, *self.shape[1:]), self.dtype)
-            self.read_into(out, begin)
-            return out
-        records: list[Any] = []
-        starts = self._file().starts
-        while begin < end:
-            page = self._page_of(begin)
-            first = int(starts[page])
-            records += self.page(page)[begin - first : end - first]
-            begin = int(starts[page + 1])
-        return records
-
-    def _some(self, chosen: range) -> Any:
-        """Return records in steps; pages without one of them are not read."""
-        starts = self._file().starts
-        rows = np.empty((len(chosen), *self.shape[1:]), self.dtype) if self.is_array else None
-        records: list[Any] = []
-        done = 0
-        while done < len(chosen):
-            number = self._page_of(chosen[done])
-            first, last = int(starts[number]), int(starts[number + 1]) - 1
-            count = 1 + ((last if chosen.step > 0 else first) - chosen[done]) // chosen.step  # on this page, or less
-            count = min(count, len(chosen) - done)
-            at = chosen[done] - first
-            end = at + count * chosen.step
-            part = self.page(number)[at : end if end >= 0 else None : chosen.step]
-            if rows is not None:
-                rows[done : done + count] = part
-            else:
-                records += part
-            done += count
-        return records if rows is None else rows
-
-    def _page_of(self, record: int) -> int:
-        return int(np.searchsorted(self._file().starts, record, side="right")) - 1
+        read_rows(file, self.page, checked_target(file, out, begin, self), begin)
 
     def link_as_zarr(self, directory: str | os.PathLike[str]) -> None:
         """Make a directory that any Zarr v3 reader opens as an array; the pages are linked, not copied.
@@ -268,7 +212,7 @@ class PagedFile(Sequence[Any]):
     @property
     def page_count(self) -> int:
         """How many pages there are."""
-        return self._file().page_count
+        return self._file().header.page_count
 
     @property
     def is_array(self) -> bool:
@@ -329,7 +273,7 @@ class PagedFile(Sequence[Any]):
             return f"<PagedFile {self.path}, {'closed' if self._closed else 'not opened yet'}>"
         form = file.format
         what = f"rows of {form.item_shape} {form.dtype}" if form.kind == "array" else form.kind
-        return f"<PagedFile {self.path}: {file.records} {what} in {file.page_count} pages>"
+        return f"<PagedFile {self.path}: {file.records} {what} in {file.header.page_count} pages>"
 
 
 def _opened(path: str, token: bytes) -> PagedFile:

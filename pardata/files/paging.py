@@ -84,8 +84,9 @@ class PagedWriter:
 
     def _copy_pages(self, source: OpenFile, fd: int) -> None:
         position = HEADER.size
-        while position < source.meta_offset:
-            copied = _copy(source.fd, fd, source.meta_offset - position, position)
+        end = source.header.meta_offset
+        while position < end:
+            copied = _copy(source.fd, fd, end - position, position)
             if not copied:
                 raise ConfigError(f"{self.path} was cut off while it was read")
             position += copied

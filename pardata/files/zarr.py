@@ -57,7 +57,7 @@ def describe(form: Format, records: int, page_count: int) -> dict[str, Any]:
 
 def link_as_zarr(file: OpenFile, directory: str) -> None:
     """Make the directory; raises `BrokenError` if the path leads to another file by now."""
-    description = describe(file.format, file.records, file.page_count)
+    description = describe(file.format, file.records, file.header.page_count)
     parts = ["0"] * len(description["shape"])
     shard = os.path.join(directory, "c", *parts)
     try:
@@ -66,7 +66,7 @@ def link_as_zarr(file: OpenFile, directory: str) -> None:
         raise ConfigError(f"{directory} cannot be made: {error}") from error
     try:
         write_new(os.path.join(directory, "zarr.json"), json.dumps(description, indent=1).encode())
-        if file.page_count:
+        if file.header.page_count:
             os.makedirs(os.path.dirname(shard))
             try:
                 os.link(os.path.realpath(file.path), shard)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-import urllib.parse
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,20 +13,11 @@ from pardata.errors import BrokenError, ConfigError, DeadlineExceeded
 from pardata.lookup import wire
 from pardata.lookup.base import Array, Columns, Lookup, as_keys, joined, plain, unwrapped
 from pardata.lookup.columns import ArrayColumn
+from pardata.lookup.known import KnownContents
+from pardata.lookup.requests import bodies_of, query_of
 from pardata.lookup.transport import Answer, Transport
 
-_KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
-_BODY_BYTES: Final = 8 << 20  # half of what a service takes
 _T = TypeVar("_T")
-
-
-class _Contents:
-    """What is known of one version of the contents. An answer that comes late adds to its own version, no other."""
-
-    def __init__(self, version: str = "") -> None:
-        self.version = version
-        self.about: dict[str, Any] = {}
-        self.values: OrderedDict[Any, Any] = OrderedDict()  # as JSON: what is handed out is made anew each time
 
 
 class Service(Lookup):
@@ -89,7 +77,7 @@ class Service(Lookup):
         self._forget()
 
     def _forget(self) -> None:
-        self._contents = _Contents()
+        self._contents = KnownContents()
         self._asked_at = -self._max_age_s
 
     # -- look-ups --------------------------------------------------------------------------------------------------
@@ -110,14 +98,8 @@ class Service(Lookup):
             raise KeyError(key)
         value = self._json(answer)["value"]
         if self._most:
-            self._keep(contents.values, kept, value)
+            contents.keep(kept, value, self._most)
         return wire.from_json(value)
-
-    def _keep(self, values: OrderedDict[Any, Any], kept: Any, value: Any) -> None:
-        values[kept] = value
-        while len(values) > self._most:
-            with contextlib.suppress(KeyError):  # another thread may be at this, too
-                values.popitem(last=False)
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -173,7 +155,7 @@ class Service(Lookup):
         def ask() -> tuple[dict[str, Any], list[tuple[Array, Columns]]] | None:
             about = self._known()
             parts = []
-            for body in _requests(keys):
+            for body in bodies_of(keys):
                 answer, contents = self._ask("POST", "/many", body=body)
                 if contents.version != about["version"]:
                     return None
@@ -238,11 +220,11 @@ class Service(Lookup):
         query: dict[str, Any] | None = None,
         body: tuple[bytes, str] | None = None,
         version: str = "",
-    ) -> tuple[Answer, _Contents]:
+    ) -> tuple[Answer, KnownContents]:
         """Send a request, again if the service went away; return what is known of the version that answered, too."""
         headers = dict(self._headers)
         if query:
-            path += "?" + urllib.parse.urlencode({name: _json_of(value) for name, value in query.items()})
+            path += "?" + query_of(query)
         if body is not None:
             headers["Content-Type"] = body[1]
         if version:
@@ -258,7 +240,7 @@ class Service(Lookup):
             raise kind(f"{self.address} has answered {path.partition('?')[0]} with {answer.status}: {said}")
         contents = self._contents
         if answer.version != contents.version:
-            self._contents = contents = _Contents(answer.version)
+            self._contents = contents = KnownContents(answer.version)
         self._asked_at = asked_at
         return answer, contents
 
@@ -290,37 +272,3 @@ class Service(Lookup):
 
 def _opened(address: str, token: str | None, options: dict[str, Any]) -> Service:
     return Service(address, token, **options)
-
-
-def _json_of(key: Any) -> str:
-    try:
-        return json.dumps(wire.to_json(key))
-    except TypeError as error:
-        raise KeyError(key) from error  # no key that can be there
-
-
-def _requests(keys: Any) -> Iterator[tuple[bytes, str]]:
-    """Yield the bodies of the requests for many keys, one at least."""
-    for begin in range(0, max(1, len(keys)), _KEYS_AT_ONCE):
-        part = keys[begin : begin + _KEYS_AT_ONCE]
-        body = _packed(part)
-        if len(body[0]) > _BODY_BYTES and len(part) > 1:  # long texts
-            half = len(part) // 2
-            yield from _requests(part[:half])
-            yield from _requests(part[half:])
-        else:
-            yield body
-
-
-def _packed(keys: Any) -> tuple[bytes, str]:
-    """Return the body of a request for many keys: an array as .npy, else JSON."""
-    if isinstance(keys, np.ndarray):
-        return wire.to_npy([keys]), wire.NPY
-    return json.dumps({"keys": [_sendable(plain(key)) for key in keys]}).encode(), wire.JSON
-
-
-def _sendable(key: Any) -> Any:
-    try:
-        return wire.to_json(key)
-    except TypeError:
-        return None  # no key that can be there, as this one

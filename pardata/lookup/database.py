@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
 from pardata.errors import ConfigError
 from pardata.files.replacing import replacing
-from pardata.lookup.base import Array, Columns, Lookup, array_of, plain, unwrapped
+from pardata.lookup.base import Array, Columns, Lookup, array_of, unwrapped
 from pardata.lookup.connections import Connections
 from pardata.lookup.disk_errors import as_os_errors
 from pardata.lookup.finding import bound_of, fetch, find
 from pardata.lookup.loading import load, quoted, settle
+from pardata.lookup.queries import Parameters, Query, map_piece, plain_parameters
 from pardata.lookup.rows import rows_of
 from pardata.lookup.statements import KEYS_AT_ONCE
-
-Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Database(Lookup):
@@ -163,7 +162,7 @@ class Database(Lookup):
             What SQLite says of the query.
         """
         opened = self._connections.get()
-        cursor = opened.execute(sql, _plain(parameters))
+        cursor = opened.execute(sql, plain_parameters(parameters))
         names = [entry[0] for entry in cursor.description or ()]
         if len(set(names)) < len(names):
             raise ConfigError(f"two columns of the query have the same name: {names}; name them with AS")
@@ -204,20 +203,9 @@ class Database(Lookup):
         """
         if not isinstance(rows, int) or rows < 1:
             raise ConfigError(f"rows must be an int of at least 1, not {rows!r}")
-        name, sql, parameters = key or self.key, f"\n{sql.strip().removesuffix(';')}\n", _plain(parameters)
-        opened = self._connections.get()
-        given = [entry[0] for entry in opened.execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
-        if name.lower() not in map(str.lower, given):  # SQLite would take the name for a text
-            raise ConfigError(f"the query has no column {name!r} by which to cut its rows, only {given}")
-        column = quoted(name)
-        numbered = f"SELECT {column} AS k, row_number() OVER (ORDER BY {column}) - 1 AS n FROM ({sql})"
-        ends = f"SELECT k, n FROM ({numbered}) WHERE n % {rows} = 0 OR k IS NULL ORDER BY n"
-        starts = [start for start, _ in opened.execute(ends, parameters).fetchall()]
-        if None in starts:
-            raise ConfigError(f"the query has rows whose {column} is NULL: they are in no range")
-        starts = sorted(set(starts), key=starts.index)
-        read = partial(_map_piece, self, fn, sql, parameters, column)
-        return pool.map(read, starts, [*starts[1:], None])
+        query = Query(f"\n{sql.strip().removesuffix(';')}\n", plain_parameters(parameters))
+        starts = query.starts(self._connections.get(), key or self.key, rows)
+        return pool.map(partial(map_piece, self, fn, query, quoted(key or self.key)), starts, [*starts[1:], None])
 
     # -- what is behind it -----------------------------------------------------------------------------------------
 
@@ -272,26 +260,3 @@ def _opened(*known: Any) -> Database:
     made = object.__new__(Database)
     made._connections = Connections(*known)
     return made
-
-
-def _plain(parameters: Parameters) -> Parameters:
-    """Return the parameters without NumPy's scalars, which SQLite takes for bytes."""
-    if isinstance(parameters, str | bytes) or not isinstance(parameters, Iterable):
-        raise ConfigError(f"parameters are given as a sequence or a mapping, not as {parameters!r}")
-    if isinstance(parameters, Mapping):
-        return {name: plain(value) for name, value in parameters.items()}
-    return [plain(value) for value in parameters]
-
-
-def _map_piece(
-    database: Database, fn: Callable[[Any], Any], sql: str, parameters: Parameters, column: str, low: Any, high: Any
-) -> Any:
-    """Call the function with the rows of a query whose key is in ``[low, high)``."""
-    bounds = {"pardata_low": low} if high is None else {"pardata_low": low, "pardata_high": high}
-    if isinstance(parameters, Mapping):
-        where = f"{column} >= :pardata_low" + (f" AND {column} < :pardata_high" if high is not None else "")
-        given: Parameters = {**parameters, **bounds}
-    else:
-        where = f"{column} >= ?" + (f" AND {column} < ?" if high is not None else "")
-        given = [*parameters, *bounds.values()]
-    return fn(database.query(f"SELECT * FROM ({sql}) WHERE {where} ORDER BY {column}", given))

@@ -10,34 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pardata.errors import ClosedError, ConfigError
 from pardata.files.locking import HolderLock
-from pardata.lookup.disk_errors import as_os_errors
+from pardata.lookup import writing
 from pardata.lookup.keys import times_hint
-from pardata.lookup.loading import create_table, loosen_columns, quoted
-from pardata.lookup.rows import Column, cells_of, tuple_of
+from pardata.lookup.rows import cells_of, tuple_of
 from pardata.memory.foreign import Read, is_column, read_column
 from pardata.memory.plain import check_unit
 from pardata.pool.pool import WorkerPool
-
-_BATCHES: Final = "pardata_batches"
-_SCHEMA: Final = f"CREATE TABLE IF NOT EXISTS {_BATCHES} (writer TEXT, batch INTEGER, PRIMARY KEY (writer, batch))"
-
-
-class _Target(NamedTuple):
-    path: str
-    table: str
-    columns: tuple[str, ...]
-    key: str | None
-    writer: str
 
 
 class Writer:
@@ -83,7 +70,7 @@ class Writer:
         if not isinstance(queue, int) or queue < 1:
             raise ConfigError(f"queue must be an int of at least 1, not {queue!r}")
         self.path = os.path.abspath(os.fspath(path))
-        self._target = _Target(self.path, table, names, key, os.urandom(8).hex())
+        self._target = writing.WriteTarget(self.path, table, names, key, os.urandom(8).hex())
         self._queue = queue
         self._number = 0
         self._waiting: deque[Future[int]] = deque()
@@ -92,11 +79,11 @@ class Writer:
         self._lock = HolderLock(self.path)
         is_new = not os.path.exists(self.path)
         try:
-            _prepare(self._target)
+            writing.prepare(self._target)
             self._pool = WorkerPool(1)
         except BaseException:
             if is_new:
-                _remove(self.path)
+                writing.remove(self.path)
             self._lock.release()
             raise
 
@@ -128,7 +115,7 @@ class Writer:
         while len(self._waiting) >= self._queue:
             self._take()
         oldest = self._number - len(self._waiting)
-        self._waiting.append(self._pool.submit(_write, self._target, self._number, oldest, batch))
+        self._waiting.append(self._pool.submit(writing.write, self._target, self._number, oldest, batch))
         self._number += 1
 
     def flush(self) -> int:
@@ -151,10 +138,10 @@ class Writer:
         try:
             if not self._closed:
                 self.flush()
-                self._pool.submit(_finish, self._target).result()
+                self._pool.submit(writing.finish, self._target).result()
             else:  # after a batch that failed: the others of before stay
                 with contextlib.suppress(Exception):
-                    self._pool.submit(_finish, self._target).result()
+                    self._pool.submit(writing.finish, self._target).result()
         finally:
             self._closed = True
             self._pool.shutdown()
@@ -201,118 +188,3 @@ def _values(column: Any) -> list[Any]:
         check_unit(values, "a column holds")
         return cells_of(read.as_list())  # of what is masked, NumPy's list has None
     return cells_of(values.tolist() if hasattr(values, "tolist") else list(values))
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60.0)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")  # readers go on while a batch is written
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(target: _Target) -> None:
-    """Have the table there, with these columns."""
-    try:
-        with as_os_errors(target.path):
-            _prepare_table(target)
-    except sqlite3.Error as error:
-        raise ConfigError(f"{target.path} cannot be written as a database: {error}") from error
-
-
-def _prepare_table(target: _Target) -> None:
-    connection = _connect(target.path)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_SCHEMA)
-        found = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(target.table)})")]
-        if not found:
-            order = [target.key, *(name for name in target.columns if name != target.key)]
-            columns = [Column(name) for name in order if name is not None]
-            create_table(connection, target.table, columns, keyed=target.key is not None)
-        elif set(found) != set(target.columns):
-            raise ConfigError(f"{target.path}: the table {target.table!r} has the columns {found}")
-        else:
-            _check_key(connection, target)
-            loosen_columns(connection, target.table)
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
-
-
-def _remove(path: str) -> None:
-    """Remove a database that was begun."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        with contextlib.suppress(OSError):
-            os.unlink(f"{path}{suffix}")
-
-
-def _check_key(connection: sqlite3.Connection, target: _Target) -> None:
-    """Refuse a key by which the table that is there does not tell rows apart: they would be there twice."""
-    table = quoted(target.table)
-    unique = [[row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]]
-    for index in connection.execute(f"PRAGMA index_list({table})").fetchall():
-        if index[2] and not index[4]:
-            unique.append([row[2] for row in connection.execute(f"PRAGMA index_info({quoted(index[1])})")])
-    if target.key is not None and [target.key] not in unique:
-        raise ConfigError(f"{target.path}: in the table {target.table!r} rows of one {target.key!r} may be there twice")
-
-
-# -- the writing process -----------------------------------------------------------------------------------------------
-
-_open: dict[str, sqlite3.Connection] = {}
-
-
-def _connection(target: _Target) -> sqlite3.Connection:
-    if target.path not in _open:
-        _open[target.path] = _connect(target.path)
-    return _open[target.path]
-
-
-def _write(target: _Target, number: int, oldest: int, rows: Iterable[Sequence[Any]]) -> int:
-    """Write a batch, unless an earlier life of this process has; forget those before the `oldest` on the way."""
-    with as_os_errors(target.path):
-        return _write_batch(_connection(target), target, number, oldest, rows)
-
-
-def _write_batch(
-    connection: sqlite3.Connection, target: _Target, number: int, oldest: int, rows: Iterable[Sequence[Any]]
-) -> int:
-    count = 0
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        given = (target.writer, number)
-        rows = list(rows)
-        count = len(rows)
-        if connection.execute(f"SELECT 1 FROM {_BATCHES} WHERE writer = ? AND batch = ?", given).fetchone() is None:
-            names = ", ".join(map(quoted, target.columns))
-            marks = ", ".join("?" * len(target.columns))
-            connection.executemany(
-                f"INSERT OR REPLACE INTO {quoted(target.table)} ({names}) VALUES ({marks})"
-                if target.key is not None
-                else f"INSERT INTO {quoted(target.table)} ({names}) VALUES ({marks})",
-                rows,
-            )
-            connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ? AND batch < ?", (target.writer, oldest))
-            connection.execute(f"INSERT INTO {_BATCHES} VALUES (?, ?)", given)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk has ended it
-            connection.execute("ROLLBACK")
-        raise
-    return count
-
-
-def _finish(target: _Target) -> None:
-    """Forget the numbers of batches, and put all that was written into the file itself."""
-    with as_os_errors(target.path):
-        connection = _open.pop(target.path, None) or _connect(target.path)
-        try:
-            connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ?", (target.writer,))
-            connection.execute("PRAGMA busy_timeout = 0")  # who reads need not be waited for: all is written
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            connection.close()

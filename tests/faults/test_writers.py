@@ -148,7 +148,7 @@ def test_the_writing_process_is_killed_again_and_again(tmp_path, key):
 @pytest.mark.parametrize("window", ["begin", "middle", "before", "after"])
 def test_the_writing_process_is_killed_in_each_window_of_a_batch(tmp_path, window, monkeypatch):
     flag = str(tmp_path / "killed")
-    monkeypatch.setattr("pardata.lookup.writer._write", lambda *arguments: write_in(window, flag, *arguments))
+    monkeypatch.setattr("pardata.lookup.writing.write", lambda *arguments: write_in(window, flag, *arguments))
     with pardata.Writer(tmp_path / "a.db", ["id", "name"]) as writer:
         for number in range(5):
             writer.put(batch(number))
@@ -159,8 +159,8 @@ def test_the_writing_process_is_killed_in_each_window_of_a_batch(tmp_path, windo
 
 
 def write_in(window, flag, target, *arguments):
-    """In the writing process: as `_write`, but kill it once, in a window."""
-    from pardata.lookup import writer
+    """In the writing process: as `write`, but kill it once, in a window."""
+    from pardata.lookup import writing
 
     class Killing(sqlite3.Connection):
         def execute(self, sql, *parameters):
@@ -175,15 +175,15 @@ def write_in(window, flag, target, *arguments):
                     os.kill(os.getpid(), signal.SIGKILL)
             return done or super().execute(sql, *parameters)
 
-    if target.path not in writer._open:
-        writer._open[target.path] = sqlite3.connect(target.path, isolation_level=None, timeout=60.0, factory=Killing)
-    return writer._write(target, *arguments)
+    if target.path not in writing._open:
+        writing._open[target.path] = sqlite3.connect(target.path, isolation_level=None, timeout=60.0, factory=Killing)
+    return writing.write(target, *arguments)
 
 
 def test_a_batch_that_is_done_again_is_written_before_the_later_ones(tmp_path, monkeypatch):
     fifo = str(tmp_path / "all are put")
     os.mkfifo(fifo)
-    monkeypatch.setattr("pardata.lookup.writer._write", lambda *arguments: write_after_death(fifo, *arguments))
+    monkeypatch.setattr("pardata.lookup.writing.write", lambda *arguments: write_after_death(fifo, *arguments))
     with pardata.Writer(tmp_path / "a.db", ["id", "name"], key="id") as writer:
         for number in range(5):
             writer.put([(1, f"name {number}")])
@@ -193,15 +193,15 @@ def test_a_batch_that_is_done_again_is_written_before_the_later_ones(tmp_path, m
 
 
 def write_after_death(fifo, target, number, *arguments):
-    """In the writing process: as `_write`, but the first batch waits, and then kills it once."""
-    from pardata.lookup import writer
+    """In the writing process: as `write`, but the first batch waits, and then kills it once."""
+    from pardata.lookup import writing
 
     if number == 0 and os.path.exists(fifo):
         with open(fifo) as file:
             file.read()
         os.unlink(fifo)
         os.kill(os.getpid(), signal.SIGKILL)
-    return writer._write(target, number, *arguments)
+    return writing.write(target, number, *arguments)
 
 
 ALL_KILLED = """

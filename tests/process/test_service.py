@@ -24,6 +24,7 @@ import werkzeug.test
 
 import pardata
 from pardata.lookup import transport, wire
+from pardata.lookup.known import KnownContents
 from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
 from pardata.lookup.serving import _listen
 from pardata.lookup.transport import _UnixConnection
@@ -225,7 +226,7 @@ def test_the_client_keeps_values_until_the_contents_change(server, table, monkey
 
 
 def test_many_keys_come_out_of_one_version(server, table, monkeypatch):
-    monkeypatch.setattr("pardata.lookup.client._KEYS_AT_ONCE", 100)
+    monkeypatch.setattr("pardata.lookup.requests._KEYS_AT_ONCE", 100)
     columns = pardata.Service._columns
     replaced = []
 
@@ -252,16 +253,16 @@ def test_columns_keep_their_names_when_the_contents_change(server, table):
 
 def test_a_late_answer_is_not_kept_for_the_contents_that_came_after_it(server, table, monkeypatch):
     """Thread A has its answer; B hears of other contents; then A keeps its own."""
-    keep = pardata.Service._keep
+    keep = KnownContents.keep
 
-    def late(self, values, kept, value):
-        monkeypatch.setattr(pardata.Service, "_keep", keep)
+    def late(self, *arguments):
+        monkeypatch.setattr(KnownContents, "keep", keep)
         table.replace(KEYS, KEYS * 7)
-        assert self[6] == 42
-        keep(self, values, kept, value)
+        assert client[6] == 42
+        keep(self, *arguments)
 
     with server.lookup(max_age_s=0) as client:
-        monkeypatch.setattr(pardata.Service, "_keep", late)
+        monkeypatch.setattr(KnownContents, "keep", late)
         assert client[3] == 6
         assert client[3] == 21
 
@@ -291,7 +292,7 @@ def test_contents_that_change_all_the_time_are_told_as_that(table, monkeypatch):
 @pytest.mark.parametrize("ask", [lambda client: client.get_many(KEYS), lambda client: client.range(3, 9),
                                  lambda client: dict(client.items())])  # fmt: skip
 def test_a_look_up_whose_contents_change_between_its_requests_ends_in_time(server, table, monkeypatch, ask):
-    monkeypatch.setattr("pardata.lookup.client._KEYS_AT_ONCE", 500)
+    monkeypatch.setattr("pardata.lookup.requests._KEYS_AT_ONCE", 500)
     send, factors = transport.Transport.send, iter(range(2, 50))
 
     def replacing(self, *arguments):

@@ -55,7 +55,7 @@ def test_a_forked_child_reads_and_leaves_the_table_to_its_parent():
 MAKER = """
 import os, pickle, signal, sys
 import pardata
-from pardata.lookup import board, table as tables
+from pardata.lookup import board, table as tables, table_file
 from tests.process.table_readers import contents
 
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
@@ -65,7 +65,7 @@ table = pardata.Table(*contents(1))
 print(pickle.dumps(table).hex(), flush=True)
 input()
 if window == "half filled":
-    tables._write = die
+    table_file._write = die
 elif window == "sealed":
     board.GenerationPointer.publish = die
 elif window == "slot written":

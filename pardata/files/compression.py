@@ -1,0 +1,41 @@
+"""The ways in which the pages of a paged file are compressed: those that Zarr names gzip and zstd."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from pardata.errors import ConfigError, MissingExtraError
+
+_GZIP_BITS: Final = 31  # zlib's number for "with a gzip header"
+
+
+def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
+    """Return the functions that compress and decompress."""
+    if compression is None:
+        return bytes, bytes
+    if compression == "gzip":
+        return _to_gzip, lambda data: zlib.decompress(data, _GZIP_BITS)
+    if compression == "zstd":
+        return _zstd()
+    raise ConfigError(f'compression must be None, "gzip" or "zstd", not {compression!r}')
+
+
+def _zstd() -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
+    """Return the functions of the standard library, which has them from Python 3.14 on, or of a package."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.compress, zstd.decompress
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingExtraError("zstd compression needs a package: pip install pardata[zstd]") from error
+    return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress
+
+
+def _to_gzip(data: bytes) -> bytes:
+    codec = zlib.compressobj(6, zlib.DEFLATED, _GZIP_BITS)
+    return codec.compress(data) + codec.flush()

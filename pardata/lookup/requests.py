@@ -1,0 +1,55 @@
+"""The requests for keys, as they are sent to a service. Pure: no I/O."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.lookup import wire
+from pardata.lookup.base import plain
+
+_KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
+_BODY_BYTES: Final = 8 << 20  # half of what a service takes
+
+
+def query_of(values: dict[str, Any]) -> str:
+    """Return the query of an address for some keys; raises KeyError for one that no service can have."""
+    return urllib.parse.urlencode({name: _json_of(value) for name, value in values.items()})
+
+
+def _json_of(key: Any) -> str:
+    try:
+        return json.dumps(wire.to_json(key))
+    except TypeError as error:
+        raise KeyError(key) from error  # no key that can be there
+
+
+def bodies_of(keys: Any) -> Iterator[tuple[bytes, str]]:
+    """Yield the bodies of the requests for many keys, one at least."""
+    for begin in range(0, max(1, len(keys)), _KEYS_AT_ONCE):
+        part = keys[begin : begin + _KEYS_AT_ONCE]
+        body = _packed(part)
+        if len(body[0]) > _BODY_BYTES and len(part) > 1:  # long texts
+            half = len(part) // 2
+            yield from bodies_of(part[:half])
+            yield from bodies_of(part[half:])
+        else:
+            yield body
+
+
+def _packed(keys: Any) -> tuple[bytes, str]:
+    """Return the body of a request for many keys: an array as .npy, else JSON."""
+    if isinstance(keys, np.ndarray):
+        return wire.to_npy([keys]), wire.NPY
+    return json.dumps({"keys": [_sendable(plain(key)) for key in keys]}).encode(), wire.JSON
+
+
+def _sendable(key: Any) -> Any:
+    try:
+        return wire.to_json(key)
+    except TypeError:
+        return None  # no key that can be there, as this one
