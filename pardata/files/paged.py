@@ -13,8 +13,8 @@ import numpy as np
 
 from pardata.errors import ClosedError, ConfigError
 from pardata.files.layout import Array, Format, array_format
-from pardata.files.opened import OpenFile
-from pardata.files.paging import PagedWriter
+from pardata.files.open_file import OpenFile
+from pardata.files.paged_writer import PagedWriter
 from pardata.files.spans import checked_target, page_of, read_rows, read_span, read_strided
 from pardata.files.zarr import link_as_zarr
 
@@ -68,7 +68,7 @@ class PagedFile(Sequence[Any]):
     def _set_up(self, path: str, token: bytes, file: OpenFile | None) -> None:
         self.path = path
         self._token = token
-        self._opened = file
+        self._open = file
         self._opening = threading.Lock()
         self._closed = False
 
@@ -133,7 +133,7 @@ class PagedFile(Sequence[Any]):
         SerializationError
             A record cannot be unpickled in this process.
         """
-        file = self._opened
+        file = self._open
         if file is None:
             file = self._file()
         # A page that was verified is read here: one more call costs a tenth beside a copy of 64 KiB.
@@ -243,20 +243,20 @@ class PagedFile(Sequence[Any]):
 
     def _file(self) -> OpenFile:
         """Return the open file; a handle that came from another process opens it at its first use."""
-        opened = self._opened
+        opened = self._open
         if opened is not None:
             return opened
         with self._opening:
             if self._closed:
                 raise ClosedError(f"{self.path} was closed")
-            if self._opened is None:
-                self._opened = OpenFile(self.path, self._token)
-            return self._opened
+            if self._open is None:
+                self._open = OpenFile(self.path, self._token)
+            return self._open
 
     def close(self) -> None:
         """Close the file; arrays that were read stay."""
         self._closed = True
-        self._opened = None
+        self._open = None
 
     def __enter__(self) -> PagedFile:
         return self
@@ -265,10 +265,10 @@ class PagedFile(Sequence[Any]):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.path, self._token)
+        return _from_pickle, (self.path, self._token)
 
     def __repr__(self) -> str:
-        file = self._opened
+        file = self._open
         if file is None:
             return f"<PagedFile {self.path}, {'closed' if self._closed else 'not opened yet'}>"
         form = file.format
@@ -276,7 +276,7 @@ class PagedFile(Sequence[Any]):
         return f"<PagedFile {self.path}: {file.records} {what} in {file.header.page_count} pages>"
 
 
-def _opened(path: str, token: bytes) -> PagedFile:
+def _from_pickle(path: str, token: bytes) -> PagedFile:
     """Return a handle that opens the file at its first use, and refuses one that has replaced it."""
     made = object.__new__(PagedFile)
     made._set_up(path, token, None)

@@ -19,7 +19,7 @@ from pardata.files.sources import (
     FileBytes,
     FileLines,
     MappedRows,
-    PagedRows,
+    PagedFileRows,
     SealedBytes,
     SealedPickle,
     SealedRows,
@@ -109,7 +109,7 @@ def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 
         )
     if isinstance(obj, PagedFile):
         page = obj.page_rows if obj.is_array else 1
-        return _cut(PagedRows(obj), _bounds(len(obj), wanted, math.lcm(align, page)))
+        return _cut(PagedFileRows(obj), _bounds(len(obj), wanted, math.lcm(align, page)))
     if isinstance(obj, np.ndarray):
         return _split_array(numbers_of(obj, "split got"), wanted, align)
     if isinstance(obj, list | tuple):

@@ -77,7 +77,7 @@ class MappedRows:
     offset: int
 
     def read(self, begin: int, end: int) -> Any:
-        with _opened(self.path, self.stamp) as file:
+        with _unchanged(self.path, self.stamp) as file:
             return np.memmap(file, self.dtype, "r", self.offset, self.shape)[begin:end]
 
 
@@ -89,7 +89,7 @@ class FileBytes:
     stamp: tuple[int, ...]
 
     def read(self, begin: int, end: int) -> bytes:
-        with _opened(self.path, self.stamp) as file:
+        with _unchanged(self.path, self.stamp) as file:
             file.seek(begin)
             return file.read(end - begin)
 
@@ -111,7 +111,7 @@ class FileLines:
 
 
 @dataclass(frozen=True)
-class PagedRows:
+class PagedFileRows:
     """Records of a paged file."""
 
     file: PagedFile
@@ -127,7 +127,7 @@ def stamp_of(file: str | int) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _opened(path: str, stamp: tuple[int, ...]) -> Iterator[io.BufferedReader]:
+def _unchanged(path: str, stamp: tuple[int, ...]) -> Iterator[io.BufferedReader]:
     """Give the file, open; raise `BrokenError` if it is not the one that was split, or was changed until the end."""
     with contextlib.ExitStack() as stack:
         try:

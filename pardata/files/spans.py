@@ -17,7 +17,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.files.layout import Array
-from pardata.files.opened import OpenFile
+from pardata.files.open_file import OpenFile
 from pardata.memory.plain import numbers_of
 
 ReadPage = Callable[[int], Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pardata.errors import BrokenError, ConfigError
 from pardata.files.layout import Format
-from pardata.files.opened import OpenFile
+from pardata.files.open_file import OpenFile
 from pardata.memory.disk import write_new
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}

@@ -17,12 +17,12 @@ Array = np.ndarray[Any, Any]
 Columns = dict[str | None, Array]  # the key None: there is one column and it has no name
 
 
-class _Missing:
+class _NoDefault:
     def __repr__(self) -> str:
         return "<no default>"
 
 
-MISSING: Final = _Missing()
+MISSING: Final = _NoDefault()
 
 
 class Lookup(Mapping[Any, Any]):

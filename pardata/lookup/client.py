@@ -15,7 +15,7 @@ from pardata.lookup.base import Array, Columns, Lookup, as_keys, joined, plain, 
 from pardata.lookup.columns import ArrayColumn
 from pardata.lookup.known import KnownContents
 from pardata.lookup.requests import bodies_of, query_of
-from pardata.lookup.transport import Answer, Transport
+from pardata.lookup.transport import ServiceAnswer, Transport
 
 _T = TypeVar("_T")
 
@@ -220,7 +220,7 @@ class Service(Lookup):
         query: dict[str, Any] | None = None,
         body: tuple[bytes, str] | None = None,
         version: str = "",
-    ) -> tuple[Answer, KnownContents]:
+    ) -> tuple[ServiceAnswer, KnownContents]:
         """Send a request, again if the service went away; return what is known of the version that answered, too."""
         headers = dict(self._headers)
         if query:
@@ -244,7 +244,7 @@ class Service(Lookup):
         self._asked_at = asked_at
         return answer, contents
 
-    def _json(self, answer: Answer) -> dict[str, Any]:
+    def _json(self, answer: ServiceAnswer) -> dict[str, Any]:
         try:
             said = json.loads(answer.body)
             if isinstance(said, dict):
@@ -253,7 +253,7 @@ class Service(Lookup):
         except ValueError as error:
             raise BrokenError(f"{self.address} has answered {answer.status} and no JSON object: {error}") from error
 
-    def _columns(self, answer: Answer, names: list[str | None]) -> tuple[Array, Columns]:
+    def _columns(self, answer: ServiceAnswer, names: list[str | None]) -> tuple[Array, Columns]:
         try:
             return wire.unpack(answer.body, answer.kind, names)
         except (ValueError, KeyError, TypeError) as error:
@@ -264,11 +264,11 @@ class Service(Lookup):
         self._forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.address, self._token, self._options)
+        return _from_pickle, (self.address, self._token, self._options)
 
     def __repr__(self) -> str:
         return f"<Service at {self.address}{', closed' if self._transport.is_closed else ''}>"
 
 
-def _opened(address: str, token: str | None, options: dict[str, Any]) -> Service:
+def _from_pickle(address: str, token: str | None, options: dict[str, Any]) -> Service:
     return Service(address, token, **options)

@@ -29,13 +29,13 @@ _closing = threading.Lock()  # of those
 
 
 class _Connection(sqlite3.Connection):
-    """Closes itself, also where the garbage collector comes to it before `Opened`: Python 3.13 warns of an open one."""
+    """Closes itself: the garbage collector may find it before its `ThreadConnection`, and Python 3.13 warns."""
 
     def __del__(self) -> None:
         self.close()
 
 
-class Opened:
+class ThreadConnection:
     """A connection of one thread of one process, and what is asked by it.
 
     It is closed when nobody has it any more: neither the thread, nor a look-up or an iteration that has begun.
@@ -47,7 +47,7 @@ class Opened:
     """
 
     def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int], statements: Statements) -> None:
-        self.connection = connection
+        self.sqlite = connection
         self.execute = connection.execute
         self.inode = inode
         self.statements = statements
@@ -67,19 +67,19 @@ class Opened:
         if _is_over():
             return
         if self.pid == os.getpid():
-            self.connection.close()
+            self.sqlite.close()
         else:  # a fork ends the threads of the parent before it calls `_note_inherited`
-            _inherited.append(self.connection)
+            _inherited.append(self.sqlite)
 
 
-_all_open: weakref.WeakSet[Opened] = weakref.WeakSet()
+_all_open: weakref.WeakSet[ThreadConnection] = weakref.WeakSet()
 
 
 def _note_inherited() -> None:
     """In a forked child, right after the fork: the connections of its parent are not its own."""
     global _closing
     _closing = threading.Lock()  # a thread of the parent may have held it
-    _inherited.extend(opened.connection for opened in _all_open)
+    _inherited.extend(each.sqlite for each in _all_open)
 
 
 at_fork(after_in_child=_note_inherited)
@@ -97,8 +97,8 @@ def _close_inherited() -> None:
             _inherited.pop().close()
 
 
-class _Local(threading.local):
-    opened: Opened | None = None
+class _ThreadState(threading.local):
+    connection: ThreadConnection | None = None
 
 
 class Connections:
@@ -137,37 +137,37 @@ class Connections:
         self.path, self.table, self.key, self.frozen = path, table, key, frozen
         self.version, self.statements = version, statements
         self.is_closed = False
-        self._local = _Local()
+        self._local = _ThreadState()
 
-    def get(self) -> Opened:
+    def get(self) -> ThreadConnection:
         """Return the connection of this thread."""
-        opened = self._local.opened
-        if opened is not None and opened.pid == os.getpid() and (self.frozen or self._is_current(opened)):
-            return opened
+        own = self._local.connection
+        if own is not None and own.pid == os.getpid() and (self.frozen or self._is_current(own)):
+            return own
         return self._open()
 
-    def _is_current(self, opened: Opened) -> bool:
+    def _is_current(self, own: ThreadConnection) -> bool:
         """Whether the path still leads to the file that is open."""
         try:
-            return opened.inode == _inode(self.path)
+            return own.inode == _inode(self.path)
         except OSError:
             return False  # to open it says why
 
-    def _open(self) -> Opened:
+    def _open(self) -> ThreadConnection:
         self._check_open()
         if self.version:
             self._check_version(self.version_now())
         _close_inherited()
-        self._local.opened = None  # closed, unless somebody still iterates over it
+        self._local.connection = None  # closed, unless somebody still iterates over it
         try:
-            opened = self._connect()
+            own = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{self.path} cannot be read as a database: {error}") from error
-        self._local.opened = opened
+        self._local.connection = own
         if self.is_closed:  # meanwhile, and `close` may not have seen this one
-            self._local.opened = None
+            self._local.connection = None
             self._check_open()
-        return opened
+        return own
 
     def _check_open(self) -> None:
         if self.is_closed:
@@ -177,7 +177,7 @@ class Connections:
         if version != self.version:
             raise BrokenError(f"{self.path} was replaced or changed since this handle of a frozen database was made")
 
-    def _connect(self) -> Opened:
+    def _connect(self) -> ThreadConnection:
         _check_readable(self.path)
         name = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         uri = f"file:{name}?mode=ro{'&immutable=1' if self.frozen else ''}"
@@ -198,7 +198,7 @@ class Connections:
         """Return which file is there, and of a frozen one the version."""
         return _inode(self.path), self.version_now() if self.frozen else ""
 
-    def _prepared(self, connection: sqlite3.Connection, inode: tuple[int, int], version: str) -> Opened:
+    def _prepared(self, connection: sqlite3.Connection, inode: tuple[int, int], version: str) -> ThreadConnection:
         statements = self.statements
         if self.version:
             self._check_version(version)
@@ -209,7 +209,7 @@ class Connections:
         if self.frozen:
             self.version, self.statements = version, statements
             connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
-        return Opened(connection, inode, statements)
+        return ThreadConnection(connection, inode, statements)
 
     def _check_whole(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
         """Refuse a file that is not whole; SQLite itself may notice only when it reads the missing pages."""
@@ -232,7 +232,7 @@ class Connections:
     def close(self) -> None:
         """Let go of those of all threads; what has begun comes to its end."""
         self.is_closed = True
-        self._local = _Local()
+        self._local = _ThreadState()
 
 
 def _inode(path: str) -> tuple[int, int]:

@@ -103,44 +103,44 @@ class Database(Lookup):
     # -- look-ups --------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        opened = self._connections.get()
-        row = fetch(opened, key)
+        connection = self._connections.get()
+        row = fetch(connection, key)
         if row is None:
             raise KeyError(key)
-        return opened.statements.value_of(row)
+        return connection.statements.value_of(row)
 
     def __contains__(self, key: object) -> bool:
         return fetch(self._connections.get(), key) is not None
 
     def __len__(self) -> int:
-        opened = self._connections.get()
-        count: int = opened.execute(opened.statements.count).fetchone()[0]
+        connection = self._connections.get()
+        count: int = connection.execute(connection.statements.count).fetchone()[0]
         return count
 
     def __iter__(self) -> Iterator[Any]:
-        opened = self._connections.get()
-        for (key,) in opened.execute(opened.statements.keys):
-            yield key  # a generator that holds this object and `opened`: both stay as long as somebody iterates
+        connection = self._connections.get()
+        for (key,) in connection.execute(connection.statements.keys):
+            yield key  # a generator that holds this object and `connection`: both stay as long as somebody iterates
 
     def _entries(self) -> Iterator[tuple[Any, Any]]:
-        opened = self._connections.get()
-        for row in opened.execute(f"{opened.statements.select} ORDER BY 1"):
-            yield row[0], opened.statements.value_of(row)
+        connection = self._connections.get()
+        for row in connection.execute(f"{connection.statements.select} ORDER BY 1"):
+            yield row[0], connection.statements.value_of(row)
 
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
-        opened = self._connections.get()
-        asked = opened.statements
+        connection = self._connections.get()
+        asked = connection.statements
         bounds = [(f"{quoted(asked.key)} >= ?", low), (f"{quoted(asked.key)} < ?", high)]
-        given = [(condition, bound_of(opened, bound)) for condition, bound in bounds if bound is not None]
+        given = [(condition, bound_of(connection, bound)) for condition, bound in bounds if bound is not None]
         where = " AND ".join(condition for condition, _ in given) or "1"
-        rows = opened.execute(f"{asked.select} WHERE {where} ORDER BY 1", [bound for _, bound in given]).fetchall()
+        rows = connection.execute(f"{asked.select} WHERE {where} ORDER BY 1", [bound for _, bound in given]).fetchall()
         keys, *columns = asked.arrays(rows)
         return keys, unwrapped(dict(zip(asked.shown, columns, strict=True)))
 
     def _find(self, keys: Any) -> tuple[Array, Columns]:
-        opened = self._connections.get()
-        with contextlib.nullcontext() if self.frozen or len(keys) <= KEYS_AT_ONCE else opened.snapshot():
-            return find(opened, keys)
+        connection = self._connections.get()
+        with contextlib.nullcontext() if self.frozen or len(keys) <= KEYS_AT_ONCE else connection.snapshot():
+            return find(connection, keys)
 
     def query(self, sql: str, parameters: Parameters = ()) -> dict[str, Array]:
         """Return the columns of what a query gives, as arrays.
@@ -161,8 +161,8 @@ class Database(Lookup):
         sqlite3.Error
             What SQLite says of the query.
         """
-        opened = self._connections.get()
-        cursor = opened.execute(sql, plain_parameters(parameters))
+        connection = self._connections.get()
+        cursor = connection.execute(sql, plain_parameters(parameters))
         names = [entry[0] for entry in cursor.description or ()]
         if len(set(names)) < len(names):
             raise ConfigError(f"two columns of the query have the same name: {names}; name them with AS")
@@ -246,7 +246,7 @@ class Database(Lookup):
 
     def __reduce__(self) -> tuple[Any, ...]:
         known = self._connections
-        return _opened, (known.path, known.table, known.key, known.frozen, known.version, known.statements)
+        return _from_pickle, (known.path, known.table, known.key, known.frozen, known.version, known.statements)
 
     def __repr__(self) -> str:
         if self._connections.is_closed:
@@ -255,7 +255,7 @@ class Database(Lookup):
         return f"<Database {self.path}: {kind}table {self.table!r} by {self.key!r}>"
 
 
-def _opened(*known: Any) -> Database:
+def _from_pickle(*known: Any) -> Database:
     """Return a handle that opens the file at its first look-up."""
     made = object.__new__(Database)
     made._connections = Connections(*known)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pardata.errors import ConfigError
 from pardata.lookup.base import Array, plain
-from pardata.lookup.connections import Opened
+from pardata.lookup.connections import ThreadConnection
 from pardata.lookup.loading import quoted
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -26,19 +26,19 @@ class Query(NamedTuple):
     sql: str
     parameters: Parameters
 
-    def starts(self, opened: Opened, name: str, rows: int) -> list[Any]:
+    def starts(self, connection: ThreadConnection, name: str, rows: int) -> list[Any]:
         """Return the key of every `rows`-th row, in order of the column `name`: there a piece begins.
 
         Raises `ConfigError` if there is no such column, or a row has no key.
         """
         sql, parameters = self
-        given = [entry[0] for entry in opened.execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
+        given = [entry[0] for entry in connection.execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
         if name.lower() not in map(str.lower, given):  # SQLite would take the name for a text
             raise ConfigError(f"the query has no column {name!r} by which to cut its rows, only {given}")
         column = quoted(name)
         numbered = f"SELECT {column} AS k, row_number() OVER (ORDER BY {column}) - 1 AS n FROM ({sql})"
         ends = f"SELECT k, n FROM ({numbered}) WHERE n % {rows} = 0 OR k IS NULL ORDER BY n"
-        starts = [start for start, _ in opened.execute(ends, parameters).fetchall()]
+        starts = [start for start, _ in connection.execute(ends, parameters).fetchall()]
         if None in starts:
             raise ConfigError(f"the query has rows whose {column} is NULL: they are in no range")
         return sorted(set(starts), key=starts.index)

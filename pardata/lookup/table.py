@@ -9,8 +9,8 @@ from typing import Any
 
 from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.lookup.base import Array, Columns, Lookup, unwrapped
-from pardata.lookup.board import ID_BYTES, GenerationPointer, tag_of
 from pardata.lookup.columns import split_columns
+from pardata.lookup.generation_pointer import ID_BYTES, GenerationPointer, tag_of
 from pardata.lookup.table_file import TableGeneration, build
 from pardata.memory.budget import format_bytes
 
@@ -53,11 +53,11 @@ class Table(Lookup):
         self._set_up(GenerationPointer(os.urandom(ID_BYTES)))
         self.replace(data, values, key=key)
 
-    def _set_up(self, board: GenerationPointer) -> None:
-        self._board: GenerationPointer | None = board
-        self._identity, self._path = board.identity, board.path
-        self._words: Sequence[int] = board.words
-        self._rows: TableGeneration | None = None
+    def _set_up(self, pointer: GenerationPointer) -> None:
+        self._pointer: GenerationPointer | None = pointer
+        self._identity, self._path = pointer.identity, pointer.path
+        self._words: Sequence[int] = pointer.words
+        self._current: TableGeneration | None = None
         self._published: TableGeneration | None = (
             None  # of the maker: others can open its file as long as it is kept here
         )
@@ -72,22 +72,22 @@ class Table(Lookup):
         if os.getpid() != self._maker:
             raise ConfigError("only the process that made a table can replace its contents")
         with self._replacing:
-            board = self._opened_board()
+            pointer = self._open_pointer()
             generation = self._words[0] + 1
-            file = build(*split_columns(data, values, key), tag_of(board.identity, generation))
-            rows = TableGeneration(generation, file)
-            board.publish(generation, file.path)
-            self._published = rows  # lets go of the old file: who has it open keeps it
-            self._keep(rows)
+            file = build(*split_columns(data, values, key), tag_of(pointer.identity, generation))
+            made = TableGeneration(generation, file)
+            pointer.publish(generation, file.path)
+            self._published = made  # lets go of the old file: who has it open keeps it
+            self._keep(made)
 
     def __getitem__(self, key: Any) -> Any:
-        rows = self._rows
-        if rows is None or rows.generation != self._words[0]:
-            rows = self._open()
-        row = rows.find(key)
+        current = self._current
+        if current is None or current.generation != self._words[0]:
+            current = self._open()
+        row = current.find(key)
         if row < 0:
             raise KeyError(key)
-        return rows.get_value(row)
+        return current.get_value(row)
 
     def __contains__(self, key: object) -> bool:
         return self._open().find(key) >= 0
@@ -99,52 +99,52 @@ class Table(Lookup):
         return iter(self._open().keys)
 
     def _entries(self) -> Iterator[tuple[Any, Any]]:
-        rows = self._open()
-        return zip(rows.keys, map(rows.get_value, range(len(rows.keys))), strict=True)
+        current = self._open()
+        return zip(current.keys, map(current.get_value, range(len(current.keys))), strict=True)
 
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
-        rows = self._open()
-        span = rows.keys.span(low, high)
-        return rows.keys.take(span), unwrapped({name: column.take(span) for name, column in rows.columns.items()})
+        current = self._open()
+        span = current.keys.span(low, high)
+        return current.keys.take(span), unwrapped({name: column.take(span) for name, column in current.columns.items()})
 
     def _find(self, keys: Any) -> tuple[Array, Columns]:
-        rows = self._open()
-        numbers = rows.keys.find_many(keys)
+        current = self._open()
+        numbers = current.keys.find_many(keys)
         found = numbers >= 0
         if not found.all():
             numbers = numbers[found]
-        return found, {name: column.take(numbers) for name, column in rows.columns.items()}
+        return found, {name: column.take(numbers) for name, column in current.columns.items()}
 
     def _open(self) -> TableGeneration:
         """Return the current generation. Threads may do this at once: each has one whole generation."""
-        rows = self._rows
-        if rows is None or rows.generation != self._words[0]:
+        current = self._current
+        if current is None or current.generation != self._words[0]:
             try:
-                made = TableGeneration(*self._opened_board().open_current())
+                made = TableGeneration(*self._open_pointer().open_current())
             except BrokenError:
-                if rows is None:
+                if current is None:
                     raise
                 # The maker has ended right after a publication. What is open here stays whole: go on with it.
-                self._words = (rows.generation,)
-                return rows
+                self._words = (current.generation,)
+                return current
             self._keep(made)
             return made
-        return rows
+        return current
 
-    def _keep(self, rows: TableGeneration) -> None:
-        self._rows = rows
-        if self._board is None:  # closed meanwhile, and `close` may not have seen these
+    def _keep(self, current: TableGeneration) -> None:
+        self._current = current
+        if self._pointer is None:  # closed meanwhile, and `close` may not have seen these
             self.close()
 
-    def _opened_board(self) -> GenerationPointer:
-        if self._board is None:
+    def _open_pointer(self) -> GenerationPointer:
+        if self._pointer is None:
             raise ClosedError("the table was closed")
-        return self._board
+        return self._pointer
 
     @property
     def generation(self) -> int:
         """How often the contents have been put in place: 1 at first."""
-        self._opened_board()
+        self._open_pointer()
         return self._words[0]
 
     @property
@@ -157,17 +157,17 @@ class Table(Lookup):
 
     def close(self) -> None:
         """Let go of the memory. If this process has made the table, nobody can open it any more; else as `Lookup`."""
-        self._board = None  # first: a look-up that has just opened something looks whether it is there
+        self._pointer = None  # first: a look-up that has just opened something looks whether it is there
         self._words = (0,)
-        self._rows = self._published = None
+        self._current = self._published = None
 
     def statistics(self) -> dict[str, int]:
         """Return keys, nbytes (of shared memory) and generation."""
-        rows = self._open()
-        return {"keys": len(rows.keys), "nbytes": rows.file.nbytes, "generation": rows.generation}
+        current = self._open()
+        return {"keys": len(current.keys), "nbytes": current.file.nbytes, "generation": current.generation}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self._identity, self._path)
+        return _from_pickle, (self._identity, self._path)
 
     def __repr__(self) -> str:
         try:
@@ -177,7 +177,7 @@ class Table(Lookup):
         return f"<Table of {numbers['keys']} keys, {format_bytes(numbers['nbytes'])}, generation {self.generation}>"
 
 
-def _opened(identity: bytes, path: str) -> Table:
+def _from_pickle(identity: bytes, path: str) -> Table:
     """Return a handle of another process's table."""
     table = object.__new__(Table)
     table._maker = -1

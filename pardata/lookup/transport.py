@@ -28,7 +28,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-class Answer(NamedTuple):
+class ServiceAnswer(NamedTuple):
     """What a service has said: status, type of the body, version of the contents, body."""
 
     status: int
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class _Kept:
+class _KeptConnection:
     """The connection of one thread of one process; it is closed when the thread ends."""
 
     def __init__(self, connection: http.client.HTTPConnection) -> None:
@@ -49,8 +49,8 @@ class _Kept:
             self.connection.close()
 
 
-class _Local(threading.local):
-    kept: _Kept | None = None
+class _ThreadSlot(threading.local):
+    kept: _KeptConnection | None = None
 
 
 class Transport:
@@ -75,9 +75,9 @@ class Transport:
         self.address = address
         self.is_closed = False
         self._retry_s, self._timeout_s = retry_s, timeout_s
-        self._local = _Local()
+        self._local = _ThreadSlot()
 
-    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> ServiceAnswer:
         """Return the answer to a request.
 
         Raises
@@ -97,7 +97,7 @@ class Transport:
                 connection.request(method, path, body, headers)
                 response = connection.getresponse()
                 version = (response.headers.get("ETag") or "").strip('"')
-                answer = Answer(response.status, response.headers.get_content_type(), version, response.read())
+                answer = ServiceAnswer(response.status, response.headers.get_content_type(), version, response.read())
                 if answer.status != 503:
                     return answer
                 is_used = False
@@ -127,7 +127,7 @@ class Transport:
             made: http.client.HTTPConnection = _UnixConnection(self.address.removeprefix("unix:"), self._timeout_s)
         else:
             made = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=self._timeout_s)
-        self._local.kept = _Kept(made)
+        self._local.kept = _KeptConnection(made)
         return made, False
 
     def _disconnect(self) -> None:
@@ -136,7 +136,7 @@ class Transport:
     def close(self) -> None:
         """Close the connections of all threads of this process."""
         self.is_closed = True
-        self._local = _Local()
+        self._local = _ThreadSlot()
 
 
 def _is_place(address: str) -> bool:

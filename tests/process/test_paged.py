@@ -114,7 +114,7 @@ def test_workers_write_pages_and_are_killed_meanwhile(tmp_path, compression, kin
 WRITER = """
 import os, signal, sys
 import numpy as np
-from pardata.files import paging
+from pardata.files import paged_writer
 from pardata import PagedFile
 
 path, window = sys.argv[1:]
@@ -122,18 +122,18 @@ die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 rows = np.ones((300, 10))
 open_writer = PagedFile(path).append if window == "appending" else lambda: PagedFile.create(path, item_shape=(10,))
 if window == "appending":
-    paging._copy = die
+    paged_writer._copy = die
 with open_writer() as writer:
     writer.extend(rows)
     if window == "pages":
         die()
     if window == "meta":
-        paging.write_all = die
+        paged_writer.write_all = die
     if window == "header":
-        write = paging.write_all
-        paging.write_all = lambda fd, data, offset, path: write(fd, data, offset, path) if offset else die()
+        write = paged_writer.write_all
+        paged_writer.write_all = lambda fd, data, offset, path: write(fd, data, offset, path) if offset else die()
     if window == "in place":
-        paging.put_in_place = die
+        paged_writer.put_in_place = die
 """
 
 

@@ -28,12 +28,12 @@ def test_workers_open_their_pieces(tmp_path):
 WRITER = """
 import os, signal, sys
 import numpy as np
-from pardata.files import written
+from pardata.files import piece_files
 
 folder, window = sys.argv[1:]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 count = 0
-put = written.put_in_place
+put = piece_files.put_in_place
 def put_in_place(part, path):
     global count
     is_manifest = path.endswith("manifest.json")
@@ -44,8 +44,8 @@ def put_in_place(part, path):
     if window == "published" and is_manifest:
         die()
 if window != "never":
-    written.put_in_place = put_in_place
-written.write_pieces(np.ones((50, 5)), folder, 6)
+    piece_files.put_in_place = put_in_place
+piece_files.write_pieces(np.ones((50, 5)), folder, 6)
 """
 
 

@@ -55,7 +55,7 @@ def test_a_forked_child_reads_and_leaves_the_table_to_its_parent():
 MAKER = """
 import os, pickle, signal, sys
 import pardata
-from pardata.lookup import board, table as tables, table_file
+from pardata.lookup import generation_pointer, table as tables, table_file
 from tests.process.table_readers import contents
 
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
@@ -67,15 +67,15 @@ input()
 if window == "half filled":
     table_file._write = die
 elif window == "sealed":
-    board.GenerationPointer.publish = die
+    generation_pointer.GenerationPointer.publish = die
 elif window == "slot written":
-    words = table._board.words
+    words = table._pointer.words
     class Words:
         __getitem__ = lambda self, index: words[index]
         __setitem__ = die
-    table._board.words = Words()
+    table._pointer.words = Words()
 elif window == "published":
-    tables.Table._rows = property(lambda self: None, die)
+    tables.Table._current = property(lambda self: None, die)
 table.replace(*contents(2))
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.files import layout, opened
+from pardata.files import layout, open_file
 from pardata.files.checksums import crc32c_by_numpy
 
 PagedFile = pardata.PagedFile
@@ -343,7 +343,7 @@ def test_every_truncation_is_found(tmp_path):
 @pytest.mark.parametrize("settled_ns", [-(10**12), 10**12])
 def test_damage_behind_an_open_file_is_found_also_in_pages_that_were_read_before(tmp_path, monkeypatch, settled_ns):
     """Whether the pages are taken to be verified, or the file is too new for that."""
-    monkeypatch.setattr("pardata.files.opened._SETTLED_NS", settled_ns)
+    monkeypatch.setattr("pardata.files.open_file._SETTLED_NS", settled_ns)
     array = RNG.random((24, 3))
     path = tmp_path / "a"
     with write(path, array, page_bytes=192) as file:
@@ -385,12 +385,12 @@ def test_missing_and_foreign_files_are_named(tmp_path, content, message):
 def test_checked_by_numpy_where_the_package_is_not_installed(tmp_path, monkeypatch):
     array = RNG.random((24, 3))
     write(tmp_path / "fast", array).close()
-    for module in (layout, opened):
+    for module in (layout, open_file):
         monkeypatch.setattr(module, "crc32c", crc32c_by_numpy)
     write(tmp_path / "a", array).close()
     monkeypatch.undo()
     assert touched(tmp_path / "a", array) == "equal"
-    for module in (layout, opened):
+    for module in (layout, open_file):
         monkeypatch.setattr(module, "crc32c", crc32c_by_numpy)
     assert touched(tmp_path / "fast", array) == "equal"
 

@@ -424,7 +424,7 @@ def test_a_forked_child_locks_the_file_itself(tmp_path):
     pardata.Database.create(path, {1: 0}).close()
     with pardata.Database(path) as database:
         assert database[1] == 0
-        inherited = database._connections.get().connection
+        inherited = database._connections.get().sqlite
         pid = os.fork()
         if pid == 0:
             right = database[1] == 0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
-from pardata.lookup.board import ID_BYTES, GenerationPointer, tag_of
+from pardata.lookup.generation_pointer import ID_BYTES, GenerationPointer, tag_of
 from pardata.memory.sealed import Draft, SealedFile
 
 KEYS = st.one_of(
@@ -186,7 +186,7 @@ def test_a_closed_table_says_so_and_who_has_it_open_goes_on():
 def test_a_table_that_is_closed_while_another_thread_opens_its_contents_keeps_nothing(monkeypatch, moment):
     def close_beside(self, name, value):
         """Close it right before or right after what was opened is kept."""
-        is_moment = name == "_rows" and value is not None
+        is_moment = name == "_current" and value is not None
         if is_moment:
             monkeypatch.undo()
         if is_moment and moment == "before":
@@ -200,7 +200,7 @@ def test_a_table_that_is_closed_while_another_thread_opens_its_contents_keeps_no
         for made, ask in opens:
             monkeypatch.setattr(pardata.Table, "__setattr__", close_beside, raising=False)
             assert ask()
-            assert (made._rows, made._published) == (None, None)
+            assert (made._current, made._published) == (None, None)
             with pytest.raises(pardata.ClosedError):
                 made[1]
 
@@ -212,43 +212,44 @@ def test_more_than_there_is_memory_for_is_refused_before_anything_is_written():
 
 
 def test_a_reader_that_finds_something_else_behind_the_number_looks_again():
-    board = GenerationPointer(bytes(ID_BYTES))
+    pointer = GenerationPointer(bytes(ID_BYTES))
 
     def sealed(generation):
-        draft = Draft({"x": (np.dtype(int), (1,))}, None, tag_of(board.identity, generation))
+        draft = Draft({"x": (np.dtype(int), (1,))}, None, tag_of(pointer.identity, generation))
         draft.arrays["x"][0] = generation
         return draft.seal()
 
     first, second = sealed(1), sealed(2)
-    reader = GenerationPointer(board.identity, board.path)
-    board.publish(1, second.path)  # as if the number had been given to another file
+    reader = GenerationPointer(pointer.identity, pointer.path)
+    pointer.publish(1, second.path)  # as if the number had been given to another file
     opened = []
 
     def open_file(path, tag):
         opened.append(path)
-        board.publish(2, second.path)  # the maker goes on while the reader looks
+        pointer.publish(2, second.path)  # the maker goes on while the reader looks
         return SealedFile.open(path, tag)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pardata.lookup.board.SealedFile", type("Seen", (), {"open": staticmethod(open_file)}))
+        seen = type("Seen", (), {"open": staticmethod(open_file)})
+        patch.setattr("pardata.lookup.generation_pointer.SealedFile", seen)
         generation, file = reader.open_current()
     assert (generation, file.arrays["x"].tolist(), len(opened)) == (2, [2], 2)
-    board.publish(3, first.path)
+    pointer.publish(3, first.path)
     with pytest.raises(pardata.BrokenError):
         reader.open_current()
 
 
 def test_a_path_that_is_overwritten_while_it_is_read_is_read_again():
-    board = GenerationPointer(bytes(ID_BYTES))
-    draft = Draft({}, None, tag_of(board.identity, 3))
+    pointer = GenerationPointer(bytes(ID_BYTES))
+    draft = Draft({}, None, tag_of(pointer.identity, 3))
     file = draft.seal()
-    board.publish(3, "/proc/torn\0path")
-    reader = GenerationPointer(board.identity, board.path)
+    pointer.publish(3, "/proc/torn\0path")
+    reader = GenerationPointer(pointer.identity, pointer.path)
     whole = GenerationPointer._path_of
 
     def path_of(self, generation):
         path = whole(self, generation)
-        board.publish(3, file.path)  # the maker has come to the end of the slot
+        pointer.publish(3, file.path)  # the maker has come to the end of the slot
         return path
 
     words, generations = reader.words, iter([1, 3, 3])
@@ -265,7 +266,7 @@ def test_a_path_that_is_overwritten_while_it_is_read_is_read_again():
 
 def test_the_file_of_a_generation_stays_open_to_others_when_a_thread_of_the_maker_was_faster():
     with pardata.Table({1: "a"}) as table, pickle.loads(pickle.dumps(table)) as other:
-        publish = table._board.publish
+        publish = table._pointer.publish
         threads = []
 
         def publish_and_look_up(*arguments):
@@ -274,9 +275,9 @@ def test_the_file_of_a_generation_stays_open_to_others_when_a_thread_of_the_make
             thread.start()
             thread.join()
 
-        table._board.publish = publish_and_look_up
+        table._pointer.publish = publish_and_look_up
         table.replace({1: "b"})
-        table._rows = None  # as if that thread came to its end last
+        table._current = None  # as if that thread came to its end last
         assert (threads, other[1], table[1]) == (["b"], "b", "b")
 
 

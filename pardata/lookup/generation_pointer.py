@@ -40,7 +40,7 @@ class GenerationPointer:
     """
 
     def __init__(self, identity: bytes, path: str = "") -> None:
-        """Make a board, or open the one of another process at `path`."""
+        """Make a pointer, or open that of another process at `path`."""
         self.identity = identity
         if path:
             fd, self.path = open_shareable(path), path
@@ -54,7 +54,7 @@ class GenerationPointer:
             self._memory = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ)
             os.close(fd)
         else:
-            fd, self.path = shareable_file("pardata-board")
+            fd, self.path = shareable_file("pardata-generation")
             weakref.finalize(self, os.close, fd)
             os.ftruncate(fd, mmap.PAGESIZE)
             self._memory = mmap.mmap(fd, mmap.PAGESIZE)
