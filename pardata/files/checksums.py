@@ -1,7 +1,7 @@
 """CRC-32C, the checksum of the Zarr format: by the package crc32c where it is installed, else by NumPy.
 
-NumPy goes through many equal lanes of the data at once and puts their checksums together: the checksum is linear over
-GF(2), so that of ``a + b`` is that of ``a``, moved on by as many zero bytes as ``b`` has, xor that of ``b``.
+With NumPy the data are cut into equal lanes, whose checksums are computed together and then combined. The checksum is
+linear over GF(2): that of ``a + b`` is that of ``a``, advanced by as many zero bytes as ``b`` has, xor that of ``b``.
 
 Source: RFC 3720, appendix B.4 (the polynomial); Adler's crc32_combine in zlib (putting together).
 """
@@ -32,7 +32,7 @@ _TABLE: Final = _byte_table()
 
 
 def _moved(tables: Words, sums: Words) -> Words:
-    """Apply a linear map, given by what it makes of each value of each of the four bytes."""
+    """Apply a linear map to checksums; its tables hold the image of each value of each of the four bytes."""
     moved: Words = (
         tables[0, sums & 255] ^ tables[1, sums >> 8 & 255] ^ tables[2, sums >> 16 & 255] ^ tables[3, sums >> 24]
     )
@@ -41,7 +41,7 @@ def _moved(tables: Words, sums: Words) -> Words:
 
 @cache
 def _move_by(doublings: int) -> Words:
-    """Return the map "as many zero bytes follow as ``_LANE_BYTES << doublings``"."""
+    """Return the tables of the map that advances a checksum by ``_LANE_BYTES << doublings`` zero bytes."""
     values = np.arange(256, dtype=np.uint32)
     sums = np.stack([values << np.uint32(8 * byte) for byte in range(4)])
     if doublings == 0:
@@ -53,7 +53,7 @@ def _move_by(doublings: int) -> Words:
 
 
 def crc32c_by_numpy(data: Any, before: int = 0) -> int:
-    """Return the CRC-32C of the bytes of `data`, behind others whose CRC-32C is `before`."""
+    """Return the CRC-32C of `data`, continued from preceding bytes whose CRC-32C is `before`."""
     given = np.frombuffer(data, np.uint8)
     if len(given) < 4:
         sum_ = before ^ _ONES
@@ -61,9 +61,9 @@ def crc32c_by_numpy(data: Any, before: int = 0) -> int:
             sum_ = sum_ >> 8 ^ int(_TABLE[(sum_ ^ byte) & 255])
         return sum_ ^ _ONES
     lanes = 1 << max(0, (-(-len(given) // _LANE_BYTES) - 1).bit_length())
-    padded = np.zeros(lanes * _LANE_BYTES, np.uint8)  # zeros in front change nothing as long as the sum is zero
+    padded = np.zeros(lanes * _LANE_BYTES, np.uint8)  # leading zero bytes leave a sum of zero unchanged
     padded[-len(given) :] = given
-    # The same as a sum that is not zero at the beginning.
+    # This has the effect of a sum that does not begin as zero.
     padded[-len(given) :][:4] ^= np.frombuffer((before ^ _ONES).to_bytes(4, "little"), np.uint8)
     columns = padded.reshape(lanes, _LANE_BYTES).T.copy()
     sums = np.zeros(lanes, np.uint32)

@@ -1,4 +1,4 @@
-"""The ways in which the pages of a paged file are compressed: those that Zarr names gzip and zstd."""
+"""The compressions of the pages of a paged file: gzip and zstd, as Zarr defines them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GZIP_BITS: Final = 31  # zlib's number for "with a gzip header"
 
 
 def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
-    """Return the functions that compress and decompress."""
+    """Return the functions that compress and decompress; raise `ConfigError` for an unknown compression."""
     if compression is None:
         return bytes, bytes
     if compression == "gzip":
@@ -24,7 +24,7 @@ def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callabl
 
 
 def _zstd() -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
-    """Return the functions of the standard library, which has them from Python 3.14 on, or of a package."""
+    """Return the functions of the standard library (from Python 3.14 on) or of the package zstandard."""
     if sys.version_info >= (3, 14):
         from compression import zstd
 

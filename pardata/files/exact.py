@@ -1,4 +1,4 @@
-"""Give an array another dtype, or say which value would not be the same any more."""
+"""Convert an array to another dtype, unless a value would change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 def exact(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array in C order with another dtype.
 
-    Floats may be rounded to shorter ones; all other values stay what they are.
+    Floats may be rounded to shorter ones; all other values stay equal.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def exact(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _changed(array: Array, made: Array) -> Array:
-    """Return where a value is another one."""
+    """Return which values have changed, as an array of booleans."""
     if array.dtype.kind in "fc" and made.dtype.kind in "fc":
         return np.asarray(np.isinf(made) & ~np.isinf(array))
     back = made.astype(array.dtype)

@@ -1,11 +1,11 @@
 """The bytes of a paged file. Pure: no I/O.
 
-      header   64 bytes: where the rest is
+      header   64 bytes: the offsets and sizes of the rest
       pages    each at a multiple of 64 bytes: data, compressed or not, and their CRC-32C
       meta     JSON; then, where records differ in size, the number of the first record of each page
       index    (offset, nbytes) of each page, and its CRC-32C: that of a Zarr v3 shard, at the end of the file
 
-So the file is a shard of a Zarr array with all chunks in it, where the pages are chunks of equal shape.
+If its pages are chunks of equal shape, the file is a shard of a Zarr array that holds all of the array's chunks.
 
 Source: Zarr v3 specification, sharding codec 1.0
 """
@@ -33,7 +33,7 @@ from pardata.memory.dtypes import descr_of, dtype_of
 ALIGNMENT: Final = 64
 CHECKSUM_BYTES: Final = 4
 TOKEN_BYTES: Final = 8
-MOST_PAGE_BYTES: Final = 0x7FFFF000 - ALIGNMENT  # what Linux reads or writes at once
+MOST_PAGE_BYTES: Final = 0x7FFFF000 - ALIGNMENT  # Linux reads or writes no more at once
 MAGIC: Final = b"pardata\1"
 HEADER: Final = struct.Struct(f"<8sQQQQ{TOKEN_BYTES}s12xI")  # ..., CRC-32C of what is before it
 _KINDS: Final = ("array", "bytes", "objects")
@@ -42,13 +42,13 @@ Array = np.ndarray[Any, Any]
 
 
 class Header(NamedTuple):
-    """Where what is."""
+    """The first 64 bytes of the file: offsets and sizes, in bytes."""
 
     meta_offset: int
     meta_bytes: int
     page_count: int
     file_bytes: int
-    token: bytes  # which writer made it
+    token: bytes  # random; different for each file that a writer has made
 
     def pack(self) -> bytes:
         """Return the bytes at the beginning of the file."""
@@ -59,7 +59,7 @@ class Header(NamedTuple):
     def unpack(cls, data: bytes, path: str) -> Header:
         """Return the header.
 
-        Raises `ConfigError` if the file is something else, `ChecksumError` if it is damaged.
+        Raises `ConfigError` if the file is no paged file, `ChecksumError` if the header is damaged.
         """
         if data[: len(MAGIC)] != MAGIC:
             raise ConfigError(f"{path} is not a paged file: it does not begin with {MAGIC!r}")
@@ -79,7 +79,7 @@ def sealed(data: Any) -> bytes:
 
 
 def check(data: Any, what: str) -> memoryview:
-    """Return what `sealed` was given; raise `ChecksumError` if it is something else by now."""
+    """Return the data that `sealed` was given; raise `ChecksumError` if they have changed."""
     view = memoryview(data)
     body = view[:-CHECKSUM_BYTES]
     if crc32c(body) != int.from_bytes(view[-CHECKSUM_BYTES:], "little"):
@@ -99,19 +99,19 @@ def padded_size(nbytes: int) -> int:
 
 @dataclass(frozen=True)
 class Format:
-    """What the pages hold, and how.
+    """The records of a paged file and their encoding in pages.
 
     Parameters
     ----------
     kind : "array", "bytes" or "objects"
     page_records : int
-        Rows per page (the last one may have fewer; it is filled up with zeros); 0 for bytes and objects.
+        Rows per page (the last page may have fewer and is filled up with zeros); 0 for bytes and objects.
     descr : object
-        The dtype, as `descr_of` says it.
+        The dtype, as returned by `descr_of`.
     item_shape : tuple of int
-        Of a row.
+        Shape of a row.
     page_bytes : int
-        What a page of bytes or objects is to have at least.
+        Least size in bytes of a full page of bytes or objects.
     compression : None, "gzip" or "zstd"
     """
 
@@ -129,27 +129,27 @@ class Format:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Of a row's entries."""
+        """The dtype of a row's entries."""
         return dtype_of(_tuples(self.descr))
 
     @cached_property
     def is_plain(self) -> bool:
-        """Return whether a page holds its rows as they are in memory."""
+        """True if a page holds its rows in the form they have in memory."""
         return self.kind == "array" and self.compression is None
 
     @cached_property
     def item_bytes(self) -> int:
-        """Bytes of a row."""
+        """Size of a row in bytes."""
         return int(np.prod(self.item_shape, dtype=object)) * self.dtype.itemsize
 
     def part_of(self, record: Any) -> bytes:
-        """Return the bytes of a record of bytes or objects."""
+        """Return the encoded bytes of one record of bytes or objects."""
         return bytes(record) if self.kind == "bytes" else dumps(record)
 
     def encode(self, records: Any) -> list[Any]:
-        """Return the stored bytes, one after the other, of a page of rows or of what `part_of` has made of records.
+        """Return the parts of a stored page: its data and their checksum.
 
-        Raises `ConfigError` if they are too many.
+        `records` are rows, or records encoded by `part_of`. Raises `ConfigError` if the page is too large.
         """
         data = self._encode_rows(records) if self.kind == "array" else _joined(records)
         if self.compression is not None:
@@ -181,18 +181,18 @@ class Format:
 
     @cached_property
     def item_count(self) -> int:
-        """Entries of a row."""
+        """Number of entries of a row."""
         return int(np.prod(self.item_shape, dtype=object))
 
     def pack(self, records: int, starts: Array) -> bytes:
-        """Return the meta data: this, how many records there are, and where the pages of records begin."""
+        """Return the meta data: this format, the number of records and the first record of each page."""
         head = json.dumps({**asdict(self), "records": records}).encode()
         tail = b"" if self.kind == "array" else starts.astype("<u8").tobytes()
         return sealed(len(head).to_bytes(8, "little") + head + tail)
 
     @classmethod
     def unpack(cls, data: Any, page_count: int, path: str) -> tuple[Format, int, Array]:
-        """Return the format, how many records there are, and the number of the first record of each page."""
+        """Return the format, the number of records and the number of the first record of each page."""
         body = check(data, f"{path}, meta data")
         end = 8 + int.from_bytes(body[:8], "little")
         fields = json.loads(bytes(body[8:end]))
@@ -226,7 +226,7 @@ def array_format(dtype: Any, item_shape: Sequence[int], page_bytes: int, compres
 
 
 def _tuples(descr: Any) -> Any:
-    """Return the fields of a record as tuples, which JSON makes lists."""
+    """Return the fields of a record dtype as tuples; JSON has turned them into lists."""
     if not isinstance(descr, list):
         return descr
     return [
@@ -262,5 +262,5 @@ def _unpickled(part: memoryview, what: str) -> Any:
 
 
 def new_token() -> bytes:
-    """Return what tells a file from all others that have had its name."""
+    """Return random bytes that tell a file from all others that have had its name."""
     return os.urandom(TOKEN_BYTES)

@@ -1,9 +1,9 @@
-"""A lock that is a file beside what it guards, and ends with the process that holds it.
+"""A lock that is a file beside the guarded one, and ends with the process that holds it.
 
-      <path>.lock   made by its holder alone (O_EXCL), which holds a `flock` on it and has written its number there
+      <path>.lock   created by its holder with O_EXCL; the holder has a `flock` on it and has written its process id
 
-Whoever shares the folder may have put anything under that name. So nothing that is there is written to or followed: a
-lock file that nobody holds any more is removed and made anew, and what does not look like one is left alone.
+Other users of the folder may have put anything under that name. So an existing file is never written to, and no link is
+followed. A lock file without a holder is removed and created anew; any other file under that name is left alone.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class HolderLock:
     Parameters
     ----------
     path : str
-        What is guarded.
+        The guarded file.
     doing : str
-        What the holder does with it, for the error that others get.
+        The holder's work in the passive ("written"), for the error that others get.
 
     Raises
     ------
     ConfigError
-        Another process, or another object of this one, holds it; `path` is a directory, or in one that is not there;
-        its lock file is something else.
+        Another process, or another object of this one, holds the lock; `path` is a directory, or in one that does not
+        exist; the lock file is some other file.
     OSError
         The disk is full.
     """
@@ -77,13 +77,13 @@ class HolderLock:
         _held.add(self)
 
     def _make(self) -> bool:
-        """Make the lock file and lock it; return False if there is something of that name."""
+        """Create the lock file and lock it; return False if a file of that name exists."""
         try:
             fd = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return False
         try:
-            # Until it is locked it may pass for a dead holder's: then it is gone, or in other hands.
+            # Before it is locked, another process may take it for that of a dead holder, and remove or lock it.
             if not _lock(fd) or not _is_at(fd, self._path):
                 return False
             write_all(fd, str(self._pid).encode(), 0, self._path)
@@ -98,7 +98,7 @@ class HolderLock:
                 os.close(fd)
 
     def _remove_stale(self, path: str, doing: str) -> None:
-        """Remove a lock file that a killed holder has left; raise `ConfigError` if it lives, or it is none."""
+        """Remove the lock file of a killed holder; raise `ConfigError` if the holder lives, or it is no lock file."""
         foreign = ConfigError(
             f"{path} cannot be {doing}: {self._path} is there and was not made to lock it; remove that if you know why"
         )
@@ -107,7 +107,7 @@ class HolderLock:
                 raise foreign
             fd = os.open(self._path, _FLAGS)
         except FileNotFoundError:
-            return  # its holder has removed it just now
+            return  # the holder has just removed it
         try:
             text = os.read(fd, _MOST_DIGITS + 1)
             if len(text) > _MOST_DIGITS or (not text.isdigit() and text):
@@ -119,25 +119,25 @@ class HolderLock:
                 )
             if not _lock(fd):
                 raise ConfigError(f"{path} is being {doing} by process {text.decode() or '?'} already")
-            if _is_at(fd, self._path):  # nobody but its holder removes it, and that is this process now
+            if _is_at(fd, self._path):  # only its holder removes it: now this process
                 os.unlink(self._path)
         finally:
             os.close(fd)
 
     @property
     def is_mine(self) -> bool:
-        """Whether this process holds it: not after `release`, and not in a forked child."""
+        """True if this process holds the lock: False after `release` and in a forked child."""
         return self._fd >= 0 and os.getpid() == self._pid
 
     def release(self) -> None:
-        """Let the next one have it."""
+        """Remove the lock file and unlock it."""
         if self.is_mine:
             if _is_at(self._fd, self._path):
                 os.unlink(self._path)
             self.forget()
 
     def forget(self) -> None:
-        """Close the descriptor: in a forked child, which would hold the lock as long as it lives."""
+        """Close the descriptor. A forked child calls this, since it would hold the lock as long as it lives."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -148,7 +148,7 @@ class HolderLock:
 
 
 def _lock(fd: int) -> bool:
-    """Lock a file that is open, unless somebody has."""
+    """Lock an open file; return False if another process has locked it."""
     if fcntl is None:
         return True
     try:
@@ -159,7 +159,7 @@ def _lock(fd: int) -> bool:
 
 
 def _is_at(fd: int, path: str) -> bool:
-    """Whether the open file is the one at a path."""
+    """Return whether an open file is the one at a path."""
     try:
         return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:

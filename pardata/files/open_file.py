@@ -1,4 +1,4 @@
-"""A paged file that is open in this process: where its pages are, and what is in them, checked."""
+"""A paged file that is open in this process: the places of its pages, and their verified contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pardata.files.layout import CHECKSUM_BYTES, HEADER, Format, Header, check
 from pardata.process.system import check_posix
 
 _SETTLED_NS: Final = 50_000_000  # several ticks of the clock that file systems take their times from
-_SLICE_BYTES: Final = 1 << 20  # is still in the processor's cache when its checksum is computed
+_SLICE_BYTES: Final = 1 << 20  # so that a slice is still in the processor's cache when its checksum is computed
 
 
 class OpenFile:
@@ -28,16 +28,29 @@ class OpenFile:
     ----------
     path : str
     token : bytes, optional
-        What the file must have been given by its writer.
+        The token that the file must have; default: any.
 
     Raises
     ------
     ConfigError
         There is no such file, or it is no paged file.
     ChecksumError
-        It is damaged or cut off.
+        The file is damaged or cut off.
     BrokenError
-        It has another token.
+        The file has another token.
+
+    Attributes
+    ----------
+    starts : array of int64, shape (pages + 1,)
+        Number of the first record of each page, then the number of all records.
+    offsets : array.array
+        Position of each page, in bytes.
+    seen : (int, bytearray)
+        Time of the file's last change (ns), and for each page whether it was verified since then.
+    map : mmap or bytes
+        The whole file, from the first verified page on.
+    whole, rest : (int, tuple of int)
+        Size in bytes and shape of the rows of a full page, and of the last one.
     """
 
     fd = -1
@@ -63,10 +76,9 @@ class OpenFile:
         self._index(np.frombuffer(check(index, f"{path}, index"), "<u8").reshape(-1, 2))
 
     def _index(self, places: Any) -> None:
-        # Plain arrays of Python: a number of one takes half the time of one of NumPy's.
+        # Arrays of the standard library: their items take half the time of NumPy's.
         self.offsets, self._sizes = (array.array("q", column.astype("i8").tobytes()) for column in places.T)
-        self.seen = 0, bytearray()  # when the file was last changed, and which pages were verified then
-        # Of a page whose rows are as they are in memory: bytes and shape, of the last one too.
+        self.seen = 0, bytearray()
         form = self.format
         self.last = self.header.page_count - 1
         if form.kind == "array":
@@ -75,7 +87,7 @@ class OpenFile:
             self.whole, self.rest = ((count * form.item_bytes, (count, *form.item_shape)) for count in rows)
 
     def place(self, number: int) -> tuple[int, int]:
-        """Return where a page is, and how long."""
+        """Return the position and the size of a page, in bytes."""
         return self.offsets[number], self._sizes[number]
 
     def entries(self) -> list[tuple[int, int, int]]:
@@ -83,9 +95,9 @@ class OpenFile:
         return list(zip(np.diff(self.starts).tolist(), self.offsets, self._sizes, strict=True))
 
     def page(self, number: int) -> Any:
-        """Return the rows (an array, read-only) or the records (a list) of a page whose checksum is right; note that.
+        """Verify and return the rows (an array, read-only) or the records (a list) of a page.
 
-        Pages that are known to be right are read by `PagedFile.page`.
+        `PagedFile.page` reads plain pages that were verified before.
         """
         if not 0 <= number <= self.last:
             raise IndexError(f"page {number} of {self.last + 1}")
@@ -102,7 +114,7 @@ class OpenFile:
         return decoded
 
     def read_into(self, number: int, target: memoryview) -> None:
-        """Read all bytes of a page that is neither compressed nor the last one.
+        """Read the data of a full page that is not compressed.
 
         Raises
         ------
@@ -132,15 +144,15 @@ class OpenFile:
         self._note(number, stamp)
 
     def _note(self, number: int, stamp: int) -> None:
-        """Note that a page was verified when the file was last changed at `stamp`; another thread may do so too."""
+        """Note that a page was verified, the last change of the file being at `stamp`. Threads may do this at once."""
         known, verified = self.seen
         if not len(self.map):
-            # Only read where the file is seen to be as long as it was: behind its end there is a SIGBUS.
+            # Readers check the length of the file first: behind its end the mapping raises SIGBUS.
             self.map = mmap.mmap(self.fd, self.nbytes, prot=mmap.PROT_READ)
         if known != stamp or not verified:
             verified = bytearray(self.header.page_count)
             self.seen = stamp, verified
-        # A change within the same tick of the clock would not be seen: what is so new is verified again.
+        # A change within the same tick of the clock would not be seen: a page of so new a file is verified again.
         verified[number] = time.time_ns() - stamp > _SETTLED_NS
 
     def _name(self, number: int) -> str:

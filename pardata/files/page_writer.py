@@ -1,11 +1,12 @@
 """Write single pages of a paged file, each where it is made.
 
-Pages are appended, which the kernel does for one process after the other: so each knows its place, and nobody reserves
-anything. What a killed worker has appended stays as a gap; the task that is done again appends again.
+Pages are appended, and the kernel does that for one process after the other: so each process knows the place of its
+pages, and none has to be reserved. The page of a killed worker stays as a gap; the repeated task appends another one.
 
-      append:   lock shared -> is it the part still? -> write -> unlock          finish: lock alone -> index -> rename
+      worker, append:   lock shared -> is the open file still the part? -> write -> unlock
+      writer, finish:   lock exclusive -> index -> rename
 
-So who comes too late is refused, and never writes into a file that has its name already.
+So a worker that comes too late is refused, and never writes into a file that has its name already.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ from pardata.process.system import at_fork, module
 
 fcntl: Any = module("fcntl")
 
-_WRITE_BYTES: Final = 4 << 20  # at once: the system keeps what comes together in larger units, which are read faster
+_WRITE_BYTES: Final = 4 << 20  # at once: the system stores large writes in large units, which are read faster
 _MOST_BUFFERS: Final = 1000  # the system takes 1024
 
 _in_use: weakref.WeakSet[PageWriter] = weakref.WeakSet()
 
 
 def check_sequence(records: Any, kind: str) -> None:
-    """Raise `ConfigError` for something that holds no records."""
+    """Raise `ConfigError` if `records` cannot be a sequence of records."""
     if not isinstance(records, Iterable) or isinstance(records, str):
         raise ConfigError(f"a sequence of {kind} is expected, not {type(records).__name__}")
 
 
 class PageEntry(NamedTuple):
-    """Where a page has been written; to be given to the writer's `add`."""
+    """A page that was written, and its place in bytes; to be given to `PagedWriter.add`."""
 
     number: int
     records: int
@@ -52,7 +53,7 @@ class PageEntry(NamedTuple):
 
 
 class PageWriter:
-    """Writes single pages, in any process: what of a `PagedWriter` is sent to workers."""
+    """Writes single pages, in any process: the part of a `PagedWriter` that is sent to workers."""
 
     def __init__(self, part: str, file_id: tuple[int, int], form: Format) -> None:
         self.format = form
@@ -63,19 +64,23 @@ class PageWriter:
         _in_use.add(self)
 
     def write_page(self, number: int, records: Any) -> PageEntry:
-        """Write a page and return where.
+        """Write a page and return its place, which the `PagedWriter` has to `add`.
 
         Parameters
         ----------
         number : int
-            Of the page, from 0.
+            Number of the page, from 0.
         records : array, shape (n, *item_shape), or sequence of bytes or objects
-            Rows are as many as a page has; only the last page may have fewer.
+            As many rows as a page has; only the last page may have fewer.
+
+        Returns
+        -------
+        PageEntry
 
         Raises
         ------
         ConfigError
-            They do not fit the file, or its writer is gone.
+            The records do not fit the file, or its writer is gone.
         OSError
             The disk is full.
         """
@@ -88,7 +93,7 @@ class PageWriter:
         return entry
 
     def write_rows(self, number: int, rows: Any) -> list[PageEntry]:
-        """Write rows, checked, as page `number` and the following ones."""
+        """Write checked rows as page `number` and the following ones."""
         size = self.format.page_records
         pages = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
         at_once = max(1, min(_WRITE_BYTES // (size * self.format.item_bytes), _MOST_BUFFERS // 3))
@@ -98,7 +103,7 @@ class PageWriter:
         return entries
 
     def write(self, number: int, pages: Sequence[Any]) -> list[PageEntry]:
-        """Write pages of what `checked` has returned, one after the other."""
+        """Write pages of records that `checked` has returned, one after the other."""
         buffers: list[Any] = []
         sizes = []
         for given in pages:
@@ -114,7 +119,7 @@ class PageWriter:
         return entries
 
     def checked(self, records: Any) -> Any:
-        """Return the records as they are stored; raise `ConfigError` if they do not fit."""
+        """Return the records in the form in which they are stored; raise `ConfigError` if they do not fit."""
         form = self.format
         if form.kind != "array":
             check_sequence(records, form.kind)
@@ -139,10 +144,10 @@ class PageWriter:
         return exact(rows, form.dtype)
 
     def _append(self, buffers: list[Any]) -> int:
-        """Write the buffers together and return where they are."""
+        """Write the buffers one after the other and return the position of the first."""
         size = sum(map(len, buffers))
         with self._lock, self._locked() as fd, naming(self._part):
-            # A short write (the disk is nearly full) leaves a gap; the next one says why.
+            # A short write (the disk is nearly full) leaves a gap; the next one raises the error.
             for _ in range(2):
                 if os.writev(fd, buffers) == size:
                     return os.lseek(fd, 0, os.SEEK_CUR) - size
@@ -150,7 +155,7 @@ class PageWriter:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
-        """Hold off that the file gets its name; give the descriptor."""
+        """Within the block the part is not renamed; give its descriptor."""
         fd = self._descriptor()
         fcntl.flock(fd, fcntl.LOCK_SH)  # SYNC POINT: the part gets its name
         try:
@@ -182,7 +187,7 @@ class PageWriter:
             os.close(fd)
 
     def _after_fork(self) -> None:
-        """In a forked child: a position and a lock that are shared with the parent are no use."""
+        """In a forked child: replace the lock and the descriptor, which would be shared with the parent."""
         self._lock = threading.Lock()
         self.drop()
 

@@ -1,17 +1,17 @@
-"""A file of pages that any number of processes read at once, each where it wants."""
+"""A file of pages, for random access by any number of processes at once."""
 
 from __future__ import annotations
 
 import operator
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from os import SEEK_END, fstat, lseek
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import ClosedError, ConfigError
+from pardata.errors import ConfigError
+from pardata.files.handle import FileHandle
 from pardata.files.layout import Array, Format, array_format
 from pardata.files.open_file import OpenFile
 from pardata.files.paged_writer import PagedWriter
@@ -22,7 +22,7 @@ PAGE_BYTES: Final = 1 << 20
 
 
 class Page(NamedTuple):
-    """A page of a file: a descriptor, not its data."""
+    """A page of a file: a small descriptor without the data; records ``begin <= i < end`` are on it."""
 
     file: PagedFile
     number: int
@@ -30,16 +30,16 @@ class Page(NamedTuple):
     end: int
 
     def open(self) -> Any:
-        """Return the rows (an array, read-only) or the records (a list) of the page."""
+        """Return the rows (an array, read-only) or the records (a list) of the page; raises as `PagedFile.page`."""
         return self.file.page(self.number)
 
 
-class PagedFile(Sequence[Any]):
+class PagedFile(FileHandle, Sequence[Any]):
     """A sequence of rows of an array, of bytes or of objects, in a file of pages.
 
-    Reading is by position and shares nothing: any number of threads and processes read at once. Every page has a
-    checksum, which is checked when a handle first reads it, and again after any change of the file. A handle is small,
-    pickles as its path, and opens the file at its first use in a process.
+    Any number of threads and processes read at once; they share no position. Every page has a checksum, which a handle
+    verifies at its first read, and again after any change of the file. A handle is small, is pickled as its path, and
+    opens the file at its first use in a process.
 
     Parameters
     ----------
@@ -51,26 +51,26 @@ class PagedFile(Sequence[Any]):
     ConfigError
         There is no such file, or it is no paged file.
     ChecksumError
-        It is damaged or cut off.
+        The file is damaged or cut off.
 
     Notes
     -----
-    Objects are unpickled: open files of objects only if you trust who wrote them. As input of `WorkerPool.map_array`
-    its rows are read by the workers, in whole pages; as a source of a stream it gives its records.
+    Objects are unpickled: open a file of objects only if you trust its writer. As input of `WorkerPool.map_array` the
+    file is read by the workers, in whole pages; as a source of a stream it yields its records.
 
     Source: the index is that of a Zarr v3 shard (https://zarr-specs.readthedocs.io, sharding codec)
+
+    Examples
+    --------
+    >>> with pardata.PagedFile.create("film", dtype=np.uint8, item_shape=(480, 640)) as writer:
+    ...     writer.extend(np.zeros((20, 480, 640), np.uint8))
+    >>> pardata.PagedFile("film")[5:7].shape
+    (2, 480, 640)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = OpenFile(os.path.abspath(os.fspath(path)))
         self._set_up(file.path, file.header.token, file)
-
-    def _set_up(self, path: str, token: bytes, file: OpenFile | None) -> None:
-        self.path = path
-        self._token = token
-        self._open = file
-        self._opening = threading.Lock()
-        self._closed = False
 
     @staticmethod
     def create(
@@ -82,22 +82,29 @@ class PagedFile(Sequence[Any]):
         page_bytes: int = PAGE_BYTES,
         compression: str | None = None,
     ) -> PagedWriter:
-        """Return a writer of a new file; a file of that name is replaced at its end.
+        """Return a writer of a new file, which replaces an existing one when the writer is closed.
 
         Parameters
         ----------
         path : path
         kind : "array", "bytes" or "objects"
-        dtype, item_shape
-            Of a row, for arrays.
+        dtype : dtype without objects
+            For arrays: dtype of a row's entries.
+        item_shape : sequence of int
+            For arrays: shape of a row.
         page_bytes : int
-            Bytes of a page, before compression; about what a worker should read at once.
+            Size of a page before compression, from 1 to 2**30 bytes; about as much as a worker should read at once.
         compression : None, "gzip" or "zstd" (before Python 3.14: extra ``pardata[zstd]``)
 
         Raises
         ------
         ConfigError
-            A wrong argument, or another process writes the same file.
+            An argument is wrong, or another process writes the same file.
+
+        Examples
+        --------
+        >>> with pardata.PagedFile.create("texts", kind="bytes", compression="gzip") as writer:
+        ...     writer.extend([b"one text", b"another"])
         """
         if not isinstance(page_bytes, int) or not 1 <= page_bytes <= 1 << 30:
             raise ConfigError(f"page_bytes must be an int from 1 to 2**30, not {page_bytes!r}")
@@ -106,17 +113,24 @@ class PagedFile(Sequence[Any]):
         return PagedWriter(path, Format(kind, page_bytes=page_bytes, compression=compression))
 
     def append(self) -> PagedWriter:
-        """Return a writer of a new file that begins with all that is in the present one, and replaces it at its end.
+        """Return a writer of a new file that begins with the records of this one, and replaces it when it is closed.
 
-        The pages are copied (by the system, where it can share them); who reads the file goes on with the old one.
-        What others have appended since this handle was made stays in front of what is appended now.
+        The pages are copied; some file systems share them instead. Open handles go on reading the old file. Records
+        that were appended since this handle was made are kept.
 
         Raises
         ------
         ConfigError
             Another process writes the same file.
         BrokenError
-            It was replaced by a file of other records.
+            The file was replaced by one of other records.
+
+        Examples
+        --------
+        >>> with pardata.PagedFile.create("texts", kind="bytes") as writer:
+        ...     writer.append(b"one text")
+        >>> with pardata.PagedFile("texts").append() as writer:
+        ...     writer.append(b"another")
         """
         return PagedWriter(self.path, self._file().format, appends=True)
 
@@ -125,9 +139,15 @@ class PagedFile(Sequence[Any]):
     def page(self, number: int) -> Any:
         """Return the rows (an array, read-only) or the records (a list) of a page.
 
+        Parameters
+        ----------
+        number : int
+            From 0 to ``page_count - 1``.
+
         Raises
         ------
         IndexError
+            There is no such page.
         ChecksumError
             The page is damaged or cut off.
         SerializationError
@@ -142,13 +162,26 @@ class PagedFile(Sequence[Any]):
             nbytes, shape = file.whole if number != file.last else file.rest
             offset = file.offsets[number]
             stored = file.map[offset : offset + nbytes]  # a copy, in two thirds of the time of a pread
-            # Looked at after the reading: what was verified has not been changed until now.
+            # Asked after the copy: if the time is the same, the file was not changed before the copy was complete.
             if fstat(file.fd).st_ctime_ns == stamp:
                 return np.ndarray(shape, file.dtype, stored)
         return file.page(number)
 
     def pages(self) -> list[Page]:
-        """Return a descriptor of each page: small, to be sent to workers, which open it."""
+        """Return a small descriptor of each page, to be sent to workers, which open it.
+
+        Returns
+        -------
+        list of Page
+
+        Examples
+        --------
+        >>> with pardata.PagedFile.create("rows", item_shape=(4,), page_bytes=320) as writer:
+        ...     writer.extend(np.ones((25, 4)))
+        >>> with pardata.WorkerPool(2) as pool:
+        ...     list(pool.map(lambda page: page.open().shape, pardata.PagedFile("rows").pages()))
+        [(10, 4), (10, 4), (5, 4)]
+        """
         starts = self._file().starts.tolist()
         return [Page(self, number, *span) for number, span in enumerate(zip(starts, starts[1:], strict=False))]
 
@@ -177,26 +210,39 @@ class PagedFile(Sequence[Any]):
             yield from self.page(number)
 
     def read_into(self, out: Array, begin: int = 0) -> None:
-        """Read rows ``begin, begin + 1, ...`` into `out`.
+        """Read the rows from `begin` on into `out`, whole pages without a copy in between.
 
         Parameters
         ----------
         out : array, shape (n, *item_shape), of the file's dtype, C-contiguous
+        begin : int
+            Number of the first row.
 
         Raises
         ------
         ConfigError
-            `out` does not fit, or there are not so many rows.
+            `out` does not fit, or the file has no rows up to ``begin + n``.
         ChecksumError
             A page is damaged or cut off; `out` may be partly written.
+
+        Examples
+        --------
+        >>> with pardata.PagedFile.create("numbers") as writer:
+        ...     writer.extend(np.arange(10.0))
+        >>> out = np.empty(3)
+        >>> pardata.PagedFile("numbers").read_into(out, 4)
         """
         file = self._file()
         read_rows(file, self.page, checked_target(file, out, begin, self), begin)
 
     def link_as_zarr(self, directory: str | os.PathLike[str]) -> None:
-        """Make a directory that any Zarr v3 reader opens as an array; the pages are linked, not copied.
+        """Make a directory that any Zarr v3 reader opens as an array; the file is linked, not copied.
 
-        It stays as it is when this file is replaced.
+        The array keeps its contents when this file is replaced.
+
+        Parameters
+        ----------
+        directory : path of a new directory
 
         Raises
         ------
@@ -206,57 +252,6 @@ class PagedFile(Sequence[Any]):
             The file was replaced since this handle was opened.
         """
         link_as_zarr(self._file(), os.fspath(directory))
-
-    # -- what it is ------------------------------------------------------------------------------------------------
-
-    @property
-    def page_count(self) -> int:
-        """How many pages there are."""
-        return self._file().header.page_count
-
-    @property
-    def is_array(self) -> bool:
-        """Whether the records are rows of an array."""
-        return self._file().format.kind == "array"
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the rows."""
-        return self._array_format().dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of all rows together."""
-        return (len(self), *self._array_format().item_shape)
-
-    @property
-    def page_rows(self) -> int:
-        """Rows per page."""
-        return self._array_format().page_records
-
-    def _array_format(self) -> Format:
-        if not self.is_array:
-            raise AttributeError(f"{self!r} holds no array")
-        return self._file().format
-
-    # -- the open file ---------------------------------------------------------------------------------------------
-
-    def _file(self) -> OpenFile:
-        """Return the open file; a handle that came from another process opens it at its first use."""
-        opened = self._open
-        if opened is not None:
-            return opened
-        with self._opening:
-            if self._closed:
-                raise ClosedError(f"{self.path} was closed")
-            if self._open is None:
-                self._open = OpenFile(self.path, self._token)
-            return self._open
-
-    def close(self) -> None:
-        """Close the file; arrays that were read stay."""
-        self._closed = True
-        self._open = None
 
     def __enter__(self) -> PagedFile:
         return self
@@ -277,7 +272,7 @@ class PagedFile(Sequence[Any]):
 
 
 def _from_pickle(path: str, token: bytes) -> PagedFile:
-    """Return a handle that opens the file at its first use, and refuses one that has replaced it."""
+    """Return a handle that opens the file at its first use; it refuses a file that has replaced this one."""
     made = object.__new__(PagedFile)
     made._set_up(path, token, None)
     return made

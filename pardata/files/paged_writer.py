@@ -1,9 +1,9 @@
-"""Write a paged file: in one process, or each page where it is made.
+"""Write a paged file: in one process, or each page in the worker that makes it.
 
       writer (holds the lock)         x.part:  header | page | page | ...          | meta | index
-      worker: write_page(i, rows) --- appends ----------------^   and returns where
+      worker: write_page(i, rows) --- appends ----------------^   and returns its place
 
-The index is written last, then the part gets its name.
+The index is written last, then the part is renamed to the file's name.
 """
 
 from __future__ import annotations
@@ -37,13 +37,23 @@ _open: weakref.WeakSet[PagedWriter] = weakref.WeakSet()
 class PagedWriter:
     """Writes a `PagedFile`; made by `PagedFile.create` or `PagedFile.append`.
 
-    At the end of the ``with`` block the file gets its name, with all of its contents on the disk; if the block raises,
-    or the process is killed, the old file stays, or none. One writer at a time: the second one is refused.
+    At the end of the ``with`` block all contents are on the disk, and the file gets its name. If the block raises, or
+    the process is killed, an existing file stays as it was. A file has one writer at a time: a second one is refused.
 
-    Notes
-    -----
-    Either `extend` it with records, or have workers call ``writer.pages.write_page(number, rows)`` and `add` what that
-    returns.
+    Either `extend` the writer with records, or let workers call ``writer.pages.write_page(number, rows)`` and `add` the
+    entries that it returns.
+
+    Attributes
+    ----------
+    pages : PageWriter
+        Writes single pages; to be sent to workers.
+
+    Examples
+    --------
+    >>> with pardata.PagedFile.create("rows", item_shape=(4,), page_bytes=320) as writer, pardata.WorkerPool(2) as pool:
+    ...     write = writer.pages.write_page
+    ...     for entry in pool.map(lambda number: write(number, np.full((10, 4), number)), range(5)):
+    ...         writer.add(entry)
     """
 
     def __init__(self, path: str | os.PathLike[str], form: Format, *, appends: bool = False) -> None:
@@ -56,7 +66,7 @@ class PagedWriter:
         self._waiting_size = 0
         self._lock: HolderLock | None = HolderLock(self.path)
         try:
-            # Only now nobody else appends: the file is opened as it is, whatever the caller has seen of it.
+            # Opened only now, since no other writer can replace it any more; the caller may have seen an older file.
             self._begin(OpenFile(self.path) if appends else None)
         except BaseException:
             self.abort()
@@ -64,7 +74,7 @@ class PagedWriter:
         _open.add(self)
 
     def _begin(self, source: OpenFile | None) -> None:
-        """Make the part: room for the header, then the pages of the file that is appended to."""
+        """Create the part: room for the header, then the pages of the file that is appended to."""
         if source is not None and source.format != self.format:
             raise BrokenError(f"{self.path} was replaced by a file of other records: open it again")
         fd = create_new(self._part)
@@ -79,7 +89,7 @@ class PagedWriter:
         self.pages = PageWriter(self._part, (found.st_dev, found.st_ino), self.format)
         last = len(self._entries) - 1
         if source is not None and last >= 0 and 0 < self._entries[last].records < self.format.page_records:
-            del self._entries[last]  # it is filled up
+            del self._entries[last]  # its rows are written again, with others behind them
             self.extend(source.page(last))
 
     def _copy_pages(self, source: OpenFile, fd: int) -> None:
@@ -95,7 +105,7 @@ class PagedWriter:
     # -- records one after the other -------------------------------------------------------------------------------
 
     def extend(self, records: Any) -> None:
-        """Write records behind those that are there.
+        """Write records behind the present ones.
 
         Parameters
         ----------
@@ -104,9 +114,11 @@ class PagedWriter:
         Raises
         ------
         ConfigError
-            They do not fit the file.
+            The records do not fit the file.
         OSError
             The disk is full.
+        ClosedError
+            The writer was closed, or belongs to another process.
         """
         self._ensure_open()
         if self.format.kind == "array":
@@ -120,7 +132,7 @@ class PagedWriter:
                 self._flush()
 
     def append(self, record: Any) -> None:
-        """Write one record; else as `extend`."""
+        """Write one record: a row of shape `item_shape`, bytes or an object. Raises as `extend`."""
         self.extend(plain_array(record, "the file was given")[np.newaxis] if self.format.kind == "array" else [record])
 
     def _extend_rows(self, rows: Any) -> None:
@@ -135,7 +147,7 @@ class PagedWriter:
 
     def _wait(self, rows: Any) -> None:
         if len(rows):
-            self._waiting.append(rows.copy())  # the caller may use its array again
+            self._waiting.append(rows.copy())  # the caller may change its array
             self._waiting_size += len(rows)
             if self._waiting_size == self.format.page_records:
                 self._flush()
@@ -143,7 +155,7 @@ class PagedWriter:
     def _flush(self) -> None:
         if self._waiting:
             records: Any = self._waiting
-            if self.format.kind == "array":  # by its dtype: NumPy would pack the fields of a record that has gaps
+            if self.format.kind == "array":  # with dtype=, since NumPy would remove gaps between the fields of a record
                 records = np.concatenate(records, dtype=self.format.dtype)
             self._add_all(self.pages.write(len(self._entries), [records]))
             self._waiting, self._waiting_size = [], 0
@@ -154,14 +166,22 @@ class PagedWriter:
     # -- pages from anywhere ---------------------------------------------------------------------------------------
 
     def add(self, entry: PageEntry) -> None:
-        """Take in that a page has been written; of two with one number the later counts."""
+        """Make a page that was written by `write_page` part of the file; it replaces an earlier one of the same number.
+
+        Raises
+        ------
+        ConfigError
+            `entry` was not returned by `write_page`.
+        ClosedError
+            The writer was closed, or belongs to another process.
+        """
         self._ensure_open()
         if not isinstance(entry, PageEntry):
             raise ConfigError(f"what write_page has returned is to be added, not {entry!r}")
         self._entries[entry.number] = entry
 
     def close(self) -> None:
-        """Write what waits, the meta data and the index, and give the file its name.
+        """Write the waiting records, the meta data and the index, and give the file its name.
 
         Raises
         ------
@@ -170,7 +190,7 @@ class PagedWriter:
         OSError
             The disk is full; the old file stays.
         """
-        if self._lock is None or not self._lock.is_mine:  # a forked child leaves the block of its parent: not its file
+        if self._lock is None or not self._lock.is_mine:  # closed, or a forked child at the end of its parent's block
             self.abort()
             return
         try:
@@ -209,7 +229,7 @@ class PagedWriter:
             os.close(fd)
 
     def abort(self) -> None:
-        """Throw away what was written; the old file stays."""
+        """Remove the unfinished file; an existing file stays as it was."""
         if hasattr(self, "pages"):
             self.pages.drop()
         lock, self._lock = self._lock, None
@@ -243,18 +263,18 @@ class PagedWriter:
 
 @atexit.register
 def _abort_all() -> None:
-    """At the end of the interpreter leave no part of a file that was not finished."""
+    """At the end of the interpreter, remove the parts of unfinished files."""
     for writer in list(_open):
         writer.abort()
 
 
 def _copy(source_fd: int, fd: int, nbytes: int, offset: int) -> int:
-    """Copy bytes to the same place of another file; return how many."""
+    """Copy bytes to the same position of another file; return their number."""
     if hasattr(os, "copy_file_range"):
         try:
             return os.copy_file_range(source_fd, fd, nbytes, offset, offset)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
-            # else: not between these file systems
+            # else: these file systems do not support it
     return os.pwrite(fd, os.pread(source_fd, min(nbytes, 1 << 24), offset), offset)

@@ -1,4 +1,4 @@
-"""Pickle what other processes are to read."""
+"""Pickle objects for other processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PROTOCOL = 5
 
 
 def dumps(value: object) -> bytes:
-    """Pickle, by value what belongs to ``__main__``: no other process has that module.
+    """Pickle an object; functions and classes of ``__main__`` by value, since no other process has that module.
 
     Raises `SerializationError` if that is not possible.
     """

@@ -1,9 +1,9 @@
-"""Pieces in a directory: one file each, and a manifest that says which belong together.
+"""Pieces in a directory: a file for each, and a manifest that lists the files of one set.
 
-      lock -> write and fsync every piece, under new names -> the manifest takes the place of the old one -> remove
-      what no manifest names
+      lock -> write and fsync every piece, under new names -> replace the manifest -> remove the files that it does not
+      name -> unlock
 
-So the directory always holds one whole set: the old one until the manifest has its name, the new one from then on.
+So the directory always holds one whole set: the old one until the manifest is replaced, then the new one.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ _NAME: Final = re.compile(r"\d{6,}-[0-9a-f]{8}\.(npy|pickle)(\.part)?")
 
 @dataclass(frozen=True)
 class FilePiece:
-    """A piece that lies in a file of its own: a descriptor, not its data.
+    """A piece that lies in a file of its own: a small descriptor without the data.
 
     Attributes
     ----------
+    path : str
     begin, end : int
-        Which entries of the whole it holds.
+        The piece holds the entries ``begin <= i < end`` of the whole.
     nbytes : int
-        Of the file.
+        Size of the file in bytes.
+    checksum : int
+        CRC-32C of the file.
     """
 
     path: str
@@ -86,7 +89,7 @@ def _array_of(data: bytes) -> Any:
 
 
 def _bytes_of(data: Any) -> tuple[bytes, str]:
-    """Return the contents and the suffix of the file for some data; a dtype that .npy cannot say is pickled."""
+    """Return contents and suffix of the file for some data; an array whose dtype .npy does not hold is pickled."""
     if isinstance(data, np.ndarray) and survives_npy(data.dtype):
         file = io.BytesIO()
         np.lib.format.write_array(file, np.asarray(data), version=(2, 0), allow_pickle=False)
@@ -97,27 +100,33 @@ def _bytes_of(data: Any) -> tuple[bytes, str]:
 def write_pieces(
     obj: Any, directory: str | os.PathLike[str], pieces: int | None = None, *, by: By = "rows", align: int = 1
 ) -> list[FilePiece]:
-    """Write something huge as one file per piece, with a manifest; the directory is made if it is not there.
+    """Write a huge object as one file per piece, with a manifest, into a directory, which is made if need be.
 
-    A set of pieces that is there is replaced as a whole; if this raises or is killed, it stays.
+    An existing set of pieces is replaced as a whole; if this raises or is killed, it stays.
 
     Parameters
     ----------
     obj, pieces, by, align
-        As for `split`; or `obj` is what that, or `read_pieces`, has returned.
+        As for `split`; or `obj` is the list that `split` or `read_pieces` has returned.
     directory : path
 
     Returns
     -------
     list of FilePiece
-        As `read_pieces` gives them.
+        The same as `read_pieces` returns.
 
     Raises
     ------
     ConfigError
-        As for `split`; another process writes there, or the directory holds other files.
+        As for `split`; or another process writes there, or the directory holds other files.
     OSError
         The disk is full.
+
+    Examples
+    --------
+    >>> pieces = pardata.files.write_pieces(np.arange(1000), "pieces", 4)
+    >>> [len(piece) for piece in pieces]
+    [250, 250, 250, 250]
     """
     given = obj if isinstance(obj, list) and obj and isinstance(obj[0], Piece | FilePiece) else None
     cut = given if given is not None else split(obj, pieces, by=by, align=align)
@@ -170,12 +179,12 @@ def _write_manifest(folder: Path, written: list[FilePiece]) -> None:
 
 
 def _ours(folder: Path) -> list[Path]:
-    """Return the files that only `write_pieces` can have named so."""
+    """Return the files whose names have the form that `write_pieces` uses."""
     return [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
 
 
 def _check_foreign(folder: Path) -> None:
-    """Refuse a directory of other things: pieces that nobody knows any more are removed from it."""
+    """Refuse a directory that holds other files, since `write_pieces` removes files from it."""
     known = {_MANIFEST, f"{_MANIFEST}.lock", f"{_MANIFEST}.part", *(path.name for path in _ours(folder))}
     others = sorted(path.name for path in folder.iterdir() if path.name not in known)
     if others:
@@ -193,7 +202,7 @@ def _remove(paths: Any) -> None:
 
 
 def _is_in_place(folder: Path, written: list[FilePiece]) -> bool:
-    """Whether the manifest names these pieces already."""
+    """Return whether the manifest names these pieces already."""
     try:
         return read_pieces(folder) == written
     except (ConfigError, ChecksumError):
@@ -201,14 +210,29 @@ def _is_in_place(folder: Path, written: list[FilePiece]) -> bool:
 
 
 def read_pieces(directory: str | os.PathLike[str]) -> list[FilePiece]:
-    """Return the descriptors of the pieces that `write_pieces` has written; nothing else is read.
+    """Return the descriptors of the pieces that `write_pieces` has written; this reads only the manifest.
+
+    Parameters
+    ----------
+    directory : path
+
+    Returns
+    -------
+    list of FilePiece
+        In order.
 
     Raises
     ------
     ConfigError
-        There are none.
+        The directory holds no pieces.
     ChecksumError
         The manifest is damaged.
+
+    Examples
+    --------
+    >>> written = pardata.files.write_pieces(np.arange(1000), "pieces", 4)
+    >>> pardata.files.read_pieces("pieces")[1].open()[:3].tolist()
+    [250, 251, 252]
     """
     folder = Path(os.path.abspath(os.fspath(directory)))
     path = folder / _MANIFEST

@@ -1,4 +1,4 @@
-"""Cut something huge into pieces that are sent to workers as descriptors, each opened where it is worked on."""
+"""Cut a huge object into pieces: small descriptors, whose data a worker opens."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from pardata.runtime.library_limits import usable_cores
 
 By = Literal["rows", "bytes", "lines"]
 
-_PIECES_PER_CORE: Final = 4  # so that a slow one does not leave the other cores idle for long
+_PIECES_PER_CORE: Final = 4  # so that one slow piece does not leave the other cores idle for long
 _READ_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True)
 class Piece:
-    """The entries ``begin <= i < end`` of something, not their data: rows, bytes, or bytes of whole lines."""
+    """A descriptor of the entries ``begin <= i < end`` of an object: rows, bytes, or bytes of whole lines."""
 
     source: Source
     begin: int
@@ -53,9 +53,9 @@ class Piece:
         Raises
         ------
         BrokenError
-            What it was cut from has changed or is gone.
+            The file that it was cut from has changed or is gone.
         UnicodeDecodeError
-            Its lines are no text in UTF-8.
+            The lines are no text in UTF-8.
         """
         return self.source.read(self.begin, self.end)
 
@@ -64,30 +64,37 @@ class Piece:
 
 
 def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 1) -> list[Piece]:
-    """Cut something huge into pieces of about equal size.
+    """Cut a huge object into pieces of about equal size, to be sent to workers.
 
     Parameters
     ----------
-    obj : array, list, bytes, path, or PagedFile
-        An array in pardata's shared memory, a memmap, a file and a paged file stay where they are; any other array,
-        a list and bytes are copied once into shared memory, which lives as long as one of the pieces here does.
+    obj : array of shape (n, ...), list, bytes, path, or PagedFile
+        An array in pardata's shared memory, a memmap, a file and a paged file are not copied. Any other array, a list
+        and bytes are copied once into shared memory, which lives as long as one of the pieces in this process.
     pieces : int, optional
-        How many; fewer, where there is not so much. Default: four per core.
+        Number of pieces, at least 1; there are fewer if `obj` has fewer entries. Default: four per core.
     by : "rows", "bytes" or "lines"
-        Rows of an array, of a ``.npy`` file or of a paged file, and entries of a list; bytes of a file or of a bytes
-        object; lines of a text file.
+        "rows": of an array, a ``.npy`` file or a paged file, or entries of a list. "bytes": of a file or of a bytes
+        object. "lines": of a text file.
     align : int
-        Pieces begin at multiples of it (rows or bytes; those of a paged file begin at pages anyhow).
+        Each piece begins at a multiple of it, in rows or bytes. Pieces of a paged file begin at pages in any case.
 
     Returns
     -------
     list of Piece
-        In order, without gaps: descriptors to be sent to workers.
+        In order and without gaps.
 
     Raises
     ------
     ConfigError
-        The arguments do not fit each other, or the file cannot be read.
+        An argument is wrong, the arguments do not fit each other, or the file cannot be read.
+
+    Examples
+    --------
+    >>> pieces = pardata.files.split(np.ones((1000, 3)), 4)
+    >>> with pardata.WorkerPool(2) as pool:
+    ...     list(pool.map(lambda piece: piece.open().shape, pieces))
+    [(250, 3), (250, 3), (250, 3), (250, 3)]
     """
     for name, value in (("pieces", pieces), ("align", align)):
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -119,7 +126,7 @@ def split(obj: Any, pieces: int | None = None, *, by: By = "rows", align: int = 
 
 
 def _bounds(count: int, pieces: int, align: int) -> list[int]:
-    """Return where pieces begin, and `count`: multiples of `align`, as equal as that allows, none empty."""
+    """Return the beginnings of pieces, then `count`: multiples of `align`, the pieces about equal and none empty."""
     units = -(-count // align)
     cuts = {number * units // pieces * align for number in range(pieces)}
     return [*sorted(cut for cut in cuts if cut < count), count]
@@ -136,7 +143,7 @@ def _split_array(array: Array, wanted: int, align: int) -> list[Piece]:
     block = find_anchor(array)
     if block is not None and is_in(block, shared_heap().segment.map):
         return _cut(SharedRows(array), bounds)
-    # (What was changed in a memmap of the mode "c" is not in its file.)
+    # Changes of a memmap of the mode "c" are not in its file.
     is_file = isinstance(array, np.memmap) and array.filename is not None and array.mode != "c"
     if is_file and array.flags.c_contiguous and array.size:
         return _cut(_mapped(cast("np.memmap[Any, Any]", array)), bounds)
@@ -144,7 +151,7 @@ def _split_array(array: Array, wanted: int, align: int) -> list[Piece]:
 
 
 def _mapped(array: np.memmap[Any, Any]) -> MappedRows:
-    """Return where a memmap, or a view of one, lies in its file."""
+    """Return the rows of a memmap, or of a view of one, as rows of its file."""
     array.flush()
     mapping: mmap.mmap = array._mmap  # type: ignore[attr-defined]
     begin = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
@@ -186,7 +193,7 @@ def _split_file(path: str, wanted: int, by: By, align: int) -> list[Piece]:
 
 
 def _line_end(file: Any, position: int) -> int:
-    """Return where the first line begins that begins at `position` or behind it."""
+    """Return the beginning of the first line at or behind `position`."""
     file.seek(position - 1)
     while data := file.read(_READ_BYTES):
         found: int = data.find(b"\n")

@@ -1,8 +1,8 @@
-"""Write a file so that its name always stands for a whole one, and one writer at a time.
+"""Replace a file so that its name always leads to a whole one, by one writer at a time.
 
       lock path.lock -> fill path.part -> fsync -> rename to path -> fsync the directory -> unlock
 
-A writer that is killed leaves the old file, or none; its lock goes with it, and the next writer throws its part away.
+A killed writer leaves the old file as it was; its lock ends with it, and the next writer overwrites its part.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pardata.memory.disk import create_new, naming
 
 
 def sync_directory(path: str) -> None:
-    """Have the system write down which names the directory of `path` has."""
+    """Have the system write the directory of `path` to the disk."""
     if sys.platform == "win32":
         return  # a directory cannot be opened there
     fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
@@ -31,7 +31,7 @@ def sync_directory(path: str) -> None:
 
 
 def put_in_place(part: str, path: str) -> None:
-    """Give a part its name, once all of it is on the disk, and the rights of the file that had it."""
+    """Rename a part once all of it is on the disk; it gets the permissions of the file that it replaces."""
     fd = os.open(part, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -46,7 +46,7 @@ def put_in_place(part: str, path: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Give the name of a part to fill; at the end of the block it becomes `path`, after an error it is removed."""
+    """Yield the path of an empty part; at the end of the block it replaces `path`, after an error it is removed."""
     lock = HolderLock(path)
     part = f"{path}.part"
     try:

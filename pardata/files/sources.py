@@ -1,4 +1,4 @@
-"""What pieces are cut from: each opens its data in the process that works on a piece."""
+"""The data that pieces are cut from; each source opens them in the process that works on a piece."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pardata.memory.sealed import SealedHandle
 
 
 class Source(Protocol):
-    """What pieces are cut from."""
+    """The data that pieces are cut from."""
 
     def read(self, begin: int, end: int) -> Any:
         """Return the entries from `begin` to `end`."""
@@ -37,7 +37,7 @@ class SharedRows:
 
 @dataclass(frozen=True)
 class SealedRows:
-    """Rows of an array that was copied into a file of its own, once."""
+    """Rows of an array that was copied, once, into shared memory of its own."""
 
     handle: SealedHandle
 
@@ -47,7 +47,7 @@ class SealedRows:
 
 @dataclass(frozen=True)
 class SealedBytes:
-    """Bytes that were copied into a file of their own, once."""
+    """Bytes that were copied, once, into shared memory of their own."""
 
     handle: SealedHandle
 
@@ -57,7 +57,7 @@ class SealedBytes:
 
 @dataclass(frozen=True)
 class SealedPickle:
-    """A part of a list, pickled in a file of its own."""
+    """A part of a list, pickled in shared memory."""
 
     handle: SealedHandle
     place: tuple[int, int]
@@ -68,7 +68,7 @@ class SealedPickle:
 
 @dataclass(frozen=True)
 class MappedRows:
-    """Rows of an array in a file, which is mapped where they are read."""
+    """Rows of an array in a file, which is mapped in the process that reads them."""
 
     path: str
     stamp: tuple[int, ...]
@@ -121,14 +121,14 @@ class PagedFileRows:
 
 
 def stamp_of(file: str | int) -> tuple[int, ...]:
-    """Return what changes when a file does."""
+    """Return device, inode, size and time of change of a file: other values mean other contents."""
     found = os.stat(file)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextlib.contextmanager
 def _unchanged(path: str, stamp: tuple[int, ...]) -> Iterator[io.BufferedReader]:
-    """Give the file, open; raise `BrokenError` if it is not the one that was split, or was changed until the end."""
+    """Yield the open file; raise `BrokenError` if it was changed between the split and the end of the block."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(open(path, "rb"))

@@ -1,4 +1,4 @@
-"""A paged file seen as a Zarr v3 array: it is the one shard of it, and beside it stands the description.
+"""A paged file as a Zarr v3 array: the file is its only shard, with a description beside it.
 
 Source: Zarr v3 specification, core and sharding codec 1.0
 """
@@ -25,11 +25,11 @@ _DATA_TYPES = (
     "bool",
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
     *("float16", "float32", "float64", "complex64", "complex128"),
-)  # those of the core specification, which every reader knows
+)  # the dtypes of the core specification, which every reader knows
 
 
 def describe(form: Format, records: int, page_count: int) -> dict[str, Any]:
-    """Return the contents of ``zarr.json``; raises `ConfigError` for what a Zarr array cannot hold."""
+    """Return the contents of ``zarr.json``; raise `ConfigError` for records that a Zarr array cannot hold."""
     if form.kind != "array" or form.dtype.name not in _DATA_TYPES:
         raise ConfigError(f"a Zarr array has a dtype of {', '.join(_DATA_TYPES)}, not {form.descr or form.kind}")
     page = [form.page_records, *form.item_shape]
@@ -56,7 +56,7 @@ def describe(form: Format, records: int, page_count: int) -> dict[str, Any]:
 
 
 def link_as_zarr(file: OpenFile, directory: str) -> None:
-    """Make the directory; raises `BrokenError` if the path leads to another file by now."""
+    """Make the directory of the array; raise `BrokenError` if the file at the path has been replaced."""
     description = describe(file.format, file.records, file.header.page_count)
     parts = ["0"] * len(description["shape"])
     shard = os.path.join(directory, "c", *parts)

@@ -1,4 +1,4 @@
-"""What all look-ups have in common: a read-only mapping that also answers many keys at once."""
+"""The interface of all look-ups: a read-only mapping that also answers many keys at once."""
 
 from __future__ import annotations
 
@@ -29,21 +29,30 @@ class Lookup(Mapping[Any, Any]):
     """A read-only mapping from keys to rows that lies outside of the process.
 
     A row of one unnamed column is its value: a Python scalar, a string, bytes, an array or any object. A row of named
-    columns is a dict. Handles are small and pickle as a recipe; each process opens what is behind them at its first
+    columns is a dict. A handle is small and is pickled without the data; each process opens the data at its first
     look-up, and again after a fork.
     """
 
     def items(self) -> ItemsView[Any, Any]:
-        """Return keys and values; one iteration over them is of one version of the contents.
+        """Return the pairs of key and value; one iteration goes through one version of the contents.
 
-        (``dict(lookup)`` looks up key by key, so contents that change meanwhile come in between: use
-        ``dict(lookup.items())``.) From a `Service` the values are those of `get_many`, one by one: nothing among floats
-        is NaN there, where ``lookup[key]`` is None.
+        ``dict(lookup)`` looks up key by key and may mix versions if the contents change meanwhile: use
+        ``dict(lookup.items())``. A `Service` takes the values from `get_many`: a missing float is NaN there, where
+        ``lookup[key]`` is None.
+
+        Returns
+        -------
+        ItemsView
+
+        Examples
+        --------
+        >>> dict(pardata.Table([1, 2], ["one", "two"]).items())
+        {1: 'one', 2: 'two'}
         """
         return _Items(self)
 
     def values(self) -> ValuesView[Any]:
-        """Return the values, in the order of the keys; as `items`."""
+        """Return the values, in the order of the keys; one iteration goes through one version, as in `items`."""
         return _Values(self)
 
     def get_many(self, keys: Any, default: Any = MISSING) -> Any:
@@ -53,17 +62,25 @@ class Lookup(Mapping[Any, Any]):
         ----------
         keys : array or sequence, shape (n,)
         default : object, optional
-            The value in place of a missing key's (in every column).
+            The value for a missing key, in every column.
 
         Returns
         -------
         array, shape (n, ...); or a dict of such arrays, one per column
-            In the order of `keys`. Numbers and arrays in an array of their dtype, all else in one of objects.
+            In the order of `keys`. Numbers and arrays keep their dtype; all other values are in an array of objects.
 
         Raises
         ------
         KeyError
-            The first key that is missing, if there is no `default`.
+            A key is missing and there is no `default`; the error names the first such key.
+        TypeError
+            `keys` is no sequence, or an array of more than one axis.
+
+        Examples
+        --------
+        >>> stars = pardata.Table([71683, 32349], np.array([-0.01, -1.46]))
+        >>> stars.get_many([32349, 1], default=np.nan).tolist()
+        [-1.46, nan]
         """
         asked = as_keys(keys)
         found, columns = self._find(asked)
@@ -75,22 +92,29 @@ class Lookup(Mapping[Any, Any]):
 
     @abstractmethod
     def range(self, low: Any = None, high: Any = None) -> tuple[Array, Any]:
-        """Return what has keys from `low` (included) to `high` (not included), in order of the keys.
+        """Return the keys with ``low <= key < high`` and their values, in order of the keys.
 
         Parameters
         ----------
         low, high : key, optional
-            Default: from the first, to the last.
+            Default: no bound.
 
         Returns
         -------
         keys : array, shape (n,)
-        values : as `get_many`
+        values : array, shape (n, ...), or dict of such arrays
+            As returned by `get_many`.
 
         Raises
         ------
         ConfigError
             The keys are of another kind than `low` or `high`.
+
+        Examples
+        --------
+        >>> keys, values = pardata.Table([3, 1, 2], ["c", "a", "b"]).range(2)
+        >>> keys.tolist(), values.tolist()
+        ([2, 3], ['b', 'c'])
         """
 
     @abstractmethod
@@ -99,23 +123,23 @@ class Lookup(Mapping[Any, Any]):
 
     @abstractmethod
     def _find(self, keys: Any) -> tuple[Array, Columns]:
-        """Return which of the keys there are, and the columns of those, in the order of `keys`."""
+        """Return for each key whether it is there, and the columns of the keys found, in the order of `keys`."""
 
     @property
     @abstractmethod
     def columns(self) -> list[str | None]:
-        """The names of the columns of a row; ``[None]`` for one without a name."""
+        """Names of the columns of a row; ``[None]`` for a single column without a name."""
 
     @property
     @abstractmethod
     def version(self) -> str:
-        """What tells these contents from other ones at other times or places."""
+        """A text that is different for other contents; it changes whenever the contents do."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is open here. Look-ups of this handle raise `ClosedError` from then on; others go on.
+        """Release the resources of this handle; its later look-ups raise `ClosedError`.
 
-        What has begun comes to its end: a look-up of another thread, and an iteration.
+        Other handles are not affected. Look-ups of other threads and iterations that have begun are completed.
         """
 
     def __enter__(self) -> Any:
@@ -143,7 +167,7 @@ class _Values(ValuesView[Any]):
 
 
 def as_keys(keys: Any) -> Any:
-    """Return `keys` as they are asked for: an array of numbers, or a list."""
+    """Return `keys` as an array of numbers, or else as a list."""
     if isinstance(keys, str | bytes):
         raise TypeError(f"many keys are asked for by a sequence of them, not by {keys!r}")
     if is_column(keys):
@@ -151,7 +175,7 @@ def as_keys(keys: Any) -> Any:
         keys = read.values if read.missing is None else read.as_list()
     if isinstance(keys, np.ma.MaskedArray) and np.ma.is_masked(keys):
         check_unit(keys, "many keys were asked for by")
-        keys = keys.tolist()  # what is masked is None, and no key
+        keys = keys.tolist()  # a masked entry becomes None, which is no key
     if not isinstance(keys, np.ndarray):
         try:
             keys = list(keys)
@@ -171,14 +195,14 @@ def as_keys(keys: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's, if there is one that is equal: not every long float is a float."""
+    """Return a NumPy scalar as the equal Python scalar, if there is one: a long double may have none."""
     if not isinstance(value, np.generic):
         return value
     return exactly(value) if isinstance(value, np.longdouble) else value.item()
 
 
 def exactly(number: Any) -> Any:
-    """Return a number of any type as the int or the float that is equal to it, itself if there is none."""
+    """Return the int or float that is equal to a number of any type; the number itself if there is none."""
     if number != number:
         return float("nan")
     try:
@@ -191,14 +215,14 @@ def exactly(number: Any) -> Any:
 
 
 def unwrapped(columns: Columns) -> Any:
-    """Return the one column without a name, or the dict of columns."""
+    """Return the column if it is the only one and has no name, else the dict of columns."""
     return columns.get(None, columns)
 
 
 def array_of(values: list[Any]) -> Array:
     """Return the values of a column as an array: of numbers if all are of one kind, else of objects.
 
-    Missing numbers (None) are NaN among floats.
+    None among floats becomes NaN.
     """
     kinds = set(map(type, values))
     if kinds == {float, type(None)}:
@@ -214,14 +238,14 @@ def array_of(values: list[Any]) -> Array:
 
 
 def joined(parts: list[Array]) -> Array:
-    """Return parts of a column as one array; where one holds integers and another floats, none of them is rounded."""
+    """Return parts of a column as one array; integers beside floats are not rounded."""
     if len({part.dtype for part in parts}) == 1:
         return np.concatenate(parts, dtype=parts[0].dtype)
     return array_of([value for part in parts for value in part.tolist()])
 
 
 def _filled(column: Array, found: Array, default: Any) -> Array:
-    """Return the column with `default` where nothing was found, of a dtype that holds both exactly, else of objects."""
+    """Return the column with `default` at missing keys, in a dtype that holds both exactly, else as objects."""
     shape = (len(found), *column.shape[1:])
     for dtype in _dtypes_for(column.dtype, default):
         made = np.empty(shape, dtype)
@@ -238,7 +262,7 @@ def _filled(column: Array, found: Array, default: Any) -> Array:
 
 
 def _dtypes_for(dtype: np.dtype[Any], default: Any) -> list[np.dtype[Any]]:
-    """Return the dtypes that may hold a column and its default."""
+    """Return the dtypes that may hold both a column and its default."""
     if not isinstance(default, bool | int | float | complex | str | bytes | np.generic):
         return []
     given = np.asarray(default).dtype

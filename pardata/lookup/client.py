@@ -1,4 +1,8 @@
-"""A look-up in another process, asked over HTTP."""
+"""The client of a look-up that another process serves over HTTP.
+
+look-up -> is its value kept, and fresh?  yes: decode it
+           no: request -> answer and its version -> is the version new?  yes: forget all kept values
+"""
 
 from __future__ import annotations
 
@@ -28,29 +32,36 @@ class Service(Lookup):
     address : str
         ``unix:<path>``, or ``http://<host>:<port>``.
     token : str, optional
+        The token of the server.
     cache : int
-        Keys whose values are kept here, the most recent ones; forgotten when the contents change.
+        Number of keys whose values are kept here, the most recently used ones; forgotten when the contents change.
     max_age_s : float
-        For so long after an answer of the service its contents are taken to be unchanged: a kept value may be that much
-        too old. 0: ask before every answer.
+        Seconds after an answer for which the contents are taken to be unchanged: a kept value may be that old. 0: ask
+        the service at every look-up.
     retry_s : float
-        For so long a service that does not answer is tried again: it may be starting anew.
+        Seconds for which a request is repeated if the service does not answer: it may be restarting.
     timeout_s : float
-        To wait for an answer; and for so long a look-up of several requests is begun anew if the contents change
-        meanwhile.
+        Seconds to wait for an answer. A look-up of several requests starts again if the contents change meanwhile, for
+        as many seconds.
 
     Raises
     ------
-    BrokenError
-        (every look-up) The service does not answer, or answers nonsense.
-    DeadlineExceeded
-        It takes longer than `timeout_s`.
     ConfigError
-        The token is refused, or a key or range is.
+        The address has another form, or a number is negative. Each look-up: the service refuses the token or the key.
+    BrokenError
+        Each look-up: the service does not answer, or answers with something else than a look-up does.
+    DeadlineExceeded
+        Each look-up: it takes longer than `timeout_s`.
 
     Notes
     -----
-    Each thread has a connection of its own and keeps it; a process opens its own at its first look-up and after a fork.
+    Each thread keeps a connection of its own; a process opens its own at its first look-up and after a fork.
+
+    Examples
+    --------
+    >>> with pardata.serve(pardata.Table({"Sirius": -1.46}), "unix:stars.sock") as server:
+    ...     pardata.Service("unix:stars.sock", server.token)["Sirius"]
+    -1.46
     """
 
     def __init__(
@@ -84,7 +95,7 @@ class Service(Lookup):
 
     def __getitem__(self, key: Any) -> Any:
         key = plain(key)
-        kept = (type(key), key)  # 1, 1.0 and True may have been answered differently by what is behind the service
+        kept = (type(key), key)  # the look-up that is served may answer 1, 1.0 and True differently
         if self._most and self._is_fresh():
             values = self._contents.values
             try:
@@ -138,7 +149,7 @@ class Service(Lookup):
                 answer, contents = self._ask("GET", "/range", asked)
             except KeyError as error:
                 raise ConfigError(f"no range of keys begins or ends at {error.args[0]!r}") from error
-            if contents.version != about["version"]:  # its columns may have other names
+            if contents.version != about["version"]:  # the columns of that version may have other names
                 return None
             return self._columns(answer, about["columns"])
 
@@ -150,7 +161,7 @@ class Service(Lookup):
         return found, columns
 
     def _find_all(self, keys: Any) -> tuple[str, Array, Columns]:
-        """Return a version of the contents, and what `_find` does of that."""
+        """Return a version of the contents, and the result of `_find` in that version."""
 
         def ask() -> tuple[dict[str, Any], list[tuple[Array, Columns]]] | None:
             about = self._known()
@@ -168,7 +179,7 @@ class Service(Lookup):
         return about["version"], found, columns
 
     def _until_of_one_version(self, ask: Callable[[], _T | None]) -> _T:
-        """Return what `ask` does, which is None as long as its answers are of several versions."""
+        """Call `ask` until it returns something; it returns None if its answers are of different versions."""
         timeout_s = self._options["timeout_s"]
         end = time.monotonic() + timeout_s
         while (got := ask()) is None:
@@ -182,7 +193,7 @@ class Service(Lookup):
     # -- what the service is ---------------------------------------------------------------------------------------
 
     def _is_fresh(self) -> bool:
-        """Whether what is kept here may be used: the contents are known to have been the same a moment ago."""
+        """Return whether kept values may be used; if the last answer is too old, ask the service for its version."""
         if not self._contents.version:
             return False
         if time.monotonic() - self._asked_at >= self._max_age_s:
@@ -190,7 +201,7 @@ class Service(Lookup):
         return True
 
     def _describe(self) -> dict[str, Any]:
-        """Return what the service says about itself now."""
+        """Ask the service for the description of its contents."""
         known = self._contents
         answer, contents = self._ask("GET", "/about", version=known.version if known.about else "")
         if answer.status == 304:
@@ -199,7 +210,7 @@ class Service(Lookup):
         return contents.about
 
     def _known(self) -> dict[str, Any]:
-        """Return what the service has said about itself; its names belong to its version."""
+        """Return the last description of the contents; its names of columns belong to its version."""
         return self._contents.about or self._describe()
 
     @property
@@ -221,7 +232,7 @@ class Service(Lookup):
         body: tuple[bytes, str] | None = None,
         version: str = "",
     ) -> tuple[ServiceAnswer, KnownContents]:
-        """Send a request, again if the service went away; return what is known of the version that answered, too."""
+        """Send a request, again if the service went away; return the answer, and the known contents of its version."""
         headers = dict(self._headers)
         if query:
             path += "?" + query_of(query)

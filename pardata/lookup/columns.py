@@ -1,4 +1,4 @@
-"""The columns of a table: arrays, or a heap of bytes from which each value is decoded when it is asked for."""
+"""The columns of a table: arrays, or a heap of bytes from which a look-up decodes its value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pardata.lookup.base import Array
 from pardata.memory.foreign import Read, columns_of, is_column, is_frame, read_column
 from pardata.memory.plain import numbers_of, objects
 
-Given = dict[str | None, Any]  # the columns as the user has given them
+Given = dict[str | None, Any]  # columns by name, as a user has given them
 
 
 def _text(value: str) -> bytes:
@@ -33,14 +33,14 @@ CODECS: Final[dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]] 
 
 
 def kind_of(values: Sequence[Any]) -> str:
-    """Return which codec keeps these values exactly."""
+    """Return the name of the codec that stores these values exactly."""
     if all(type(value) is str for value in values):
         return "text"
     return "bytes" if all(type(value) is bytes for value in values) else "pickle"
 
 
 def split_columns(data: Any, values: Any, key: str | None) -> tuple[Any, Given]:
-    """Return the keys and the columns of what the user has given."""
+    """Return the keys and the columns of the data that a user has given; raise `ConfigError` for other data."""
     if values is not None:
         if key is not None:
             raise ConfigError("a table of keys and values has no key column: leave out key=")
@@ -107,7 +107,7 @@ class ArrayColumn:
 
     def __init__(self, array: Array) -> None:
         self.array = array
-        # What is not a scalar of Python's comes as NumPy gives it.
+        # A value that no Python scalar can stand for is returned as NumPy returns it.
         self.get: Callable[[int], Any] = array.__getitem__
         if array.ndim == 1 and array.dtype.names is None and array.dtype.kind not in "mM":
             self.get = array.item
@@ -119,7 +119,7 @@ class ArrayColumn:
 
 
 class GappedColumn:
-    """Integers or booleans of which some are missing."""
+    """Integers or booleans, some of them missing."""
 
     def __init__(self, array: Array, missing: Array) -> None:
         self._array = array
@@ -130,7 +130,7 @@ class GappedColumn:
         return None if self._missing[row] else self._array.item(row)
 
     def take(self, rows: Any) -> Array:
-        """Return the values of many rows: of objects if one of them is missing, which is None."""
+        """Return the values of many rows; if one is missing, as objects with None in its place."""
         taken: Array = self._array[rows]
         missing = self._missing[rows]
         if not missing.any():
@@ -146,7 +146,10 @@ class HeapColumn:
     Parameters
     ----------
     ends : array of int64, shape (n,)
-        Where in `heap` each value ends; it begins where the one before it does.
+        Position in `heap` at which each value ends; it begins at the end of the one before it.
+    heap : array of uint8, shape (ends[-1],)
+    codec : str
+        A key of `CODECS`.
     """
 
     def __init__(self, ends: Array, heap: Array, codec: str) -> None:
@@ -173,7 +176,7 @@ class HeapColumn:
 
 
 class HeapDraft:
-    """The values of a `HeapColumn` before they have a place."""
+    """The encoded values of a future `HeapColumn`, before its memory is reserved."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self.codec = kind_of(values)
@@ -182,11 +185,11 @@ class HeapDraft:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the heap."""
+        """Size of the heap in bytes."""
         return sum(map(len, self.parts))
 
     def write(self, ends: Array, heap: Array, order: Array | None) -> None:
-        """Put the values into their places, in `order`."""
+        """Write the values in `order` into the memory of a `HeapColumn`."""
         parts = self.parts if order is None else [self.parts[row] for row in order.tolist()]
         np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends)
         memory, position = heap.data, 0

@@ -1,7 +1,7 @@
 """Connections to an SQLite file: one for each thread of each process, opened anew after a fork.
 
-That another file has taken the place of one is noticed by the inode: who reads a file that may change goes on with the
-new one; who reads a frozen one keeps what it has open, and opens no other.
+A file that was replaced is recognised by its inode. A handle of a file that may change then goes on with the new file;
+a handle of a frozen file keeps its open connections and refuses to open others.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pardata.process.system import at_fork
 
 _MMAP_BYTES: Final = 1 << 40  # of the file; SQLite reads a frozen one without a copy
 
-_inherited: list[sqlite3.Connection] = []  # in a forked child: not to be used
-_closing = threading.Lock()  # of those
+_inherited: list[sqlite3.Connection] = []  # in a forked child: the connections of its parent, not to be used
+_closing = threading.Lock()  # held while they are closed
 
 
 class _Connection(sqlite3.Connection):
@@ -36,14 +36,14 @@ class _Connection(sqlite3.Connection):
 
 
 class ThreadConnection:
-    """A connection of one thread of one process, and what is asked by it.
+    """The connection of one thread of one process, and the statements for its table.
 
-    It is closed when nobody has it any more: neither the thread, nor a look-up or an iteration that has begun.
+    It is closed with its last reference: the thread, a look-up and an iteration each hold one.
 
     Attributes
     ----------
     inode : tuple of int
-        Of the file that is open.
+        Device and inode number of the open file.
     """
 
     def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int], statements: Statements) -> None:
@@ -56,7 +56,7 @@ class ThreadConnection:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Have several queries see one state of a file that others change."""
+        """Within the block all queries see one state of the file, also if others change it."""
         self.execute("BEGIN")
         try:
             yield
@@ -76,9 +76,9 @@ _all_open: weakref.WeakSet[ThreadConnection] = weakref.WeakSet()
 
 
 def _note_inherited() -> None:
-    """In a forked child, right after the fork: the connections of its parent are not its own."""
+    """In a forked child, right after the fork: note the connections of its parent."""
     global _closing
-    _closing = threading.Lock()  # a thread of the parent may have held it
+    _closing = threading.Lock()  # a thread of the parent may have held the old one
     _inherited.extend(each.sqlite for each in _all_open)
 
 
@@ -88,9 +88,9 @@ at_fork(after_in_child=_note_inherited)
 def _close_inherited() -> None:
     """In a forked child, before it opens a file: close the connections of its parent.
 
-    SQLite counts the locks of a process in its own memory. What it has inherited there says that the file is locked,
-    and the child would read without a lock; the locks of the parent are not touched by closing. It is not done right
-    after the fork, since most children look nothing up.
+    SQLite counts the locks of a process in its own memory. The inherited count says that the file is locked already, so
+    the child would read without a lock. Closing does not release the locks of the parent. It is not done right after
+    the fork, since most children never look anything up.
     """
     with _closing:
         while _inherited:
@@ -102,27 +102,16 @@ class _ThreadState(threading.local):
 
 
 class Connections:
-    """The connections of a handle.
+    """The connections of a handle, one per thread and process.
 
     Parameters
     ----------
     path : str
     table, key : str, optional
-        As of `Database`.
+        As for `Database`.
     frozen : bool
     version, statements : optional
-        Of a frozen file, if another process has looked already.
-
-    Raises
-    ------
-    ConfigError
-        (`get`) There is no such file or table, or it is no database.
-    ChecksumError
-        (`get`) The file is cut off.
-    BrokenError
-        (`get`) A frozen file was replaced or changed.
-    ClosedError
-        (`get`) After `close`.
+        Of a frozen file, if another process has read them already.
     """
 
     def __init__(
@@ -140,31 +129,43 @@ class Connections:
         self._local = _ThreadState()
 
     def get(self) -> ThreadConnection:
-        """Return the connection of this thread."""
+        """Return the connection of this thread.
+
+        Raises
+        ------
+        ConfigError
+            There is no such file or table, or the file is no database.
+        ChecksumError
+            The file is cut off.
+        BrokenError
+            A frozen file was replaced or changed.
+        ClosedError
+            After `close`.
+        """
         own = self._local.connection
         if own is not None and own.pid == os.getpid() and (self.frozen or self._is_current(own)):
             return own
         return self._open()
 
     def _is_current(self, own: ThreadConnection) -> bool:
-        """Whether the path still leads to the file that is open."""
+        """Return whether the path still leads to the open file."""
         try:
             return own.inode == _inode(self.path)
         except OSError:
-            return False  # to open it says why
+            return False  # opening it will raise the error
 
     def _open(self) -> ThreadConnection:
         self._check_open()
         if self.version:
             self._check_version(self.version_now())
         _close_inherited()
-        self._local.connection = None  # closed, unless somebody still iterates over it
+        self._local.connection = None  # this closes it, unless an iteration still uses it
         try:
             own = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{self.path} cannot be read as a database: {error}") from error
         self._local.connection = own
-        if self.is_closed:  # meanwhile, and `close` may not have seen this one
+        if self.is_closed:  # in the meantime; `close` may not have seen this connection
             self._local.connection = None
             self._check_open()
         return own
@@ -187,7 +188,7 @@ class Connections:
                 uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0, factory=_Connection
             )
             try:
-                if self._seen() == seen:  # it is surely that of what was opened
+                if self._seen() == seen:  # so this is the file that was opened
                     return self._prepared(connection, inode, version)
             except BaseException:
                 connection.close()
@@ -195,7 +196,7 @@ class Connections:
             connection.close()
 
     def _seen(self) -> tuple[tuple[int, int], str]:
-        """Return which file is there, and of a frozen one the version."""
+        """Return the inode at the path, and the version if the file is frozen."""
         return _inode(self.path), self.version_now() if self.frozen else ""
 
     def _prepared(self, connection: sqlite3.Connection, inode: tuple[int, int], version: str) -> ThreadConnection:
@@ -212,25 +213,25 @@ class Connections:
         return ThreadConnection(connection, inode, statements)
 
     def _check_whole(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
-        """Refuse a file that is not whole; SQLite itself may notice only when it reads the missing pages."""
+        """Refuse a file that is cut off; SQLite itself may notice only when it reads a missing page."""
         (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
         beside = leftovers(self.path)
-        found = os.stat(self.path)  # after `beside`: what was there may have come into the file meanwhile
+        found = os.stat(self.path)  # after `leftovers`: SQLite may have moved those into the file meanwhile
         if found.st_size < pages * size and not beside and (found.st_dev, found.st_ino) == inode:
             raise ChecksumError(f"{self.path} is cut off: {found.st_size} of {pages * size} bytes are there")
         if self.frozen and beside:
             raise ConfigError(f"{self.path} is not frozen: {beside[0]} holds more of it; open it without frozen=True")
 
     def version_now(self) -> str:
-        """Return what tells the contents that are there now from other ones."""
+        """Return a text that is different for other contents: inode, time and size of the file and of its log."""
         found = []
         for name in (self.path, f"{self.path}-wal"):
-            with suppress(OSError):  # the last one to close takes the log away
+            with suppress(OSError):  # the last connection to close removes the log
                 found.append(os.stat(name))
         return "-".join(f"{each.st_dev:x}.{each.st_ino:x}.{each.st_mtime_ns:x}.{each.st_size:x}" for each in found)
 
     def close(self) -> None:
-        """Let go of those of all threads; what has begun comes to its end."""
+        """Drop the connections of all threads; look-ups and iterations that have begun keep theirs."""
         self.is_closed = True
         self._local = _ThreadState()
 
@@ -241,7 +242,10 @@ def _inode(path: str) -> tuple[int, int]:
 
 
 def _check_readable(path: str) -> None:
-    """Raise OSError if there is no such file. To open and close it would drop what locks this process has on it."""
+    """Raise OSError if there is no readable file.
+
+    It is not tried by opening: closing the file again would drop the locks that this process has on it.
+    """
     if stat.S_ISDIR(os.stat(path).st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not os.access(path, os.R_OK):

@@ -1,4 +1,4 @@
-"""A look-up in an SQLite file: larger than memory, kept, and asked in SQL. Every process has its own connection."""
+"""A look-up in an SQLite file, which may be larger than memory, outlives the program and answers SQL."""
 
 from __future__ import annotations
 
@@ -34,21 +34,28 @@ class Database(Lookup):
     key : str, optional
         The column of the keys; unique, and indexed if look-ups are to be fast. Default: the primary key.
     frozen : bool
-        Nobody will change the file any more: it is read without locks, four times as fast. Wrong answers if it is
-        changed.
+        True promises that the file will not be changed any more. It is then read without locks, four times as fast. If
+        it is changed nevertheless, answers are wrong.
 
     Raises
     ------
     ConfigError
         There is no such file, table or column, or the file is not a database.
     ChecksumError
-        The file is cut off. (SQLite has no checksums: a changed byte within a value is not noticed.)
+        The file is cut off. SQLite has no checksums: a changed byte within a value is not noticed.
 
     Notes
     -----
     Each process, and each thread, opens its own read-only connection at its first look-up, and anew after a fork.
-    When another file takes the place of this one, the next look-up is in the new file; a frozen one is read on where it
-    is open, whole, and is a `BrokenError` where it is not.
+    When another file takes the place of this one, the next look-up is in the new file. Of a frozen file, open
+    connections go on with the old file, and opening another one raises `BrokenError`.
+
+    Examples
+    --------
+    >>> pardata.Database.create("stars.db", {71683: -0.01, 32349: -1.46}).close()
+    >>> with pardata.Database("stars.db") as stars:
+    ...     stars[32349]
+    -1.46
     """
 
     def __init__(
@@ -79,18 +86,25 @@ class Database(Lookup):
         path : path
             An existing file is replaced when the new one is whole; if this raises or is killed, it stays.
         data, values, key
-            As for `Table`; or `data` is the path of a CSV file with a line of names, or any iterable of rows: dicts, or
-            sequences if `columns` are named. Numbers of 64 bits, texts, bytes and arrays are kept.
+            As for `Table`; or `data` is the path of a CSV file with a line of names, or an iterable of rows: dicts, or
+            sequences if `columns` are named. Numbers of 64 bits, texts, bytes and columns of arrays are stored.
         columns : sequence of str, optional
-            The names for rows that are sequences.
+            The names of the columns, for rows that are sequences.
         table : str
 
         Raises
         ------
         ConfigError
-            A key occurs twice, a value cannot be kept, another process writes the same file.
+            A key occurs twice or is missing, a value cannot be stored, or another process writes the same file.
         OSError
             The disk is full; the old file stays.
+
+        Examples
+        --------
+        >>> rows = [{"id": 3, "name": "Earth"}, {"id": 4, "name": "Mars"}]
+        >>> planets = pardata.Database.create("planets.db", rows, key="id")
+        >>> planets[4]
+        {'name': 'Mars'}
         """
         target = os.path.abspath(os.fspath(path))
         rows = rows_of(data, values, key, columns)
@@ -120,7 +134,7 @@ class Database(Lookup):
     def __iter__(self) -> Iterator[Any]:
         connection = self._connections.get()
         for (key,) in connection.execute(connection.statements.keys):
-            yield key  # a generator that holds this object and `connection`: both stay as long as somebody iterates
+            yield key  # the generator refers to this object and to `connection`: neither is closed before its end
 
     def _entries(self) -> Iterator[tuple[Any, Any]]:
         connection = self._connections.get()
@@ -143,23 +157,31 @@ class Database(Lookup):
             return find(connection, keys)
 
     def query(self, sql: str, parameters: Parameters = ()) -> dict[str, Array]:
-        """Return the columns of what a query gives, as arrays.
+        """Return the result of a query, as columns.
 
         Parameters
         ----------
         sql : str
-            A SELECT; with ``?`` or ``:name`` for the parameters.
+            A SELECT, with ``?`` or ``:name`` for each parameter.
         parameters : sequence or mapping
 
         Returns
         -------
         dict of arrays, shape (n,)
-            Of int64 or float64 where all values are numbers (nothing is NaN among floats), else of objects.
+            Of int64 or float64 if all values are numbers (NULL among floats is NaN), else of objects.
 
         Raises
         ------
+        ConfigError
+            Two columns have the same name, or `parameters` are of another type.
         sqlite3.Error
-            What SQLite says of the query.
+            SQLite refuses the query.
+
+        Examples
+        --------
+        >>> planets = pardata.Database.create("planets.db", {"Earth": 1.0, "Mars": 1.52})
+        >>> planets.query("SELECT key FROM data WHERE value > ?", [1.1])["key"].tolist()
+        ['Mars']
         """
         connection = self._connections.get()
         cursor = connection.execute(sql, plain_parameters(parameters))
@@ -180,26 +202,38 @@ class Database(Lookup):
         key: str | None = None,
         rows: int = 10_000,
     ) -> Iterator[Any]:
-        """Return an iterator over ``fn(columns)`` of consecutive pieces of what a query gives, in order of the keys.
+        """Call `fn` on consecutive pieces of the result of a query, in the workers of a pool.
 
-        The workers of the pool read the rows; only ranges of keys are sent to them.
+        The workers read the rows; only ranges of keys are sent to them.
 
         Parameters
         ----------
         fn : callable
-            Gets the columns of a piece as `query` returns them.
+            It is given the columns of a piece, as `query` returns them.
         sql, parameters
             As for `query`.
         pool : WorkerPool, or another executor
         key : str, optional
-            The column of the query by which it is cut; best an indexed one. Default: the key.
+            The column of the result by whose values it is cut; preferably an indexed one. Default: the key.
         rows : int
-            Per piece, about: rows of equal key stay together.
+            Rows per piece, about: rows of equal key stay together.
+
+        Returns
+        -------
+        iterator
+            The results of `fn`, in order of the keys.
 
         Raises
         ------
         ConfigError
-            `rows` is not a positive int, the query has no column of that name, or there are rows without a key.
+            `rows` is not a positive int, the result has no such column, or it has rows without a key.
+
+        Examples
+        --------
+        >>> squares = pardata.Database.create("squares.db", range(100), [n * n for n in range(100)])
+        >>> with pardata.WorkerPool(2) as pool:
+        ...     list(squares.map_rows(lambda rows: len(rows["key"]), "SELECT * FROM data", pool=pool, rows=40))
+        [40, 40, 20]
         """
         if not isinstance(rows, int) or rows < 1:
             raise ConfigError(f"rows must be an int of at least 1, not {rows!r}")
@@ -211,22 +245,22 @@ class Database(Lookup):
 
     @property
     def path(self) -> str:
-        """Of the file."""
+        """Absolute path of the file."""
         return self._connections.path
 
     @property
     def frozen(self) -> bool:
-        """Whether nobody changes the file."""
+        """True if the file was promised not to be changed any more."""
         return self._connections.frozen
 
     @property
     def table(self) -> str:
-        """The table that is looked up."""
+        """Name of the table in the file."""
         return str(self._connections.table)
 
     @property
     def key(self) -> str:
-        """The column of the keys."""
+        """Name of the column of the keys."""
         return str(self._connections.key)
 
     @property

@@ -1,4 +1,4 @@
-"""What SQLite says of the disk, as the `OSError` that it is: it keeps the number that the system gave to itself."""
+"""Errors of SQLite about the disk, raised as `OSError`: SQLite does not tell the error number of the system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PRIMARY: Final = 0xFF  # of a result code, whose other bits say more
 
 @contextlib.contextmanager
 def as_os_errors(path: str) -> Iterator[None]:
-    """Raise what SQLite says of a full or broken disk under the database `path` as `OSError`, with its path."""
+    """Raise an error of SQLite about a full or broken disk as `OSError`, with the path of the database."""
     try:
         yield
     except sqlite3.Error as error:
@@ -28,7 +28,7 @@ def as_os_errors(path: str) -> Iterator[None]:
 
 
 def _number(code: int, path: str) -> int:
-    """Return the error number for a primary result code; 0 if it is not about the disk."""
+    """Return the error number for a primary result code of SQLite; 0 if that is not about the disk."""
     if code == sqlite3.SQLITE_FULL:
         return errno.ENOSPC
     if code != sqlite3.SQLITE_IOERR:

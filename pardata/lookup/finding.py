@@ -1,4 +1,4 @@
-"""Find the rows of keys by an open connection: what SQLite takes for equal, and Python does not."""
+"""Find the rows of keys through an open connection, where SQLite and Python disagree on which keys are equal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob
 
 def fetch(connection: ThreadConnection, key: Any) -> Any:
     """Return the row of a key, the key first; None if there is none."""
-    if not isinstance(key, _KEPT):  # not left to SQLite, which has ways to convert a date, and takes scalars for bytes
+    if not isinstance(key, _KEPT):  # SQLite would convert a date, and would take a NumPy scalar for bytes
         key = _as_kept(key)
         if not isinstance(key, _KEPT):
             return None
@@ -28,17 +28,17 @@ def fetch(connection: ThreadConnection, key: Any) -> Any:
         row = connection.execute(connection.statements.one, (key,)).fetchone()
     except (OverflowError, UnicodeEncodeError):
         return None
-    # A column of texts says that 5 is '5'; a mapping does not.
+    # SQLite finds '5' for 5 in a column of texts; a mapping does not.
     return row if row is not None and row[0] == key else None
 
 
 def _as_kept(key: Any) -> Any:
-    """Return the key in a database that is equal to one of another type, if there is one."""
+    """Return the equal key of a type that a database holds, if there is one; else `key`."""
     return exactly(key) if isinstance(key, Decimal | Fraction) else plain(key)
 
 
 def find(connection: ThreadConnection, keys: Any) -> tuple[Array, Columns]:
-    """Return which of the keys there are, and the columns of those."""
+    """Return for each key whether it is there, and the columns of the keys found."""
     rows: list[Any]
     if isinstance(keys, np.ndarray):
         asked = keys.tolist()
@@ -58,7 +58,7 @@ def find(connection: ThreadConnection, keys: Any) -> tuple[Array, Columns]:
 
 
 def _fetch_many(connection: ThreadConnection, keys: list[Any]) -> dict[Any, Any]:
-    """Return the rows of those keys that there are, by key."""
+    """Return the rows of the keys that are there, by key."""
     try:
         wanted = sorted(keys)  # neighbours lie on the same pages
     except TypeError:
@@ -66,7 +66,7 @@ def _fetch_many(connection: ThreadConnection, keys: list[Any]) -> dict[Any, Any]
     known: dict[Any, Any] = {}
     for begin in range(0, len(wanted), KEYS_AT_ONCE):
         part = wanted[begin : begin + KEYS_AT_ONCE]
-        part += part[-1:] * (KEYS_AT_ONCE - len(part))  # one statement for all numbers of keys
+        part += part[-1:] * (KEYS_AT_ONCE - len(part))  # filled up, so that one statement serves any number of keys
         try:
             rows = connection.execute(connection.statements.some, part).fetchall()
         except (OverflowError, UnicodeEncodeError):
@@ -76,7 +76,10 @@ def _fetch_many(connection: ThreadConnection, keys: list[Any]) -> dict[Any, Any]
 
 
 def bound_of(connection: ThreadConnection, bound: Any) -> Any:
-    """Return a bound as SQLite takes it; refuse another kind than that of the keys, which it would convert."""
+    """Return a bound as a parameter for SQLite.
+
+    Raises `ConfigError` if it is of another kind than the keys: SQLite would convert it.
+    """
     given = plain(bound)
     kind = next((name for name, types in _KINDS.items() if isinstance(given, types)), None)
     found = {_KIND_OF[name] for name in connection.execute(connection.statements.kinds).fetchone() if name != "null"}

@@ -1,11 +1,17 @@
-"""Where readers learn which file holds the current generation of a table.
+"""A page of shared memory that tells readers which file holds the current generation of a table.
 
-      maker:   seal the new file -> slot[g % 2] = (g, its path) -> word = g -> let go of the old file
-      reader:  word -> its slot -> open the path -> is the tag that of g?  no: the word has moved on, read again
+      byte 0      word: the number of the current generation (int64)
+      byte 64     identity of the table, a random number (`ID_BYTES` bytes)
+      byte 1024   slot 0: generation (int64), bytes of the path (int64), the path
+      byte 2560   slot 1: the same, for odd generations
 
-The word is the publication: one store of 64 bits. Before it readers have the old generation, after it the new one; a
-maker killed before it has published nothing, and the kernel frees the file that it was filling. What a slot says need
-not be believed (it may be overwritten while it is read): the tag in the file decides.
+      maker:   seal the new file -> slot[g % 2] = (g, its path) -> word = g -> close the old file
+      reader:  word -> its slot -> open the path -> has the file the tag of g?  no: the word has changed, read again
+
+The maker is the only writer of the page. Its one store of 64 bits to the word publishes a generation: readers find the
+old one before the store and the new one after it. If the maker is killed before the store, nothing is published, and
+the kernel frees the unfinished file. A slot may be overwritten while it is read, so a reader trusts only the tag in the
+file that it has opened.
 """
 
 from __future__ import annotations
@@ -26,21 +32,28 @@ ID_BYTES: Final = TAG_BYTES - 8
 
 
 def tag_of(identity: bytes, generation: int) -> bytes:
-    """Return what the file of a generation begins with."""
+    """Return the bytes with which the file of a generation begins."""
     return identity + generation.to_bytes(8, "little")
 
 
 class GenerationPointer:
-    """One page of shared memory.
+    """The page of a table, mapped in this process.
 
     Attributes
     ----------
     words : memoryview of int64
-        ``words[0]`` is the current generation.
+        ``words[0]`` is the number of the current generation. Only the maker of the table writes it.
+    identity : bytes
+        Random; part of the tag of each file of the table.
+    path : str
+        Other processes open the page by it.
     """
 
     def __init__(self, identity: bytes, path: str = "") -> None:
-        """Make a pointer, or open that of another process at `path`."""
+        """Make a page, or open the one that another process has made at `path`.
+
+        Raises `BrokenError` if that is gone.
+        """
         self.identity = identity
         if path:
             fd, self.path = open_shareable(path), path
@@ -62,7 +75,7 @@ class GenerationPointer:
         self.words = memoryview(self._memory).cast("q")
 
     def publish(self, generation: int, path: str) -> None:
-        """Make `generation` the current one."""
+        """Make `generation` the current one; its file lies at `path`."""
         place, data = _SLOTS_AT[generation % 2], os.fsencode(path)
         _SLOT.pack_into(self._memory, place, generation, len(data))
         self._memory[place + _SLOT.size : place + _SLOT.size + len(data)] = data
@@ -71,7 +84,7 @@ class GenerationPointer:
     def open_current(self) -> tuple[int, SealedFile]:
         """Return the current generation and its file, open.
 
-        Raises `BrokenError` if the maker has let it go.
+        Raises `BrokenError` if the maker has closed the file or has ended.
         """
         while True:
             generation = self.words[0]  # SYNC POINT: publication

@@ -1,4 +1,7 @@
-"""How a table finds the row of a key: by bisection of sorted numbers, or by the checksum of a text, verified."""
+"""The keys of a table, and the search for the row of a key.
+
+Numbers are sorted and found by bisection; texts are sorted by checksum, and a text that is found is compared.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pardata.errors import ConfigError
 from pardata.lookup.base import Array, plain
 from pardata.lookup.columns import HeapColumn, HeapDraft, as_column
 
-_LONG = 64  # keys asked for at once, from which on sorting them first pays: neighbours share their cache lines
+_LONG = 64  # from so many keys on it pays to sort them first: neighbours share their cache lines
 
 
 _EXACT = (int, float, bool)
@@ -31,12 +34,12 @@ class NumberKeys:
         if type(key) not in _EXACT:
             if isinstance(key, np.ndarray):
                 return -1
-            key = plain(key)  # beside a scalar of NumPy's an int would be rounded to its type
-            if isinstance(key, np.longdouble):  # that equals no other number
+            key = plain(key)  # compared with a NumPy scalar, an int would be rounded to its type
+            if isinstance(key, np.longdouble):  # no other number equals it
                 return -1
         try:
             row = bisect_left(self._view, key)
-        except (TypeError, ArithmeticError):  # not a number, or a Decimal that is none
+        except (TypeError, ArithmeticError):  # no number, or a Decimal that is NaN
             return -1
         return row if row < len(self._view) and self._view[row] == key else -1
 
@@ -56,7 +59,7 @@ class NumberKeys:
         return rows
 
     def _holds(self, dtype: np.dtype[Any]) -> bool:
-        """Whether all values of a dtype are values of the keys' dtype."""
+        """Return whether the dtype of the keys holds all values of another dtype."""
         if self._keys.dtype.kind == "f":
             return dtype.kind == "f" and dtype.itemsize <= 8
         return dtype.kind in "bi" or (dtype.kind == "u" and dtype.itemsize < 8)
@@ -73,7 +76,7 @@ class NumberKeys:
         return slice(first, max(first, len(self._view) if high is None else self._begin(high)))
 
     def _begin(self, bound: Any) -> int:
-        """Return the first row whose key is not less."""
+        """Return the first row whose key is not less than the bound."""
         given = plain(bound)
         if not isinstance(given, int | float) or given != given:
             raise ConfigError(f"the keys are numbers: no range of them begins or ends at {bound!r}")
@@ -92,9 +95,10 @@ class NumberKeys:
 
 
 class TextKeys:
-    """Strings or bytes, found by their CRC-32 and kept in its order; equal sums are told apart by comparing the keys.
+    """Strings or bytes in the order of their CRC-32; keys with equal checksums are compared.
 
-    A billion keys share a sum with 0.2 others on average, so 32 bits are enough, and half of what 64 would take.
+    Among a billion keys each shares its checksum with 0.2 others on average. So 32 bits are enough, and take half the
+    memory of 64.
     """
 
     def __init__(self, sums: Array, ends: Array, heap: Array, codec: str) -> None:
@@ -130,12 +134,12 @@ class TextKeys:
         return np.fromiter(found, np.intp, len(raws))
 
     def span(self, low: Any, high: Any) -> Array:
-        """Return the rows of ``low <= key < high``, in order of the keys. All keys are looked at."""
+        """Return the rows of ``low <= key < high``, in order of the keys. This reads all keys."""
         if not len(self):
             return np.empty(0, np.intp)
         first, end = (None if bound is None else self._bound(bound) for bound in (low, high))
         raws = ((self._column.raw(row), row) for row in range(len(self)))
-        # UTF-8 has the order of the texts.
+        # The bytes of UTF-8 sort like the texts.
         chosen = sorted(pair for pair in raws if (first is None or pair[0] >= first) and (end is None or pair[0] < end))
         return np.array([row for _, row in chosen], np.intp)
 
@@ -157,7 +161,7 @@ class TextKeys:
 
 
 def keys_of(keys: Any) -> Array | list[Any]:
-    """Return what was given as keys as an array or a list; raises `ConfigError` if one is missing."""
+    """Return the given keys as an array or a list; raise `ConfigError` if one is missing."""
     values, missing = as_column(keys)
     if missing is not None:
         raise ConfigError(f"key {int(np.argmax(missing))} is missing")
@@ -165,7 +169,7 @@ def keys_of(keys: Any) -> Array | list[Any]:
 
 
 def number_keys(keys: Array) -> Array:
-    """Return numeric keys as int64 or float64; raises `ConfigError` where that would change one."""
+    """Return numeric keys as int64 or float64; raise `ConfigError` if that would change one."""
     made = keys.astype(np.float64 if keys.dtype.kind == "f" else np.int64)
     if keys.dtype.kind == "f" and np.isnan(made).any():
         raise ConfigError("NaN cannot be a key: it equals nothing")
@@ -175,19 +179,19 @@ def number_keys(keys: Array) -> Array:
 
 
 def times_hint(keys: Any) -> str:
-    """Return what to do with keys that are times, for an error about them."""
+    """Return a hint for an error about keys: how to convert times; "" for other keys."""
     is_time = isinstance(keys, np.ndarray) and keys.dtype.kind in "mM"
     return f"; times can be kept as numbers: {keys.dtype} as keys.astype('int64')" if is_time else ""
 
 
 def check_unique(is_repeated: Array, key_of: Any) -> None:
-    """Raise `ConfigError` if a key occurs twice. ``is_repeated[i]``: the (i + 1)th key in order equals the ith."""
+    """Raise `ConfigError` if a key occurs twice: ``is_repeated[i]`` says that sorted keys i and i + 1 are equal."""
     if is_repeated.any():
         raise ConfigError(f"the key {plain(key_of(int(np.argmax(is_repeated))))!r} occurs more than once")
 
 
 def sort_numbers(keys: Array) -> tuple[Array, Array | None]:
-    """Return the sorted keys and the order they were in (None: that one)."""
+    """Return the sorted keys and the order that sorts them; None if they were sorted."""
     order = None if (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
     keys = keys if order is None else keys[order]
     check_unique(keys[1:] == keys[:-1], keys.__getitem__)
@@ -195,7 +199,7 @@ def sort_numbers(keys: Array) -> tuple[Array, Array | None]:
 
 
 def sort_texts(draft: HeapDraft) -> tuple[Array, Array]:
-    """Return the sorted checksums of the keys and the order of the keys."""
+    """Return the sorted checksums of the keys and the order that sorts them."""
     if len(set(draft.parts)) < len(draft.parts):
         parts = sorted(draft.parts)
         twice = next(part for part, after in zip(parts, parts[1:], strict=False) if part == after)

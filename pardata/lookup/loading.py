@@ -14,7 +14,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.lookup.rows import Column, Rows
 
-META: Final = "pardata_columns"  # what SQLite's types do not say about the columns of our tables
+META: Final = "pardata_columns"  # a table with the dtypes of columns, for which SQLite has no types
 
 
 def quoted(name: object) -> str:
@@ -28,7 +28,7 @@ def _declared(column: Column) -> str:
 
 
 def create_table(connection: sqlite3.Connection, table: str, columns: Sequence[Column], keyed: bool) -> None:
-    """Create a table and note what SQLite's types do not say; the first column is the key if it is `keyed`."""
+    """Create a table and note the dtypes of its columns; if it is `keyed`, the first column is the key."""
     names = [column.name.lower() for column in columns]  # SQLite takes A and a for the same
     if len(set(names)) < len(names):
         raise ConfigError(f"two columns have the same name: {[column.name for column in columns]}")
@@ -42,21 +42,21 @@ def create_table(connection: sqlite3.Connection, table: str, columns: Sequence[C
     try:
         connection.execute(f"CREATE TABLE {quoted(table)} ({', '.join(declared)}){tail}")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # not its name, but the disk, or another writer
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # not a wrong name, but the disk or another writer
             raise
         raise ConfigError(f"the table {table!r} cannot be made: {error}") from error
     note_columns(connection, table, columns, False)
 
 
 def note_columns(connection: sqlite3.Connection, table: str, columns: Sequence[Column], unnamed: bool) -> None:
-    """Keep how the columns of a table are to be read."""
+    """Note how the columns of a table are to be decoded."""
     connection.execute(f"CREATE TABLE IF NOT EXISTS {META} (name TEXT PRIMARY KEY, columns TEXT)")
     text = json.dumps({"unnamed": unnamed, "columns": columns})
     connection.execute(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (table, text))
 
 
 def loosen_columns(connection: sqlite3.Connection, table: str) -> None:
-    """Forget the dtypes of the columns of a table, if it has any noted: other values are about to come into it."""
+    """Remove the noted dtypes of the columns of a table, before values of other types are written into it."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (META,)).fetchone() is None:
         return
     noted = connection.execute(f"SELECT columns FROM {META} WHERE name = ?", (table,)).fetchone()
@@ -71,7 +71,7 @@ def load(path: str, table: str, rows: Rows) -> None:
     """Write a new database file with one table."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode = OFF")  # the file has no name yet: after a kill it is thrown away
+        connection.execute("PRAGMA journal_mode = OFF")  # after a kill the unfinished file is thrown away
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
         first, given = _with_key_type(rows)
@@ -91,23 +91,23 @@ def load(path: str, table: str, rows: Rows) -> None:
 
 
 def leftovers(path: str) -> list[str]:
-    """Return the files beside a database that hold changes which are not in it yet."""
+    """Return the files beside a database that hold changes which SQLite has not moved into it yet."""
     names = [f"{path}{suffix}" for suffix in ("-wal", "-journal")]
     return [name for name in names if os.path.exists(name) and os.path.getsize(name)]
 
 
 def settle(path: str) -> None:
-    """Have nothing beside a database that is about to be replaced: SQLite would apply it to the new file.
+    """Leave no log or journal beside a database that is about to be replaced: SQLite would apply it to the new file.
 
-    Raises `ConfigError` if another process has it open for writing.
+    Raises `ConfigError` if another process has the database open for writing.
     """
     if any(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")):
         try:
             connection = sqlite3.connect(path, isolation_level=None)
             try:
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # recovers what a kill has left
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # recovers changes after a kill
             finally:
-                connection.close()  # the last one to close puts the changes into the file
+                connection.close()  # the last connection to close moves the changes into the file
         except sqlite3.Error as error:
             raise ConfigError(f"{path} cannot be replaced: {error}") from error
         if os.path.exists(f"{path}-wal"):
@@ -117,7 +117,7 @@ def settle(path: str) -> None:
 
 
 def _with_key_type(rows: Rows) -> tuple[list[Column], Iterable[tuple[Any, ...]]]:
-    """Have a key column of integers declared as such, where its type is not known beforehand: it is then the rowid."""
+    """Declare the key column as INTEGER, which makes it the rowid, if the first key is an int and no dtype is known."""
     key = rows.columns[0]
     given = iter(rows.rows)
     first = next(given, None)

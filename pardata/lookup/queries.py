@@ -1,4 +1,4 @@
-"""The rows of a query, cut by ranges of a key, so that each worker reads a range of its own."""
+"""A query cut by ranges of a key, so that each worker reads the rows of one range."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pardata.lookup.loading import quoted
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
-class Asked(Protocol):
+class Queryable(Protocol):
     """A database that answers queries."""
 
     def query(self, sql: str, parameters: Parameters = ()) -> dict[str, Array]:
@@ -21,19 +21,19 @@ class Asked(Protocol):
 
 
 class Query(NamedTuple):
-    """A SELECT and its parameters; it can stand in brackets within another one."""
+    """A SELECT and its parameters; the text can stand in brackets within another SELECT."""
 
     sql: str
     parameters: Parameters
 
     def starts(self, connection: ThreadConnection, name: str, rows: int) -> list[Any]:
-        """Return the key of every `rows`-th row, in order of the column `name`: there a piece begins.
+        """Return the keys at which pieces of about `rows` rows begin, in order of the column `name`.
 
-        Raises `ConfigError` if there is no such column, or a row has no key.
+        Raises `ConfigError` if there is no such column, or a row has NULL in it.
         """
         sql, parameters = self
         given = [entry[0] for entry in connection.execute(f"SELECT * FROM ({sql}) LIMIT 0", parameters).description]
-        if name.lower() not in map(str.lower, given):  # SQLite would take the name for a text
+        if name.lower() not in map(str.lower, given):  # SQLite would take the quoted name for a text
             raise ConfigError(f"the query has no column {name!r} by which to cut its rows, only {given}")
         column = quoted(name)
         numbered = f"SELECT {column} AS k, row_number() OVER (ORDER BY {column}) - 1 AS n FROM ({sql})"
@@ -45,7 +45,7 @@ class Query(NamedTuple):
 
 
 def plain_parameters(parameters: Parameters) -> Parameters:
-    """Return the parameters without NumPy's scalars, which SQLite takes for bytes."""
+    """Return the parameters with Python scalars in place of NumPy's, which SQLite would take for bytes."""
     if isinstance(parameters, str | bytes) or not isinstance(parameters, Iterable):
         raise ConfigError(f"parameters are given as a sequence or a mapping, not as {parameters!r}")
     if isinstance(parameters, Mapping):
@@ -53,7 +53,7 @@ def plain_parameters(parameters: Parameters) -> Parameters:
     return [plain(value) for value in parameters]
 
 
-def map_piece(database: Asked, fn: Callable[[Any], Any], query: Query, column: str, low: Any, high: Any) -> Any:
+def map_piece(database: Queryable, fn: Callable[[Any], Any], query: Query, column: str, low: Any, high: Any) -> Any:
     """Call the function with the rows of a query whose key is in ``[low, high)``."""
     sql, parameters = query
     bounds = {"pardata_low": low} if high is None else {"pardata_low": low, "pardata_high": high}

@@ -17,19 +17,18 @@ _BODY_BYTES: Final = 8 << 20  # half of what a service takes
 
 
 def query_of(values: dict[str, Any]) -> str:
-    """Return the query of an address for some keys; raises KeyError for one that no service can have."""
-    return urllib.parse.urlencode({name: _json_of(value) for name, value in values.items()})
-
-
-def _json_of(key: Any) -> str:
-    try:
-        return json.dumps(wire.to_json(key))
-    except TypeError as error:
-        raise KeyError(key) from error  # no key that can be there
+    """Return the query part of a URL for keys by name; raise KeyError for a key of a type that cannot be sent."""
+    sent = {}
+    for name, key in values.items():
+        try:
+            sent[name] = json.dumps(wire.to_json(key))
+        except TypeError as error:
+            raise KeyError(key) from error  # no service has such a key
+    return urllib.parse.urlencode(sent)
 
 
 def bodies_of(keys: Any) -> Iterator[tuple[bytes, str]]:
-    """Yield the bodies of the requests for many keys, one at least."""
+    """Yield body and content type of each request for many keys; there is at least one."""
     for begin in range(0, max(1, len(keys)), _KEYS_AT_ONCE):
         part = keys[begin : begin + _KEYS_AT_ONCE]
         body = _packed(part)
@@ -42,7 +41,7 @@ def bodies_of(keys: Any) -> Iterator[tuple[bytes, str]]:
 
 
 def _packed(keys: Any) -> tuple[bytes, str]:
-    """Return the body of a request for many keys: an array as .npy, else JSON."""
+    """Return body and content type of a request for many keys: .npy for an array, else JSON."""
     if isinstance(keys, np.ndarray):
         return wire.to_npy([keys]), wire.NPY
     return json.dumps({"keys": [_sendable(plain(key)) for key in keys]}).encode(), wire.JSON
@@ -52,4 +51,4 @@ def _sendable(key: Any) -> Any:
     try:
         return wire.to_json(key)
     except TypeError:
-        return None  # no key that can be there, as this one
+        return None  # no service has such a key, and none has None

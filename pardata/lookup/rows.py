@@ -1,4 +1,4 @@
-"""From what a user has to the columns and rows of a table in a database."""
+"""Convert the data of a user to the columns and rows of a table in a database."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pardata.memory.foreign import Read, is_frame
 from pardata.memory.plain import objects
 
 _ROWS_AT_ONCE: Final = 4096
-_CELLS: Final = {int, float, bool, str, bytes, bytearray, memoryview, type(None)}  # what SQLite keeps as it is
+_CELLS: Final = {int, float, bool, str, bytes, bytearray, memoryview, type(None)}  # SQLite stores these unchanged
 
 
 class Column(NamedTuple):
-    """How a column is kept.
+    """A column and the encoding of its values.
 
     Parameters
     ----------
     dtype : str
-        Of the array that it was, as `descr_of` says it; "" for any mixture of numbers, texts and bytes.
+        Dtype of the given array, as returned by `descr_of`; "" for any mixture of numbers, texts and bytes.
     shape : tuple of int
-        Of one value, where that is an array.
+        Shape of one value; () unless that is an array.
     packed : bool
-        Values are kept as the bytes of their array.
+        Each value is stored as the bytes of its array.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Column(NamedTuple):
         return lambda value: value
 
     def _unpacked(self, dtype: np.dtype[Any]) -> Callable[[Any], Any]:
-        """Return the function that decodes the bytes of an array, to what `ArrayColumn.get` gives."""
+        """Return the function that decodes the bytes of an array to the value that `ArrayColumn.get` returns."""
         if self.shape:
             return lambda value: np.frombuffer(value, dtype).reshape(self.shape)
         if dtype.kind == "V" and not is_registered(dtype):
@@ -67,17 +67,17 @@ class Column(NamedTuple):
             return np.frombuffer(b"".join(values), dtype_of(self.dtype)).reshape(len(values), *self.shape)
         if not self.dtype:
             return array_of(list(values))
-        # NumPy makes NaN of nothing, but also False, and the text "None".
+        # NumPy converts None to NaN, but also to False, and to the text "None".
         if np.dtype(self.dtype).kind in "bSU" and None in values:
             return objects(list(map(self.one(), values)))
         try:
             return np.array(values, self.dtype)
-        except TypeError:  # nothing among integers
+        except TypeError:  # None among integers
             return objects(list(values))
 
 
 def _array_rows(array: Array, packed: bool) -> Iterator[Any]:
-    """Yield the values of a column as SQLite takes them."""
+    """Yield the values of a column as parameters for SQLite."""
     for begin in range(0, len(array), _ROWS_AT_ONCE):
         part = array[begin : begin + _ROWS_AT_ONCE]
         if packed:
@@ -87,7 +87,7 @@ def _array_rows(array: Array, packed: bool) -> Iterator[Any]:
 
 
 def _column(name: str, read: Read) -> tuple[Column, Iterable[Any]]:
-    """Return how a column is kept, and its values as SQLite takes them."""
+    """Return a column, and its values as parameters for SQLite."""
     made = read.values
     if isinstance(made, list):
         if any(isinstance(value, np.ndarray) for value in made):
@@ -103,7 +103,7 @@ def _column(name: str, read: Read) -> tuple[Column, Iterable[Any]]:
 
 
 def _numbers(text: str) -> int | float | str | None:
-    """Return what a cell of a CSV file says: 007 is a text, an empty cell is nothing."""
+    """Return the value of a cell of a CSV file: 007 is a text, an empty cell is None."""
     if not text:
         return None
     try:
@@ -122,7 +122,7 @@ class Rows(NamedTuple):
 
     columns: list[Column]
     rows: Iterable[tuple[Any, ...]]
-    unnamed: bool = False  # a column of values that has no name
+    unnamed: bool = False  # the column of values has no name
 
 
 def _from_csv(path: str, key: str | None) -> Rows:
@@ -193,9 +193,9 @@ def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any,
 
 
 def cells_of(values: list[Any]) -> list[Any]:
-    """Return values as SQLite takes them.
+    """Return values as parameters for SQLite.
 
-    Raises `ConfigError` for one that it would convert (a time to a text) or take for bytes (an array).
+    Raises `ConfigError` for a value that SQLite would convert (a time to a text) or take for bytes (an array).
     """
     return values if set(map(type, values)) <= _CELLS else list(map(_cell, values))
 
@@ -218,7 +218,7 @@ def _cell(value: Any) -> Any:
 
 
 def rows_of(data: Any, values: Any, key: str | None, columns: Sequence[str] | None) -> Rows:
-    """Return the rows of whatever the user has given."""
+    """Return the columns and rows of the data that a user has given to `Database.create`."""
     if isinstance(columns, str):
         raise ConfigError(f"columns must be a sequence of names, not {columns!r}")
     if isinstance(data, str | os.PathLike):

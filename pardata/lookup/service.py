@@ -1,4 +1,4 @@
-"""A look-up that others ask over HTTP: a WSGI application, which any WSGI server can run."""
+"""The WSGI application that answers look-ups over HTTP; any WSGI server can run it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ except ImportError as error_:
     raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error_
 
 MOST_BODY_BYTES: Final = 16 << 20
-_TRIES: Final = 5  # to answer out of one version of contents that change all the time
+_TRIES: Final = 5  # for an answer out of a single version, while the contents change
 
 
 class LookupApp:
@@ -31,7 +31,7 @@ class LookupApp:
     ----------
     lookup : Table, Database or Service
     token : str, optional
-        What a client must show, as ``Authorization: Bearer <token>``; without one anybody may ask.
+        A client must send ``Authorization: Bearer <token>``. Default: no token is needed.
 
     Notes
     -----
@@ -39,13 +39,19 @@ class LookupApp:
     ``GET /health``           ``{"status": "ok"}``; needs no token
     ``GET /about``            version, number of keys, names of the columns
     ``GET /item?key=``        the value of a key (JSON); 404 if it is missing
-    ``POST /many``            which of the keys there are, and the columns of those; keys as ``{"keys": [...]}`` or .npy
-    ``GET /range?low=&high=`` keys and columns, in order
+    ``POST /many``            for each key whether it is there, and the columns of those found; the body is
+                              ``{"keys": [...]}`` or .npy
+    ``GET /range?low=&high=`` keys and columns, in order of the keys
     ``GET /keys``             all keys
     ========================  =========================================================================================
 
-    Columns come as .npy, one array after the other, where the client accepts ``application/x-npy`` and they hold no
-    objects, else as JSON. Every answer has an ETag that changes with the contents. Wrong requests get 4xx.
+    Columns are sent as .npy, one array after the other, if the client accepts ``application/x-npy`` and no column holds
+    objects, else as JSON. Every answer has an ETag that changes with the contents. A wrong request gets a 4xx.
+
+    Examples
+    --------
+    >>> from pardata.lookup.service import LookupApp
+    >>> app = LookupApp(pardata.Table({"a": 1}), token="secret")  # to be run by a WSGI server
     """
 
     def __init__(self, lookup: Lookup, token: str | None = None) -> None:
@@ -108,7 +114,7 @@ class LookupApp:
         return json.dumps({"value": wire.to_json(value)}).encode(), wire.JSON
 
     def _many(self, request: Request) -> tuple[bytes, str]:
-        data = request.get_data()  # kept for another try
+        data = request.get_data()  # werkzeug keeps it for another try
         keys: Any
         if request.mimetype == wire.NPY:
             try:
@@ -132,7 +138,7 @@ class LookupApp:
 
 
 class _MissingKey(Exception):
-    """Not a KeyError: one that the look-up's own code raises must not pass for it."""
+    """A key is missing. No KeyError: one that is raised by a fault of the look-up must not pass for it."""
 
 
 def _reply(route: Callable[[Request], tuple[bytes, str]], request: Request) -> Response:
@@ -141,7 +147,7 @@ def _reply(route: Callable[[Request], tuple[bytes, str]], request: Request) -> R
         return Response(body, content_type=kind)
     except _MissingKey:
         return _json({"error": MISSING_KEY}, 404)
-    # A value that cannot be sent, a range of keys without an order, numbers and texts beyond what is behind this.
+    # A value that cannot be sent, a range of keys without an order, a number or text that the look-up cannot hold.
     except (TypeError, ValueError, OverflowError) as error:
         raise BadRequest(str(error)) from error
 
@@ -155,7 +161,7 @@ def _wants_npy(request: Request) -> bool:
 
 
 def _key(text: str) -> Any:
-    """Return one key; raises BadRequest if it is none."""
+    """Return the key that a JSON text holds; raise BadRequest if it holds something else."""
     said = _parsed(text)
     if isinstance(said, list | dict | np.ndarray):
         raise BadRequest(f"a {type(said).__name__} is no key")
@@ -163,7 +169,7 @@ def _key(text: str) -> Any:
 
 
 def _parsed(text: str | bytes, raw: bool = False) -> Any:
-    """Return what JSON says; raises BadRequest if it is none."""
+    """Return the value of a JSON text, not decoded if `raw`; raise BadRequest for another text."""
     try:
         said = json.loads(text)
     except (ValueError, RecursionError) as error:

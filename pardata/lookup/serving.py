@@ -20,19 +20,25 @@ from pardata.memory.named import session
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import HAS_SHARED_MEMORY, unsupported
 
-_POLL_S: Final = 30.0  # how often idle connections are looked at; a stop does not wait for it
-_END_S: Final = 1.0  # for a thread whose request takes longer than waitress waits for it: it is left to itself
+_POLL_S: Final = 30.0  # between two checks of idle connections; a stop does not wait for it
+_END_S: Final = 1.0  # to wait for a thread that still answers when waitress has stopped; it is a daemon
 
 
 class Server:
-    """A running look-up service; made by `serve`.
+    """A running look-up service; made by `serve`, ended by `close` or at the end of a ``with`` block.
 
     Attributes
     ----------
     address : str
         ``unix:<path>`` or ``http://127.0.0.1:<port>``.
     token : str
-        What a client must show.
+        A client must send it with each request.
+
+    Examples
+    --------
+    >>> with pardata.serve(pardata.Table({"Sirius": -1.46})) as server:
+    ...     pardata.Service(server.address, server.token)["Sirius"]
+    -1.46
     """
 
     def __init__(self, lookup: Lookup, address: str | None, token: str | None, threads: int) -> None:
@@ -48,7 +54,7 @@ class Server:
         self._answering: set[threading.Thread] = set()
         self._stopping = True  # until it runs
         self._pid = os.getpid()
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request has to wait is nobody's news
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # no warning for each request that waits
         app = LookupApp(lookup, self.token)
 
         def answer(environ: Any, start_response: Any) -> Any:
@@ -63,9 +69,9 @@ class Server:
             raise
 
     def _open(self, app: Any, address: str | None, create: Any, threads: int, most_bytes: int) -> None:
-        # The default lies in a directory that nobody else may enter, and is removed also if this process is killed.
+        # The default is in the session's directory: no other user may enter it, and it is removed after a kill, too.
         if not address:
-            has_paths = HAS_SHARED_MEMORY and hasattr(socket, "AF_UNIX")  # the socket lies in the session's directory
+            has_paths = HAS_SHARED_MEMORY and hasattr(socket, "AF_UNIX")
             address = f"unix:{session.tree().new_socket_path()}" if has_paths else "127.0.0.1:0"
         listener, self.address, self._lock = _listen(address)
         self._socket = _identity(self.address)
@@ -88,13 +94,34 @@ class Server:
             self._wasyncore.loop(timeout=_POLL_S, use_poll=True, map=self._connections, count=1)
 
     def lookup(self, **options: Any) -> Service:
-        """Return a client of this service; options as for `Service`."""
+        """Return a client of this service, with its address and token.
+
+        Parameters
+        ----------
+        **options
+            The keyword arguments of `Service`: cache, max_age_s, retry_s, timeout_s.
+
+        Returns
+        -------
+        Service
+
+        Raises
+        ------
+        ConfigError
+            An option is no number of at least 0.
+
+        Examples
+        --------
+        >>> with pardata.serve(pardata.Table({"a": 1})) as server, server.lookup(max_age_s=0) as client:
+        ...     client["a"]
+        1
+        """
         return Service(self.address, self.token, **options)
 
     def close(self) -> None:
-        """End the service; requests that are being answered get their answer, connections are closed.
+        """End the service: requests in progress are answered, then all connections are closed.
 
-        The end of the program does the same. In a forked child nothing happens: the service is its parent's.
+        The end of the program does the same. In a forked child it does nothing: the service belongs to the parent.
         """
         if self._stopping or os.getpid() != self._pid:
             return
@@ -104,11 +131,11 @@ class Server:
         if self._thread.ident is not None:
             self._thread.join()
         self._server.task_dispatcher.shutdown()
-        for thread in list(self._answering):  # it has been told to end, and holds its last answer until it has
+        for thread in list(self._answering):  # it still holds its last answer
             thread.join(_END_S)
-        self._wasyncore.close_all(self._connections)  # not before: the trigger is one of them
+        self._wasyncore.close_all(self._connections)  # at last, since the trigger is one of them
         if self._lock is not None:
-            if _identity(self.address) == self._socket:  # else it is somebody else's by now
+            if _identity(self.address) == self._socket:  # else another server has that path by now
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.address.removeprefix("unix:"))
             self._lock.release()
@@ -124,9 +151,9 @@ class Server:
 
 
 def _listen(address: str) -> tuple[socket.socket, str, HolderLock | None]:
-    """Return a socket bound to an address, the address with its port, and the lock on a place in the file system.
+    """Return a socket bound to an address, the address with its port, and the lock on its path, if it has one.
 
-    Raises `ConfigError` if it is taken, or is none.
+    Raises `ConfigError` if the address is taken or of another form.
     """
     try:
         if address.startswith("unix:"):
@@ -148,9 +175,10 @@ def _listen(address: str) -> tuple[socket.socket, str, HolderLock | None]:
 
 
 def _listen_at(place: str) -> tuple[socket.socket, str, HolderLock]:
-    """As `_listen`, at a place in the file system.
+    """Return the same as `_listen`, for a path.
 
-    The lock is a file of this process beside it, and nobody waits for it: one on the folder could be a stranger's.
+    The lock is a file of this process beside the path; if it is taken, this raises at once. A lock on the folder could
+    be held by any other program.
     """
     if not hasattr(socket, "AF_UNIX"):
         unsupported("a service at a path", "a POSIX system")
@@ -160,14 +188,14 @@ def _listen_at(place: str) -> tuple[socket.socket, str, HolderLock]:
         sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         _remove_stale(place)
         sock.bind(place)
-        os.chmod(place, 0o600)  # before anybody can connect
+        os.chmod(place, 0o600)  # before `listen`, so before any connection
         sock.listen()
         stack.pop_all()
     return sock, f"unix:{place}", lock
 
 
 def _identity(address: str) -> tuple[int, int] | None:
-    """Return what tells a socket of the file system from another one at the same path."""
+    """Return device and inode number of the socket at an address; None if there is none."""
     if not address.startswith("unix:"):
         return None
     with contextlib.suppress(FileNotFoundError):
@@ -177,7 +205,7 @@ def _identity(address: str) -> tuple[int, int] | None:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of a server that was killed; what answers, or is no socket, stays."""
+    """Remove the socket of a server that was killed; a socket that answers, and any other file, stays."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
@@ -195,19 +223,30 @@ def serve(lookup: Lookup, address: str | None = None, *, token: str | None = Non
     ----------
     lookup : Table, Database or Service
     address : str, optional
-        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any). Default: a Unix socket that only this user can reach,
-        where there are such sockets.
+        ``"unix:<path>"`` or ``"127.0.0.1:<port>"`` (port 0: any free one). Default: a Unix socket that only this user
+        can reach; a free port on a system without Unix sockets.
     token : str, optional
-        Default: a new one; ``.token`` tells.
+        Default: a new random one, in the attribute ``token`` of the server.
     threads : int
-        That answer requests.
+        Number of threads that answer requests, at least 1.
+
+    Returns
+    -------
+    Server
+        It answers requests already.
 
     Raises
     ------
     ConfigError
-        A wrong argument, or the address is taken.
+        An argument is wrong, or the address is taken.
     MissingExtraError
         Werkzeug or waitress is not installed.
+
+    Examples
+    --------
+    >>> with pardata.serve(pardata.Table([1, 2], ["one", "two"])) as server, server.lookup() as client:
+    ...     client[2]
+    'two'
     """
     if not isinstance(threads, int) or threads < 1:
         raise ConfigError(f"threads must be an int of at least 1, not {threads!r}")

@@ -1,4 +1,4 @@
-"""What a database is asked in SQL, and what its rows are as values."""
+"""The SQL statements for a table, and the decoding of its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS_AT_ONCE: Final = 500  # per query: past that it only gets longer; every SQL
 
 @dataclass
 class Statements:
-    """A table, as it is looked up; the key is the first column."""
+    """The statements for the look-ups of one table; the key is its first column."""
 
     table: str
     columns: list[Column]
@@ -47,12 +47,12 @@ class Statements:
 
     @cached_property
     def names(self) -> list[str]:
-        """Of the columns of values."""
+        """Names of the columns of values."""
         return [column.name for column in self.columns[1:]]
 
     @cached_property
     def shown(self) -> list[str | None]:
-        """The names as the user gets them."""
+        """The names that a user sees: ``[None]`` for a single column without a name."""
         return [None] if self.is_unnamed else [*self.names]
 
     def value_of(self, row: tuple[Any, ...]) -> Any:
@@ -62,13 +62,13 @@ class Statements:
         return {name: decode(value) for name, decode, value in zip(self.names, self.decoders, row[1:], strict=True)}
 
     def arrays(self, rows: Sequence[tuple[Any, ...]]) -> list[Array]:
-        """Return the columns of rows, the keys first."""
+        """Return the columns of rows as arrays, the keys first."""
         values = list(zip(*rows, strict=True)) if rows else [()] * len(self.columns)
         return [column.many(cells) for column, cells in zip(self.columns, values, strict=True)]
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, path: str, table: str | None, key: str | None) -> Statements:
-        """Look what there is; raises `ConfigError` if a name is missing or wrong."""
+        """Read the columns of a table from the file; raise `ConfigError` if a name is missing or wrong."""
         table = _only_table(connection, path) if table is None else table
         found = connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
         names = [row[1] for row in found]
@@ -83,7 +83,7 @@ class Statements:
             )
         columns = {name: Column(name) for name in names}
         noted, is_unnamed = _noted(connection, table)
-        columns |= {column.name: column for column in noted if column.name in columns}  # it may have been renamed since
+        columns |= {column.name: column for column in noted if column.name in columns}  # others were renamed since
         return cls(table, [columns.pop(key), *columns.values()], is_unnamed)
 
 
@@ -99,7 +99,7 @@ def _only_table(connection: sqlite3.Connection, path: str) -> str:
 
 
 def _noted(connection: sqlite3.Connection, table: str) -> tuple[list[Column], bool]:
-    """Return what is noted of the columns of a table, and whether its values have no name."""
+    """Return the columns that are noted for a table, and whether its values have no name."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (META,)).fetchone() is None:
         return [], False
     row = connection.execute(f"SELECT columns FROM {META} WHERE name = ?", (table,)).fetchone()

@@ -18,19 +18,19 @@ from pardata.memory.budget import format_bytes
 class Table(Lookup):
     """A look-up table in shared memory.
 
-    All processes read the same memory, without a lock and without a copy; nothing of it is left when the last of them
-    is gone. Numbers are found by bisection, texts by checksum.
+    All processes read the same memory, without a lock and without a copy. The kernel frees it when the last process
+    that has it open ends or closes it. Numbers are found by bisection, texts by checksum.
 
     Parameters
     ----------
     data : mapping, array or sequence of keys, structured array, or DataFrame
-        Keys are numbers, or str, or bytes, each once.
-    values : array or sequence, or mapping name -> such, of one entry per key
-        With `data` as the keys. Arrays stay arrays; str and bytes are kept exactly; anything else is pickled, and
-        unpickled whenever it is looked up.
+        Keys are numbers, or str, or bytes; no key occurs twice.
+    values : array or sequence, or mapping name -> array or sequence; each of shape (n, ...), optional
+        The values, if `data` are the n keys. Arrays stay arrays; str and bytes are kept exactly; any other object is
+        pickled, and unpickled by each look-up.
     key : str, optional
-        The column of a structured array, of a DataFrame (default: its index) or of a mapping of columns that holds
-        the keys.
+        Name of the column that holds the keys, if `data` is a structured array, a DataFrame (default: its index) or a
+        mapping of columns.
 
     Raises
     ------
@@ -43,8 +43,14 @@ class Table(Lookup):
 
     Notes
     -----
-    The table lives as long as the process that made it keeps it; who has it open then may go on reading. Pickling a
-    table pickles its address. Only the process that made it can `replace` its contents.
+    The table lives as long as the process that made it keeps it; processes that have it open then may go on reading.
+    Pickling a table pickles its address. Only the process that made it can `replace` its contents.
+
+    Examples
+    --------
+    >>> stars = pardata.Table([71683, 32349], {"name": ["Rigil Kentaurus", "Sirius"], "magnitude": [-0.01, -1.46]})
+    >>> stars[32349]
+    {'name': 'Sirius', 'magnitude': -1.46}
     """
 
     def __init__(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
@@ -58,16 +64,36 @@ class Table(Lookup):
         self._identity, self._path = pointer.identity, pointer.path
         self._words: Sequence[int] = pointer.words
         self._current: TableGeneration | None = None
-        self._published: TableGeneration | None = (
-            None  # of the maker: others can open its file as long as it is kept here
-        )
+        # Set in the maker alone: other processes can open the file of a generation as long as this refers to it.
+        self._published: TableGeneration | None = None
 
     def replace(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
-        """Put other contents in the place of these, at once for all; arguments and errors as for `Table`.
+        """Replace the contents, for all processes at once.
 
-        Every look-up sees all of the old contents or all of the new ones. If it raises, or if the process is killed
-        meanwhile, the old contents stay. The old memory returns when the last array or process lets go of it; until
-        then both are there.
+        Each look-up is answered from the old contents or from the new ones, never from both. If this raises, or if the
+        process is killed meanwhile, the old contents stay. Their memory is freed when the last array over it is gone
+        and each process has made its next look-up; until then it is needed beside that of the new ones.
+
+        Parameters
+        ----------
+        data, values, key
+            As for `Table`.
+
+        Raises
+        ------
+        ConfigError
+            As for `Table`; or another process has made the table.
+        SerializationError, CapacityError
+            As for `Table`.
+        ClosedError
+            After `close`.
+
+        Examples
+        --------
+        >>> words = pardata.Table({"perihelion": 14})
+        >>> words.replace({"perihelion": 15, "aphelion": 2})
+        >>> words["perihelion"], words.generation
+        (15, 2)
         """
         if os.getpid() != self._maker:
             raise ConfigError("only the process that made a table can replace its contents")
@@ -77,12 +103,12 @@ class Table(Lookup):
             file = build(*split_columns(data, values, key), tag_of(pointer.identity, generation))
             made = TableGeneration(generation, file)
             pointer.publish(generation, file.path)
-            self._published = made  # lets go of the old file: who has it open keeps it
+            self._published = made  # closes the old file here; readers that have it open keep it
             self._keep(made)
 
     def __getitem__(self, key: Any) -> Any:
         current = self._current
-        if current is None or current.generation != self._words[0]:
+        if current is None or current.generation != self._words[0]:  # SYNC POINT: publication
             current = self._open()
         row = current.find(key)
         if row < 0:
@@ -116,15 +142,15 @@ class Table(Lookup):
         return found, {name: column.take(numbers) for name, column in current.columns.items()}
 
     def _open(self) -> TableGeneration:
-        """Return the current generation. Threads may do this at once: each has one whole generation."""
+        """Return the current generation; threads that do this at once each get a whole one."""
         current = self._current
-        if current is None or current.generation != self._words[0]:
+        if current is None or current.generation != self._words[0]:  # SYNC POINT: publication
             try:
                 made = TableGeneration(*self._open_pointer().open_current())
             except BrokenError:
                 if current is None:
                     raise
-                # The maker has ended right after a publication. What is open here stays whole: go on with it.
+                # The maker has ended right after a publication. The generation that is open here stays whole: keep it.
                 self._words = (current.generation,)
                 return current
             self._keep(made)
@@ -133,7 +159,7 @@ class Table(Lookup):
 
     def _keep(self, current: TableGeneration) -> None:
         self._current = current
-        if self._pointer is None:  # closed meanwhile, and `close` may not have seen these
+        if self._pointer is None:  # closed meanwhile, and `close` may not have seen this generation
             self.close()
 
     def _open_pointer(self) -> GenerationPointer:
@@ -143,7 +169,7 @@ class Table(Lookup):
 
     @property
     def generation(self) -> int:
-        """How often the contents have been put in place: 1 at first."""
+        """Number of the current contents: 1 at first, 1 more after each `replace`."""
         self._open_pointer()
         return self._words[0]
 
@@ -156,13 +182,22 @@ class Table(Lookup):
         return list(self._open().columns)
 
     def close(self) -> None:
-        """Let go of the memory. If this process has made the table, nobody can open it any more; else as `Lookup`."""
-        self._pointer = None  # first: a look-up that has just opened something looks whether it is there
+        """Release the memory of this handle; its later look-ups raise `ClosedError`.
+
+        If this process has made the table, no process can open it any more. Processes that have it open go on reading.
+        """
+        self._pointer = None  # first: a look-up that opens a generation meanwhile checks for this
         self._words = (0,)
         self._current = self._published = None
 
     def statistics(self) -> dict[str, int]:
-        """Return keys, nbytes (of shared memory) and generation."""
+        """Return the number of keys, the bytes of shared memory and the generation.
+
+        Examples
+        --------
+        >>> pardata.Table({"a": 1}).statistics()["keys"]
+        1
+        """
         current = self._open()
         return {"keys": len(current.keys), "nbytes": current.file.nbytes, "generation": current.generation}
 
@@ -178,7 +213,7 @@ class Table(Lookup):
 
 
 def _from_pickle(identity: bytes, path: str) -> Table:
-    """Return a handle of another process's table."""
+    """Return a handle of the table of another process."""
     table = object.__new__(Table)
     table._maker = -1
     table._set_up(GenerationPointer(identity, path))

@@ -14,7 +14,7 @@ from pardata.memory.sealed import Draft, SealedFile
 
 
 class TableGeneration:
-    """One generation, open."""
+    """One generation of a table, open: its keys and columns lie in a sealed file."""
 
     def __init__(self, generation: int, file: SealedFile) -> None:
         arrays, info = file.arrays, file.info
@@ -41,7 +41,7 @@ class TableGeneration:
 
 
 def build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
-    """Sort, measure, write and seal."""
+    """Return the sealed file of a generation: sort the keys, measure the columns, reserve the memory and fill it."""
     key_draft: HeapDraft | None = None
     given = keys_of(keys)
     if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" and given.ndim == 1:
@@ -82,7 +82,7 @@ def build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
 
 
 def _write(file: Draft, name: str, draft: Array | HeapDraft, order: Array | None) -> None:
-    """Put a column into its place, in the order of the keys."""
+    """Write a column into the file, in the order of the keys."""
     if isinstance(draft, HeapDraft):
         draft.write(file.arrays[f"{name} ends"], file.arrays[f"{name} heap"], order)
     elif order is None:

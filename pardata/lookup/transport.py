@@ -1,4 +1,4 @@
-"""Requests over HTTP to a service on this machine, tried again while it starts anew."""
+"""Requests over HTTP to a service on this machine, repeated while the service restarts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class ServiceAnswer(NamedTuple):
-    """What a service has said: status, type of the body, version of the contents, body."""
+    """The answer of a service: HTTP status, content type, version of the contents (its ETag) and body."""
 
     status: int
     kind: str
@@ -54,19 +54,19 @@ class _ThreadSlot(threading.local):
 
 
 class Transport:
-    """The connections of a handle: one for each thread of each process, which it keeps.
+    """The connections of a handle: one for each thread of each process; it stays open between requests.
 
     Parameters
     ----------
     address : str
         ``unix:<path>``, or ``http://<host>:<port>``.
     retry_s, timeout_s : float
-        As of `Service`.
+        As for `Service`, in seconds.
 
     Raises
     ------
     ConfigError
-        The address is none.
+        The address has another form.
     """
 
     def __init__(self, address: str, retry_s: float, timeout_s: float) -> None:
@@ -83,9 +83,9 @@ class Transport:
         Raises
         ------
         BrokenError
-            There is none, tried for `retry_s`.
+            The service has not answered, tried for `retry_s`.
         DeadlineExceeded
-            It takes longer than `timeout_s`.
+            The answer takes longer than `timeout_s`.
         ClosedError
             After `close`.
         """
@@ -112,12 +112,12 @@ class Transport:
                     raise BrokenError(
                         f"{self.address} does not answer, tried for {self._retry_s:g} s: {said}"
                     ) from error
-                if not is_used:  # a connection that was kept may just have been closed: try a new one at once
+                if not is_used:  # the service may have closed an idle connection: try a new one at once
                     time.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _connect(self) -> tuple[http.client.HTTPConnection, bool]:
-        """Return the connection of this thread and whether it had been used before."""
+        """Return the connection of this thread, and whether it was used before."""
         if self.is_closed:
             raise ClosedError(f"the client of {self.address} was closed")
         kept = self._local.kept
@@ -140,7 +140,7 @@ class Transport:
 
 
 def _is_place(address: str) -> bool:
-    """Whether a connection to it could be tried: it has a path, or a host and a number for a port."""
+    """Return whether an address can be connected to: it has a path, or a host and a number for a port."""
     kind, _, place = address.partition(":")
     try:
         return bool(place) if kind == "unix" else bool(http.client.HTTPConnection(place.removeprefix("//")).host)

@@ -1,9 +1,13 @@
-"""What a look-up says over HTTP, as JSON or as arrays in NumPy's .npy format. Pure: no I/O.
+"""The bodies of a look-up service's requests and answers: JSON, or arrays in NumPy's .npy format. Pure: no I/O.
 
-JSON holds more than it knows of by objects of one member: {"bytes": base64}, {"npy": base64}, {"float": "nan"},
-{"complex": [re, im]}, {"tuple": [...]}, {"typed": ["module:name", bytes as npy]} for a dtype that is not NumPy's, and
-{"dict": {...}} for dicts themselves. A column of plain numbers is {"dtype": "<f8", "values": [...]}. A body of arrays
-is one .npy after the other.
+JSON has no form for some values. They are objects of one member, which names the type:
+
+      {"bytes": base64}    {"float": "nan"}    {"complex": [re, im]}    {"tuple": [...]}    {"dict": {...}}
+      {"npy": base64}                          an array, or a NumPy scalar
+      {"typed": ["module:name", npy]}          the same, of a dtype that is not NumPy's
+      {"dtype": "<f8", "values": [...]}        a column of plain numbers
+
+A body of arrays is one .npy after the other.
 """
 
 from __future__ import annotations
@@ -23,16 +27,16 @@ from pardata.memory.plain import objects
 
 JSON: Final = "application/json"
 NPY: Final = "application/x-npy"
-MISSING_KEY: Final = "missing key"  # what is told of one, beside the status 404
+MISSING_KEY: Final = "missing key"  # the error in an answer of status 404, if a key is the cause
 
 
 def to_json(value: Any) -> Any:
-    """Return a value as JSON has it.
+    """Return a value in the form that `json.dumps` takes.
 
     Raises
     ------
     TypeError
-        It is of a type that cannot be sent.
+        The value is of a type that cannot be sent.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -58,7 +62,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Return the value that `to_json` was given; raises ValueError if it was not made by that."""
+    """Return the value that `to_json` was given; raise ValueError if that has not made `value`."""
     if isinstance(value, list):
         return [from_json(entry) for entry in value]
     if not isinstance(value, dict):
@@ -96,7 +100,7 @@ def to_npy(arrays: Iterable[Array]) -> bytes:
 
 
 def from_npy(data: bytes) -> list[Array]:
-    """Return the arrays, read-only; raises ValueError for anything else, whoever made it."""
+    """Return the arrays of a body, read-only; raise ValueError for any other bytes, hostile ones too."""
     arrays = []
     position = 0
     while position < len(data):
@@ -111,10 +115,10 @@ def _one_npy(data: bytes, position: int) -> tuple[Array, int]:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, is_fortran, dtype = read(file)
-    except Exception as error:  # of many types, for bytes that mean harm
+    except Exception as error:  # hostile bytes raise errors of many types
         raise ValueError(f"no .npy data: {error}") from error
     begin = position + file.tell()
-    # The sizes are the sender's word: nothing is reserved before they fit what has come.
+    # The sizes are only claimed by the sender: no memory is reserved before they fit the bytes that have come.
     count = math.prod(shape)
     if (
         dtype.hasobject
@@ -144,9 +148,21 @@ def _column_from_json(value: Any) -> Array:
 
 
 def pack(first: Array, columns: Columns, wants_npy: bool) -> tuple[bytes, str]:
-    """Return a body and its type: an array (which keys there are, or keys) and the columns.
+    """Return a body and its content type.
 
-    Arrays go as .npy where that was asked for and says all of every column. Raises TypeError as `to_json`.
+    Arrays are sent as .npy if the client accepts that and the format holds the dtypes of all of them.
+
+    Parameters
+    ----------
+    first : array, shape (n,)
+        Which keys were found (bool), or keys.
+    columns : dict of arrays, shape (m, ...)
+    wants_npy : bool
+
+    Raises
+    ------
+    TypeError
+        As `to_json`.
     """
     arrays = [first, *columns.values()]
     if wants_npy and all(survives_npy(array.dtype) for array in arrays):
@@ -160,7 +176,7 @@ def pack(first: Array, columns: Columns, wants_npy: bool) -> tuple[bytes, str]:
 
 
 def unpack(body: bytes, kind: str, names: Sequence[str | None]) -> tuple[Array, Columns]:
-    """Return the array and the columns of a body; raises ValueError if it is none."""
+    """Return the first array and the columns of a body; raise ValueError for other bytes."""
     if kind == NPY:
         first, *columns = from_npy(body)
     else:

@@ -1,9 +1,9 @@
-"""One process that writes results into an SQLite file, while others read it.
+"""A process that writes results into an SQLite file, while other processes read it.
 
       put(rows) -> at most `queue` batches on the way -> the writing process: one transaction per batch
 
-A transaction holds the rows and the batch's number. A writing process that is killed is replaced, and does again what
-was not committed: a batch whose number is there has been written.
+A transaction holds the rows and the batch's number. A writing process that is killed is replaced, and the batches that
+were not committed are done again. A batch whose number is in the file has been written.
 """
 
 from __future__ import annotations
@@ -33,24 +33,34 @@ class Writer:
     Parameters
     ----------
     path : path
-        Created if it is not there; readers may have it open meanwhile.
+        Created if it does not exist; readers may have it open meanwhile.
     columns : sequence of str
+        The names of the columns, each once.
     key : str, optional
-        One of the columns: a row takes the place of an earlier one with the same key.
+        One of the columns: a row replaces an earlier one with the same key.
     table : str
-        Created if it is not there.
+        Created if it does not exist.
     queue : int
-        Batches that may be on the way; with more, `put` waits.
+        Number of batches that may wait to be written, at least 1; with more, `put` waits.
 
     Raises
     ------
     ConfigError
-        Another writer has the file, it is not a database, or its table has other columns.
+        An argument is wrong, another writer has the file, it is not a database, or its table has other columns.
+    OSError
+        The disk is full.
 
     Notes
     -----
-    At the end of the ``with`` block everything is written. If the writing process is killed nothing is lost and nothing
-    is written twice. If all is killed, what was written is whole batches.
+    At the end of the ``with`` block all rows are written. If the writing process is killed, no row is lost and none is
+    written twice. If all processes are killed, the file holds whole batches.
+
+    Examples
+    --------
+    >>> with pardata.Writer("squares.db", ["n", "square"], key="n") as writer:
+    ...     writer.put({"n": np.arange(10), "square": np.arange(10) ** 2})
+    >>> pardata.Database("squares.db")[9]
+    {'square': 81}
     """
 
     def __init__(
@@ -88,22 +98,27 @@ class Writer:
             raise
 
     def put(self, rows: Any) -> None:
-        """Hand rows over; they are one batch, written whole or not at all.
+        """Hand over rows as one batch, which is written whole or not at all; wait while the queue is full.
 
         Parameters
         ----------
-        rows : list of rows (sequences or dicts), or mapping column -> array or sequence
+        rows : list of rows (sequences or dicts), or mapping of column -> array or sequence, shape (n,)
 
         Raises
         ------
         ConfigError
-            They do not fit the columns, or a value is nothing that SQLite keeps as it is: an array, a time.
+            The rows do not fit the columns, or a value is of a type that SQLite would convert: an array, a time.
         ClosedError
-            After `close`.
+            After `close`, or after an error of an earlier batch.
         OSError
-            The disk was full when an earlier batch was to be written, or broken; nothing more can be put.
-        Exception
-            What SQLite said of an earlier batch; nothing more can be put.
+            The disk was full or broken when an earlier batch was written; the writer accepts no more rows.
+        sqlite3.Error
+            SQLite refused an earlier batch; the writer accepts no more rows.
+
+        Examples
+        --------
+        >>> with pardata.Writer("stars.db", ["name", "magnitude"]) as writer:
+        ...     writer.put([("Sirius", -1.46), {"name": "Vega", "magnitude": 0.03}])
         """
         if self._closed:
             raise ClosedError("the writer was closed")
@@ -119,7 +134,20 @@ class Writer:
         self._number += 1
 
     def flush(self) -> int:
-        """Wait until all that was put is written; return how many rows that are."""
+        """Wait until all rows that were put are written. Raises as `put`.
+
+        Returns
+        -------
+        int
+            The number of rows that this writer has written.
+
+        Examples
+        --------
+        >>> with pardata.Writer("numbers.db", ["n"]) as writer:
+        ...     writer.put({"n": range(5)})
+        ...     writer.flush()
+        5
+        """
         while self._waiting:
             self._take()
         return self._written
@@ -134,12 +162,12 @@ class Writer:
         self._waiting.popleft()
 
     def close(self) -> None:
-        """Write all that was put, end the process and give the file free. Raises as `put`."""
+        """Write all rows that were put, end the writing process and unlock the file. Raises as `put`."""
         try:
             if not self._closed:
                 self.flush()
                 self._pool.submit(writing.finish, self._target).result()
-            else:  # after a batch that failed: the others of before stay
+            else:  # after a batch that failed: the earlier ones stay
                 with contextlib.suppress(Exception):
                     self._pool.submit(writing.finish, self._target).result()
         finally:
@@ -176,7 +204,7 @@ def _as_rows(rows: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Return what SQLite takes; a list is not made an array, which would change texts, bytes and mixed numbers."""
+    """Return a column as parameters for SQLite; a list is not made an array, which would change texts and bytes."""
     if isinstance(column, str | bytes) or not isinstance(column, Iterable) or getattr(column, "ndim", 1) != 1:
         raise ConfigError(f"a column is put as an array or a sequence of one value per row, not as {column!r}")
     given: Any = column
@@ -186,5 +214,5 @@ def _values(column: Any) -> list[Any]:
         if values.dtype.kind in "mM":
             raise ConfigError(f"a database keeps no {values.dtype}{times_hint(values)}")
         check_unit(values, "a column holds")
-        return cells_of(read.as_list())  # of what is masked, NumPy's list has None
+        return cells_of(read.as_list())  # None for masked entries
     return cells_of(values.tolist() if hasattr(values, "tolist") else list(values))

@@ -1,8 +1,8 @@
-"""Make a table for a writer, and write its batches in a process of their own.
+"""The table of a writer, and the work of its writing process.
 
-      BEGIN -> was this batch written?  no: its rows, and its number -> COMMIT
+      BEGIN -> is the batch's number in the file?  no: insert its rows, then its number -> COMMIT
 
-The number is committed with the rows: so a batch that is done again, after a kill, is written once.
+The number is committed with the rows, so a batch that is done again after a kill is written once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _SCHEMA: Final = f"CREATE TABLE IF NOT EXISTS {_BATCHES} (writer TEXT, batch INT
 
 
 class WriteTarget(NamedTuple):
+    """The table that a writer fills; `writer` tells it from all other writers of the file."""
+
     path: str
     table: str
     columns: tuple[str, ...]
@@ -42,7 +44,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def prepare(target: WriteTarget) -> None:
-    """Have the table there, with these columns."""
+    """Create the table, or check that it has these columns and this key; raise `ConfigError` if not."""
     try:
         with as_os_errors(target.path):
             _prepare_table(target)
@@ -71,14 +73,14 @@ def _prepare_table(target: WriteTarget) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a database that was begun."""
+    """Remove a database, and the files of SQLite beside it."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(OSError):
             os.unlink(f"{path}{suffix}")
 
 
 def _check_key(connection: sqlite3.Connection, target: WriteTarget) -> None:
-    """Refuse a key by which the table that is there does not tell rows apart: they would be there twice."""
+    """Refuse a key that is not unique in an existing table: a row would be added where it is to replace another."""
     table = quoted(target.table)
     unique = [[row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]]
     for index in connection.execute(f"PRAGMA index_list({table})").fetchall():
@@ -98,7 +100,10 @@ def _connection(target: WriteTarget) -> sqlite3.Connection:
 
 
 def write(target: WriteTarget, number: int, oldest: int, rows: Iterable[Sequence[Any]]) -> int:
-    """Write a batch, unless an earlier life of this process has; forget those before the `oldest` on the way."""
+    """Write a batch, unless a killed process has; remove the numbers of batches before `oldest`.
+
+    Batches from `oldest` on may still be done again. Runs in the writing process.
+    """
     with as_os_errors(target.path):
         return _write_batch(_connection(target), target, number, oldest, rows)
 
@@ -125,19 +130,19 @@ def _write_batch(
             connection.execute(f"INSERT INTO {_BATCHES} VALUES (?, ?)", given)
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk has ended it
+        if connection.in_transaction:  # a full disk ends it
             connection.execute("ROLLBACK")
         raise
     return count
 
 
 def finish(target: WriteTarget) -> None:
-    """Forget the numbers of batches, and put all that was written into the file itself."""
+    """Remove the numbers of the batches, and move the log of SQLite into the file. Runs in the writing process."""
     with as_os_errors(target.path):
         connection = _open.pop(target.path, None) or _connect(target.path)
         try:
             connection.execute(f"DELETE FROM {_BATCHES} WHERE writer = ?", (target.writer,))
-            connection.execute("PRAGMA busy_timeout = 0")  # who reads need not be waited for: all is written
+            connection.execute("PRAGMA busy_timeout = 0")  # do not wait for readers: everything is written
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             connection.close()
