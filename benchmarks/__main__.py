@@ -1,6 +1,6 @@
 """``python -m benchmarks``: measures pardata beside its rivals, prints the tables, writes results, plots and pages.
 
-Nothing is judged by the exit status, the tables say what was reached; only ``--compare`` ends with 1 if pardata has
+The exit status judges nothing, the tables tell which bars are reached; only ``--compare`` ends with 1 if pardata has
 become slower beyond the noise.
 """
 
@@ -21,7 +21,7 @@ QUICK_FOLDER = results.FOLDER / "quick"
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Measure, compare or show results, as the command line tells."""
     arguments = _parse()
     old = results.load(arguments.compare) if arguments.compare else None
     if not arguments.show:
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _told(everything: Results, names: list[str]) -> str:
-    """The table of what was measured, the bars, and remarks."""
+    """The table of the results, the bars, and remarks."""
     judgements = [judge(bar, everything) for bar in bars_of(set(names))]
     parts = [report.as_text(report.case_rows(everything, names))]
     if judgements:

@@ -1,4 +1,4 @@
-"""The bars: what was asked of pardata, issue by issue, and whether it is reached. Pure."""
+"""The bars: the demands on pardata, issue by issue, and whether they are met. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Bar:
 
     Parameters
     ----------
-    issue : where it was asked for
-    case : whose figure of pardata it is about
-    kind : what is compared. "faster than": at least `limit` times as fast as the side `other`. "as long as": at most
+    issue : number of the issue that demands it
+    case : the case with the figure of pardata that is judged
+    kind : the comparison. "faster than": at least `limit` times as fast as the side `other`. "as long as": at most
         `limit` times the time (or memory) of it. "at most", "at least": `limit`, in the case's unit. "alike": the case
         and the cases in `other` (a comma between) differ by at most the factor `limit`. "of case": at most `limit`
         times as much as pardata in the case `other`
@@ -35,7 +35,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a bar. `measured` is in what the bar is in: a factor, or the case's unit."""
+    """A bar and the figure that was measured for it: a factor, or a value in the case's unit, as the bar's limit is."""
 
     bar: Bar
     measured: float | None
@@ -43,7 +43,7 @@ class Judgement:
 
     @property
     def headroom(self) -> float | None:
-        """How many times better than asked; below 1 it falls short."""
+        """The factor by which the figure is better than the limit; below 1 it falls short."""
         if not self.measured:
             return None
         ratio = self.measured / self.bar.limit
@@ -106,7 +106,7 @@ BARS = (
 
 
 def judge(bar: Bar, results: Results) -> Judgement:
-    """Hold a bar against what was measured."""
+    """Judge a bar by the results."""
     measured = _measured(bar, results)
     if measured is None:
         return Judgement(bar, None, "not measured")

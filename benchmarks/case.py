@@ -1,4 +1,4 @@
-"""What is measured: a case, its sides, and what a side's one run gives. Pure: starts nothing, measures nothing."""
+"""A case, its sides, and the outcome of one run of a side. Pure: starts nothing, measures nothing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Case:
 
     Parameters
     ----------
-    name : what the command line and the results call it
-    title : what a reader of the table is told
+    name : its name in the command line and in the results
+    title : its description in the tables
     unit : "items/s", "GB/s", "%" (more is better), "s" or "MB" (less is better)
     sides : names of rivals (`benchmarks.rivals.RIVALS`), pardata first
     measure : called as ``measure(rival, seconds)`` in a process of its own, for about `seconds` if the work can be cut
         to that; does the work, checks the result (an AssertionError: the run does not count), and returns a dict with
-        "value" in `unit`, "items" (how many the CPU seconds are divided by) and whatever else is worth keeping
+        "value" in `unit`, "items" (the number by which the CPU seconds are divided) and further figures to be kept
     peak : the value is not what `measure` returns but the peak memory of the side's processes, in MB
     quick : sides that ``--quick`` measures too; () leaves the case out
     """

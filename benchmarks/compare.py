@@ -1,4 +1,4 @@
-"""What has changed between two sets of results, and is more than noise. Pure."""
+"""The changes between two sets of results that are more than noise. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Change = Literal["slower", "faster", "same", "too few rounds"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One side of one case, then and now. `factor` is how many times better it is now."""
+    """One side of one case, before and after. `factor`: it is so many times better after."""
 
     case: str
     side: str
@@ -44,7 +44,7 @@ def _difference(case: str, side: str, before: list[float], after: list[float], m
 
 
 def _change(before: list[float], after: list[float], factor: float) -> Change:
-    """Beyond the noise is what lies outside of the range of the other's rounds with every round.
+    """A change is more than noise if the ranges of the rounds before and after do not overlap.
 
     Of five rounds and five that are alike, that happens by chance once in 126 (both directions).
     """
@@ -62,7 +62,7 @@ def regressions(found: list[Difference]) -> list[Difference]:
 
 
 def told(old: Results, new: Results) -> list[str]:
-    """Lines for a reader: what changed, worst first, and whether the two can be compared at all."""
+    """Lines for a reader: the changes, worst first, and whether the two sets can be compared at all."""
     found = differences(old, new)
     lines = []
     machines = [next(iter(results.records.values()))["machine"] for results in (old, new) if results.records]

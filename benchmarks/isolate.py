@@ -1,7 +1,7 @@
-"""Runs one side of one round in a process of its own, and sees what it cost: CPU, memory, processes left behind.
+"""Runs one side of one round in a process of its own, and measures its cost: CPU, memory, processes left behind.
 
 Linux: this process makes itself the reaper of all its descendants, so the CPU seconds of workers that are not children
-of the measured process (those of a forkserver) are counted when they end, and whoever does not end is seen.
+of the measured process (those of a forkserver) are counted when they end, and those that do not end are noticed.
 Elsewhere only the children that the measured process waits for are counted.
 """
 
@@ -38,14 +38,14 @@ def become_reaper() -> None:
 
 
 def run_side(case: str, side: str, seconds: float, peak_is_value: bool = False) -> dict[str, Any]:
-    """The side's outcome and what it cost.
+    """The side's outcome and its cost.
 
     Added are "cpu_s" (of all its processes), "foreign_cpu" (the share of the cores that other programs had),
     "peak_bytes" (of all its processes together), "left_processes" and, if it wrote there, "stderr".
 
     Raises
     ------
-    SideFailed      with the end of what the side wrote to stderr.
+    SideFailed      with the end of the text that the side wrote to stderr.
     """
     command = [sys.executable, "-m", "benchmarks.run_side", case, side, str(seconds)]
     cpu_s = -_children_cpu_s()

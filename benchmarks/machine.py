@@ -1,4 +1,4 @@
-"""The machine: what it is, and what goes on there while something is measured."""
+"""The machine: its description, and the load by other programs during a measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINUX_MEMORY, LINUX_CPU = Path("/proc/meminfo"), Path("/proc/stat")
 
 
 class Watch:
-    """What other programs do on the machine meanwhile (Linux; elsewhere nothing is known, all is None)."""
+    """The load of the machine by other programs within the block (Linux; elsewhere it is unknown: None)."""
 
     def __enter__(self) -> Watch:
         self._begin, self._busy_s = time.perf_counter(), _busy_s()
@@ -54,7 +54,7 @@ def _busy_s() -> float:
 
 
 def describe() -> dict[str, Any]:
-    """Where this is measured; what the rivals are, each case says."""
+    """The description of the machine, for the record of a scenario; the versions of the rivals are in the cases."""
     cpu = [line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
     return {
         "system": f"{platform.system()} {platform.release()}",

@@ -1,13 +1,13 @@
 """The figures and tables of README.md and docs/: written from the results, between marks that a reader does not see.
 
     <!-- figure CASE SIDE -->18 us<!-- end -->              a median
-    <!-- ratio CASE SIDE -->4.2 x<!-- end -->               how many times better pardata is than a side
+    <!-- ratio CASE SIDE -->4.2 x<!-- end -->               the factor by which pardata is better than a side
     <!-- table CASE CASE ... -->                            a table of these cases, and so on until
     <!-- end -->
 
 `table` also knows "bars" (all of them), "falls-short" (those that do), "machine", "versions", "disturbed", "readme",
 "behind" (where others are better), and "scenario NAME".
-What was not measured is "not measured". Whoever writes a page writes the marks; the text between them is not for hands.
+A figure that was not measured is "not measured". An author of a page writes the marks, and never the text between them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def filled(text: str, results: Results) -> str:
 
     Raises
     ------
-    KeyError      a mark names a case that there is not.
+    KeyError      a mark names a case that does not exist.
     """
     known = {case.name for cases in scenarios().values() for case in cases}
 
@@ -126,7 +126,7 @@ def _short(results: Results) -> str:
 
 
 def _machine(results: Results) -> str:
-    """Where and when; each scenario has its own record, they are told apart if they differ."""
+    """Machine and date. Each scenario has a record of its own; the scenarios are named where the records differ."""
     if not results.cases:
         return "not measured"
     lines = []

@@ -1,7 +1,7 @@
 """Plots of the results, one SVG for each scenario: a row of points for each case, pardata's in colour.
 
-Points, not bars, as the axes are logarithmic: what is compared differs by factors of up to a thousand. The line through
-a point is the range of the rounds. matplotlib is imported only here.
+Points, not bars, as the axes are logarithmic: the figures differ by factors of up to a thousand. The line through a
+point is the range of the rounds. matplotlib is imported only here.
 """
 
 from __future__ import annotations

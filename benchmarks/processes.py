@@ -1,4 +1,4 @@
-"""All processes below one: who they are, and what memory they have together (Linux)."""
+"""The descendants of a process, and the memory that they have together (Linux)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def pss_bytes(pid: int, kind: str = "Pss") -> int:
-    """The proportional set size: what is shared by n processes counts as an nth for each. 0 if the process is gone.
+    """The proportional set size: memory that n processes share counts as an nth for each. 0 if the process is gone.
 
     `kind`: "Pss", or "Pss_Shmem" for the part of it that is shared memory.
     """

@@ -75,7 +75,7 @@ def _compared(ours: float | None, theirs: float, more: bool) -> str:
 
 
 def bar_rows(judgements: list[Judgement], results: Results) -> list[Row]:
-    """A row for each bar: issue, scenario, what was asked, what was measured, how many times better, verdict."""
+    """A row for each bar: issue, scenario, limit, measured figure, headroom, verdict."""
     rows: list[Row] = [("issue", "case", "asked", "measured", "asked / measured", "verdict")]
     for judgement in judgements:
         bar = judgement.bar
@@ -103,7 +103,7 @@ def _asked(bar: Bar, unit: str) -> str:
 
 
 def comparison_rows(results: Results, pairs: tuple[tuple[str, str, str], ...]) -> list[Row]:
-    """A row for each (case, side, what it is in words): pardata, the side, and how they compare."""
+    """A row for each (case, side, description of the side): pardata, the side, and the comparison of both."""
     rows: list[Row] = [("work", "instead", "takes", "pardata", "pardata is")]
     for case, side, words in pairs:
         ours, theirs = results.median(case, "pardata"), results.median(case, side)
@@ -130,7 +130,7 @@ def behind_rows(results: Results) -> list[Row]:
 
 
 def remarks(results: Results, names: list[str]) -> list[str]:
-    """What else there is to say: failures, disturbed rounds, processes that were left behind."""
+    """Remarks for a reader: failures, disturbed rounds, processes that were left behind."""
     lines = []
     for name in names:
         for side, rounds in results.cases[name]["rounds"].items():

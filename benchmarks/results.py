@@ -1,4 +1,4 @@
-"""What was measured: kept in a file per scenario, and asked for medians. Pure but for `load` and `save`.
+"""The results of measurements: a file per scenario, and their medians. Pure but for `load` and `save`.
 
     {"scenario": ..., "machine": {...}, "cases": {case: {"date": ..., "commit": ..., "unit": ..., "title": ...,
      "versions": {side: ...}, "skipped": {side: reason}, "rounds": {side: [outcome, ...]}}}}
@@ -27,7 +27,7 @@ class Results:
 
     @property
     def cases(self) -> dict[str, dict[str, Any]]:
-        """What was measured of each case."""
+        """The results of each case, by name."""
         return {name: case for record in self.records.values() for name, case in record["cases"].items()}
 
     def rounds(self, case: str, side: str) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Results:
         return (max(values) - min(values)) / 2 / middle if middle else 0.0
 
     def more_is_better(self, case: str) -> bool:
-        """Whether the case's unit is a rate or an efficiency."""
+        """True if the case's unit is a rate or an efficiency."""
         return str(self.cases[case]["unit"]).endswith(("/s", "%"))
 
 

@@ -20,7 +20,7 @@ from benchmarks.report import NOISE, number
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for.
+    """The options of the command line.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Options:
 
 
 def measure(chosen: dict[str, list[Case]], options: Options) -> None:
-    """Measure the cases of each scenario and write its file after every case: what is stopped keeps what it has."""
+    """Measure the cases of each scenario and write its file after every case, so that a run can be stopped."""
     isolate.become_reaper()
     here = machine.describe()
     for scenario, cases in chosen.items():
@@ -105,7 +105,7 @@ def _attempt(case: Case, side: str, seconds: float) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Which state of the sources is measured; a plus for changes that are not committed."""
+    """The commit of the measured sources; with a plus for changes that are not committed."""
     root = Path(__file__).parent
     try:
         head = subprocess.run(

@@ -1,4 +1,4 @@
-"""How the measured processes look at the clock: warm up, repeat, take the median, check."""
+"""The timing within the measured processes: warm up, repeat, take the median, check."""
 
 from __future__ import annotations
 

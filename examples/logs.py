@@ -1,4 +1,4 @@
-"""Follow several log files while they grow, and count what they say: sources that never end, merged as they arrive.
+"""Follow several log files while they grow, and count the kinds of lines: endless sources, merged as they arrive.
 
     follow a.log ──┐
     follow b.log ──┼── merge ── parse ── count ── the counts so far, again and again
@@ -6,7 +6,7 @@
 
 A file is waited for until it is there, and its lines are read as they come, for as long as some do come.
 
-    python examples/logs.py                       # three Python interpreters log what they import, meanwhile
+    python examples/logs.py                       # three Python interpreters log their imports, meanwhile
     python examples/logs.py /var/log/*.log --idle 10
 """
 
@@ -50,7 +50,7 @@ def follow(path, idle_s, poll_s=0.05):
 
 
 def parse(entry):
-    """(name, what kind of line it is); ValueError if it does not say."""
+    """(name, kind of the line); ValueError if the line does not tell."""
     name, line = entry
     found = LEVEL.search(line)
     if found is None:
@@ -95,7 +95,7 @@ def build(paths, idle_s, every):
 
 
 def watch(paths, options):
-    """Run it, and print what has been counted and what has not."""
+    """Run it, and print the counts and the number of lines that could not be parsed."""
     counts, strange = build(paths, options.idle, options.every)
     tables, letters = [], []
     report = pardata.run(counts.to(tables), strange.to(letters), engine=options.engine)

@@ -39,7 +39,7 @@ def make_mosaic(gigabytes):
 
 
 def in_blocks(mosaic):
-    """`even_out` on a few rows at a time, so that what it makes on the way stays in the processor's cache."""
+    """`even_out` on a few rows at a time, so that its intermediate results stay in the processor's cache."""
     result = np.empty_like(mosaic)
     for start in range(0, len(mosaic), BLOCK_ROWS):
         stop = start + BLOCK_ROWS

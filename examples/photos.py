@@ -6,7 +6,7 @@
         └───────────────────────────────────────┘
 
 Each stage is a process of its own; `denoise` and `save`, which take longest, are several. The photographs do not move
-between them: what `denoise` returns lies in shared memory once, and `find_edges`, `measure` and `save` read it there.
+between them: a result of `denoise` lies in shared memory once, and `find_edges`, `measure` and `save` read it there.
 A file that cannot be read is named and left out.
 
     python examples/photos.py                                  # the photographs that come with scikit-image

@@ -1,4 +1,4 @@
-"""How much moves from frame to frame of a film, and what stands still in it: windows, a reduce, two sinks in one run.
+"""The motion between the frames of a film, and its still background: windows, a reduce, two sinks in one run.
 
                             ┌── window(2) ── motion ── a row of video.csv each
     frames ── luminance ────┤
@@ -47,7 +47,7 @@ def add(total, frame):
 
 
 def save_background(path, total):
-    """The mean of all frames: what does not move is sharp in it."""
+    """The mean of all frames: the still parts are sharp in it."""
     Image.fromarray((total[0] / total[1]).round().astype(np.uint8)).save(path)
 
 

@@ -1,6 +1,6 @@
 """A text corpus in one file of pages: written once, indexed by workers, then asked.
 
-The corpus is what this machine has: sources, documentation and licences of Python, its packages and the system, 200 MB
+The corpus is found on this machine: sources, documentation and licences of Python, its packages and the system, 200 MB
 of it unless told otherwise. It becomes one `PagedFile`. Workers read its pages and return the words in each; a `Table`
 keeps on which pages a word is. A question is then answered by reading only those pages, again by workers.
 
@@ -25,7 +25,7 @@ PAGE_BYTES = 1 << 20
 
 
 def folders():
-    """Where a machine has texts."""
+    """The folders of a machine that hold texts."""
     paths = sysconfig.get_paths()
     return [paths["stdlib"], paths["purelib"], "/usr/share/doc", "/usr/include", "/usr/share", "/usr/lib"]
 

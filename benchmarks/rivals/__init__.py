@@ -1,4 +1,4 @@
-"""The rivals, one file each: pardata and what a user would take instead of it, behind one small interface.
+"""The rivals, one file each: pardata and the alternatives that a user has, behind one small interface.
 
 A rival is a class `Rival` in a module of this package, which overrides the jobs that its library's documentation
 offers, in the way that documentation recommends. The module may import its library at its top: it is only imported in
@@ -19,13 +19,13 @@ __all__ = ["RIVALS", "ArrayWork", "Entry", "Flow", "Link", "Pool", "Rival", "loa
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a rival is, and what it needs.
+    """A rival: its module, and the package that it needs.
 
     Parameters
     ----------
     module : the file in this package
-    package : what must be importable, or "" for what comes with Python and NumPy
-    distribution : what pip calls it, if that is different
+    package : name of the package to import, or "" if it needs only Python and NumPy
+    distribution : name of the package for pip, if that is different
     """
 
     module: str
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def version(self) -> str | None:
-        """The version that is installed; None for what comes with Python."""
+        """The installed version; None for a rival that needs only Python and NumPy."""
         if not self.package:
             return None
         try:

@@ -1,6 +1,6 @@
 """`concurrent.futures.ProcessPoolExecutor`. Forked, which is its default here and its quickest start.
 
-A killed worker breaks the whole executor: the user makes another one and submits again what was not done.
+A killed worker breaks the whole executor: the user makes another one and submits the unfinished calls again.
 """
 
 from __future__ import annotations

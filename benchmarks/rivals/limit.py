@@ -1,4 +1,4 @@
-"""What no library can pass: the bytes of an array through two bare pipes; workers that never wait for room."""
+"""The limits for any library: the bytes of an array through two bare pipes; workers that never wait for room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`multiprocessing.Pool` by spawn: the default on macOS and Windows, and what programs with threads must use."""
+"""`multiprocessing.Pool` by spawn: the default on macOS and Windows, and necessary in programs with threads."""
 
 from __future__ import annotations
 

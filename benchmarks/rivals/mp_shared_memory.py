@@ -2,8 +2,8 @@
 
 chain: slots of one block; their numbers travel through queues. A stage that returns a new array copies it over its
 argument, one that works in place just passes the slot on, the consumer copies nothing and gives the slot back when it
-asks for the next item. Only the source takes slots, so their number bounds what is under way. (Nothing of it survives a
-killed process, which is what the code does not show.) map_array: input and output in blocks, a pool that gets ranges.
+asks for the next item. Only the source takes slots, so their number bounds what is under way. (None of it survives a
+killed process, which the code does not show.) map_array: input and output in blocks, a pool that gets ranges.
 """
 
 from __future__ import annotations

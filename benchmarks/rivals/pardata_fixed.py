@@ -1,7 +1,7 @@
-"""pardata with the best of some fixed chunksizes, found by a search: what "auto" is compared with.
+"""pardata with the best of some fixed chunksizes, found by a search: the measure for "auto".
 
 One message per chunk, as other pools do it: pardata's own bundling of short ones is left out. The search is the first
-call of `map` with so many items; those after it use what it found.
+call of `map` with so many items; later calls use its result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`pardata.Queue` between processes of multiprocessing: what remains of a gain where only the queue is exchanged."""
+"""`pardata.Queue` between processes of multiprocessing: the gain that is left where only the queue is exchanged."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Pipelines of processes (or threads) and queues, as the standard library's documentation writes them.
 
-A process per stage, a queue in front of each, None ends a stream. What has `put` and `get` becomes a rival by the
-method `queue`; its file says what was chosen.
+A process per stage, a queue in front of each, None ends a stream. A class with `put` and `get` becomes a rival by
+the method `queue`; its file tells the chosen bound.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def echo(inbox: Any, outbox: Any) -> None:
 
 
 class QueueRival(Rival):
-    """Whatever has `put` and `get`. The processes are forked: their quickest start, without pickling the work."""
+    """Pipelines over any queue with `put` and `get`. The processes are forked: the quickest start, without pickling."""
 
     context: Any = multiprocessing.get_context("fork")
 
@@ -56,7 +56,7 @@ class QueueRival(Rival):
         raise NotImplementedError
 
     def start(self, target: Callable[..., None], *args: Any) -> Any:
-        """Run `target` in another process; what is returned has `join`."""
+        """Run `target` in another process; returns an object with `join`."""
         process = self.context.Process(target=target, args=args, daemon=True)
         process.start()
         return process
@@ -65,7 +65,7 @@ class QueueRival(Rival):
         """Everything has arrived: processes that have waited for that may end."""
 
     def arrivals(self, queue: Any, ends: int, running: list[Any]) -> Iterator[Any]:
-        """What comes out of a queue, until as many writers have ended."""
+        """The items out of a queue, until so many writers have ended."""
         while ends:
             x = queue.get()
             if x is None:

@@ -1,4 +1,4 @@
-"""How Ray is started for its rivals: on this machine alone, without a dashboard, one logical CPU per worker."""
+"""The start of Ray for its rivals: on this machine alone, without a dashboard, one logical CPU per worker."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Flow:
-    """What goes through a pipeline.
+    """The items of a pipeline and its functions.
 
     Parameters
     ----------
     items : the source; called with a function like `numpy.empty`, which gives arrays in the library's own memory if it
         has such, returns an iterator over arrays
-    nbytes : of one item, about: who must choose bounds or buffers chooses them by it
+    nbytes : of one item, about: a rival that needs bounds of queues or sizes of buffers derives them from it
     stages : functions of one item; may be closures
     inplace : the stages change their argument and return it
     chunk : how many items a message carries; None: as the library does
@@ -52,7 +52,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class ArrayWork:
-    """What `map_array` is to compute: ``fn(array)``.
+    """The work of `map_array`: to compute ``fn(array)``.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ Link = Callable[[Any], Any]
 
 
 def same(x: Any) -> Any:
-    """What the other end of a ping-pong does."""
+    """The work of the other end of a ping-pong: return the argument."""
     return x
 
 
@@ -97,13 +97,13 @@ def in_order(calls: Iterable[Any], most: int, result: Callable[[Any], Any]) -> I
 
 
 class Rival:
-    """What cannot be done with a library is not overridden; `offers` tells."""
+    """The jobs; a subclass overrides those that can be done with its library, and `offers` tells which."""
 
     writable = True  # whether a stage may change the array that it gets
 
     @classmethod
     def offers(cls, job: str) -> bool:
-        """Whether this rival does the job of this name."""
+        """True if this rival does the job of this name."""
         return getattr(cls, job) is not getattr(Rival, job)
 
     # ---- pipelines: every function and the source runs in a process (or thread) of its own -------------------------
@@ -166,7 +166,7 @@ class Rival:
         self, place: str, keys: Any, values: Any, look: Callable[..., list[float]], *arguments: Any
     ) -> list[float]:
         """``look(mapping, *arguments)``, called in a worker, of a mapping from keys to values in a shared `place`:
-        "table", "database", "service" (who has only one place uses that)."""
+        "table", "database", "service" (a library with only one place uses that)."""
         raise NotImplementedError
 
     def random_pages(self, array: Any, numbers: list[int]) -> AbstractContextManager[Callable[[], int]]:

@@ -1,4 +1,4 @@
-"""One process and a loop: what the work itself costs. NumPy's own functions for files, a dict for look-ups."""
+"""One process and a loop: the cost of the work itself. NumPy's own functions for files, a dict for look-ups."""
 
 from __future__ import annotations
 

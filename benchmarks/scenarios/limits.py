@@ -1,4 +1,4 @@
-"""What the machine allows: the figures that no library can pass, measured like the others."""
+"""The limits of the machine: figures that no library can pass, measured like the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _copy(nbytes: int, rival: Rival, seconds: float) -> Outcome:
 
 
 def _fresh(nbytes: int, rival: Rival, seconds: float) -> Outcome:
-    """Into shared memory that nobody has touched before."""
+    """Into shared memory that no process has touched before."""
     source = np.ones(nbytes // 8)
 
     def one() -> float:

@@ -1,4 +1,4 @@
-"""Maps over items that take unequal time: "auto" beside the best fixed chunksize, and what other pools make of them.
+"""Maps over items that take unequal time: "auto" beside the best fixed chunksize and beside other pools.
 
 The loads are those of `tests/unit/pool/loads.py`, cut to some half a second of work for two workers.
 """
@@ -50,7 +50,7 @@ def spend(seconds: float) -> float:
 
 
 def spend_unequally(seconds: float) -> float:
-    """The first worker is half as fast; only pardata's workers know who they are."""
+    """The first worker is half as fast; only pardata's workers know their number."""
     import pardata
 
     spend(seconds * (2 if pardata.worker().index == 0 else 1))

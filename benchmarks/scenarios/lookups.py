@@ -31,7 +31,7 @@ def asked(keys: Any, values: Any, count: int) -> list[tuple[Any, Any]]:
 
 
 def look_one_by_one(lookup: Any, rounds: list[tuple[Any, Any]]) -> list[float]:
-    """Seconds per key in each round, after a warm-up; what is found in the first one is checked."""
+    """Seconds per key in each round, after a warm-up; the values of the first one are checked."""
     keys, expected = rounds[0]
     assert [lookup[key] for key in keys.tolist()] == expected.tolist(), "wrong values were found"
     seconds = []
@@ -66,7 +66,7 @@ def _lookup(place: str, count: int, batch: int, rival: Rival, seconds: float) ->
 
 
 def private_bytes() -> int:
-    """What this process has for itself, its page tables included (Linux)."""
+    """The private memory of this process in bytes, with its page tables (Linux)."""
     rollup = Path("/proc/self/smaps_rollup").read_text()
     lines = [line.split() for line in (rollup + Path("/proc/self/status").read_text()).splitlines()]
     names = ("Private_Clean:", "Private_Dirty:", "VmPTE:")
@@ -83,11 +83,11 @@ def use_all(table: Any) -> tuple[int, int, float]:
 
 
 def _memory(rival: Rival, seconds: float) -> Outcome:
-    """What a further worker costs that reads all of a table of 1 GB."""
+    """The memory of one more worker that reads all of a table of 1 GB."""
     import pardata
 
     with pardata.Table(np.arange(COUNT), np.ones((COUNT, 124))) as table, pardata.WorkerPool(2) as pool:
-        pool.submit(use_all, pardata.Table([1], [1])).result()  # what the first use of a table loads
+        pool.submit(use_all, pardata.Table([1], [1])).result()  # the first use of a table loads modules
         use_all(table)  # from now on the memory is shared
         after, before, total = pool.submit(use_all, table).result()
         assert total == COUNT * 124, f"the values add up to {total}"

@@ -1,5 +1,5 @@
-"""Sixteen sources, one reader: what an item costs, of 800 bytes, one per message and as many as the library chooses,
-and of 8 MB."""
+"""Sixteen sources, one reader: the cost of an item of 800 bytes (one per message, or as many as the library chooses)
+and of one of 8 MB."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numbered(sender: int, count: int, n: int, empty: Callable[..., Any]) -> Iter
 
 
 class Order:
-    """Checks that what a sender sends comes once, and in its order."""
+    """Checks that each item of a sender comes once, and in order."""
 
     def __init__(self, senders: int) -> None:
         self.seen = [0] * senders

@@ -1,4 +1,4 @@
-"""What a task costs: calls that do nothing on two warm workers, singly and in bulk, and calls of a millisecond."""
+"""The cost of a task: calls that do nothing on two warm workers, singly and in bulk, and calls of a millisecond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peak memory of all processes together (the sum of their proportional set sizes), and what a long run adds."""
+"""The peak memory of all processes together (the sum of their proportional set sizes), and its growth in a long run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FARM_ITEMS, LOOK_EACH = 2_000, 500
 
 
 def _map_array(rival: Rival, seconds: float) -> Outcome:
-    """1 GB in, 1 GB out; once, the peak is what counts."""
+    """1 GB in, 1 GB out; once; the figure is the peak."""
     with rival.map_array(ArrayWork(transform, fill, (ITEMS,)), WORKERS) as call:
         out = call()
         for i in (0, ITEMS // 2, ITEMS - 1):
@@ -51,7 +51,7 @@ def _resources() -> tuple[float, int]:
 
 
 def _long_run(rival: Rival, seconds: float) -> Outcome:
-    """A million items: what memory grows by after the first ten thousand; the descriptors must not become more."""
+    """A million items: the growth of memory after the first ten thousand; the descriptors must not become more."""
     flow = Flow(partial(ones, LONG_RUN), 800, (add_one, add_one))
     early = late = (0.0, 0)
     number, x = 0, np.zeros(1)

@@ -61,13 +61,13 @@ def marked(seconds: float, n: int, empty: Callable[..., Any]) -> Iterator[Any]:
 
 
 def sink(factor: float, x: Any) -> Any:
-    """What a sink gives back: an array of two numbers, as arrays are what every rival can carry."""
+    """The result of a sink: an array of two numbers, since every rival can carry arrays."""
     assert x[0] == x[-1], f"an array begins with {x[0]} and ends with {x[-1]}"
     return np.array([x[0] * factor, float(len(x))])
 
 
 def _broadcast(n: int, rival: Rival, seconds: float) -> Outcome:
-    """Every array to three sinks, a small one from each back, in any order: checked by what they add up to."""
+    """Every array to three sinks, a small one from each back, in any order: checked by their sum."""
     flow = Flow(partial(marked, seconds, n), n * 8 + 8, tuple(partial(sink, 10.0**k) for k in range(SINKS)))
     sums = np.zeros(2)
 

@@ -2,9 +2,9 @@
 
     source --> stage --> stage --> stage --> the measuring process
 
-"copy": the source makes an ordinary array and every stage returns a new one. "inplace": the stages change what they
-get. "nocopy": the source asks the library for memory and writes one entry, the stages change one entry: what a hop
-costs without the bytes. "hop" counts what an item costs in each of its hops.
+"copy": the source makes an ordinary array and every stage returns a new one. "inplace": the stages change their
+input. "nocopy": the source asks the library for memory and writes one entry, the stages change one entry: the cost
+of a hop without the bytes. "hop" counts the cost of an item in each of its hops.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """SIGKILL of a worker in the middle of a call: until it is noticed, until the item is running again, until its result
-is there; and what a kill costs a run.
+is there; and the cost of a kill for a run.
 
 `multiprocessing.Pool` is not here: it waits for ever for a task whose worker was killed.
 """

@@ -1,4 +1,4 @@
-"""The handle of a paged file: it opens the file at its first use in a process, and tells what the file holds."""
+"""The handle of a paged file: it opens the file at its first use in a process, and tells its kind of records."""
 
 from __future__ import annotations
 

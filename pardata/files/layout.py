@@ -35,7 +35,7 @@ CHECKSUM_BYTES: Final = 4
 TOKEN_BYTES: Final = 8
 MOST_PAGE_BYTES: Final = 0x7FFFF000 - ALIGNMENT  # Linux reads or writes no more at once
 MAGIC: Final = b"pardata\1"
-HEADER: Final = struct.Struct(f"<8sQQQQ{TOKEN_BYTES}s12xI")  # ..., CRC-32C of what is before it
+HEADER: Final = struct.Struct(f"<8sQQQQ{TOKEN_BYTES}s12xI")  # `Header`, then the CRC-32C of all bytes before it
 _KINDS: Final = ("array", "bytes", "objects")
 
 Array = np.ndarray[Any, Any]

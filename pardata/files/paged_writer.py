@@ -177,7 +177,7 @@ class PagedWriter:
         """
         self._ensure_open()
         if not isinstance(entry, PageEntry):
-            raise ConfigError(f"what write_page has returned is to be added, not {entry!r}")
+            raise ConfigError(f"add() takes an entry that write_page has returned, not {entry!r}")
         self._entries[entry.number] = entry
 
     def close(self) -> None:

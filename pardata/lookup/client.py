@@ -190,7 +190,7 @@ class Service(Lookup):
                 )
         return got
 
-    # -- what the service is ---------------------------------------------------------------------------------------
+    # -- the version and description of the contents ----------------------------------------------------------------
 
     def _is_fresh(self) -> bool:
         """Return whether kept values may be used; if the last answer is too old, ask the service for its version."""

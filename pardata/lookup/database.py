@@ -241,7 +241,7 @@ class Database(Lookup):
         starts = query.starts(self._connections.get(), key or self.key, rows)
         return pool.map(partial(map_piece, self, fn, query, quoted(key or self.key)), starts, [*starts[1:], None])
 
-    # -- what is behind it -----------------------------------------------------------------------------------------
+    # -- the file --------------------------------------------------------------------------------------------------
 
     @property
     def path(self) -> str:

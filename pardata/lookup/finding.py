@@ -13,7 +13,7 @@ from pardata.lookup.base import Array, Columns, exactly, plain
 from pardata.lookup.connections import ThreadConnection
 from pardata.lookup.statements import KEYS_AT_ONCE
 
-_KEPT: Final = (int, float, str, bytes)  # what a key in a database can be
+_KEPT: Final = (int, float, str, bytes)  # the types of keys in a database
 _KINDS: Final[dict[str, Any]] = {"numbers": (int, float), "str": str, "bytes": bytes}
 _KIND_OF: Final = {"integer": "numbers", "real": "numbers", "text": "str", "blob": "bytes"}  # of SQLite's types
 

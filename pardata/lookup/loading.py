@@ -81,10 +81,10 @@ def load(path: str, table: str, rows: Rows) -> None:
         connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", given)
         connection.execute("COMMIT")
     except sqlite3.IntegrityError as error:
-        raise ConfigError(f"a key occurs more than once, or is nothing: {error}") from error
+        raise ConfigError(f"a key occurs more than once, or is missing: {error}") from error
     except (sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeEncodeError) as error:
         raise ConfigError(
-            f"a database keeps numbers of 64 bits, texts, bytes and arrays; one of the values is none: {error}"
+            f"a database keeps numbers of 64 bits, texts, bytes and arrays; a value is of another type or size: {error}"
         ) from error
     finally:
         connection.close()
@@ -132,5 +132,5 @@ def _with_keys(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """Yield rows; raise `ConfigError` for one without a key, which SQLite would number itself."""
     for number, row in enumerate(rows):
         if row[0] is None:
-            raise ConfigError(f"row {number} has no key: it is nothing")
+            raise ConfigError(f"row {number} has no key: it is None")
         yield row

@@ -13,7 +13,7 @@ from pardata.lookup import wire
 from pardata.lookup.base import plain
 
 _KEYS_AT_ONCE: Final = 10_000  # per request: answers of some megabytes
-_BODY_BYTES: Final = 8 << 20  # half of what a service takes
+_BODY_BYTES: Final = 8 << 20  # half of the limit of a service
 
 
 def query_of(values: dict[str, Any]) -> str:

@@ -212,7 +212,7 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, tuple(_CELLS)):
         raise ConfigError(
             f"a database keeps numbers of 64 bits, texts, bytes and columns of arrays; {value!r} of type "
-            f"{type(value).__name__} is none"
+            f"{type(value).__name__} cannot be kept"
         )
     return value
 

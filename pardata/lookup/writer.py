@@ -126,7 +126,7 @@ class Writer:
         if self._target.key is not None:
             place = self._target.columns.index(self._target.key)
             if any(row[place] is None for row in batch):  # SQLite would number the row itself
-                raise ConfigError(f"a row has no key: its {self._target.key!r} is nothing")
+                raise ConfigError(f"a row has no key: its {self._target.key!r} is None")
         while len(self._waiting) >= self._queue:
             self._take()
         oldest = self._number - len(self._waiting)

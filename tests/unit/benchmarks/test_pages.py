@@ -1,4 +1,4 @@
-"""The marks in the pages, and that what stands between them is what was measured."""
+"""The marks in the pages, and the measured figures between them."""
 
 import pytest
 

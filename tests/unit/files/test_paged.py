@@ -1,4 +1,4 @@
-"""Paged files: what is read is what was written, or an error that names file and page."""
+"""Paged files: reading returns the written records, or raises an error that names file and page."""
 
 import os
 import pickle
@@ -297,7 +297,7 @@ def flip(path, offset):
 
 
 def touched(path, array):
-    """What comes of reading everything in a file that may be damaged: "equal", or the error."""
+    """The outcome of reading all of a file that may be damaged: "equal", or the error."""
     try:
         with PagedFile(path) as file:
             whole = file[:]
@@ -342,7 +342,7 @@ def test_every_truncation_is_found(tmp_path):
 
 @pytest.mark.parametrize("settled_ns", [-(10**12), 10**12])
 def test_damage_behind_an_open_file_is_found_also_in_pages_that_were_read_before(tmp_path, monkeypatch, settled_ns):
-    """Whether the pages are taken to be verified, or the file is too new for that."""
+    """Both if pages count as verified, and if the file is too new for that."""
     monkeypatch.setattr("pardata.files.open_file._SETTLED_NS", settled_ns)
     array = RNG.random((24, 3))
     path = tmp_path / "a"
@@ -423,7 +423,7 @@ def test_what_is_told_of_wrong_records(tmp_path):
         with pytest.raises(pardata.ConfigError, match="rows are expected"):
             writer.extend([[1, 2], [3]])
         for wrong in (5, (0, 1, 2, 3)):
-            with pytest.raises(pardata.ConfigError, match="what write_page has returned"):
+            with pytest.raises(pardata.ConfigError, match="an entry that write_page has returned"):
                 writer.add(wrong)
     for kind in ("bytes", "objects"):
         with PagedFile.create(tmp_path / "a", kind=kind) as writer:

@@ -1,4 +1,4 @@
-"""Pieces: together they are the whole, in order; and what is sent is small."""
+"""Pieces: together they are the whole, in order; and their pickles are small."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What only a database does: files of all kinds, SQL, pieces of a query, freezing."""
+"""The features of a database alone: files of all kinds, SQL, pieces of a query, freezing."""
 
 import datetime
 import gc
@@ -207,7 +207,7 @@ def test_what_is_told_of_wrong_arguments(existing, tmp_path):
         ({1: 2}, {"table": "sqlite_x"}, "'sqlite_x' cannot be made"),
         ("nothing.csv", {"key": "a"}, "cannot be read as a CSV.*No such file"),
         ([(1, 2)], {"key": "c", "columns": ["a", "b"]}, "key= must name"),
-        ([(None, 2)], {"key": "a", "columns": ["a", "b"]}, "is nothing"),
+        ([(None, 2)], {"key": "a", "columns": ["a", "b"]}, "is None"),
         ({"a": [1, 2], "b": [1]}, {"key": "a"}, "one value per key"),
     ],
 )
@@ -439,7 +439,7 @@ def test_a_forked_child_locks_the_file_itself(tmp_path):
 
 
 def open_files(path):
-    """How many descriptors of this process lead to a file."""
+    """The number of descriptors of this process that lead to a file."""
     found = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
     return sum(os.path.lexists(fd) and os.readlink(fd).startswith(str(path)) for fd in found)
 
@@ -582,7 +582,7 @@ def test_close_closes_the_connections_of_all_threads(existing):
 
 def test_threads_that_open_a_database_at_once_do_not_disturb_each_other(existing, monkeypatch):
     class Disturbed(weakref.WeakSet):
-        """Another thread opens the database while somebody goes through this."""
+        """Another thread opens the database during an iteration over this."""
 
         def __iter__(self):
             entries = super().__iter__()

@@ -1,4 +1,4 @@
-"""What goes over HTTP comes back as it was, and what is no message of ours is refused."""
+"""Values that go over HTTP come back unchanged, and bytes that are no message of a look-up are refused."""
 
 import json
 
