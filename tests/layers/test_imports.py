@@ -1,6 +1,6 @@
 """A file imports only from the layers above it, and no file imports itself over others. Read from the sources.
 
-The layers are those of docs/design.md, from the top: what all others may use comes first.
+The layers and the pure files are listed in `tests/layers/layers.py`, from which docs/architecture.md is made too.
 """
 
 import ast
@@ -9,24 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.layers.layers import LAYERS, PURE, TOP
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pardata").rglob("*.py"))
 
-ABOVE = ["errors", "process", "memory", "codec", "channel", "queue", "runtime", "pool", "engines", "files", "lookup"]
-ABOVE += ["", "__main__"]
-LEVELS = {layer: level for level, layer in enumerate(ABOVE)} | {"pipeline": ABOVE.index("pool")}
-SAME_LEVEL_STRANGERS = {("pool", "pipeline"), ("pipeline", "pool")}
+LEVELS = {layer: level for level, layers in enumerate([*LAYERS, *TOP]) for layer in layers}
+STRANGERS = {(one, other) for layers in LAYERS for one in layers for other in layers if one != other}
 
-PURE = [
-    "pardata.process.lifecycle",
-    "pardata.memory.named.list_layout",
-    "pardata.channel.window",
-    "pardata.pipeline.plan.node",
-    "pardata.pipeline.plan.totals",
-    "pardata.pipeline.plan.plan",
-    "pardata.pipeline.plan.ordering",
-    "pardata.pool.jobs.chunking",
-]
 PROCESSES = {"os", "signal", "subprocess", "multiprocessing", "threading", "queue", "asyncio"}
 IMPURE = PROCESSES | {"socket", "select", "selectors", "mmap", "time"}
 
@@ -72,7 +62,7 @@ def own_imports(module):
 
 def is_allowed(module, other):
     here, there = layer_of(module), layer_of(other)
-    return LEVELS[there] <= LEVELS[here] and (here, there) not in SAME_LEVEL_STRANGERS
+    return LEVELS[there] <= LEVELS[here] and (here, there) not in STRANGERS
 
 
 def test_every_file_belongs_to_a_layer():
@@ -94,9 +84,9 @@ def test_no_file_imports_itself_over_others():
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("module", [module for module in PURE if module in MODULES])
+@pytest.mark.parametrize("module", PURE)
 def test_pure_file_does_no_io(module):
-    assert [name for name, _, _ in imports(module) if name.partition(".")[0] in IMPURE] == []
+    assert [name for name, _, _ in imports(f"pardata.{module}") if name.partition(".")[0] in IMPURE] == []
 
 
 def test_errors_import_nothing_of_the_package():

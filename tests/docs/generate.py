@@ -1,0 +1,65 @@
+"""The parts of the docs that are made from the code: `python -m tests.docs.generate` writes them.
+
+A part stands in its page between `<!-- made: NAME -->` and `<!-- end made -->`. A test compares each with what is made
+of it now.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+from tests.layers.layers import LAYERS, PURE
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "pardata"
+
+
+def _first_line(path):
+    return ast.get_docstring(ast.parse(path.read_text())).partition("\n")[0]
+
+
+def _rows_of(layer):
+    """Yield the rows of a layer: its folder, and the folders in it; of a layer that is one file, that file."""
+    folder = PACKAGE / layer
+    if not folder.is_dir():
+        yield f"| `{layer}.py` | {_first_line(PACKAGE / f'{layer}.py')} |"
+        return
+    for init in sorted(folder.rglob("__init__.py")):
+        yield f"| `{init.parent.relative_to(PACKAGE)}/` | {_first_line(init)} |"
+
+
+def layers():
+    """Return the layers as one line: a group of the list is above all that stand to its left."""
+    return " < ".join(" \\| ".join(f"`{layer}`" for layer in group) for group in LAYERS)
+
+
+def folders():
+    """Return the table of folders, layer by layer."""
+    rows = [row for group in LAYERS for layer in group for row in _rows_of(layer)]
+    return "\n".join(["| in `pardata/` | |", "|---|---|", *rows])
+
+
+def pure_files():
+    """Return the table of pure files."""
+    paths = [f"{module.replace('.', '/')}.py" for module in PURE]
+    return "\n".join(["| pure | |", "|---|---|", *(f"| `{path}` | {_first_line(PACKAGE / path)} |" for path in paths)])
+
+
+PARTS = {"layers": layers, "folders": folders, "pure files": pure_files}
+_PART = re.compile(r"(<!-- made: ([^>]+) -->\n).*?(\n<!-- end made -->)", re.DOTALL)
+
+
+def remade(text):
+    """Return the text of a page with its parts made anew."""
+    return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
+
+
+def pages():
+    """Return the text that each page with such parts is to have."""
+    made = {path: remade(path.read_text()) for path in sorted((ROOT / "docs").glob("*.md"))}
+    return {path: text for path, text in made.items() if "<!-- made: " in text}
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text)

@@ -1,0 +1,36 @@
+"""The layers of the package and its pure files: the one list, from which the tests and the docs take them."""
+
+# A file imports only from its own layer and those before it. Packages of one layer do not know each other.
+LAYERS = [
+    ["errors"],
+    ["process"],
+    ["memory"],
+    ["codec"],
+    ["channel"],
+    ["queue"],
+    ["runtime"],
+    ["pool", "pipeline"],
+    ["engines"],
+    ["files"],
+    ["lookup"],
+]
+TOP = [[""], ["__main__"]]  # pardata/__init__.py and __main__.py
+
+# These decide and do not act: they open, start, wait for and measure nothing.
+PURE = [
+    "process.lifecycle",
+    "memory.layout",
+    "memory.plain",
+    "memory.named.list_layout",
+    "channel.order",
+    "channel.window",
+    "runtime.admission.policy",
+    "pipeline.plan.draw",
+    "pipeline.plan.failures",
+    "pipeline.plan.node",
+    "pipeline.plan.ordering",
+    "pipeline.plan.plan",
+    "pipeline.plan.totals",
+    "pipeline.programs.batch_size",
+    "pool.jobs.chunking",
+]
