@@ -1,6 +1,6 @@
 """Where the docs name files and functions of the project: what they name, and whether it exists.
 
-In a page, `channel/sender.py` is a file below pardata/ or below the project's folder, and behind a colon stands a class,
+In a page, `channel/sender.py` is a file below pardata/ or the project, and behind a colon stands a class,
 function, method or constant in it: `channel/sender.py: Sender.prepare`.
 """
 
