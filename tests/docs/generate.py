@@ -8,6 +8,7 @@ import ast
 import re
 from pathlib import Path
 
+from tests.docs.api import api
 from tests.layers.layers import LAYERS, PURE
 
 ROOT = Path(__file__).parents[2]
@@ -45,13 +46,13 @@ def pure_files():
     return "\n".join(["| pure | |", "|---|---|", *(f"| `{path}` | {_first_line(PACKAGE / path)} |" for path in paths)])
 
 
-PARTS = {"layers": layers, "folders": folders, "pure files": pure_files}
-_PART = re.compile(r"(<!-- made: ([^>]+) -->\n).*?(\n<!-- end made -->)", re.DOTALL)
+PARTS = {"layers": layers, "folders": folders, "pure files": pure_files, "api": api}
+_PART = re.compile(r"(<!-- made: ([^>]+) -->\n)(?:(?!<!-- ).)*(<!-- end made -->)", re.DOTALL)
 
 
 def remade(text):
     """Return the text of a page with its parts made anew."""
-    return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
+    return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
 
 
 def pages():
