@@ -46,7 +46,14 @@ def pure_files():
     return "\n".join(["| pure | |", "|---|---|", *(f"| `{path}` | {_first_line(PACKAGE / path)} |" for path in paths)])
 
 
-PARTS = {"layers": layers, "folders": folders, "pure files": pure_files, "api": api}
+def decisions():
+    """Return the list of the records of decisions, with their titles."""
+    paths = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [path.read_text().partition("\n")[0].removeprefix("# ") for path in paths]
+    return "\n".join(f"* [{title}](decisions/{path.name})" for title, path in zip(titles, paths, strict=True))
+
+
+PARTS = {"layers": layers, "folders": folders, "pure files": pure_files, "api": api, "decisions": decisions}
 _PART = re.compile(r"(<!-- made: ([^>]+) -->\n)(?:(?!<!-- ).)*(<!-- end made -->)", re.DOTALL)
 
 

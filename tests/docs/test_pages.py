@@ -21,6 +21,14 @@ def test_what_is_made_from_the_code_is_current(page):
     assert page.read_text() == pages()[page], "run `python -m tests.docs.generate`"
 
 
+def test_records_of_decisions_are_numbered_and_complete():
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    for number, record in enumerate(records, 1):
+        assert re.match(rf"{number:02}-", record.name)
+        parts = re.findall(r"^(?:# (\d+)\. |\*\*(\w+)\.\*\*)", record.read_text(), re.MULTILINE)
+        assert parts == [(str(number), ""), *(("", part) for part in ("Context", "Decision", "Rejected", "Evidence"))]
+
+
 def test_the_picture_shows_each_layer():
     drawn = re.findall(r">([\w ]+)<", (ROOT / "docs" / "architecture.svg").read_text())
     assert [layer for group in LAYERS for layer in group if layer not in drawn] == []
