@@ -16,7 +16,7 @@ from pardata.runtime.progress import REFRESH_S
 
 
 class BarState(NamedTuple):
-    """What a bar shows."""
+    """The state of a bar."""
 
     desc: str
     n: float
@@ -34,7 +34,7 @@ class TaskBar:
     Attributes
     ----------
     n, total : float
-        How much is done, and of how much; None: nobody knows.
+        The work that is done, and all of it; None: not known.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TaskBar:
             self.refresh()
 
     def refresh(self) -> None:
-        """Show what was noted, now."""
+        """Show the present state now."""
         if self.is_open:
             self._due_s = time.monotonic() + REFRESH_S
             self._say(self._key, BarState(self.desc, self.n, self.total, self._unit))
@@ -98,25 +98,25 @@ class TaskBars:
     def __init__(self) -> None:
         self._bars: dict[tuple[str, int], Any] = {}
 
-    def show(self, who: str, key: int, state: BarState | None) -> None:
+    def show(self, owner: str, key: int, state: BarState | None) -> None:
         """Draw a bar as it is now, or take it away."""
         if state is None:
-            self._close((who, key))
+            self._close((owner, key))
             return
-        bar = self._bars.get((who, key))
+        bar = self._bars.get((owner, key))
         if bar is None:
             from tqdm.auto import tqdm
 
-            bar = self._bars[who, key] = tqdm(
+            bar = self._bars[owner, key] = tqdm(
                 total=state.total, unit=state.unit, leave=False, dynamic_ncols=True, mininterval=0
             )
-        bar.set_description(f"[{who}] {state.desc}".rstrip(), refresh=False)
+        bar.set_description(f"[{owner}] {state.desc}".rstrip(), refresh=False)
         bar.n, bar.total = state.n, state.total
         bar.refresh()
 
-    def close(self, who: str) -> None:
+    def close(self, owner: str) -> None:
         """Take the bars of a worker away."""
-        for key in [key for key in self._bars if key[0] == who]:
+        for key in [key for key in self._bars if key[0] == owner]:
             self._close(key)
 
     def _close(self, key: tuple[str, int]) -> None:

@@ -90,7 +90,7 @@ def shutdown() -> None:
     """End the process's own pool when its work is done, and return when its processes are gone.
 
     Nothing happens if there is none. The next use of `pardata.map` and the like starts another one. Ctrl-C meanwhile
-    ends what runs.
+    ends the running calls.
     """
     _warm.close()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.pool.configuration import Setup
 from pardata.pool.worker.context import current
 from pardata.runtime.library_limits import usable_cores
 
@@ -30,6 +33,22 @@ def count_workers(workers: int | None, max_workers: int | None) -> int:
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise ConfigError(f"workers must be an int of at least 1, not {workers!r}")
     return workers
+
+
+def check_setup(setup: Setup) -> Setup:
+    """Return the setup as a pool takes it, with a seed. Raises `ConfigError` if something in it cannot be."""
+    check_least("max_tasks_per_worker", setup.max_tasks_per_worker, int, 1)
+    check_least("memory_limit", setup.memory_limit, int, 1)
+    check_timeout(setup.timeout_s)
+    check_least("retries", setup.retries, int, 0)
+    for what, fn in (("initializer", setup.initializer), ("finalizer", setup.finalizer)):
+        if fn is not None and not callable(fn):
+            raise ConfigError(f"{what} must be a function, not {type(fn).__name__}")
+    if not isinstance(setup.name, str):
+        raise ConfigError(f"name must be a str, not {setup.name!r}")
+    check_least("seed", setup.seed, int, 0)
+    seed = int.from_bytes(os.urandom(8), "little") if setup.seed is None else setup.seed
+    return replace(setup, initargs=tuple(setup.initargs), finalargs=tuple(setup.finalargs), seed=seed)
 
 
 def check_least(name: str, value: Any, kind: Any, least: float) -> None:

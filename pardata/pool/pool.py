@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,25 +10,26 @@ from concurrent.futures import Executor, Future
 from typing import Any, Literal, NoReturn
 
 from pardata.errors import ConfigError
-from pardata.pool.arrays.map import foreach_array, map_array, reduce_array
-from pardata.pool.backend import Backend, Setup, open_crews
+from pardata.pool.arrays.map import ArrayMethods
+from pardata.pool.backend import Backend, close_all
+from pardata.pool.configuration import Setup
+from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
-from pardata.pool.jobs.job import CallJob
 from pardata.pool.jobs.map import MapJob
-from pardata.pool.options import check_least, check_timeout, count_workers
+from pardata.pool.options import check_least, check_setup, count_workers
 from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadBackend
 from pardata.runtime.progress import Bars
 
 
-class WorkerPool(Executor):
+class WorkerPool(ArrayMethods, Executor):
     """Workers for tasks: a `concurrent.futures.Executor` that knows arrays.
 
     A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a
     `WorkerLostError`, and the pool goes on. Functions may be lambdas and closures; arrays that they have captured
-    travel once, not once per task. Arrays that a task gets, and those among its results, are read-only. What workers
-    print and log appears in this process, tagged.
+    travel once, not once per task. Arrays that a task gets, and those among its results, are read-only. Lines that
+    workers print and log appear in this process, tagged.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class WorkerPool(Executor):
     max_workers : int, optional
         Another name of `workers`, that of `concurrent.futures`.
     initializer, initargs
-        Called in every worker before its first task. If it raises, the pool is broken: `WorkerLostError`, with what it
-        has raised as its ``__cause__``.
+        Called in every worker before its first task. If it raises, the pool is broken: `WorkerLostError`, with its
+        error as the ``__cause__``.
     finalizer, finalargs
-        Called in every worker that ends in peace, after its last task: not in one that was killed. What it raises is
-        shown, and nothing else comes of it.
+        Called in every worker that ends in peace, after its last task: not in one that was killed. Its error is shown,
+        and has no other consequence.
     max_tasks_per_worker : int, optional
         After so many tasks a worker process makes room for a fresh one. (A chunk of a map is one task.)
     memory_limit : int, optional
@@ -59,7 +59,7 @@ class WorkerPool(Executor):
     seed : int, optional
         Of ``pardata.worker().random``. Default: another one for every pool.
     name : str
-        For messages, and as the tag of what workers print.
+        For messages, and as the tag of lines that workers print.
 
     Raises
     ------
@@ -87,47 +87,26 @@ class WorkerPool(Executor):
         name: str = "pool",
     ) -> None:
         self.workers = self._max_workers = count_workers(workers, max_workers)
-        check_least("max_tasks_per_worker", max_tasks_per_worker, int, 1)
-        check_least("memory_limit", memory_limit, int, 1)
-        check_timeout(timeout_s)
-        check_least("retries", retries, int, 0)
-        for what, fn in (("initializer", initializer), ("finalizer", finalizer)):
-            if fn is not None and not callable(fn):
-                raise ConfigError(f"{what} must be a function, not {type(fn).__name__}")
-        if not isinstance(name, str):
-            raise ConfigError(f"name must be a str, not {name!r}")
-        check_least("seed", seed, int, 0)
-        if seed is None:
-            seed = int.from_bytes(os.urandom(8), "little")
         setup = Setup(
-            self.workers, name, initializer, tuple(initargs), max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed, finalizer, tuple(finalargs),
+            self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
+            shared, seed, finalizer, finalargs,
         )  # fmt: skip
         self.kind = kind
-        self._backend: Backend
-        if kind == "thread":
-            for option in ("max_tasks_per_worker", "memory_limit", "timeout_s"):
-                if locals()[option] is not None:
-                    raise ConfigError(f'{option} is for processes: with kind="thread" nothing can be ended')
-            self._backend = ThreadBackend(setup)
-        elif kind == "process":
-            self._backend = Dispatcher(setup)
-        else:
-            raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
+        self._backend: Backend = _make_backend(kind, check_setup(setup))
         try:
             self._backend.start()
-        except BaseException:  # as Ctrl-C: its thread takes back what there is
+        except BaseException:  # as Ctrl-C: its thread ends the workers that were started
             self._backend.abandon()
             raise
 
     @property
     def is_open(self) -> bool:
-        """Whether work can be given to it."""
+        """Return whether the pool takes work."""
         return self._backend.is_open
 
     @property
     def is_busy(self) -> bool:
-        """Whether it has work."""
+        """Return whether the pool has work."""
         return self._backend.is_busy
 
     @property
@@ -169,9 +148,9 @@ class WorkerPool(Executor):
         timeout : float, optional
             Seconds from now on until the last result, else TimeoutError.
         chunksize : int or str
-            Items per task. "auto" aims at tasks of 20 ms, and a worker gives back what it has not begun when a task
-            turns out long. "20ms" (or another time) asks for another aim, "4MB" for so much per task, "static" for one
-            task per worker, "guided" for shorter and shorter ones. Short tasks of a fixed number travel together.
+            Items per task. "auto" aims at tasks of 20 ms; when a task turns out long, its worker gives back the items
+            that were not begun. "20ms" (or another time) asks for another aim, "4MB" for so much per task, "static" for
+            one task per worker, "guided" for shorter and shorter ones. Short tasks of a fixed number travel together.
         buffersize : int, optional
             How many items may be taken from `iterables` whose results were not taken: for long or endless ones.
         progress : bool, or a class or function like tqdm
@@ -205,10 +184,10 @@ class WorkerPool(Executor):
         ends: bool = True,
         progress: Any = False,
     ) -> Results:
-        """Return an iterator over results: what all kinds of `map` are made of, with all that they differ in.
+        """Return an iterator over results: all kinds of `map` are made of it, and differ in its options.
 
         Besides ``next(it)`` it has ``it.next(timeout)``, in seconds, which raises TimeoutError and can be called again,
-        and ``it.close()``: what was not begun is not done.
+        and ``it.close()``: items that were not begun are not done.
 
         Parameters
         ----------
@@ -241,106 +220,8 @@ class WorkerPool(Executor):
         bars = Bars(["map"], [None if lazy else len(given)], "item", progress) if progress else None
         return Results(backend, job, deadline, ends, bars)
 
-    def map_array(
-        self,
-        fn: Callable[..., Any],
-        array: Any,
-        *arrays: Any,
-        axis: int = 0,
-        chunksize: Chunksize = "auto",
-        out: Any = None,
-        halo: int = 0,
-        dtype: Any = None,
-        progress: Any = False,
-    ) -> Any:
-        """Apply `fn` to consecutive blocks of `array` along `axis` and put the results together.
-
-        The result equals ``fn(array)`` for any `fn` that treats entries along `axis` independently, or that looks no
-        further than `halo`, whatever the chunking. If it raises, `out` may be partly written and no other memory stays
-        reserved.
-
-        Parameters
-        ----------
-        fn : callable
-            Gets a read-only block of each array (of length 0, if they are), returns as many entries along `axis`. It
-            may change the other axes, or drop some; `axis` then counts from the end.
-        array, arrays : array_like, shape (n, ...) if `axis` is 0, any dtype without objects
-            Of the same length along `axis`. Not copied if they live in shared memory (`pardata.empty`, a result of this
-            method, an item of a run), nor a `numpy.memmap`, which the workers open by its path. Of a file in pages
-            every worker reads its own rows, whole pages at a time.
-        chunksize : int or str
-            An int (or a size, "4MB") says what a call gets. Else calls get blocks that fit the cache, and workers get
-            as many at a time as `chunksize` says: see `map`.
-        out : array, shape as the result, or path of a .npy file, optional
-            Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory or in a
-            `numpy.memmap` and does not overlap an input. A file appears when it is complete.
-        halo : int
-            How many entries more `fn` gets on each side, where there are any. Its result for them is cut off.
-        dtype : dtype, optional
-            Of the result. Default: that of the first block's result.
-        progress : bool, or a class or function like tqdm
-            Show a bar, in rows.
-
-        Returns
-        -------
-        array in shared memory; or `out`; of a path a `numpy.memmap`
-
-        Raises
-        ------
-        ConfigError
-            There is no such axis, arrays differ in length, hold objects, `out` does not fit, or `fn` cannot be pickled.
-            Nothing was written.
-        ValueError
-            `fn` returned another number of entries, or another shape or dtype than for the first block.
-
-        Source: guided self-scheduling, Polychronopoulos & Kuck 1987
-        """
-        return map_array(self._backend, fn, (array, *arrays), axis, chunksize, out, halo, dtype, progress)
-
-    def reduce_array(
-        self,
-        fn: Callable[[Any], Any],
-        array: Any,
-        combine: Callable[[Any, Any], Any],
-        *,
-        axis: int = 0,
-        chunksize: Chunksize = "auto",
-        progress: Any = False,
-    ) -> Any:
-        """Return what `combine` makes of the results of `fn` for blocks of `array` along `axis`.
-
-        Workers combine the results of their own blocks; what they send is combined two by two, in the order of the
-        rows. `combine` must be associative: how blocks fall is not the same every time.
-
-        Parameters and errors as of `map_array`; an array without entries gives ``fn(array)``.
-        """
-        return reduce_array(self._backend, fn, array, combine, axis, chunksize, progress)
-
-    def foreach_array(
-        self,
-        fn: Callable[[Any], Any],
-        array: Any,
-        *,
-        axis: int = 0,
-        chunksize: Chunksize = "auto",
-        progress: Any = False,
-    ) -> None:
-        """Call `fn` with blocks of `array` along `axis` that it may change in place; what it returns does not count.
-
-        An array in shared memory (or a `numpy.memmap`) is changed where it is; another one is copied there and back.
-        A call that is killed half-way cannot be done again: `WorkerLostError` names its rows.
-
-        Parameters as of `map_array`.
-
-        Raises
-        ------
-        ConfigError
-            `array` is not a writable array, holds objects, or has no such axis.
-        """
-        foreach_array(self._backend, fn, array, axis, chunksize, progress)
-
     def statistics(self) -> dict[str, Any]:
-        """Return what happened so far.
+        """Return the statistics so far.
 
         Returns
         -------
@@ -356,7 +237,7 @@ class WorkerPool(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `wait`, return when everything is done and every process is gone.
 
-        Ctrl-C meanwhile ends what runs, as `terminate`.
+        Ctrl-C meanwhile ends the running calls, as `terminate`.
         """
         if cancel_futures:
             self._backend.cancel_waiting()
@@ -368,7 +249,7 @@ class WorkerPool(Executor):
             results.finish()
 
     def terminate(self) -> None:
-        """End at once: what is not done gets a `WorkerLostError`."""
+        """End at once: tasks that are not done get a `WorkerLostError`."""
         self._close(wait=True, kill=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -378,7 +259,7 @@ class WorkerPool(Executor):
     def _close(self, wait: bool, kill: bool = False) -> None:
         try:
             self._backend.close(wait, kill)
-        except BaseException:  # as Ctrl-C: nobody waits for what is not done
+        except BaseException:  # as Ctrl-C: nobody waits for the rest
             self._backend.close(wait=False, kill=True)
             raise
 
@@ -403,13 +284,16 @@ class WorkerPool(Executor):
         return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
 
 
-@atexit.register
-def _close_all() -> None:
-    """At the end of the interpreter wait for what was submitted, unless an exception ends it."""
-    failed = getattr(sys, "last_value", None) is not None
-    for backend in list(open_crews):
-        try:
-            backend.close(wait=True, kill=failed)
-        except KeyboardInterrupt:  # it is to end now, and has nobody whom a traceback would tell more
-            failed = True
-            backend.close(wait=True, kill=True)
+def _make_backend(kind: str, setup: Setup) -> Backend:
+    if kind == "process":
+        return Dispatcher(setup)
+    if kind != "thread":
+        raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
+    for option in ("max_tasks_per_worker", "memory_limit", "timeout_s"):
+        if getattr(setup, option) is not None:
+            raise ConfigError(f'{option} is for processes: with kind="thread" nothing can be ended')
+    return ThreadBackend(setup)
+
+
+# Registered behind the imports: handlers are called last first, and the fork server's must be called after this one.
+atexit.register(close_all)

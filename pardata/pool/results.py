@@ -1,4 +1,4 @@
-"""What the caller of a pool holds: futures, and iterators over the results of a map."""
+"""The results that the caller of a pool holds: futures, and iterators over the results of a map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
 
 from pardata.pool.backend import Backend, give_up
-from pardata.pool.jobs.job import CallJob
+from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.map import MapJob, ResultTimeoutError
 from pardata.runtime.progress import Bars
 
@@ -43,7 +43,7 @@ class TaskFuture(Future[Any]):
         return job is not None and self.running() and self._backend.cancel(job)
 
     def result(self, timeout: float | None = None) -> Any:
-        """Return what the call returned; else as `concurrent.futures.Future.result`."""
+        """Return the result of the call; else as `concurrent.futures.Future.result`."""
         try:
             if not self._has_ended():
                 self._backend.run_inline(self._has_ended, timeout)
@@ -53,7 +53,7 @@ class TaskFuture(Future[Any]):
             raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the call raised; else as `concurrent.futures.Future.exception`."""
+        """Return the error of the call; else as `concurrent.futures.Future.exception`."""
         try:
             if not self._has_ended():
                 self._backend.run_inline(self._has_ended, timeout)
@@ -63,7 +63,7 @@ class TaskFuture(Future[Any]):
             raise
 
     def _give_up(self, error: BaseException) -> None:
-        """End the call if it was Ctrl-C, or the like, that has come out of a wait for it."""
+        """End the call if Ctrl-C, or the like, has ended a wait for it."""
         if not isinstance(error, Exception) and error is not self._exception:
             give_up(self._backend, self.job, error)
 
@@ -189,7 +189,7 @@ class Results:
         self._values = values
 
     def _give_up(self, error: BaseException) -> None:
-        """End the map, also what runs of it: what has come out of a wait for its results is not an error of its own."""
+        """End the map, also its running calls: an error out of the wait for its results is not an error of its own."""
         job = self._job
         try:
             self.close()

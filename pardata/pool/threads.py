@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import queue
 import threading
-import time
 import weakref
 from array import array
 from collections import deque
@@ -15,36 +14,39 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from pardata.errors import WorkerLostError
-from pardata.pool.arrays.addresses import LocalPlaces, array_here
+from pardata.pool.arrays.addresses import LocalPlaces, Places, array_here
 from pardata.pool.arrays.rows import OpenWork, Work
-from pardata.pool.backend import Log, Places, Setup, open_crews
+from pardata.pool.backend import open_backends
+from pardata.pool.configuration import Setup
+from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
-from pardata.pool.jobs.job import CallJob, Effect, Job, Task
+from pardata.pool.jobs.job import Effect, Job, Outcome, Task
+from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
+from pardata.pool.statistics import Log
 from pardata.pool.worker.context import WorkerContext, set_context
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.loop import perform
-from pardata.pool.worker.tasks import Outcome, TaskProgress
-from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION
+from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, TaskProgress
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.faults import Fault, exit_as_error
 
 
 class _Here:
-    """What tasks name a function by, in the same process: the function."""
+    """The form in which tasks name a function in the same process: the function itself."""
 
     def __init__(self, fn: Any) -> None:
         self.wire = fn
 
 
 def _take(effects: Iterable[Effect | None]) -> None:
-    """Call what the user may notice, without the lock."""
+    """Call the effects that users may notice. Without the lock."""
     for effect in effects:
         if effect is not None:
             effect()
 
 
-class _ThreadPace(TaskProgress):
-    """Also stops behind the call at hand if nobody wants the rest: a thread cannot be ended."""
+class _ThreadProgress(TaskProgress):
+    """Also stops after the call at hand if the job was cancelled: a thread cannot be ended."""
 
     job: Any = None
 
@@ -53,11 +55,10 @@ class _ThreadPace(TaskProgress):
 
 
 class ThreadBackend:
-    """Threads that take tasks from a common line."""
+    """Threads that take tasks from one queue."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.workers = setup.workers
         self.places: Places = LocalPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -67,16 +68,16 @@ class ThreadBackend:
         self._jobs: deque[Job] = deque()
         self._running: list[Job] = []  # once per task that is at work
         self._idle = 0
-        self._closing = False
-        self._error: BaseException | None = None
+        self._life = PoolLife()
         self._log = Log.of(setup.workers)
-        self._begin_s = time.perf_counter()
         self._parent = memoryview(array("q", bytes(512)))
         self._here = threading.local()
         self._threads: list[tuple[threading.Thread, Latch]] = []
 
     def start(self) -> None:
-        for index in range(self.workers):
+        with self._changed:
+            self._life.on(PoolEvent.STARTED)  # jobs may wait for threads that are not there yet
+        for index in range(self.setup.workers):
             end = Latch()
             name = "pardata-pool-thread"
             thread = threading.Thread(target=self._run, args=(index, end), name=name, daemon=True)
@@ -85,7 +86,7 @@ class ThreadBackend:
 
     @property
     def is_open(self) -> bool:
-        return not self._closing and self._error is None
+        return self._life.is_open
 
     @property
     def is_busy(self) -> bool:
@@ -102,28 +103,26 @@ class ThreadBackend:
 
     def add(self, job: Job) -> None:
         with self._changed:
-            if self._error is not None:
-                raise WorkerLostError(f"the pool has ended: {self._error}") from self._error
-            if self._closing:
-                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._life.state is not PoolState.OPEN or self._life.is_abandoned:  # a look instead of a call per task
+                self._life.check_open()
             self._queue(job)
 
     def reschedule(self, job: Job) -> None:
         with self._changed:
-            over = self._closing and not (self._jobs or self._running)
-            if self._error is None and not over:
+            is_over = not self._life.is_open and not (self._jobs or self._running)
+            if self._life.error is None and not is_over:
                 self._queue(job)
                 return
-            effect = job.fail(None, self._error or WorkerLostError("the pool has ended"))
+            effect = job.fail(None, self._life.error or WorkerLostError("the pool has ended"))
         _take([effect])
 
     def wake(self) -> None:
-        for _ in range(self.workers):
+        for _ in range(self.setup.workers):
             self._wakes.put(None)
 
     def run_inline(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """In a thread of this pool: do what waits, so that a task may wait for other tasks. Elsewhere nothing."""
-        if not hasattr(self._here, "pace"):
+        """In a thread of this pool: do waiting tasks, as the task at hand may need their results. Elsewhere nothing."""
+        if not hasattr(self._here, "progress"):
             return False
         while not is_there():
             with self._changed:
@@ -153,15 +152,10 @@ class ThreadBackend:
 
     def close(self, wait: bool, kill: bool = False) -> None:
         with self._changed:
-            self._closing = True
+            self._life.on(PoolEvent.CLOSE)
             if wait:
                 self.lazy.clear()
-            if kill and self._error is None:
-                self._error = WorkerLostError("the pool was ended before its work was done")
-                effects = [job.fail(None, self._error) for job in self._jobs]
-                self._jobs.clear()
-            else:
-                effects = []
+            effects = self._fail(WorkerLostError("the pool was ended before its work was done")) if kill else []
         self.wake()
         _take(effects)
         if wait:
@@ -171,12 +165,12 @@ class ThreadBackend:
                     thread.join()
 
     def abandon(self) -> None:
-        self._closing = True
+        self._life.is_abandoned = True
         self.wake()
 
     def statistics(self) -> dict[str, Any]:
         with self._changed:
-            return self._log.statistics(time.perf_counter() - self._begin_s)
+            return self._log.statistics()
 
     # -- the threads -------------------------------------------------------------------------------------------------
 
@@ -209,7 +203,7 @@ class ThreadBackend:
                 if found is not None:
                     self._parent[HAS_IDLE_WORKER] = int(self._idle > 0 and not self._jobs)
                     return found
-                if self._closing and (self._error is not None or not self.is_busy):
+                if self._life.error is not None or (not self._life.is_open and not self.is_busy):
                     self.wake()  # the others, which may sleep
                     return None
                 self._idle += 1
@@ -220,23 +214,26 @@ class ThreadBackend:
 
     def _context(self, index: int) -> WorkerContext:
         setup = self.setup
-        return WorkerContext(index, self.workers, setup.name, setup.shared, setup.seed)
+        return WorkerContext(index, setup.workers, setup.name, setup.shared, setup.seed)
 
     def _run(self, index: int, end: Latch) -> None:
-        open_crews.add(self)
+        open_backends.add(self)
         try:
             context = self._context(index)
             set_context(context, of_thread=True)
             self._here.context = context
-            self._here.pace = _ThreadPace(memoryview(array("q", bytes(512))), self._parent)
+            self._here.progress = _ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
             if self._initialize():
-                self._log.workers[index]["start_s"] = time.perf_counter() - self._begin_s
+                self._log.workers[index]["start_s"] = self._log.spent_s
                 self._work(context)
                 finalize(self.setup.finalizer, self.setup.finalargs)
         finally:
             end.open()
             if all(other.is_open for _, other in self._threads):
-                open_crews.discard(self)
+                open_backends.discard(self)
+                with self._changed:
+                    self._life.on(PoolEvent.CLOSE)  # if nobody holds it
+                    self._life.on(PoolEvent.ENDED)
 
     def _initialize(self) -> bool:
         setup = self.setup
@@ -257,25 +254,30 @@ class ThreadBackend:
         broken = WorkerLostError(f"the initializer of the pool raised {type(error).__name__}: {error}")
         broken.__cause__ = error
         with self._changed:
-            self._error = self._error or broken
-            self._closing = True
-            effects: list[Effect | None] = [job.fail(None, self._error) for job in self._jobs]
-            self._jobs.clear()
+            effects = self._fail(broken)
         self.wake()
         _take(effects)
 
+    def _fail(self, error: BaseException) -> list[Effect | None]:
+        """Break the pool, unless it has ended: jobs that wait fail with its first error."""
+        self._life.on(PoolEvent.BREAK, error)
+        assert self._life.error is not None
+        effects = [job.fail(None, self._life.error) for job in self._jobs]
+        self._jobs.clear()
+        return effects
+
     def _do(self, task: Task, message: tuple[Any, ...], context: WorkerContext) -> None:
         set_context(context, of_thread=True)
-        pace: _ThreadPace = self._here.pace
-        outer, pace.job = pace.job, task.job  # a task that waits for others does them meanwhile
-        task.position = lambda: int(pace.words[POSITION])
+        progress: _ThreadProgress = self._here.progress
+        outer, progress.job = progress.job, task.job  # a task that waits for others does them meanwhile
+        task.position = lambda: int(progress.words[POSITION])
         try:
-            outcome = perform(message, message[1], pace, context)
+            outcome = perform(message, message[1], progress, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(exit_as_error(error), "a pool's task"), 0.0)
         context.leave()
-        pace.end()
-        pace.job = outer
+        progress.end()
+        progress.job = outer
         message = ()
         with self._changed:
             self._running.remove(task.job)

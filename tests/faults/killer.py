@@ -22,11 +22,11 @@ class Killer(threading.Thread):
 
     def __init__(self, run: Any, seed: int, most: int | None = None) -> None:
         super().__init__()
-        is_pool = isinstance(run, Dispatcher)
+        pool = run._loop if isinstance(run, Dispatcher) else None
         self.kills = 0
         self._most = most
-        self._workers: Callable[[], list[Worker]] = lambda: list(run._supervisor.workers)
-        self._tasks: Callable[[], list[Task]] = lambda: list(run._assignments.tasks.values()) if is_pool else []
+        self._workers: Callable[[], list[Worker]] = lambda: list((run if pool is None else pool)._supervisor.workers)
+        self._tasks: Callable[[], list[Task]] = lambda: [] if pool is None else list(pool.assignments.tasks.values())
         self._random = random.Random(seed)
         self._stopped = threading.Event()
 
@@ -58,4 +58,4 @@ class Killer(threading.Thread):
 
 
 def _is_with(task: Task, worker: Worker) -> bool:
-    return task.seat is not None and task.seat.worker is worker
+    return task.slot is not None and task.slot.worker is worker

@@ -33,4 +33,5 @@ PURE = [
     "pipeline.plan.totals",
     "pipeline.programs.batch_size",
     "pool.jobs.chunking",
+    "pool.lifecycle",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.pool.processes import dispatcher
+from pardata.pool.processes import inline
 
 HANG_S = 60
 
@@ -91,7 +91,7 @@ def test_shutdown_cancels_what_waits_of_a_map_too():
     results = pool.map(time.sleep, [0.05] * 1000, chunksize=1)
     array = threading.Thread(target=_slow_map, args=(pool,))
     array.start()
-    while len(pool._backend._jobs) < 2:
+    while len(pool._backend._loop.scheduler.jobs) < 2:
         os.sched_yield()
     next(results)
     pool.shutdown(cancel_futures=True)
@@ -489,7 +489,7 @@ def test_a_task_may_give_its_output_to_another_program():
 
 
 def test_a_caller_who_takes_many_results_tells_the_workers_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(dispatcher, "_HELP_S", 60.0)
+    monkeypatch.setattr(inline, "_HELP_S", 60.0)
     gate = str(tmp_path / "gate")
     os.mkfifo(gate)
 

@@ -329,6 +329,29 @@ def test_a_worker_says_where_it_works_instead(tmp_path, monkeypatch, capsys):
 # -- the end of the interpreter ----------------------------------------------------------------------------------------
 
 
+def test_a_worker_that_dies_while_the_interpreter_waits_for_its_pool_is_replaced(tmp_path):
+    os.mkfifo(f"{tmp_path}/end")
+    script = f"""
+        import atexit, os, pardata, signal, time
+
+        def work():
+            if os.path.exists("{tmp_path}/died"):
+                open("{tmp_path}/done", "w").close()
+                return
+            with open("{tmp_path}/end") as file:
+                file.read()
+            time.sleep(0.2)  # for handlers that would be called before the pool's
+            open("{tmp_path}/died", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        pool = pardata.WorkerPool(1)
+        pool.submit(work)
+        atexit.register(lambda: open("{tmp_path}/end", "w").close())  # called first
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=50)
+    assert os.path.exists(f"{tmp_path}/done")
+
+
 def test_ctrl_c_while_the_interpreter_waits_for_a_pool_ends_it_silently(tmp_path):
     os.mkfifo(f"{tmp_path}/begun")
     script = f"""

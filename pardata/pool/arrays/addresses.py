@@ -1,4 +1,4 @@
-"""Where the arrays of a job are: in the segment, in a file, or wherever something reads them from.
+"""The addresses of a job's arrays: in the segment, in a file, or of an object that reads its rows itself.
 
 An address is picklable; a worker opens it and has the array, without a copy.
 """
@@ -22,7 +22,7 @@ from pardata.memory.shared_heap import new_array, shared_copy, shared_heap
 Array = np.ndarray[Any, Any]
 
 
-class PagedRows(Protocol):
+class RowReader(Protocol):
     """Rows that are read where they are needed, page by page: a file, for instance. Pickles as a recipe."""
 
     @property
@@ -39,15 +39,15 @@ class PagedRows(Protocol):
         """Return an array of these rows."""
 
 
-class Address(Protocol):
-    """What a worker makes an array of."""
+class ArrayRef(Protocol):
+    """An address that a worker opens as an array."""
 
     def open(self, segment: Segment) -> Any:
         """Return the array, writable where it can be."""
 
 
 class ArrayAddress(NamedTuple):
-    """Where an array lies in the segment; valid while the main process holds the array."""
+    """The place of an array in the segment; valid while the main process holds the array."""
 
     offset: int
     dtype: np.dtype[Any]
@@ -60,7 +60,7 @@ class ArrayAddress(NamedTuple):
 
 @dataclass(frozen=True)
 class MappedAddress:
-    """Where an array lies in a file that is mapped."""
+    """The place of an array in a file that is mapped."""
 
     address: FileAddress
 
@@ -70,7 +70,7 @@ class MappedAddress:
 
 @dataclass(frozen=True)
 class NamedAddress:
-    """Where an array lies in a named block, which its workers attach to."""
+    """The place of an array in a named block, which workers attach to."""
 
     name: str
     offset: int
@@ -82,8 +82,8 @@ class NamedAddress:
         return np.ndarray(self.shape, self.dtype, open_address(self.name), self.offset, self.strides)
 
 
-class Opened(NamedTuple):
-    """Stands where an address does, for what is here already, or reads itself: `PagedRows`, an array of a thread."""
+class LocalRef(NamedTuple):
+    """In place of an address, the object itself: an array of a thread, or a `RowReader`."""
 
     array: Any
 
@@ -91,19 +91,19 @@ class Opened(NamedTuple):
         return self.array
 
 
-def array_here(address: Address) -> Any:
+def array_here(address: ArrayRef) -> Any:
     """Return the array at an address of this process's `LocalPlaces`."""
-    assert isinstance(address, Opened)
+    assert isinstance(address, LocalRef)
     return address.array
 
 
-def is_paged(array: object) -> TypeGuard[PagedRows]:
-    """Whether something reads its rows by itself."""
+def is_paged(array: object) -> TypeGuard[RowReader]:
+    """Return whether an object is a `RowReader`."""
     return not isinstance(array, np.ndarray) and hasattr(array, "page_rows")
 
 
 def is_shared(array: Array) -> bool:
-    """Whether an array lies in the segment."""
+    """Return whether an array lies in the segment."""
     block = find_anchor(array)
     return block is not None and is_in(block, shared_heap().segment.map)
 
@@ -115,8 +115,8 @@ def _start(array: Array) -> int:
 def allocate_mapped(array: Array, path: str | None = None) -> None:
     """Have a place on the disk for all of an array that lies in a file and is about to be written to.
 
-    Where that cannot be, it is an `OSError` about `path`, the file's own if not given; who writes to a page that finds
-    no place is killed by SIGBUS.
+    Raises `OSError` about `path` (the file's own if not given) if there is no place: a process that writes to a page
+    without one is killed by SIGBUS.
     """
     if not array.size or not is_mapped(array):
         return
@@ -132,10 +132,10 @@ def allocate_mapped(array: Array, path: str | None = None) -> None:
         os.close(fd)
 
 
-def address_of(array: Any) -> Address:
+def address_of(array: Any) -> ArrayRef:
     """Return the address of an array that lies in the segment, in a named block or in a mapped file."""
     if is_paged(array):
-        return Opened(array)
+        return LocalRef(array)
     if is_mapped(array):
         mapped = file_address(array, True)
         assert mapped is not None
@@ -147,8 +147,17 @@ def address_of(array: Any) -> Address:
     return ArrayAddress(_start(array) - _start(memory), array.dtype, array.shape, array.strides)
 
 
+class Places(Protocol):
+    """The places where workers get at arrays."""
+
+    def hold(self, array: Any) -> Any: ...
+    def reaches(self, array: Array) -> bool: ...
+    def address(self, array: Any) -> ArrayRef: ...
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array: ...
+
+
 class SharedPlaces:
-    """How worker processes get at arrays: in the segment, or in a file."""
+    """The places of worker processes: the segment, named blocks and mapped files."""
 
     def hold(self, array: Any) -> Any:
         """Return `array`, or a copy of it, where workers can get at it."""
@@ -157,21 +166,21 @@ class SharedPlaces:
         return shared_copy(shared_heap().arena, array)
 
     def reaches(self, array: Array) -> bool:
-        """Whether workers can write to `array`."""
+        """Return whether workers can write to `array`."""
         return is_shared(array) or is_mapped(array) or find_named(array) is not None
 
-    def address(self, array: Any) -> Address:
-        """Return where an array is that `hold` has returned; valid while that is held."""
+    def address(self, array: Any) -> ArrayRef:
+        """Return the address of an array that `hold` has returned; valid while that is held."""
         return address_of(array)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Return an array that the workers see: in a nested pool that is not what `pardata.empty` gives."""
+        """Return an array that the workers see: in a nested pool they do not see one of `pardata.empty`."""
         made: Array = new_array(shared_heap().arena, shape, dtype)
         return made
 
 
 class LocalPlaces:
-    """How threads get at arrays: they have them."""
+    """The places of threads: an array is its own address."""
 
     def hold(self, array: Any) -> Any:
         return array
@@ -179,15 +188,15 @@ class LocalPlaces:
     def reaches(self, array: Array) -> bool:
         return True
 
-    def address(self, array: Any) -> Address:
-        return Opened(array.view() if isinstance(array, np.ndarray) else array)  # a worker makes it read-only
+    def address(self, array: Any) -> ArrayRef:
+        return LocalRef(array.view() if isinstance(array, np.ndarray) else array)  # a worker makes it read-only
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return np.empty(shape, dtype)
 
 
 def overlap(out: Array, array: Any) -> bool:
-    """Whether writing to `out` may change `array`."""
+    """Return whether writing to `out` may change `array`."""
     if not isinstance(array, np.ndarray):
         return False
     one, other = mapping_of(out), mapping_of(array)

@@ -9,15 +9,14 @@ from typing import Any, Final
 
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
-from pardata.pool.arrays.addresses import Address, is_paged
-from pardata.pool.backend import Backend
+from pardata.pool.arrays.addresses import ArrayRef, Places, is_paged
 from pardata.pool.jobs.chunking import BLOCK_BYTES, Policy, parse_chunksize
 
 _HALO_SHARE: Final = 8  # a call gets so many times its halo, if there are rows for all workers
 _CALLS_PER_WORKER: Final = 4  # at least, of arrays that would fit into the caches of fewer
 
 
-class Inputs:
+class InputArrays:
     """The arrays of a job, checked.
 
     Raises
@@ -59,24 +58,24 @@ class Inputs:
         """Of the largest array."""
         return max(int(math.prod(array.shape) * array.dtype.itemsize) for array in self.arrays)
 
-    def hold(self, backend: Backend) -> None:
+    def hold(self, places: Places) -> None:
         """Have every array where the workers can get at it."""
-        self.arrays = [backend.places.hold(array) for array in self.arrays]
+        self.arrays = [places.hold(array) for array in self.arrays]
 
-    def addresses(self, backend: Backend) -> tuple[Address, ...]:
-        return tuple(backend.places.address(array) for array in self.arrays)
+    def addresses(self, places: Places) -> tuple[ArrayRef, ...]:
+        return tuple(places.address(array) for array in self.arrays)
 
     def blocks(self, chunksize: object, workers: int) -> tuple[int, Policy, bool]:
         """Return the entries per call, how calls are put into chunks, and whether a call may be of fewer entries.
 
-        An int and a size say what a call gets: chunks are several calls then. Other chunk sizes leave that to us.
+        An int or a size is the size of a call: chunks are several calls then. Otherwise blocks fit the cache.
         """
         policy = parse_chunksize(chunksize)
         if policy.kind == "fixed":
             return int(policy.value), Policy("auto"), False
         row_bytes = max(1, self.nbytes // max(1, self.rows))
         block = int(policy.value if policy.kind == "bytes" else BLOCK_BYTES) // row_bytes
-        if policy.kind != "bytes":  # what a row costs is not known: each worker gets several calls, if there are rows
+        if policy.kind != "bytes":  # the cost of a row is not known: each worker gets several calls, if there are rows
             block = min(block, -(-self.rows // (_CALLS_PER_WORKER * workers)))
         block = max(1, block, min(_HALO_SHARE * self.halo, -(-self.rows // workers)))
         if self.page_rows > 1:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from pardata.errors import WorkerLostError
 from pardata.pool.arrays.rows import Array, Work, cut, place
 from pardata.pool.jobs.chunking import Chunks
-from pardata.pool.jobs.job import Death, Effect, Task
+from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob
-from pardata.pool.worker.tasks import ROWS, Outcome
+from pardata.pool.worker.messages import ROWS
 from pardata.runtime.progress import REFRESH_S, Bars
 
 
 class ArrayJob(RangeJob):
-    """Keeps inputs and output alive until its last task is done, whatever became of the caller.
+    """Keeps inputs and output alive until its last task is done, even if the caller is gone.
 
     Parameters
     ----------
     encode : callable
-        Makes of a `Work` what tasks name.
+        Encodes a `Work`, for tasks to name.
     make_out : callable
         Of "first": gets the first block's result and its axis, returns the output and the `Work` that writes into it.
     keeps : object
-        What the addresses in `work` refer to.
+        The arrays that the addresses in `work` refer to.
     block : int
         Entries per call.
     """
@@ -57,12 +54,12 @@ class ArrayJob(RangeJob):
         self._keeps = keeps
         self._make_out = make_out
         self._changed = threading.Condition()
-        self._retries *= work.kind != "each"  # what was changed half-way cannot be done again
+        self._retries *= work.kind != "each"  # rows that were changed half-way cannot be done again
         self.is_over = False  # no task is out, none will follow, and everything of the last one is taken in
 
     def next_task(self, ahead: bool) -> Task | None:
         if self._work.kind == "first" and self.active:
-            return None  # the first block says what the output looks like
+            return None  # the first block decides the shape of the output
         return super().next_task(ahead)
 
     def message(self, task: Task) -> tuple[Any, ...]:
@@ -147,9 +144,9 @@ class ArrayJob(RangeJob):
             self._changed.notify_all()
 
     def wait(self, help_out: Callable[[Callable[[], bool], float | None], bool], bars: Bars | None) -> None:
-        """Wait until the last task is done. Called without the dispatcher's lock."""
+        """Wait until the last task is done. Called without the pool's lock."""
 
-        def is_over() -> bool:  # looked at without the dispatcher's lock: nothing else of the job may be
+        def is_over() -> bool:  # read without the pool's lock: nothing else of the job may be
             return self.is_over
 
         rest = None if bars is None else REFRESH_S
@@ -169,18 +166,3 @@ class ArrayJob(RangeJob):
             pairs = [combine(*values[at : at + 2]) for at in range(0, len(values) - 1, 2)]
             values = pairs + values[len(pairs) * 2 :]
         return values[0]
-
-
-def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:
-    """Return the work that writes into `out`, an address."""
-    return replace(work, kind="map", out=out, place=axis, exact=exact)
-
-
-def result_shape(first: Array, axis: int, rows: int) -> tuple[int, ...]:
-    """Return the shape of a whole result by that of its first block."""
-    return (*first.shape[:axis], rows, *first.shape[axis + 1 :])
-
-
-def fits(first: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether results like the first may be written as `dtype`."""
-    return np.can_cast(first.dtype, dtype, "same_kind")

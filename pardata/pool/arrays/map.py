@@ -1,8 +1,8 @@
-"""`map_array`, `reduce_array`, `foreach_array`: have what was given checked and placed, wait, hand the result over."""
+"""`map_array`, `reduce_array`, `foreach_array`: check and place the arrays, wait, hand the result over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,152 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import allocate_mapped
-from pardata.pool.arrays.inputs import Inputs
+from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.job import ArrayJob
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, Work
 from pardata.pool.backend import Backend, give_up
-from pardata.pool.jobs.chunking import Chunks, parse_chunksize
+from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.runtime.progress import Bars
+
+
+class ArrayMethods:
+    """The methods of a pool that work on blocks of arrays."""
+
+    _backend: Backend
+
+    def map_array(
+        self,
+        fn: Callable[..., Any],
+        array: Any,
+        *arrays: Any,
+        axis: int = 0,
+        chunksize: Chunksize = "auto",
+        out: Any = None,
+        halo: int = 0,
+        dtype: Any = None,
+        progress: Any = False,
+    ) -> Any:
+        """Apply `fn` to consecutive blocks of `array` along `axis` and put the results together.
+
+        The result equals ``fn(array)`` for any `fn` that treats entries along `axis` independently, or that looks no
+        further than `halo`, whatever the chunking. If it raises, `out` may be partly written and no other memory stays
+        reserved.
+
+        Parameters
+        ----------
+        fn : callable
+            Gets a read-only block of each array (of length 0, if they are), returns as many entries along `axis`. It
+            may change the other axes, or drop some; `axis` then counts from the end.
+        array, arrays : array_like, shape (n, ...) if `axis` is 0, any dtype without objects
+            Of the same length along `axis`. Not copied if they live in shared memory (`pardata.empty`, a result of this
+            method, an item of a run), nor a `numpy.memmap`, which the workers open by its path. Of a file in pages
+            every worker reads its own rows, whole pages at a time.
+        chunksize : int or str
+            An int (or a size, "4MB") is the size of a call. Else calls get blocks that fit the cache, and workers get
+            as many at a time as `chunksize` says: see `map`.
+        out : array, shape as the result, or path of a .npy file, optional
+            Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory or in a
+            `numpy.memmap` and does not overlap an input. A file appears when it is complete.
+        halo : int
+            How many entries more `fn` gets on each side, where there are any. Its result for them is cut off.
+        dtype : dtype, optional
+            Of the result. Default: that of the first block's result.
+        progress : bool, or a class or function like tqdm
+            Show a bar, in rows.
+
+        Returns
+        -------
+        array in shared memory; or `out`; of a path a `numpy.memmap`
+
+        Raises
+        ------
+        ConfigError
+            There is no such axis, arrays differ in length, hold objects, `out` does not fit, or `fn` cannot be pickled.
+            Nothing was written.
+        ValueError
+            `fn` returned another number of entries, or another shape or dtype than for the first block.
+
+        Source: guided self-scheduling, Polychronopoulos & Kuck 1987
+        """
+        _check_function("map_array", fn)
+        backend = self._backend
+        inputs = InputArrays("map_array", (array, *arrays), axis, halo)
+        output = Output(backend.places, out, inputs, dtype)
+        parse_chunksize(chunksize)
+        if inputs.rows == 0:
+            return _map_nothing(fn, inputs, out, output)
+        inputs.hold(backend.places)
+        work = Work(fn, inputs.addresses(backend.places), "first", inputs.axis, halo)
+        try:
+            _run(backend, "map_array", work, inputs, chunksize, progress, output.make(work))
+            return output.finish(out)
+        finally:
+            output.discard()
+
+    def reduce_array(
+        self,
+        fn: Callable[[Any], Any],
+        array: Any,
+        combine: Callable[[Any, Any], Any],
+        *,
+        axis: int = 0,
+        chunksize: Chunksize = "auto",
+        progress: Any = False,
+    ) -> Any:
+        """Return the results of `fn` for blocks of `array` along `axis`, combined by `combine`.
+
+        Workers combine the results of their own blocks; these are combined two by two, in the order of the rows.
+        `combine` must be associative: blocks are not cut in the same way every time.
+
+        Parameters and errors as of `map_array`; an array without entries gives ``fn(array)``.
+        """
+        _check_function("reduce_array", fn)
+        _check_function("reduce_array", combine)
+        backend = self._backend
+        inputs = InputArrays("reduce_array", [array], axis, 0)
+        parse_chunksize(chunksize)
+        if inputs.rows == 0:
+            return fn(inputs.arrays[0][:])
+        inputs.hold(backend.places)
+        work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine)
+        return _run(backend, "reduce_array", work, inputs, chunksize, progress).combined()
+
+    def foreach_array(
+        self,
+        fn: Callable[[Any], Any],
+        array: Any,
+        *,
+        axis: int = 0,
+        chunksize: Chunksize = "auto",
+        progress: Any = False,
+    ) -> None:
+        """Call `fn` with blocks of `array` along `axis` that it may change in place; its results do not count.
+
+        An array in shared memory (or a `numpy.memmap`) is changed where it is; another one is copied there and back.
+        A call that is killed half-way cannot be done again: `WorkerLostError` names its rows.
+
+        Parameters as of `map_array`.
+
+        Raises
+        ------
+        ConfigError
+            `array` is not a writable array, holds objects, or has no such axis.
+        """
+        _check_function("foreach_array", fn)
+        if not isinstance(array, np.ndarray) or not array.flags.writeable:
+            raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
+        backend = self._backend
+        inputs = InputArrays("foreach_array", [array], axis, 0)
+        parse_chunksize(chunksize)
+        if inputs.rows == 0:
+            return
+        allocate_mapped(array)
+        inputs.hold(backend.places)
+        work = Work(fn, inputs.addresses(backend.places), "each", inputs.axis)
+        _run(backend, "foreach_array", work, inputs, chunksize, progress)
+        if not backend.places.reaches(array):
+            array[...] = inputs.arrays[0]
 
 
 def _check_function(what: str, fn: object) -> None:
@@ -28,13 +167,14 @@ def _run(
     backend: Backend,
     what: str,
     work: Work,
-    inputs: Inputs,
+    inputs: InputArrays,
     chunksize: object,
     progress: Any,
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
 ) -> ArrayJob:
-    block, policy, splits = inputs.blocks(chunksize, backend.workers)
-    chunks = Chunks(policy, backend.workers, inputs.rows, block)
+    workers = backend.setup.workers
+    block, policy, splits = inputs.blocks(chunksize, workers)
+    chunks = Chunks(policy, workers, inputs.rows, block)
     backend.recent.append(chunks)
 
     code = backend.encode(work.fn)
@@ -66,34 +206,7 @@ def _run(
     return job
 
 
-def map_array(
-    backend: Backend,
-    fn: Callable[..., Any],
-    arrays: Sequence[Any],
-    axis: int,
-    chunksize: object,
-    out: Any,
-    halo: int,
-    dtype: Any,
-    progress: Any,
-) -> Any:
-    """Do what `WorkerPool.map_array` says."""
-    _check_function("map_array", fn)
-    inputs = Inputs("map_array", arrays, axis, halo)
-    output = Output(backend, out, inputs, dtype)
-    parse_chunksize(chunksize)
-    if inputs.rows == 0:
-        return _map_nothing(backend, fn, inputs, out, output)
-    inputs.hold(backend)
-    work = Work(fn, inputs.addresses(backend), "first", inputs.axis, halo)
-    try:
-        _run(backend, "map_array", work, inputs, chunksize, progress, output.make(work))
-        return output.finish(out)
-    finally:
-        output.discard()
-
-
-def _map_nothing(backend: Backend, fn: Callable[..., Any], inputs: Inputs, out: Any, output: Output) -> Any:
+def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: Output) -> Any:
     made = plain_array(fn(*(array[:] for array in inputs.arrays)), "the function returned")
     if isinstance(out, np.ndarray):
         if out.shape != made.shape:
@@ -102,43 +215,3 @@ def _map_nothing(backend: Backend, fn: Callable[..., Any], inputs: Inputs, out: 
     target, _ = output.make(Work(fn, (), "first"))(made, min(inputs.axis, made.ndim - 1))
     target[...] = made
     return output.finish(out)
-
-
-def reduce_array(
-    backend: Backend,
-    fn: Callable[[Any], Any],
-    array: Any,
-    combine: Callable[[Any, Any], Any],
-    axis: int,
-    chunksize: object,
-    progress: Any,
-) -> Any:
-    """Do what `WorkerPool.reduce_array` says."""
-    _check_function("reduce_array", fn)
-    _check_function("reduce_array", combine)
-    inputs = Inputs("reduce_array", [array], axis, 0)
-    parse_chunksize(chunksize)
-    if inputs.rows == 0:
-        return fn(inputs.arrays[0][:])
-    inputs.hold(backend)
-    work = Work(fn, inputs.addresses(backend), "reduce", inputs.axis, combine=combine)
-    return _run(backend, "reduce_array", work, inputs, chunksize, progress).combined()
-
-
-def foreach_array(
-    backend: Backend, fn: Callable[[Any], Any], array: Any, axis: int, chunksize: object, progress: Any
-) -> None:
-    """Do what `WorkerPool.foreach_array` says."""
-    _check_function("foreach_array", fn)
-    if not isinstance(array, np.ndarray) or not array.flags.writeable:
-        raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
-    inputs = Inputs("foreach_array", [array], axis, 0)
-    parse_chunksize(chunksize)
-    if inputs.rows == 0:
-        return
-    allocate_mapped(array)
-    inputs.hold(backend)
-    work = Work(fn, inputs.addresses(backend), "each", inputs.axis)
-    _run(backend, "foreach_array", work, inputs, chunksize, progress)
-    if not backend.places.reaches(array):
-        array[...] = inputs.arrays[0]

@@ -1,4 +1,4 @@
-"""Where `map_array` writes, and what becomes of that at the end."""
+"""The output of `map_array`, from the first block's result to the end."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from pardata.errors import ConfigError
 from pardata.memory.disk import create_new, naming
 from pardata.memory.dtypes import check_npy
 from pardata.memory.plain import plain_array
-from pardata.pool.arrays.addresses import allocate_mapped, overlap
-from pardata.pool.arrays.inputs import Inputs
-from pardata.pool.arrays.job import fits, result_shape, writing
-from pardata.pool.arrays.rows import Array, Work
-from pardata.pool.backend import Backend
+from pardata.pool.arrays.addresses import Places, allocate_mapped, overlap
+from pardata.pool.arrays.inputs import InputArrays
+from pardata.pool.arrays.rows import Array, Work, fits, result_shape, writing
 
 
 class Output:
-    """Where `map_array` writes: a new shared array, an array of the user's, or a file that appears at the end."""
+    """The output of `map_array`: a new shared array, an array of the user's, or a file that appears at the end."""
 
-    def __init__(self, backend: Backend, out: Any, inputs: Inputs, dtype: Any) -> None:
-        self._backend = backend
+    def __init__(self, places: Places, out: Any, inputs: InputArrays, dtype: Any) -> None:
+        self._places = places
         self._inputs = inputs
         self._dtype = _checked_dtype(dtype)
         self._path = os.fspath(out) if isinstance(out, str | os.PathLike) else None
@@ -46,7 +44,7 @@ class Output:
                 raise ConfigError(f"out is of {self._given.dtype}, dtype={self._dtype} was asked for: give one of them")
 
     def make(self, work: Work) -> Callable[[Array, int], tuple[Array, Work]]:
-        """Return what makes the output of the first block's result."""
+        """Return a function that makes the output when it gets the first block's result and its axis."""
 
         def make_out(first: Array, axis: int) -> tuple[Array, Work]:
             shape = result_shape(first, axis, self._inputs.rows)
@@ -63,7 +61,7 @@ class Output:
                 check_npy(dtype, f"out={self._path!r}")
             self._target = self._place(shape, dtype)
             exact = self._given is None and self._dtype is None
-            return self._target, writing(work, self._backend.places.address(self._target), axis, exact)
+            return self._target, writing(work, self._places.address(self._target), axis, exact)
 
         return make_out
 
@@ -73,11 +71,11 @@ class Output:
         out = self._given
         if out is not None:
             allocate_mapped(out)
-        # What overlaps an input is written at the end: a chunk that is done again must find the input as it was.
-        reaches = out is not None and self._backend.places.reaches(out)
+        # An output that overlaps an input is written at the end: a chunk that is done again needs the input unchanged.
+        reaches = out is not None and self._places.reaches(out)
         if out is not None and reaches and not any(overlap(out, array) for array in self._inputs.arrays):
             return out
-        return self._backend.places.empty(shape, dtype)
+        return self._places.empty(shape, dtype)
 
     def _begin_file(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array over a new file beside `path`, with a place on the disk for all of it."""
@@ -92,7 +90,7 @@ class Output:
         return made
 
     def finish(self, out: Any) -> Any:
-        """Return what the user gets; `out` is what they gave."""
+        """Return the result for the user; `out` is the user's argument."""
         target = self._target
         if self._path is not None:
             assert isinstance(target, np.memmap) and self._partial is not None

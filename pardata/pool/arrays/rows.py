@@ -1,18 +1,19 @@
-"""What a worker does with a range of an array: call the function block by block, and put the results into place."""
+"""A worker's part of a job on arrays: it calls the function block by block, and puts the results into place."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from pardata.memory.plain import plain_array
-from pardata.pool.arrays.addresses import Address
-from pardata.pool.worker.context import WorkerContext
-from pardata.pool.worker.tasks import Outcome, TaskProgress, fault_of
+from pardata.pool.arrays.addresses import ArrayRef
+from pardata.pool.jobs.job import Outcome
+from pardata.pool.worker.faults import fault_of
+from pardata.pool.worker.words import TaskProgress
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 
@@ -21,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Work:
-    """What all chunks of a job on arrays have in common; encoded once.
+    """The common part of all chunks of a job on arrays; encoded once.
 
     Parameters
     ----------
@@ -41,11 +42,11 @@ class Work:
     """
 
     fn: Any
-    inputs: tuple[Address, ...]
+    inputs: tuple[ArrayRef, ...]
     kind: Literal["map", "first", "reduce", "each"]
     axis: int = 0
     halo: int = 0
-    out: Address | None = None
+    out: ArrayRef | None = None
     place: int = 0
     exact: bool = True
     combine: Callable[[Any, Any], Any] | None = None
@@ -54,7 +55,7 @@ class Work:
 class OpenWork:
     """A `Work` with its arrays, as a worker has it. `opened` gives the array at an address."""
 
-    def __init__(self, work: Work, opened: Callable[[Address], Any]) -> None:
+    def __init__(self, work: Work, opened: Callable[[ArrayRef], Any]) -> None:
         self.work = work
         self.inputs = [opened(address) for address in work.inputs]
         if work.kind != "each":
@@ -65,7 +66,7 @@ class OpenWork:
         self.length: int = self.inputs[0].shape[work.axis]
 
     def call(self, begin: int, end: int) -> tuple[Any, int, int]:
-        """Return what the function makes of the entries ``[begin, end)``, and which it got."""
+        """Return the function's result for the entries ``[begin, end)``, and the range with its halo."""
         low, high = max(0, begin - self.work.halo), min(self.length, end + self.work.halo)
         here = forked_child.generation
         made = self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs))
@@ -143,17 +144,35 @@ def place(out: Any, value: Array, axis: int, exact: bool) -> None:
     out[...] = value
 
 
+def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:
+    """Return the work that writes into `out`, an address."""
+    return replace(work, kind="map", out=out, place=axis, exact=exact)
+
+
+def result_shape(first: Array, axis: int, rows: int) -> tuple[int, ...]:
+    """Return the shape of a whole result by that of its first block."""
+    return (*first.shape[:axis], rows, *first.shape[axis + 1 :])
+
+
+def fits(first: Array, dtype: np.dtype[Any]) -> bool:
+    """Return whether results like the first may be written as `dtype`."""
+    return np.can_cast(first.dtype, dtype, "same_kind")
+
+
 def run_rows(
     opened: OpenWork,
     begin: int,
     end: int,
     block: int,
     limit_ns: int,
-    pace: TaskProgress,
-    context: WorkerContext,
+    progress: TaskProgress,
+    enter: Callable[[int, int], None],
     job: int,
 ) -> Outcome:
-    """Call the function for the entries ``[begin, end)``, `block` of them at a time."""
+    """Call the function for the entries ``[begin, end)``, `block` of them at a time.
+
+    `enter` notes for which job and row a call begins.
+    """
     work = opened.work
     value: Any = None
     at, upto = begin, begin
@@ -163,8 +182,8 @@ def run_rows(
     start = last = time.perf_counter_ns()
     while upto < end:
         at, upto = upto, min(upto + block, end)
-        pace.begin(at - begin, upto - at)
-        context.enter(job, at)
+        progress.begin(at - begin, upto - at)
+        enter(job, at)
         try:
             if work.kind == "map":
                 opened.put(at, upto)
@@ -185,6 +204,6 @@ def run_rows(
         if now - last > longest_ns:
             longest_ns, longest = now - last, at
         last = now
-        if fault is not None or pace.must_stop(now - start, upto - begin, end - upto, limit_ns):
+        if fault is not None or progress.must_stop(now - start, upto - begin, end - upto, limit_ns):
             break
     return Outcome(upto - begin, value, fault, (last - start) / 1e9, (longest_ns / 1e9, longest - begin))

@@ -14,7 +14,6 @@ from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 from pardata.memory.shared_heap import shared_copy, shared_heap
 from pardata.pool.arrays.addresses import is_shared
-from pardata.pool.default import default_pool
 from pardata.pool.pool import WorkerPool
 from pardata.runtime.library_limits import usable_cores
 
@@ -22,7 +21,12 @@ _SHARED_FROM_BYTES: Final = 1 << 20  # as joblib's own memory-mapping
 
 
 class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
-    """Three methods that joblib asks for, and what it may ask for besides.
+    """The three methods that joblib requires, and others that it may call.
+
+    Parameters
+    ----------
+    warm_pool : callable
+        Gives the pool that is used if it has as many workers as joblib asks for.
 
     Source: joblib's documentation, "Custom backend API"
     """
@@ -32,6 +36,10 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     supports_sharedmem = False
     MIN_IDEAL_BATCH_DURATION = 0.02
     MAX_IDEAL_BATCH_DURATION = 0.2
+
+    def __init__(self, warm_pool: Callable[[], WorkerPool], **options: Any) -> None:
+        super().__init__(**options)
+        self._warm_pool = warm_pool
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         if n_jobs == 0:
@@ -43,7 +51,7 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
         workers = self.effective_n_jobs(n_jobs)
         self.parallel = parallel
-        warm = default_pool()
+        warm = self._warm_pool()
         self._own = None if warm.workers == workers else WorkerPool(workers)
         self._pool = self._own or warm
         self._shared: dict[int, tuple[Any, Any]] = {}

@@ -1,6 +1,6 @@
 """`Pool`: the interface of `multiprocessing.Pool` over a `WorkerPool`.
 
-What differs: a worker that is killed does not hang a map, `imap` needs little memory for endless iterables, `chunksize`
+Differences: a worker that is killed does not hang a map, `imap` needs little memory for endless iterables, `chunksize`
 is "auto" unless it is given, functions may be lambdas, and the exceptions of workers carry their traceback.
 """
 
@@ -47,7 +47,7 @@ class AsyncResult:
             self._error_callback(error)
 
     def get(self, timeout: float | None = None) -> Any:
-        """Return the result; raises what the call raised, `multiprocessing.TimeoutError` after `timeout` seconds."""
+        """Return the result; raises the error of the call, `multiprocessing.TimeoutError` after `timeout` seconds."""
         self.wait(timeout)
         if not self.ready():
             raise PoolTimeoutError(f"no result after {timeout} s")
@@ -61,11 +61,11 @@ class AsyncResult:
             pass
 
     def ready(self) -> bool:
-        """Whether the result is there."""
+        """Return whether the result is there."""
         return self._future.done()
 
     def successful(self) -> bool:
-        """Whether the call came to its end without an exception; raises ValueError before that."""
+        """Return whether the call came to its end without an exception; raises ValueError before that."""
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
         return self._future.exception() is None
@@ -132,7 +132,7 @@ class Pool:
         return self.executor.submit(fn, *args, **kwargs)
 
     def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> Any:
-        """Return what a call in a worker returns."""
+        """Return the result of a call in a worker."""
         return self.apply_async(func, args, kwds).get()
 
     def apply_async(
@@ -242,7 +242,7 @@ class Pool:
     def join(self) -> None:
         """Wait for the workers' end. Raises ValueError before `close` or `terminate`.
 
-        What `imap` was given is done, whether or not its results are taken.
+        The items of `imap` are done, whether or not their results are taken.
         """
         if self.executor.is_open:
             raise ValueError("Pool is still running")

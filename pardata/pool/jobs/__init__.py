@@ -1,1 +1,1 @@
-"""What a pool works on: jobs hand out tasks and take in what came of them. Starts nothing."""
+"""Jobs: they hand out tasks and take in the outcomes. Starts nothing."""

@@ -1,10 +1,10 @@
-"""How large the next chunk is, and what is left to hand out. Pure: sizes and seconds in, sizes out.
+"""The size of the next chunk, and the items that are left. Pure: sizes and seconds in, sizes out.
 
 Two sizes are kept apart. A *chunk* is what a worker claims; a *block* is what one call of the function receives.
 
 "auto" aims at chunks of `TARGET_S`: long enough that handing one out does not count, short enough to balance. It begins
-with one unit, at most quadruples, and hands out at most half of a worker's fair share of what is left. What the past
-cannot tell - a chunk that turns out long - is mended afterwards: its worker gives the unfinished rest back.
+with one unit, at most quadruples, and hands out at most half of a worker's fair share of the rest. A chunk that takes
+longer than the past suggested is cut afterwards: its worker gives the unfinished rest back.
 
 Source: guided self-scheduling (Polychronopoulos & Kuck 1987) with a time target, as in joblib's batching.
 """
@@ -50,7 +50,7 @@ class Policy:
 
     @property
     def target_s(self) -> float:
-        """How long a chunk should take."""
+        """The seconds that a chunk should take."""
         return self.value if self.kind == "time" else TARGET_S
 
 
@@ -79,14 +79,14 @@ def parse_chunksize(chunksize: object) -> Policy:
 
 
 class Chunks:
-    """Says how many items the next chunk gets.
+    """Decides how many items the next chunk gets.
 
     Parameters
     ----------
     policy : Policy
     workers : int
     total : int or None
-        None while nobody knows.
+        None while it is not known.
     unit : int
         Sizes are multiples of it (the last chunk may be shorter).
     item_bytes : float
@@ -167,9 +167,10 @@ class Chunks:
 
     @property
     def goes_ahead(self) -> bool:
-        """Whether a worker should get the next chunk before it has finished the one at hand.
+        """Return whether a worker should get the next chunk before it has finished the one at hand.
 
-        It would otherwise wait for long in comparison. A chunk that waits behind a long one cannot be taken back.
+        True for short chunks: the wait for the next one would take long in comparison. A chunk behind a long one cannot
+        be taken back.
         """
         if self.item_s is None:
             return False
@@ -192,7 +193,7 @@ class Chunks:
 
 
 class Ranges:
-    """The items that wait: what was given back, then the rest of ``range(total)``."""
+    """The items that wait: those that were given back, then the rest of ``range(total)``."""
 
     def __init__(self, total: int = 0) -> None:
         self.total = total
@@ -201,7 +202,7 @@ class Ranges:
 
     @property
     def rest(self) -> int:
-        """How many items wait."""
+        """The number of items that wait."""
         return self.total - self._position + sum(end - begin for begin, end in self._returned)
 
     @property
@@ -221,7 +222,7 @@ class Ranges:
         return begin, self._position
 
     def give_back(self, begin: int, end: int) -> None:
-        """Take back what was not finished."""
+        """Take back unfinished items."""
         if begin < end:
             insort(self._returned, (begin, end))
 

@@ -1,29 +1,43 @@
-"""What a pool works on: a job hands out tasks one by one and takes in what came of them. Starts nothing.
+"""The contract of jobs: a job hands out tasks one by one and takes in their outcomes. Starts nothing.
 
-Everything here is called with the dispatcher's lock held, except where it says otherwise. What the user can notice -
-a future's callbacks - is returned as a function, to be called without the lock.
+Everything here is called with the pool's lock held, except where it says otherwise. An effect that the user can notice,
+as the callbacks of a future, is returned as a function, to be called without the lock.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from concurrent.futures._base import CANCELLED_AND_NOTIFIED  # a running future has no other way to be cancelled
-from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pardata.errors import DeadlineExceeded, SerializationError, WorkerLostError
 from pardata.memory.budget import format_bytes
-from pardata.pool.worker.tasks import CALL, Outcome
 from pardata.process.exit_status import describe_exit
-from pardata.runtime.faults import describe_item
+from pardata.runtime.faults import Fault
 from pardata.runtime.unpicklable import explain_unpicklable
 
 DEATHS_PER_ITEM: Final = 3
 
 Effect = Callable[[], object]
+
+
+class Effects:
+    """The calls that wait until the pool's lock is free."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Effect] = deque()
+
+    def note(self, effect: Effect | None) -> None:
+        """Add a call. Called with the lock held."""
+        if effect is not None:
+            self._waiting.append(effect)
+
+    def take(self) -> None:
+        """Make the calls that wait. Called without the lock, by any thread."""
+        while self._waiting:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._waiting.popleft()()
 
 
 class Task:
@@ -36,10 +50,10 @@ class Task:
     careful : bool
         The worker is to say before each call which it is.
     position : callable
-        How many of its items are done now; set by whoever hands the task out.
+        Returns the number of its items that are done now. Set by the dispatcher when it hands the task out.
     """
 
-    __slots__ = ("begin", "careful", "deaths", "end", "job", "number", "position", "seat")
+    __slots__ = ("begin", "careful", "deaths", "end", "job", "number", "position", "slot")
 
     def __init__(self, job: Job, begin: int, end: int, deaths: int = 0, careful: bool = False) -> None:
         self.job = job
@@ -48,15 +62,31 @@ class Task:
         self.deaths = deaths
         self.careful = careful
         self.number = -1
-        self.seat: Any = None
+        self.slot: Any = None
         self.position: Callable[[], int] = int
 
     def __repr__(self) -> str:
         return f"<Task {self.number}: {self.begin} to {self.end} of {self.job!r}>"
 
 
+class Outcome(NamedTuple):
+    """The outcome of a task.
+
+    `done` counts its calls, the one that raised included; the items behind them were not begun, and are the parent's
+    again. `longest` is the longest call looked at: (seconds, index). `is_unread`: the fault is that of a message, with
+    arguments or results, that could not be unpickled.
+    """
+
+    done: int
+    values: Any
+    fault: Fault | None
+    seconds: float
+    longest: tuple[float, int] = (0.0, 0)
+    is_unread: bool = False
+
+
 class Death:
-    """How a worker died that worked on ``[begin, end)`` of a task."""
+    """The death of a worker that worked on ``[begin, end)`` of a task."""
 
     def __init__(self, begin: int, end: int, status: int | None, peak_bytes: int | None) -> None:
         self.begin = begin
@@ -78,28 +108,28 @@ class Death:
 
 
 class Job(Protocol):
-    """Hands out tasks, takes in what came of them."""
+    """Hands out tasks, takes in their outcomes."""
 
     queued: bool
-    """Whether the dispatcher has it among those that it asks for tasks."""
+    """Set while the job is in the queue that tasks are taken from."""
     thread: int
     """Identity of the thread that has given it to the pool."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether there are no tasks, as things are."""
+        """Return whether the job has no tasks now."""
 
     def next_task(self, ahead: bool) -> Task | None:
         """Return the next task; None if there is none now. `ahead`: it will wait for its worker's task at hand."""
 
     def message(self, task: Task) -> tuple[Any, ...]:
-        """Return what is sent to the worker."""
+        """Return the message to the worker."""
 
     def note_sent(self, task: Task, nbytes: int) -> None:
         """Take in how large the message of a task was."""
 
     def finish(self, task: Task, outcome: Outcome) -> Effect | None:
-        """Take in what came of a task."""
+        """Take in the outcome of a task."""
 
     def lost(self, task: Task, death: Death) -> Effect | None:
         """Take in that a task's worker died of it."""
@@ -111,10 +141,10 @@ class Job(Protocol):
         """Take in that a task was not done, through no fault of its own; `has_begun`: a part of it was."""
 
     def drop_rest(self, error: BaseException) -> Effect | None:
-        """Hand out no more, as the user wants it; what a worker has goes on. Waiting callers get `error`."""
+        """Hand out no more, as the user wants it; tasks that workers have go on. Waiting callers get `error`."""
 
     def drop_all(self, error: BaseException) -> Effect | None:
-        """As `drop_rest`; what comes of the tasks that workers have does not count either."""
+        """As `drop_rest`; the outcomes of tasks that workers have do not count either."""
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
         """Take in that a task could not be sent; None: that the pool has ended."""
@@ -127,124 +157,6 @@ def unsendable(error: Exception, what: str, value: object) -> BaseException:
     told = SerializationError(f"{what} cannot be sent to a worker process: {explain_unpicklable(value)} ({error})")
     told.__cause__ = error
     return told
-
-
-class CallJob:
-    """One call and its future."""
-
-    def __init__(
-        self, future: Future[Any], code: Any, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], retries: int
-    ) -> None:
-        self.queued = False
-        self.thread = threading.get_ident()
-        self.future = future
-        self._code = code
-        self._number = number
-        self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = args, kwargs
-        self._waits = True
-        self._deaths = 0
-        self._retries = retries
-
-    @property
-    def exhausted(self) -> bool:
-        return not self._waits
-
-    @property
-    def code(self) -> Any:
-        return self._code
-
-    def next_task(self, ahead: bool) -> Task | None:
-        self._waits = False
-        if self._call is None:
-            return None  # it was cancelled
-        if self.future.running() or self.future.set_running_or_notify_cancel():
-            return Task(self, 0, 1, self._deaths)
-        self._call = None
-        return None
-
-    def message(self, task: Task) -> tuple[Any, ...]:
-        assert self._call is not None
-        return CALL, self._code.wire, self._number, *self._call
-
-    def note_sent(self, task: Task, nbytes: int) -> None:
-        pass
-
-    @property
-    def _what(self) -> str:
-        args = self._call[0] if self._call is not None else ()
-        return f"task {self._number}: a call with {describe_item(args)}"
-
-    def finish(self, task: Task, outcome: Outcome) -> Effect | None:
-        if outcome.fault is None:
-            return self._end(partial(_settle, self.future.set_result, outcome.values))
-        if self._may_retry():
-            return None
-        error = outcome.fault.exception()
-        return self._end(partial(_settle, self.future.set_exception, error))
-
-    def lost(self, task: Task, death: Death) -> Effect | None:
-        self._deaths += 1
-        if self._deaths < DEATHS_PER_ITEM:
-            self._waits = True
-            return None
-        error = death.error(self._what, self._deaths)
-        return self._end(partial(_settle, self.future.set_exception, error))
-
-    def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
-        if self._may_retry():
-            return None
-        error = late(self._what, timeout_s)
-        return self._end(partial(_settle, self.future.set_exception, error))
-
-    def again(self, task: Task, has_begun: bool) -> Effect | None:
-        self._waits = True
-        return None
-
-    def drop_rest(self, error: BaseException) -> Effect | None:
-        return partial(Future.cancel, self.future)  # not `TaskFuture.cancel`, which ends what has begun meanwhile
-
-    def drop_all(self, error: BaseException) -> Effect | None:
-        return self.cancel_running() if self.future.running() else self.drop_rest(error)
-
-    def fail(self, task: Task | None, error: BaseException) -> Effect | None:
-        if self.future.done():
-            return None
-        if task is not None and isinstance(error, Exception) and not isinstance(error, WorkerLostError):
-            error = unsendable(error, "an argument of the call", self._call)
-        if not self.future.running() and not self.future.set_running_or_notify_cancel():
-            return None
-        return self._end(partial(_settle, self.future.set_exception, error))
-
-    def cancel_running(self) -> Effect:
-        """Have the future cancelled although its call runs; what comes of the call does not count."""
-        future = self.future
-        self._call, self._waits = None, False
-        with future._condition:
-            if future.done():
-                return int  # it has come to its end at this moment
-            future._state = CANCELLED_AND_NOTIFIED
-            for waiter in future._waiters:
-                waiter.add_cancelled(future)
-            future._condition.notify_all()
-        return future._invoke_callbacks  # type: ignore[attr-defined,no-any-return]
-
-    def _may_retry(self) -> bool:
-        if self._retries <= 0:
-            return False
-        self._retries -= 1
-        self._waits = True
-        return True
-
-    def _end(self, effect: Effect) -> Effect | None:
-        """Let go of everything the call held."""
-        self._waits = False
-        self._call = self._code = None
-        return None if self.future.done() else effect
-
-
-def _settle(setter: Callable[[Any], None], value: Any) -> None:
-    with contextlib.suppress(InvalidStateError):  # it was cancelled at this moment
-        setter(value)
 
 
 def late(what: str, timeout_s: float) -> DeadlineExceeded:

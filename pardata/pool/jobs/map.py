@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from pardata.pool.jobs.chunking import TARGET_S, Chunks
-from pardata.pool.jobs.job import Effect, Task, unsendable
+from pardata.pool.jobs.job import Effect, Outcome, Task, unsendable
 from pardata.pool.jobs.range import RangeJob
-from pardata.pool.worker.tasks import ITEMS, Outcome, pack, unpack
+from pardata.pool.worker.messages import ITEMS, pack, unpack
 from pardata.runtime.faults import describe_item
 from pardata.runtime.progress import REFRESH_S, Bars
 from pardata.runtime.unpicklable import is_picklable
@@ -132,7 +132,7 @@ class MapJob(RangeJob):
         return None
 
     def leave_results(self) -> None:
-        """Let nobody have the results: the work is done all the same."""
+        """Drop the results, now and later: the work is done all the same."""
         with self._changed:
             self._is_wanted = False
             self._done.clear()
@@ -159,7 +159,7 @@ class MapJob(RangeJob):
                 self._arrived.append(begin)
             self._changed.notify_all()
 
-    # -- the consumer's side: without the dispatcher's lock ------------------------------------------------------------
+    # -- the consumer's side: without the pool's lock -----------------------------------------------------------------
 
     def lift_limit(self) -> None:
         """Let `pull` take all that there is."""
@@ -168,8 +168,8 @@ class MapJob(RangeJob):
     def pull(self, taken: int) -> bool:
         """Take items from the source while no more than the window are on their way. Return whether there were any.
 
-        `taken` is how many values the consumer has had. A source that takes its time keeps nobody from results that are
-        there. What it raises is raised.
+        `taken` is how many values the consumer has had. A slow source does not keep the consumer from results that are
+        there. Its errors are raised here.
         """
         if self._source is None or (self._pull_s > _SLOW_S and self.has_value(taken) and self._limit != sys.maxsize):
             return False
@@ -194,7 +194,7 @@ class MapJob(RangeJob):
         return bool(items)
 
     def has_value(self, number: int) -> bool:
-        """Whether the next values, of an ordered map those from item `number` on, are there, or none will come."""
+        """Return whether the next values (of an ordered map: from item `number` on) are there, or none will come."""
         return self._ended is not None or (number in self._done if self._ordered else bool(self._arrived))
 
     def take(

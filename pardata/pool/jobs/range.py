@@ -1,4 +1,4 @@
-"""A job over numbered items, in chunks: what all kinds of maps have in common."""
+"""A job over numbered items, in chunks: the common part of all kinds of maps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from pardata.pool.jobs.chunking import Chunks, Ranges
-from pardata.pool.jobs.job import DEATHS_PER_ITEM, Death, Effect, Task, late
-from pardata.pool.worker.tasks import Outcome
+from pardata.pool.jobs.job import DEATHS_PER_ITEM, Death, Effect, Outcome, Task, late
 
 
 class RangeJob(ABC):
-    """A job over numbered items, in chunks; what is lost, late or given back is handed out again.
+    """A job over numbered items, in chunks; items that are lost, late or given back are handed out again.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ class RangeJob(ABC):
         self._splits = splits
         self._tries: dict[int, int] = {}
 
-    # -- what the kinds of jobs say ----------------------------------------------------------------------------------
+    # -- different for each kind of job ------------------------------------------------------------------------------
 
     @abstractmethod
     def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
@@ -49,11 +48,11 @@ class RangeJob(ABC):
 
     @abstractmethod
     def describe(self, begin: int, end: int) -> str:
-        """Return what these items are, for messages."""
+        """Return a description of these items for messages."""
 
     @abstractmethod
     def message(self, task: Task) -> tuple[Any, ...]:
-        """Return what is sent to the worker."""
+        """Return the message to the worker."""
 
     @abstractmethod
     def drop_rest(self, error: BaseException) -> Effect | None:
@@ -64,7 +63,7 @@ class RangeJob(ABC):
         """Take in that a task could not be sent; None: that the pool has ended."""
 
     def drop_all(self, error: BaseException) -> Effect | None:
-        """As `drop_rest`; what comes of the tasks that workers have does not count either."""
+        """As `drop_rest`; the outcomes of tasks that workers have do not count either."""
         return self.drop_rest(error)
 
     # -- the same for all --------------------------------------------------------------------------------------------
@@ -107,7 +106,7 @@ class RangeJob(ABC):
     def finish(self, task: Task, outcome: Outcome) -> Effect | None:
         self.active.discard(task)
         if outcome.is_unread and task.end - task.begin > 1:
-            middle = (task.begin + task.end) // 2  # one of the items is to blame, nobody knows which
+            middle = (task.begin + task.end) // 2  # one of the items is to blame; halving finds it
             self._suspects += [(middle, task.end, task.deaths), (task.begin, middle, task.deaths)]
             return None
         done = outcome.done
@@ -124,7 +123,7 @@ class RangeJob(ABC):
         return None
 
     def _failed_from(self, task: Task, outcome: Outcome) -> int:
-        """How many items of the task were done before the call that failed."""
+        """Return how many items of the task were done before the call that failed."""
         return outcome.done - 1
 
     def _failed(self, begin: int, end: int, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Which worker has which tasks."""
+"""The assignment of tasks to workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from pardata.channel.outbox import Outbox
 from pardata.codec.batch_codec import Batch
 from pardata.pool.jobs.job import Task
-from pardata.pool.worker.tasks import CALL, squeeze
+from pardata.pool.worker.messages import CALL, squeeze
 from pardata.pool.worker.words import POSITION, START_NS, STARTED_NS, STRIDE
 from pardata.runtime.header import CURRENT_CALL, batch_of_word
 from pardata.runtime.supervisor import Worker
@@ -24,17 +24,17 @@ class WorkerSlot:
         self.numbers: deque[int] = deque()  # of its tasks, in the order in which it does them
 
     def position(self) -> int:
-        """How many calls of its task at hand are done."""
+        """Return how many calls of its task at hand are done."""
         return int(self.worker.words[POSITION])
 
     @property
     def started_ns(self) -> int:
-        """When the call at hand began; 0: there is none."""
+        """The time when the call at hand began (`time.perf_counter_ns`); 0: there is none."""
         return int(self.worker.words[STARTED_NS])
 
     @property
     def start_s(self) -> float:
-        """How long its processes took to start, until they were ready for tasks; of all lives."""
+        """The seconds that its processes took to start, until they were ready for tasks; of all lives."""
         return int(self.worker.words[START_NS]) / 1e9
 
     @property
@@ -50,12 +50,12 @@ class WorkerSlot:
         return begin, min(task.end, begin + max(1, int(words[STRIDE])))
 
     def clear(self) -> None:
-        """Note in place of a dead worker that it works on nothing."""
+        """Reset the words of a dead worker: it works on nothing."""
         words = self.worker.words
         words[POSITION] = words[STRIDE] = words[STARTED_NS] = 0
 
     def __repr__(self) -> str:
-        return f"<Seat of {self.worker!r}: {len(self.numbers)} tasks>"
+        return f"<WorkerSlot of {self.worker!r}: {len(self.numbers)} tasks>"
 
 
 class Assignments:
@@ -66,36 +66,36 @@ class Assignments:
         self.sent_bytes = 0
         self._numbers = itertools.count()
 
-    def send(self, seat: WorkerSlot, task: Task) -> None:
-        """Give a task to a worker. Raises what an argument raises that cannot be pickled, and `CapacityError`."""
-        task.number, task.seat = next(self._numbers), seat
+    def send(self, slot: WorkerSlot, task: Task) -> None:
+        """Give a task to a worker. Raises the error of an argument that cannot be pickled, and `CapacityError`."""
+        task.number, task.slot = next(self._numbers), slot
         message = task.job.message(task)
         is_call = message[0] == CALL
         if is_call:
             message = squeeze(message, *message[3], *message[4].values())
-        outbox = seat.outbox
+        outbox = slot.outbox
         outbox.publish(Batch(0, task.number, 1, 0, [message]))
         if not is_call:
             task.job.note_sent(task, outbox.sent_bytes)
         self.sent_bytes += outbox.sent_bytes
         outbox.sent_bytes = 0
         self.tasks[task.number] = task
-        seat.numbers.append(task.number)
-        task.position = seat.position if len(seat.numbers) == 1 else int
+        slot.numbers.append(task.number)
+        task.position = slot.position if len(slot.numbers) == 1 else int
 
     def leave(self, number: int) -> Task | None:
         """Take a task from its worker; None if it has none of that number."""
         task = self.tasks.pop(number, None)
         if task is not None:
-            seat: WorkerSlot = task.seat
-            seat.numbers.remove(number)
-            if seat.numbers:
-                self.tasks[seat.numbers[0]].position = seat.position
+            slot: WorkerSlot = task.slot
+            slot.numbers.remove(number)
+            if slot.numbers:
+                self.tasks[slot.numbers[0]].position = slot.position
         return task
 
     def withdraw(self, number: int) -> Task | None:
         """Take a task from a worker that is dead: its successor will not find it."""
         task = self.tasks.get(number)
         if task is not None:
-            task.seat.outbox.edges[0].senders[0].abandon(number)
+            task.slot.outbox.edges[0].senders[0].abandon(number)
         return self.leave(number)

@@ -1,8 +1,8 @@
-"""What the pickle of a function is made of: by this a pool sees that it need not pickle the function once more.
+"""The fingerprint of a function: it tells a pool that the function need not be pickled once more.
 
 A function that no worker can import travels by value, with the globals that it uses (`codec.by_value`), and any of
-that may have changed since the last call. To look is several times as fast as to pickle. What cannot change inside is
-looked at by identity, an array by its bytes: a large one is compared with its copy in shared memory. Of anything else -
+that may have changed since the last call. To look is several times as fast as to pickle. Immutable parts are
+compared by identity, an array by its bytes: a large one is compared with its copy in shared memory. Of anything else -
 a list, an instance, a class of the script - only a pickle can tell.
 """
 
@@ -26,7 +26,7 @@ from pardata.runtime.captured_arrays import CapturedArrays
 
 Array = np.ndarray[Any, Any]
 
-_LONGEST: Final = 1 << 10  # of a str or bytes: what is looked at is kept
+_LONGEST: Final = 1 << 10  # of a str or bytes: a fingerprint keeps its parts
 _NUMBERS: Final = {int, float, complex, bool, type(None), type(...), range}
 _BASICS: Final = ("__package__", "__name__", "__path__", "__file__")  # of the globals, that every function takes along
 _ABSENT: Final = object()
@@ -51,7 +51,7 @@ class Fingerprint:
         if not cloudpickle.list_registry_pickle_by_value() <= set(SCRIPTS):
             raise ValueError("modules that were registered by the user travel by value as well")
         self._modules = len(sys.modules)  # which submodules are taken along depends on which are there
-        # Each part is in one of three lists; of what kind it is stands in `_values`, so those tell the order of all.
+        # Each part is in one of three lists. Its type stands in `_values`, so that list tells the order of all.
         self._parts: list[object] = []  # compared by identity
         self._values: list[object] = []  # compared by value
         self._arrays: list[Any] = []  # large ones; weak references to them from `keep` on
@@ -79,7 +79,7 @@ class Fingerprint:
         return True
 
     def is_same(self, now: Fingerprint, copies: CapturedArrays) -> bool:
-        """Whether nothing has changed since these parts were kept."""
+        """Return whether nothing has changed since these parts were kept."""
         return (
             self._modules == now._modules
             and len(self._parts) == len(now._parts)
@@ -155,7 +155,7 @@ class Fingerprint:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Give the globals that code, and what is defined in it, may use: those, and some that it does not."""
+    """Yield the names of the globals that code, or code defined in it, may use, and some other names."""
     yield from code.co_names
     for part in code.co_consts:
         if type(part) is types.CodeType:
@@ -163,7 +163,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def fingerprint(fn: Callable[..., Any]) -> Fingerprint | None:
-    """Return what a function is made of; None if only a pickle can tell whether it is still the same."""
+    """Return the fingerprint of a function; None if only a pickle can tell whether it is still the same."""
     if type(fn) is not types.FunctionType:
         return None
     try:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pardata.codec.by_value import is_importable
 from pardata.memory.shared_heap import shared_heap
 from pardata.pool.processes.fingerprint import Fingerprint, fingerprint
-from pardata.pool.worker.tasks import CodeAddress
+from pardata.pool.worker.messages import CodeAddress
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.wiring import HomeSink, encode_program
 
@@ -19,7 +19,7 @@ _KEPT: Final = 64
 _NAMED: Final = types.FunctionType | types.BuiltinFunctionType  # anything else may change though its name stays
 
 
-def name_of(fn: object) -> str:
+def describe_function(fn: object) -> str:
     """Return the name of a function for messages."""
     return f"the function {getattr(fn, '__name__', fn)!r}"
 
@@ -29,8 +29,8 @@ class Code:
 
     Parameters
     ----------
-    copies : Copies
-        Of the arrays that functions have captured.
+    copies : CapturedArrays
+        Copies of the arrays that functions have captured.
     needs : object
         Lives as long as the code.
     """
@@ -43,7 +43,7 @@ class Code:
         encoded = encode_program(fn, what, fn, HomeSink(memory, copies))
         size = len(encoded.payload)
         self._anchors = encoded.anchors
-        # What tells it from others; None if it has captured large arrays, which the bytes do not hold.
+        # Equal functions have equal bytes. None if it has captured large arrays, which the bytes do not hold.
         self.payload = None if encoded.anchors else encoded.payload
         self._block = memory.arena.reserve(size)
         self._block[:size] = memoryview(encoded.payload)
@@ -58,7 +58,7 @@ class FunctionStore:
     Parameters
     ----------
     encode : callable
-        Of a function and what messages call it.
+        Encodes a function; gets its description for messages, and the captured arrays.
     """
 
     def __init__(self, encode: Callable[[Any, str, CapturedArrays], Any]) -> None:
@@ -70,7 +70,7 @@ class FunctionStore:
     def get(self, fn: Callable[..., Any]) -> Any:
         """Return the code of a function as it is now."""
         if isinstance(fn, _NAMED) and is_importable(fn):
-            return self._functions.get(fn) or self._keep(fn, self._encode(fn, name_of(fn), self.copies))
+            return self._functions.get(fn) or self._keep(fn, self._encode(fn, describe_function(fn), self.copies))
         parts = fingerprint(fn)
         if parts is None:
             return self._of_pickle(fn)
@@ -83,7 +83,7 @@ class FunctionStore:
         return code
 
     def _of_pickle(self, fn: Callable[..., Any]) -> Any:
-        code = self._encode(fn, name_of(fn), self.copies)
+        code = self._encode(fn, describe_function(fn), self.copies)
         return code if code.payload is None else self._keep(code.payload, code)
 
     def _keep(self, key: Any, code: Any) -> Any:
@@ -100,7 +100,7 @@ class FunctionStore:
 
 
 def _forgetting(seen: weakref.WeakKeyDictionary[Any, Any], fn: Callable[..., Any]) -> Callable[[object], None]:
-    """Return what forgets a function when an array that it had captured is no more; keeps neither alive."""
+    """Return a callback that forgets a function when an array that it had captured is gone; keeps neither alive."""
     owner, key = weakref.ref(seen), weakref.ref(fn)
 
     def forget(_: object) -> None:

@@ -1,7 +1,7 @@
-"""Why a worker is ended, and what becomes of the task that one has died of.
+"""The termination of workers, and the task that a worker has died of.
 
 A worker is ended for one call: because it takes too long, or because its future was cancelled. Until the signal is on
-its way the worker may have come to its end by itself, so the call is named, and looked at again afterwards.
+its way the worker may have finished the call: so the cause names the call, and is compared again afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PATIENCE_S: Final = 0.02  # until a signal is tried again for which the process
 
 
 class Cause(NamedTuple):
-    """Why a worker is being ended: for this call of this task."""
+    """The call of a task for which a worker is being ended."""
 
     number: int
     position: int
@@ -30,105 +30,105 @@ class Terminations:
     Parameters
     ----------
     timeout_s : float, optional
-        What a call may take.
+        The longest time that a call may take.
     """
 
-    def __init__(self, seats: list[WorkerSlot], assignments: Assignments, timeout_s: float | None) -> None:
+    def __init__(self, slots: list[WorkerSlot], assignments: Assignments, timeout_s: float | None) -> None:
         self.dropped: set[int] = set()  # tasks of futures that were cancelled while they ran
-        self.verdicts: dict[WorkerSlot, Cause] = {}
-        self._seats = seats
+        self.causes: dict[WorkerSlot, Cause] = {}
+        self._slots = slots
         self._assignments = assignments
         self._timeout_s = timeout_s
 
     def drop(self, task: Task) -> None:
-        """Let nothing come of a task that a worker has."""
+        """Drop a task that a worker has: its outcome does not count."""
         self.dropped.add(task.number)
-        self.end_dropped(task.seat)
+        self.end_dropped(task.slot)
 
-    def end_dropped(self, seat: WorkerSlot) -> None:
+    def end_dropped(self, slot: WorkerSlot) -> None:
         """End a worker whose task at hand is not wanted any more."""
-        if not seat.numbers or seat.numbers[0] not in self.dropped:
+        if not slot.numbers or slot.numbers[0] not in self.dropped:
             return
-        verdict = self.verdicts.get(seat)
-        if verdict is None or verdict.number != seat.numbers[0]:  # that one was for a task that has come to its end
-            self.verdicts[seat] = Cause(seat.numbers[0], 0, False)
-            self._kill(seat)
+        cause = self.causes.get(slot)
+        if cause is None or cause.number != slot.numbers[0]:  # that one was for a task that has come to its end
+            self.causes[slot] = Cause(slot.numbers[0], 0, False)
+            self._kill(slot)
 
     def enforce(self) -> None:
         """End workers that are late, and those that could not be ended before."""
         if self._timeout_s is not None:
-            self._condemn_late(self._timeout_s)
-        for seat in list(self.verdicts):
-            self._kill(seat)
+            self._end_late(self._timeout_s)
+        for slot in list(self.causes):
+            self._kill(slot)
 
-    def _condemn_late(self, timeout_s: float) -> None:
+    def _end_late(self, timeout_s: float) -> None:
         now = time.perf_counter_ns()
-        for seat in self._seats:
-            started, position = seat.started_ns, seat.position()
-            if not started or not seat.numbers or seat in self.verdicts or now - started < timeout_s * 1e9:
+        for slot in self._slots:
+            started, position = slot.started_ns, slot.position()
+            if not started or not slot.numbers or slot in self.causes or now - started < timeout_s * 1e9:
                 continue
-            if seat.at_work == seat.numbers[0] and seat.started_ns == started:
-                self.verdicts[seat] = Cause(seat.numbers[0], position, True)
+            if slot.at_work == slot.numbers[0] and slot.started_ns == started:
+                self.causes[slot] = Cause(slot.numbers[0], position, True)
 
-    def _kill(self, seat: WorkerSlot) -> None:
-        """End the worker, if it still does what it is to be ended for."""
-        process, verdict = seat.worker.process, self.verdicts[seat]
+    def _kill(self, slot: WorkerSlot) -> None:
+        """End the worker, if it is still at the call that it is to be ended for."""
+        process, cause = slot.worker.process, self.causes[slot]
         if process is None:
             return
-        if not seat.numbers or seat.numbers[0] != verdict.number:
-            del self.verdicts[seat]  # it has come to its end by itself
-        elif not process.ended and seat.at_work == verdict.number:  # else it has not begun: later
+        if not slot.numbers or slot.numbers[0] != cause.number:
+            del self.causes[slot]  # it has come to its end by itself
+        elif not process.ended and slot.at_work == cause.number:  # else it has not begun: later
             process.signal(signal.SIGKILL)
 
-    def on_worker_death(self, seat: WorkerSlot, number: int) -> tuple[Task | None, Effect | None, bool]:
+    def on_worker_death(self, slot: WorkerSlot, number: int) -> tuple[Task | None, Effect | None, bool]:
         """Take in that a worker has died of task `number`.
 
         Returns
         -------
-        the task (None: it had come to its end), what the user is to notice, and whether the task is to blame
+        the task (None: it had come to its end), the effect that the user is to notice, and whether the task is to blame
         """
-        verdict = self.verdicts.pop(seat, None)
-        position = seat.position()
+        cause = self.causes.pop(slot, None)
+        position = slot.position()
         task = self._assignments.withdraw(number)
         effect, is_blamed = None, False
         if task is not None:
-            begin, end = seat.calls_at_work(task)
-            is_meant = verdict is not None and (verdict.number, verdict.position) == (number, position)
+            begin, end = slot.calls_at_work(task)
+            is_meant = cause is not None and (cause.number, cause.position) == (number, position)
             if number in self.dropped:
                 self.dropped.discard(number)
-            elif is_meant and verdict is not None and verdict.is_late:
+            elif is_meant and cause is not None and cause.is_late:
                 effect = task.job.overdue(task, begin, end, self._timeout_s or 0.0)
-            elif verdict is not None:
+            elif cause is not None:
                 # its worker was about to be ended for something before that
-                effect = task.job.again(task, bool(seat.started_ns or position))
+                effect = task.job.again(task, bool(slot.started_ns or position))
             else:
-                effect, is_blamed = task.job.lost(task, _death(seat, begin, end)), True
-        seat.clear()
+                effect, is_blamed = task.job.lost(task, _death(slot, begin, end)), True
+        slot.clear()
         return task, effect, is_blamed
 
-    def bury_dropped(self, seat: WorkerSlot) -> None:
-        """Take from a dead worker also those tasks behind the one at hand that are not wanted any more."""
-        for number in self.dropped.intersection(seat.numbers):
+    def withdraw_dropped(self, slot: WorkerSlot) -> None:
+        """Take from a dead worker also those tasks behind the one at hand that were dropped."""
+        for number in self.dropped.intersection(slot.numbers):
             self._assignments.withdraw(number)
             self.dropped.discard(number)
 
     def due_s(self) -> float | None:
-        """Seconds until something has to be looked after that nobody tells; None: never."""
-        if self.verdicts:
+        """Return the seconds until the next `enforce`, as no event tells of a late call; None: no need."""
+        if self.causes:
             return _PATIENCE_S
         if self._timeout_s is None or not self._assignments.tasks:
             return None
         now, timeout_ns = time.perf_counter_ns(), int(self._timeout_s * 1e9)
         rest = timeout_ns // 2  # for a worker that has not begun yet
-        for seat in self._seats:
-            started = seat.started_ns
-            if seat.numbers and started:
+        for slot in self._slots:
+            started = slot.started_ns
+            if slot.numbers and started:
                 rest = min(rest, started + timeout_ns - now)
         return max(0.0, rest / 1e9)
 
 
-def _death(seat: WorkerSlot, begin: int, end: int) -> Death:
-    process = seat.worker.process
+def _death(slot: WorkerSlot, begin: int, end: int) -> Death:
+    process = slot.worker.process
     if process is None:
         return Death(begin, end, None, None)
     return Death(begin, end, process.status, process.peak_bytes)

@@ -1,7 +1,7 @@
-"""How a pool's thread sleeps, and how a caller who waits for a result takes its place for a moment.
+"""The sleep of a pool's thread, which a caller that waits for a result can take over for a moment.
 
-The thread sleeps on a selector of the pool's selector. One system call turns that off and on again: meanwhile whoever
-has done so looks at the pool's selector himself.
+The thread sleeps on a selector of the pool's selector. One system call turns that off and on again: meanwhile the
+caller looks at the pool's selector itself.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Waiting:
         self._epoll.poll(timeout_s)
 
     def has_news(self) -> bool:
-        """Whether the inner selector has something: a fifth of the time that it takes to ask the selector what."""
+        """Return whether the inner selector has something: that takes a fifth of the time of a `select`."""
         return bool(self._glance.poll(0))
 
     def pause(self) -> None:
-        """From now on nothing wakes who waits."""
+        """From now on nothing wakes the sleeper."""
         with self._lock:
             if not self._epoll.closed:
                 self._epoll.modify(self._fd, 0)
 
     def resume(self) -> None:
-        """From now on everything does, also what has come meanwhile."""
+        """From now on every event wakes it, also one that has come meanwhile."""
         with self._lock:
             if not self._epoll.closed:
                 self._epoll.modify(self._fd, select.EPOLLIN)

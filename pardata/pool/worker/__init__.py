@@ -1,1 +1,1 @@
-"""A pool worker's side: its loop, and what it does with a task."""
+"""A pool worker's side: its loop, and the calls of a task."""

@@ -1,4 +1,4 @@
-"""What a task knows of where it runs: `pardata.worker()`."""
+"""The context of a task: `pardata.worker()`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pardata.pool.bars import Say, TaskBar, TaskBars
 
 
 class WorkerContext:
-    """Where the calling code runs. One object per worker.
+    """The worker that the calling code runs in. One object per worker.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class WorkerContext:
     pool : str
         The pool's name.
     shared : object
-        What the pool was given as ``shared=``; its arrays lie in shared memory and are read-only.
+        The pool's argument ``shared=``; its arrays lie in shared memory and are read-only.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class WorkerContext:
 
     @property
     def random(self) -> np.random.Generator:
-        """A random generator for this item: the same whichever worker has it, however often, in whatever chunk.
+        """A random generator for this item: the same in every worker, at every attempt, in every chunk.
 
         It depends on the pool's ``seed=``, on how many calls, maps and so on the pool was asked for before, and on the
         number of the item. Asked for again during the same item it goes on.
@@ -101,8 +101,8 @@ class WorkerContext:
         return bar
 
     def _draw_here(self) -> Say:
-        drawn, who = TaskBars(), f"{self.pool} {self.index}"
-        return lambda key, state: drawn.show(who, key, state)
+        drawn, owner = TaskBars(), f"{self.pool} {self.index}"
+        return lambda key, state: drawn.show(owner, key, state)
 
     def _close_bars(self) -> None:
         bars, self._bars = self._bars, []
@@ -118,7 +118,7 @@ _of_process: WorkerContext | None = None
 
 
 def set_context(context: WorkerContext, of_thread: bool = False) -> None:
-    """Say what `worker` returns in this process, or in this thread."""
+    """Set the context that `worker` returns in this process, or in this thread."""
     global _of_process
     if of_thread:
         _of_thread.context = context
@@ -127,7 +127,7 @@ def set_context(context: WorkerContext, of_thread: bool = False) -> None:
 
 
 def worker() -> WorkerContext:
-    """Return where the calling code runs: within a task of a pool its worker, elsewhere a stand-in with index 0.
+    """Return the context of the calling code: within a task of a pool its worker's, elsewhere a stand-in with index 0.
 
     So a function that asks for its random generator can be called directly as well.
 

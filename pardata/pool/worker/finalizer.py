@@ -12,7 +12,7 @@ from pardata.process.forked_child import leave_if_forked
 
 
 def finalize(finalizer: Callable[..., object] | None, finalargs: tuple[Any, ...]) -> None:
-    """Call it, if there is one. What it raises is shown, as nobody waits for it, and nothing else comes of it."""
+    """Call it, if there is one. Its error is shown, as nobody waits for it, and has no other consequence."""
     if finalizer is None:
         return
     here = forked_child.generation

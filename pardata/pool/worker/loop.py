@@ -21,24 +21,15 @@ from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_WORDS
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
-from pardata.pool.arrays.addresses import Address
+from pardata.pool.arrays.addresses import ArrayRef
 from pardata.pool.arrays.rows import OpenWork, Work, run_rows
 from pardata.pool.bars import BarState
+from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.context import WorkerContext, set_context
 from pardata.pool.worker.finalizer import finalize
-from pardata.pool.worker.tasks import (
-    CALL,
-    ITEMS,
-    CodeAddress,
-    Outcome,
-    TaskProgress,
-    pack,
-    run_call,
-    run_items,
-    squeeze,
-    unpack,
-)
-from pardata.pool.worker.words import START_NS
+from pardata.pool.worker.messages import CALL, ITEMS, CodeAddress, pack, squeeze, unpack
+from pardata.pool.worker.tasks import run_call, run_items
+from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
 from pardata.process.forked_child import leave_if_forked
@@ -148,7 +139,7 @@ class _Loop:
         parent = memoryview(segment.map)[at : at + 8 * HEADER_WORDS].cast("q")
         self._port = port
         self._context = context
-        self._pace = TaskProgress(port.words, parent)
+        self._progress = TaskProgress(port.words, parent)
         self._functions = _Functions(segment)
         self._gap_s = 0.0
 
@@ -175,7 +166,7 @@ class _Loop:
         flush_output()
         self._publish(batch, outcome, kind == ITEMS)
         del outcome
-        self._pace.end()
+        self._progress.end()
         port.commit()
         return True
 
@@ -205,7 +196,7 @@ class _Loop:
             fn = self._functions.get(CodeAddress(*task[1]))
         except Exception as error:
             return Outcome(1, None, Fault.of(error, "a pool's task", item="while its function was being loaded"), 0.0)
-        return perform(task, fn, self._pace, self._context)
+        return perform(task, fn, self._progress, self._context)
 
     def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
         port = self._port
@@ -217,23 +208,25 @@ class _Loop:
             port.publish(batch.with_items([tuple(_unsent(outcome, error))], None))
 
 
-def perform(task: tuple[Any, ...], fn: Any, pace: TaskProgress, context: WorkerContext) -> Outcome:
+def perform(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: WorkerContext) -> Outcome:
     """Do a task with its function."""
     kind, _, job = task[:3]
     if kind == CALL:
         args, kwargs = task[3:]
         context.enter(job, 0)
-        pace.begin(0, 1)
+        progress.begin(0, 1)
         return run_call(fn, args, kwargs, job)
     if kind == ITEMS:
         begin, packed, star, limit_ns, careful = task[3:]
-        return run_items(fn, unpack(packed), begin, star, limit_ns, careful, pace, context, job)
+        values: list[Any] = []
+        context.enter(job, begin, values)
+        return run_items(fn, unpack(packed), begin, star, limit_ns, careful, progress, values)
     begin, end, block, limit_ns = task[3:]
-    return run_rows(fn, begin, end, block, limit_ns, pace, context, job)
+    return run_rows(fn, begin, end, block, limit_ns, progress, context.enter, job)
 
 
 def _unsent(outcome: Outcome, error: Exception) -> Outcome:
-    """Return what is sent instead of an outcome that cannot be: an error, at the item whose value is to blame."""
+    """Return the outcome that replaces one that cannot be sent: an error, at the item whose value is to blame."""
     values = outcome.values if isinstance(outcome.values, list) else [outcome.values]
     index = next((i for i, value in enumerate(values) if not is_picklable(value)), 0)
     if not isinstance(error, MemoryError):
@@ -258,11 +251,11 @@ class _Functions:
     def get(self, code: CodeAddress) -> Any:
         return self._load(code)[0]
 
-    def _open(self, address: Address) -> Any:
+    def _open(self, address: ArrayRef) -> Any:
         return address.open(self._segment)
 
     def _load(self, code: CodeAddress) -> tuple[Any, Captured]:
-        """Return what was encoded, and the globals that it has brought; they are set now."""
+        """Return the decoded object, and the globals that it has brought; they are set now."""
         if code.key in self._known:
             made, captured = self._known[code.key]
             if code.key != self._last:  # the script may have changed a global and set it back since

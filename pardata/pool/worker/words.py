@@ -1,11 +1,12 @@
-"""Words 16 to 19 of a span's header: what a pool's worker and its parent read of each other while a task runs.
+"""Words 16 to 19 of a span's header, which a pool's worker and its parent read of each other while a task runs.
 
-Each word is written by the owner of the span only. They are hints for progress, time limits and blame; which task is
-whose, and what came of it, is told by the channels.
+Each word is written by the owner of the span only. They are hints for progress, time limits and blame. Tasks
+and their outcomes go over the channels alone.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 # In a worker's span; the first three are zero between two tasks.
@@ -15,4 +16,37 @@ STARTED_NS: Final = 18  # when the first of those began (time.perf_counter_ns, t
 START_NS: Final = 19  # how long its processes took to start, all together, until they were ready for tasks
 
 # In the parent's span.
-HAS_IDLE_WORKER: Final = 16  # 1: a worker is idle and nothing waits, so whoever can gives something back
+HAS_IDLE_WORKER: Final = 16  # 1: a worker is idle and no task waits, so the others give a part of theirs back
+
+_WORTH_NS: Final = 300_000  # a rest shorter than this is not given back: the message would cost as much
+
+
+class TaskProgress:
+    """Writes the progress of a task into shared words, and decides when it has to stop.
+
+    Parameters
+    ----------
+    words, parent : memoryview
+        Headers of this worker's span and of the parent's.
+    """
+
+    def __init__(self, words: memoryview, parent: memoryview) -> None:
+        self.words = words
+        self._parent = parent
+
+    def begin(self, position: int, stride: int) -> None:
+        """Note that the calls ``position .. position + stride - 1`` begin."""
+        words = self.words
+        words[POSITION], words[STRIDE] = position, stride
+        words[STARTED_NS] = time.perf_counter_ns()
+
+    def end(self) -> None:
+        """Note that no task is being worked on."""
+        words = self.words
+        words[STARTED_NS] = words[STRIDE] = words[POSITION] = 0
+
+    def must_stop(self, spent_ns: int, done: int, rest: int, limit_ns: int) -> bool:
+        """Return whether the rest of the task is to be given back: it takes long, or a worker is idle."""
+        if not limit_ns or rest <= 0:
+            return False
+        return spent_ns > limit_ns or (bool(self._parent[HAS_IDLE_WORKER]) and spent_ns * rest > _WORTH_NS * done)

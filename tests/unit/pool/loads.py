@@ -41,7 +41,7 @@ def load(name):
 
 
 def speeds(name, workers):
-    """How fast each worker is: of H, one core does half."""
+    """Return the speed of each worker: of H, one core does half."""
     return np.r_[0.5, np.ones(workers - 1)] if name.startswith("H") else np.ones(workers)
 
 

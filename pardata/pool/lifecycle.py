@@ -1,0 +1,111 @@
+"""The life of a pool, as a table of transitions. Pure; pools of processes and of threads follow it.
+
+A transition that is not in the table cannot happen: `PoolLife.on` raises then, with the pool's history.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Final
+
+from pardata.errors import InternalError, WorkerLostError
+
+_REMEMBERED: Final = 12  # events that an error tells
+
+
+class PoolState(Enum):
+    """The state of a pool."""
+
+    STARTING = "starting"
+    OPEN = "open"
+    CLOSING = "closing"  # it takes no more jobs, and ends when those that it has are done
+    BROKEN = "broken"  # it ends at once, or has ended: its jobs fail with `PoolLife.error`
+    OVER = "over"  # all its work was done
+
+
+class PoolEvent(Enum):
+    """An event in the life of a pool."""
+
+    STARTED = "has started"
+    CLOSE = "is to close"
+    BREAK = "breaks"
+    ENDED = "has ended"
+
+
+_TABLE: Final[dict[PoolState, dict[PoolEvent, PoolState]]] = {
+    PoolState.STARTING: {
+        PoolEvent.STARTED: PoolState.OPEN,
+        PoolEvent.CLOSE: PoolState.CLOSING,
+        PoolEvent.BREAK: PoolState.BROKEN,
+        PoolEvent.ENDED: PoolState.OVER,  # the start has failed
+    },
+    PoolState.OPEN: {
+        PoolEvent.CLOSE: PoolState.CLOSING,
+        PoolEvent.BREAK: PoolState.BROKEN,
+    },
+    PoolState.CLOSING: {
+        PoolEvent.STARTED: PoolState.CLOSING,
+        PoolEvent.CLOSE: PoolState.CLOSING,
+        PoolEvent.BREAK: PoolState.BROKEN,
+        PoolEvent.ENDED: PoolState.OVER,
+    },
+    PoolState.BROKEN: {
+        PoolEvent.STARTED: PoolState.BROKEN,
+        PoolEvent.CLOSE: PoolState.BROKEN,
+        PoolEvent.BREAK: PoolState.BROKEN,
+        PoolEvent.ENDED: PoolState.BROKEN,
+    },
+    PoolState.OVER: {
+        PoolEvent.CLOSE: PoolState.OVER,
+        PoolEvent.BREAK: PoolState.OVER,
+        PoolEvent.ENDED: PoolState.OVER,  # each of the last threads of a pool may say so
+    },
+}
+
+
+class PoolLife:
+    """The state of one pool. `on` is called with the pool's lock held, so that no transition overwrites another.
+
+    Attributes
+    ----------
+    error : exception, optional
+        Jobs that are not done fail with it: the first error that broke the pool, or that it has ended. None before.
+    is_abandoned : bool
+        Nobody holds the pool: it ends as if it were closed. Not a state, as the garbage collector sets it, without the
+        lock: a transition at the same moment would overwrite it.
+    """
+
+    def __init__(self) -> None:
+        self.state = PoolState.STARTING
+        self.error: BaseException | None = None
+        self.is_abandoned = False
+        self._history: deque[PoolEvent] = deque(maxlen=_REMEMBERED)
+
+    def on(self, event: PoolEvent, error: BaseException | None = None) -> None:
+        """Take in an event; `error`: of `BREAK`. Raises `InternalError`, and stays, if it cannot happen here."""
+        state = _TABLE[self.state].get(event)
+        if state is None:
+            past = ", ".join(known.value for known in self._history) or "nothing"
+            raise InternalError(f"a pool {event.value} while it is {self.state.value}; before that: {past}")
+        self._history.append(event)
+        if state is PoolState.OVER:
+            error = WorkerLostError("the pool has ended")
+        self.error = self.error or error  # before the state: Ctrl-C in between leaves a pool that ends
+        self.state = state
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the pool takes jobs."""
+        return self.state is PoolState.OPEN and not self.is_abandoned
+
+    def check_open(self) -> None:
+        """Raise `WorkerLostError` if the pool is broken, RuntimeError if it takes no more jobs."""
+        if self.state is PoolState.OPEN and not self.is_abandoned:
+            return
+        if self.state is PoolState.BROKEN:
+            raise WorkerLostError(f"the pool has ended: {self.error}") from self.error
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def __repr__(self) -> str:
+        return f"<PoolLife: {self.state.value}>"

@@ -1,0 +1,107 @@
+"""Takes in the messages of workers: outcomes of tasks, lines and bars."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from pardata.channel.collector import Collector
+from pardata.pool.bars import TaskBars
+from pardata.pool.jobs.job import Effects, Job, Outcome, Task
+from pardata.pool.processes.assignments import Assignments, WorkerSlot
+from pardata.pool.statistics import Log
+from pardata.pool.worker.messages import unpack
+from pardata.runtime.faults import Fault
+from pardata.runtime.output import show
+
+_MOST_OWED: Final = 4  # results that are taken before a worker is told so; it has twice as many slots
+
+
+class Intake:
+    """Takes in outcomes, lines and bars. Everything here but `show` is called with the pool's lock held.
+
+    Parameters
+    ----------
+    name : str
+        Of the pool, for the tags of lines and bars.
+    dropped : set
+        The numbers of tasks whose outcomes do not count.
+    end_dropped : callable
+        Ends a worker whose first task is dropped.
+    queue : callable
+        Has a job asked for tasks again.
+    wake : callable
+        Wakes the pool's thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log: Log,
+        collector: Collector,
+        assignments: Assignments,
+        effects: Effects,
+        dropped: set[int],
+        end_dropped: Callable[[WorkerSlot], None],
+        queue: Callable[[Job], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._log = log
+        self._bars = TaskBars()
+        self._collector = collector
+        self._assignments = assignments
+        self._note = effects.note
+        self._dropped = dropped
+        self._end_dropped = end_dropped
+        self._queue = queue
+        self._wake = wake
+
+    def collect(self) -> bool:
+        """Take in an outcome. Return whether there was one."""
+        claims = self._collector.next()
+        if claims is None:
+            return False
+        claim = claims[0]
+        number = claim.number
+        try:
+            outcome = Outcome(*unpack(claim.receiver.read(claim).items.pop()))
+        except Exception as failure:  # the result cannot be unpickled
+            fault = Fault.of(failure, "pool", item="its result cannot be loaded here")
+            outcome = Outcome(1, None, fault, 0.0, is_unread=True)
+        claim.receiver.commit(claim)
+        if claim.receiver.owes >= _MOST_OWED and not claim.receiver.flush():
+            self._wake()  # its socket is full: the pool's thread tries again
+        task = self._assignments.leave(number)
+        if task is None:
+            self._dropped.discard(number)
+        elif number in self._dropped:
+            self._dropped.discard(number)
+            self._end_dropped(task.slot)
+        else:
+            self._finish(task, outcome)
+        return True
+
+    def _finish(self, task: Task, outcome: Outcome) -> None:
+        slot: WorkerSlot = task.slot
+        self._log.add(slot.index, task, outcome)
+        job = task.job
+        self._note(job.finish(task, outcome))
+        self._queue(job)
+        self._end_dropped(slot)
+
+    def show(self, slot: WorkerSlot, event: tuple[Any, ...]) -> None:
+        """Show a line, a log record or a bar of a worker's."""
+        if event[0] == "bar":
+            with contextlib.suppress(Exception):  # as of a terminal that is gone
+                self._bars.show(self._tag(slot), *event[1:])
+        else:
+            show(self._tag(slot), event)
+
+    def close_bars(self, slot: WorkerSlot) -> None:
+        """Take the bars of a worker away."""
+        self._bars.close(self._tag(slot))
+
+    def _tag(self, slot: WorkerSlot) -> str:
+        return f"{self._name} {slot.index}"

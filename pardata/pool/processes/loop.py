@@ -1,0 +1,181 @@
+"""The loop of a pool's thread: it supervises the workers, takes outcomes in, and hands tasks out.
+
+        jobs -> Scheduler ---> channel per worker --> workers
+futures, results <- Intake <-- channel per worker <--
+              Terminations ---> kills
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from pardata.codec.batch_codec import Encoded
+from pardata.errors import WorkerLostError
+from pardata.pool.configuration import Setup
+from pardata.pool.jobs.job import Effects
+from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
+from pardata.pool.processes.assignments import Assignments
+from pardata.pool.processes.inline import InlineRunner
+from pardata.pool.processes.intake import Intake
+from pardata.pool.processes.scheduler import Scheduler
+from pardata.pool.processes.terminations import Terminations
+from pardata.pool.processes.topology import Topology
+from pardata.pool.statistics import Log
+from pardata.runtime.faults import Fault
+from pardata.runtime.supervisor import Lost, Worker
+from pardata.runtime.worker.port import Program
+
+
+class PoolLoop:
+    """The workers and their supervision. Made, run and ended by the pool's thread.
+
+    Parameters
+    ----------
+    lazy : set
+        The maps that will have tasks, though they have none now: the pool does not end before them.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        program: tuple[Program, Encoded],
+        life: PoolLife,
+        lock: threading.RLock,
+        lazy: weakref.WeakSet[Any],
+    ) -> None:
+        self.log = Log.of(setup.workers)
+        self.effects = Effects()
+        self.assignments = Assignments()
+        self._life = life
+        self._lock = lock
+        self._lazy = lazy
+        self._losses: list[Lost] = []
+        self.topology = topology = Topology(setup, program, self._on_event, self._losses.append)
+        self._supervisor = topology.supervisor
+        self._collector = topology.port.collector
+        self.scheduler = Scheduler(life, topology.slots, self.assignments, self.effects, topology.port.words)
+        self.terminations = Terminations(topology.slots, self.assignments, setup.timeout_s)
+        self._intake = Intake(
+            setup.name, self.log, self._collector, self.assignments, self.effects, self.terminations.dropped,
+            self.terminations.end_dropped, self.scheduler.queue, topology.wake,
+        )  # fmt: skip
+        self.inline = InlineRunner(topology.waiting, self._stand_in)
+        self._is_timed = setup.timeout_s is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether something is to be done."""
+        return bool(self.scheduler.jobs or self.assignments.tasks or self._lazy)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the pool's thread is to end, or has ended."""
+        life = self._life  # its `is_open` would be a call more per message
+        is_open = life.state is PoolState.OPEN and not life.is_abandoned
+        return life.error is not None or (not is_open and not self.is_busy)
+
+    def run(self) -> None:
+        """Feed the workers until the pool is over; then end them."""
+        try:
+            while not self.is_over:
+                self.topology.waiting.wait(self._due_s())
+                with self._lock:
+                    self._handle()
+                    if not self._collector.flush():
+                        self.topology.wake()
+                self.effects.take()
+        except BaseException as error:
+            with self._lock:
+                self._life.on(PoolEvent.BREAK, error)
+        finally:
+            self._end()
+
+    def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
+        """In a caller: do the work of the pool's thread, until `is_there` or that time."""
+        has_news = self.topology.waiting.has_news
+        try:
+            while not is_there() and time.perf_counter() < end_s:
+                if not has_news():
+                    os.sched_yield()
+                    continue
+                with self._lock:
+                    if self.is_over:
+                        return
+                    self._handle()
+                self.effects.take()
+        finally:  # an event that concerns the thread may have been read here: a late call, the pool's end
+            if self._is_timed or self.terminations.causes or not self._life.is_open:
+                self.topology.wake()  # it finds that as soon as events wake it again
+
+    def _due_s(self) -> float | None:
+        """Start workers whose pause is over; return the seconds until the next look."""
+        with self._lock:
+            due_s = [self.terminations.due_s(), self._supervisor.enforce(), 0.0 if self._losses else None]
+        return min((each_s for each_s in due_s if each_s is not None), default=None)
+
+    def _handle(self) -> None:
+        """Take in all events and outcomes, and hand out tasks. Called with the lock held."""
+        for key, _ in self._collector.selector.select(0):
+            key.data()
+        while self._intake.collect():
+            pass
+        while self._losses:
+            self._lose(self._losses.pop())
+        self.terminations.enforce()
+        self.scheduler.dispatch()
+
+    def _lose(self, lost: Lost) -> None:
+        """Decide about the task that a worker died of; start the next worker."""
+        if lost.batch is None:
+            self._life.on(PoolEvent.BREAK, lost.error("the pool"))
+            return
+        slot = self.topology.slot_of(lost.worker)
+        self._intake.close_bars(slot)
+        task, effect, is_blamed = self.terminations.on_worker_death(slot, lost.batch[1])
+        self.effects.note(effect)
+        if task is not None:
+            self.scheduler.queue(task.job, first=True)  # the calls behind it have waited less, and may rely on it
+        self.terminations.withdraw_dropped(slot)
+        self.log.workers[slot.index]["deaths"] += is_blamed
+        self._supervisor.restart(lost.worker)
+
+    def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
+        if event[0] == "failed" and self._life.error is None:  # the worker's own loop, not a task
+            fault: Fault = event[1]
+            error = WorkerLostError(f"a worker of the pool could not go on: {fault.error}, {fault.note}")
+            error.__cause__ = fault.exception()
+            with self._lock:
+                self._life.on(PoolEvent.BREAK, error)
+        else:
+            self._intake.show(self.topology.slot_of(worker), event)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._life.on(PoolEvent.CLOSE)
+        try:
+            self._supervisor.stop()
+            self._supervisor.listen()  # to lines that finalizers have printed
+        finally:
+            with self._lock:
+                self._fail_rest()
+                self.topology.close()
+            self.effects.take()
+
+    def _fail_rest(self) -> None:
+        """Fail the jobs that are not done."""
+        for slot in self.topology.slots:
+            self._intake.close_bars(slot)
+        self._life.on(PoolEvent.ENDED)
+        error = self._life.error
+        assert error is not None
+        for task in list(self.assignments.tasks.values()):
+            if task.number not in self.terminations.dropped:
+                self.effects.note(task.job.fail(None, error))
+        while self.scheduler.jobs:
+            self.effects.note(self.scheduler.jobs.popleft().fail(None, error))
+        self.assignments.tasks.clear()

@@ -1,0 +1,48 @@
+"""The statistics of a pool: tasks and times of each worker, and the longest calls."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pardata.pool.jobs.job import Outcome, Task
+
+_LONGEST: Final = 5  # calls that are kept
+
+
+@dataclass
+class Log:
+    """The work of a pool's workers, one entry of `workers` each."""
+
+    workers: list[dict[str, float]]
+    longest: list[tuple[float, str]] = field(default_factory=list)
+    begin_s: float = field(default_factory=time.perf_counter)
+
+    def add(self, worker: int, task: Task, outcome: Outcome) -> None:
+        """Take in the outcome of a task."""
+        entry = self.workers[worker]
+        entry["tasks"] += 1
+        entry["work_s"] += outcome.seconds
+        longest_s, index = outcome.longest
+        if len(self.longest) < _LONGEST or longest_s > self.longest[-1][0]:
+            what = f"item {task.begin + index} of {type(task.job).__name__}"
+            self.longest = sorted([*self.longest, (longest_s, what)], reverse=True)[:_LONGEST]
+
+    @classmethod
+    def of(cls, workers: int) -> Log:
+        """Return the log of so many workers."""
+        return cls([{"tasks": 0, "start_s": 0.0, "work_s": 0.0, "deaths": 0} for _ in range(workers)])
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds since the pool's start."""
+        return time.perf_counter() - self.begin_s
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the log, with the time each worker waited."""
+        spent_s = self.spent_s
+        workers = [
+            {**entry, "wait_s": max(0.0, spent_s - entry["start_s"] - entry["work_s"])} for entry in self.workers
+        ]
+        return {"seconds": spent_s, "workers": workers, "longest": list(self.longest)}
