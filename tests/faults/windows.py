@@ -99,7 +99,7 @@ TAKER = {
 }
 MAKER = {
     "in a half-written message": half_written_message,
-    "after the send, before its hint": before(Sender, "_ring", 1, lambda _, doorbell: doorbell != CLOSE),
+    "after the send, before its doorbell": before(Sender, "_ring", 1, lambda _, doorbell: doorbell != CLOSE),
     "after the send": after(Port, "publish", 3),
     "before CLOSE": before(Sender, "close", 1),
     "in CLOSE": before(Sender, "_ring", 1, lambda _, doorbell: doorbell == CLOSE),

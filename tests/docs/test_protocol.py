@@ -1,0 +1,50 @@
+"""docs/protocol.md names the windows in which tests kill a process, and tests and code that there are."""
+
+import re
+from pathlib import Path
+
+from tests.faults.windows import TRAPS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "protocol.md").read_text()
+TEST_FILES = sorted((ROOT / "tests").rglob("test_*.py"))
+SOURCES = [*(ROOT / "pardata").rglob("*.py"), *TEST_FILES]
+
+
+def rows(heading):
+    """The first cell of each row of the table below a heading."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (.+?) \|", section, re.MULTILINE)
+    return cells[1:]  # without the head
+
+
+def functions_of(path):
+    return set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+
+
+def test_each_window_has_one_row_and_each_row_a_window():
+    assert sorted(rows("Windows")) == sorted(TRAPS)
+
+
+def test_each_kill_of_a_queue_has_a_row():
+    killing = {name for name in functions_of(ROOT / "tests/faults/test_queue.py") if name.startswith("test_killed_")}
+    section = PAGE.split("\n## Queues\n")[1]
+    assert set(re.findall(r"`(test_killed_\w+)`", section)) == killing
+    assert len(rows("Queues")) == len(killing)
+
+
+def test_tests_on_the_page_exist():
+    named = re.findall(r"`(?:(tests/\S+\.py)::)?(test_\w+)`", PAGE)
+    assert named
+    everywhere = set().union(*map(functions_of, TEST_FILES))
+    unknown = [name for path, name in named if name not in (functions_of(ROOT / path) if path else everywhere)]
+    assert unknown == []
+
+
+def test_files_and_names_on_the_page_exist():
+    code = "\n".join(path.read_text() for path in SOURCES)
+    words = set(re.findall(r"\w+", code))
+    quoted = set(re.findall(r"`([A-Za-z_][\w.]*)`", PAGE))
+    assert len(quoted) > 30
+    assert [name for name in quoted if not set(name.split(".")) <= words] == []
+    assert [path for path in re.findall(r"`(tests/[\w/]+\.py)", PAGE) if not (ROOT / path).exists()] == []
