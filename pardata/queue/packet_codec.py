@@ -15,7 +15,7 @@ import numpy as np
 
 from pardata.codec.array_form import reduce_array
 from pardata.codec.by_value import INLINE_BYTES
-from pardata.memory.exchange.addresses import give_up, is_awaited, open_address
+from pardata.memory.exchange.addresses import open_address
 from pardata.memory.exchange.exports import Address
 from pardata.memory.shared_array import SharedArray
 from pardata.memory.shared_heap import shared_copy, shared_heap
@@ -74,31 +74,6 @@ def pack(obj: Any) -> tuple[bytes, list[Address]]:
             open_address(address)  # received by ourselves
         raise
     return stream, sent
-
-
-class Sent:
-    """The addresses of ours that one queue has sent, as long as nobody has received them."""
-
-    def __init__(self) -> None:
-        self._addresses: list[Address] = []
-        self._most = 64
-
-    def add(self, addresses: list[Address]) -> None:
-        """Note what is on its way now."""
-        self._addresses += addresses
-        if len(self._addresses) > self._most:
-            self._addresses = list(filter(is_awaited, self._addresses))
-            self._most = max(64, 2 * len(self._addresses))
-
-    @property
-    def are_awaited(self) -> bool:
-        """Whether one is still on its way."""
-        return any(map(is_awaited, self._addresses))
-
-    def give_up(self) -> None:
-        """Say that nobody can receive the rest."""
-        for address in filter(is_awaited, self._addresses):
-            give_up(address)
 
 
 def _pickled(obj: Any, sent: list[Address]) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import struct
 import threading
 from math import inf
@@ -159,22 +158,3 @@ class PacketPipe:
         for fd in inherited:
             os.close(fd)
         self._in_between, self._mutex = 0, threading.Lock()
-
-
-def in_flight(writer: int) -> int:
-    """Return a socket in which a write end is on its way to a process that is being started.
-
-    So there is one until that process has its own. It takes it out of the socket, of which this process has a copy:
-    that one is then empty, and holds nobody up who waits for the end, though it may be closed much later.
-    """
-    ours, theirs = socket.socketpair()
-    with ours:
-        socket.send_fds(ours, [b"."], [writer])
-    os.close(writer)
-    return theirs.detach()
-
-
-def landed(lent: int) -> int:
-    """Return the write end that is in the socket."""
-    with socket.socket(fileno=lent) as theirs:
-        return socket.recv_fds(theirs, 1, 1)[1][0]

@@ -12,35 +12,31 @@ in its hands: the kernel's end of file says that nothing is left and that nobody
 from __future__ import annotations
 
 import operator
-import os
 import select
 import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
-from multiprocessing import context, util
-from multiprocessing.reduction import DupFd
 from queue import Empty
 from typing import Any, Final
 
 from pardata.memory.exchange.addresses import forget_the_gone
 from pardata.process.interrupts import Uninterrupted
-from pardata.process.system import at_fork
-from pardata.queue import waiters
-from pardata.queue.free_slots import MOST, FreeSlots, make_free_slots
-from pardata.queue.packet_codec import Sent, pack, unpack
-from pardata.queue.packet_pipe import PacketPipe, deadline_of, in_flight, landed, seconds_left, wait_for
+from pardata.queue import fork_and_exit, waiters
+from pardata.queue.ends import QueueEnds
+from pardata.queue.free_slots import MOST, make_free_slots
+from pardata.queue.packet_codec import pack, unpack
+from pardata.queue.packet_pipe import PacketPipe, deadline_of, seconds_left, wait_for
+from pardata.queue.sent import Sent, wait_until_received
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
-_LONGEST_PAUSE: Final = 0.05  # s; between looks at the end of a process whose arrays have not been received
 
 
 class End(EOFError, Empty):
     """Nothing is left in a queue, and nobody is left who could put. Also a `queue.Empty`, which such code expects."""
 
 
-class Queue:
+class Queue(QueueEnds):
     """A queue for processes and threads, in which arrays travel by address: else as `multiprocessing.Queue`.
 
     It is handed to processes as an argument of `multiprocessing.Process` (fork, spawn or forkserver). Any number of
@@ -74,16 +70,14 @@ class Queue:
             self._set_up(PacketPipe.create(), count, make_free_slots(count) if count else -1)
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
-        self._pipe, self._free_slots = pipe, FreeSlots(pipe, count, places)
-        self._lent: list[tuple[weakref.ref[Any], int]] = []  # write ends for processes that are being started
-        self._reset()
+        super()._set_up(pipe, count, places)
         forget_the_gone()
-        for left in list(_leaving):
+        for left in list(fork_and_exit.leaving):
             left._dispose_if_received()
-        _queues[id(self)] = self
+        fork_and_exit.queues[id(self)] = self
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()
+        super()._reset()
         self._buffer: deque[bytes] = deque()  # what the pipe had no room for
         self._feeder: threading.Thread | None = None  # there is one while there is something in the buffer
         self._waiters = waiters.Waiters()
@@ -189,7 +183,7 @@ class Queue:
                 self._pipe.leave()
             if packet is not None:
                 self._has_ended = True
-                if _is_exiting and threading.current_thread().daemon:
+                if fork_and_exit.is_exiting and threading.current_thread().daemon:
                     threading.Event().wait()  # the program ends, not the queue: this thread ends with it, silently
                 raise End("nothing is left in the queue, and nobody is left who could put")
             self._wait(deadline)
@@ -216,13 +210,13 @@ class Queue:
     def _settle(self) -> None:
         """Have a write end if this process may put."""
         with self._lock:
-            self._return_lent()
+            self._lent.close_delivered()
             others = self._waiters.others() if self._waiters else []
             all_wait = bool(self._waiters) and not others
             may_put = not self._is_closed and not self._has_ended and not all_wait
             self._pipe.hold_writer(may_put or self._feeder is not None)
         if may_put:
-            waiters.watch(others, _settle_all)
+            waiters.watch(others, fork_and_exit.settle_all)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -278,147 +272,18 @@ class Queue:
         feeder = self._feeder
         if feeder is not None:
             feeder.join()
-        pause = 0.001
-        while self._is_awaited() and not self._is_given_up():
-            # Who receives tells it to the block, not to us, and no event tells that it was killed before. A poll for no
-            # event ends when the last reader is gone.
-            wait_for(self._pipe.writer, 0, pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _is_given_up(self) -> bool:
-        """Whether nobody can receive what has been sent: no reader is left, or one was killed with it in its hands."""
-        if wait_for(self._pipe.writer, 0, 0):
-            return True
-        alone = self._pipe.try_alone() if not self._pipe.packets else -1
-        if alone >= 0:
-            os.close(alone)
-        return alone >= 0
+        wait_until_received(self._pipe, self._is_awaited)
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         if _is_over() or not hasattr(self, "_is_closed"):
             return  # it was not made, or was seen off at the exit
         self.close()
         if self._is_awaited():
-            _leaving.add(self)
+            fork_and_exit.leaving.add(self)
         else:
             self._dispose()
 
     def _dispose_if_received(self) -> None:
         if not self._is_awaited():
-            _leaving.discard(self)
+            fork_and_exit.leaving.discard(self)
             self._dispose()
-
-    def _dispose(self) -> None:
-        self._pipe.dispose()
-        self._free_slots.dispose()
-        self._close_lent()
-
-    def _close_lent(self) -> None:
-        while self._lent:
-            os.close(self._lent.pop()[1])
-
-    # -- in other processes --------------------------------------------------------------------------------------------
-
-    def __getstate__(self) -> Any:
-        if context.get_spawning_popen() is None:
-            raise RuntimeError(
-                "a Queue is handed over when a process is started (args= of multiprocessing.Process, initializer= and "
-                "initargs= of its pools), not with a task; workers of pardata's own pools and streams return results"
-            )
-        lent = in_flight(self._pipe.open_writer())
-        with self._lock:
-            self._lent.append((weakref.ref(context.get_spawning_popen()), lent))
-        places = DupFd(self._free_slots.fd) if self._free_slots.count else None
-        return DupFd(self._pipe.reader), DupFd(lent), self._free_slots.count, places
-
-    def __setstate__(self, state: Any) -> None:
-        reader, lent, count, places = state
-        fds = [reader.detach(), landed(lent.detach()), places.detach() if places is not None else -1]
-        for fd in fds:
-            if fd >= 0:
-                os.set_inheritable(fd, False)
-        self._set_up(PacketPipe(fds[0], fds[1]), count, fds[2])
-
-    def _return_lent(self) -> None:
-        """Close what was lent to processes that have been started."""
-        for entry in list(self._lent):
-            started = entry[0]()
-            if started is None or hasattr(started, "pid"):
-                self._lent.remove(entry)
-                os.close(entry[1])
-
-    def _after_fork(self, writer: int) -> None:
-        self._close_lent()
-        self._pipe.after_fork(writer)
-        self._reset()
-
-
-_queues: weakref.WeakValueDictionary[int, Queue] = weakref.WeakValueDictionary()
-_leaving: set[Queue] = set()  # dropped, while what they have sent is on its way
-_fork_lock = threading.RLock()  # of the thread that forks: what is done before and after is for one fork
-_at_fork: list[tuple[Queue, int]] = []
-_is_exiting = False
-
-
-def _living() -> list[Queue]:
-    """Return all queues of this process, also while another thread makes one: a weak set cannot be read then."""
-    return [queue for known in _queues.valuerefs() if (queue := known()) is not None]
-
-
-def _before_fork() -> None:
-    _fork_lock.acquire()
-    for queue in _living():
-        queue._lock.acquire()
-        try:
-            writer = queue._pipe.open_writer()
-        except OSError:  # no descriptor is left: the child opens one when it puts
-            writer = -1
-        _at_fork.append((queue, writer))
-
-
-def _after_fork_in_parent() -> None:
-    while _at_fork:
-        queue, writer = _at_fork.pop()
-        if writer >= 0:
-            os.close(writer)
-        queue._lock.release()
-    _fork_lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _fork_lock, _is_exiting
-    _fork_lock, _is_exiting = threading.RLock(), False
-    waiters.after_fork()
-    while _leaving:
-        _leaving.pop()._dispose()  # what they wait for is the parent's
-    while _at_fork:
-        queue, writer = _at_fork.pop()
-        queue._after_fork(writer)
-
-
-def _settle_all() -> None:
-    for queue in _living():
-        queue._settle()
-
-
-def _close_all() -> None:
-    global _is_exiting
-    _is_exiting = True
-    for queue in _living():
-        queue.close()
-
-
-def _leave_all() -> None:
-    for queue in {*_living(), *_leaving}:
-        queue._leave()
-
-
-def _at_exit(_: object) -> None:
-    """As multiprocessing's queues do: close before the children are joined, wait for the rest after that."""
-    util.Finalize(None, _close_all, exitpriority=10)
-    util.Finalize(None, _leave_all, exitpriority=-5)
-
-
-at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-util.register_after_fork(_at_exit, _at_exit)  # a child of multiprocessing begins with an empty list
-_at_exit(None)

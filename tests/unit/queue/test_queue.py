@@ -11,7 +11,7 @@ import pytest
 
 from pardata import Queue, array
 from pardata.memory.shared_heap import shared_heap
-from pardata.queue import queue as queue_module
+from pardata.queue import fork_and_exit
 
 pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
 
@@ -304,23 +304,23 @@ class Announced:
 
 def test_threads_that_fork_at_once_do_not_take_each_other_s_ends(monkeypatch):
     stands, goes_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(queue_module, "_fork_lock", Announced(threading.RLock(), stands))
-    queue_module._before_fork()  # this thread forks
+    monkeypatch.setattr(fork_and_exit, "_fork_lock", Announced(threading.RLock(), stands))
+    fork_and_exit._before_fork()  # this thread forks
     made, errors = [], []
 
     def fork():
         try:
             made.append(Queue())  # which the fork of the main thread knows nothing of
-            queue_module._before_fork()
+            fork_and_exit._before_fork()
             stands.set()
             goes_on.wait()
-            queue_module._after_fork_in_parent()
+            fork_and_exit._after_fork_in_parent()
         except RuntimeError as error:
             errors.append(error)
 
     thread = in_thread(fork)
     stands.wait()
-    queue_module._after_fork_in_parent()
+    fork_and_exit._after_fork_in_parent()
     goes_on.set()
     thread.join()
     assert not errors
@@ -339,7 +339,7 @@ def test_queues_are_looked_at_while_others_are_made():
 
     sys.settrace(trace)
     try:
-        queue_module._settle_all()
+        fork_and_exit.settle_all()
     finally:
         sys.settrace(None)
     assert len(made) > 2

@@ -1,0 +1,74 @@
+"""The ends of a queue in one process, and how a process that is forked or spawned gets ends of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from multiprocessing import context
+from multiprocessing.reduction import DupFd
+from typing import Any
+
+from pardata.queue.free_slots import FreeSlots
+from pardata.queue.lent import Lent, from_lent, lend
+from pardata.queue.packet_pipe import PacketPipe
+
+
+class QueueEnds:
+    """The pipe of packets, the pipe of free places, and the lock that the threads of this process share."""
+
+    def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
+        """Take over a pipe and the descriptor of `count` places."""
+        self._pipe, self._free_slots = pipe, FreeSlots(pipe, count, places)
+        self._lent = Lent()
+        self._reset()
+
+    def _reset(self) -> None:
+        """Begin anew in this process: no other thread of it has used the queue."""
+        self._lock = threading.RLock()
+
+    def _dispose(self) -> None:
+        self._pipe.dispose()
+        self._free_slots.dispose()
+        self._lent.close_all()
+
+    # -- spawned processes ---------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> Any:
+        if context.get_spawning_popen() is None:
+            raise RuntimeError(
+                "a Queue is handed over when a process is started (args= of multiprocessing.Process, initializer= and "
+                "initargs= of its pools), not with a task; workers of pardata's own pools and streams return results"
+            )
+        lent = lend(self._pipe.open_writer())
+        with self._lock:
+            self._lent.add(lent)
+        places = DupFd(self._free_slots.fd) if self._free_slots.count else None
+        return DupFd(self._pipe.reader), DupFd(lent), self._free_slots.count, places
+
+    def __setstate__(self, state: Any) -> None:
+        reader, lent, count, places = state
+        fds = [reader.detach(), from_lent(lent.detach()), places.detach() if places is not None else -1]
+        for fd in fds:
+            if fd >= 0:
+                os.set_inheritable(fd, False)
+        self._set_up(PacketPipe(fds[0], fds[1]), count, fds[2])
+
+    # -- forked processes ----------------------------------------------------------------------------------------------
+
+    def _hold_for_fork(self) -> int:
+        """Before a fork: take the lock; return a write end for the child, -1 if no descriptor is left for one."""
+        self._lock.acquire()
+        try:
+            return self._pipe.open_writer()
+        except OSError:  # the child opens one when it puts
+            return -1
+
+    def _after_fork_in_parent(self, writer: int) -> None:
+        if writer >= 0:
+            os.close(writer)
+        self._lock.release()
+
+    def _after_fork_in_child(self, writer: int) -> None:
+        self._lent.close_all()
+        self._pipe.after_fork(writer)
+        self._reset()

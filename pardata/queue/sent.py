@@ -1,0 +1,59 @@
+"""Memory of this process whose addresses a queue has sent: it must stay until the addresses have been received."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from pardata.memory.exchange.addresses import give_up, is_awaited
+from pardata.memory.exchange.exports import Address
+from pardata.queue.packet_pipe import PacketPipe, wait_for
+
+_FIRST_PAUSE: Final = 0.001  # s; between looks at the end of a process whose arrays have not been received
+_LONGEST_PAUSE: Final = 0.05  # s; each pause is twice the one before
+
+
+class Sent:
+    """The addresses of this process that one queue has sent, as long as nobody has received them."""
+
+    def __init__(self) -> None:
+        self._addresses: list[Address] = []
+        self._most = 64
+
+    def add(self, addresses: list[Address]) -> None:
+        """Note addresses that are on their way now."""
+        self._addresses += addresses
+        if len(self._addresses) > self._most:
+            self._addresses = list(filter(is_awaited, self._addresses))
+            self._most = max(64, 2 * len(self._addresses))
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether one is still on its way."""
+        return any(map(is_awaited, self._addresses))
+
+    def give_up(self) -> None:
+        """Say that nobody can receive the rest."""
+        for address in filter(is_awaited, self._addresses):
+            give_up(address)
+
+
+def wait_until_received(pipe: PacketPipe, is_awaited: Callable[[], bool]) -> None:
+    """Return when nothing is awaited any more, or nobody can receive it."""
+    pause = _FIRST_PAUSE
+    while is_awaited() and not _is_given_up(pipe):
+        # A receiver tells the block, not this process, and no event says that it was killed before that. A poll for no
+        # event ends when the last reader is gone.
+        wait_for(pipe.writer, 0, pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_given_up(pipe: PacketPipe) -> bool:
+    """Whether nobody can receive what has been sent: no reader is left, or one was killed with it in its hands."""
+    if wait_for(pipe.writer, 0, 0):
+        return True
+    alone = pipe.try_alone() if not pipe.packets else -1
+    if alone >= 0:
+        os.close(alone)
+    return alone >= 0
