@@ -75,7 +75,7 @@ class Collector:
         bool
             Whether `first` is there; if not, the predecessor had finished it.
         """
-        claims = [claim for receiver in self.receivers for claim in receiver.look()]
+        claims = [claim for receiver in self.receivers for claim in receiver.scan()]
         claims.sort(key=lambda claim: (claim.sequence, claim.number) != first)
         is_there = (
             bool(claims) and (claims[0].sequence, claims[0].number) == first and not self._order.is_stale(claims[0])
@@ -108,7 +108,7 @@ class Collector:
         """Take in what has come without a doorbell; return whether there was any."""
         found = False
         for receiver in self._eliding:
-            if receiver.has_news:
+            if receiver.has_unseen:
                 self._add(receiver.poll())
                 found = True
         return found
@@ -136,7 +136,7 @@ class Collector:
             if self._scan():
                 return
             for receiver in self._eliding:
-                receiver.rest()
+                receiver.announce_sleep()
         flushed = self.flush()
         if for_input and self._scan():
             return

@@ -1,36 +1,66 @@
 """The leases that one process has given out: which block, over which channel, in which message.
 
-The table lies in its owner's span, so it survives its owner: a replacement reads what is still out. Only the owner
-writes it, row by row, the stamp last (negative: released); readers give leases back by message.
+The table lies in its owner's span, so it survives its owner: a successor reads from it which blocks are still out. Only
+the owner writes it, row by row, the stamp last; readers give leases back by message.
+
+      word   0       1         2         3  4  5    6        7
+           | stamp | channel | message | origin  | offset | extent |      one row, 64 bits a word
+
+Rows are used from the front and never return to zeros, so the first row of zeros behind its stamp is the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from pardata.memory.array import Anchor
+from pardata.memory.array import Anchor, Drop
 from pardata.memory.budget import CONTROL
 from pardata.memory.segment import PAGE_BYTES
 
 ROWS: Final = 1 << 17
 ROW_WORDS: Final = 8
+_STAMP: Final = 0  # above 0: given out, no other row of this table has had it; below 0: released; 0: never used
+_CHANNEL: Final = 1  # index among the outgoing channels of the owner
+_MESSAGE: Final = 2  # stamp of the message there; one that was never published gives nothing out
+_ORIGIN: Final = 3  # three words, the lease on which the owner holds the block itself (see OWN, BORROWED)
+_OFFSET: Final = 6  # the block: offset in the segment and extent, in bytes
+_EXTENT: Final = 7
 _PAGE_ROWS: Final = PAGE_BYTES // (8 * ROW_WORDS)
 TABLE_BYTES: Final = ROWS * ROW_WORDS * 8
 
-OWN, BORROWED = -1, -2  # origin of a block: this arena / something in this process that a successor would not have
+# In place of a channel in an origin: the block lies in the owner's arena, or the owner has it from something in this
+# process that a successor would not have.
+OWN: Final = -1
+BORROWED: Final = -2
 
 
 class Lease(NamedTuple):
-    """A reader's side of a lease: on which of its channels, and the giver's row and stamp."""
+    """A lease as its reader knows it: the channel among its incoming ones, and the giver's row and stamp."""
 
     channel: int
     row: int
     stamp: int
 
 
+class Returns:
+    """The list to which the anchors of one receiver drop their leases."""
+
+    __slots__ = ("append", "leases")
+
+    def __init__(self) -> None:
+        self.leases: list[Lease] = []
+        self.append: Callable[[Lease], None] = self.leases.append
+
+    def redirect(self, drop: Drop) -> None:
+        """Have `drop` get all leases from now on, and those that are in the list."""
+        self.append = drop.append
+        while self.leases:
+            drop.append(self.leases.pop())
+
+
 class Row(NamedTuple):
-    """A row as a successor reads it: where the block came from and where it went."""
+    """A row as a successor reads it: the block, its origin, and the message that carries it."""
 
     row: int
     stamp: int
@@ -42,9 +72,9 @@ class Row(NamedTuple):
 
 
 class LeaseTable:
-    """give / release, and what a successor needs: `rows` and `restore`.
+    """give / release; for a successor `rows` and `restore`.
 
-    What memory it takes is counted in `header`, the words of its owner's span.
+    The memory that it takes is counted in `header`, the words of its owner's span.
     """
 
     def __init__(self, words: memoryview, header: memoryview) -> None:
@@ -66,10 +96,10 @@ class LeaseTable:
                 self._header[CONTROL] += PAGE_BYTES
         self._stamp += 1
         at, words = row * ROW_WORDS, self._words
-        words[at + 1], words[at + 2] = channel, message
-        words[at + 3], words[at + 4], words[at + 5] = origin
-        words[at + 6], words[at + 7] = block.offset, block.extent_bytes
-        words[at] = self._stamp  # the row counts from here on
+        words[at + _CHANNEL], words[at + _MESSAGE] = channel, message
+        words[at + _ORIGIN], words[at + _ORIGIN + 1], words[at + _ORIGIN + 2] = origin
+        words[at + _OFFSET], words[at + _EXTENT] = block.offset, block.extent_bytes
+        words[at + _STAMP] = self._stamp  # SYNC POINT: lease. The row counts from here on, if its message is published
         block.live_rows += 1
         self._anchors[row] = block
         return Lease(channel, row, self._stamp)
@@ -81,9 +111,9 @@ class LeaseTable:
 
     def release(self, row: int, stamp: int) -> None:
         """End a lease. Giving the same one back twice is harmless: a successor may repeat what the dead one did."""
-        if self._words[row * ROW_WORDS] != stamp or row not in self._anchors:
+        if self._words[row * ROW_WORDS + _STAMP] != stamp or row not in self._anchors:
             return
-        self._words[row * ROW_WORDS] = -stamp
+        self._words[row * ROW_WORDS + _STAMP] = -stamp
         self._free.append(row)
         self._anchors.pop(row).live_rows -= 1
 
@@ -99,37 +129,39 @@ class LeaseTable:
         """Return (row, stamp, message) of every lease given over `channel`."""
         words = self._words
         return [
-            (row, words[row * ROW_WORDS], words[row * ROW_WORDS + 2])
+            (row, words[row * ROW_WORDS + _STAMP], words[row * ROW_WORDS + _MESSAGE])
             for row in self._anchors
-            if words[row * ROW_WORDS + 1] == channel
+            if words[row * ROW_WORDS + _CHANNEL] == channel
         ]
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows that a dead predecessor left."""
-        words = self._words
-        for row in range(ROWS):
-            at = row * ROW_WORDS
-            if not any(words[at + 1 : at + 8]):
-                return  # rows are used from the front: the first that was never written is the end
-            stamp = words[at]
+        """Yield the rows that a dead predecessor has given out.
+
+        SYNC POINT: lease. One of a message that was never published is among them: the caller knows the last stamps.
+        """
+        for row in range(self._used_rows()):
+            stamp, channel, message, *origin, offset, extent = self._words[row * ROW_WORDS : (row + 1) * ROW_WORDS]
             if stamp > 0:
-                yield Row(
-                    row, stamp, words[at + 1], words[at + 2], Lease(*words[at + 3 : at + 6]), *words[at + 6 : at + 8]
-                )
+                yield Row(row, stamp, channel, message, Lease(*origin), offset, extent)
+
+    def _used_rows(self) -> int:
+        """Return how many rows were ever written, the stamp of the last one maybe missing."""
+        words = self._words
+        return next(
+            (row for row in range(ROWS) if not any(words[row * ROW_WORDS + _CHANNEL : (row + 1) * ROW_WORDS])), ROWS
+        )
 
     def restore(self, rows: dict[int, Anchor]) -> None:
         """Take over the rows of a dead predecessor, with new anchors; every other row is free."""
         words = self._words
-        self._top = next(
-            (row for row in range(ROWS) if not any(words[row * ROW_WORDS + 1 : (row + 1) * ROW_WORDS])), ROWS
-        )
-        self._stamp = max((abs(words[row * ROW_WORDS]) for row in range(self._top)), default=0) + 1
+        self._top = self._used_rows()
+        self._stamp = max((abs(words[row * ROW_WORDS + _STAMP]) for row in range(self._top)), default=0) + 1
         for row in range(self._top):
             if row in rows:
                 self._anchors[row] = rows[row]
                 rows[row].live_rows += 1
             else:
-                words[row * ROW_WORDS] = -abs(words[row * ROW_WORDS])
+                words[row * ROW_WORDS + _STAMP] = -abs(words[row * ROW_WORDS + _STAMP])
                 self._free.append(row)
 
     def __len__(self) -> int:

@@ -1,24 +1,20 @@
-"""The sending side of a process: its arena, the leases it gives, and the edges to the stages behind it."""
+"""The sending side of a process: the edges to the stages behind it, and the leases that it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from pardata.channel.channel import CAPACITY
 from pardata.channel.joint import publish_together
-from pardata.channel.leases import BORROWED, OWN, ROWS, Lease, LeaseTable
+from pardata.channel.leases import OWN, ROWS, Lease, LeaseTable
+from pardata.channel.placing import BlockPlacer
 from pardata.channel.sender import Sender
+from pardata.channel.words import CAPACITY, LEASE
 from pardata.codec.batch_codec import Batch, Encoded, encode
-from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
-from pardata.memory.array import Anchor, find_anchor, is_in, view
-from pardata.memory.layout import fill, held_bytes, layout_of
-
-Array = np.ndarray[Any, Any]
+from pardata.memory.array import Anchor
 
 # Messages that a worker of a farm may have: one it works on, one ahead. Later ones wait for whoever is free first.
 FARM_WINDOW = 2
@@ -52,22 +48,19 @@ class Edge:
         return [message for message in map(Sender.last, self.senders) if message is not None]
 
 
-_Packed = tuple[Encoded, Anchor | None, list[Lease]]  # and the block for the rest, and where the blocks come from
-Parcel = tuple[Sequence[int], Batch, _Packed]  # which edges a part of a batch goes to
+_Packed = tuple[Encoded, Anchor | None, list[Lease]]  # with the block for the rest, and the origins of all blocks
+Packet = tuple[Sequence[int], Batch, _Packed]  # the edges that a part of a batch goes to, and the part
 
 
-class Outbox:
-    """place / publish.
+class Outbox(BlockPlacer):
+    """pack / send: hand batches over on every edge.
 
     Parameters
     ----------
-    in_parent : bool
-        The sender is a thread of the process that the user started. It is never replaced, so it may pass on any block
-        of the segment; a worker must be able to tell its successor where a block came from.
     branches : sequence
         Per edge, which of the items go there; None: all.
-    has_inplace : bool
-        Some stage of the run changes its input: a block may be given away to be changed, once, if nobody else has it.
+
+    See `BlockPlacer` for the others.
     """
 
     def __init__(
@@ -79,24 +72,16 @@ class Outbox:
         has_inplace: bool = False,
         branches: Sequence[int | None] = (),
     ) -> None:
-        self.arena = arena
+        super().__init__(arena, in_parent, has_inplace)
         self.leases = leases
         self.edges = edges
         self._only = edges[0] if len(edges) == 1 else None
-        self.generator: object = None  # of user code, suspended in the yield of what is being sent
-        self.sent_bytes = 0
-        self.block_bytes = 0  # of the blocks that were sent
-        self.made_bytes = 0  # of those of them that were made for it
-        self.is_lasting = False  # what is sent goes on being the caller's: arguments
-        self._in_parent = in_parent
-        self._has_inplace = has_inplace
         self._fan_out = len(edges) > 1
-        self._branches: dict[int | None, list[int]] = {}  # which edges belong to each
+        self.block_bytes = 0  # of the blocks that were sent
+        self.is_lasting = False  # whether the caller goes on using the arrays that are sent: arguments
+        self._branches: dict[int | None, list[int]] = {}  # the edges of each
         for index in range(len(edges)):
             self._branches.setdefault(branches[index] if branches else None, []).append(index)
-        self._memory = arena.segment.map
-        self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
-        self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
 
     @property
     def has_room(self) -> bool:
@@ -127,82 +112,25 @@ class Outbox:
         load, free = min(loads)
         return free if load < FARM_WINDOW else None
 
-    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
-        """Return the block that holds ``arrays[index]`` and its offset there; copied into a new block if need be."""
-        is_whole = arrays[index].flags.c_contiguous
-        self.sent_bytes += arrays[index].nbytes if is_whole else held_bytes(arrays[index])
-        block = find_anchor(arrays[index])
-        if block is None or not is_in(block, self._memory) or not self._may_pass(block):
-            return self._copy(arrays[index])
-        known = 1 + block.claimed  # this variable, and the message that has brought it
-        is_alone = is_bare and self._is_alone(arrays, index, known)  # of a part of an object that cannot be told
-        array = arrays[index]
-        if array.flags.writeable and not is_alone:
-            return self._copy(array)  # user code may still write to it
-        array.setflags(write=False)
-        if self._has_inplace and not block.shared:
-            if block.given_away:
-                raise ValueError(
-                    "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
-                    "one, or a copy"
-                )
-            block.shared = not is_alone
-            block.given_away = not (block.shared or self._fan_out)
-        offset = array.__array_interface__["data"][0] - self._address - block.offset
-        return block, offset, array
-
-    def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
-        """Whether user code has neither ``arrays[index]`` nor another view of its block."""
-        if not is_sole_view(arrays[index], known):
-            return False
-        return is_sole_owner(arrays, index) or is_owned_with(self.generator, arrays, index)
-
-    def _may_pass(self, block: Anchor) -> bool:
-        return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
-
-    def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
-        if array.flags.c_contiguous:
-            block = self._reserve(array.nbytes)
-            copied = view(block, 0, array.dtype, array.shape, None)
-            np.copyto(copied, array)
-            return block, 0, copied
-        layout = layout_of(array)
-        block = self._reserve(layout.nbytes)
-        copied = layout.view(array, block)
-        fill(copied, array)
-        return block, layout.offset, copied
-
-    def _reserve(self, nbytes: int) -> Anchor:
-        block = self.arena.reserve(nbytes)
-        self.made_bytes += block.extent_bytes
-        return block
-
-    def _origin(self, block: Anchor) -> Lease:
-        if self._start <= block.offset < self._end:
-            return Lease(OWN, 0, 0)
-        if self._in_parent or not isinstance(block.token, Lease):
-            return Lease(BORROWED, 0, 0)
-        return block.token
-
     def publish(self, batch: Batch) -> None:
         """Hand a batch over on every edge."""
         self.send(self.pack(batch))
 
-    def pack(self, batch: Batch) -> list[Parcel]:
-        """Return what `send` sends; counted in `sent_bytes` and its like from here on."""
+    def pack(self, batch: Batch) -> list[Packet]:
+        """Return the packets for `send`; they are counted in `sent_bytes` and its like from here on."""
         if batch.branches is None:
             return [(range(len(self.edges)), batch, self._pack(batch, len(self.edges) > 1))]
-        parcels: list[Parcel] = []
+        packets: list[Packet] = []
         for branch, indices in self._branches.items():
             part = batch if branch is None else batch.select(branch)
-            parcels.append((indices, part, self._pack(part, len(indices) > 1)))
-        return parcels
+            packets.append((indices, part, self._pack(part, len(indices) > 1)))
+        return packets
 
-    def send(self, parcels: list[Parcel]) -> None:
-        """Send what `pack` has made: on all edges, or, if this process dies, on none."""
+    def send(self, packets: list[Packet]) -> None:
+        """Send the packets of `pack`: on all edges, or, if this process dies, on none."""
         senders = [
             self._prepare(index, part, packed, len(indices) > 1)
-            for indices, part, packed in parcels
+            for indices, part, packed in packets
             for index in indices
         ]
         if senders:
@@ -216,12 +144,12 @@ class Outbox:
         return sender
 
     def _pack(self, batch: Batch, fan_out: bool) -> _Packed:
-        """Return a batch as it is sent, where its blocks come from, and the block for what does not fit into a slot."""
+        """Return a batch as it is sent, the block for what does not fit into a slot, and the origins of its blocks."""
         self._fan_out = fan_out
         encoded = encode(batch.items, self, self._has_inplace, self.is_lasting)
         if not encoded.anchors and batch.positions is None and len(encoded.payload) <= CAPACITY:
             self.sent_bytes += len(encoded.payload)
-            return encoded, None, []  # what most small messages are
+            return encoded, None, []  # as most small messages are
         if self.leases.room <= len(encoded.anchors) * len(self.edges):
             raise CapacityError(
                 f"{ROWS} arrays made by {self.arena.who} are held by their consumers: keep copies, or fewer of them"
@@ -237,7 +165,7 @@ class Outbox:
 
     def _spill(self, batch: Batch, encoded: Encoded) -> Anchor | None:
         """Return a block with positions and payload if they do not fit into a slot."""
-        if 8 * len(batch.positions or ()) + len(encoded.payload) + 40 * len(encoded.anchors) <= CAPACITY:
+        if 8 * len(batch.positions or ()) + len(encoded.payload) + LEASE.size * len(encoded.anchors) <= CAPACITY:
             return None
         positions = np.array(batch.positions or (), np.int64)
         block = self._reserve(positions.nbytes + len(encoded.payload))

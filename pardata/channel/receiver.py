@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import socket
 from array import array
-from collections.abc import Callable
 from math import inf
 from operator import attrgetter
 
 from pardata.channel.channel import (
-    BEFORE,
-    BODY,
-    CLOSED,
+    DONE,
     DOORBELL,
     HELLO,
-    HOLDS,
-    LEASE,
-    NEWEST,
     SCAN,
     SLEEPING,
-    TOP,
     WORDS_PER_MESSAGE,
     ChannelSpec,
     End,
     receive_all,
-    slot_at,
     try_send,
 )
-from pardata.channel.leases import Lease
+from pardata.channel.lease_report import encode_report
+from pardata.channel.leases import Lease, Returns
+from pardata.channel.words import (
+    BEFORE,
+    BODY,
+    CLOSED,
+    COUNT,
+    KIND,
+    LEASE,
+    LEASES,
+    NEWEST,
+    SEQUENCE,
+    STAMP,
+    TOP,
+    slot_at,
+)
 from pardata.codec.batch_codec import Batch, decode
 from pardata.codec.loadable import decode_loadable
 from pardata.memory.array import Anchor, Drop, anchor
@@ -54,27 +61,19 @@ class Claim:
 _stamp_of = attrgetter("stamp")
 
 
-class Returns:
-    """Where the anchors of one receiver drop their leases. `append` is replaced when the run is over."""
-
-    __slots__ = ("append", "leases")
-
-    def __init__(self) -> None:
-        self.leases: list[Lease] = []
-        self.append: Callable[[Lease], None] = self.leases.append
-
-
 class Receiver(End):
-    """The reading end: `receive` what was published, `read` it, `commit` it.
+    """The reading end: `receive` the claims of messages that were published, `read` them, `commit` them.
+
+    A successor is made in the same way: every message that is not committed is a claim again.
 
     Parameters
     ----------
     index : int
         The channel's number among the incoming channels of this process.
     edge : int
-        Which input of a zip it belongs to.
+        The input of the stage that the channel belongs to.
     renamed : dict
-        What its sequences are called here (see `pipeline.plan.plan.Edge`).
+        The numbers by which its sequences are known here (see `pipeline.plan.plan.Edge`).
     """
 
     def __init__(
@@ -89,20 +88,20 @@ class Receiver(End):
         super().__init__(spec, sock, segment, index)
         self.edge = edge
         self.renamed = renamed or {}
-        self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of what is held here
+        self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of the blocks that are held here
         # Blocks that a dead predecessor has handed on: a lease has one anchor, also if its message is read again.
         self.recovered: dict[Lease, Anchor] = {}
         self.returns = Returns()
         self._segment = segment
         done = self._done[: self._words[TOP]].tolist()
-        self._seen = done or [0]  # by slot, as far as they have been looked at
-        self._settled: list[int] = []
-        self._accounts: list[bytes] = []  # go before what was settled later
+        self._seen = done or [0]  # stamps by slot, as far as slots have been looked at
+        self._settled: list[int] = []  # pairs of words for the sender, see `channel`
+        self._reports: list[bytes] = []  # of leases; they go before pairs that were settled later
         self._unfinished = 0
         self._taken = 0
         self._is_successor = any(done)
-        self._newest = max(done, default=0)  # stamp of what was seen
-        self._rests = False  # the sender may take a predecessor for awake
+        self._newest = max(done, default=0)  # the highest stamp that was seen
+        self._announced_sleep = False  # the sender may take a predecessor for awake
 
     @property
     def _used(self) -> range:
@@ -110,13 +109,13 @@ class Receiver(End):
         return range(self._words[TOP])
 
     def _unfinished_stamps(self) -> list[int]:
-        stamps = ((slot, self._words[slot_at(slot)]) for slot in self._used)
+        stamps = ((slot, self._words[slot_at(slot) + STAMP]) for slot in self._used)
         return [stamp for slot, stamp in stamps if stamp != self._done[slot]]
 
     @property
     def at_end(self) -> bool:
         """Whether the sender has closed and everything it sent is committed."""
-        closed = self._words[CLOSED]
+        closed = self._words[CLOSED]  # SYNC POINT: close
         if not closed or self._unfinished:
             return False
         if self._is_successor:
@@ -125,81 +124,83 @@ class Receiver(End):
 
     def waiting(self) -> list[tuple[int, int]]:
         """Return (sequence, number) of the messages that are not committed, seen or not."""
-        slots = (slot for slot in self._used if self._words[slot_at(slot)] != self._done[slot])
-        heads = [self._words[slot_at(slot) + 1 : slot_at(slot) + 3] for slot in slots]
+        slots = (slot for slot in self._used if self._words[slot_at(slot) + STAMP] != self._done[slot])
+        heads = [self._words[slot_at(slot) + SEQUENCE : slot_at(slot) + COUNT] for slot in slots]
         return [(self.renamed.get(sequence, sequence), number) for sequence, number in heads]
 
     def receive(self) -> list[Claim]:
         """Return the messages that have been published since the last time."""
         claims: list[Claim] = []
         for data in receive_all(self.sock, DOORBELL.size):
-            self._rests = False
+            self._announced_sleep = False
             (doorbell,) = DOORBELL.unpack(data)
             if doorbell >= 0 and self.spec.elides_wakeups:
                 claims += self.poll()
             elif doorbell >= 0:
-                self._scan(doorbell, claims)
+                self._take_in(doorbell, claims)
             elif doorbell in (HELLO, SCAN):
-                claims += self.look()
+                claims += self.scan()
             if doorbell == HELLO:
                 self.report_leases()  # the old sender may have died between reading what was given back and noting it
         return claims
 
-    def look(self) -> list[Claim]:
+    def scan(self) -> list[Claim]:
         """Return the unfinished messages that have not been returned before, whether or not a doorbell has come.
 
-        What is published meanwhile may be found beside something older that is not; it is left to the next time.
+        A message that is published meanwhile may be found when an older one was not: it is left to the next time.
         """
         claims: list[Claim] = []
-        newest = max((self._words[slot_at(slot)] for slot in self._used), default=0)
-        for slot in self._used:  # asked again: what is older than that may lie in a slot that was new meanwhile
-            self._scan(slot, claims, newest)
+        newest = max((self._words[slot_at(slot) + STAMP] for slot in self._used), default=0)
+        for slot in self._used:  # SYNC POINT: top. Read again: slots of messages before `newest` are counted by now
+            self._take_in(slot, claims, newest)
         claims.sort(key=_stamp_of)
         return claims
 
     @property
-    def has_news(self) -> bool:
-        """Whether a message has been published that was not seen; of a quiet channel."""
+    def has_unseen(self) -> bool:
+        """Whether a message has been published that was not seen; of a channel with wake-up elision."""
         slot = self._words[NEWEST]
-        return slot >= len(self._seen) or self._words[slot_at(slot)] != self._seen[slot]
+        return slot >= len(self._seen) or self._words[slot_at(slot) + STAMP] != self._seen[slot]
 
     def poll(self) -> list[Claim]:
         """Return the messages that have been published since the last time, with or without doorbells."""
         claims: list[Claim] = []
         slot = self._words[NEWEST]
-        while self._scan(slot, claims):
+        while self._take_in(slot, claims):
             slot = self._words[slot_at(slot) + BEFORE]
         claims.sort(key=_stamp_of)  # the slot of one that was seen may have the next one already
         return claims
 
-    def rest(self) -> None:
+    def announce_sleep(self) -> None:
         """Have the sender know, with the next `flush`, that this process is about to sleep.
 
-        SYNC POINT: rest. What is published before the sender reads this is found by who looks for news behind it.
+        SYNC POINT: sleep. A message that is published before the sender reads this is found by the caller, who is to
+        `poll` once more behind the flush.
         """
-        if not self._rests:
-            self._rests = True
+        if not self._announced_sleep:
+            self._announced_sleep = True
             self._settled += (SLEEPING, self._newest)
 
-    def _scan(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
+    def _take_in(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
+        """Add a claim of the message in a slot if it was not seen and is not newer than `newest`; return whether so."""
         at = slot_at(slot)
-        stamp = self._words[at]
+        stamp = self._words[at + STAMP]
         if slot >= len(self._seen):
             self._seen += [0] * (slot + 1 - len(self._seen))
         is_new = self._seen[slot] != stamp <= newest
-        if is_new:  # SYNC POINT: publish
+        if is_new:  # SYNC POINT: publish. All other words of the record were stored before the stamp
             self._seen[slot] = stamp
             self._newest = max(self._newest, stamp)
             self._unfinished += 1
             self._taken += 1
-            claims.append(Claim(self, slot, stamp, self._words[at + 1 : at + 5]))
+            claims.append(Claim(self, slot, stamp, self._words[at + SEQUENCE : at + KIND]))
         return is_new
 
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
         at = slot_at(claim.slot)
         start = self._words[at + BODY]
-        for _ in range(self._words[at + 6]):
+        for _ in range(self._words[at + LEASES]):
             row, stamp, offset, extent, shared = LEASE.unpack_from(self._bytes, start)
             start += LEASE.size
             lease = Lease(self.index, row, stamp)
@@ -221,16 +222,16 @@ class Receiver(End):
     def read_loadable(self, claim: Claim, inplace: bool, error: Exception) -> Batch:
         """As `read`, which has raised `error`, with `Unloadable` where an item cannot be loaded."""
         at = slot_at(claim.slot)
-        start = self._words[at + BODY] + LEASE.size * self._words[at + 6]
+        start = self._words[at + BODY] + LEASE.size * self._words[at + LEASES]
         kind, places, payload = self._payload(claim, start)
         count = claim.count if places is None else len(places)
         items = decode_loadable(kind, payload, claim.anchors, inplace, count, error)
         return Batch(claim.sequence, claim.number, claim.count, claim.cell, items, places)
 
     def _payload(self, claim: Claim, start: int) -> tuple[int, list[int] | None, memoryview]:
-        """Return the kind of a message, where its items stand, and its payload."""
+        """Return the kind of a message, the positions of its items, and its payload."""
         at = slot_at(claim.slot)
-        kind, _, positions, length, spilled = self._words[at + 5 : at + BEFORE]
+        kind, _, positions, length, spilled = self._words[at + KIND : at + BEFORE]
         body = claim.anchors[-1].data if spilled else self._bytes[start : start + 8 * max(positions, 0) + length]
         places = None
         if positions >= 0:
@@ -245,40 +246,42 @@ class Receiver(End):
 
     def commit(self, claim: Claim) -> None:
         """Finish a message: it will not be processed again. Its leases end when its arrays are gone."""
-        self._done[claim.slot] = claim.stamp  # SYNC POINT: commit
+        self._done[claim.slot] = claim.stamp  # SYNC POINT: commit. From here on no successor gets the message
         for block in claim.anchors:
             block.claimed = False
         claim.anchors.clear()
         self._unfinished -= 1
-        self._settled += (-10 - claim.slot, claim.stamp)
+        self._settled += (DONE - claim.slot, claim.stamp)
 
     def report_leases(self) -> None:
         """Tell the sender which leases are held and which messages are not finished: all others have ended."""
-        newest = max((self._words[slot_at(slot)] for slot in self._used), default=0)  # first: then older ones are seen
+        # SYNC POINT: report. `newest` is read first, so that every unfinished message up to it is found: one that is
+        # published in between is newer.
+        newest = max((self._words[slot_at(slot) + STAMP] for slot in self._used), default=0)
         unfinished = [stamp for stamp in self._unfinished_stamps() if stamp <= newest]
-        held = [lease.row for lease in self.live]
-        parts = [held[at : at + WORDS_PER_MESSAGE] for at in range(0, len(held), WORDS_PER_MESSAGE)]
-        self._accounts += (array("q", [HOLDS, *part]).tobytes() for part in parts)
-        self._accounts.append(array("q", [HELLO, len(parts), newest, len(unfinished), *unfinished]).tobytes())
+        self._reports += encode_report([lease.row for lease in self.live], newest, unfinished)
         self.flush()
 
     @property
     def owes(self) -> int:
         """How many doorbells wait for `flush`."""
-        return len(self._accounts) + len(self._settled) // 2 + len(self.returns.leases)
+        return len(self._reports) + len(self._settled) // 2 + len(self.returns.leases)
 
     def flush(self) -> bool:
-        """Tell the sender what is finished and given back. Return False if its socket is full: try again later."""
+        """Tell the sender which messages are finished and which leases have ended. Return False if its socket is full.
+
+        What it has not told is kept for the next time.
+        """
         leases, settled = self.returns.leases, self._settled
         count = len(leases)  # more may be dropped meanwhile: by another thread, or by the garbage collector right here
         for lease in leases[:count]:
             settled += lease[1:]
             self.live.pop(lease, None)
         del leases[:count]
-        while self._accounts:
-            if not try_send(self.sock, self._accounts[0]):
+        while self._reports:
+            if not try_send(self.sock, self._reports[0]):
                 return False
-            del self._accounts[0]
+            del self._reports[0]
         while settled:
             if not try_send(self.sock, array("q", settled[:WORDS_PER_MESSAGE]).tobytes()):
                 return False
@@ -286,11 +289,8 @@ class Receiver(End):
         return True
 
     def retire_to(self, remains: Drop) -> None:
-        """The run is over: what is still held here ends at `remains`."""
-        leases = self.returns.leases
-        self.returns.append = remains.append
-        while leases:
-            remains.append(leases.pop())
+        """The run is over: leases that are still held here end at `remains`."""
+        self.returns.redirect(remains)
 
     def __repr__(self) -> str:
         return f"<Receiver {self.index}: {self._taken} taken, {self._unfinished} unfinished>"

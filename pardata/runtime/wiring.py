@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel.channel import ChannelSpec, socket_pair, words_bytes
+from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import Lease
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
+from pardata.channel.words import words_bytes
 from pardata.codec.batch_codec import Encoded, encode_code
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span, align

@@ -10,7 +10,7 @@ import select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pardata.channel.channel import NEWEST, slot_at
+from pardata.channel.words import NEWEST, slot_at
 from tests.unit.channel.rig import DyingWords, Killed, Rig, numbers
 
 SLOTS = 12
@@ -35,7 +35,7 @@ class Play:
         """One step of the receiver, as `Collector.wait` takes them."""
         receiver = self.rig.receiver
         if self.state == "awake":
-            receiver.rest()
+            receiver.announce_sleep()
             self.state = "resting"
         elif self.state == "resting":
             assert receiver.flush()
@@ -86,7 +86,7 @@ class Play:
     def check(self):
         """A sleeper that is not being woken has seen all there is."""
         if self.state == "asleep" and not self.is_woken:
-            assert not self.rig.receiver.has_news
+            assert not self.rig.receiver.has_unseen
             assert self.seen[-1:] == [self.published - 1] * (self.published > 0)
 
 
@@ -145,7 +145,7 @@ def test_what_is_published_while_a_successor_looks_is_found(before, reads):
         receiver = play.rig.receiver
         words = receiver._words
         receiver._words = MeanwhileWords(words, reads, lambda: [play.publish(0) for _ in range(3)])
-        play.take(receiver.look())
+        play.take(receiver.scan())
         receiver._words = words
         for _ in range(20):
             play.step()

@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import Final
 
-from pardata.channel.channel import AREA_BYTES, CAN_BE_QUIET, RECORD_BYTES, socket_pair
+from pardata.channel.channel import CAN_ELIDE_WAKEUPS, socket_pair
 from pardata.channel.window import Window
+from pardata.channel.words import AREA_BYTES, RECORD_BYTES
 from pardata.errors import CapacityError
 from pardata.memory.arena import Span
 from pardata.memory.budget import format_bytes
@@ -126,7 +127,7 @@ class Layout:
             slots = self._window.most * len(edge.stage.sequences) + _MOST_OWED + _SPARE_SLOTS
             senders = self.wired[edge.stage]
             told_apart = index if stage.fanin.edges > 1 else 0
-            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch, CAN_BE_QUIET)
+            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch, CAN_ELIDE_WAKEUPS)
 
     def _terminals(self, root: int) -> list[list[tuple[WorkerImage, int]]]:
         return [

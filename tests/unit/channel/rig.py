@@ -84,7 +84,7 @@ class Rig:
         self.receiver = Receiver(self.spec, self.socks[1], self.segment, 0)
         self.receiver.live.update(dict.fromkeys(handed_on, (0, 0)))
         self.receiver.report_leases()
-        return self.receiver.look()
+        return self.receiver.scan()
 
     def send(self, *numbers, size=LARGE):
         """Publish one message per number: an array full of it."""

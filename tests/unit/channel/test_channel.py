@@ -6,7 +6,8 @@ import socket
 import numpy as np
 import pytest
 
-from pardata.channel.channel import CAPACITY, socket_pair
+from pardata.channel.channel import socket_pair
+from pardata.channel.words import CAPACITY
 from pardata.codec.batch_codec import INLINE_BYTES, Batch
 from pardata.errors import BrokenError
 from pardata.memory.array import view
@@ -45,7 +46,7 @@ def test_sequences_are_called_what_the_receiver_calls_them(rig):
 
 def test_nothing_is_received_before_something_is_published(rig):
     assert rig.receiver.receive() == []
-    assert rig.receiver.look() == []
+    assert rig.receiver.scan() == []
 
 
 def test_messages_come_in_the_order_in_which_they_were_published(make_rig):
@@ -65,7 +66,7 @@ def test_each_message_is_received_once(rig):
     rig.send(0, 1)
     assert numbers(rig.receiver.receive()) == [0, 1]
     assert rig.receiver.receive() == []
-    assert rig.receiver.look() == []
+    assert rig.receiver.scan() == []
 
 
 def test_payload_of_any_size_arrives(make_rig):
@@ -202,7 +203,7 @@ def test_publishing_into_a_full_socket_waits_for_nobody_and_loses_nothing(make_r
 def test_successor_of_a_receiver_whose_sender_does_not_read_waits_for_nobody(make_rig):
     rig = make_rig(slots=1000)
     rig.send(*range(600), size=4)
-    for claim in rig.receiver.receive() + rig.receiver.look():
+    for claim in rig.receiver.receive() + rig.receiver.scan():
         rig.finish([claim])
         rig.receiver.flush()
     rig.replace_receiver()

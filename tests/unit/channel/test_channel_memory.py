@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pardata.channel.channel import AREA_BYTES, SMALL_BYTES, slot_at, words_bytes
+from pardata.channel.words import AREA_BYTES, SMALL_BYTES, slot_at, words_bytes
 from pardata.codec.batch_codec import Batch
 from pardata.memory.budget import CONTROL
 from pardata.memory.segment import PAGE_BYTES
@@ -57,7 +57,7 @@ def test_small_messages_that_wait_take_256_bytes_each(rig):
     for number in range(1000):
         send(rig, number, b"x")
     assert allocated_bytes(rig) <= words_bytes(1000) <= (256 + 8) * 1001 + 2 * PAGE_BYTES
-    assert numbers(rig.receiver.look()) == list(range(1000))
+    assert numbers(rig.receiver.scan()) == list(range(1000))
 
 
 @pytest.mark.parametrize("size", [0, SMALL_BYTES - 1, SMALL_BYTES, SMALL_BYTES + 1, PAGE_BYTES + 1, AREA_BYTES])
@@ -126,7 +126,7 @@ def test_a_message_in_a_slot_that_is_new_is_not_passed_by_a_later_one(rig, reads
 
     words = rig.receiver._words
     rig.receiver._words = PublishesMeanwhile(words, reads, publish_two)
-    seen = numbers(rig.receiver.look())
+    seen = numbers(rig.receiver.scan())
     rig.receiver._words = words
     assert seen in ([], [3], [3, 4])
     rig.finish([third])
@@ -153,5 +153,5 @@ def test_a_sender_that_is_killed_with_a_slot_in_its_hand_leaves_it_free(rig):
     rig.replace_sender()
     assert rig.sender.outstanding == 1
     send(rig, 1, b"z")
-    assert numbers(rig.receiver.receive() or rig.receiver.look()) == [0, 1]
+    assert numbers(rig.receiver.receive() or rig.receiver.scan()) == [0, 1]
     assert rig.header[CONTROL] == words_bytes(2) - words_bytes(0)

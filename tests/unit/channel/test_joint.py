@@ -52,7 +52,7 @@ def numbers_of(outbox):
     found = []
     for edge in outbox.receivers:
         fresh = [Receiver(end.spec, end.sock, outbox.arena.segment, 0) for end in edge]
-        found.append(sorted(claim.number for end in fresh for claim in end.look()))
+        found.append(sorted(claim.number for end in fresh for claim in end.scan()))
     return found
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pardata.channel.channel import slot_at
 from pardata.channel.leases import OWN, Lease
+from pardata.channel.words import slot_at
 from pardata.codec.batch_codec import Batch
 from tests.unit.channel.rig import LARGE, DyingWords, Killed, numbers, values
 

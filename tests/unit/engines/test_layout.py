@@ -3,8 +3,8 @@
 import pytest
 
 import pardata
-from pardata.channel.channel import AREA_BYTES, RECORD_BYTES
 from pardata.channel.window import Window
+from pardata.channel.words import AREA_BYTES, RECORD_BYTES
 from pardata.engines.processes.layout import fitting
 from pardata.errors import CapacityError
 from pardata.pipeline.plan.plan import Plan

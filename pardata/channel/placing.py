@@ -1,0 +1,104 @@
+"""Arrays that are sent are put into blocks: passed on in the block that they lie in, or copied into a new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pardata.channel.leases import BORROWED, OWN, Lease
+from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
+from pardata.memory.arena import Arena
+from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.layout import fill, held_bytes, layout_of
+
+Array = np.ndarray[Any, Any]
+
+
+class BlockPlacer:
+    """The block sink of one process (`codec.batch_codec.BlockSink`).
+
+    Parameters
+    ----------
+    in_parent : bool
+        The sender is a thread of the process that the user started. It is never replaced, so it may pass on any block
+        of the segment; a worker must be able to tell its successor where a block came from.
+    has_inplace : bool
+        Some stage of the run changes its input: a block may be given away to be changed, once, if nobody else has it.
+
+    Attributes
+    ----------
+    generator
+        Of user code, suspended in the yield of the item that is being sent.
+    sent_bytes, made_bytes : int
+        Bytes of all arrays that were placed; those of the blocks that were made for them.
+    """
+
+    def __init__(self, arena: Arena, in_parent: bool, has_inplace: bool) -> None:
+        self.arena = arena
+        self.generator: object = None
+        self.sent_bytes = 0
+        self.made_bytes = 0
+        self._in_parent = in_parent
+        self._has_inplace = has_inplace
+        self._fan_out = False  # whether the batch that is being packed goes to several edges
+        self._memory = arena.segment.map
+        self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
+        self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
+
+    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block of ``arrays[index]``, the offset in it, and the array there (copied if need be)."""
+        is_whole = arrays[index].flags.c_contiguous
+        self.sent_bytes += arrays[index].nbytes if is_whole else held_bytes(arrays[index])
+        block = find_anchor(arrays[index])
+        if block is None or not is_in(block, self._memory) or not self._may_pass(block):
+            return self._copy(arrays[index])
+        known = 1 + block.claimed  # this variable, and the message that has brought it
+        is_alone = is_bare and self._is_alone(arrays, index, known)  # of a part of an object that cannot be told
+        array = arrays[index]
+        if array.flags.writeable and not is_alone:
+            return self._copy(array)  # user code may still write to it
+        array.setflags(write=False)
+        if self._has_inplace and not block.shared:
+            if block.given_away:
+                raise ValueError(
+                    "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
+                    "one, or a copy"
+                )
+            block.shared = not is_alone
+            block.given_away = not (block.shared or self._fan_out)
+        offset = array.__array_interface__["data"][0] - self._address - block.offset
+        return block, offset, array
+
+    def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
+        """Whether user code has neither ``arrays[index]`` nor another view of its block."""
+        if not is_sole_view(arrays[index], known):
+            return False
+        return is_sole_owner(arrays, index) or is_owned_with(self.generator, arrays, index)
+
+    def _may_pass(self, block: Anchor) -> bool:
+        return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
+
+    def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
+        if array.flags.c_contiguous:
+            block = self._reserve(array.nbytes)
+            copied = view(block, 0, array.dtype, array.shape, None)
+            np.copyto(copied, array)
+            return block, 0, copied
+        layout = layout_of(array)
+        block = self._reserve(layout.nbytes)
+        copied = layout.view(array, block)
+        fill(copied, array)
+        return block, layout.offset, copied
+
+    def _reserve(self, nbytes: int) -> Anchor:
+        block = self.arena.reserve(nbytes)
+        self.made_bytes += block.extent_bytes
+        return block
+
+    def _origin(self, block: Anchor) -> Lease:
+        if self._start <= block.offset < self._end:
+            return Lease(OWN, 0, 0)
+        if self._in_parent or not isinstance(block.token, Lease):
+            return Lease(BORROWED, 0, 0)
+        return block.token

@@ -1,0 +1,97 @@
+"""The slots of a channel as its sender sees them: which are free, which comes next, and what was published last."""
+
+from __future__ import annotations
+
+import socket
+
+from pardata.channel.channel import ChannelSpec, End
+from pardata.channel.words import KIND, SEQUENCE, STAMP, TOP, TOUCHED, area_at, slot_at, words_bytes
+from pardata.memory.arena import align
+from pardata.memory.budget import CONTROL
+from pardata.memory.segment import PAGE_BYTES, Segment
+
+
+class SenderSlots(End):
+    """The part of a `Sender` that takes slots and frees them. Sends nothing.
+
+    Attributes
+    ----------
+    last_stamp : int
+        Of the last message published, 0 if there is none.
+    """
+
+    def __init__(
+        self, spec: ChannelSpec, sock: socket.socket, segment: Segment, index: int, header: memoryview
+    ) -> None:
+        super().__init__(spec, sock, segment, index)
+        self._header = header
+        self._top = self._words[TOP]
+        stamps = [self._words[slot_at(slot) + STAMP] for slot in range(self._top)]
+        self.last_stamp = max(stamps, default=0)
+        self._last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1
+        self._free: list[int] = []
+        self._is_free = bytearray(self._top)
+        for slot in reversed(range(self._top)):
+            if self._done[slot] == stamps[slot]:  # SYNC POINT: commit
+                self._add_free(slot)
+
+    @property
+    def outstanding(self) -> int:
+        """Messages that the receiver has not finished, as far as is known here."""
+        return self._top - len(self._free)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `publish` is allowed."""
+        return self._top < self.spec.slots or self._next_slot() < self._top
+
+    def _next_slot(self) -> int:
+        """Return the slot for the next message: one that was used before, or else the first that never was.
+
+        That of the last message is not used again: a successor reads there what was published last.
+        """
+        free = self._free
+        return free[-1] if len(free) > 1 or (free and free[0] != self._last_slot) else self._top
+
+    def _use(self, slot: int) -> None:
+        """Take a slot.
+
+        SYNC POINT: top. A slot is counted in `TOP` before a stamp is stored there, so a receiver that reads `TOP`
+        behind a stamp of this channel looks at every slot that has an older one.
+        """
+        if slot < self._top:
+            self._free.pop()
+            self._is_free[slot] = False
+            return
+        self._header[CONTROL] += words_bytes(slot + 1) - words_bytes(slot)
+        self._top = self._words[TOP] = slot + 1
+        self._is_free.append(False)
+
+    def _area(self, slot: int, nbytes: int) -> int:
+        """Return where the contents of a message that does not fit into a record begin."""
+        at = slot_at(slot) + TOUCHED
+        if nbytes > self._words[at]:
+            touched = align(nbytes, PAGE_BYTES)
+            self._header[CONTROL] += touched - self._words[at]
+            self._words[at] = touched
+        return area_at(self.spec.slots, slot)
+
+    def _add_free(self, slot: int) -> None:
+        self._is_free[slot] = True
+        if slot == self._last_slot:
+            self._free.insert(0, slot)
+        else:
+            self._free.append(slot)
+
+    def last(self) -> tuple[int, int, int, int] | None:
+        """Return (sequence, number, count, cell) of the last message published, from the words alone."""
+        if not self.last_stamp:
+            return None
+        at = slot_at(self._last_slot)
+        sequence, number, count, cell = self._words[at + SEQUENCE : at + KIND]
+        return sequence, number, count, cell
+
+    def _settle(self, slot: int, stamp: int) -> None:
+        """Free a slot if it still has the message that was finished. SYNC POINT: commit."""
+        if self._words[slot_at(slot) + STAMP] == stamp and not self._is_free[slot]:
+            self._add_free(slot)
