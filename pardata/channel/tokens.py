@@ -1,8 +1,12 @@
 """The right to have one more batch in flight: a table of cells, taken at the source, freed at the end of every path.
 
-A cell names the batch that holds it. Both sides only write what is theirs - the source who holds a cell, each last
-stage (a terminal) up to where it has retired it - so a token is neither lost nor doubled when one of them dies: a
-successor reads the same words.
+      source's span                   span of each worker of a terminal (the last stage of a path)
+      holder[cell]                    retired[cell]
+      the batch that holds the cell   the last batch with this cell that this worker has retired
+
+Both words are the number of a batch plus one; 0: none was there yet. Each has one writer, the source or that worker, so
+a token is neither lost nor doubled when one of them dies: a successor reads the same words. A cell is free if on every
+path some worker has retired the batch that holds it. Numbers rise, so a late retirement frees no later holder.
 """
 
 from __future__ import annotations
@@ -20,7 +24,15 @@ _PER_MESSAGE = 500
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """Where a source's cells are, and per terminal where each of its workers writes what it has retired."""
+    """The places of a source's cells in the segment.
+
+    Attributes
+    ----------
+    holders_at : int (bytes)
+        The source's own words.
+    retired_at : list
+        Per terminal, the words of each of its workers.
+    """
 
     window: Window
     holders_at: int
@@ -28,13 +40,13 @@ class TokenSpec:
 
     @property
     def cells(self) -> int:
-        """How many there are."""
+        """Return how many cells there are."""
         return self.window.most
 
 
 @dataclass(frozen=True)
 class TerminalSpec:
-    """For one worker of the last stage of a path: the sequence whose tokens it retires, and where."""
+    """For one worker of the last stage of a path: the sequence whose tokens it retires, and the place of its words."""
 
     sequence: int
     cells: int
@@ -42,7 +54,7 @@ class TerminalSpec:
 
 
 class TokenTable:
-    """What anybody can read: who holds a cell."""
+    """The words of all cells, for any process to read."""
 
     def __init__(self, spec: TokenSpec, segment: Segment) -> None:
         self.spec = spec
@@ -55,6 +67,7 @@ class TokenTable:
         return [number for number, cell in held if not self._is_retired(cell, number)]
 
     def _is_retired(self, cell: int, number: int) -> bool:
+        """Whether every path has freed the cell of batch `number`. SYNC POINT: retire."""
         return all(any(words[cell] > number for words in workers) for workers in self._retired)
 
 
@@ -64,10 +77,10 @@ class Tokens(TokenTable):
     def __init__(self, spec: TokenSpec, segment: Segment, socks: list[socket.socket]) -> None:
         super().__init__(spec, segment)
         self.socks = socks
-        # The last one that came back is taken first: what is never needed takes no memory in any table.
+        # The last one that came back is taken first, so that cells that are never needed take no memory.
         self._free = [cell for cell in reversed(range(spec.cells)) if self._is_free(cell)]
         self._known = set(self._free)
-        self._taken: set[int] = set()  # of those in flight, what this process has sent, not a dead predecessor
+        self._taken: set[int] = set()  # cells in flight that this process has taken, not a dead predecessor
         self.came_out = 0  # batches of this process
 
     @property
@@ -89,18 +102,20 @@ class Tokens(TokenTable):
         cell = self._free.pop()
         self._known.discard(cell)
         self._taken.add(cell)
+        # SYNC POINT: token. Stored before the batch is published, so a successor that makes the batch again finds the
+        # cell (`holder`), and one that finds the batch published does not take a second one.
         self._holders[cell] = number + 1
         return cell
 
     def holder(self, number: int) -> int | None:
-        """Return the cell that a dead predecessor took for batch `number`, if any."""
+        """Return the cell that a dead predecessor took for batch `number`, if any. SYNC POINT: token."""
         for cell in range(self.spec.cells):
             if self._holders[cell] == number + 1 and cell not in self._known:
                 return cell
         return None
 
     def receive(self, sock: socket.socket) -> None:
-        """Take in what the terminals have retired."""
+        """Free the cells that the terminals have retired."""
         for data in receive_all(sock):
             for (cell,) in struct.iter_unpack("<q", data):
                 if cell not in self._known and self._is_free(cell):
@@ -125,16 +140,16 @@ class Retirer:
 
     def retire(self, cell: int, number: int) -> None:
         """Free the cell of batch `number`. Repeating it is harmless."""
-        self._words[cell] = max(self._words[cell], number + 1)
+        self._words[cell] = max(self._words[cell], number + 1)  # SYNC POINT: retire. Before the source is told
         self._owed.append(cell)
 
     def resume(self) -> None:
-        """As a successor, tell the source again whatever the predecessor may not have told."""
+        """As a successor, tell the source all cells again: the predecessor may have retired some and not told them."""
         self._owed += range(len(self._words))
 
     @property
     def owes(self) -> bool:
-        """Whether `flush` has something to tell."""
+        """Whether `flush` has cells to tell."""
         return bool(self._owed)
 
     def flush(self) -> bool:
