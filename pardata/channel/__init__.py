@@ -1,1 +1,1 @@
-"""How an object with arrays crosses from one process to another."""
+"""Channels: objects with arrays cross from one process to another."""

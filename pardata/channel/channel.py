@@ -1,4 +1,4 @@
-"""One-way path between two processes: what both ends have, and how they wake each other.
+"""One-way path between two processes: the two ends, their common words, and the socket between them.
 
       sender's span                              receiver's span
       records: stamp, numbers, small contents    done: per slot, the stamp of the last message that was finished

@@ -16,7 +16,7 @@ IDLE_S = 5.0  # after this long without work, `on_idle` is called: warm free mem
 
 
 class Debtor(Protocol):
-    """Something with doorbells to send that did not fit into their socket, or were not worth a message of their own."""
+    """An end with messages that did not fit into its socket, or that were put off to be sent together."""
 
     @property
     def owes(self) -> object: ...
@@ -24,10 +24,15 @@ class Debtor(Protocol):
 
 
 class Collector:
-    """take -> work -> `Receiver.commit`, over any number of receivers.
+    """`next` -> work -> `Receiver.commit`, over any number of receivers.
 
-    All waiting of a process happens in `wait`, on one selector that others may register with: the data of a key is the
+    The process waits nowhere but in `wait`, on one selector that others may register with: the data of a key is the
     function to call when its file is readable.
+
+          doorbells of senders ------> Receiver.receive --+
+          messages without doorbell -> Receiver.poll -----+--> Order --> next
+          left by a predecessor -----> Receiver.scan -----+
+          doorbells of receivers ----> Sender.receive: slots are free, leases have ended
     """
 
     def __init__(self, receivers: list[Receiver], order: Order[Claim], senders: list[Sender]) -> None:
@@ -48,11 +53,11 @@ class Collector:
         self.selector.register(file, selectors.EVENT_READ, call)  # type: ignore[arg-type]
 
     def owe(self, debtor: Debtor) -> None:
-        """Have `flush` ask `debtor` as well."""
+        """Have `flush` flush `debtor` as well."""
         self._debtors.append(debtor)
 
     def unwatch(self, file: object) -> None:
-        """Forget `file`."""
+        """Watch `file` no longer."""
         self.selector.unregister(file)  # type: ignore[arg-type]
 
     def on_idle(self, call: Callable[[], None]) -> None:
@@ -60,27 +65,27 @@ class Collector:
         self._on_idle = call
 
     def resume(self, first: tuple[int, int] | None, turn: int) -> bool:
-        """Take up what a dead predecessor left: look at every slot, whether or not its doorbell was read.
+        """As a successor, take up every unfinished message, whether or not its doorbell was read.
 
         Parameters
         ----------
         first : (sequence, number), optional
-            The batch it was working on. It comes first, whatever the order is: how far it got is told by the last
-            messages of the outgoing channels and by a saved state, and the next batch would overwrite both.
+            The batch that the predecessor was working on. It comes first in any order: the last messages of the
+            outgoing channels and a saved state tell how far the batch got, and the next batch would overwrite both.
         turn : int
-            The input whose turn it was when it had finished a batch (`turn` of this collector).
+            The input whose turn it was when the predecessor had last finished a batch (`turn` of its collector).
 
         Returns
         -------
         bool
-            Whether `first` is there; if not, the predecessor had finished it.
+            Whether `first` is unfinished.
         """
         claims = [claim for receiver in self.receivers for claim in receiver.scan()]
         claims.sort(key=lambda claim: (claim.sequence, claim.number) != first)
         is_there = (
             bool(claims) and (claims[0].sequence, claims[0].number) == first and not self._order.is_stale(claims[0])
         )
-        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`runtime.worker.port`)
+        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`Port.commit`)
         self._add(claims)
         return is_there
 
@@ -105,7 +110,7 @@ class Collector:
         return self._order.pop() if claims is None and self._scan() else claims
 
     def _scan(self) -> bool:
-        """Take in what has come without a doorbell; return whether there was any."""
+        """Take in messages that have come without a doorbell; return whether there were any."""
         found = False
         for receiver in self._eliding:
             if receiver.has_unseen:
@@ -118,27 +123,27 @@ class Collector:
 
     @property
     def at_end(self) -> bool:
-        """Whether every sender has closed and everything is committed."""
+        """Return whether every sender has closed and everything is committed."""
         return all(receiver.at_end for receiver in self.receivers)
 
     def poll(self) -> None:
-        """Handle what is there now."""
+        """Handle all events that have come, without waiting."""
         for key, _ in self.selector.select(0):
             key.data()
 
     def wait(self, timeout_s: float | None = None, for_input: bool = True) -> None:
-        """Tell the others what they are owed, then sleep until something comes.
+        """Flush all ends, then sleep until an event comes.
 
-        Without `for_input` no doorbell at a message wakes it up that would have been left out otherwise.
+        Without `for_input` senders are not told of the sleep: doorbells that they leave out do not wake this process.
         """
         if for_input and self._eliding:
-            os.sched_yield()  # whoever makes the next message may be waiting for this core: cheaper than to be woken
+            os.sched_yield()  # the process that makes the next message may wait for this core: cheaper than a wake-up
             if self._scan():
                 return
             for receiver in self._eliding:
                 receiver.announce_sleep()
         flushed = self.flush()
-        if for_input and self._scan():
+        if for_input and self._scan():  # SYNC POINT: sleep. Behind the flush: later messages come with a doorbell
             return
         limit = timeout_s if flushed else min(0.02, timeout_s or 0.02)  # a full socket is tried again soon
         if limit is None and self._on_idle is not None:
@@ -150,7 +155,7 @@ class Collector:
             self._on_idle()
 
     def flush(self) -> bool:
-        """Send what is owed. Return False if a socket was full."""
+        """Send all that is owed. Return False if a socket was full."""
         return all([debtor.flush() for debtor in self._debtors if debtor.owes])
 
     def close(self) -> None:

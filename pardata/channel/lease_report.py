@@ -1,4 +1,7 @@
-"""Which leases a receiver still holds: told to a sender when one of the two has died, and with it what it knew.
+"""The leases that a receiver still holds, reported to the sender when one of the two has died.
+
+A dead process takes along notes of leases that have ended: a receiver those that it had not sent yet, a sender those
+that it had read from its socket and not stored. The report replaces them.
 
 The report is one message, or several where many leases are held: some parts, then the rest, which counts the parts.
 

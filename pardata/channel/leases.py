@@ -23,7 +23,9 @@ ROW_WORDS: Final = 8
 _STAMP: Final = 0  # above 0: given out, no other row of this table has had it; below 0: released; 0: never used
 _CHANNEL: Final = 1  # index among the outgoing channels of the owner
 _MESSAGE: Final = 2  # stamp of the message there; one that was never published gives nothing out
-_ORIGIN: Final = 3  # three words, the lease on which the owner holds the block itself (see OWN, BORROWED)
+_ORIGIN: Final = 3  # the `Lease` on which the owner holds the block itself: its channel (or OWN, BORROWED),
+_ORIGIN_ROW: Final = 4  # its row,
+_ORIGIN_STAMP: Final = 5  # and its stamp
 _OFFSET: Final = 6  # the block: offset in the segment and extent, in bytes
 _EXTENT: Final = 7
 _PAGE_ROWS: Final = PAGE_BYTES // (8 * ROW_WORDS)
@@ -97,7 +99,7 @@ class LeaseTable:
         self._stamp += 1
         at, words = row * ROW_WORDS, self._words
         words[at + _CHANNEL], words[at + _MESSAGE] = channel, message
-        words[at + _ORIGIN], words[at + _ORIGIN + 1], words[at + _ORIGIN + 2] = origin
+        words[at + _ORIGIN], words[at + _ORIGIN_ROW], words[at + _ORIGIN_STAMP] = origin
         words[at + _OFFSET], words[at + _EXTENT] = block.offset, block.extent_bytes
         words[at + _STAMP] = self._stamp  # SYNC POINT: lease. The row counts from here on, if its message is published
         block.live_rows += 1
@@ -106,14 +108,15 @@ class LeaseTable:
 
     @property
     def room(self) -> int:
-        """How many leases can still be given."""
+        """The number of leases that can still be given."""
         return ROWS - len(self._anchors)
 
     def release(self, row: int, stamp: int) -> None:
-        """End a lease. Giving the same one back twice is harmless: a successor may repeat what the dead one did."""
-        if self._words[row * ROW_WORDS + _STAMP] != stamp or row not in self._anchors:
+        """End a lease. To end one twice is harmless: a successor may repeat the steps of its predecessor."""
+        at = row * ROW_WORDS + _STAMP
+        if self._words[at] != stamp or row not in self._anchors:
             return
-        self._words[row * ROW_WORDS + _STAMP] = -stamp
+        self._words[at] = -stamp
         self._free.append(row)
         self._anchors.pop(row).live_rows -= 1
 

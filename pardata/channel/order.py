@@ -1,4 +1,4 @@
-"""Which message a collector hands out next. Pure: no I/O, no clock."""
+"""The order in which a collector hands out messages. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Numbered(Protocol):
 
 
 def never(edge: int) -> bool:
-    """Return that no input has ended: what an order knows that nobody has told."""
+    """Return that no input has ended: the initial `has_ended` of an order."""
     return False
 
 
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Numbered)
 
 
 class Order(Protocol[T]):
-    """Decides which messages are next (the others are in `pipeline.plan.ordering`).
+    """Decides which messages are next (for orders besides `Arrival` see `pipeline.plan.ordering`).
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor
 
-# Messages that a worker of a farm may have: one it works on, one ahead. Later ones wait for whoever is free first.
+# Messages that a worker of a farm may have: one it works on, one ahead. Later ones go to the worker that is free first.
 FARM_WINDOW = 2
 
 
@@ -40,7 +40,7 @@ class Edge:
         return min(sender.outstanding for sender in self.senders)
 
     def any(self) -> Sender:
-        """Return a sender with room for a message without items, which no worker is kept from work by."""
+        """Return a sender with room for a message without items: such a message may go to a busy worker."""
         return min((sender for sender in self.senders if sender.has_room), key=lambda sender: sender.outstanding)
 
     def last(self) -> list[tuple[int, int, int, int]]:
@@ -85,13 +85,13 @@ class Outbox(BlockPlacer):
 
     @property
     def has_room(self) -> bool:
-        """Whether each edge has a worker that can take a message."""
+        """Return whether each edge has a worker that can take a message."""
         if self._only is not None:  # asked for every message
             return self._only.pick() is not None
         return all(edge.pick() is not None for edge in self.edges)
 
     def has_room_for(self, batch: Batch) -> bool:
-        """Whether each edge on which items go has a worker that can take a message."""
+        """Return whether each edge on which items go has a worker that can take a message."""
         if batch.branches is None:
             return self.has_room
         used = set(batch.branches)
@@ -103,7 +103,7 @@ class Outbox(BlockPlacer):
         )
 
     def free_branch(self) -> int | None:
-        """Return the branch that has least to do; None if all are busy."""
+        """Return the branch with the least load; None if all are busy."""
         loads = [
             (max(self.edges[index].load for index in indices), branch)
             for branch, indices in self._branches.items()
@@ -174,7 +174,7 @@ class Outbox(BlockPlacer):
         return block
 
     def has_published(self, sequence: int, number: int) -> bool:
-        """Whether a predecessor had already published this batch, its last one: on all edges then."""
+        """Return whether this batch is the last one that a predecessor has published; it is on all edges then."""
         return any(message[:2] == (sequence, number) for edge in self.edges for message in edge.last())
 
     def close(self) -> None:

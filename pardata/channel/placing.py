@@ -53,8 +53,8 @@ class BlockPlacer:
         block = find_anchor(arrays[index])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return self._copy(arrays[index])
-        known = 1 + block.claimed  # this variable, and the message that has brought it
-        is_alone = is_bare and self._is_alone(arrays, index, known)  # of a part of an object that cannot be told
+        known = 1 + block.claimed  # references of this variable, and of the message that has brought the block
+        is_alone = is_bare and self._is_alone(arrays, index, known)  # unknown for a part of an object
         array = arrays[index]
         if array.flags.writeable and not is_alone:
             return self._copy(array)  # user code may still write to it
@@ -71,7 +71,7 @@ class BlockPlacer:
         return block, offset, array
 
     def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
-        """Whether user code has neither ``arrays[index]`` nor another view of its block."""
+        """Return whether user code has neither ``arrays[index]`` nor another view of its block."""
         if not is_sole_view(arrays[index], known):
             return False
         return is_sole_owner(arrays, index) or is_owned_with(self.generator, arrays, index)

@@ -89,7 +89,7 @@ class Receiver(End):
         self.edge = edge
         self.renamed = renamed or {}
         self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of the blocks that are held here
-        # Blocks that a dead predecessor has handed on: a lease has one anchor, also if its message is read again.
+        # Blocks that a dead predecessor has passed on: a lease has one anchor, also if its message is read again.
         self.recovered: dict[Lease, Anchor] = {}
         self.returns = Returns()
         self._segment = segment
@@ -114,7 +114,7 @@ class Receiver(End):
 
     @property
     def at_end(self) -> bool:
-        """Whether the sender has closed and everything it sent is committed."""
+        """Return whether the sender has closed and all its messages are committed."""
         closed = self._words[CLOSED]  # SYNC POINT: close
         if not closed or self._unfinished:
             return False
@@ -141,7 +141,7 @@ class Receiver(End):
             elif doorbell in (HELLO, SCAN):
                 claims += self.scan()
             if doorbell == HELLO:
-                self.report_leases()  # the old sender may have died between reading what was given back and noting it
+                self.report_leases()  # the old sender may have read that leases had ended, and died before it noted it
         return claims
 
     def scan(self) -> list[Claim]:
@@ -158,7 +158,7 @@ class Receiver(End):
 
     @property
     def has_unseen(self) -> bool:
-        """Whether a message has been published that was not seen; of a channel with wake-up elision."""
+        """Return whether a message has been published that was not seen; of a channel with wake-up elision."""
         slot = self._words[NEWEST]
         return slot >= len(self._seen) or self._words[slot_at(slot) + STAMP] != self._seen[slot]
 
@@ -174,8 +174,8 @@ class Receiver(End):
     def announce_sleep(self) -> None:
         """Have the sender know, with the next `flush`, that this process is about to sleep.
 
-        SYNC POINT: sleep. A message that is published before the sender reads this is found by the caller, who is to
-        `poll` once more behind the flush.
+        SYNC POINT: sleep. A message that is published before the sender reads this comes without a doorbell: the caller
+        polls once more behind the flush.
         """
         if not self._announced_sleep:
             self._announced_sleep = True
@@ -240,7 +240,7 @@ class Receiver(End):
         return kind, places, body[:length]
 
     def discard(self, claim: Claim) -> None:
-        """Finish a message that a dead predecessor had processed; its leases end but for those that it handed on."""
+        """Finish a message that a dead predecessor had processed. Leases of blocks that it had passed on stay."""
         self.open(claim)
         self.commit(claim)
 
@@ -264,7 +264,7 @@ class Receiver(End):
 
     @property
     def owes(self) -> int:
-        """How many doorbells wait for `flush`."""
+        """The number of messages, settled slots and ended leases that wait for `flush`."""
         return len(self._reports) + len(self._settled) // 2 + len(self.returns.leases)
 
     def flush(self) -> bool:
@@ -273,7 +273,7 @@ class Receiver(End):
         What it has not told is kept for the next time.
         """
         leases, settled = self.returns.leases, self._settled
-        count = len(leases)  # more may be dropped meanwhile: by another thread, or by the garbage collector right here
+        count = len(leases)  # another thread, or the garbage collector right here, may add more meanwhile
         for lease in leases[:count]:
             settled += lease[1:]
             self.live.pop(lease, None)

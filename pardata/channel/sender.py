@@ -42,7 +42,7 @@ from pardata.memory.segment import Segment
 
 
 class Sender(SenderSlots):
-    """The writing end: `prepare` a message, `complete` it; `receive` what the receiver has finished and given back.
+    """The writing end: `prepare` a message, `complete` it; `receive` tells which ones the receiver has finished.
 
     A successor is made in the same way: it reads from the words how far its predecessor was.
 
@@ -82,7 +82,7 @@ class Sender(SenderSlots):
         spilled : Anchor, optional
             The block that holds positions and payload, if they do not fit into a slot.
         origins : list of Lease
-            Where each of ``encoded.anchors`` (and then `spilled`) came from.
+            The origin of each of ``encoded.anchors``, and of `spilled`.
         shared : bool
             Whether the blocks go to another receiver as well.
         """
@@ -117,7 +117,7 @@ class Sender(SenderSlots):
         self._prepared = slot, stamp
 
     def complete(self) -> None:
-        """Publish what was prepared."""
+        """Publish the prepared message."""
         slot = self._store()
         if self._receiver_sleeps or not self.spec.elides_wakeups:
             self._ring(slot)
@@ -126,7 +126,7 @@ class Sender(SenderSlots):
 
     def _store(self) -> int:
         slot, stamp = self._prepared
-        self._words[slot_at(slot) + STAMP] = stamp  # SYNC POINT: publish. From here on the message exists, whoever dies
+        self._words[slot_at(slot) + STAMP] = stamp  # SYNC POINT: publish. From here on the message exists
         self._words[NEWEST] = slot
         self.last_stamp, self._last_slot = stamp, slot
         return slot
@@ -187,7 +187,7 @@ class Sender(SenderSlots):
 
     @property
     def owes(self) -> bool:
-        """Whether `flush` has a doorbell to send."""
+        """Return whether `flush` has a doorbell to send."""
         return self._owed is not None
 
     def flush(self) -> bool:

@@ -1,4 +1,4 @@
-"""The slots of a channel as its sender sees them: which are free, which comes next, and what was published last."""
+"""The slots of a channel as its sender sees them: the free ones, the next one, and that of the last message."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class SenderSlots(End):
 
     @property
     def has_room(self) -> bool:
-        """Whether `publish` is allowed."""
+        """Return whether `Sender.prepare` is allowed."""
         return self._top < self.spec.slots or self._next_slot() < self._top
 
     def _next_slot(self) -> int:
-        """Return the slot for the next message: one that was used before, or else the first that never was.
+        """Return the slot for the next message: one that was used before, or else the first unused one.
 
-        That of the last message is not used again: a successor reads there what was published last.
+        The slot of the last message is not used for the next one: a successor reads there what was published last.
         """
         free = self._free
         return free[-1] if len(free) > 1 or (free and free[0] != self._last_slot) else self._top
@@ -68,7 +68,7 @@ class SenderSlots(End):
         self._is_free.append(False)
 
     def _area(self, slot: int, nbytes: int) -> int:
-        """Return where the contents of a message that does not fit into a record begin."""
+        """Return the place of the contents of a message that does not fit into its record (bytes of this side)."""
         at = slot_at(slot) + TOUCHED
         if nbytes > self._words[at]:
             touched = align(nbytes, PAGE_BYTES)

@@ -67,7 +67,7 @@ class TokenTable:
         return [number for number, cell in held if not self._is_retired(cell, number)]
 
     def _is_retired(self, cell: int, number: int) -> bool:
-        """Whether every path has freed the cell of batch `number`. SYNC POINT: retire."""
+        """Return whether every path has freed the cell of batch `number`. SYNC POINT: retire."""
         return all(any(words[cell] > number for words in workers) for workers in self._retired)
 
 
@@ -90,11 +90,11 @@ class Tokens(TokenTable):
 
     @property
     def has_free(self) -> bool:
-        """Whether `take` is allowed."""
+        """Return whether `take` is allowed."""
         return bool(self._free)
 
     def allows(self, largest_bytes: int) -> bool:
-        """Whether `take` is allowed, and the window open for one more."""
+        """Return whether `take` is allowed, and the window open for one more."""
         return bool(self._free) and self.spec.window.allows(self.in_flight, self.came_out, largest_bytes)
 
     def take(self, number: int) -> int:
@@ -149,7 +149,7 @@ class Retirer:
 
     @property
     def owes(self) -> bool:
-        """Whether `flush` has cells to tell."""
+        """Return whether `flush` has cells to tell."""
         return bool(self._owed)
 
     def flush(self) -> bool:

@@ -1,4 +1,4 @@
-"""The words of a channel in shared memory: where each lies and what it says. Pure arithmetic.
+"""The words of a channel in shared memory: their places, meanings and writers. Pure arithmetic.
 
       sender's span                                                          receiver's span
       +---------------+----------+----------+-----+-------------------+      +----------------------+
@@ -26,6 +26,7 @@ from pardata.memory.arena import align
 from pardata.memory.segment import PAGE_BYTES
 
 RECORD_BYTES: Final = 256
+_RECORD_WORDS: Final = RECORD_BYTES // 8
 AREA_BYTES: Final = 64 << 10
 CAPACITY: Final = AREA_BYTES  # bytes of the contents of a message
 
@@ -65,7 +66,7 @@ SMALL_BYTES: Final = RECORD_BYTES - 8 * HEAD_WORDS  # of contents that lie in th
 
 def slot_at(slot: int) -> int:
     """Return where a slot's record begins, in words of the sender's side; before the first are the channel's own."""
-    return (1 + slot) * (RECORD_BYTES // 8)
+    return (1 + slot) * _RECORD_WORDS
 
 
 def area_at(slots: int, slot: int) -> int:

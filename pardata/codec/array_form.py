@@ -1,17 +1,17 @@
-"""How an array crosses a channel: the one rule for all picklers.
+"""The form in which an array crosses a channel: one rule for all picklers.
 
 ===================================  ===================================================================
 an array                             goes as
 ===================================  ===================================================================
-of Python objects                    its own pickle says
-in a named block                     its own pickle says: by the block's name
+of Python objects                    its own pickle
+in a named block                     its own pickle: the block's name
 in a file that `numpy.memmap` maps   address in the file (`memory.mapped`)
 any other `ndarray`                  plain memory, in its layout (`memory.layout`): in a block, or in the message
 of a subclass                        the `ndarray` of its memory and, beside it, the rest of its state
 ===================================  ===================================================================
 
-The state of a subclass is what an array of it without entries brings along by the pickle of its class. That goes for
-classes of which a small sample arrives so as its own pickle would bring it; others go as their own pickle says.
+The state of a subclass is taken from the pickle of an array of it without entries. This form is used for classes of
+which a small sample arrives in it exactly as by its own pickle; arrays of other classes go as their own pickle.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _MASKED_STATE: Final = ("_hardmask", "_optinfo", "_basedict", "_baseclass")
 
 
 def reduce_array(array: Any) -> Any:
-    """Return what `__reduce__` would, for an array of a subclass; NotImplemented: it goes as its own pickle says.
+    """Return the reduced value of an array of a subclass, in which its memory is a plain array.
 
-    The memory is in it as a plain array.
+    NotImplemented if the array goes as its own pickle.
     """
     if is_array(array) or array.dtype.hasobject or not array.nbytes:
         return NotImplemented
@@ -68,7 +68,7 @@ def _rebuild(sample: Any, plain: Array) -> Any:
 
 
 def _is_carried(array: Any) -> bool:
-    """Whether arrays of this class arrive in this way as they would by their own pickle; tried out once."""
+    """Return whether arrays of this class arrive in this form as by their own pickle; tried out once per class."""
     known = _carried.setdefault(type(array), {})
     is_scalar = array.ndim == 0
     if is_scalar not in known:
@@ -88,7 +88,7 @@ def _is_carried_now(array: Any) -> bool:
         own = pickle.loads(cloudpickle.dumps(_with_state(plain, type(array), array), 5))
         made = _rebuild(pickle.loads(cloudpickle.dumps(_sample(array), 5)), plain)
         return _are_same(own, made)
-    except Exception:  # what its class makes of it is for its own pickle to say
+    except Exception:  # the class does not support this form: its own pickle decides
         return False
 
 

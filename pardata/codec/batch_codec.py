@@ -27,7 +27,7 @@ from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 
 PICKLE, ARRAYS, RAW, BYTES, APART = 0, 1, 2, 3, 4
-# bool to complex256, bytes, str, times, half: types of which `dtype.str` says all, but for what a user has put into it
+# bool to complex256, bytes, str, times, half: types that `dtype.str` describes whole, but for metadata of the user
 _NUMBERED: Final = frozenset((*range(17), 18, 19, 21, 22, 23))
 _VALUES: Final = frozenset((int, float, complex, bool, str, bytes, type(None)))  # nothing to look for in them
 _NO_ADDRESSES: Final = bytes(4)
@@ -38,12 +38,12 @@ Array = np.ndarray[Any, Any]
 
 
 class Batch:
-    """What crosses a channel: consecutive items of one sequence.
+    """Consecutive items of one sequence: the contents of a message.
 
     Attributes
     ----------
     sequence : int
-        Which numbering the items belong to (one per source; see `pipeline.plan.plan`).
+        The numbering that the items belong to (one per source; see `pipeline.plan.plan`).
     number, count : int
         The item numbers ``number .. number + count - 1`` that this batch stands for.
     cell : int
@@ -51,10 +51,10 @@ class Batch:
     items : list
         The items that are still there.
     positions : list of int, or None
-        Where the items stand within ``range(count)``, modulo `count`; None if all are there. An empty batch is a
+        The places of the items within ``range(count)``, modulo `count`; None if all are there. An empty batch is a
         tombstone.
     branches : list of int, or None
-        Which of the sender's branches each item goes to; None: there are none. Does not cross the channel.
+        The sender's branch that each item goes to; None: there are none. Does not cross the channel.
     """
 
     __slots__ = ("branches", "cell", "count", "items", "number", "positions", "sequence")
@@ -90,12 +90,12 @@ class Batch:
 
 
 class BlockSink(Protocol):
-    """Where an encoder puts its arrays."""
+    """Takes the arrays of an encoder into blocks."""
 
     def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
         """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
 
-        `is_bare`: it is an item itself, not a part of one, and nothing else of the project holds it.
+        `is_bare`: the array is an item itself, not a part of one, and nothing else of pardata holds it.
         """
 
 
@@ -152,7 +152,7 @@ def encode_code(obj: Any, sink: BlockSink) -> Encoded:
 
 
 def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
-    """Encode any object. What belongs to the script is taken by value: no other process has that module.
+    """Encode any object. Objects of the script are taken by value: no other process has that module.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def encode(items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: b
             dtype = item.dtype
             if not _is_plain(dtype):
                 return encode_pickle(items, sink, apart, is_lasting)
-    del item  # a sink counts who holds an item
+    del item  # a sink counts the references to an item
     if items[0].nbytes >= INLINE_BYTES:
         if len(items) > MOST_BLOCKS or not all(map(_fills_block, items)):
             return encode_pickle(items, sink, apart, is_lasting)
@@ -214,7 +214,7 @@ def encode(items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: b
 
 
 def _fills_block(array: Array) -> bool:
-    """Whether an array has a block for itself in a message."""
+    """Return whether an array has a block for itself in a message."""
     if array.base is None and array.flags.c_contiguous:
         return array.nbytes >= INLINE_BYTES
     return held_bytes(array) >= INLINE_BYTES and (type(array.base) is Anchor or not is_mapped(array))
@@ -230,7 +230,7 @@ def _raw_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 @lru_cache(_LAYOUTS)
 def _raw_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return dtype and shape of what follows a header."""
+    """Return dtype and shape of the arrays behind a header."""
     dtype, shape = marshal.loads(head[2:])
     return np.dtype(dtype), shape
 
@@ -245,7 +245,7 @@ def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
 
 
 def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
-    """Return `array` as its reader may have it: read-only, or writable if it asked and nobody else reads the block."""
+    """Return `array` for its reader: read-only, or writable if `inplace`, then a copy if others may read the block."""
     if not inplace or is_overlapping(array):
         array.setflags(write=False)
         return array

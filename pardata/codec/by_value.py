@@ -1,7 +1,7 @@
-"""Pickles functions and classes of the user's script by value: cloudpickle, and what it leaves out.
+"""Pickles functions and classes of the user's script by value: cloudpickle with additions.
 
-Functions of the script share their globals in a worker (`codec.main_globals`); each global gets a mark by which the
-worker sees whether it has changed here.
+Functions of the script share their globals in a worker (`codec.main_globals`). Each global gets a mark, and a worker
+compares marks to see whether the global has changed here.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ _next_serial = itertools.count()
 
 
 def is_script_in(stream: bytes) -> bool:
-    """Whether a pickle may name something of the script, under either of its names."""
+    """Return whether a pickle may name something of the script, under either of its names."""
     return b"_main__" in stream
 
 
 def dumps(value: object) -> bytes:
-    """Pickle `value`, by value what belongs to the script."""
+    """Pickle `value`; parts of it that belong to the script are pickled by value."""
     _take_spawned_by_value()
     made: bytes = cloudpickle.dumps(value, 5)
     return made
 
 
 def _take_spawned_by_value() -> None:
-    """In a process that multiprocessing has spawned the script is a module that cloudpickle takes for importable."""
+    """Have cloudpickle take the script by value in a process that multiprocessing has spawned, where it has a name."""
     spawned = sys.modules.get(SCRIPTS[1])
     if spawned is not None and SCRIPTS[1] not in cloudpickle.list_registry_pickle_by_value():
         cloudpickle.register_pickle_by_value(spawned)
 
 
 def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
-    """As cloudpickle does, but tracebacks of a worker are to name the user's file."""
+    """As cloudpickle, but with the name of the user's file: tracebacks of a worker show it."""
     make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
     return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in arguments)
 
@@ -115,7 +115,7 @@ def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 
 
 def is_importable(obj: Any) -> bool:
-    """Whether a worker finds a function or class under its name."""
+    """Return whether a worker finds a function or class under its name."""
     module = str(getattr(obj, "__module__", None))
     by_value = {*SCRIPTS, *cloudpickle.list_registry_pickle_by_value()}
     found = None if any(f"{module}.".startswith(f"{name}.") for name in by_value) else sys.modules.get(module)
@@ -133,11 +133,11 @@ def serial(obj: Any) -> int:
 
 
 def _marked(value: Any) -> tuple[bytes, Any, bool]:
-    """Return a global with what tells whether it has changed, cheap where it is a simple one."""
+    """Return a global with its mark, which is cheap to make for a simple value."""
     marker = _Marker()
     try:
         data = pickle.dumps(value, 5) if type(value) in _PLAIN else marker.look_at(value)
-    except Exception:  # the pickle proper will say so
+    except Exception:  # the pickle of the value itself raises the error
         return _UNKNOWN, value, True
     if len(data) > _SHORT_BYTES:
         data = hashlib.blake2b(data, digest_size=16).digest()
@@ -149,7 +149,7 @@ def _is_of_script(function: types.FunctionType) -> bool:
 
 
 def _extras(function: types.FunctionType) -> dict[str, Any] | None:
-    """Return what a function has of its own, besides its code and its globals."""
+    """Return the parts of a function besides its code and its globals."""
     found = {
         "closure": function.__closure__,
         "defaults": function.__defaults__,
@@ -166,9 +166,9 @@ def _never(serial: int) -> object:
 class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
     """Makes marks.
 
-    Functions of the script count by their identity and what they have captured (their globals have marks of their own),
-    classes by their identity (their attributes come with each function), arrays by their bytes, or by their place if
-    that is shared.
+    A function of the script is marked by its identity and the values it has captured (its globals have marks of their
+    own), a class by its identity (its attributes come with each function), an array by its bytes, or by its place if it
+    lies in shared memory.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What can be loaded of a message in which something cannot: the other items, and why."""
+"""Loads the other items of a message in which some cannot be loaded, and notes the errors of those."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunct
 
 
 class Unloadable:
-    """Stands where something could not be loaded."""
+    """Stands in the place of an object that could not be loaded."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -30,7 +30,7 @@ class Unloadable:
     append = extend = add = __setitem__ = _ignore
 
 
-# The unpickler in Python: of that in C no step can be replaced.
+# The unpickler in Python: steps of the one in C cannot be replaced.
 class _Unpickler(BringArrays, pickle._Unpickler):
     stack: list[Any]
     memo: dict[int, Any]
@@ -50,7 +50,7 @@ class _Unpickler(BringArrays, pickle._Unpickler):
             return Unloadable(error)
 
     def _call(self, make: Any, *args: Any, **kwargs: Any) -> None:
-        """Put what is made into the place of what makes it."""
+        """Replace the callable on the stack by the object that it makes."""
         try:
             self.stack[-1] = make if isinstance(make, Unloadable) else make(*args, **kwargs)
         except Exception as error:
@@ -92,7 +92,7 @@ class _Unpickler(BringArrays, pickle._Unpickler):
 def decode_loadable(
     kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool, count: int, error: Exception
 ) -> list[Any]:
-    """Return the `count` items of a message that `decode` could not, as `error` says; `Unloadable` for those that fail.
+    """Return the `count` items of a message for which `decode` has raised `error`; `Unloadable` for those that fail.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _loaded(payload: Any, anchors: Sequence[Anchor], inplace: bool) -> list[Any]
 
 
 def _first_unloadable(item: Any) -> Unloadable | None:
-    """Return what is missing somewhere in an item; None if nothing is."""
+    """Return an `Unloadable` that is somewhere in an item; None if there is none."""
     seen, waiting = {id(item)}, [item]
     while waiting:
         part = waiting.pop()

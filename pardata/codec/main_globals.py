@@ -1,10 +1,10 @@
 """The globals of the user's script in a worker: one set for all functions that come from there, as in the script.
 
 No other process has the module ``__main__``, so its functions travel by value (`codec.by_value`), each with the
-globals that it uses. In a worker they share one dictionary: what an initializer has stored there is seen by all. Each
-global comes with a mark of its contents. It is set when the mark is another one than that of the last time; else what
-code of the worker has made of it stays. Values with large arrays lie in memory that is theirs only as long as tasks
-name their function: those of the task at hand are set each time, unless code of the worker has bound the name anew.
+globals that it uses. In a worker they share one dictionary, so all of them see a value that an initializer has stored.
+Each global comes with a mark of its contents and is set when the mark differs from that of the last time; otherwise the
+worker's own value stays. Values with large arrays lie in memory that is theirs only as long as tasks name their
+function: those of the task at hand are set each time, unless code of the worker has bound the name anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Captured = dict[str, tuple[bytes, Any, bool]]  # globals by name: mark (b"": unk
 
 
 class Script:
-    """What a worker knows of the script. Values of its owner replace older ones; others' only fill what is missing.
+    """The globals of the script in a worker. Values of its owner replace older ones; those of others only fill gaps.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Script:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[Captured]:
-        """Give a dictionary of what arrives within: it can be applied again."""
+        """Give a dictionary of the globals that arrive within: `apply` can set them again."""
         self._recorded = {}
         try:
             yield self._recorded
@@ -71,7 +71,7 @@ class Script:
             self._recorded = None
 
     def find(self, name: str) -> Any:
-        """Return what pickle has named instead of taking it along."""
+        """Return an object of the script that a pickle names."""
         first, *rest = name.split(".")
         try:
             found = self.globals[first]
@@ -86,9 +86,9 @@ class Script:
 
 
 def _is_bare(value: object) -> bool:
-    """Whether an object has nothing that could have been changed: one that marks what is missing, a function.
+    """Return whether an object has no contents that could have been changed: a sentinel object, a function.
 
-    The defaults of a function that has come later are to be the same object as the global.
+    It is replaced as well: a default of a function that has come later must be the same object as the global.
     """
     return type(value) is object or (getattr(value, "__dict__", None) == {} and not isinstance(value, _CONTAINERS))
 
@@ -103,7 +103,7 @@ def open_script(owner: int) -> None:
 
 
 def script() -> Script | None:
-    """Return what this process knows of the script as a worker; None if it is none."""
+    """Return the globals of the script in this worker; None in a process that is no worker."""
     return _script
 
 

@@ -1,13 +1,13 @@
-"""Whether anybody else holds an object: an array that nobody else can write to need not be copied.
+"""Sole ownership of objects: an array that nothing else holds need not be copied, since nothing else can write to it.
 
-CPython counts the references to an object. What an object counts that has a single owner depends on how it is reached
-and on the version: from 3.14 on a variable lends its object to a call without counting it, before that it does not. So
-the question is asked in two shapes only, as an element of a list and as the base of an array, each by one function of
-this file, and what they count is measured on the interpreter that runs. The probes are objects with a single owner and
-objects that something else holds in each way that user code can. Where they do not tell the two apart, nothing is taken
-for solely owned: everything is copied then, which is slower and right.
+CPython counts the references to an object. The count of an object with a single owner depends on how it is reached and
+on the version: from 3.14 on a variable lends its object to a call without counting it, before that it does not. So the
+question is asked in two shapes only, for an element of a list and for the base of an array, each by one function of
+this file, and their counts are measured on the interpreter that runs. The probes are objects with a single owner, and
+objects that something else holds in each way that user code can. If the counts do not tell the two apart, no object is
+taken for solely owned: everything is copied then, which is slower and right.
 
-Who asks must not have the object in a variable of its own.
+A caller must not have the object in a variable of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OFF: Final = 0  # no object that can be asked about has so few references
 
 
 class Sole(NamedTuple):
-    """What an object with a single owner counts in each shape, and the variable of a generator on top; 0: unknown."""
+    """The counts of an object with a single owner in each shape; that of a generator's variable on top; 0: unknown."""
 
     element: int
     base: int
@@ -51,17 +51,17 @@ def _count_base(array: Any) -> int:
 
 
 def is_sole_owner(items: Items, index: int = -1) -> bool:
-    """Whether nobody but `items` holds ``items[index]``."""
+    """Return whether nothing but `items` holds ``items[index]``."""
     return _count_element(items, index) == sole.element
 
 
 def is_sole_owner_of_base(array: Any) -> bool:
-    """Whether nobody but `array` holds its base."""
+    """Return whether nothing but `array` holds its base."""
     return _count_base(array) == sole.base
 
 
 def is_sole_view(array: Any, known: int) -> bool:
-    """Whether nobody but `array` holds its block or an array between the two; it may be held itself.
+    """Return whether nothing but `array` holds its block or an array between the two. Others may hold `array` itself.
 
     `known` is the number of further references to the block's anchor that the caller knows of.
     """
@@ -74,7 +74,7 @@ def is_sole_view(array: Any, known: int) -> bool:
 
 
 def is_owned_with(generator: object, items: Items, index: int) -> bool:
-    """Whether nobody but `items` and one variable of a suspended generator, which has yielded it, holds an item."""
+    """Return whether only `items` and one variable of a suspended generator hold an item that the generator yielded."""
     frame = getattr(generator, "gi_frame", None)
     if frame is None or sole.variable == _OFF or _count_element(items, index) != sole.element + sole.variable:
         return False
@@ -85,7 +85,7 @@ def is_owned_with(generator: object, items: Items, index: int) -> bool:
     return found
 
 
-# -- what the interpreter counts ---------------------------------------------------------------------------------------
+# -- the counts of this interpreter ------------------------------------------------------------------------------------
 
 
 def _make() -> Array:
@@ -121,7 +121,7 @@ def _suspended(held: Array) -> Generator[Array, None, None]:
     return generator
 
 
-# How user code can hold an array, but for variables: each returns what then holds it.
+# The ways in which user code can hold an array, besides variables: each returns the holder.
 _HOLDERS: Final[tuple[Callable[[Any], object], ...]] = (
     _Object,
     _closure,
@@ -138,7 +138,7 @@ def _count_with_argument(held: object, items: Items, count: Count) -> int:
 
 
 def _counts_if_held(items: Items, find: Find, count: Count) -> list[int]:
-    """Return what an object counts that something else holds as well, in each way; first a variable."""
+    """Return the counts of an object that something else holds as well, in each way; first by a variable."""
     held = find(items)
     counts = [count(items), _count_with_argument(held, items, count)]
     del held
@@ -150,7 +150,7 @@ def _counts_if_held(items: Items, find: Find, count: Count) -> list[int]:
 
 
 def _measure_shape(make: Callable[[], Array], find: Find, count: Count) -> int:
-    """Return what an object with a single owner counts; 0 if that does not tell it from one that is held."""
+    """Return the count of an object with a single owner; 0 if one that is held by others may have the same count."""
     alone, variable, held = set(), set(), set()
     for _ in range(_ROUNDS):
         alone.add(count([make()]))
@@ -162,7 +162,7 @@ def _measure_shape(make: Callable[[], Array], find: Find, count: Count) -> int:
 
 
 def _measure_generator(element: int) -> int:
-    """Return what the variable counts from which a suspended generator has yielded an object; 0 if that varies."""
+    """Return the count that the variable of a suspended generator adds to the object it yielded; 0 if that varies."""
     found = set()
     for _ in range(_ROUNDS):
         generator = _yields_variable()
@@ -172,16 +172,16 @@ def _measure_generator(element: int) -> int:
 
 
 def _may_differ_later() -> bool:
-    """Whether this interpreter may count otherwise than it has been seen to.
+    """Return whether this interpreter may count otherwise later than it does now.
 
-    Threads without a lock count apart from each other, and a compiler may leave out what the interpreter counts.
+    Threads without a lock count apart from each other, and a compiler may leave out counts that the interpreter makes.
     """
     jit = getattr(sys, "_jit", None)
     return "free-threading" in sys.version or (jit is not None and jit.is_enabled())
 
 
 def measure() -> Sole:
-    """Return what objects with a single owner count on this interpreter."""
+    """Return the counts of objects with a single owner on this interpreter."""
     if _may_differ_later() or not hasattr(sys, "getrefcount"):
         return Sole(_OFF, _OFF, _OFF)
     element = _measure_shape(_make, lambda items: items[0], lambda items: _count_element(items, 0))

@@ -21,7 +21,7 @@ from pardata.memory.layout import Layout, bytes_of, is_overlapping, layout_of
 from pardata.memory.mapped import FileAddress, file_address
 from pardata.memory.shared_array import SharedArray
 
-# More blocks than this in one message travel inside its payload.
+# The most blocks of one message; the contents of further arrays travel inside its payload.
 MOST_BLOCKS: Final = 1000
 _OBJECTS: Final = np.dtype(object).num  # numbers are below it
 
@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 def _is_of_array(base: Any) -> bool:
-    """Whether `base`, that an array is a view of, is an ordinary array with memory of its own."""
+    """Return whether `base`, of which an array is a view, is an ordinary array with memory of its own."""
     return type(base) is np.ndarray and base.base is None
 
 
@@ -37,12 +37,12 @@ class _TakeArrays:
     """Persistent ids: every array leaves the pickle stream; a large one is noted for a block."""
 
     has_repeats = False
-    takes_shared = False  # also small ones that lie in shared memory: whoever writes to them is seen
+    takes_shared = False  # small ones that lie in shared memory leave as well: readers are to see later writes
 
     def __init__(self, is_lasting: bool) -> None:
         self.arrays: list[Array] = []
         self._is_lasting = is_lasting  # see `memory.mapped.file_address`
-        self._others: list[Any] = []  # what is in the message itself; kept, so that no other gets its id
+        self._others: list[Any] = []  # arrays in the message itself; kept, so that no other object gets their ids
         self._numbers: dict[int, int] = {}  # by id: in `arrays`, or counted from -1 downwards in `_others`
 
     def persistent_id(self, obj: Any) -> Any:
@@ -166,4 +166,4 @@ class BringArrays:
 
 
 class ArrayUnpickler(BringArrays, pickle.Unpickler):
-    """The unpickler for what `ArrayPickler` and `CodePickler` make."""
+    """The unpickler for the streams of `ArrayPickler` and `CodePickler`."""

@@ -1,1 +1,1 @@
-"""Queues between processes of others."""
+"""Queues between processes that pardata did not start."""

@@ -60,7 +60,7 @@ def _after_fork_in_child() -> None:
     _fork_lock, is_exiting = threading.RLock(), False
     waiters.after_fork()
     while leaving:
-        leaving.pop()._dispose()  # what they wait for is the parent's
+        leaving.pop()._dispose()  # the memory that they wait for is the parent's
     while _at_fork:
         queue, writer = _at_fork.pop()
         queue._after_fork_in_child(writer)

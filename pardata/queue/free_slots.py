@@ -1,7 +1,8 @@
-"""The places of a bounded queue: a pipe with a byte for each that is free. Who takes one reads a byte.
+"""The places of a bounded queue: a pipe with a byte for each place that is free. To take a place is to read a byte.
 
-A process that is killed between taking a place and putting something there has lost the byte. Whoever waits counts what
-is there from time to time, when nobody is in between (`PacketPipe.try_alone`), and puts back what is missing.
+A process that is killed between taking a place and putting something there has lost the byte. A process that waits for
+a place counts packets and bytes from time to time, when nobody is in between (`PacketPipe.try_alone`), and puts the
+missing bytes back.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class FreeSlots:
         self._pipe, self.count, self.fd = pipe, count, fd
 
     def take(self, deadline: float | None) -> None:
-        """Wait for a free place and be in between: until the packet is in the pipe, nobody is to count.
+        """Wait for a free place, and stay in between (`PacketPipe.enter`) until `filled`, so that nobody counts.
 
         Raises `queue.Full` at the deadline.
         """
@@ -69,7 +70,7 @@ class FreeSlots:
             os.write(self.fd, b".")
 
     def _recount(self) -> None:
-        alone = self._pipe.try_alone()
+        alone = self._pipe.try_alone()  # SYNC POINT: between. No place is without its byte and its packet now
         if alone >= 0:
             missing = self.count - self._pipe.packets - unread_bytes(self.fd)
             os.write(self.fd, b"." * missing)
@@ -77,7 +78,7 @@ class FreeSlots:
 
     @property
     def are_taken(self) -> bool:
-        """Whether there is a bound, and none is free at this moment."""
+        """Return whether there is a bound, and none is free at this moment."""
         return bool(self.count) and not unread_bytes(self.fd)
 
     def dispose(self) -> None:

@@ -31,7 +31,7 @@ def _unpickle(stream: SharedArray) -> Any:
 
 
 class _Stream:
-    """Pickles as what a pickle in a block stands for."""
+    """Pickles as the object whose pickle lies in a block."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -63,7 +63,7 @@ class _Pickler(ForkingPickler):
 
 
 def pack(obj: Any) -> tuple[bytes, list[Address]]:
-    """Return a packet and the addresses in it, which are on their way from now on. If it raises, none is."""
+    """Return a packet and the addresses in it, which are on their way from now on. If it raises, none of them is."""
     sent: list[Address] = []
     try:
         stream = _pickled(obj, sent)
@@ -83,5 +83,5 @@ def _pickled(obj: Any, sent: list[Address]) -> bytes:
 
 
 def unpack(packet: bytes) -> Any:
-    """Return the object. What stands behind a pickle's end does not matter to it."""
+    """Return the object of a packet. Bytes behind the end of its pickle are ignored."""
     return pickle.loads(packet)

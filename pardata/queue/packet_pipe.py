@@ -1,11 +1,11 @@
 """A pipe of packets, for any number of processes: every write is one packet, every read takes exactly one (Linux).
 
-The kernel does what a queue needs: packets are atomic for any number of writers and readers, they outlive their
-writer, and a read says end of file when the pipe is empty and no write end is open in any process. So nothing of it is
-in shared memory, and a process that is killed holds nothing that another one waits for.
+The kernel does the work of a queue: packets are atomic for any number of writers and readers, they outlive their
+writer, and a read reports the end of file when the pipe is empty and no write end is open in any process. So no part of
+a queue is in shared memory, and a process that is killed holds nothing that another one waits for.
 
-Who is at work between two steps that belong together (a packet is read, its arrays are opened) holds a shared lock on
-the pipe meanwhile, which ends with its process. Who gets the lock alone knows that nobody is in between.
+SYNC POINT: between. A process between two steps that belong together (a packet is read, its arrays are opened) holds a
+shared lock on the pipe, which ends with the process. If a process gets the lock alone, nobody is in between.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ fcntl: Any = module("fcntl")
 termios: Any = module("termios")
 
 PACKET_BYTES: Final = 4096  # PIPE_BUF: the most that is atomic; all have this size, so that they can be counted
-_PIPE_BYTES: Final = 1 << 20  # 256 packets: what any user may ask for (/proc/sys/fs/pipe-max-size)
+_PIPE_BYTES: Final = 1 << 20  # 256 packets: the most that any user may ask for (/proc/sys/fs/pipe-max-size)
 
 
 def unread_bytes(fd: int) -> int:
@@ -75,7 +75,7 @@ class PacketPipe:
         try:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
-            pass  # this user has too many pipes of this size: 16 packets, or 2
+            pass  # this user has too many pipes of this size: this one has room for 16 packets, or for 2
         return cls(reader, writer)
 
     def open_writer(self) -> int:
@@ -97,7 +97,7 @@ class PacketPipe:
             self.writer = -1
 
     def close_reader(self) -> None:
-        """Be no reader any more: a write end then tells if there is none at all."""
+        """Close the read end: a write end then tells whether any process still has one."""
         if self.reader >= 0:
             os.close(self.reader)
             self.reader = -1
@@ -124,25 +124,25 @@ class PacketPipe:
 
     @property
     def packets(self) -> int:
-        """How many there are to be read."""
+        """The number of packets in the pipe."""
         return unread_bytes(self._any_end) // PACKET_BYTES
 
     def enter(self) -> None:
-        """Begin steps that belong together; any thread of any process may."""
+        """Begin steps that belong together; any number of threads and processes may. SYNC POINT: between."""
         with self._mutex:
             self._in_between += 1
             if self._in_between == 1:
                 lock_range(self.reader, fcntl.F_RDLCK, 0, 1, wait=True)
 
     def leave(self) -> None:
-        """End what `enter` has begun."""
+        """End the steps that `enter` has begun."""
         with self._mutex:
             self._in_between -= 1
             if not self._in_between:
                 lock_range(self.reader, fcntl.F_UNLCK, 0, 1)
 
     def try_alone(self) -> int:
-        """Return a descriptor; until it is closed nobody is or gets in between. -1 if somebody is."""
+        """Return a descriptor; until it is closed nobody is in between. -1 if somebody is. SYNC POINT: between."""
         alone = self.open_writer()
         try:
             lock_range(alone, fcntl.F_WRLCK, 0, 1)
@@ -152,7 +152,7 @@ class PacketPipe:
         return alone
 
     def after_fork(self, writer: int) -> None:
-        """In a forked child: have ends of its own."""
+        """In a forked child: replace the inherited ends by ends of its own."""
         inherited = [fd for fd in (self.reader, self.writer) if fd >= 0]
         self.reader, self.writer = reopen(inherited[0], os.O_RDONLY), writer
         for fd in inherited:

@@ -5,8 +5,8 @@
       +--<-- [pipe: a byte per free place] <----------+     only if there is a most (`maxsize`)
 
 Every process that has the queue has the read end; those that may still put have a write end. A process whose threads
-all wait in `get` gives its write end up and takes one again *before* it reads, so it has one whenever it has an item
-in its hands: the kernel's end of file says that nothing is left and that nobody is left to put.
+all wait in `get` gives its write end up and takes one again *before* it reads (SYNC POINT: end of file), so it has one
+whenever it has an item in its hands. The kernel's end of file then means that the pipe is empty and no process can put.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with t
 
 
 class End(EOFError, Empty):
-    """Nothing is left in a queue, and nobody is left who could put. Also a `queue.Empty`, which such code expects."""
+    """A queue is empty, and no process is left that could put. Also a `queue.Empty`, as code for the others expects."""
 
 
 class Queue(QueueEnds):
@@ -46,15 +46,15 @@ class Queue(QueueEnds):
     Arrays of 16 KiB and more are copied once, into memory of the sender, and come out as writable ordinary arrays over
     that memory. A `SharedArray` is not copied at all: both sides have the same memory.
 
-    When nothing is left and nobody can put any more, `get` raises `EOFError`. Those who can put are the processes
-    that have the queue, but for those that have ended, that were killed, that have called `close`, and those all of
-    whose threads wait in `get`. So workers that put new tasks end by themselves, and a process that starts workers
-    and has other threads calls `close` after their start; it can go on getting.
+    When nothing is left and no process can put any more, `get` raises `EOFError`. A process that has the queue can put
+    until it has ended, was killed or has called `close`, and while not all of its threads wait in `get`. So workers
+    that put new tasks end by themselves, and a process that starts workers and has other threads calls `close` after
+    their start; it can go on getting.
 
     A process that was killed blocks nobody, and small items that it had put (pickles of up to 4 KiB) are still there.
     Larger ones lie in its memory: `get` raises `StaleBlockError` for each and then goes on. For the same reason a
-    process does not end before its larger items have been received, unless nobody is left who could, or it has called
-    `cancel_join_thread`. Linux only.
+    process does not end before its larger items have been received, unless no process is left that could, or it has
+    called `cancel_join_thread`. Linux only.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Queue(QueueEnds):
         count = max(0, operator.index(maxsize))
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
-        with Uninterrupted():  # descriptors that are nobody's yet would stay open
+        with Uninterrupted():  # descriptors that no object has yet would stay open
             self._set_up(PacketPipe.create(), count, make_free_slots(count) if count else -1)
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
@@ -78,7 +78,7 @@ class Queue(QueueEnds):
 
     def _reset(self) -> None:
         super()._reset()
-        self._buffer: deque[bytes] = deque()  # what the pipe had no room for
+        self._buffer: deque[bytes] = deque()  # packets that the pipe had no room for
         self._feeder: threading.Thread | None = None  # there is one while there is something in the buffer
         self._waiters = waiters.Waiters()
         self._sent = Sent()
@@ -145,7 +145,7 @@ class Queue(QueueEnds):
                     while self._buffer and self._pipe.write(self._buffer[0]):
                         self._buffer.popleft()
                         self._free_slots.filled()
-                except BrokenPipeError:  # at the end of this process: nobody is left to read
+                except BrokenPipeError:  # at the end of this process: no reader is left
                     self._buffer.clear()
                 if not self._buffer:
                     self._feeder = None
@@ -160,7 +160,7 @@ class Queue(QueueEnds):
         Raises
         ------
         EOFError
-            Nothing is left, and nobody is left who could put. It is a `queue.Empty` as well.
+            Nothing is left, and no process is left that could put. It is a `queue.Empty` as well.
         queue.Empty
             Nothing came within `timeout` seconds (at once if not `block`).
         StaleBlockError
@@ -171,8 +171,8 @@ class Queue(QueueEnds):
         while True:
             with self._lock:
                 if not self._is_closed and not self._has_ended:
-                    self._pipe.hold_writer()  # before the read: who has an item may put others
-            self._pipe.enter()
+                    self._pipe.hold_writer()  # SYNC POINT: end of file. Before the read: user code may put for an item
+            self._pipe.enter()  # SYNC POINT: between
             try:
                 packet = self._pipe.read()
                 if packet:
@@ -208,7 +208,7 @@ class Queue(QueueEnds):
             self._settle()
 
     def _settle(self) -> None:
-        """Have a write end if this process may put."""
+        """Hold a write end if this process may put, else none. SYNC POINT: end of file."""
         with self._lock:
             self._lent.close_delivered()
             others = self._waiters.others() if self._waiters else []
@@ -225,11 +225,11 @@ class Queue(QueueEnds):
         return self._pipe.packets + len(self._buffer)
 
     def empty(self) -> bool:
-        """Whether there is nothing to get at this moment."""
+        """Return whether the queue is empty at this moment."""
         return not self.qsize()
 
     def full(self) -> bool:
-        """Whether `maxsize` items are in the queue at this moment."""
+        """Return whether `maxsize` items are in the queue at this moment."""
         return self._free_slots.are_taken
 
     def __repr__(self) -> str:
@@ -239,12 +239,12 @@ class Queue(QueueEnds):
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Say that this process puts nothing more; what it has put still arrives. Happens by itself at its end."""
+        """Say that this process puts nothing more; earlier items still arrive. Happens by itself at its end."""
         self._is_closed = True
         self._settle()
 
     def join_thread(self) -> None:
-        """Wait until all that this process has put is in the pipe. Only after `close`."""
+        """Wait until all items that this process has put are in the pipe. Only after `close`."""
         if not self._is_closed:
             raise ValueError(f"{self!r} is not closed")
         feeder = self._feeder
@@ -252,14 +252,14 @@ class Queue(QueueEnds):
             feeder.join()
 
     def cancel_join_thread(self) -> None:
-        """Let this process end without waiting for what it has put: that may be lost."""
+        """Let this process end without waiting for the items that it has put: they may be lost."""
         self._is_cancelled = True
 
     def _is_awaited(self) -> bool:
         return not self._is_cancelled and self._sent.are_awaited
 
     def _leave(self) -> None:
-        """At the end of this process: what it has put leaves the buffer, and its memory, if somebody can have it."""
+        """At the end of this process: wait until its items have left buffer and memory, or no reader is left."""
         if not self._is_cancelled and (self._feeder is not None or self._is_awaited()):
             self._wait_for_readers()
         self._sent.give_up()
@@ -276,7 +276,7 @@ class Queue(QueueEnds):
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         if _is_over() or not hasattr(self, "_is_closed"):
-            return  # it was not made, or was seen off at the exit
+            return  # its constructor has raised, or the hooks of the exit have closed it
         self.close()
         if self._is_awaited():
             fork_and_exit.leaving.add(self)

@@ -30,7 +30,7 @@ class Sent:
 
     @property
     def are_awaited(self) -> bool:
-        """Whether one is still on its way."""
+        """Return whether one is still on its way."""
         return any(map(is_awaited, self._addresses))
 
     def give_up(self) -> None:
@@ -50,7 +50,10 @@ def wait_until_received(pipe: PacketPipe, is_awaited: Callable[[], bool]) -> Non
 
 
 def _is_given_up(pipe: PacketPipe) -> bool:
-    """Whether nobody can receive what has been sent: no reader is left, or one was killed with it in its hands."""
+    """Return whether nobody can receive the addresses: no reader is left, or one was killed with a packet in its hands.
+
+    SYNC POINT: between. A reader holds its lock from before the read until the arrays are open.
+    """
     if wait_for(pipe.writer, 0, 0):
         return True
     alone = pipe.try_alone() if not pipe.packets else -1

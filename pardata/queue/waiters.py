@@ -1,7 +1,7 @@
-"""Which threads of this process wait in a queue, and who is told when another one ends.
+"""The threads of this process that wait in a queue, and a notice when one of the others ends.
 
-Nothing but its end says that a thread puts nothing more, and only who joins it is told. So each thread that could still
-put while another waits has a thread that joins it: it sleeps, and is gone when that one is.
+A thread can put until its end, and only `join` reports the end of a thread. So each thread that could still put while
+another one waits is joined by a thread of its own, which sleeps until then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Watcher(threading.Thread):
         self.watched, self._at_end = watched, at_end
 
     def run(self) -> None:
-        """Wait for the end, and tell it."""
+        """Wait for the end, then call the function."""
         try:
             self.watched.join()
         except (RuntimeError, AssertionError):
@@ -56,11 +56,11 @@ class Waiters:
         self._idents: set[int] = set()
 
     def add(self) -> None:
-        """Say that this thread waits."""
+        """Note that this thread waits."""
         self._idents.add(threading.get_ident())
 
     def discard(self) -> None:
-        """Say that it does so no more."""
+        """Note that this thread waits no more."""
         self._idents.discard(threading.get_ident())
 
     def __bool__(self) -> bool:

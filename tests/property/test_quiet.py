@@ -1,4 +1,4 @@
-"""A quiet channel: hints are left out while the receiver is awake, and no message waits beside a sleeper.
+"""Wake-up elision: doorbells are left out while the receiver is awake, and no message waits beside a sleeper.
 
 The two ends take their steps in any order, the receiver's also between a sender's store and its look at the socket, and
 either may be killed and replaced between any two steps.
@@ -25,7 +25,7 @@ class Play:
         self.published = 0
         self.seen = []
         self.state = "awake"
-        self.hints = 0
+        self.doorbells = 0
 
     @property
     def is_woken(self):
@@ -152,7 +152,7 @@ def test_what_is_published_while_a_successor_looks_is_found(before, reads):
         assert play.seen == list(range(play.published))
 
 
-def test_receiver_that_is_awake_gets_no_hints():
+def test_receiver_that_is_awake_gets_no_doorbells():
     play = Play()
     with contextlib.closing(play.rig):
         play.publish(0)

@@ -131,7 +131,7 @@ def test_slots_are_used_over_and_over(make_rig):
     assert rig.live_blocks == 0
 
 
-def test_hint_that_comes_twice_is_harmless(make_rig):
+def test_doorbell_that_comes_twice_is_harmless(make_rig):
     rig = make_rig(slots=2)
     rig.send(0)
     doorbell = rig.socks[1].recv(100, socket.MSG_PEEK)
@@ -146,7 +146,7 @@ def test_hint_that_comes_twice_is_harmless(make_rig):
     assert rig.live_blocks == 0
 
 
-def test_late_hint_does_not_free_the_slots_next_message(make_rig):
+def test_late_doorbell_does_not_free_the_slots_next_message(make_rig):
     rig = make_rig(slots=2)
     rig.send(0)
     rig.finish(rig.receiver.receive())

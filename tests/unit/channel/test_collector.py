@@ -191,11 +191,11 @@ def test_closed_selector_leaves_the_sockets_open(make_collector, make_rig):
 # -- after a death -----------------------------------------------------------------------------------------------------
 
 
-def test_successor_takes_up_what_was_left_without_a_hint(make_collector, make_rig):
+def test_successor_takes_up_what_was_left_without_a_doorbell(make_collector, make_rig):
     rigs = [make_rig(), make_rig()]
     for rig in rigs:
         rig.send(0)
-        rig.receiver.receive()  # the dead one takes the hint with it
+        rig.receiver.receive()  # the dead one takes the doorbell with it
         rig.receiver = type(rig.receiver)(rig.spec, rig.socks[1], rig.segment, 0)
     collector, _ = make_collector(2, InOrder(2), rigs)
     collector.resume(None, 0)

@@ -15,7 +15,7 @@ def test_successor_of_a_receiver_that_had_received_nothing_gets_everything(rig):
     claims = rig.replace_receiver()
     assert numbers(claims) == [0, 1]
     assert values(rig.finish(claims)) == [0, 1]
-    assert rig.receiver.receive() == []  # the hints that the dead one had not read
+    assert rig.receiver.receive() == []  # the doorbells that the dead one had not read
 
 
 def test_successor_of_a_receiver_that_had_received_gets_the_message_again(rig):
@@ -140,7 +140,7 @@ def test_any_number_of_leases_that_were_handed_on_stays(rig):
     assert len(rig.leases) == 8999
 
 
-def test_account_that_died_half_way_frees_nothing_that_is_held(rig, monkeypatch):
+def test_report_that_died_half_way_frees_nothing_that_is_held(rig, monkeypatch):
     leases = hand_on(rig, 9000)
     sent = []
 
@@ -161,7 +161,7 @@ def test_account_that_died_half_way_frees_nothing_that_is_held(rig, monkeypatch)
     assert len(rig.leases) >= 8999
     rig.replace_receiver(leases[:8999])
     rig.sender.receive()
-    assert len(rig.leases) == 8999  # the second account was not to be told from the first; the third is whole
+    assert len(rig.leases) == 8999  # the second report was not to be told from the first; the third is whole
 
 
 # -- the sender --------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_what_a_dead_sender_had_published_is_received_once(rig):
     assert rig.receiver.receive() == []
 
 
-def test_message_whose_hint_died_with_the_sender_is_received(rig, monkeypatch):
+def test_message_whose_doorbell_died_with_the_sender_is_received(rig, monkeypatch):
     def die(*_):
         raise Killed
 
