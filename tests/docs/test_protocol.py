@@ -33,6 +33,18 @@ def test_each_kill_of_a_queue_has_a_row():
     assert len(rows("Queues")) == len(killing)
 
 
+def sync_points(folder):
+    code = "\n".join(path.read_text() for path in (ROOT / folder).rglob("*.py"))
+    return re.findall(r"SYNC POINT: ([a-z ]*[a-z])", code)
+
+
+def test_each_ordering_has_a_row_and_is_named_on_two_sides():
+    here = {*sync_points("pardata/channel"), *sync_points("pardata/queue")}
+    everywhere = sync_points("pardata")
+    assert here <= set(rows("Orderings")) <= set(everywhere)
+    assert [name for name in here if everywhere.count(name) < 2] == []
+
+
 def test_tests_on_the_page_exist():
     named = re.findall(r"`(?:(tests/\S+\.py)::)?(test_\w+)`", PAGE)
     assert named
