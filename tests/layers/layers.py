@@ -24,6 +24,7 @@ PURE = [
     "memory.named.list_layout",
     "channel.order",
     "channel.window",
+    "channel.words",
     "runtime.admission.policy",
     "pipeline.plan.draw",
     "pipeline.plan.failures",
