@@ -73,7 +73,7 @@ class Receiver(End):
     edge : int
         The input of the stage that the channel belongs to.
     renamed : dict
-        The numbers by which its sequences are known here (see `pipeline.plan.plan.Edge`).
+        The numbers by which its sequences are known here (see `pipeline.plan.stage.Edge`).
     """
 
     def __init__(

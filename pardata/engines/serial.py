@@ -20,7 +20,8 @@ from pardata.engines.pulling import Giver, Inputs, InTurn, Joined, Made, Reader,
 from pardata.errors import ConfigError
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
-from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import passed_of, program_of, source_maker
 from pardata.pipeline.programs.generator import has_state
 from pardata.pipeline.programs.isolation import isolate

@@ -25,7 +25,9 @@ class Killer(threading.Thread):
         pool = run._loop if isinstance(run, Dispatcher) else None
         self.kills = 0
         self._most = most
-        self._workers: Callable[[], list[Worker]] = lambda: list((run if pool is None else pool)._supervisor.workers)
+        self._workers: Callable[[], list[Worker]] = lambda: list(
+            run._parts.supervisor.workers if pool is None else pool._supervisor.workers
+        )
         self._tasks: Callable[[], list[Task]] = lambda: [] if pool is None else list(pool.assignments.tasks.values())
         self._random = random.Random(seed)
         self._stopped = threading.Event()

@@ -16,7 +16,8 @@ from pardata.memory.budget import format_bytes
 from pardata.memory.segment import PAGE_BYTES
 from pardata.memory.shared_heap import SharedHeap
 from pardata.pipeline.plan.node import Kind
-from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import runs_here
 from pardata.pipeline.programs.generator import has_state
 from pardata.runtime.admission.inflight import FlightSpec
@@ -152,6 +153,11 @@ class Layout:
     def workers(self) -> list[WorkerImage]:
         """All but the consumer."""
         return [worker for workers in self.wired.values() for worker in workers if worker is not self.consumer]
+
+    def budgets(self) -> list[tuple[Span, str]]:
+        """Return the spans whose bytes the run's memory limit counts, and what each is called in errors."""
+        counted = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
+        return [*counted, *((span, "the main process") for span in (self.consumer.span, self._heap.arena.span))]
 
     def inflight(self) -> FlightSpec:
         """Return where anybody can read what is in flight."""

@@ -9,7 +9,7 @@ import threading
 from typing import Any, Final
 
 from pardata.memory.shared_heap import shared_heap
-from pardata.pipeline.plan.plan import Stage
+from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import Program
 from pardata.process.lifecycle import Action, Event, Life, State
 from pardata.runtime.faults import Fault, exit_as_error

@@ -7,7 +7,8 @@ import warnings
 
 from pardata.memory.budget import LIVE, format_bytes
 from pardata.pipeline.plan.node import user_line
-from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
 from pardata.runtime.header import (
     BATCHES,
     BEGUN_NS,

@@ -15,9 +15,11 @@ from dataclasses import fields
 from typing import Any, Final
 
 from pardata.engines.local import bars_of
-from pardata.engines.threads.port import Hub, ThreadPort
+from pardata.engines.threads.hub import Hub
+from pardata.engines.threads.port import ThreadPort
 from pardata.errors import ConfigError
-from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import start_thread

@@ -1,11 +1,4 @@
-"""What the threads of a run share, and the port through which a stage's program takes, publishes and commits.
-
-      source --publish--> inbox --take--> worker --publish--> inbox --take--> the caller
-        '------- token <-------------------------------------------- commit --'
-
-An inbox is one queue for all workers of its stage, in the order in which the stage takes: the next batch goes to
-whoever is free. All of it changes under one lock, held for a few lines; every wait is on a condition of that lock.
-"""
+"""The port through which a stage's program takes, publishes and commits in a thread (`threads.hub` draws the way)."""
 
 from __future__ import annotations
 
@@ -14,120 +7,18 @@ import time
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pardata.channel.window import Window
 from pardata.codec.batch_codec import Batch
 from pardata.engines.local import original_error
-from pardata.pipeline.plan.failures import Failures
-from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
-from pardata.pipeline.plan.plan import Plan, Stage
-from pardata.pipeline.programs.build import Program, passed_of, program_of
+from pardata.engines.threads.hub import Hub
+from pardata.engines.threads.inbox import Inbox
+from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.programs.build import Program, passed_of
 from pardata.pipeline.programs.isolation import isolate
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.worker.program import Cancelled, StageFailure
 from pardata.runtime.worker.state import Saved
-
-Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
-
-
-class Inbox:
-    """What waits for the workers of a stage; `senders` are the workers that may still add to it, input by input."""
-
-    def __init__(self, lock: threading.RLock, order: Order, senders: list[int]) -> None:
-        self.changed = threading.Condition(lock)
-        self.order = order
-        self.senders = senders
-        self.waiting = 0
-        order.has_ended = lambda edge: not self.senders[edge]
-
-    def add(self, edge: int, batch: Batch) -> None:
-        """Add a batch, and wake a worker."""
-        self.order.add(edge, batch)
-        self.waiting += 1
-        self.changed.notify()
-
-    def pop(self) -> list[Batch] | None:
-        """Return the next batch, or one of each edge of a zip."""
-        batches = self.order.pop()
-        self.waiting -= len(batches or ())
-        return batches
-
-
-class Tokens:
-    """The right to have one more batch of a source in flight: returns when all `terminals` have committed the batch."""
-
-    def __init__(self, lock: threading.RLock, window: Window, terminals: int) -> None:
-        self.changed = threading.Condition(lock)
-        self.terminals = terminals
-        self._window = window
-        self._in_flight = self.came_out = 0
-        self._missing: dict[int, int] = {}
-
-    def retire(self, number: int) -> None:
-        """Note that one terminal has committed batch `number`."""
-        missing = self._missing.pop(number, self.terminals) - 1
-        if missing:
-            self._missing[number] = missing
-        else:
-            self._in_flight -= 1
-            self.came_out += 1
-            self.changed.notify()
-
-    def take(self, largest_bytes: int) -> bool:
-        """Take the right to have one more batch in flight; return False if there is none now."""
-        is_open = self._window.allows(self._in_flight, self.came_out, largest_bytes)
-        self._in_flight += is_open and self.terminals > 0
-        return is_open
-
-
-class Hub:
-    """What the threads of a run share. They know the hub and not the run, which ends when the user lets go of it."""
-
-    def __init__(self, plan: Plan, window: Window) -> None:
-        self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
-        self.cancelled = False
-        self.failure: BaseException | None = None
-        self.largest_bytes = 0  # of a batch that was sent
-        self.failures = Failures(plan)
-        self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
-        self._stages = {stage.name: stage for stage in plan.stages}
-        self.roots = plan.roots
-        self.programs = {stage: program_of(stage, plan) for stage in plan.stages}
-        self.inboxes: dict[Stage | None, Inbox] = {
-            stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
-        }
-        ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
-        self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])  # nothing goes there; it tells the caller of the end
-        retired = [plan.roots[sequence] for stage in plan.stages for sequence in stage.retired_sequences]
-        self.tokens = {root: Tokens(self.lock, window, retired.count(root)) for root in plan.roots}
-
-    def cancel(self, failure: BaseException | None = None) -> None:
-        """Have every thread leave, and drop what waits; of several failures the first is the caller's."""
-        with self.lock:
-            if not self.cancelled:
-                self.cancelled, self.failure = True, failure
-            for inbox in self.inboxes.values():
-                inbox.order = Arrival()
-                inbox.changed.notify_all()
-            for tokens in self.tokens.values():
-                tokens.changed.notify_all()
-
-    def items_of(self, stage: str) -> int:
-        """Return how many items a stage has taken."""
-        return sum(part.items for part in self.statistics[self._stages[stage]])
-
-    def judge_at_end(self) -> None:
-        """Fail a run of which too many items were skipped."""
-        verdict = self.failures.at_end(self.items_of)
-        if verdict is not None:
-            self.cancel(verdict)
-
-    def take_failure(self) -> BaseException:
-        """Return what went wrong, to be raised; its traceback leads to the hub, so the hub is to hold it no longer."""
-        assert self.failure is not None
-        failure, self.failure = self.failure, None
-        return failure
 
 
 class _Output(NamedTuple):
@@ -138,16 +29,6 @@ class _Output(NamedTuple):
     renamed: dict[int, int]
     inplace: bool
     branch: int | None
-
-
-def _part(batch: Batch, branch: int | None) -> Batch:
-    return batch if branch is None or batch.branches is None else batch.select(branch)
-
-
-def _senders(stage: Stage) -> list[int]:
-    """Return how many workers send to a stage, per input that it tells apart."""
-    workers = [edge.stage.workers for edge in stage.edges]
-    return workers if stage.fanin.edges > 1 else [sum(workers)]
 
 
 class ThreadPort:
@@ -338,3 +219,7 @@ class ThreadPort:
             self.close_outputs()
             self._account()
             self._ended_s = self._mark_s
+
+
+def _part(batch: Batch, branch: int | None) -> Batch:
+    return batch if branch is None or batch.branches is None else batch.select(branch)

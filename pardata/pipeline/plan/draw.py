@@ -7,7 +7,8 @@ from html import escape
 from typing import Final
 
 from pardata.pipeline.plan.node import JOINS, Kind
-from pardata.pipeline.plan.plan import Edge, Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Edge, Stage
 
 # -- text: a line per stage, a lane per edge, as in the graph of a version history -------------------------------------
 

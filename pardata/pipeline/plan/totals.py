@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pardata.pipeline.plan.node import Kind
-from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
 
 
 def totals(plan: Plan) -> list[int | None]:

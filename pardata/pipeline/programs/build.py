@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pardata.pipeline.plan.node import Errors, Kind
-from pardata.pipeline.plan.plan import Plan, Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.generator import GeneratorProgram
 from pardata.pipeline.programs.isolation import Passed

@@ -9,7 +9,8 @@ import pytest
 import pardata
 from pardata.channel.window import Window
 from pardata.errors import ConfigError, PlanError
-from pardata.pipeline.plan.plan import Kind, Plan
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan
 
 
 def source(name="source"):

@@ -1,0 +1,181 @@
+"""From a plan to a run on processes: memory and sockets, the workers, and the caller's loop.
+
+Builder(plan)   refuses what cannot run, and pickles the functions; nothing is started
+  build()       lays out memory -> the caller's port and supervisor -> the workers -> starts them -> `Loop`
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pardata.engines.processes.layout import Layout, descriptors_of
+from pardata.engines.processes.local_worker import LocalWorker
+from pardata.engines.processes.outcome import Outcome
+from pardata.engines.processes.parts import Parts
+from pardata.engines.processes.report import Statistics
+from pardata.engines.processes.run import Loop
+from pardata.errors import ConfigError, InternalError, PlanError
+from pardata.memory.budget import available_bytes
+from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.programs.build import program_of, runs_here
+from pardata.pipeline.run import RunOptions
+from pardata.process.capacity import explained
+from pardata.process.launcher import fork_server
+from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
+from pardata.runtime.library_limits import usable_cores
+from pardata.runtime.supervisor import Limits, Supervisor, Worker
+from pardata.runtime.wiring import HomeSink, PlacedSpec, count_control, encode_program
+from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.program import WorkerSpec
+
+
+class _ConsumerProgram:
+    """Stands for the consumer in its port: takes in order, gives nothing on."""
+
+    inplace = False
+    name = "consumer"
+    blames_senders = True
+
+    def __init__(self, stage: Stage | None) -> None:
+        self._stage = stage
+
+    def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
+        return Arrival() if self._stage is None else self._stage.fanin.order(following)
+
+    def run(self, port: Port) -> None:
+        raise InternalError("the consumer is the caller's loop")
+
+
+class Builder:
+    """Builds the run of one plan into its `Parts`.
+
+    Raises
+    ------
+    PlanError, ConfigError
+        The plan has more numberings or workers than there is room for, or a function cannot be pickled; nothing was
+        started.
+    """
+
+    def __init__(self, plan: Plan, options: RunOptions, parts: Parts, statistics: Statistics, outcome: Outcome) -> None:
+        _check_room(plan, parts.heap.most_workers)
+        self._plan = plan
+        self._options = options
+        self._parts = parts
+        self._statistics = statistics
+        self._outcome = outcome
+        self._segment = parts.heap.segment
+        self._programs = {stage: program_of(stage, plan) for stage in plan.worker_stages}
+        sink = HomeSink(parts.heap)
+        self._encoded = {
+            stage: encode_program(self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink)
+            for stage in plan.worker_stages
+            if not runs_here(stage)
+        }
+
+    def build(self, away: set[int]) -> Loop:
+        """Make and start everything; return the loop that takes items. `away`: see `Loop`.
+
+        It runs where no signal's handler breaks in: a part that was made and not noted yet would be lost.
+        """
+        plan, parts = self._plan, self._parts
+        fork_server.start()
+        with explained("this run", descriptors_of(plan)):
+            limit = int(self._options.memory_limit or available_bytes() // 2)
+            window = plan.window(self._options.tokens)
+            layout = Layout(plan, window, parts.heap, parts.spans, parts.socks)
+            self._statistics.begin_s = time.perf_counter()
+            count_control(self._segment, [*layout.workers, layout.consumer], limit)
+            limit += parts.heap.arena.statistics()["live_bytes"]  # what was there before is not the run's
+            port, supervisor = self._supervise(layout, layout.consumer.spec(limit, layout.budgets(), layout.inflight()))
+            self._add_workers(layout, limit)
+            for worker in parts.processes:
+                supervisor.start(worker)
+            for local in parts.threads:
+                local.start()
+        return Loop(plan, parts, self._statistics, self._outcome, port, supervisor, self._options.stall_s, away)
+
+    def _supervise(self, layout: Layout, spec: WorkerSpec) -> tuple[Port, Supervisor]:
+        """Make the caller's own port, and the supervisor that waits for the workers with it."""
+        parts, outcome = self._parts, self._outcome
+        consumer = _ConsumerProgram(self._plan.last if self._plan.iterated else None)
+        control, parts.wake = layout.pair()
+        parts.port = port = Port(spec, self._segment, [control, *layout.consumer.socks], consumer, parts.heap.arena)
+        port.words[CONSUMER_BUSY] = 1
+        on_event, on_lost = _weakly(outcome.on_event), _weakly(outcome.on_lost)
+        parts.supervisor = supervisor = Supervisor(self._segment, port.collector, on_event, on_lost)
+        supervisor.max_restarts = self._options.max_restarts
+        return port, supervisor
+
+    def _add_workers(self, layout: Layout, limit: int) -> None:
+        budgets, inflight = layout.budgets(), layout.inflight()
+        threads_each = max(1, usable_cores() // max(1, len(layout.processes)))
+        for stage in self._plan.worker_stages:
+            for image in layout.wired[stage]:
+                self._statistics.words[stage].append(image.span.words(self._segment))
+                control, child = layout.pair()
+                spec, socks = image.spec(limit, budgets, inflight), [child, *image.socks]
+                if image.in_parent:
+                    self._add_thread(stage, spec, control, socks)
+                else:
+                    self._add_process(stage, spec, control, socks, threads_each)
+
+    def _add_process(
+        self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket], threads: int
+    ) -> None:
+        """Add a worker process, whose libraries may start `threads` threads."""
+        parts, node = self._parts, stage.node
+        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], threads, bool(self._options.progress))
+        parts.placed.append(placed)
+        words, redoable = spec.span.words(self._segment), self._programs[stage].redoable
+        worker = Worker(stage.name, placed.at, words, control, socks, redoable)
+        worker.shortest_s = node.timeout_s
+        worker.limits_of = partial(_same_for_all, Limits(node.timeout_s, node.retries))
+        parts.processes[worker] = spec.span
+
+    def _add_thread(self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket]) -> None:
+        """Add a worker that is a thread of this process."""
+        parts, program = self._parts, self._programs[stage]
+        assert parts.port is not None
+        local = LocalWorker(stage, program, Port(spec, self._segment, socks, program, parts.heap.arena), control)
+        parts.threads.append(local)
+        parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))
+
+
+def _check_room(plan: Plan, most_workers: int) -> None:
+    """Refuse a plan that no run has room for."""
+    if len(plan.roots) > MOST_SEQUENCES:
+        raise PlanError(
+            f"{len(plan.roots)} sources, generator filters and merged branches; {MOST_SEQUENCES} are possible"
+        )
+    workers = 1 + sum(stage.workers for stage in plan.worker_stages)
+    if workers > most_workers:
+        raise ConfigError(
+            f"the stream has {len(plan.worker_stages)} stages with {workers - 1} workers together; engine="
+            f'"processes" has room for {most_workers - 1} of all runs and pools: take fewer, or engine="threads"'
+        )
+
+
+def _weakly(method: Callable[..., object]) -> Callable[..., None]:
+    """Return a function that calls `method` while its object lives.
+
+    So a run is not part of a reference cycle: when nobody holds it, it ends at once, with its sockets still open.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*arguments)
+
+    return call
+
+
+def _same_for_all(limits: Limits, batch: tuple[int, int]) -> Limits:
+    return limits

@@ -1,0 +1,89 @@
+"""What ends a run on processes before its end: the workers' failures and deaths, and too many skipped items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pardata.engines.processes.local_worker import LocalWorker
+from pardata.engines.processes.parts import Parts
+from pardata.engines.processes.report import Statistics
+from pardata.pipeline.plan.failures import Failures
+from pardata.pipeline.plan.plan import Plan
+from pardata.runtime.faults import Fault
+from pardata.runtime.output import show
+from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
+from pardata.runtime.supervisor import Lost, Worker
+from pardata.runtime.worker.program import CONDEMNED_AT
+
+
+class Outcome:
+    """Takes in what the workers tell, and decides whether the run goes on.
+
+    Attributes
+    ----------
+    failure : BaseException, optional
+        The first one: the loop raises it. None while the run goes on.
+    """
+
+    def __init__(self, plan: Plan, parts: Parts, statistics: Statistics, failures: Failures) -> None:
+        self.failure: BaseException | None = None
+        self._parts = parts
+        self._statistics = statistics
+        self._failures = failures
+        self._stages = {stage.name: stage for stage in plan.stages}
+        self._condemned: set[tuple[int, int]] = set()
+
+    def on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
+        """Take in what a process tells."""
+        if event[0] == "skipped":
+            self._skip(*event[1:])
+        elif event[0] == "failed":
+            self._fail(event[1].exception())
+        else:
+            show(worker.stage, event)
+
+    def hear(self, local: LocalWorker) -> bool:
+        """Take in what a thread tells next; return False if it has ended."""
+        event = local.hear()
+        if event is None:
+            return False
+        if event[0] == "skipped":
+            self._skip(*event[1:])
+        elif event[0] == "failed":
+            self._fail(local.error or event[1].exception())
+        return True
+
+    def on_lost(self, lost: Lost) -> None:
+        """Go on without the item that is to blame, where that was asked for; else the run fails."""
+        stage = self._stages[lost.worker.stage]
+        label = f"stage {stage.name!r}"
+        is_spared = stage.node.errors != "raise" and not stage.node.inplace and lost.spent is None
+        if lost.batch is not None and is_spared and lost.batch not in self._condemned:
+            self._condemn(lost, lost.batch)
+        elif lost.batch is not None and lost.timeout_s:
+            self._fail(explain(label, f"item {lost.batch[1]}", lost.deaths, lost.status, lost.timeout_s))
+        else:
+            self._fail(lost.error(label))
+
+    def _condemn(self, lost: Lost, batch: tuple[int, int]) -> None:
+        """Have the next process of a worker skip the item that has killed it."""
+        supervisor = self._parts.supervisor
+        assert supervisor is not None
+        self._condemned.add(batch)  # if its worker dies of it once more, the user's function was not the cause
+        span = self._parts.processes[lost.worker]
+        words = span.words(self._parts.heap.segment, CONDEMNED_AT, POISON_BYTES // 8)
+        note_poison_item(words, batch, lost.deaths, lost.status, lost.timeout_s)
+        supervisor.restart(lost.worker)
+
+    def judge_at_end(self) -> None:
+        """Fail a complete run of which too many items were skipped."""
+        self.failure = self.failure or self._failures.at_end(self._statistics.items_of)
+
+    def _skip(self, fault: Fault, sequence: int, is_listed: bool) -> None:
+        verdict = self._failures.note(fault, sequence, is_listed, self._statistics.items_of)
+        if verdict is not None:
+            self._fail(verdict)
+
+    def _fail(self, failure: BaseException) -> None:
+        if self.failure is None:
+            self.failure = failure

@@ -1,0 +1,103 @@
+"""The statistics of a run on processes, read from the headers of its workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pardata.engines.local import bars_of
+from pardata.engines.processes.parts import Parts
+from pardata.pipeline.plan.failures import Failures
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+from pardata.runtime.header import (
+    BEGUN_NS,
+    BLOCKED_NS,
+    BUSY_NS,
+    DROPPED,
+    ENDED,
+    FAILED,
+    ITEMS,
+    SENT_BYTES,
+    STARVED_NS,
+    WAITS_FOR,
+)
+from pardata.runtime.progress import Bars, RunReport, StageStatistics
+
+
+class Statistics:
+    """The counters of all workers: as a `RunReport`, and as progress bars.
+
+    Attributes
+    ----------
+    begin_s : float
+        The moment from which on the seconds of the run count.
+    bars : Bars, optional
+        The progress bars, if the user wants any.
+    words : dict
+        The headers of the workers of each stage, in shared memory: a worker is the only writer of its own. They can be
+        read until the run is torn down.
+    """
+
+    def __init__(self, plan: Plan, parts: Parts, failures: Failures) -> None:
+        self.words: dict[Stage, list[memoryview]] = {stage: [] for stage in plan.worker_stages}
+        self._plan = plan
+        self._processes = parts.processes
+        self._failures = failures
+        self._named = {stage.name: words for stage, words in self.words.items()}
+        self.begin_s = time.perf_counter()
+        self.bars: Bars | None = None
+
+    def items_of(self, stage: str) -> int:
+        """Return how many items a stage has taken."""
+        return sum(words[ITEMS] for words in self._named[stage])
+
+    def report(self) -> RunReport:
+        """Return what has been counted by now."""
+        restarts = {stage.name: 0 for stage in self.words}
+        for worker in self._processes:
+            restarts[worker.stage] += worker.restarts
+        now_ns = time.monotonic_ns()
+        stages = [_sum(stage, words, now_ns, restarts[stage.name]) for stage, words in self.words.items()]
+        return RunReport(stages, time.perf_counter() - self.begin_s, self._failures.skipped)
+
+    # -- the bars --------------------------------------------------------------------------------------------------
+
+    def open_bars(self, kind: Any) -> None:
+        """Show a bar per stage: tqdm's own, or what `kind` makes."""
+        self.bars = bars_of(self._plan, kind)
+
+    def show(self) -> None:
+        """Bring the bars up to date, if there are any."""
+        if self.bars is not None:
+            self.bars.update([statistics.items for statistics in self.report().stages])
+
+    def close_bars(self, report: Callable[[], RunReport]) -> None:
+        """Show the last report in the bars, if there are any, and close them."""
+        bars, self.bars = self.bars, None
+        if bars is not None:
+            bars.update([statistics.items for statistics in report().stages], final=True)
+            bars.close()
+
+
+def _sum(stage: Stage, words: list[memoryview], now_ns: int, restarts: int) -> StageStatistics:
+    """Add up what the workers of a stage have counted."""
+    headers = np.array([list(header[:16]) for header in words])
+    ended_ns = now_ns - headers[headers[:, WAITS_FOR] == ENDED, BEGUN_NS]
+    sums = headers.sum(axis=0)
+    return StageStatistics(
+        stage.name,
+        stage.workers,
+        int(sums[ITEMS]),
+        int(sums[DROPPED]),
+        int(sums[FAILED]),
+        int(sums[SENT_BYTES]),
+        float(sums[BUSY_NS]) / 1e9,
+        float(sums[STARVED_NS]) / 1e9,
+        float(sums[BLOCKED_NS]) / 1e9,
+        float(ended_ns.sum()) / 1e9,
+        restarts,
+    )

@@ -1,0 +1,77 @@
+"""The state that the threads of a run share.
+
+      source --publish--> inbox --take--> worker --publish--> inbox --take--> the caller
+        '------- token <-------------------------------------------- commit --'
+
+An inbox is one queue for all workers of its stage, in the order in which the stage takes: the next batch goes to
+the first worker that is free. All of it changes under one lock, held for a few lines; every wait is on a condition of
+that lock.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from pardata.channel.window import Window
+from pardata.engines.threads.inbox import Inbox, Tokens
+from pardata.pipeline.plan.failures import Failures
+from pardata.pipeline.plan.ordering import Arrival
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.programs.build import program_of
+from pardata.runtime.progress import StageStatistics
+
+
+class Hub:
+    """What the threads of a run share. They know the hub and not the run, which ends when the user lets go of it."""
+
+    def __init__(self, plan: Plan, window: Window) -> None:
+        self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
+        self.cancelled = False
+        self.failure: BaseException | None = None
+        self.largest_bytes = 0  # of a batch that was sent
+        self.failures = Failures(plan)
+        self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
+        self._stages = {stage.name: stage for stage in plan.stages}
+        self.roots = plan.roots
+        self.programs = {stage: program_of(stage, plan) for stage in plan.stages}
+        self.inboxes: dict[Stage | None, Inbox] = {
+            stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
+        }
+        ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
+        self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])  # nothing goes there; it tells the caller of the end
+        retired = [plan.roots[sequence] for stage in plan.stages for sequence in stage.retired_sequences]
+        self.tokens = {root: Tokens(self.lock, window, retired.count(root)) for root in plan.roots}
+
+    def cancel(self, failure: BaseException | None = None) -> None:
+        """Have every thread leave, and drop what waits; of several failures the first is the caller's."""
+        with self.lock:
+            if not self.cancelled:
+                self.cancelled, self.failure = True, failure
+            for inbox in self.inboxes.values():
+                inbox.order = Arrival()
+                inbox.changed.notify_all()
+            for tokens in self.tokens.values():
+                tokens.changed.notify_all()
+
+    def items_of(self, stage: str) -> int:
+        """Return how many items a stage has taken."""
+        return sum(part.items for part in self.statistics[self._stages[stage]])
+
+    def judge_at_end(self) -> None:
+        """Fail a run of which too many items were skipped."""
+        verdict = self.failures.at_end(self.items_of)
+        if verdict is not None:
+            self.cancel(verdict)
+
+    def take_failure(self) -> BaseException:
+        """Return what went wrong, to be raised; its traceback leads to the hub, so the hub is to hold it no longer."""
+        assert self.failure is not None
+        failure, self.failure = self.failure, None
+        return failure
+
+
+def _senders(stage: Stage) -> list[int]:
+    """Return how many workers send to a stage, per input that it tells apart."""
+    workers = [edge.stage.workers for edge in stage.edges]
+    return workers if stage.fanin.edges > 1 else [sum(workers)]

@@ -1,0 +1,61 @@
+"""The queues of a run on threads, and the tokens of its sources. All of it changes under the lock of the run's hub."""
+
+from __future__ import annotations
+
+import threading
+
+from pardata.channel.window import Window
+from pardata.codec.batch_codec import Batch
+from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
+
+Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
+
+
+class Inbox:
+    """What waits for the workers of a stage; `senders` are the workers that may still add to it, input by input."""
+
+    def __init__(self, lock: threading.RLock, order: Order, senders: list[int]) -> None:
+        self.changed = threading.Condition(lock)
+        self.order = order
+        self.senders = senders
+        self.waiting = 0
+        order.has_ended = lambda edge: not self.senders[edge]
+
+    def add(self, edge: int, batch: Batch) -> None:
+        """Add a batch, and wake a worker."""
+        self.order.add(edge, batch)
+        self.waiting += 1
+        self.changed.notify()
+
+    def pop(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip."""
+        batches = self.order.pop()
+        self.waiting -= len(batches or ())
+        return batches
+
+
+class Tokens:
+    """The right to have one more batch of a source in flight: returns when all `terminals` have committed the batch."""
+
+    def __init__(self, lock: threading.RLock, window: Window, terminals: int) -> None:
+        self.changed = threading.Condition(lock)
+        self.terminals = terminals
+        self._window = window
+        self._in_flight = self.came_out = 0
+        self._missing: dict[int, int] = {}
+
+    def retire(self, number: int) -> None:
+        """Note that one terminal has committed batch `number`."""
+        missing = self._missing.pop(number, self.terminals) - 1
+        if missing:
+            self._missing[number] = missing
+        else:
+            self._in_flight -= 1
+            self.came_out += 1
+            self.changed.notify()
+
+    def take(self, largest_bytes: int) -> bool:
+        """Take the right to have one more batch in flight; return False if there is none now."""
+        is_open = self._window.allows(self._in_flight, self.came_out, largest_bytes)
+        self._in_flight += is_open and self.terminals > 0
+        return is_open
