@@ -1,0 +1,81 @@
+"""From the arguments of a stream's methods to a node, checked as far as `plan.node` does not do it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections import deque
+from typing import Any, Literal
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.pipeline.builtin_generators import NpyWriter
+from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
+
+WorkerKind = Literal["process", "thread"]
+Chunksize = int | Literal["auto"]
+
+
+def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any) -> Node:
+    """Return a stage behind `given`. Raises ConfigError for a function of the wrong kind, and behind a sink."""
+    if inspect.iscoroutinefunction(fn):
+        raise ConfigError(
+            f"{name_of(fn)!r} is a coroutine function, and a stage awaits nothing: call asyncio.run in a function, "
+            f"or give an asynchronous generator function to pardata.source"
+        )
+    if kind is not Kind.PIPE and inspect.isgeneratorfunction(fn):
+        raise ConfigError(f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}")
+    if given.is_sink:
+        raise ConfigError(f"nothing comes out of {given.name!r} ({given.where}): what `to` returns can be run")
+    return Node(kind, name or name_of(fn), fn, (given,), where=user_line(), **options)
+
+
+def new_branch(node: Node, index: int, name: str) -> Node:
+    """Return one of several outputs of a stage."""
+    return Node(Kind.BRANCH, name, None, (node,), branch=index, where=node.where)
+
+
+def new_sink(given: Node, sink: Any, name: str | None) -> Node:
+    """Return the stage that writes to a list, a file or a function (see `Stream.to`)."""
+    if isinstance(sink, list):
+        return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True, is_sink=True)
+    if isinstance(getattr(sink, "__self__", None), list | set | dict | deque):
+        raise ConfigError(
+            f"to({sink.__self__.__class__.__name__}.{sink.__name__}): a process would fill a copy of it; give a "
+            f"list itself, or take the items with a loop over the stream"
+        )
+    if isinstance(sink, str | os.PathLike):
+        path = os.path.abspath(os.fspath(sink))
+        if not path.endswith(".npy"):
+            raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
+        return new_stage(given, Kind.PIPE, NpyWriter(path), name or os.path.basename(path), is_sink=True)
+    if not callable(sink):
+        raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
+    return new_stage(given, Kind.SINK, sink, name, is_sink=True)
+
+
+def checked_size(chunksize: Chunksize) -> int | None:
+    """Return a chunksize, None for "auto"."""
+    return None if isinstance(chunksize, str) and chunksize == "auto" else chunksize
+
+
+def is_thread(kind: str) -> bool:
+    """Return whether the workers of a stage are to be threads."""
+    if kind not in ("process", "thread"):
+        raise ConfigError(f'({user_line()}): kind must be "process" or "thread", not {kind!r}')
+    return kind == "thread"
+
+
+def checked_count(method: str, name: str, value: Any) -> int:
+    """Return an argument that must be an int of at least 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{method}: {name} must be an int of at least 1, not {value!r}")
+    return int(value)
+
+
+def checked_function(fn: Any) -> Any:
+    """Return an argument that must be callable."""
+    if not callable(fn):
+        raise ConfigError(f"a function is needed, not {type(fn).__name__}")
+    return fn

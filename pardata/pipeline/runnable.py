@@ -1,0 +1,184 @@
+"""The half of a stream that runs it and shows it; `pipeline.stream` has the half that adds stages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pardata.errors import ConfigError
+from pardata.pipeline import run as running
+from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.plan.draw import as_svg, as_text
+from pardata.pipeline.plan.node import Node
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, start
+from pardata.runtime.progress import RunReport
+
+
+class Runnable:
+    """A graph of stages that can be run, tried with one item, and drawn."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def iterate(
+        self,
+        *,
+        engine: Engine = "processes",
+        progress: Any = False,
+        tokens: int | None = None,
+        memory_limit: float | None = None,
+        max_restarts: int | None = None,
+        stall_s: float | None = STALL_S,
+    ) -> Run:
+        """Start a run and return it: an iterator over the items, and a context manager that ends the run.
+
+        Parameters
+        ----------
+        engine : "processes", "threads" or "serial"
+            "serial" runs everything in the calling thread, one item after the other: for debugging, and the
+            reference for the others.
+        progress : bool, or a class or function like tqdm
+            Show a bar per stage. What is called for the bars stays in this process.
+        tokens : int, 1 to 4096, optional
+            Messages of one source that may be in flight; default: 2 x workers + stages, and where messages are small
+            64, or 32 for each worker of the widest stage.
+        memory_limit : int, bytes, optional
+            Shared memory that the run may hold, its tables and channels included; default: half of what is available.
+            A loop over the stream keeps the item that it is at: it needs one more than `run`.
+        max_restarts : int, optional
+            How many killed workers are replaced before the run fails; default: any number.
+        stall_s : float, seconds, optional
+            After this long without progress one warning says which stage waits for which; None: never.
+
+        Raises
+        ------
+        ConfigError
+            A stage's function cannot be pickled, the plan is wrong (`PlanError`), or an argument is; nothing was
+            started.
+        CapacityError
+            The run does not fit `memory_limit`, or the system's limits of descriptors and processes.
+
+        Examples
+        --------
+        >>> import pardata
+        >>> with pardata.source([1, 4, 9]).map(abs).iterate() as run:
+        ...     print(next(run), next(run))
+        1 4
+        """
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
+        return start(Plan(self._node, iterated=True), engine, options)
+
+    def run(
+        self,
+        *,
+        engine: Engine = "processes",
+        progress: Any = False,
+        tokens: int | None = None,
+        memory_limit: float | None = None,
+        max_restarts: int | None = None,
+        stall_s: float | None = STALL_S,
+    ) -> RunReport:
+        """Run to the end, drop the output, and return the report. When it returns, no process of the run is left.
+
+        Parameters
+        ----------
+        engine, progress, tokens, memory_limit, max_restarts, stall_s
+            As for `iterate`.
+
+        Returns
+        -------
+        RunReport
+            Per stage: items, bytes, and seconds of work and of waiting; and the items that were skipped.
+
+        Raises
+        ------
+        ConfigError, CapacityError
+            As for `iterate`.
+        WorkerLostError, DeadlineExceeded
+            A stage has lost its workers for good, or its last try has taken longer than its `timeout_s`.
+        Exception
+            An exception of the user's code is raised as its own type, with a note of stage and item and the remote
+            traceback.
+
+        Examples
+        --------
+        >>> import pardata
+        >>> report = pardata.source([1, 2, 3]).map(float).run()
+        >>> [(stage.name, stage.items) for stage in report.stages]
+        [('source', 3), ('float', 3)]
+        """
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
+        return start(Plan(self._node, iterated=False), engine, options).finish()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Run the stream and yield its items; leaving the loop ends the run."""
+        with self.iterate() as run:
+            yield from run
+
+    def dry_run(self, *items: Any) -> DryRun:
+        """Run one item through all stages, in the calling thread, and return what each made of it.
+
+        Parameters
+        ----------
+        *items
+            One for each source, in the order in which they are needed; without any, the first of each source. Sinks
+            are left out.
+
+        Returns
+        -------
+        DryRun
+            ``print`` shows, per stage, shape, dtype and bytes of what it hands on, and the seconds it took.
+
+        Raises
+        ------
+        ConfigError
+            The number of items is not that of the sources, or a source can be read only once.
+
+        Examples
+        --------
+        >>> import numpy as np, pardata
+        >>> pardata.source(np.zeros((5, 3))).map(np.sqrt).dry_run().edges[-1].first
+        'float64 (3,)'
+        """
+        return running.dry_run(Plan(self._node, iterated=False), items)
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Write a picture of the graph to an SVG file.
+
+        Parameters
+        ----------
+        path : path
+            It must end in ``.svg``; a file that is there is overwritten.
+
+        Raises
+        ------
+        ConfigError
+            The path has another ending; nothing was written.
+        """
+        if not os.fspath(path).endswith(".svg"):
+            raise ConfigError(f"draw({str(path)!r}): pictures are SVG files: the path must end in .svg")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self._repr_svg_())
+
+    def _repr_svg_(self) -> str:
+        """Return the picture that a notebook shows."""
+        return as_svg(Plan(self._node, iterated=False, is_whole=False))
+
+    def __str__(self) -> str:
+        """Return the graph as text: a line per stage, from the sources down."""
+        return as_text(Plan(self._node, iterated=False, is_whole=False))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {' <- '.join(_chain(self._node))}>"
+
+
+def _chain(node: Node) -> list[str]:
+    names = [node.name]
+    while len(node.inputs) == 1:
+        node = node.inputs[0]
+        names.append(node.name)
+    if node.inputs:
+        names.append(f"({', '.join(given.name for given in node.inputs)})")
+    return names
