@@ -132,7 +132,7 @@ class SerialRun(Run):
 
     def _giver(self, stage: Stage) -> Giver:
         readers = [Reader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
-        inputs = Joined(readers, stage.policy) if stage.zipped else InTurn(readers, stage.policy)
+        inputs = Joined(readers, stage.fanin.policy) if stage.fanin.is_zipped else InTurn(readers, stage.fanin.policy)
         giver = Giver(stage, passed_of(stage))
         if stage.kind is Kind.SOURCE:
             giver.made = self._iterated(stage, source_maker(stage.fn), lambda: self._statistics[stage].items)

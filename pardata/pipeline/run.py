@@ -13,8 +13,7 @@ from typing import Any, Final, Literal
 from pardata.errors import ConfigError, PlanError
 from pardata.pipeline.dry_run_report import DryRun
 from pardata.pipeline.plan.node import Kind, Node, user_line
-from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.plan.sizing import MOST_TOKENS
+from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.progress import RunReport
 
 STALL_S: Final = 60.0

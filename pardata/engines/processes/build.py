@@ -21,7 +21,7 @@ from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
 from pardata.errors import ConfigError, InternalError, PlanError
 from pardata.memory.budget import available_bytes
-from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
+from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import program_of, runs_here
@@ -43,11 +43,11 @@ class _ConsumerProgram:
     name = "consumer"
     blames_senders = True
 
-    def __init__(self, stage: Stage | None) -> None:
-        self._stage = stage
+    def __init__(self, fanin: Fanin | None) -> None:
+        self._fanin = fanin
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
-        return Arrival() if self._stage is None else self._stage.fanin.order(following)
+        return Arrival() if self._fanin is None else self._fanin.order(following)
 
     def run(self, port: Port) -> None:
         raise InternalError("the consumer is the caller's loop")
@@ -86,14 +86,14 @@ class Builder:
         """
         plan, parts = self._plan, self._parts
         fork_server.start()
+        limit = int(self._options.memory_limit or available_bytes() // 2)
+        window = plan.window(self._options.tokens)
         with explained("this run", descriptors_of(plan)):
-            limit = int(self._options.memory_limit or available_bytes() // 2)
-            window = plan.window(self._options.tokens)
-            layout = Layout(plan, window, parts.heap, parts.spans, parts.socks)
+            layout = Layout(plan, window, parts)
             self._statistics.begin_s = time.perf_counter()
             count_control(self._segment, [*layout.workers, layout.consumer], limit)
             limit += parts.heap.arena.statistics()["live_bytes"]  # what was there before is not the run's
-            port, supervisor = self._supervise(layout, layout.consumer.spec(limit, layout.budgets(), layout.inflight()))
+            port, supervisor = self._supervise(layout, layout.consumer.spec(limit, layout.budgets, layout.inflight))
             self._add_workers(layout, limit)
             for worker in parts.processes:
                 supervisor.start(worker)
@@ -104,8 +104,8 @@ class Builder:
     def _supervise(self, layout: Layout, spec: WorkerSpec) -> tuple[Port, Supervisor]:
         """Make the caller's own port, and the supervisor that waits for the workers with it."""
         parts, outcome = self._parts, self._outcome
-        consumer = _ConsumerProgram(self._plan.last if self._plan.iterated else None)
-        control, parts.wake = layout.pair()
+        consumer = _ConsumerProgram(self._plan.last.fanin if self._plan.iterated else None)
+        control, parts.wake = parts.socket_pair()
         parts.port = port = Port(spec, self._segment, [control, *layout.consumer.socks], consumer, parts.heap.arena)
         port.words[CONSUMER_BUSY] = 1
         on_event, on_lost = _weakly(outcome.on_event), _weakly(outcome.on_lost)
@@ -114,12 +114,12 @@ class Builder:
         return port, supervisor
 
     def _add_workers(self, layout: Layout, limit: int) -> None:
-        budgets, inflight = layout.budgets(), layout.inflight()
+        budgets, inflight = layout.budgets, layout.inflight
         threads_each = max(1, usable_cores() // max(1, len(layout.processes)))
         for stage in self._plan.worker_stages:
             for image in layout.wired[stage]:
                 self._statistics.words[stage].append(image.span.words(self._segment))
-                control, child = layout.pair()
+                control, child = self._parts.socket_pair()
                 spec, socks = image.spec(limit, budgets, inflight), [child, *image.socks]
                 if image.in_parent:
                     self._add_thread(stage, spec, control, socks)

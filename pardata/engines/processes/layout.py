@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from dataclasses import replace
 from typing import Final
 
-from pardata.channel.channel import CAN_ELIDE_WAKEUPS, socket_pair
+from pardata.channel.channel import CAN_ELIDE_WAKEUPS
 from pardata.channel.window import Window
 from pardata.channel.words import AREA_BYTES, RECORD_BYTES
+from pardata.engines.processes.parts import Parts
 from pardata.errors import CapacityError
 from pardata.memory.arena import Span
 from pardata.memory.budget import format_bytes
 from pardata.memory.segment import PAGE_BYTES
-from pardata.memory.shared_heap import SharedHeap
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -72,42 +71,50 @@ def fitting(window: Window, plan: Plan, span_bytes: int) -> Window:
 
 
 class Layout:
-    """Spans, channels and sockets of a run.
+    """Spans, channels and sockets of a run. They are the run's `Parts` from the start: the memory may not suffice.
 
     Attributes
     ----------
     wired : dict
         The workers of each stage.
-    consumer : Wired
+    consumer : WorkerImage
         What the caller's loop reads from; without one, the supervisor's own port with nothing to take.
+    workers, processes : list of WorkerImage
+        All but the consumer; and those of them that are processes of their own.
+    budgets : list of (Span, str)
+        The spans whose bytes the run's memory limit counts, and what each is called in errors.
+    inflight : FlightSpec
+        Where any worker can read what is in flight.
     """
 
-    def __init__(
-        self, plan: Plan, window: Window, heap: SharedHeap, spans: list[Span], socks: list[socket.socket]
-    ) -> None:
-        self._heap = heap
+    def __init__(self, plan: Plan, window: Window, parts: Parts) -> None:
         self._plan = plan
-        self._window = window = fitting(window, plan, heap.span_bytes)
-        self._spans = spans  # the run's: also of a layout that is not finished, because there is no more memory
-        self._socks = socks
+        self._parts = parts
+        self._window = window = fitting(window, plan, parts.heap.span_bytes)
         has_inplace = any(stage.node.inplace for stage in plan.stages)
         self.wired = {stage: self._workers(stage, has_inplace) for stage in plan.stages}
         for stage in plan.stages:
             self._connect(stage)
         for stage in plan.stages:
+            first = self.wired[stage][0]
             if stage.kind is Kind.PIPE and has_state(stage.fn):
-                nbytes = min(_STATE_BYTES, heap.span_bytes // 4)
-                self.wired[stage][0].state = (self.wired[stage][0].take(nbytes), nbytes)
-                self.wired[stage][0].touched += PAGE_BYTES
+                nbytes = min(_STATE_BYTES, parts.heap.span_bytes // 4)
+                first.state = (first.take(nbytes), nbytes)
+                first.touched += PAGE_BYTES
             if stage.own_sequence is not None:
-                give_tokens(self.wired[stage][0], window, self._terminals(stage.own_sequence))
-        for workers in self.wired.values():
-            for worker in workers:
-                socks += worker.socks
+                give_tokens(first, window, self._terminals(stage.own_sequence))
+        everybody = [worker for workers in self.wired.values() for worker in workers]
+        for worker in everybody:
+            parts.socks += worker.socks
         if plan.iterated:
             self.consumer = self.wired[plan.last][0]
         else:
-            self.consumer = WorkerImage("consumer", 0, self._take_span(), (1, 1), [], True)
+            self.consumer = WorkerImage("consumer", 0, parts.take_span(), (1, 1), [], True)
+        self.workers = [worker for worker in everybody if worker is not self.consumer]
+        self.processes = [worker for worker in everybody if not worker.in_parent]
+        self.budgets = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
+        self.budgets += [(span, "the main process") for span in (self.consumer.span, parts.heap.arena.span)]
+        self.inflight = self._inflight()
 
     def _workers(self, stage: Stage, has_inplace: bool) -> list[WorkerImage]:
         sequences = sorted(stage.taken_sequences | stage.sequences)
@@ -119,7 +126,7 @@ class Layout:
             with_blocks = 1 if is_consumer else _MOST_OWED_BLOCKS  # its loop may take long
             owed = max(1, min(_MOST_OWED, window.most // 4)), max(1, min(with_blocks, window.fewest // 4))
         return [
-            WorkerImage(stage.name, index, self._take_span(), owed, sequences, here, has_inplace)
+            WorkerImage(stage.name, index, self._parts.take_span(), owed, sequences, here, has_inplace)
             for index in range(stage.workers)
         ]
 
@@ -138,29 +145,7 @@ class Layout:
             if self._plan.roots[sequence] == root
         ]
 
-    def _take_span(self) -> Span:
-        span = self._heap.take_span()
-        self._spans.append(span)
-        return span
-
-    def pair(self) -> tuple[socket.socket, socket.socket]:
-        """Return the two ends of a control socket."""
-        pair = socket_pair()
-        self._socks += pair
-        return pair
-
-    @property
-    def workers(self) -> list[WorkerImage]:
-        """All but the consumer."""
-        return [worker for workers in self.wired.values() for worker in workers if worker is not self.consumer]
-
-    def budgets(self) -> list[tuple[Span, str]]:
-        """Return the spans whose bytes the run's memory limit counts, and what each is called in errors."""
-        counted = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
-        return [*counted, *((span, "the main process") for span in (self.consumer.span, self._heap.arena.span))]
-
-    def inflight(self) -> FlightSpec:
-        """Return where anybody can read what is in flight."""
+    def _inflight(self) -> FlightSpec:
         sources: list[Span] = []
         stages: list[Span] = []
         tables = {}
@@ -170,8 +155,3 @@ class Layout:
             if stage.own_sequence is not None and workers[0].tokens is not None:
                 tables[stage.own_sequence] = workers[0].tokens
         return FlightSpec(self._plan.roots, tables, sources, stages, self.consumer.span)
-
-    @property
-    def processes(self) -> list[WorkerImage]:
-        """The workers that are processes of their own."""
-        return [worker for workers in self.wired.values() for worker in workers if not worker.in_parent]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from pardata.channel.channel import socket_pair
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.memory.arena import Span
 from pardata.memory.shared_heap import SharedHeap
@@ -45,3 +46,15 @@ class Parts:
         self.port: Port | None = None
         self.wake: socket.socket | None = None
         self.supervisor: Supervisor | None = None
+
+    def take_span(self) -> Span:
+        """Return memory for one worker."""
+        span = self.heap.take_span()
+        self.spans.append(span)
+        return span
+
+    def socket_pair(self) -> tuple[socket.socket, socket.socket]:
+        """Return the two ends of a control socket."""
+        pair = socket_pair()
+        self.socks += pair
+        return pair

@@ -50,7 +50,7 @@ class Loop:
         away: set[int],
     ) -> None:
         self._iterated = plan.iterated
-        self._policy = plan.last.policy
+        self._policy = plan.last.fanin.policy
         self._threads = parts.threads
         terminal = {stage.name for stage in plan.ends}
         self._last_workers = [worker for worker in parts.processes if worker.stage in terminal]

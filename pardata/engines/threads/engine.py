@@ -95,7 +95,7 @@ class ThreadRun(Run):
             self._hub.judge_at_end()
             self.close()
         elif batches:
-            self._items.extend(join_batches(batches, self._plan.last.policy).items)
+            self._items.extend(join_batches(batches, self._plan.last.fanin.policy).items)
             self._inlet.commit()
         self._show()
 

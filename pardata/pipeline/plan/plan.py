@@ -8,13 +8,18 @@ takes (an empty one where all items were dropped), so order, pairing and tokens 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from pardata.channel.window import Window
 from pardata.pipeline.plan.checks import check_branches, check_inplace, check_turns, check_zip
 from pardata.pipeline.plan.node import JOINS, Kind, Node
-from pardata.pipeline.plan.sizing import chunksizes_of, widths_of, window_of
+from pardata.pipeline.plan.ordering import Fanin
+from pardata.pipeline.plan.sizing import chunksizes_of, widths_of
 from pardata.pipeline.plan.stage import Edge, Stage
+
+MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
+_SMALL: Final = 64
+_WINDOW: Final = 32
 
 
 class Plan:
@@ -67,6 +72,9 @@ class Plan:
             self._build(last)
         self.last = self._edge(lasts[-1]).stage
         self.ends = [stage for stage in self.stages if not stage.consumers]
+        for stage in self.stages:
+            if not stage.consumers or stage.kind is Kind.PIPE:
+                stage.retired_sequences = stage.taken_sequences
         self.worker_stages = self.stages[:-1] if iterated else self.stages
         if is_whole:
             self._check()
@@ -74,8 +82,17 @@ class Plan:
         self.widths = widths_of(self.stages, self.roots)
 
     def window(self, tokens: int | None = None) -> Window:
-        """Return how many batches of a source may be in flight; `tokens`: as many as the user says."""
-        return Window(tokens, tokens) if tokens is not None else window_of(self.worker_stages, self.stages)
+        """Return how many batches of a source may be in flight; `tokens`: as many as the user says.
+
+        By default at least two for each worker and one for each stage. Of small batches there may be `_SMALL`, so that
+        a process that gets a core finds something to do; and `_WINDOW` for each worker of the widest stage, so that
+        the others go on while one of them takes `_WINDOW` times as long for an item and the order is kept.
+        """
+        if tokens is not None:
+            return Window(tokens, tokens)
+        fewest = 2 * sum(stage.workers for stage in self.worker_stages) + len(self.stages)
+        widest = max(stage.workers for stage in self.stages)
+        return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
 
     def _build(self, last: Node) -> None:
         """Make the stages of a node and of all that it reads: those first, by a list in place of calls within calls."""
@@ -101,15 +118,19 @@ class Plan:
     def _make(self, node: Node) -> None:
         joined = self._joined(node)
         edges = [self._edge(given) for given in joined.inputs]
-        stage = Stage(
-            len(self.stages), node, self._name(node.name), node.workers, None if node.kind in JOINS else node.fn
-        )
-        stage.edges = edges
-        stage.policy = joined.policy
+        is_given_in_order = all(edge.stage.ordered for edge in edges)
+        # A scatter waits for a free branch, and a stage behind its branches may wait for the next number: that must not
+        # be behind the scatter's own wait.
+        restores = joined.policy in ("zip", "ordered") or node.kind is Kind.SCATTER
+        in_order = restores or (is_given_in_order and node.workers == 1)
+        fanin = Fanin(joined.policy, 1 if joined.policy == "arrival" else len(edges), in_order)
+        ordered = node.kind is Kind.PIPE or restores or (node.ordered and is_given_in_order)
+        fn = None if node.kind in JOINS else node.fn
+        name = self._name(node.name)
+        stage = Stage(len(self.stages), node, node.kind, name, node.workers, fn, edges, fanin, ordered)
         for edge in edges:
             edge.stage.consumers.append(stage)
         self._number(stage, joined)
-        self._order(stage)
         self.stages.append(stage)
         self._built[node] = stage
 
@@ -123,7 +144,7 @@ class Plan:
 
     def _number(self, stage: Stage, joined: Node) -> None:
         stage.keys = frozenset().union(*(edge.stage.keys for edge in stage.edges))
-        if stage.zipped:
+        if stage.fanin.is_zipped:
             check_zip(stage, joined)
         elif joined.kind is Kind.MERGE:
             seen: set[int] = set()
@@ -134,7 +155,9 @@ class Plan:
                 seen |= edge.stage.sequences
         elif len(stage.edges) > 1:
             check_turns(stage, joined)
-        if stage.policy == "ordered":
+        taken = [edge.renamed.get(sequence, sequence) for edge in stage.edges for sequence in edge.stage.sequences]
+        stage.taken_sequences = set(taken)
+        if joined.policy == "ordered":
             stage.keys |= {stage}
         if stage.kind in (Kind.SOURCE, Kind.PIPE):
             stage.own_sequence = self._new_sequence(None)
@@ -146,15 +169,6 @@ class Plan:
     def _new_sequence(self, root: int | None) -> int:
         self.roots.append(len(self.roots) if root is None else root)
         return len(self.roots) - 1
-
-    @staticmethod
-    def _order(stage: Stage) -> None:
-        given = all(edge.stage.ordered for edge in stage.edges)
-        # A scatter waits for a free branch, and what is behind its branches may wait for the next number: that must not
-        # be behind the scatter's own wait.
-        restores = stage.zipped or stage.kind is Kind.SCATTER
-        stage.takes_in_order = restores or (given and stage.workers == 1)
-        stage.ordered = stage.kind is Kind.PIPE or restores or (stage.node.ordered and given)
 
     def _check(self) -> None:
         for stage in self.stages:

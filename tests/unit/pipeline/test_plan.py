@@ -86,7 +86,7 @@ def test_single_worker_joins_its_inputs_itself(join):
     plan = plan_of(join(left, right).map(work, name="joined"))
     assert join.__name__ not in names(plan.stages)
     assert len(stage_of(plan, "joined").edges) == 2
-    assert stage_of(plan, "joined").zipped is (join is pardata.zip)
+    assert stage_of(plan, "joined").fanin.is_zipped is (join is pardata.zip)
     assert stage_of(plan, "joined").fn is work
 
 
@@ -172,7 +172,7 @@ def test_zip_over_a_generator_filter_is_refused():
 
 def test_zip_behind_one_generator_filter_is_allowed():
     shared = source() | generator
-    assert plan_of(pardata.zip(shared.map(work), shared.filter(work, name="f"))).last.zipped
+    assert plan_of(pardata.zip(shared.map(work), shared.filter(work, name="f"))).last.fanin.is_zipped
 
 
 def test_zip_of_branches_of_one_merge_is_allowed():
@@ -202,7 +202,7 @@ def test_in_place_is_refused_for_a_stream_that_is_zipped_with_itself():
 def test_in_place_behind_a_fan_out_is_allowed():
     shared = source().map(work, name="shared")
     branch = shared.map(work, name="branch").map(work, name="changes", inplace=True)
-    assert plan_of(pardata.zip(branch, shared)).last.zipped
+    assert plan_of(pardata.zip(branch, shared)).last.fanin.is_zipped
 
 
 # -- order -------------------------------------------------------------------------------------------------------------
@@ -211,23 +211,23 @@ def test_in_place_behind_a_fan_out_is_allowed():
 def test_stages_take_in_order_by_default():
     plan = plan_of(source().map(work, workers=3).map(work, name="next"))
     assert [stage.ordered for stage in plan.stages] == [True, True, True]
-    assert stage_of(plan, "next").takes_in_order
-    assert not stage_of(plan, "work").takes_in_order  # each of its workers takes what it gets
+    assert stage_of(plan, "next").fanin.in_order
+    assert not stage_of(plan, "work").fanin.in_order  # each of its workers takes what it gets
 
 
 def test_what_is_handed_on_unordered_is_taken_as_it_comes():
     plan = plan_of(source().map(work, workers=3, ordered=False).map(work, name="next"), iterated=True)
-    assert [stage.takes_in_order for stage in plan.stages[2:]] == [False, False]
+    assert [stage.fanin.in_order for stage in plan.stages[2:]] == [False, False]
 
 
 def test_zip_and_generator_filter_make_order_out_of_what_has_none():
     shared = source().map(work, ordered=False, name="mixed")
     plan = plan_of(pardata.zip(shared, shared.map(work, name="other")).map(work, name="pairs"), iterated=True)
-    assert stage_of(plan, "pairs").takes_in_order
-    assert stage_of(plan, "consumer").takes_in_order
+    assert stage_of(plan, "pairs").fanin.in_order
+    assert stage_of(plan, "consumer").fanin.in_order
     plan = plan_of(shared | generator, iterated=True)
-    assert not stage_of(plan, "generator").takes_in_order
-    assert stage_of(plan, "consumer").takes_in_order
+    assert not stage_of(plan, "generator").fanin.in_order
+    assert stage_of(plan, "consumer").fanin.in_order
 
 
 # -- batches and tokens ------------------------------------------------------------------------------------------------
@@ -316,5 +316,5 @@ def test_stages_know_the_line_of_the_user_who_wrote_them():
 def test_scatter_takes_in_order_so_that_nobody_behind_it_waits_for_what_it_has_not_taken():
     unordered = source().map(work, workers=3, ordered=False)
     plan = plan_of(pardata.merge(*unordered.scatter(2), policy="ordered"), iterated=True)
-    assert stage_of(plan, "scatter").takes_in_order
+    assert stage_of(plan, "scatter").fanin.in_order
     assert stage_of(plan, "scatter").ordered
