@@ -1,1 +1,1 @@
-"""What runs a plan."""
+"""The engines, which run plans."""

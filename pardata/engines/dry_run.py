@@ -1,4 +1,4 @@
-"""One item through a whole plan, in this process: what each stage makes of it, and how long that takes."""
+"""A trial of a plan with one item, in this process: the outputs of each stage, and the time it takes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def dry_run(plan: Plan, items: tuple[Any, ...]) -> DryRun:
 
 
 class _Run(SerialRun):
-    """Notes what each stage hands on."""
+    """A serial run that notes the outputs of each stage."""
 
     def __init__(self, plan: Plan, items: tuple[Any, ...]) -> None:
         self.found: dict[str, list[Any]] = {stage.name: [] for stage in plan.stages}

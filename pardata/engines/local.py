@@ -1,4 +1,4 @@
-"""What the engines that run in this process share."""
+"""Functions that the engines have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pardata.runtime.worker.program import StageFailure
 
 
 def original_error(failure: StageFailure) -> BaseException:
-    """Return what the user's code raised, with a note of the stage and the item."""
+    """Return the exception that the user's code raised, with a note of the stage and the item."""
     error = failure.original
     if isinstance(error, StopIteration):  # it would end the loop of the caller silently (PEP 479)
         error = RuntimeError("the function raised StopIteration")
@@ -21,5 +21,5 @@ def original_error(failure: StageFailure) -> BaseException:
 
 
 def bars_of(plan: Plan, kind: Any) -> Bars:
-    """Return a progress bar for each stage: tqdm's own, or what `kind` makes."""
+    """Return a progress bar for each stage: tqdm's own, or the bars of `kind`, a class or function like it."""
     return Bars([stage.name for stage in plan.worker_stages], totals(plan), kind=kind)

@@ -1,8 +1,8 @@
 """Stages that take from each other in one thread, without calls within calls: a chain may be of any length.
 
-A stage is a generator. It yields a batch that it has made, or a `Reader` whose next batch it waits for, which is then
-sent to it (None at the end). `engines.serial` resumes the stage that is waited for, with a list in place of the stack
-that stages which call each other would need.
+A stage is a generator. It yields either a batch that it has made, or a `Reader`; then the reader's next batch is sent
+to it (None at the end). `engines.serial` resumes the stage that is waited for. Its list of waiting stages takes the
+place of the stack that stages which call each other would need.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pardata.pipeline.programs.joining import join_batches
 
 T = TypeVar("T")
 Made = Generator["Batch | Reader", "Batch | None", None]
-Taking = Generator["Reader", "Batch | None", T]  # waits for readers, and returns a value in the end
+Taking = Generator["Reader", "Batch | None", T]  # waits for readers, and returns a value at its end
 
 
 class Giver:
-    """A stage at work, and who reads what it makes."""
+    """A stage at work, and its readers."""
 
     def __init__(self, stage: Stage, passed: Passed | None) -> None:
         self.stage = stage
-        self.passed = passed  # what its generator has handed on itself
+        self.passed = passed  # objects that its generator has handed on uncopied
         self.made: Made
         self.readers: list[Reader] = []
         self.has_ended = False
 
 
 class Reader:
-    """One who reads what a stage makes: an input of another stage, or the run."""
+    """A reader of the output of a stage: an input of another stage, or the run."""
 
     def __init__(self, giver: Giver, edge: Edge | None = None, inplace: bool = False) -> None:
         self.giver = giver
@@ -57,7 +57,7 @@ class Reader:
 
 
 class Inputs(Protocol):
-    """How a stage takes its inputs."""
+    """The inputs of a stage, as one."""
 
     def take(self) -> Taking[Batch | None]:
         """Return the next batch; None at the end."""

@@ -1,4 +1,4 @@
-"""The engines that there are, as streams find them: a stream imports none of them.
+"""The table of engines: streams look them up there and import none of them.
 
 Each is loaded when it is used: a program that runs on processes needs neither of the others.
 """

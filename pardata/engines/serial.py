@@ -32,7 +32,7 @@ from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.worker.program import StageFailure
 
 # A generator filter takes from the one before it by a call, so filters in a row nest: five calls each were counted on
-# Python 3.11, fewer on later ones. What is left of Python's limit is for the caller and the user's functions.
+# Python 3.11, fewer on later ones. The rest of Python's limit is for the caller and the user's functions.
 _CALLS_PER_FILTER: Final = 5
 _CALLS_LEFT: Final = 150
 # Python 3.12 has a limit of its own for calls that go through C, as those of generators do: 200 filters, measured.
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class TooManyErrors(BaseException):
-    """Leads out of a stage that has failed too often."""
+    """Leaves a stage that has failed too often."""
 
     def __init__(self, verdict: BaseException) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class SerialRun(Run):
         return giver
 
     def _run(self, taking: Taking[T]) -> T:
-        """Run what waits for readers, and each stage that is waited for; return what it returns.
+        """Run a taking, and each stage that it waits for, to the end; return the taking's value.
 
         All in one function: a generator filter calls it for its next item, and filters in a row nest these calls.
         """
@@ -184,7 +184,7 @@ class SerialRun(Run):
             reader.batches.append(batch)
 
     def _iterated(self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int]) -> Made:
-        """Yield what the user's iterable does; `number_at` says which item is to blame for an error."""
+        """Yield the items of the user's iterable as batches; `number_at` returns the item to blame for an error."""
         items: Iterator[Any] = iter(())
         try:
             items = iter(make())

@@ -1,6 +1,6 @@
-"""Generator filters that a stream's methods are made of: what regroups items, folds them, or writes them to a file.
+"""The generator filters behind a stream's methods: they regroup items, fold them, or write them to a file.
 
-`snapshot` and `restore` of those that run in a process of their own let a successor go on where a killed one was.
+Those that run in a process of their own have `snapshot` and `restore`, so that a successor goes on for a killed one.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def pass_on(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def flatten(items: Iterator[Iterable[Any]]) -> Iterator[Any]:
-    """Yield what is in each item."""
+    """Yield the contents of each item."""
     for group in items:
         yield from group
 
 
 class Batches:
-    """Lists of `count` items; what is left at the end is a shorter one, unless `drop_last`."""
+    """Lists of `count` items; the rest at the end is a shorter list, or is dropped with `drop_last`."""
 
     def __init__(self, count: int, drop_last: bool) -> None:
         self._count = count
@@ -80,7 +80,7 @@ class Windows:
 
 
 class FlatMap:
-    """What `fn` makes of each item, one after the other. Has no state: an item can be done again."""
+    """The items of ``fn(item)``, for one item after the other. It has no state: an item can be done again."""
 
     def __init__(self, fn: Callable[[Any], Iterable[Any]]) -> None:
         self._fn = fn
@@ -98,7 +98,7 @@ class FlatMap:
 
 
 class ListOf:
-    """A function whose result is a list of what `fn` makes of an item."""
+    """A function that returns ``list(fn(item))``."""
 
     def __init__(self, fn: Callable[[Any], Iterable[Any]]) -> None:
         self._fn = fn
@@ -119,7 +119,7 @@ class Reduce:
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the value."""
         if self._is_initial:
-            self._value = copy.deepcopy(self._value)  # it is the user's, and the function may change it
+            self._value = copy.deepcopy(self._value)  # the function may change it, and the user keeps the original
         for item in items:
             self._value = self._fn(self._value, item)
             del item
@@ -160,8 +160,8 @@ class NpyWriter:
                 self._rows += 1
                 del item
             write_all(file, self._header(), 0, part)  # now that the number of rows is known
-        except BaseException:  # an error, or the end of the run; who is killed leaves it to a successor
-            with contextlib.suppress(OSError):  # what ended it is to be told
+        except BaseException:  # an error, or the end of the run; a killed process leaves the part to its successor
+            with contextlib.suppress(OSError):  # the first error is the one to tell
                 os.unlink(part)
             raise
         finally:
@@ -191,7 +191,7 @@ class NpyWriter:
         return file.getvalue()
 
     def snapshot(self) -> Any:
-        """Return how many rows there are, and what a row is."""
+        """Return the number of rows, and the dtype and shape of a row."""
         return self._rows, self._kind
 
     def restore(self, state: Any) -> None:

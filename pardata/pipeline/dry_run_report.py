@@ -1,4 +1,4 @@
-"""What became of one item on its way through a stream (see `Stream.dry_run`)."""
+"""The result of a trial with one item (see `Stream.dry_run`)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pardata.runtime.progress import table
 
 @dataclass(frozen=True)
 class DryEdge:
-    """What one stage has made of the item.
+    """The outputs of one stage.
 
     Attributes
     ----------
     items : int
-        How many items it became.
+        How many items the one item has become.
     first : str
         Kind, shape and dtype of the first one.
     nbytes : int
-        Of all arrays in them.
+        Bytes of all arrays in them.
     seconds : float
         In the stage, without those in front of it.
     """
@@ -33,7 +33,7 @@ class DryEdge:
 
 @dataclass(frozen=True, repr=False)
 class DryRun:
-    """What each stage has made of an item. ``print`` shows it as a table."""
+    """The outputs of each stage for one item. ``print`` shows them as a table."""
 
     edges: list[DryEdge]
 

@@ -1,4 +1,4 @@
-"""Several streams at once: joined to one, or run together."""
+"""Functions of several streams: they join them to one, or run them together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,33 @@ def run(
     max_restarts: int | None = None,
     stall_s: float | None = STALL_S,
 ) -> RunReport:
-    """Run several streams at once, to the end; what they share runs once. Else as `Stream.run`."""
+    """Run several streams at once, to the end; stages that they share run once. Return the report.
+
+    Parameters
+    ----------
+    *streams : Stream
+        At least one. What comes out of them is dropped: give them sinks (`Stream.to`) to keep it.
+    engine, progress, tokens, memory_limit, max_restarts, stall_s
+        As for `Stream.iterate`.
+
+    Returns
+    -------
+    RunReport
+        A row per stage of all streams.
+
+    Raises
+    ------
+    ConfigError, CapacityError, WorkerLostError, DeadlineExceeded, Exception
+        As for `Stream.run`; ConfigError also for an argument that is no stream.
+
+    Examples
+    --------
+    >>> import pardata
+    >>> numbers, halves, doubles = pardata.source([2, 4]), [], []
+    >>> report = pardata.run(numbers.map(lambda n: n // 2).to(halves), numbers.map(lambda n: n * 2).to(doubles))
+    >>> halves, doubles
+    ([1, 2], [4, 8])
+    """
     options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
     return start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
 
@@ -31,7 +57,30 @@ def run(
 def zip(*streams: Stream) -> Stream:
     """Return the stream of tuples of one item of each stream, paired by item number: a fan-in.
 
-    The streams must come from one source. If an item was dropped in one of them, its pair is dropped.
+    Parameters
+    ----------
+    *streams : Stream
+        At least one. They must come from one source, and no stage in between may number items anew (a generator filter,
+        `batch`, `window`, `flat_map`, `concat`). If an item was dropped in one of them, its pair is dropped.
+
+    Returns
+    -------
+    Stream
+        Each item is a tuple with as many entries as there are streams, in the order of the source.
+
+    Raises
+    ------
+    ConfigError
+        There is no stream, or an argument is none.
+    PlanError
+        When the stream is run: the streams cannot be paired by number.
+
+    Examples
+    --------
+    >>> import pardata
+    >>> numbers = pardata.source([1, 2, 3])
+    >>> list(pardata.zip(numbers, numbers.map(float)))
+    [(1, 1.0), (2, 2.0), (3, 3.0)]
     """
     return _join(Kind.ZIP, "zip", streams, "zip")
 
@@ -41,10 +90,26 @@ def merge(*streams: Stream, policy: Literal["arrival", "fair", "round_robin", "o
 
     Parameters
     ----------
-    policy : str
-        "arrival": what comes first. "fair": of the streams that have something, each in turn, so that a flooding one
-        does not delay the others. "round_robin": an item of each in turn, waiting for it; dropped items lose theirs.
-        "ordered": by item number, for branches of one source: what was one stream is in its old order again.
+    *streams : Stream
+        At least one, of any sources.
+    policy : "arrival", "fair", "round_robin" or "ordered"
+        "arrival": the message that comes first. "fair": of the streams that have a message, each in turn, so that a
+        flooding one does not delay the others. "round_robin": an item of each in turn, waiting for it; a dropped item
+        loses its turn. "ordered": by item number, for branches of one source: they are in their old order again.
+
+    Raises
+    ------
+    ConfigError
+        There is no stream, an argument is none, or there is no such policy.
+    PlanError
+        When the stream is run: "ordered" and streams of several sources, or "round_robin" and streams of one source.
+
+    Examples
+    --------
+    >>> import pardata
+    >>> left, right = pardata.source([1, 2]), pardata.source([10, 20])
+    >>> list(pardata.merge(left, right, policy="round_robin"))
+    [1, 10, 2, 20]
     """
     if policy not in ("arrival", "fair", "round_robin", "ordered"):
         raise ConfigError(f'merge: policy must be "arrival", "fair", "round_robin" or "ordered", not {policy!r}')
@@ -56,7 +121,23 @@ def merge(*streams: Stream, policy: Literal["arrival", "fair", "round_robin", "o
 def concat(*streams: Stream) -> Stream:
     """Return the stream of all items of the first stream, then of the second, and so on; they are numbered anew.
 
-    The streams must not have a common source: it would wait for the first to end.
+    Parameters
+    ----------
+    *streams : Stream
+        At least one. They must not have a common source: it would wait for the first stream to end.
+
+    Raises
+    ------
+    ConfigError
+        There is no stream, or an argument is none.
+    PlanError
+        When the stream is run: two streams have a common source.
+
+    Examples
+    --------
+    >>> import pardata
+    >>> list(pardata.concat(pardata.source([1, 2]), pardata.source([3])))
+    [1, 2, 3]
     """
     return _take_turns("concat", streams, "sequence")
 

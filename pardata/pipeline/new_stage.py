@@ -1,4 +1,4 @@
-"""From the arguments of a stream's methods to a node, checked as far as `plan.node` does not do it."""
+"""Makes nodes from the arguments of a stream's methods; it checks what `plan.node` cannot see."""
 
 from __future__ import annotations
 

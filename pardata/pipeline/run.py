@@ -1,4 +1,4 @@
-"""One execution of a stream: its options, and what the user holds while it runs."""
+"""One execution of a stream: its options, the object that the user holds meanwhile, and its start on an engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Engine = Literal["processes", "threads", "serial"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a plan is to be run (see `Stream.iterate`)."""
+    """The options of a run (see `Stream.iterate`)."""
 
     progress: Any = False
     tokens: int | None = None
@@ -50,9 +50,24 @@ class RunOptions:
 class Run(Iterator[Any]):
     """One execution of a stream: an iterator over its items, and a context manager that ends it.
 
-    After `close` (also at the end of the ``with`` block, and when the last item was taken) no process of the run and no
-    memory is left but for the arrays that are still held. Several threads may take items from it, each item goes to
-    one of them, and any may close it.
+    `Stream.iterate` returns one. After `close` (also at the end of the ``with`` block, and when the last item was
+    taken) no process of the run and no memory is left but for the arrays that are still held. Several threads may take
+    items from it, each item goes to one of them, and any may close it.
+
+    Raises
+    ------
+    Exception
+        ``next(run)`` raises an exception of the user's code as its own type, with a note of stage and item and the
+        remote traceback, and StopIteration at the end; the run is closed then.
+    WorkerLostError, DeadlineExceeded
+        ``next(run)``: a stage has lost its workers for good, or its last try has taken longer than its `timeout_s`.
+
+    Examples
+    --------
+    >>> import pardata
+    >>> with pardata.source(range(1000)).map(float).iterate() as run:
+    ...     print(next(run), next(run))
+    0.0 1.0
     """
 
     _is_over = staticmethod(sys.is_finalizing)  # for `close`: a loop that is suspended until then has nothing to end
@@ -62,14 +77,14 @@ class Run(Iterator[Any]):
 
     @abstractmethod
     def report(self) -> RunReport:
-        """Return what has been counted so far."""
+        """Return the counts so far: items, bytes, and seconds per stage. After `close` they are the last ones."""
 
     @abstractmethod
     def close(self) -> None:
-        """End the run, finished or not. Returns when every process is gone."""
+        """End the run, finished or not. Returns when every process is gone; a second call does nothing."""
 
     def finish(self) -> RunReport:
-        """Run to the end without taking items; close; return the report."""
+        """Run to the end, drop the remaining items, close, and return the report. Raises as ``next(run)`` does."""
         try:
             for _ in self:
                 pass
@@ -88,7 +103,7 @@ class Run(Iterator[Any]):
         self.close()
 
 
-# Engines are above streams, which import none of them: `engines.registry` enters here what starts them.
+# Streams import no engine, as engines import streams: `engines.registry` enters here the functions that start them.
 engines: Final[dict[str, Callable[[Plan, RunOptions], Run]]] = {}
 dry_run: Callable[[Plan, tuple[Any, ...]], DryRun]
 

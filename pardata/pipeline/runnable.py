@@ -40,13 +40,13 @@ class Runnable:
             "serial" runs everything in the calling thread, one item after the other: for debugging, and the
             reference for the others.
         progress : bool, or a class or function like tqdm
-            Show a bar per stage. What is called for the bars stays in this process.
+            Show a bar per stage. The class or function stays in this process.
         tokens : int, 1 to 4096, optional
             Messages of one source that may be in flight; default: 2 x workers + stages, and where messages are small
             64, or 32 for each worker of the widest stage.
         memory_limit : int, bytes, optional
-            Shared memory that the run may hold, its tables and channels included; default: half of what is available.
-            A loop over the stream keeps the item that it is at: it needs one more than `run`.
+            Shared memory that the run may hold, its tables and channels included; default: half of the memory that is
+            available. A loop over the stream keeps the item that it is at: it needs one more than `run`.
         max_restarts : int, optional
             How many killed workers are replaced before the run fails; default: any number.
         stall_s : float, seconds, optional
@@ -118,7 +118,7 @@ class Runnable:
             yield from run
 
     def dry_run(self, *items: Any) -> DryRun:
-        """Run one item through all stages, in the calling thread, and return what each made of it.
+        """Run one item through all stages, in the calling thread, and return the outputs of each.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Runnable:
         Returns
         -------
         DryRun
-            ``print`` shows, per stage, shape, dtype and bytes of what it hands on, and the seconds it took.
+            ``print`` shows, per stage, shape, dtype and bytes of its outputs, and the seconds it took.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a source may be made of, as something that yields items."""
+"""Makes sources: of iterables, generator functions, arrays and files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def npy_source(path: str | os.PathLike[str]) -> Callable[[], Iterator[Any]]:
 
 
 def iterate_async(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
-    """Yield what an asynchronous generator function does, in an event loop of its own."""
+    """Yield the items of an asynchronous generator function, in an event loop of its own."""
     loop = asyncio.new_event_loop()
     items = make()
     try:
@@ -61,22 +61,30 @@ def async_source(make: Callable[[], AsyncIterator[Any]]) -> Callable[[], Iterato
 
 
 def source(items: Any, *, name: str | None = None) -> Stream:
-    """Return the stream of `items`.
+    """Return the stream of `items`, numbered from 0 on.
 
     Parameters
     ----------
-    items : iterable, generator function, array, or path of a .npy file
-        An iterable or a generator object is read by a thread of the calling process; an array gives its rows. A
+    items : iterable, generator function, array of shape (n, ...), or path of a .npy file
+        An iterable or a generator object is read by a thread of the calling process; an array gives its n rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
-        called again and what had been sent is skipped, so it must yield the same items again. An asynchronous
-        generator function runs there in an event loop. A file is mapped, and its rows are read as they are needed. The
-        rows of a `numpy.memmap` are opened in the stages' processes by the name of its file, for reading. A
+        called again and the items that had been sent are skipped, so it must yield the same items again. An
+        asynchronous generator function runs there in an event loop. A file is mapped, and its rows are read as they are
+        needed. The rows of a `numpy.memmap` are opened in the stages' processes by the name of its file, for reading. A
         queue is an iterable in the words of Python: ``iter(queue.get, None)`` ends at the first None.
+    name : str, optional
+        The stage's name in reports, errors and drawings; default: that of the function or file, else "source".
 
     Raises
     ------
     ConfigError
-        `items` is none of these.
+        `items` is none of these, or a file that cannot be read as an array; nothing was started.
+
+    Examples
+    --------
+    >>> import numpy as np, pardata
+    >>> [float(row.sum()) for row in pardata.source(np.ones((3, 4)))]
+    [4.0, 4.0, 4.0]
     """
     if isinstance(items, np.memmap):
         items = read_only(items)
@@ -107,7 +115,7 @@ def source(items: Any, *, name: str | None = None) -> Stream:
 
 
 def _is_generator_factory(items: Any) -> bool:
-    """Whether calling `items` makes a generator: a partial or a method of a generator function."""
+    """Return whether calling `items` makes a generator: a partial or a method of a generator function."""
     inner = items
     while hasattr(inner, "func"):
         inner = inner.func

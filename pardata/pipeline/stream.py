@@ -67,27 +67,27 @@ class Stream(Runnable):
         workers : int
             Processes that share the work; each free one gets the next item.
         ordered : bool
-            Keep the order of the input; else hand on what is finished first.
+            Keep the order of the input; else hand on each result when it is finished.
         inplace : bool
             `fn` may change the arrays of its item. To return the changed array passes on the same memory. If a
             worker is killed half-way, the item is lost and the run fails.
         chunksize : int (items per message) or "auto"
             The least that any stage asks for counts, from the source on.
         errors : "raise", "skip" or "stream"
-            What is done with an item that failed: end the run; drop it, count it and name it in the report; or hand it
-            on as a `DeadLetter` in the stream `failed`. An item fails if `fn` raises, if its result cannot be
-            pickled, if it has cost three workers their lives, or if it takes too long.
+            The treatment of a failed item: end the run; drop it, count it and name it in the report; or hand it on as a
+            `DeadLetter` in the stream `failed`. An item fails if `fn` raises, if its result cannot be pickled, if it
+            has cost three workers their lives, or if it takes too long.
         max_errors : int or float, optional
             How many items may fail before the run does: a number, or a fraction of the items (0.01), which counts from
             the 100th item on and at the end.
         retries : int
             How often an item is tried again after an exception or after `timeout_s`.
         timeout_s : float, seconds, optional
-            What takes longer is ended: its worker process is killed and replaced. `DeadlineExceeded` if that was the
-            last try. Looked at whenever a loop over the stream waits for its next item. A run on threads refuses it, as
-            a thread cannot be ended; a serial one, which is for looking at code step by step, ends nothing.
+            A call that takes longer is ended: its worker process is killed and replaced. `DeadlineExceeded` if that was
+            the last try. Checked whenever a loop over the stream waits for its next item. A run on threads refuses it,
+            as a thread cannot be ended; a serial one, which is for debugging, ends nothing.
         kind : "process" or "thread"
-            "thread": the workers are threads of the calling process, for what waits for disks and networks.
+            "thread": the workers are threads of the calling process, for functions that wait for disks and networks.
         name : str, optional
             The stage's name in reports, errors and drawings; default: that of `fn`.
 
@@ -160,8 +160,8 @@ class Stream(Runnable):
     ) -> Stream:
         """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew. Else as `map`.
 
-        One worker sends what `fn` yields as it comes. Several workers, ``errors="skip"``, `retries` and `timeout_s`
-        wait for all of it, and a failed item leaves nothing behind.
+        One worker sends each item of `fn` as it comes. With several workers, ``errors="skip"``, `retries` or
+        `timeout_s` all items of a call are sent together, and a failed call leaves nothing behind.
 
         >>> import pardata
         >>> list(pardata.source([2, 3]).flat_map(range))
@@ -187,7 +187,7 @@ class Stream(Runnable):
         return self._regroup(f"batch({n})", Batches(checked_count("batch", "n", n), drop_last))
 
     def unbatch(self) -> Stream:
-        """Return the stream of what is in the items: lists, arrays (row by row, along axis 0), or other iterables.
+        """Return the stream of the contents of the items: lists, arrays (row by row, along axis 0), or other iterables.
 
         >>> import pardata
         >>> list(pardata.source([[1, 2], [3]]).unbatch())
@@ -210,9 +210,9 @@ class Stream(Runnable):
         return self._then(Kind.PIPE, fn, name, thread=True)
 
     def reduce(self, fn: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Stream:
-        """Return the stream of one item: `fn` of what has come so far and the next item, from `initial` on.
+        """Return the stream of one item: ``fn(... fn(fn(initial, item), item) ..., item)``.
 
-        What has come so far is saved with every message, and may be changed by `fn`.
+        The value so far is saved with every message, and may be changed by `fn`.
 
         >>> import pardata
         >>> list(pardata.source([1, 2, 3]).reduce(lambda total, item: total + item, 0))
@@ -226,7 +226,7 @@ class Stream(Runnable):
         Parameters
         ----------
         key : callable
-            Returns an int (the stream is its remainder by `n`), a str, bytes, or what pickles alike if it is alike.
+            Returns an int (the stream is its remainder by `n`), a str, bytes, or an object whose equals pickle alike.
         n : int, at least 1
 
         Examples
@@ -250,7 +250,7 @@ class Stream(Runnable):
         return tuple(Stream(new_branch(node, index, f"scatter[{index}]")) for index in range(n))
 
     def to(self, sink: list[Any] | str | os.PathLike[str] | Callable[[Any], Any], *, name: str | None = None) -> Stream:
-        """Return a stream without items that writes what comes to `sink` when it is run.
+        """Return a stream without items that writes its input to `sink` when it is run.
 
         Parameters
         ----------
@@ -274,12 +274,12 @@ class Stream(Runnable):
         return Stream(new_sink(self._node, sink, name))
 
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
-        """Return the stream of what ``generator_function(items)`` yields: a stateful filter, in a process of its own.
+        """Return the stream of the items of ``generator_function(items)``: a stateful filter, in a process of its own.
 
-        Set up before its loop, tear down after it. What it raises ends the run: it can handle its errors itself. Its
-        items are numbered anew, so it cannot be zipped with a stream that does not go through it. If its process is
-        killed its state is lost, and the run fails; unless it is an object with `snapshot`, which returns all the
-        state, and `restore`, which takes it: then another goes on.
+        Set up before its loop, tear down after it. An exception that leaves it ends the run. Its items are numbered
+        anew, so they cannot be zipped with a stream that does not go through it. If its process is killed its state is
+        lost, and the run fails; unless it is an object with `snapshot`, which returns all the state, and `restore`,
+        which takes it: then another process goes on.
 
         >>> import itertools, pardata
         >>> list(pardata.source([1, 2, 3]) | itertools.accumulate)

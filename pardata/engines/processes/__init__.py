@@ -1,1 +1,1 @@
-"""The engine of every day: each worker a process."""
+"""The default engine: each worker is a process."""

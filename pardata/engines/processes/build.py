@@ -1,6 +1,6 @@
 """From a plan to a run on processes: memory and sockets, the workers, and the caller's loop.
 
-Builder(plan)   refuses what cannot run, and pickles the functions; nothing is started
+Builder(plan)   refuses a plan that cannot run, and pickles the functions; nothing is started
   build()       lays out memory -> the caller's port and supervisor -> the workers -> starts them -> `Loop`
 """
 
@@ -92,7 +92,7 @@ class Builder:
             layout = Layout(plan, window, parts)
             self._statistics.begin_s = time.perf_counter()
             count_control(self._segment, [*layout.workers, layout.consumer], limit)
-            limit += parts.heap.arena.statistics()["live_bytes"]  # what was there before is not the run's
+            limit += parts.heap.arena.statistics()["live_bytes"]  # the arrays that are there already are not the run's
             port, supervisor = self._supervise(layout, layout.consumer.spec(limit, layout.budgets, layout.inflight))
             self._add_workers(layout, limit)
             for worker in parts.processes:
@@ -165,7 +165,8 @@ def _check_room(plan: Plan, most_workers: int) -> None:
 def _weakly(method: Callable[..., object]) -> Callable[..., None]:
     """Return a function that calls `method` while its object lives.
 
-    So a run is not part of a reference cycle: when nobody holds it, it ends at once, with its sockets still open.
+    Without it a run would be part of a reference cycle. So it ends as soon as the user drops it, while its sockets are
+    still open; in a cycle it would live until the garbage collector comes.
     """
     reference = weakref.WeakMethod(method)
 

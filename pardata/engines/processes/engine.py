@@ -1,14 +1,14 @@
-"""The engine of every day: each worker a process, each edge channels through shared memory.
+"""The default engine: each worker is a process, each edge consists of channels through shared memory.
 
       source thread --channels--> worker processes --channels--> this process (if iterated)
              <--------------- tokens: one per message that leaves the run
 
-The calling thread is the supervisor: `__next__` waits on one selector for items, for what workers report, and for their
-ends. Nothing runs in the background but the threads of sources that read an iterable of this process.
+The calling thread is the supervisor: `__next__` waits on one selector for items, for the workers' reports, and for
+their ends. Nothing runs in the background but the threads of sources that read an iterable of this process.
 
-      `build` --> `run` (the loop; `outcome` decides what ends it; `report` has the statistics) --> `teardown`
+      `build` --> `run` (the loop; `outcome` keeps its failure, `report` its statistics) --> `teardown`
 
-`parts` lists what the first has made and the last takes back; `ProcessRun` goes from one to the next.
+`parts` lists everything that a build makes and a teardown takes back. `ProcessRun` goes from one to the next.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ProcessRun(Run):
             self._statistics.close_bars(self.report)
 
     def _end(self) -> None:
-        """End all processes, and take back what there is: not all of it, if the build has failed half-way."""
+        """End all processes, and take back all parts that are there; some are missing if the build has failed."""
         with self._changing:
             try:
                 if self._parts.supervisor is not None:
@@ -137,6 +137,6 @@ class ProcessRun(Run):
                 open_runs.pop(id(self), None)
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
-        """End a run that nobody holds: in a thread, as it may be dropped anywhere, with any lock held."""
+        """End a run that was dropped: in a thread of its own, since this one may hold any lock at this moment."""
         if not _is_over() and not getattr(self, "_closed", True) and os.getpid() == self._pid:
             threading.Thread(target=self.close, name="pardata-closer").start()

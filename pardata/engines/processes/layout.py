@@ -1,4 +1,4 @@
-"""The graph of a plan, laid out in memory: a span for every worker, a channel for every pair of neighbours."""
+"""The memory and sockets of a run: a span for every worker, a channel for every pair of neighbours."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
 from pardata.runtime.worker.program import CHANNELS_AT
 
-# Commits that are told together: they wake the sender, but until then it lacks slots, tokens and (warm) blocks.
+# A worker tells its sender of several commits at once, as each notice wakes the sender. Until then the sender lacks
+# slots, tokens and (warm) blocks.
 _MOST_OWED: Final = 16
 _MOST_OWED_BLOCKS: Final = 4
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4
-_STATE_BYTES: Final = 4 << 30  # of address space, for two copies of what a generator filter saves
+_STATE_BYTES: Final = 4 << 30  # of address space, for two copies of the state that a generator filter saves
 
 
 def descriptors_of(plan: Plan) -> int:
@@ -46,10 +47,10 @@ def descriptors_of(plan: Plan) -> int:
 
 
 def fitting(window: Window, plan: Plan, span_bytes: int) -> Window:
-    """Return a window for whose messages every worker has addresses, if need be a narrower one.
+    """Return the window, narrowed if the spans have too few addresses for all its messages.
 
-    Spans are small where the addresses of the process are limited; half of one is left for arrays. Raises
-    `CapacityError` if not even the fewest messages that keep everybody busy can be in flight.
+    Spans are small where the addresses of the process are limited; half of each is left for arrays. Raises
+    `CapacityError` if there is no room for the fewest messages that keep all workers busy.
     """
     slots = (span_bytes // 2 - CHANNELS_AT) // (AREA_BYTES + RECORD_BYTES)
     behind: Counter[Stage] = Counter()
@@ -78,13 +79,13 @@ class Layout:
     wired : dict
         The workers of each stage.
     consumer : WorkerImage
-        What the caller's loop reads from; without one, the supervisor's own port with nothing to take.
+        The end from which the caller's loop reads; without a loop, the supervisor's own port, which takes nothing.
     workers, processes : list of WorkerImage
         All but the consumer; and those of them that are processes of their own.
     budgets : list of (Span, str)
-        The spans whose bytes the run's memory limit counts, and what each is called in errors.
+        The spans whose bytes the run's memory limit counts, and their names in errors.
     inflight : FlightSpec
-        Where any worker can read what is in flight.
+        The places from which any worker can read the number of messages in flight.
     """
 
     def __init__(self, plan: Plan, window: Window, parts: Parts) -> None:
@@ -121,7 +122,7 @@ class Layout:
         is_consumer = stage is self._plan.last and self._plan.iterated
         here = is_consumer or runs_here(stage)
         window = self._window
-        owed = (1, 1)  # who hands out work to a farm goes by its commits
+        owed = (1, 1)  # the sender to a farm goes by the commits of its workers
         if stage.workers == 1:
             with_blocks = 1 if is_consumer else _MOST_OWED_BLOCKS  # its loop may take long
             owed = max(1, min(_MOST_OWED, window.most // 4)), max(1, min(with_blocks, window.fewest // 4))

@@ -23,8 +23,8 @@ JOIN_S: Final = 0.5  # how long it may take to come back from the user's code wh
 class LocalWorker:
     """A thread, its port, and the parent's end of its control socket.
 
-    It cannot be killed, and what it has in memory is not lost while there is a run: it is never replaced. A thread that
-    does not come back from the user's code is abandoned, and takes its span back itself when it ends.
+    A thread cannot be killed, and its memory is that of the run, so it is never replaced. A thread that does not come
+    back from the user's code is abandoned; it gives its span back itself when it ends.
     """
 
     def __init__(self, stage: Stage, program: Program, port: Port, control: socket.socket) -> None:
@@ -33,7 +33,7 @@ class LocalWorker:
         self.control = control
         self.error: BaseException | None = None
         self.life = Life(f"a thread of {stage.name!r}")
-        self._lock = threading.Lock()  # of its life: the thread itself and the parent tell what happens
+        self._lock = threading.Lock()  # of its life: the thread itself and the parent change it
         self._program = program
         self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
 
@@ -44,7 +44,7 @@ class LocalWorker:
 
     @property
     def done(self) -> bool:
-        """Whether its work is done."""
+        """True once its work is done."""
         return self.life.state in (State.DONE, State.ENDED)
 
     def _on(self, event: Event) -> Action:
@@ -74,16 +74,16 @@ class LocalWorker:
     def _tell(self, error: BaseException, fault: Fault) -> Event:
         error.add_note(fault.note)
         self.error = error
-        with contextlib.suppress(Exception):  # nobody listens any more
+        with contextlib.suppress(Exception):  # the parent may have closed its end
             self.port.report(("failed", fault))
         return Event.DIED_FOR_GOOD
 
     def _end(self, end: Event) -> Action:
-        with self._lock:  # a thread that was told to end, or is done, has nothing more to lose
+        with self._lock:  # a thread that was told to end, or is done, cannot fail any more
             return self.life.on(end if self.life.state is State.ALIVE else Event.DIED)
 
     def hear(self) -> tuple[Any, ...] | None:
-        """Return what the thread has told."""
+        """Return the next event that the thread reports; None after the last."""
         data = self.control.recv(1 << 18)
         return pickle.loads(data) if data else None
 

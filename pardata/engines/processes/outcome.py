@@ -1,4 +1,4 @@
-"""What ends a run on processes before its end: the workers' failures and deaths, and too many skipped items."""
+"""The failure of a run on processes: decided from the workers' errors and deaths, and from the skipped items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pardata.runtime.worker.program import CONDEMNED_AT
 
 
 class Outcome:
-    """Takes in what the workers tell, and decides whether the run goes on.
+    """Takes in the workers' reports and deaths, and decides whether the run goes on.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Outcome:
         self._condemned: set[tuple[int, int]] = set()
 
     def on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
-        """Take in what a process tells."""
+        """Take in the report of a process."""
         if event[0] == "skipped":
             self._skip(*event[1:])
         elif event[0] == "failed":
@@ -43,7 +43,7 @@ class Outcome:
             show(worker.stage, event)
 
     def hear(self, local: LocalWorker) -> bool:
-        """Take in what a thread tells next; return False if it has ended."""
+        """Take in the next report of a thread; return False if it has ended."""
         event = local.hear()
         if event is None:
             return False

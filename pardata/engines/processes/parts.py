@@ -25,11 +25,11 @@ class Parts:
     processes : dict
         The workers that are processes, each with its span.
     placed : list
-        What the processes read at their start; it lies in this process's arena.
+        The specifications that the processes read at their start; they lie in this process's arena.
     threads : list
         The workers that are threads of this process.
     port : Port, optional
-        The caller's own: it takes what comes out of the run and hears the workers. Without a consumer it takes nothing.
+        The caller's own: it takes the run's output and waits for the workers. Without a consumer it takes nothing.
     wake : socket, optional
         The far end of the port's control socket: "cancel" makes a thread leave that waits in the port.
     supervisor : Supervisor, optional

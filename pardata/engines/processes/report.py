@@ -56,7 +56,7 @@ class Statistics:
         return sum(words[ITEMS] for words in self._named[stage])
 
     def report(self) -> RunReport:
-        """Return what has been counted by now."""
+        """Return the counts of this moment."""
         restarts = {stage.name: 0 for stage in self.words}
         for worker in self._processes:
             restarts[worker.stage] += worker.restarts
@@ -67,7 +67,7 @@ class Statistics:
     # -- the bars --------------------------------------------------------------------------------------------------
 
     def open_bars(self, kind: Any) -> None:
-        """Show a bar per stage: tqdm's own, or what `kind` makes."""
+        """Show a bar per stage: tqdm's own, or the bars of `kind`, a class or function like it."""
         self.bars = bars_of(self._plan, kind)
 
     def show(self) -> None:
@@ -84,7 +84,7 @@ class Statistics:
 
 
 def _sum(stage: Stage, words: list[memoryview], now_ns: int, restarts: int) -> StageStatistics:
-    """Add up what the workers of a stage have counted."""
+    """Add up the counters of the workers of a stage."""
     headers = np.array([list(header[:16]) for header in words])
     ended_ns = now_ns - headers[headers[:, WAITS_FOR] == ENDED, BEGUN_NS]
     sums = headers.sum(axis=0)

@@ -1,4 +1,4 @@
-"""The caller's loop of a run on processes: it waits for items, for what the workers tell, and for their deaths.
+"""The caller's loop of a run on processes: it waits for items, for the workers' reports, and for their deaths.
 
       workers' items --------> port --\
       workers' events, deaths ---------> one selector: `Loop.fill` --> items of the caller
@@ -24,8 +24,8 @@ from pardata.runtime.supervisor import Supervisor
 from pardata.runtime.worker.port import Port
 from pardata.runtime.worker.program import UnloadableError
 
-# While other threads have an item, a thread that waits for one checks this often whether they have ended: the end of a
-# thread wakes nobody.
+# While other threads have an item, a thread that waits for one checks this often whether they have ended: Python does
+# not tell it.
 _AWAY_S: Final = 0.1
 
 

@@ -1,4 +1,4 @@
-"""Says who waits for whom when a run has stood still for a while."""
+"""The warning of a run that has stood still for a while: it names each worker and the one that it waits for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pardata.runtime.header import (
 
 
 class StallWatch:
-    """Looks every so often whether anything has moved, and warns once: after one to two times `stall_s`.
+    """Checks whether anything has moved, and warns once: after one to two times `stall_s`.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class StallWatch:
         return None
 
     def explain(self) -> str:
-        """Return a line per worker: what it does or waits for, for how long, and how much memory it holds."""
+        """Return a line per worker: its work or wait, for how long, and how much memory it holds."""
         lines = []
         for stage, headers in self._words.items():
             for index, header in enumerate(headers):

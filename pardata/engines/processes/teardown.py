@@ -1,4 +1,4 @@
-"""The end of a run on processes: what it has reserved goes back, also if its build has failed half-way."""
+"""The end of a run on processes: its memory and sockets go back, also if its build has failed half-way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each worker a thread of this process: for functions that let go of the GIL, as most of NumPy does, files and sockets.
+"""The engine whose workers are threads of this process: for NumPy, which releases the GIL, files and sockets.
 
 The stages run the same programs as in processes, over `ThreadPort`. Functions are shared by all workers and need not be
 picklable; arrays pass without a copy where that is safe (`pipeline.programs.isolation`).
@@ -120,7 +120,7 @@ class ThreadRun(Run):
         """End the run. A thread that does not come back from the user's function is left to end by itself."""
         if self._is_over():
             return
-        self._hub.cancel()  # who waits for an item leaves
+        self._hub.cancel()  # a thread that waits for an item leaves
         with self._turn:
             self._close()
 

@@ -23,7 +23,7 @@ from pardata.runtime.progress import StageStatistics
 
 
 class Hub:
-    """What the threads of a run share. They know the hub and not the run, which ends when the user lets go of it."""
+    """The shared state of a run's threads. They hold the hub and not the run, so that a run which is dropped ends."""
 
     def __init__(self, plan: Plan, window: Window) -> None:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
@@ -39,12 +39,13 @@ class Hub:
             stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
         }
         ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
-        self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])  # nothing goes there; it tells the caller of the end
+        # Without a consumer the caller waits here: no batch ever comes, only the end of all senders.
+        self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])
         retired = [plan.roots[sequence] for stage in plan.stages for sequence in stage.retired_sequences]
         self.tokens = {root: Tokens(self.lock, window, retired.count(root)) for root in plan.roots}
 
     def cancel(self, failure: BaseException | None = None) -> None:
-        """Have every thread leave, and drop what waits; of several failures the first is the caller's."""
+        """Have every thread leave, and drop all waiting batches; the caller gets the first of several failures."""
         with self.lock:
             if not self.cancelled:
                 self.cancelled, self.failure = True, failure
@@ -65,7 +66,7 @@ class Hub:
             self.cancel(verdict)
 
     def take_failure(self) -> BaseException:
-        """Return what went wrong, to be raised; its traceback leads to the hub, so the hub is to hold it no longer."""
+        """Return the failure, to be raised, and forget it: its traceback holds the hub, which would be a cycle."""
         assert self.failure is not None
         failure, self.failure = self.failure, None
         return failure

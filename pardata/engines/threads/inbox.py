@@ -12,7 +12,7 @@ Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
 
 
 class Inbox:
-    """What waits for the workers of a stage; `senders` are the workers that may still add to it, input by input."""
+    """The batches that wait for the workers of a stage; `senders`: how many workers may still add some, per input."""
 
     def __init__(self, lock: threading.RLock, order: Order, senders: list[int]) -> None:
         self.changed = threading.Condition(lock)

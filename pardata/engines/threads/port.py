@@ -22,7 +22,7 @@ from pardata.runtime.worker.state import Saved
 
 
 class _Output(NamedTuple):
-    """Where what a stage makes goes: an input of another stage."""
+    """An output of a stage: the input of another stage to which its batches go."""
 
     inbox: Inbox
     edge: int
@@ -32,7 +32,7 @@ class _Output(NamedTuple):
 
 
 class ThreadPort:
-    """What a program needs of its surroundings (`pipeline.programs.batcher.Port`), for one thread."""
+    """The port (`pipeline.programs.batcher.Port`) of one thread."""
 
     last_bytes = 0
 
@@ -85,13 +85,13 @@ class ThreadPort:
         return self._item_sizes.heaviest(counts)
 
     def _account(self) -> None:
-        """Count the time since the last call as busy, but for what was spent waiting."""
+        """Count the time since the last call as busy, without the time spent waiting."""
         now = time.perf_counter()
         self.statistics.busy_s += now - self._mark_s
         self._mark_s = now
 
     def statistics_at(self, now_s: float) -> StageStatistics:
-        """Return what is counted by now."""
+        """Return the counts of this moment."""
         return replace(self.statistics, ended_s=0.0 if self._ended_s is None else now_s - self._ended_s)
 
     def take(self, timeout_s: float | None = None) -> list[Batch] | None:
@@ -112,7 +112,7 @@ class ThreadPort:
         """Hand a batch to every reader."""
         parts = {output.branch: _part(batch, output.branch) for output in self._outputs}
         if batch.branches is not None:
-            batch.items.clear()  # nobody else is to hold them
+            batch.items.clear()  # so that each item has its readers alone
         handed: dict[int | None, list[Any]] = {}
         made: list[tuple[_Output, Batch]] = []
         for output in self._outputs:
@@ -132,7 +132,7 @@ class ThreadPort:
             self._account()
 
     def commit(self) -> None:
-        """Finish what was taken."""
+        """Finish the batch that was taken."""
         sequence, number = self._taken
         if sequence in self._stage.retired_sequences:
             with self._hub.lock:
@@ -177,7 +177,7 @@ class ThreadPort:
         """Do nothing: a thread has no successor."""
 
     def loaded(self) -> None:
-        """Do nothing: nobody asks."""
+        """Do nothing: a thread has no start to wait for."""
 
     def poll(self) -> None:
         """Raise `Cancelled` if the run is over."""
@@ -193,11 +193,11 @@ class ThreadPort:
                 inbox.changed.notify_all()
 
     def attempt(self, sequence: int, number: int) -> None:
-        """Begin an item, unless the run is over. A thread is not lost, so nobody asks what it was working on."""
+        """Begin an item, unless the run is over. A thread is never lost, so its item need not be noted."""
         self.poll()
 
     def expect_generator(self, generator: object) -> None:
-        """Do nothing: `isolate` sees that the user's generator still has what it yielded."""
+        """Do nothing: `isolate` finds out whether the user's generator still has its last item."""
 
     def resume_point(self) -> int:
         """Return 0: a thread has no predecessor."""

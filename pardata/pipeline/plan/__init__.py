@@ -1,1 +1,1 @@
-"""The checked graph of a run, and what is decided from it alone. Pure."""
+"""The checked graph of a run, and all that follows from it alone. Pure."""

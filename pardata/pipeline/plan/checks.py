@@ -69,7 +69,7 @@ def check_inplace(stage: Stage) -> None:
 
 
 def check_branches(stage: Stage, taken: set[int | None]) -> None:
-    """Refuse a branch that nobody reads: its items would be lost. `taken`: the branches that the run itself takes."""
+    """Refuse a branch without a reader: its items would be lost. `taken`: the branches that the run itself takes."""
     read = taken | {edge.branch for reader in stage.consumers for edge in reader.edges if edge.stage is stage}
     unread = set(range(stage.node.branches)) - read
     if unread and stage.node.errors == "stream":

@@ -16,7 +16,7 @@ from pardata.pipeline.plan.stage import Edge, Stage
 def as_text(plan: Plan) -> str:
     """Return the graph from the sources down, one stage per line."""
     lines: list[str] = []
-    lanes: list[Stage | None] = []  # what each lane leads to
+    lanes: list[Stage | None] = []  # the stage to which each lane leads
     for stage in plan.stages:
         taken = [index for index, target in enumerate(lanes) if target is stage]
         column = taken[0] if taken else _free(lanes)
@@ -152,7 +152,7 @@ def _place(plan: Plan) -> tuple[list[_Place], list[list[_Place]]]:
 
 
 def _wish(place: _Place) -> float:
-    """Return the row where a place would be straight behind what it reads."""
+    """Return the row in which a place would be straight behind its inputs."""
     return sum(giver.row for giver in place.above) / len(place.above) if place.above else place.row
 
 

@@ -1,4 +1,4 @@
-"""What has been skipped in a run, and when there has been too much of it. Pure."""
+"""The skipped items of a run, and the decision when there are too many. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Failures:
         self._last: dict[str, Fault] = {}
 
     def note(self, fault: Fault, sequence: int, is_listed: bool, items: Callable[[str], int]) -> BaseException | None:
-        """Note a failed item; return what ends the run if that was one too many. `items`: those of a stage so far."""
+        """Note a failed item; return the error that ends the run if that was one too many.
+
+        `items` returns how many items a stage has taken so far.
+        """
         key = (fault.stage, sequence, fault.number)
         if key in self._seen:
             return None  # a worker was killed and its successor tells it again
@@ -35,7 +38,7 @@ class Failures:
         return self._verdict(fault.stage, items(fault.stage), _ENOUGH)
 
     def at_end(self, items: Callable[[str], int]) -> BaseException | None:
-        """Return what ends a run that has come to its end with too many failed items."""
+        """Return the error that fails a complete run with too many failed items."""
         verdicts = (self._verdict(stage, items(stage), 0) for stage in self._last)
         return next((verdict for verdict in verdicts if verdict is not None), None)
 

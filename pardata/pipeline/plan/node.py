@@ -18,7 +18,7 @@ Errors = Literal["raise", "skip", "stream"]
 
 
 class Kind(enum.Enum):
-    """What a node does with its inputs."""
+    """The operation of a node."""
 
     SOURCE = "source"
     MAP = "map"
@@ -45,9 +45,9 @@ class Node:
     thread : bool
         Its workers are threads of the process that runs the plan.
     policy : str
-        How several inputs become one (see `pipeline.plan.ordering`).
+        The way in which several inputs become one (see `pipeline.plan.ordering`).
     branches, branch : int
-        How many outputs it has; of a `Kind.BRANCH`: which one of its input it stands for.
+        The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
     is_sink : bool
         Nothing comes out of it.
     """
@@ -112,7 +112,7 @@ class Node:
         )
 
     def __repr__(self) -> str:
-        return f"<Node {self.kind.value} {self.name!r} of {len(self.inputs)}>"  # not its inputs, and all that they read
+        return f"<Node {self.kind.value} {self.name!r} of {len(self.inputs)}>"  # its inputs may be many
 
     def _need(self, is_right: bool, what: str) -> None:
         if not is_right:
@@ -142,7 +142,7 @@ def _is_count(value: object, least: int) -> bool:
 
 
 def _takes_one(fn: Any) -> bool:
-    """Whether a function can be called with one argument, as far as can be told."""
+    """Return whether a function can be called with one argument, as far as can be told."""
     if not (inspect.isroutine(fn) or isinstance(fn, functools.partial)):
         return True
     try:
@@ -155,7 +155,7 @@ def _takes_one(fn: Any) -> bool:
 
 
 def name_of(fn: Any) -> str:
-    """Return what a stage with this function is called."""
+    """Return the name of a stage with this function."""
     while hasattr(fn, "func"):  # of a partial, the function
         fn = fn.func
     name = getattr(fn, "__name__", None) or type(fn).__name__

@@ -1,4 +1,4 @@
-"""Which message is next where numbers count: in order, and complete over several edges. Pure: no I/O, no clock."""
+"""The order of messages by their numbers, also over several edges. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ class InTurn(Generic[T]):
     inputs : list
         The order of each input.
     policy : "fair", "round_robin" or "sequence"
-        "fair" goes to the next input that has something; "round_robin" waits for the input whose turn it is, until that
-        has ended; "sequence" stays with an input until it has ended.
+        "fair" goes to the next input that has a message; "round_robin" waits for each input in turn until it has ended;
+        "sequence" stays with an input until it has ended.
 
     Attributes
     ----------
     turn : int
-        The input that is served next. A successor is to set it: to the input of the batch that its predecessor was
-        working on, or else to what the predecessor noted when it had finished its last batch.
+        The input that is served next. A successor sets it: to the input of the batch that its predecessor was working
+        on, or else to the turn that the predecessor noted when it had finished its last batch.
     """
 
     def __init__(self, inputs: list[Arrival[T] | InOrder[T]], policy: Policy) -> None:
@@ -127,7 +127,7 @@ class InTurn(Generic[T]):
 
 @dataclass(frozen=True)
 class Fanin:
-    """How a stage takes its input.
+    """The way in which a stage takes its input.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class Fanin:
 
     @property
     def is_zipped(self) -> bool:
-        """Whether it takes one message of each input, of the same number."""
+        """True if it takes one message of each input, of the same number."""
         return self.policy in ("zip", "ordered")
 
     def order(self, following: dict[int, int]) -> Arrival[T] | InOrder[T] | InTurn[T]:

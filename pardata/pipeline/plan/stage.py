@@ -17,9 +17,9 @@ class Stage:
     Attributes
     ----------
     edges : list
-        What it reads, one per input: the stage, and how sequences are renamed on the way.
+        Its inputs: each names a stage, and the new names of its sequences.
     fanin : Fanin
-        How it takes its input.
+        The order in which it takes its input.
     ordered : bool
         Whether its output comes in the order of its numbers.
     own_sequence : int, optional

@@ -1,4 +1,4 @@
-"""How many items each stage of a plan will take, as far as that is known before it runs. Pure."""
+"""The number of items that each stage of a plan will take, if it is known before the run. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pardata.pipeline.plan.stage import Stage
 
 def totals(plan: Plan) -> list[int | None]:
     """Return a number for each stage that has workers; None behind filters, branches and sources that do not know."""
-    made: dict[Stage, int | None] = {}  # what comes out of each
+    made: dict[Stage, int | None] = {}  # items of its output
     taken: dict[Stage, int | None] = {}
     for stage in plan.stages:
         taken[stage] = _taken(stage, made)

@@ -1,1 +1,1 @@
-"""What the workers of a stage run."""
+"""The programs that the workers of a stage run."""

@@ -1,10 +1,10 @@
-"""How many small items a message should carry, learned from the messages that have come out of the run. Pure.
+"""The number of small items in a message, learned from the messages that have come out of the run. Pure.
 
-What a source sends says nothing about the stages behind it before they are all full, so it does not count: only what
-has come out at the end of every path does. Of each message is known when the source began to collect it, and how
-many items came out until it did itself: that is the run's rate, however many workers there are and however deep the
-queues. A message that is twice as large is tried when one of the present size has come out, so while nobody knows
-what an item costs, each is a message of its own, and every worker of a farm gets one.
+The rate at which a source sends says nothing about the stages behind it before their queues are full. So only messages
+count that have come out at the end of every path. For each of them it is known when the source began to collect it, and
+how many items came out from then until it did itself. The quotient is the run's rate, for any number of workers and any
+depth of queues. A message twice as large is tried when one of the present size has come out. So as long as the cost of
+an item is unknown, each item is a message of its own, and every worker of a farm gets one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LARGEST_BATCH: Final = 64
 
 
 class Sizes(NamedTuple):
-    """How many items go into a message: `fixed`, or as many as is best where up to `width` workers share them."""
+    """The items per message: `fixed`, or the best number where up to `width` workers share them."""
 
     fixed: int | None
     width: int = 1
@@ -37,7 +37,7 @@ class BatchSize:
     Parameters
     ----------
     width : int
-        Workers of the widest farm that the items pass: each is to have its share of what the run does in `BATCH_S`.
+        Workers of the widest farm that the items pass: each is to have its share of the items of `BATCH_S` seconds.
     now_s : float
         When the first message is begun.
     """
@@ -67,7 +67,7 @@ class BatchSize:
                 self.items = max(1, min(wanted, 2 * flight.items, LARGEST_BATCH), self.items // 2)
             elif wanted < self.items:
                 self._shrink(wanted)
-        if self._inflight and self.items > 1:  # what is late says so before it comes out
+        if self._inflight and self.items > 1:  # a late message shows that it is late before it comes out
             flight = self._inflight[0]
             wanted = self._wanted(self._out + flight.items, flight, now_s)
             if wanted < self.items:

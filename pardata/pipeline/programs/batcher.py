@@ -1,4 +1,4 @@
-"""From items to batches: how many small ones a message carries, and when an unfinished one leaves."""
+"""Collects small items into batches, and sends an unfinished batch after `LATENCY_S`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pardata.runtime.unpicklable import why_unpicklable
 from pardata.runtime.worker.program import TIMER_NAME, StageFailure
 from pardata.runtime.worker.state import Saved
 
-# A batch that is not full leaves after this long: its source may be waiting for its next item.
+# A batch leaves after this long even if it is not full: its source may be waiting for its next item.
 LATENCY_S: Final = 0.005
 
 
 class Port(Protocol):
-    """What a program needs of its surroundings (see `runtime.worker.port.Port`)."""
+    """The surroundings of a program, as far as it uses them (see `runtime.worker.port.Port`)."""
 
     lock: threading.RLock
 
@@ -42,7 +42,7 @@ class Port(Protocol):
     def resume_point(self) -> int: ...
     def heaviest_item_bytes(self) -> float: ...
     @property
-    def passed(self) -> Passed | None: ...  # what a generator has handed on itself; None: nothing is
+    def passed(self) -> Passed | None: ...  # objects that a generator has handed on uncopied; None: none are
     @property
     def last_bytes(self) -> int: ...
     @property
@@ -50,7 +50,7 @@ class Port(Protocol):
 
 
 def publish(port: Port, batch: Batch, stage: str) -> None:
-    """Publish a batch; an error names stage and item, and what in it cannot be sent."""
+    """Publish a batch; an error names stage and item, and the part of it that cannot be sent."""
     try:
         port.publish(batch)
     except CapacityError as error:
@@ -78,7 +78,7 @@ class Batcher:
         self._port = port
         self._stage = stage
         self._failure: BaseException | None = None
-        self._counts = counts  # a source counts what it sends, a filter what it takes
+        self._counts = counts  # a source counts the items that it sends; a filter those that it takes, elsewhere
         self._sequence = sequence
         self._fixed = sizes.fixed
         self._target = sizes.fixed or 1
@@ -92,7 +92,7 @@ class Batcher:
         self._number = number
 
     def append(self, items: list[Any]) -> None:
-        """Add one item (in a list, which is emptied: nobody else is to hold it)."""
+        """Add one item, in a list, which is emptied: so the batch is the only one to hold the item."""
         with self._port.lock:
             if self._failure is not None:
                 raise self._failure
@@ -105,7 +105,7 @@ class Batcher:
                 self._items.append(items.pop())
                 self.flush()
                 return
-            # It waits, and the generator may change what it has yielded.
+            # It waits, and the generator may change it meanwhile.
             if is_settled(items):
                 self._items.append(items.pop())
             else:
@@ -114,7 +114,7 @@ class Batcher:
                 self._flush_soon()
 
     def flush(self) -> None:
-        """Publish what has been collected."""
+        """Publish the collected items."""
         with self._port.lock:
             if self._failure is not None:
                 raise self._failure
@@ -148,7 +148,7 @@ class Batcher:
         self._flusher.wake()
 
     def flush_late(self) -> bool:
-        """As `flush`, for the timer: an error is the run's, whatever the source is doing. Return if all is well."""
+        """Flush for the timer: an error fails the run, even while the source waits. Return whether there was none."""
         try:
             self.flush()
         except StageFailure as failure:
@@ -165,7 +165,7 @@ class Batcher:
         self.flush()
 
     def abandon(self) -> None:
-        """Stop the timer; what was collected is dropped."""
+        """Stop the timer and drop the collected items."""
         self._items.clear()
         if self._flusher is not None:
             self._flusher.stop()
@@ -177,7 +177,7 @@ class Batcher:
 
     @property
     def first_number(self) -> int | None:
-        """Number of the first collected item, None if there is none: says whether the timer's batch is still there."""
+        """Number of the first collected item, None if there is none; it tells one batch from the next."""
         return self._number if self._items else None
 
 

@@ -1,4 +1,4 @@
-"""From a stage of a plan to what its workers run."""
+"""Makes the programs of the stages of a plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Program = ItemProgram | GeneratorProgram | SourceProgram
 
 
 def program_of(stage: Stage, plan: Plan) -> Program:
-    """Return what the workers of a stage run."""
+    """Return the program that the workers of a stage run."""
     node = stage.node
     if stage.kind is Kind.SOURCE:
         assert stage.own_sequence is not None
@@ -30,7 +30,7 @@ def program_of(stage: Stage, plan: Plan) -> Program:
 
 
 def _errors_behind(stage: Stage) -> Errors:
-    """Return what a join does with items that cannot be loaded: it takes them for those behind it."""
+    """Return how a join treats items that cannot be loaded: as the stages behind it would."""
     is_skipped = bool(stage.consumers) and all(reader.node.errors != "raise" for reader in stage.consumers)
     return "skip" if is_skipped else "raise"
 
@@ -46,15 +46,15 @@ def source_maker(items: Any) -> Any:
 
 
 def passed_of(stage: Stage) -> Passed | None:
-    """Return what is to see that a generator does not hand on one object as several items; None: there is none."""
+    """Return the check that a generator does not yield one object as several items; None if it is not needed."""
     is_generator = stage.own_sequence is not None and not isinstance(stage.fn, list | tuple)
     return Passed(stage.name) if is_generator else None
 
 
 def runs_here(stage: Stage) -> bool:
-    """Whether the workers of a stage are threads of the process that runs it.
+    """Return whether the workers of a stage are threads of the process that runs it.
 
-    Those of a source that reads an object of this process are, and where the user has asked for it.
+    They are in a source that reads an object of this process, and where the user has asked for it.
     """
     reads_object = stage.kind is Kind.SOURCE and (not callable(stage.fn) or hasattr(stage.fn, "__iter__"))
     return reads_object or stage.node.thread

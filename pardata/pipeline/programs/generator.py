@@ -1,4 +1,4 @@
-"""What a generator filter runs: a generator function over the items, with a numbering of its own for what it yields."""
+"""The program of a generator filter: a generator function over the items, which numbers its outputs anew."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pardata.runtime.worker.state import Saved
 
 
 def has_state(fn: object) -> bool:
-    """Whether a generator filter can be taken up where a killed one has left off."""
+    """Return whether another process can continue this generator filter after a kill."""
     return callable(getattr(fn, "snapshot", None)) and callable(getattr(fn, "restore", None))
 
 
 class GeneratorProgram:
     """A generator function over the items: a stateful filter.
 
-    Its state dies with its worker, unless it is an object with `snapshot` and `restore`: then its state is saved
-    before a batch is committed, when all that was made of it has been sent. A successor restores it, takes the batch
-    that was at work again, and leaves out what had been sent.
+    Its state dies with its worker, unless it is an object with `snapshot` and `restore`. Then its state is saved when
+    all outputs of a batch have been sent, before the batch is committed. A successor restores the state, takes the
+    uncommitted batch again, and leaves out the outputs that its predecessor had sent.
     """
 
     inplace = False
@@ -61,7 +61,7 @@ class GeneratorProgram:
         pipe = _Pipe(self, port)
         if not pipe.has_ended:
             pipe.run()
-        port.close_outputs()  # an early end is the end for those behind
+        port.close_outputs()  # an early end of the generator is the end for its readers
         pipe.pass_by()
 
 
@@ -76,8 +76,8 @@ class _Pipe:
             self._fn = copy.copy(self._fn)  # the threads of several runs have one object
         self._batcher = Batcher(port, program.name, program.sequence, program.sizes, counts=False)
         self._saved = port.load_state() if program.redoable else None
-        self._next = self._saved.next_output if self._saved is not None else 0  # number of what is yielded next
-        self._sent = port.resume_point() if program.redoable else 0  # what a predecessor has sent is left out
+        self._next = self._saved.next_output if self._saved is not None else 0  # number of the next output
+        self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many
         self._batcher.skip_to(max(self._sent, self._next))
         self._number = -1
         self._inputs = self._items()
@@ -148,7 +148,7 @@ class _Pipe:
     def _items(self) -> Iterator[Any]:
         port, here = self._port, forked_child.generation
         while True:
-            self._flush()  # what the generator has yielded may be all there is for a long time
+            self._flush()  # the next input may take long, and the readers can work on these outputs
             try:
                 batches = port.take()
             except UnloadableError as error:

@@ -1,8 +1,8 @@
-"""How an item passes from one stage to the next within a process: as it would come out of a channel between two.
+"""Passes items from one stage to the next within a process, as a channel does between two processes.
 
-Every reader has objects of its own, so what it changes is seen by nobody else, and a generator may fill a buffer
-again that it has yielded. Arrays are read-only and share one memory, or are the reader's own if it asked for that.
-What nobody else can write to is not copied: an array that has just been made, or that came from another stage.
+Every reader has objects of its own. So no other stage sees its changes, and a generator may fill a buffer again that it
+has yielded. Arrays are read-only and share one memory, or are the reader's own if it asked for that. An array is not
+copied if no one else can write to it: it has just been made, or came from another stage.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _is_array(obj: Any) -> bool:
 
 
 def _is_alone(box: list[Any]) -> bool:
-    """Whether nobody but `box` has the array in it, or its memory: what a function has just made and let go of."""
+    """Return whether `box` has the only reference to its array and to the memory: a function has just made it."""
     if not is_sole_owner(box):
         return False
     if box[-1].base is None:
@@ -47,12 +47,12 @@ def _is_alone(box: list[Any]) -> bool:
 
 
 def _is_bottom(base: Any) -> bool:
-    """Whether what an array is a view of is a view of nothing else in turn, but for a block."""
+    """Return whether the base of an array owns its memory, or is a block."""
     return isinstance(base, np.ndarray) and (base.base is None or type(base) is Anchor)
 
 
 def _is_sealed(array: Any) -> bool:
-    """Whether the memory of an array can be written by nobody."""
+    """Return whether the memory of an array is read-only through every reference to it."""
     while isinstance(array, np.ndarray):
         if array.flags.writeable:
             return False
@@ -75,7 +75,7 @@ def _own(box: list[Any], inplace: bool) -> Array:
 
 
 class _Pickler(pickle.Pickler):
-    """Takes arrays out of the stream, and what is the same for every reader; an array that is met again is one."""
+    """Takes arrays, functions, classes and modules out of the stream; an array that is met again is one."""
 
     def __init__(self, file: io.BytesIO, inplace: bool) -> None:
         super().__init__(file, 5)
@@ -129,7 +129,7 @@ def _copy(item: Any, inplace: bool) -> tuple[Any, int, bool]:
 
 
 def _copy_parts(item: Any, inplace: bool) -> tuple[Any, int, bool]:
-    """As `_copy`, for a container in which something cannot be pickled: that is passed on itself, the rest copied."""
+    """Copy a container of which a part cannot be pickled: that part is passed on uncopied, the others are copied."""
     parts = list(item.values() if type(item) is dict else item)
     try:
         handed, nbytes = isolate(parts, inplace)
@@ -139,9 +139,9 @@ def _copy_parts(item: Any, inplace: bool) -> tuple[Any, int, bool]:
 
 
 class Passed:
-    """What a generator has handed on itself, as it cannot be pickled: not to be handed on again, with other contents.
+    """The objects that a generator has handed on uncopied, because they cannot be pickled.
 
-    Those who have got it would see what it has become.
+    None of them may be handed on again as another item: the readers of the first would see the changed contents.
     """
 
     def __init__(self, stage: str) -> None:
@@ -166,7 +166,7 @@ class Passed:
 
 
 def is_settled(items: list[Any]) -> bool:
-    """Whether nobody outside of `items` can change the last one: the cheap test for the common cases."""
+    """Return whether the last one of `items` cannot change from outside: a cheap test for the common cases."""
     kind = type(items[-1])
     return kind in _IMMUTABLE or (_is_array(items[-1]) and items[-1].base is None and is_sole_owner(items))
 
@@ -174,9 +174,9 @@ def is_settled(items: list[Any]) -> bool:
 def isolate(
     items: list[Any], inplace: bool = False, passed: Passed | None = None, number: int = 0
 ) -> tuple[list[Any], int]:
-    """Return the items for a reader, and the bytes of their arrays. Empties `items`, so that nobody else holds them.
+    """Return the items for a reader, and the bytes of their arrays. Empties `items`: the reader alone is to have them.
 
-    `passed`: of the generator that has yielded them; `number`: of the first one.
+    `passed`: the check of the generator that has yielded them; `number`: that of the first item.
     """
     handed: list[Any] = []
     nbytes = 0

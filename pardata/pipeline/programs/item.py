@@ -1,4 +1,4 @@
-"""What the workers of a stage run that takes one item at a time."""
+"""The program of a stage that takes one item at a time."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _ANY: Final = Fanin()
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """An item that a stage with ``errors="stream"`` could not do.
+    """An item that has failed in a stage with ``errors="stream"``.
 
     Attributes
     ----------
     stage, number
-        Where, and which item (numbered at its source).
+        The name of the stage, and the number of the item (counted from 0 at its source).
     item : object
         The item itself; None if it does not exist any more: it was changed in place, or it is the result that could
         not be sent on.
     error : BaseException
-        What was raised; `WorkerLostError` or `DeadlineExceeded` if the item has cost a worker its life.
+        The exception that was raised; `WorkerLostError` or `DeadlineExceeded` if the item has cost a worker its life.
     traceback : str
-        Of the worker.
+        That of the worker, as text.
     """
 
     stage: str
@@ -67,7 +67,7 @@ def branch_of(key: Any, branches: int) -> int:
 
 
 class _Made:
-    """What becomes of the items of a batch: results, and which places have none."""
+    """The results of a batch, and the places that have none."""
 
     def __init__(self, has_branches: bool) -> None:
         self.results: list[Any] = []
@@ -156,7 +156,7 @@ class ItemProgram:
             except (Exception, SystemExit) as error:
                 leave_if_forked(here, error)
                 self._fail(error, batch, items, index, out, port)
-            items[index] = None  # what the function has dropped is free from here on
+            items[index] = None  # the item is free from here on, unless the function has kept it
         dropped = 0 if self.what is Kind.SINK else len(out.lost) - (out.failed if self.errors == "skip" else 0)
         port.count(taken, dropped, out.failed)
         places = batch.positions
@@ -168,7 +168,7 @@ class ItemProgram:
         return made
 
     def _do(self, fn: Callable[[Any], Any], items: list[Any], index: int, out: _Made) -> bool:
-        """Do one item. Return whether anything is left of it."""
+        """Do one item; return whether it has a result."""
         if self.what is Kind.MAP:
             out.add(fn(items[index]))
             if len(items) > 1 and not is_settled(out.results):
@@ -193,7 +193,7 @@ class ItemProgram:
             out.lost.add(index)
 
     def _with_lost(self, made: Batch, lost: list[tuple[int, Fault]], port: Port) -> Batch:
-        """Return a batch with letters for what could not be loaded, if there is a stream for them."""
+        """Return a batch with dead letters for the items that could not be loaded, if there is a stream for them."""
         for _, fault in lost:
             port.report(("skipped", fault, made.sequence, self.errors == "skip"))
         port.count(len(lost), 0, len(lost))

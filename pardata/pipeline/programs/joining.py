@@ -1,4 +1,4 @@
-"""What several batches of the same numbers become: the two joins that go by number."""
+"""The two joins by number: both make one batch of several batches of the same numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pardata.pipeline.plan.ordering import Policy
 
 
 def join_batches(batches: list[Batch], policy: Policy) -> Batch:
-    """Return what a stage that takes `batches` at once works on."""
+    """Return the one batch that a stage makes of those it takes at once."""
     return weave_batches(batches) if policy == "ordered" else zip_batches(batches)
 
 
@@ -30,8 +30,8 @@ def zip_batches(batches: list[Batch]) -> Batch:
 def weave_batches(batches: list[Batch]) -> Batch:
     """Put the items of all batches in the order of their numbers; of one number, in the order of the batches.
 
-    A second item of a number stands at number + count, a third at number + 2 x count: what divides by `count` has
-    the number, and all have places of their own.
+    A second item of a number stands at number + count, a third at number + 2 x count: so each has a place of its own,
+    and the remainder by `count` is the number.
     """
     first = batches[0]
     found = [

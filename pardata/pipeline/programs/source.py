@@ -1,4 +1,4 @@
-"""What a source runs."""
+"""The program of a source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SourceProgram:
     """Items from an iterable, or from a generator function that a successor can call again.
 
     A generator function must yield the same items when it is called again: after a kill, its successor calls it and
-    skips what had been sent.
+    skips the items that had been sent.
     """
 
     inplace = False
@@ -53,7 +53,7 @@ class SourceProgram:
         batcher.close()
 
     def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
-        """Skip what a dead predecessor had sent."""
+        """Skip the items that a dead predecessor had sent."""
         sent = port.resume_point()
         for number in range(sent):
             if next(items, _NOTHING) is _NOTHING:

@@ -1,4 +1,4 @@
-"""How the programs of a stage call what the user has written, and tell what it raised."""
+"""Calls the user's code, and makes stage failures of its exceptions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def without_frame(error: BaseException) -> BaseException:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pardata."):
         trace = trace.tb_next
-    if trace is None and not isinstance(error, PardataError):  # that is what the parent has decided of an item
+    if trace is None and not isinstance(error, PardataError):  # those have no user's frame
         trace = error.__traceback__
     return error.with_traceback(trace)
 
 
 def failure_of(error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> StageFailure:
-    """Return what ends the run because of an exception in the user's code.
+    """Return the failure that ends the run because of an exception in the user's code.
 
-    `SystemExit` would end the process that raises it without a word: it is told as an error.
+    `SystemExit` is turned into an error: as it is, it would end the process without a word.
     """
     error = exit_as_error(without_frame(error))
     return StageFailure(Fault.of(error, stage, number, item), error)
@@ -46,7 +46,7 @@ def closing(iterator: Any) -> Iterator[None]:
 
 
 def close_generator(generator: Generator[Any, Any, Any]) -> None:
-    """Close a generator; what its clean-up raises is told as an error also if it is `SystemExit`."""
+    """Close a generator; a `SystemExit` of its clean-up is turned into an error."""
     here = forked_child.generation
     try:
         generator.close()
@@ -60,12 +60,12 @@ def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
     """Give a worker its own object of a stage with state: made, opened, and closed whatever happens.
 
     A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
-    what it is.
+    given as it is.
     """
     if isinstance(fn, type) and any("__call__" in kind.__dict__ for kind in fn.__mro__):
         made = _call(fn, stage)
     elif hasattr(fn, "open") or hasattr(fn, "close"):
-        made = copy.copy(fn)  # threads have one object
+        made = copy.copy(fn)  # the threads of a stage would share it
     else:
         made = fn
     if made is not fn:
