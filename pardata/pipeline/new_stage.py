@@ -7,11 +7,10 @@ import os
 from collections import deque
 from typing import Any, Literal
 
-import numpy as np
-
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
+from pardata.pipeline.plan.numbers import is_count
 
 WorkerKind = Literal["process", "thread"]
 Chunksize = int | Literal["auto"]
@@ -69,7 +68,7 @@ def is_thread(kind: str) -> bool:
 
 def checked_count(method: str, name: str, value: Any) -> int:
     """Return an argument that must be an int of at least 1."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+    if not is_count(value, 1):
         raise ConfigError(f"{method}: {name} must be an int of at least 1, not {value!r}")
     return int(value)
 

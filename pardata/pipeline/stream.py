@@ -19,7 +19,8 @@ from pardata.pipeline.new_stage import (
     new_sink,
     new_stage,
 )
-from pardata.pipeline.plan.node import Errors, Kind, Node, inputs_first, name_of
+from pardata.pipeline.plan.error_policy import ErrorPolicy, Errors
+from pardata.pipeline.plan.node import Kind, Node, inputs_first, name_of
 from pardata.pipeline.runnable import Runnable
 
 
@@ -104,7 +105,7 @@ class Stream(Runnable):
         """
         return self._then(
             Kind.MAP, fn, name, workers=workers, ordered=ordered, inplace=inplace, chunksize=checked_size(chunksize),
-            errors=errors, max_errors=max_errors, retries=retries, timeout_s=timeout_s, thread=is_thread(kind),
+            on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             branches=2 if errors == "stream" else 1,
         )  # fmt: skip
 
@@ -114,7 +115,7 @@ class Stream(Runnable):
 
         Raises `ConfigError` for another stage.
         """
-        if self._node.errors != "stream" or self._node.kind not in (Kind.MAP, Kind.FILTER):
+        if self._node.on_error.errors != "stream" or self._node.kind not in (Kind.MAP, Kind.FILTER):
             raise ConfigError(f'stream {self._node.name!r} has no `failed`: its stage needs errors="stream"')
         return Stream(new_branch(self._node, 1, f"{self._node.name}.failed"))
 
@@ -142,7 +143,7 @@ class Stream(Runnable):
         """
         return self._then(
             Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=checked_size(chunksize),
-            errors=errors, max_errors=max_errors, retries=retries, timeout_s=timeout_s, thread=is_thread(kind),
+            on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             branches=2 if errors == "stream" else 1,
         )  # fmt: skip
 
@@ -171,11 +172,9 @@ class Stream(Runnable):
             raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
         name = name or name_of(checked_function(fn))
         if workers == 1 and errors == "raise" and not retries and timeout_s is None:
-            return self._then(Kind.PIPE, FlatMap(fn), name, max_errors=max_errors)
-        return self._then(
-            Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, errors=errors, max_errors=max_errors,
-            retries=retries, timeout_s=timeout_s,
-        ).unbatch()  # fmt: skip
+            return self._then(Kind.PIPE, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
+        on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
+        return self._then(Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, on_error=on_error).unbatch()
 
     def batch(self, n: int, *, drop_last: bool = False) -> Stream:
         """Return the stream of lists of `n` items (at least 1); the last one may be shorter, unless `drop_last`.

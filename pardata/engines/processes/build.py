@@ -130,13 +130,13 @@ class Builder:
         self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket], threads: int
     ) -> None:
         """Add a worker process, whose libraries may start `threads` threads."""
-        parts, node = self._parts, stage.node
+        parts, on_error = self._parts, stage.node.on_error
         placed = PlacedSpec(parts.heap, spec, self._encoded[stage], threads, bool(self._options.progress))
         parts.placed.append(placed)
         words, redoable = spec.span.words(self._segment), self._programs[stage].redoable
         worker = Worker(stage.name, placed.at, words, control, socks, redoable)
-        worker.shortest_s = node.timeout_s
-        worker.limits_of = partial(_same_for_all, Limits(node.timeout_s, node.retries))
+        worker.shortest_s = on_error.timeout_s
+        worker.limits_of = partial(_same_for_all, Limits(on_error.timeout_s, on_error.retries))
         parts.processes[worker] = spec.span
 
     def _add_thread(self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket]) -> None:

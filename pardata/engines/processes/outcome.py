@@ -57,7 +57,7 @@ class Outcome:
         """Go on without the item that is to blame, where that was asked for; else the run fails."""
         stage = self._stages[lost.worker.stage]
         label = f"stage {stage.name!r}"
-        is_spared = stage.node.errors != "raise" and not stage.node.inplace and lost.spent is None
+        is_spared = stage.node.on_error.errors != "raise" and not stage.node.inplace and lost.spent is None
         if lost.batch is not None and is_spared and lost.batch not in self._condemned:
             self._condemn(lost, lost.batch)
         elif lost.batch is not None and lost.timeout_s:

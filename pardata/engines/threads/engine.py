@@ -34,7 +34,7 @@ class ThreadRun(Run):
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         for stage in plan.stages:
-            if stage.node.timeout_s is not None:
+            if stage.node.on_error.timeout_s is not None:
                 raise ConfigError(
                     f"stage {stage.name!r} ({stage.node.where}): timeout_s= needs processes, not "
                     f'engine="threads": a thread cannot be ended'

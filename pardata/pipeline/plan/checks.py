@@ -72,7 +72,7 @@ def check_branches(stage: Stage, taken: set[int | None]) -> None:
     """Refuse a branch without a reader: its items would be lost. `taken`: the branches that the run itself takes."""
     read = taken | {edge.branch for reader in stage.consumers for edge in reader.edges if edge.stage is stage}
     unread = set(range(stage.node.branches)) - read
-    if unread and stage.node.errors == "stream":
+    if unread and stage.node.on_error.errors == "stream":
         raise PlanError(
             f'stage {stage.name!r} ({stage.node.where}) has errors="stream", so both the stream and its `failed` '
             f"must be read: one of them is not"

@@ -74,7 +74,7 @@ def label_of(stage: Stage) -> str:
 
 
 def _branch_of(edge: Edge) -> str:
-    if edge.stage.node.errors == "stream":
+    if edge.stage.node.on_error.errors == "stream":
         return f"{edge.stage.name}{'.failed' if edge.branch else ''}"
     return f"{edge.stage.name}[{edge.branch}]"
 

@@ -16,7 +16,7 @@ class Failures:
     """The items that failed without ending the run."""
 
     def __init__(self, plan: Plan) -> None:
-        self._limits = {stage.name: stage.node.max_errors for stage in plan.stages}
+        self._limits = {stage.name: stage.node.on_error.max_errors for stage in plan.stages}
         self._skipped: dict[tuple[str, int, int], Skipped] = {}
         self._seen: set[tuple[str, int, int]] = set()
         self._failed: Counter[str] = Counter()

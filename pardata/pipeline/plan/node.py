@@ -6,15 +6,13 @@ import enum
 import functools
 import inspect
 import sys
-from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import Any
 
 from pardata.errors import ConfigError
+from pardata.pipeline.plan.error_policy import ErrorPolicy
+from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.ordering import Policy
-
-Errors = Literal["raise", "skip", "stream"]
 
 
 class Kind(enum.Enum):
@@ -42,6 +40,8 @@ class Node:
 
     Attributes
     ----------
+    on_error : ErrorPolicy
+        The treatment of items that fail.
     thread : bool
         Its workers are threads of the process that runs the plan.
     policy : str
@@ -60,10 +60,7 @@ class Node:
     ordered: bool = True
     inplace: bool = False
     chunksize: int | None = None
-    errors: Errors = "raise"
-    retries: int = 0
-    timeout_s: float | None = None
-    max_errors: int | float | None = None
+    on_error: ErrorPolicy = field(default_factory=ErrorPolicy)
     thread: bool = False
     policy: Policy = "arrival"
     branches: int = 1
@@ -74,26 +71,11 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
-        self._need(_is_count(self.workers, 1), f"workers must be an int of at least 1, not {self.workers!r}")
+        self._need(is_count(self.workers, 1), f"workers must be an int of at least 1, not {self.workers!r}")
         size = self.chunksize
-        self._need(
-            size is None or _is_count(size, 1), f'chunksize must be "auto" or an int of at least 1, not {size!r}'
-        )
-        self._need(
-            self.errors in ("raise", "skip", "stream"),
-            f'errors must be "raise", "skip" or "stream", not {self.errors!r}',
-        )
-        self._need(_is_count(self.retries, 0), f"retries must be an int of at least 0, not {self.retries!r}")
-        limit = self.timeout_s
-        self._need(
-            limit is None or (_is_number(limit) and limit > 0), f"timeout_s must be a number above 0, not {limit!r}"
-        )
-        most = self.max_errors
-        self._need(
-            most is None or _is_count(most, 0) or (isinstance(most, float) and 0 <= most <= 1),
-            f"max_errors must be a number of items, or a fraction of them between 0.0 and 1.0, not {most!r}",
-        )
-        self._need(most is None or self.errors != "raise", 'max_errors= goes with errors="skip" or "stream"')
+        self._need(size is None or is_count(size, 1), f'chunksize must be "auto" or an int of at least 1, not {size!r}')
+        problem = self.on_error.problem()
+        self._need(problem is None, problem or "")
         if self.kind in _WITH_FUNCTION:
             self._need(callable(self.fn), f"a function is needed, not {type(self.fn).__name__}")
             self._need(
@@ -101,13 +83,12 @@ class Node:
                 "it is called with one argument, which its function does not take"
                 + ("" if self.kind is Kind.PIPE else " (an item of a zip is a tuple)"),
             )
-        again = self.retries or self.timeout_s is not None
         self._need(
-            not (self.inplace and again),
+            not (self.inplace and self.on_error.tries_again),
             "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again",
         )
         self._need(
-            not (self.thread and self.timeout_s is not None),
+            not (self.thread and self.on_error.timeout_s is not None),
             'timeout_s= needs kind="process": a thread cannot be ended',
         )
 
@@ -131,14 +112,6 @@ def inputs_first(last: Node) -> list[Node]:
         else:
             waiting.append(missing)
     return list(found)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
 
 
 def _takes_one(fn: Any) -> bool:

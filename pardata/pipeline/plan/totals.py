@@ -15,7 +15,9 @@ def totals(plan: Plan) -> list[int | None]:
     taken: dict[Stage, int | None] = {}
     for stage in plan.stages:
         taken[stage] = _taken(stage, made)
-        keeps_all = stage.kind in (Kind.SOURCE, Kind.MAP, Kind.ZIP, Kind.MERGE) and stage.node.errors == "raise"
+        keeps_all = (
+            stage.kind in (Kind.SOURCE, Kind.MAP, Kind.ZIP, Kind.MERGE) and stage.node.on_error.errors == "raise"
+        )
         made[stage] = taken[stage] if keeps_all else None
     return [taken[stage] for stage in plan.worker_stages]
 

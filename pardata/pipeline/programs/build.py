@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pardata.pipeline.plan.node import Errors, Kind
+from pardata.pipeline.plan.error_policy import Errors
+from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.batch_size import Sizes
@@ -25,13 +26,15 @@ def program_of(stage: Stage, plan: Plan) -> Program:
     if stage.kind is Kind.PIPE:
         assert stage.own_sequence is not None and stage.fn is not None
         return GeneratorProgram(stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan))
-    errors = node.errors if stage.fn is not None else _errors_behind(stage)
-    return ItemProgram(stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.retries, node.branches)
+    errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
+    return ItemProgram(
+        stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches
+    )
 
 
 def _errors_behind(stage: Stage) -> Errors:
     """Return how a join treats items that cannot be loaded: as the stages behind it would."""
-    is_skipped = bool(stage.consumers) and all(reader.node.errors != "raise" for reader in stage.consumers)
+    is_skipped = bool(stage.consumers) and all(reader.node.on_error.errors != "raise" for reader in stage.consumers)
     return "skip" if is_skipped else "raise"
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pardata.codec.batch_codec import Batch
 from pardata.errors import SerializationError
-from pardata.pipeline.plan.node import Errors, Kind
+from pardata.pipeline.plan.error_policy import Errors
+from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batcher import Port, publish
 from pardata.pipeline.programs.isolation import is_settled, isolate
