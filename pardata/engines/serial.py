@@ -136,8 +136,8 @@ class SerialRun(Run):
         giver = Giver(stage, passed_of(stage))
         if stage.kind is Kind.SOURCE:
             giver.made = self._iterated(stage, source_maker(stage.fn), lambda: self._statistics[stage].items)
-        elif stage.kind is Kind.PIPE:
-            giver.made = self._piped(stage, inputs)
+        elif stage.kind is Kind.GENERATOR:
+            giver.made = self._generated(stage, inputs)
         else:
             giver.made = self._mapped(stage, inputs)
         return giver
@@ -199,7 +199,7 @@ class SerialRun(Run):
             if inspect.isgenerator(items):
                 close_generator(items)
 
-    def _piped(self, stage: Stage, taken: Inputs) -> Made:
+    def _generated(self, stage: Stage, taken: Inputs) -> Made:
         number = -1
 
         def inputs() -> Iterator[Any]:
@@ -259,7 +259,7 @@ def _check_nesting(plan: Plan) -> None:
     depths: dict[Stage, int] = {}
     for stage in plan.stages:
         above = max((depths[edge.stage] for edge in stage.edges), default=0)
-        depths[stage] = above + (stage.kind is Kind.PIPE)
+        depths[stage] = above + (stage.kind is Kind.GENERATOR)
     deepest, calls = max(depths.values()), sys.getrecursionlimit()
     most = (min(calls, _MOST_CALLS) - _CALLS_LEFT) // _CALLS_PER_FILTER
     if deepest > most:

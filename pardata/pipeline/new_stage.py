@@ -23,7 +23,7 @@ def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any
             f"{name_of(fn)!r} is a coroutine function, and a stage awaits nothing: call asyncio.run in a function, "
             f"or give an asynchronous generator function to pardata.source"
         )
-    if kind is not Kind.PIPE and inspect.isgeneratorfunction(fn):
+    if kind is not Kind.GENERATOR and inspect.isgeneratorfunction(fn):
         raise ConfigError(f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}")
     if given.is_sink:
         raise ConfigError(f"nothing comes out of {given.name!r} ({given.where}): what `to` returns can be run")
@@ -48,7 +48,7 @@ def new_sink(given: Node, sink: Any, name: str | None) -> Node:
         path = os.path.abspath(os.fspath(sink))
         if not path.endswith(".npy"):
             raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
-        return new_stage(given, Kind.PIPE, NpyWriter(path), name or os.path.basename(path), is_sink=True)
+        return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), is_sink=True)
     if not callable(sink):
         raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
     return new_stage(given, Kind.SINK, sink, name, is_sink=True)

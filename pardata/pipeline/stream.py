@@ -172,7 +172,7 @@ class Stream(Runnable):
             raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
         name = name or name_of(checked_function(fn))
         if workers == 1 and errors == "raise" and not retries and timeout_s is None:
-            return self._then(Kind.PIPE, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
+            return self._then(Kind.GENERATOR, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
         on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
         return self._then(Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, on_error=on_error).unbatch()
 
@@ -206,7 +206,7 @@ class Stream(Runnable):
 
     def _regroup(self, name: str, fn: Any) -> Stream:
         """Add a stage as a thread of the calling process: it only passes references on, and no kill can lose them."""
-        return self._then(Kind.PIPE, fn, name, thread=True)
+        return self._then(Kind.GENERATOR, fn, name, thread=True)
 
     def reduce(self, fn: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Stream:
         """Return the stream of one item: ``fn(... fn(fn(initial, item), item) ..., item)``.
@@ -217,7 +217,7 @@ class Stream(Runnable):
         >>> list(pardata.source([1, 2, 3]).reduce(lambda total, item: total + item, 0))
         [6]
         """
-        return self._then(Kind.PIPE, Reduce(checked_function(fn), initial), name or name_of(fn))
+        return self._then(Kind.GENERATOR, Reduce(checked_function(fn), initial), name or name_of(fn))
 
     def partition(self, key: Callable[[Any], Any], n: int, *, name: str | None = None) -> tuple[Stream, ...]:
         """Return `n` streams that share the items by key: the same key goes always to the same one. Read them all.
@@ -284,7 +284,7 @@ class Stream(Runnable):
         >>> list(pardata.source([1, 2, 3]) | itertools.accumulate)
         [1, 3, 6]
         """
-        return self._then(Kind.PIPE, generator_function, None)
+        return self._then(Kind.GENERATOR, generator_function, None)
 
     def _then(self, kind: Kind, fn: Any, name: str | None, **options: Any) -> Stream:
         return Stream(new_stage(self._node, kind, fn, name, **options))

@@ -98,7 +98,7 @@ class Layout:
             self._connect(stage)
         for stage in plan.stages:
             first = self.wired[stage][0]
-            if stage.kind is Kind.PIPE and has_state(stage.fn):
+            if stage.kind is Kind.GENERATOR and has_state(stage.fn):
                 nbytes = min(_STATE_BYTES, parts.heap.span_bytes // 4)
                 first.state = (first.take(nbytes), nbytes)
                 first.touched += PAGE_BYTES

@@ -24,14 +24,14 @@ class Kind(enum.Enum):
     SINK = "sink"
     PARTITION = "partition"
     SCATTER = "scatter"
-    PIPE = "pipe"
+    GENERATOR = "generator"  # takes the iterator of all items, and numbers its own anew
     ZIP = "zip"
     MERGE = "merge"
     BRANCH = "branch"  # not a stage: one of several outputs of its input
 
 
 JOINS = (Kind.ZIP, Kind.MERGE)
-_WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.PIPE)
+_WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +81,7 @@ class Node:
             self._need(
                 _takes_one(self.fn),
                 "it is called with one argument, which its function does not take"
-                + ("" if self.kind is Kind.PIPE else " (an item of a zip is a tuple)"),
+                + ("" if self.kind is Kind.GENERATOR else " (an item of a zip is a tuple)"),
             )
         self._need(
             not (self.inplace and self.on_error.tries_again),

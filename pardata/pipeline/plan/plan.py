@@ -73,7 +73,7 @@ class Plan:
         self.last = self._edge(lasts[-1]).stage
         self.ends = [stage for stage in self.stages if not stage.consumers]
         for stage in self.stages:
-            if not stage.consumers or stage.kind is Kind.PIPE:
+            if not stage.consumers or stage.kind is Kind.GENERATOR:
                 stage.retired_sequences = stage.taken_sequences
         self.worker_stages = self.stages[:-1] if iterated else self.stages
         if is_whole:
@@ -124,7 +124,7 @@ class Plan:
         restores = joined.policy in ("zip", "ordered") or node.kind is Kind.SCATTER
         in_order = restores or (is_given_in_order and node.workers == 1)
         fanin = Fanin(joined.policy, 1 if joined.policy == "arrival" else len(edges), in_order)
-        ordered = node.kind is Kind.PIPE or restores or (node.ordered and is_given_in_order)
+        ordered = node.kind is Kind.GENERATOR or restores or (node.ordered and is_given_in_order)
         fn = None if node.kind in JOINS else node.fn
         name = self._name(node.name)
         stage = Stage(len(self.stages), node, node.kind, name, node.workers, fn, edges, fanin, ordered)
@@ -159,7 +159,7 @@ class Plan:
         stage.taken_sequences = set(taken)
         if joined.policy == "ordered":
             stage.keys |= {stage}
-        if stage.kind in (Kind.SOURCE, Kind.PIPE):
+        if stage.kind in (Kind.SOURCE, Kind.GENERATOR):
             stage.own_sequence = self._new_sequence(None)
             stage.sequences = {stage.own_sequence}
             stage.keys = frozenset()

@@ -15,7 +15,7 @@ def chunksizes_of(stages: list[Stage], roots: list[int]) -> dict[int, int | None
             asked = stage.node.chunksize if passes else None
             if stage.fanin.policy == "round_robin" and sequence in stage.taken_sequences:
                 sizes[root] = 1
-            if asked is not None and (stage.kind is not Kind.PIPE or sequence == stage.own_sequence):
+            if asked is not None and (stage.kind is not Kind.GENERATOR or sequence == stage.own_sequence):
                 sizes[root] = min(asked, sizes.get(root) or asked)
     return {root: sizes.get(root) for root in roots}
 

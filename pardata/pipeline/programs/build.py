@@ -23,7 +23,7 @@ def program_of(stage: Stage, plan: Plan) -> Program:
     if stage.kind is Kind.SOURCE:
         assert stage.own_sequence is not None
         return SourceProgram(stage.name, source_maker(stage.fn), stage.own_sequence, _sizes(stage, plan))
-    if stage.kind is Kind.PIPE:
+    if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
         return GeneratorProgram(stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan))
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)

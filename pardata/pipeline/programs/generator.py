@@ -58,14 +58,14 @@ class GeneratorProgram:
     def run(self, port: Port) -> None:
         """Run the generator to its end, then let the rest of the input pass by."""
         port.loaded()
-        pipe = _Pipe(self, port)
-        if not pipe.has_ended:
-            pipe.run()
+        running = _GeneratorRun(self, port)
+        if not running.has_ended:
+            running.run()
         port.close_outputs()  # an early end of the generator is the end for its readers
-        pipe.pass_by()
+        running.pass_by()
 
 
-class _Pipe:
+class _GeneratorRun:
     """One run of a `GeneratorProgram`."""
 
     def __init__(self, program: GeneratorProgram, port: Port) -> None:

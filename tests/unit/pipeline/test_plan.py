@@ -43,7 +43,7 @@ def names(stages):
 def test_chain_becomes_its_stages_in_order():
     plan = plan_of(source().map(work, name="a").filter(work, name="b") | generator)
     assert names(plan.stages) == ["source", "a", "b", "generator"]
-    assert [stage.kind for stage in plan.stages] == [Kind.SOURCE, Kind.MAP, Kind.FILTER, Kind.PIPE]
+    assert [stage.kind for stage in plan.stages] == [Kind.SOURCE, Kind.MAP, Kind.FILTER, Kind.GENERATOR]
     assert plan.last is plan.stages[-1]
 
 
