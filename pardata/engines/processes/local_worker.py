@@ -17,7 +17,7 @@ from pardata.runtime.header import THREAD
 from pardata.runtime.worker.port import Port
 from pardata.runtime.worker.program import Cancelled, StageFailure
 
-JOIN_S: Final = 0.5  # how long it may take to come back from the user's code when the run is over
+JOIN_S: Final = 0.5  # for a thread to come back from the user's code when the run is over
 
 
 class LocalWorker:
@@ -96,7 +96,7 @@ class LocalWorker:
                 self.control.send(b"cancel")
 
     def abandon(self) -> bool:
-        """Leave a thread that was asked to leave to itself, if it lives; return whether it does."""
+        """Give up a living thread that was asked to leave; return whether it lives."""
         with self._lock:
             if self.life.state is not State.STOPPING:
                 return False

@@ -1,1 +1,1 @@
-"""Each worker a thread of this process."""
+"""The engine whose workers are threads of this process."""

@@ -26,7 +26,7 @@ from pardata.process.interrupts import start_thread
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.worker.program import Cancelled
 
-_JOIN_S: Final = 0.5  # how long a thread may take to come back from the user's function when the run is over
+_JOIN_S: Final = 0.5  # for a thread to come back from the user's function when the run is over
 
 
 class ThreadRun(Run):
