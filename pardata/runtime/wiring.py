@@ -201,7 +201,7 @@ def dissolve(heap: SharedHeap, ports: list[Port], spans: list[Span], socks: list
         port.collector.close()
     for sock in socks:
         sock.close()
-    receivers = [receiver for port in ports for receiver in port.receivers]
+    receivers = [receiver for port in ports for receiver in port.collector.receivers]
     live = [((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.live.items()]
     lent = [block for port in ports for block in port.outbox.leases.blocks()]
     remains = RetainedBlocks(heap, spans, live, lent)

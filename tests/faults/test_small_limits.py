@@ -32,7 +32,7 @@ def test_a_farm_of_64_workers_takes_little_and_counts_it():
         total, peak = next(run), segment_bytes()
         for item in run:
             total, peak = total + item, max(peak, segment_bytes())
-            counted = run._parts.port.budget.live_bytes() if not run._closed else counted
+            counted = run._parts.port.memory.budget.live_bytes() if not run._closed else counted
     assert total == sum(range(1, 2001))
     assert peak - before <= 8 << 20
     assert peak - before <= counted + (1 << 20)
@@ -55,7 +55,7 @@ def control_when_all_wait(run):
     words = run._parts.threads[0].port.words
     while words[ITEMS] < 4000 and (words[CURRENT_CALL] or words[WAITS_FOR] != BLOCKED_NS):
         time.sleep(0.001)
-    return run._parts.port.budget.control_bytes()
+    return run._parts.port.memory.budget.control_bytes()
 
 
 def test_workers_whose_channels_do_not_fit_into_the_limit_are_refused():
@@ -141,6 +141,6 @@ def test_a_worker_that_is_replaced_goes_on_counting(tmp_path):
     with pardata.source(range(60)).map(die_once, chunksize=1).iterate() as run:
         for _ in run:
             if not run._closed:
-                counted.append(sum(words[CONTROL] for words in run._parts.port.budget._headers))
+                counted.append(sum(words[CONTROL] for words in run._parts.port.memory.budget._headers))
     assert counted == sorted(counted)
     assert counted[-1] <= 64 * 4096

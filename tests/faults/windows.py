@@ -40,15 +40,15 @@ def before(owner: type, name: str, call: int, when: Callable[..., bool] = lambda
     return set_trap
 
 
-def after(owner: type, name: str, call: int) -> Callable[[Die], None]:
-    """Return what sets a trap behind the `call`-th call."""
+def after(owner: type, name: str, call: int, when: Callable[[Any], bool] = lambda made: True) -> Callable[[Die], None]:
+    """Return what sets a trap behind the `call`-th call whose result `when` is true for."""
 
     def set_trap(die: Die) -> None:
         method, left = getattr(owner, name), [call]
 
         def trapped(*args: Any, **options: Any) -> Any:
             made = method(*args, **options)
-            left[0] -= 1
+            left[0] -= when(made)
             if not left[0]:
                 die()
             return made
@@ -110,7 +110,7 @@ WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}
 # Of a stage that takes from several inputs and has several readers: between each two steps of its fourth batch. It is
 # not the turn of the input with which a stage begins then.
 CHOOSER = {
-    "before the choice": before(Port, "_is_finished", 4),
+    "before the choice": after(Collector, "next", 4, lambda claims: claims is not None),
     "after the choice": before(Receiver, "read", 4),
     "before anything is prepared": before(Sender, "prepare", 7),
     "between two that are prepared": before(Sender, "prepare", 8),

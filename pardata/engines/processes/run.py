@@ -65,7 +65,7 @@ class Loop:
         """Add the next items; none at the end of the run, and if another thread closes it."""
         port, outcome = self._port, self._outcome
         self._stall.begin()
-        while not items and not port.is_cancelled:
+        while not items and not port.control.is_cancelled:
             late_in_s = self._supervisor.enforce()
             if outcome.failure is not None:
                 raise outcome.failure

@@ -135,7 +135,7 @@ class TaskProgram:
 
 class _Loop:
     def __init__(self, port: Port, context: WorkerContext) -> None:
-        segment, at = port.arena.segment, port.spec.parent_at
+        segment, at = port.outbox.arena.segment, port.spec.parent_at
         parent = memoryview(segment.map)[at : at + 8 * HEADER_WORDS].cast("q")
         self._port = port
         self._context = context

@@ -99,9 +99,9 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> in
     except BaseException as error:
         return _cannot_load(spec.worker.stage, error, socks[0])
     port = Port(spec.worker, segment, socks, program)
-    set_worker_arena(port.arena)
-    port.arena.before_growth = port.poll_for_memory
-    port.collector.on_idle(port.arena.trim)
+    set_worker_arena(port.outbox.arena)
+    port.outbox.arena.before_growth = port.memory.poll
+    port.collector.on_idle(port.outbox.arena.trim)
     if spec.forwards_output:
         forward_output(port, logging.getLogger().level)
     os.register_at_fork(after_in_child=partial(disown, port))

@@ -11,6 +11,8 @@ from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.codec.batch_codec import Batch
 from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_BYTES, Span
+from pardata.memory.budget import Budget
+from pardata.memory.segment import Segment
 from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.faults import Fault
 from pardata.runtime.poison_items import POISON_BYTES
@@ -101,6 +103,11 @@ class WorkerSpec:
     state: tuple[int, int] | None = None  # where, and in how many bytes, it saves its state
     parent_at: int = 0  # of a pool's worker: where the span of its parent begins
     senders: list[str] = field(default_factory=list)  # per input: the stage
+
+    def budget(self, segment: Segment) -> Budget:
+        """Return what all workers have in memory together."""
+        headers = [span.words(segment) for span, _ in self.budget_spans]
+        return Budget(self.limit_bytes, headers, [name for _, name in self.budget_spans])
 
     @property
     def label(self) -> str:

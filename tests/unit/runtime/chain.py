@@ -182,7 +182,9 @@ class Chain:
 
     def _send(self, port, name):
         number = self._next[name]
-        has_token = port.tokens.has_free or (port._is_successor and port.tokens.holder(number) is not None)
+        has_token = port._gate.tokens.has_free or (
+            port._takeover.is_successor and port._gate.tokens.holder(number) is not None
+        )
         if has_token and port.outbox.has_room:  # else it would wait
             cell = port.token(number)
             port.publish(Batch(self.sources.index(name), number, 1, cell, [self._item(number)]))
@@ -191,7 +193,7 @@ class Chain:
     def _process(self, port, name):
         batches = port.try_take() if port.outbox.has_room else None
         if batches is None:  # as a port does before it sleeps
-            port.arena.collect()
+            port.outbox.arena.collect()
             port.collector.wait(0)
             return
         if name != "sink":
@@ -251,15 +253,17 @@ class Chain:
     @property
     def live_bytes(self):
         """What the arenas of the workers believe to be in use."""
-        return sum(self._ports[name].arena.statistics()["live_bytes"] for name in self.names if name != "sink")
+        return sum(self._ports[name].outbox.arena.statistics()["live_bytes"] for name in self.names if name != "sink")
 
     @property
     def tokens_in_flight(self):
-        return sum(self._ports[name].tokens.in_flight for name in self.sources)
+        return sum(self._ports[name]._gate.tokens.in_flight for name in self.sources)
 
     @property
     def slots_in_use(self):
-        return sum(sender.outstanding for port in self._ports.values() for sender in port._senders)
+        return sum(
+            sender.outstanding for port in self._ports.values() for edge in port.outbox.edges for sender in edge.senders
+        )
 
     def close(self):
         """Close the descriptors and let go of the memory."""

@@ -10,9 +10,10 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.errors import CapacityError
+from pardata.runtime.events import send_event
 from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, MEMORY, SENT_BYTES, WAITS_FOR
 from pardata.runtime.worker.disown import STEPS
-from pardata.runtime.worker.port import Port, send_event
+from pardata.runtime.worker.port import Port
 from tests.unit.runtime.chain import LARGE, Chain
 
 
@@ -43,7 +44,7 @@ def test_after_a_wait_that_failed_the_item_is_at_work_again():
 
         blocked_ns = port.words[BLOCKED_NS]
         with pytest.raises(CapacityError):
-            port._wait(MEMORY, fail)
+            port._account.wait(MEMORY, fail)
         assert port.item_at_work == 7
         assert port.words[WAITS_FOR] != MEMORY
         assert port.words[BLOCKED_NS] > blocked_ns
@@ -95,7 +96,7 @@ def test_an_event_waits_for_room_whatever_a_forked_child_says_of_the_socket():
 
 
 def test_every_method_is_known_as_one_that_ends_a_forked_child_or_that_does_no_harm_in_it():
-    harmless = {"claimed", "poll_for_memory", "heaviest_item_bytes", "expect_generator", "resume_point", "load_state"}
+    harmless = {"claimed", "heaviest_item_bytes", "expect_generator", "resume_point", "load_state"}
     told = {"report"}
     methods = {name for name, _ in inspect.getmembers(Port, inspect.isfunction) if not name.startswith("_")}
     assert methods == {*STEPS} | harmless | told

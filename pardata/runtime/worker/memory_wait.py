@@ -1,0 +1,100 @@
+"""A worker without memory for a block waits here until others have let go of theirs; so does one that is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+from pardata.channel.outbox import Outbox
+from pardata.memory.budget import LIVE, Budget
+from pardata.memory.segment import Segment
+from pardata.runtime.admission.inflight import InFlight
+from pardata.runtime.admission.policy import TICK_S, Decision
+from pardata.runtime.admission.quiescence import Quiescence
+from pardata.runtime.admission.situation import Situation
+from pardata.runtime.header import MEMORY
+from pardata.runtime.worker.accounting import TimeAccount
+from pardata.runtime.worker.program import Cancelled, WorkerSpec
+from pardata.runtime.worker.transaction import Transaction
+
+
+class MemoryWait:
+    """Waits for the memory of others.
+
+    Attributes
+    ----------
+    budget : Budget
+        What all workers have in memory together.
+    situation : Situation, optional
+        How a worker of a run looks at the others. None: of a pool, where whoever gets no memory fails at once.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        segment: Segment,
+        budget: Budget,
+        at_hand: Transaction,
+        lock: threading.RLock,
+        outbox: Outbox,
+        account: TimeAccount,
+        in_parent: bool,
+    ) -> None:
+        self.budget = budget
+        self.situation: Situation | None = None
+        self._at_hand = at_hand
+        self._lock = lock
+        self._outbox = outbox
+        self._account = account
+        # A thread of the parent has no arena of its own: it waits for the leases that it has given.
+        self._live = outbox.leases.__len__ if in_parent else partial(spec.span.words(segment).__getitem__, LIVE)
+        if spec.inflight is not None:
+            inflight, quiescence = InFlight(spec.inflight, segment), Quiescence(spec.inflight, segment)
+            receivers = account.collector.receivers
+            self.situation = Situation(inflight, quiescence, budget, outbox, receivers, spec.label)
+            if not in_parent:
+                outbox.arena.on_shortage = self.wait
+
+    def wait(self, needed_bytes: int) -> bool:
+        """Return when there may be room for a block (False), or it may pass the limit (True)."""
+        if not self._lock.acquire(blocking=False):  # another thread is in the port; it hears of what is given back
+            time.sleep(TICK_S)
+            if self._account.control.is_cancelled:
+                raise Cancelled
+            return False
+        assert self.situation is not None
+        self.situation.begin()
+        try:
+            found = self._account.wait(MEMORY, partial(self._decide, needed_bytes), TICK_S)
+            return found is Decision.PASS_LIMIT
+        finally:
+            self._lock.release()
+
+    def _decide(self, needed_bytes: int) -> Decision | None:
+        assert self.situation is not None
+        self._account.collector.poll()
+        self._outbox.arena.collect()
+        return self.situation.decide(needed_bytes, self._at_hand.claims, self._at_hand.publishing)
+
+    def poll(self) -> None:
+        """Take in what the readers have given back, unless another thread is in the port."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._account.collector.poll()
+            finally:
+                self._lock.release()
+
+    def wait_for_release(self) -> None:
+        """Stay until all blocks of this worker are released, or the run is over: only their owner takes them back.
+
+        A worker of a pool returns at once: the blocks are let go of before the pool ends.
+        """
+        if self.situation is None:
+            return
+        with self._lock:
+            while not self._account.control.is_cancelled:
+                self._outbox.arena.collect()
+                if not self._live():
+                    return
+                self._account.collector.wait(for_input=False)

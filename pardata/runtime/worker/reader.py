@@ -1,0 +1,62 @@
+"""Reads the batches that a worker has claimed, and blames the sender for items that cannot be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pardata.channel.receiver import Claim
+from pardata.codec.batch_codec import Batch
+from pardata.codec.loadable import Unloadable
+from pardata.runtime.worker.program import UnloadableError
+
+Lost = list[tuple[int, str, int, BaseException]]  # as `UnloadableError` has it
+
+
+class Reader:
+    """Reads claims as a program wants them.
+
+    Parameters
+    ----------
+    inplace : bool
+        The program changes its arrays.
+    blames_senders : bool
+        Items that cannot be loaded are an `UnloadableError` that names the stage which has sent them. Otherwise the
+        error of unpickling is raised as it is.
+    senders : list of str
+        Per receiver, the stage in front of it.
+    """
+
+    __slots__ = ("_blames_senders", "_inplace", "_senders")
+
+    def __init__(self, inplace: bool, blames_senders: bool, senders: list[str]) -> None:
+        self._inplace = inplace
+        self._blames_senders = blames_senders
+        self._senders = senders
+
+    def read(self, claims: Sequence[Claim]) -> list[Batch]:
+        """Return the batches of claims. Raises `UnloadableError` if one has items that cannot be loaded."""
+        batches = []
+        lost: Lost = []
+        for claim in claims:
+            try:
+                batches.append(claim.receiver.read(claim, self._inplace))
+            except Exception as error:
+                if not self._blames_senders or isinstance(error, MemoryError):
+                    raise
+                batch = claim.receiver.read_loadable(claim, self._inplace, error)
+                batches.append(_without_unloadable(batch, self._senders[claim.receiver.index], lost))
+        if lost:
+            raise UnloadableError(batches, lost)
+        return batches
+
+
+def _without_unloadable(batch: Batch, sender: str, lost: Lost) -> Batch:
+    """Return a batch without the items that cannot be loaded, which are added to `lost`."""
+    places = range(len(batch.items)) if batch.positions is None else batch.positions
+    kept = []
+    for index, (item, place) in enumerate(zip(batch.items, places, strict=True)):
+        if isinstance(item, Unloadable):
+            lost.append((place, sender, batch.item_number(index), item.error))
+        else:
+            kept.append((item, place))
+    return batch.with_items([item for item, _ in kept], [place for _, place in kept])

@@ -1,0 +1,45 @@
+"""Decides whether a source may send one more batch: there is a token, and memory for the batch on all its way."""
+
+from __future__ import annotations
+
+from pardata.channel.tokens import Tokens
+from pardata.memory.budget import LARGEST, Budget
+from pardata.runtime.header import BLOCKED_NS
+from pardata.runtime.worker.accounting import TimeAccount
+
+
+class TokenGate:
+    """The tokens of a source, and the conditions under which it takes one."""
+
+    __slots__ = ("_account", "_budget", "_is_successor", "_words", "tokens")
+
+    def __init__(
+        self, tokens: Tokens, words: memoryview, budget: Budget, account: TimeAccount, is_successor: bool
+    ) -> None:
+        self.tokens = tokens
+        self._words = words
+        self._budget = budget
+        self._account = account
+        self._is_successor = is_successor
+
+    def take(self, number: int) -> int:
+        """Return a token for batch `number`; waits until there is one, and memory for one more batch."""
+        tokens = self.tokens
+        if self._is_successor:  # the predecessor may have taken it
+            held = tokens.holder(number)
+            if held is not None:
+                return held
+        if not self._may_begin():
+            self._account.wait(BLOCKED_NS, self._may_begin)
+        return tokens.take(number)
+
+    def _may_begin(self) -> bool:
+        """Return whether one more batch may set out; one alone may always be on its way."""
+        tokens, budget = self.tokens, self._budget
+        if not tokens.has_free:
+            return False
+        in_flight = tokens.in_flight
+        largest = max(self._words[LARGEST], budget.largest_bytes())
+        if not tokens.allows(largest) or not (in_flight < tokens.spec.window.fewest or budget.may_widen()):
+            return False
+        return not in_flight or budget.has_room_on_its_way(in_flight)

@@ -1,0 +1,24 @@
+"""The batch that a worker has at hand, from its take to its commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pardata.channel.receiver import Claim
+from pardata.codec.batch_codec import Batch
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """What has been taken and not committed, and what is being published: both count where memory is short.
+
+    Attributes
+    ----------
+    claims : list of Claim
+        One, or one of each edge of a zip; empty: nothing has been taken.
+    publishing : Batch, optional
+        The batch that is being packed.
+    """
+
+    claims: list[Claim] = field(default_factory=list)
+    publishing: Batch | None = None

@@ -1,0 +1,42 @@
+"""Decides when a worker tells the stages in front of it about its commits: several at a time cost one system call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pardata.channel.receiver import Claim
+
+_SHARE_OF_LIMIT: Final = 64  # commits are told at once if their blocks hold more than this part of the memory limit
+
+
+class UnreportedCommits:
+    """Counts the commits, and the bytes in their blocks, of which the senders have not been told.
+
+    Parameters
+    ----------
+    most : (int, int)
+        So many commits are told together; the second number counts where they hold blocks.
+    limit_bytes : int
+        Memory limit of the run.
+    """
+
+    __slots__ = ("_count", "_most", "_most_bytes", "_nbytes")
+
+    def __init__(self, most: tuple[int, int], limit_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = limit_bytes // _SHARE_OF_LIMIT
+        self._count = self._nbytes = 0
+
+    def add(self, claims: Sequence[Claim]) -> bool:
+        """Add the commit of `claims`. Return whether all are to be told now; the count begins anew then."""
+        has_blocks = False
+        for claim in claims:
+            for block in claim.anchors:
+                self._nbytes += block.extent_bytes
+                has_blocks = True
+        self._count += 1
+        if self._count < self._most[has_blocks] and self._nbytes <= self._most_bytes:
+            return False
+        self._count = self._nbytes = 0
+        return True
