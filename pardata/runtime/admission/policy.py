@@ -1,37 +1,35 @@
-"""No memory for a block: wait for others to let go of theirs, pass the limit for a moment, or fail. Pure.
+"""Rules for a worker that needs a block: it gets the memory now, waits for it, passes the limit, or fails. Pure.
 
-Who waits holds what it has, so waiting alone can stand still: the batch that everybody waits for may be one of those
-that have no memory. Therefore the oldest batch in flight never waits for younger ones, and when everybody waits for
-somebody else, one goes on. Both may pass the limit, by as much again as the limit: that happens while it is not known
-what the items need on their way, since a source that knows it sends no more than fits. A batch that is alone on its way
-has nobody to wait for but the consumer's loop. If that waits too, it still has the item that it is at, since a loop
-lets go of one when it gets the next: so the batch may pass the limit by one item. What is above that is kept, and there
-will never be enough. A batch of several items is not failed where one of them would fit: small items may become large
-behind a source that had reason to send many at a time.
+A waiting worker keeps what it has, so waiting alone could stand still: all may wait for a batch that is one of those
+without memory. Therefore one batch may always go on past the limit. That is the oldest one in flight, at once, or any
+other one when nothing has moved for a moment (behind farms without order, older batches can be held up in more ways
+than a rule of age would find). It is rare: a source that knows what its items need on all their way sends no more than
+fits (`runtime.worker.token_gate`).
+
+`RULES` is the whole decision. The first rule whose conditions all hold decides.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from pardata.memory.budget import format_bytes
-
-# Nobody is told when memory becomes free elsewhere: who waits for it looks again this often.
+# Nobody is told when memory becomes free in a third process: a worker that waits for it looks again this often.
 TICK_S: Final = 0.002
-# A process that has been woken and has not run yet looks as if it waited (who fails asks the system as well, see
-# `runtime.admission.quiescence`). To go on too early only costs memory.
+# A process that has been woken and has not run yet looks as if it waited (before a failure the system is asked as well,
+# see `runtime.admission.quiescence`). To go on too early only costs memory.
 STUCK_S: Final = 0.05
 # To fail too early costs the run.
 HOPELESS_S: Final = 1.0
 
 
 class Decision(enum.Enum):
-    """What to do about a block."""
+    """The answer to a request."""
 
     WAIT = enum.auto()
-    TAKE = enum.auto()  # it fits
+    TAKE = enum.auto()
     PASS_LIMIT = enum.auto()
     FAIL = enum.auto()
 
@@ -42,14 +40,18 @@ class AllocationRequest:
 
     Attributes
     ----------
-    is_oldest, is_alone : bool
-        Whether it is for the oldest batch in flight; whether no other batch is.
+    needed_bytes, live_bytes, limit_bytes : int
+        Of the block; of all blocks, tables and channels in use; of the run.
+    is_oldest : bool
+        The block is for the oldest batch in flight of a source, or for what holds that batch up.
+    is_alone : bool
+        No other batch is in flight: only the consumer's loop could still let go of something.
     still_s : float
         For how long everybody has been waiting, and nothing has changed.
     items : int
-        How many the batch has.
+        How many items the batch has.
     own_bytes : int
-        Of the blocks that it came with, and that were made for it.
+        Of the blocks that the batch came with, and that were made for it.
     control_bytes : int
         Of what is live, that of tables and channels: it stays until the end.
     item_bytes : int
@@ -68,52 +70,95 @@ class AllocationRequest:
     item_bytes: int = 0
 
     @property
-    def _most_bytes(self) -> int:
-        """What all arrays together may have."""
+    def most_bytes(self) -> int:
+        """Bytes that all arrays together may have."""
         return self.limit_bytes - self.control_bytes
 
     @property
-    def _fits_at_once(self) -> bool:
-        return self.needed_bytes + self.own_bytes <= self._most_bytes
+    def wanted_bytes(self) -> int:
+        """Bytes that would be live with the block."""
+        return self.live_bytes + self.needed_bytes
 
-    def decide(self) -> Decision:
-        """Return what to do."""
-        wanted = self.live_bytes + self.needed_bytes
-        if self.needed_bytes > self._most_bytes:
-            return Decision.FAIL
-        if wanted <= self.limit_bytes:
-            return Decision.TAKE
-        fits_one = self.items > 1 and wanted - self.own_bytes <= self.limit_bytes
-        if self.is_alone:  # the loop that waits for it has the item before
-            fits_beside = self._fits_at_once and wanted <= self.limit_bytes + self.item_bytes
-            may_pass = fits_one or (fits_beside and self.still_s >= STUCK_S)
-        else:
-            may_pass = fits_one or wanted <= 2 * self.limit_bytes
-        if may_pass and (self.is_oldest or self.still_s >= STUCK_S):
-            return Decision.PASS_LIMIT
-        return Decision.FAIL if self.still_s >= HOPELESS_S else Decision.WAIT
 
-    def explain(self, who: str, holders: str) -> str:
-        """Return why there will never be enough memory."""
-        needed, limit = format_bytes(self.needed_bytes), format_bytes(self.limit_bytes)
-        if self.needed_bytes > self._most_bytes:
-            control = format_bytes(self.control_bytes)
-            without = f" without the {control} of tables and channels" if self.control_bytes else ""
-            return (
-                f"{who} needs {needed} of shared memory for one array, more than the limit of {limit}{without}: "
-                f"raise memory_limit="
-            )
-        told = (
-            f"{who} needs {needed} of shared memory, but {format_bytes(self.live_bytes)} of the limit of {limit} are "
-            f"in use ({holders}). "
-        )
-        if not self._fits_at_once:
-            return (
-                f"{told}What it works on and what it makes do not fit at once: raise memory_limit=, or have it "
-                f"take one item at a time with chunksize=1"
-            )
-        return (
-            f"{told}Nobody is at work who could give memory back. Arrays that are kept by their consumer stay in "
-            f"memory, also the item that a loop is at, until it has the next one: copy what you keep, keep fewer, or "
-            f"raise memory_limit="
-        )
+# -- conditions --------------------------------------------------------------------------------------------------------
+
+
+def fits_never(request: AllocationRequest) -> bool:
+    """Return whether the block is larger than all that arrays may have."""
+    return request.needed_bytes > request.most_bytes
+
+
+def fits_now(request: AllocationRequest) -> bool:
+    """Return whether the block fits beside all that is live."""
+    return request.wanted_bytes <= request.limit_bytes
+
+
+def fits_by_itself(request: AllocationRequest) -> bool:
+    """Return whether the batch, with the block, fits where nothing else is."""
+    return request.needed_bytes + request.own_bytes <= request.most_bytes
+
+
+def fits_as_one_item(request: AllocationRequest) -> bool:
+    """Return whether one item fits where the batch has several: small ones became large behind a source."""
+    return request.items > 1 and request.wanted_bytes - request.own_bytes <= request.limit_bytes
+
+
+def fits_twice_the_limit(request: AllocationRequest) -> bool:
+    """Return whether the block fits if the limit is passed by as much again."""
+    return request.wanted_bytes <= 2 * request.limit_bytes
+
+
+def fits_beside_an_item(request: AllocationRequest) -> bool:
+    """Return whether the block fits but for one batch: a loop keeps the item that it is at until it has the next."""
+    return request.wanted_bytes <= request.limit_bytes + request.item_bytes
+
+
+def is_first(request: AllocationRequest) -> bool:
+    """Return whether the others may be waiting for this batch, so that it is not to wait for them."""
+    return request.is_oldest or is_stuck(request)
+
+
+def is_alone(request: AllocationRequest) -> bool:
+    """Return whether no other batch is in flight."""
+    return request.is_alone
+
+
+def has_company(request: AllocationRequest) -> bool:
+    """Return whether other batches are in flight, which give memory back when they come out."""
+    return not request.is_alone
+
+
+def is_stuck(request: AllocationRequest) -> bool:
+    """Return whether nothing has moved for `STUCK_S`."""
+    return request.still_s >= STUCK_S
+
+
+def is_hopeless(request: AllocationRequest) -> bool:
+    """Return whether nothing has moved for `HOPELESS_S`."""
+    return request.still_s >= HOPELESS_S
+
+
+# -- the rules ---------------------------------------------------------------------------------------------------------
+
+
+class Rule(NamedTuple):
+    """A decision, and the conditions that must all hold for it."""
+
+    decision: Decision
+    conditions: tuple[Callable[[AllocationRequest], bool], ...]
+
+
+RULES: Final = (
+    Rule(Decision.FAIL, (fits_never,)),
+    Rule(Decision.TAKE, (fits_now,)),
+    Rule(Decision.PASS_LIMIT, (is_first, fits_as_one_item)),
+    Rule(Decision.PASS_LIMIT, (is_first, has_company, fits_twice_the_limit)),
+    Rule(Decision.PASS_LIMIT, (is_stuck, is_alone, fits_by_itself, fits_beside_an_item)),
+    Rule(Decision.FAIL, (is_hopeless,)),  # what is live is kept, and there will never be enough
+    Rule(Decision.WAIT, ()),
+)
+
+
+def decide(request: AllocationRequest) -> Decision:
+    """Return what the first rule that applies says."""
+    return next(rule.decision for rule in RULES if all(holds(request) for holds in rule.conditions))

@@ -1,4 +1,4 @@
-"""How things stand where a worker of a run has no memory for a block: what `runtime.admission.policy` judges by."""
+"""Describes how things stand where a worker of a run has no memory for a block, and has `policy` decide."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from pardata.channel.receiver import Claim, Receiver
 from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.memory.budget import Budget
+from pardata.runtime.admission.explanation import explain
 from pardata.runtime.admission.inflight import Flight, InFlight
-from pardata.runtime.admission.policy import AllocationRequest, Decision
+from pardata.runtime.admission.policy import AllocationRequest, Decision, decide
 from pardata.runtime.admission.quiescence import Quiescence
 
 
 class Situation:
-    """Looks at a worker's own batches, and at what all others of the run have written of themselves."""
+    """A worker's own batches, and all that the others of the run have written of themselves.
+
+    Attributes
+    ----------
+    inflight : InFlight
+        The batches in flight, and how heavy their items are.
+    """
 
     def __init__(
         self,
@@ -38,10 +45,17 @@ class Situation:
         self._quiescence.begin()
 
     def decide(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None) -> Decision | None:
-        """Return the verdict on a block, None: wait. Raises CapacityError if there will never be enough memory.
+        """Return the decision on a block, None: wait. Raises `CapacityError` if there will never be enough memory.
 
         `claims` is what the worker has taken, `publishing` what it is about to hand on.
         """
+        request = self._describe(needed_bytes, claims, publishing)
+        decision = decide(request)
+        if decision is Decision.FAIL:
+            raise CapacityError(explain(request, self._who, self._budget.holders()))
+        return None if decision is Decision.WAIT else decision
+
+    def _describe(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None) -> AllocationRequest:
         live = self._budget.live_bytes()
         under_way = self.inflight.all()
         items, own = 1, sum(block.extent_bytes for claim in claims for block in claim.anchors)
@@ -49,9 +63,9 @@ class Situation:
         if publishing is not None:
             mine.add(self.inflight.flight(publishing.sequence, publishing.number))
             items, own = publishing.count, own + self._outbox.made_bytes
-        # What waits here for its turn is as much held up as what is at work.
+        # A batch that waits here for its turn is as much held up as the one at work.
         behind = {self.inflight.flight(*batch) for receiver in self._receivers for batch in receiver.waiting()}
-        request = AllocationRequest(
+        return AllocationRequest(
             needed_bytes,
             live,
             self._budget.limit_bytes,
@@ -63,10 +77,6 @@ class Situation:
             control_bytes=self._budget.control_bytes(),
             item_bytes=self._budget.widest_bytes(),
         )
-        verdict = request.decide()
-        if verdict is Decision.FAIL:
-            raise CapacityError(request.explain(self._who, self._budget.holders()))
-        return None if verdict is Decision.WAIT else verdict
 
 
 def _is_oldest(flight: Flight, under_way: set[Flight]) -> bool:
