@@ -28,6 +28,7 @@ from pardata.pipeline.programs.isolation import isolate
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
 from pardata.pipeline.run import Run, RunOptions
+from pardata.runtime.events import Skipped
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.worker.program import StageFailure
 
@@ -65,8 +66,8 @@ class _Port:
     def attempt(self, sequence: int, number: int) -> None:
         pass
 
-    def report(self, event: tuple[Any, ...]) -> None:
-        verdict = self._run._failures.note(event[1], event[2], event[3], self._run._items_of)
+    def report(self, event: Skipped) -> None:
+        verdict = self._run._failures.note(event.fault, event.sequence, event.is_listed, self._run._items_of)
         if verdict is not None:
             raise TooManyErrors(verdict)
 

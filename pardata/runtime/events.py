@@ -1,4 +1,8 @@
-"""What a worker tells its parent over its control socket: one message for each event, shortened if it is too long."""
+"""Events: a worker sends them to its parent over its control socket, one message for each.
+
+A message is a pickled tuple: the name of the kind, then the fields. An event that is too long for one message arrives
+with shorter texts.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import errno
 import pickle
 import select
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pardata.channel.channel import RunGone
@@ -16,7 +22,86 @@ MOST_EVENT_BYTES: Final = 200_000
 _LONGEST: Final = 16_000  # characters of a text in an event that is too long; of bytes eight times as many
 _SHORTEST: Final = 8
 
-Event = tuple[Any, ...]
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing more will come out of the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The work is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departing:
+    """The process makes room for a fresh one: the last that is heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker cannot go on."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An item of `sequence` has failed and the stage goes on.
+
+    Attributes
+    ----------
+    is_listed : bool
+        The item is left out and the report names it; else it went on as a letter.
+    """
+
+    fault: Fault
+    sequence: int
+    is_listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Lines that were written to `stream`: "stdout" or "stderr"."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The attributes of a log record, as plain values."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BarChanged:
+    """Bar number `key` of the worker shows `state` (a `pool.bars.BarState`); None: it was closed."""
+
+    key: int
+    state: Any
+
+
+WorkerEvent = Closed | Done | Departing | Failed | Skipped | Said | Logged | BarChanged
+
+_KINDS: Final[dict[str, Callable[..., WorkerEvent]]] = {
+    kind.__name__: kind for kind in (Closed, Done, Departing, Failed, Skipped, Said, Logged, BarChanged)
+}
+
+
+def encode(event: WorkerEvent, longest: int | None = None) -> bytes:
+    """Return an event as a message, with no text longer than `longest` characters; None: as it is."""
+    fields = [getattr(event, name) for name in event.__match_args__]
+    if longest is not None:
+        fields = [_shorter(value, longest) for value in fields]
+    return pickle.dumps((type(event).__name__, *fields))
+
+
+def decode(data: bytes) -> WorkerEvent:
+    """Return the event of a message."""
+    kind, *fields = pickle.loads(data)
+    return _KINDS[kind](*fields)
 
 
 def shortened(text: str, longest: int) -> str:
@@ -24,16 +109,16 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
-def send_event(sock: socket.socket, event: Event) -> None:
+def send_event(sock: socket.socket, event: WorkerEvent) -> None:
     """Send an event, waiting if the socket is full. What is too long for one message arrives with shorter texts.
 
     Raises `RunGone` if nobody listens any more.
     """
-    data, longest = pickle.dumps(event), _LONGEST
+    data, longest = encode(event), _LONGEST
     while len(data) > MOST_EVENT_BYTES or not _fits(sock, data):
         if longest < _SHORTEST:
-            raise ValueError(f"the event {event[0]!r} does not fit a message of the control socket")
-        data, longest = pickle.dumps(_shorter(event, longest)), longest // 2
+            raise ValueError(f"the event {type(event).__name__!r} does not fit a message of the control socket")
+        data, longest = encode(event, longest), longest // 2
 
 
 def _fits(sock: socket.socket, data: bytes) -> bool:
@@ -54,7 +139,7 @@ def _fits(sock: socket.socket, data: bytes) -> bool:
 
 
 def _shorter(value: Any, longest: int) -> Any:
-    """Return an event, or a part of one, with no text longer than `longest`."""
+    """Return a field of an event, or a part of one, with no text longer than `longest`."""
     if isinstance(value, str):
         return shortened(value, longest)
     if isinstance(value, int):

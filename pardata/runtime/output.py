@@ -13,9 +13,9 @@ import io
 import logging
 import sys
 from numbers import Integral, Real
-from typing import Any, Final
+from typing import Final
 
-from pardata.runtime.events import shortened
+from pardata.runtime.events import Logged, Said, WorkerEvent, shortened
 from pardata.runtime.progress import beside_bars
 from pardata.runtime.worker.port import Port
 
@@ -74,7 +74,7 @@ class _Lines(io.TextIOBase):
             text = "".join(line.rpartition("\r")[2] for line in text.splitlines(keepends=True))
         for start in range(0, len(text), _LONGEST):
             with contextlib.suppress(Exception):  # nobody listens any more
-                self._port.report(("said", self._name, text[start : start + _LONGEST]))
+                self._port.report(Said(self._name, text[start : start + _LONGEST]))
 
 
 _streams: list[_Lines] = []
@@ -97,7 +97,7 @@ class _Records(logging.Handler):
         told = dict(record.__dict__, msg=message, args=None, exc_info=None, exc_text=None)
         kept = {key: _plain(value) for key, value in told.items()}
         with contextlib.suppress(Exception):
-            self._port.report(("logged", kept))
+            self._port.report(Logged(kept))
 
 
 def _plain(value: object) -> str | int | float | None:
@@ -133,16 +133,16 @@ def flush_output() -> None:
             stream.finish()
 
 
-def show(tag: str, event: tuple[Any, ...]) -> None:
+def show(tag: str, event: WorkerEvent) -> None:
     """In the parent: write what a worker has said."""
-    if event[0] == "said":
-        stream = sys.stdout if event[1] == "stdout" else sys.stderr
-        text = "".join(f"[{tag}] {line}" for line in event[2].splitlines(keepends=True))
+    if isinstance(event, Said):
+        stream = sys.stdout if event.stream == "stdout" else sys.stderr
+        text = "".join(f"[{tag}] {line}" for line in event.text.splitlines(keepends=True))
         with contextlib.suppress(Exception), beside_bars(stream):
             stream.write(text if text.endswith("\n") else text + "\n")
             stream.flush()
-    elif event[0] == "logged":
-        record = logging.makeLogRecord(event[1])
+    elif isinstance(event, Logged):
+        record = logging.makeLogRecord(event.record)
         record.processName = tag
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):

@@ -10,11 +10,10 @@ follows from what is the table of `process.lifecycle`; this file finds out what 
 from __future__ import annotations
 
 import contextlib
-import pickle
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from pardata.channel.collector import Collector
 from pardata.errors import CapacityError
@@ -22,6 +21,7 @@ from pardata.memory.segment import Segment
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import IN_A_ROW, Action, Event, State
+from pardata.runtime.events import Closed, Departing, Done, Failed, WorkerEvent, decode
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
@@ -39,7 +39,7 @@ class Supervisor:
         self,
         segment: Segment,
         collector: Collector,
-        on_event: Callable[[Worker, tuple[Any, ...]], None],
+        on_event: Callable[[Worker, WorkerEvent], None],
         on_lost: Callable[[Lost], None],
         deaths_per_item: int = DEATHS_PER_ITEM,
     ) -> None:
@@ -114,13 +114,12 @@ class Supervisor:
                 return
             if not data:
                 return
-            event = pickle.loads(data)
-            if event[0] == "closed":
+            event = decode(data)
+            if isinstance(event, Closed | Done):
                 worker.closed = True
-            elif event[0] in ("done", "failed"):
-                worker.closed = worker.closed or event[0] == "done"
+            if isinstance(event, Done | Failed):
                 worker.life.on(Event.SAID_DONE)
-            elif event[0] == "leaving":
+            elif isinstance(event, Departing):
                 worker.life.on(Event.SAID_LEAVING)
             self._on_event(worker, event)
 

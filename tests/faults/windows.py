@@ -17,6 +17,7 @@ from pardata.channel.outbox import Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import view
+from pardata.runtime.events import Done
 from pardata.runtime.worker.port import Port
 
 Die = Callable[[], None]
@@ -103,7 +104,7 @@ MAKER = {
     "after the send": after(Port, "publish", 3),
     "before CLOSE": before(Sender, "close", 1),
     "in CLOSE": before(Sender, "_ring", 1, lambda _, doorbell: doorbell == CLOSE),
-    "after CLOSE": before(Port, "report", 1, lambda _, event: event == ("done",)),
+    "after CLOSE": before(Port, "report", 1, lambda _, event: event == Done()),
 }
 WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}
 

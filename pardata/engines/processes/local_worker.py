@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import socket
 import threading
-from typing import Any, Final
+from typing import Final
 
 from pardata.memory.shared_heap import shared_heap
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import Program
 from pardata.process.lifecycle import Action, Event, Life, State
+from pardata.runtime.events import Failed, WorkerEvent, decode
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import THREAD
 from pardata.runtime.worker.port import Port
@@ -75,17 +75,17 @@ class LocalWorker:
         error.add_note(fault.note)
         self.error = error
         with contextlib.suppress(Exception):  # the parent may have closed its end
-            self.port.report(("failed", fault))
+            self.port.report(Failed(fault))
         return Event.DIED_FOR_GOOD
 
     def _end(self, end: Event) -> Action:
         with self._lock:  # a thread that was told to end, or is done, cannot fail any more
             return self.life.on(end if self.life.state is State.ALIVE else Event.DIED)
 
-    def hear(self) -> tuple[Any, ...] | None:
+    def hear(self) -> WorkerEvent | None:
         """Return the next event that the thread reports; None after the last."""
         data = self.control.recv(1 << 18)
-        return pickle.loads(data) if data else None
+        return decode(data) if data else None
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

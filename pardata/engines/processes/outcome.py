@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
-from pardata.runtime.faults import Fault
+from pardata.runtime.events import Failed, Skipped, WorkerEvent
 from pardata.runtime.output import show
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
 from pardata.runtime.supervisor import Lost, Worker
@@ -33,12 +31,12 @@ class Outcome:
         self._stages = {stage.name: stage for stage in plan.stages}
         self._condemned: set[tuple[int, int]] = set()
 
-    def on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
+    def on_event(self, worker: Worker, event: WorkerEvent) -> None:
         """Take in the report of a process."""
-        if event[0] == "skipped":
-            self._skip(*event[1:])
-        elif event[0] == "failed":
-            self._fail(event[1].exception())
+        if isinstance(event, Skipped):
+            self._skip(event)
+        elif isinstance(event, Failed):
+            self._fail(event.fault.exception())
         else:
             show(worker.stage, event)
 
@@ -47,10 +45,10 @@ class Outcome:
         event = local.hear()
         if event is None:
             return False
-        if event[0] == "skipped":
-            self._skip(*event[1:])
-        elif event[0] == "failed":
-            self._fail(local.error or event[1].exception())
+        if isinstance(event, Skipped):
+            self._skip(event)
+        elif isinstance(event, Failed):
+            self._fail(local.error or event.fault.exception())
         return True
 
     def on_lost(self, lost: Lost) -> None:
@@ -79,8 +77,8 @@ class Outcome:
         """Fail a complete run of which too many items were skipped."""
         self.failure = self.failure or self._failures.at_end(self._statistics.items_of)
 
-    def _skip(self, fault: Fault, sequence: int, is_listed: bool) -> None:
-        verdict = self._failures.note(fault, sequence, is_listed, self._statistics.items_of)
+    def _skip(self, event: Skipped) -> None:
+        verdict = self._failures.note(event.fault, event.sequence, event.is_listed, self._statistics.items_of)
         if verdict is not None:
             self._fail(verdict)
 

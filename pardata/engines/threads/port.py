@@ -15,6 +15,7 @@ from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import Program, passed_of
 from pardata.pipeline.programs.isolation import isolate
 from pardata.runtime.admission.item_sizes import ItemSizes
+from pardata.runtime.events import Failed, Skipped, WorkerEvent
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.worker.program import Cancelled, StageFailure
@@ -154,15 +155,15 @@ class ThreadPort:
         self.statistics.dropped += dropped
         self.statistics.failed += failed
 
-    def report(self, event: tuple[Any, ...]) -> None:
+    def report(self, event: WorkerEvent) -> None:
         """Note an item that was skipped, or that the timer has failed."""
-        if event[0] == "skipped":
+        if isinstance(event, Skipped):
             with self._hub.lock:
-                verdict = self._hub.failures.note(event[1], event[2], event[3], self._hub.items_of)
+                verdict = self._hub.failures.note(event.fault, event.sequence, event.is_listed, self._hub.items_of)
             if verdict is not None:
                 self._hub.cancel(verdict)
-        else:
-            self._hub.cancel(event[1].exception())
+        elif isinstance(event, Failed):
+            self._hub.cancel(event.fault.exception())
 
     def choose(self, branches: int) -> int:
         """Return the branch that has least to do."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from pardata.channel.collector import Collector
 from pardata.pool.bars import TaskBars
@@ -12,6 +12,7 @@ from pardata.pool.jobs.job import Effects, Job, Outcome, Task
 from pardata.pool.processes.assignments import Assignments, WorkerSlot
 from pardata.pool.statistics import Log
 from pardata.pool.worker.messages import unpack
+from pardata.runtime.events import BarChanged, WorkerEvent
 from pardata.runtime.faults import Fault
 from pardata.runtime.output import show
 
@@ -91,11 +92,11 @@ class Intake:
         self._queue(job)
         self._end_dropped(slot)
 
-    def show(self, slot: WorkerSlot, event: tuple[Any, ...]) -> None:
+    def show(self, slot: WorkerSlot, event: WorkerEvent) -> None:
         """Show a line, a log record or a bar of a worker's."""
-        if event[0] == "bar":
+        if isinstance(event, BarChanged):
             with contextlib.suppress(Exception):  # as of a terminal that is gone
-                self._bars.show(self._tag(slot), *event[1:])
+                self._bars.show(self._tag(slot), event.key, event.state)
         else:
             show(self._tag(slot), event)
 

@@ -26,7 +26,7 @@ from pardata.pool.processes.scheduler import Scheduler
 from pardata.pool.processes.terminations import Terminations
 from pardata.pool.processes.topology import Topology
 from pardata.pool.statistics import Log
-from pardata.runtime.faults import Fault
+from pardata.runtime.events import Failed, WorkerEvent
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.port import Program
 
@@ -144,9 +144,9 @@ class PoolLoop:
         self.log.workers[slot.index]["deaths"] += is_blamed
         self._supervisor.restart(lost.worker)
 
-    def _on_event(self, worker: Worker, event: tuple[Any, ...]) -> None:
-        if event[0] == "failed" and self._life.error is None:  # the worker's own loop, not a task
-            fault: Fault = event[1]
+    def _on_event(self, worker: Worker, event: WorkerEvent) -> None:
+        if isinstance(event, Failed) and self._life.error is None:  # the worker's own loop, not a task
+            fault = event.fault
             error = WorkerLostError(f"a worker of the pool could not go on: {fault.error}, {fault.note}")
             error.__cause__ = fault.exception()
             with self._lock:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from pardata.channel.channel import socket_pair
 from pardata.channel.outbox import Edge, Outbox
@@ -19,6 +19,7 @@ from pardata.pool.processes.assignments import WorkerSlot
 from pardata.pool.processes.waiting import Waiting
 from pardata.process.capacity import explained
 from pardata.process.launcher import fork_server
+from pardata.runtime.events import WorkerEvent
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
@@ -47,7 +48,7 @@ class Topology:
         self,
         setup: Setup,
         program: tuple[Program, Encoded],
-        on_event: Callable[[Worker, tuple[Any, ...]], None],
+        on_event: Callable[[Worker, WorkerEvent], None],
         on_lost: Callable[[Lost], None],
     ) -> None:
         self._program, self._encoded = program

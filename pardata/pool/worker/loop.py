@@ -33,6 +33,7 @@ from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.events import BarChanged, Departing
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
 from pardata.runtime.output import flush_output, forward_output
@@ -85,7 +86,7 @@ class TaskProgram:
 
         def draw(key: int, state: BarState | None) -> None:
             with contextlib.suppress(RunGone):
-                port.report(("bar", key, state))
+                port.report(BarChanged(key, state))
 
         context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed, draw)
         set_context(context)
@@ -98,7 +99,7 @@ class TaskProgram:
             raise
         self._finalize(port)
         if is_leaving:
-            port.report(("leaving",))  # the last that is heard of it
+            port.report(Departing())  # the last that is heard of it
             raise Leaving
 
     def _work(self, loop: _Loop) -> bool:

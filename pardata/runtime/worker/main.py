@@ -24,7 +24,7 @@ from pardata.process import forked_child
 from pardata.process.capacity import limit_descriptors
 from pardata.process.forked_child import leave_if_forked
 from pardata.process.title import set_title
-from pardata.runtime.events import send_event
+from pardata.runtime.events import Failed, Said, send_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import EXITS_NS
 from pardata.runtime.library_limits import keep_freed_memory, limit_threads
@@ -64,7 +64,7 @@ def run_program(port: Port, program: Program) -> int:
         return 0
     except BaseException as error:  # those of asyncio and of test frameworks are no Exception
         leave_if_forked(here, error.original if isinstance(error, StageFailure) else error)
-        port.report(("failed", _fault_of(error, port), None))
+        port.report(Failed(_fault_of(error, port)))
         return 1
 
 
@@ -112,7 +112,7 @@ def _cannot_load(stage: str, error: BaseException, control: socket.socket) -> in
     """Tell why a worker cannot begin; return its exit code."""
     told = exit_as_error(error)
     fault = Fault.of(told, stage, -1, "while its function was being loaded in the worker")
-    send_event(control, ("failed", fault, None))
+    send_event(control, Failed(fault))
     return 1
 
 
@@ -139,4 +139,4 @@ def _enter(directory: str, control: socket.socket) -> None:
     except OSError as error:
         os.chdir("/")
         text = f"the working directory {directory!r} cannot be entered ({error.strerror}): this worker works in '/'\n"
-        send_event(control, ("said", "stderr", text))
+        send_event(control, Said("stderr", text))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from pardata.channel.order import Order
 from pardata.channel.outbox import Outbox
@@ -21,7 +21,7 @@ from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, WIDEST
 from pardata.memory.segment import Segment
-from pardata.runtime.events import send_event
+from pardata.runtime.events import Closed, Done, WorkerEvent, send_event
 from pardata.runtime.header import (
     BATCHES,
     BEGUN_NS,
@@ -272,7 +272,7 @@ class Port:
         if state is not None:
             state.save(saved)
 
-    def report(self, event: tuple[Any, ...]) -> None:
+    def report(self, event: WorkerEvent) -> None:
         """Tell the parent."""
         send_event(self.control.sock, event)
 
@@ -287,7 +287,7 @@ class Port:
         """Close every output and tell the parent so."""
         self.outbox.close()
         self._account.end()
-        self.report(("closed",))
+        self.report(Closed())
 
     def finish(self) -> None:
         """Tell the parent that the work is done; close what is not closed. Returns when nobody needs this worker."""
@@ -296,5 +296,5 @@ class Port:
         with self.lock:
             while not self.collector.flush():
                 self.collector.wait()
-        self.report(("done",))
+        self.report(Done())
         self.memory.wait_for_release()

@@ -9,6 +9,7 @@ import pytest
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.programs.item import ItemProgram
+from pardata.runtime.events import Skipped
 from pardata.runtime.faults import Fault
 from pardata.runtime.worker.program import StageFailure
 
@@ -89,11 +90,11 @@ def test_skipped_item_is_reported_with_its_sequence_and_the_others_go_on(port):
     batch = process(port, fails_for(2, 4), [1, 2, 3, 4], skip=True)
     assert (batch.items, batch.positions) == ([10, 30], [0, 2])
     assert port.counted == (4, 0, 2)
-    assert [(kind, fault.number, sequence, listed) for kind, fault, sequence, listed in port.reported] == [
-        ("skipped", 101, 2, True),
-        ("skipped", 103, 2, True),
+    assert [(type(event), event.fault.number, event.sequence, event.is_listed) for event in port.reported] == [
+        (Skipped, 101, 2, True),
+        (Skipped, 103, 2, True),
     ]
-    assert all(isinstance(fault, Fault) for _, fault, _, _ in port.reported)
+    assert all(isinstance(event.fault, Fault) for event in port.reported)
 
 
 def test_item_is_let_go_before_the_next_one_is_processed(port):

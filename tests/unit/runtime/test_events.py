@@ -1,13 +1,26 @@
 """Whatever a worker tells arrives, shortened if it is too long for one message of its control socket."""
 
-import pickle
 import socket
+from typing import get_args
 
 import pytest
 
 from pardata.channel.channel import RunGone, socket_pair
 from pardata.pool.bars import BarState
-from pardata.runtime.events import MOST_EVENT_BYTES, send_event
+from pardata.runtime.events import (
+    MOST_EVENT_BYTES,
+    BarChanged,
+    Closed,
+    Departing,
+    Done,
+    Failed,
+    Logged,
+    Said,
+    Skipped,
+    WorkerEvent,
+    decode,
+    send_event,
+)
 from pardata.runtime.faults import Fault
 
 LONG = "\N{GRINNING FACE}" * 300_000  # four bytes each
@@ -37,43 +50,54 @@ def sent(event, most_bytes=None):
         send_event(ours, event)
         data = theirs.recv(1 << 20)
     assert len(data) <= MOST_EVENT_BYTES
-    return pickle.loads(data)
+    return decode(data)
 
 
 def test_what_fits_arrives_as_it_is():
-    for event in (("closed",), ("said", "stdout", "a" * 16_000), ("logged", {"msg": "text", "n": 10**100})):
+    told = fault(ValueError("bad"))
+    events = [Closed(), Done(), Departing(), Said("stdout", "a" * 16_000), Logged({"msg": "text", "n": 10**100})]
+    events += [
+        Failed(told),
+        Skipped(told, 2, True),
+        BarChanged(3, BarState("text", 5, 10.0, "it")),
+        BarChanged(3, None),
+    ]
+    assert {type(event) for event in events} == set(get_args(WorkerEvent))
+    for event in events:
         assert sent(event) == event
 
 
 @pytest.mark.parametrize("most_bytes", [None, 4608])
 def test_a_record_that_is_too_long_arrives_shortened(most_bytes):
     record = {"msg": LONG, "levelno": 20, "dump": LONG, "n": 10**1_000_000, "none": None}
-    kind, arrived = sent(("logged", record), most_bytes)
-    assert (kind, arrived["levelno"], arrived["none"], list(arrived)) == ("logged", 20, None, list(record))
+    event = sent(Logged(record), most_bytes)
+    arrived = event.record
+    assert (type(event), arrived["levelno"], arrived["none"], list(arrived)) == (Logged, 20, None, list(record))
     assert arrived["msg"].startswith(LONG[:8])
     assert arrived["msg"].endswith("(300000 characters)")
     assert "bits" in arrived["n"]
 
 
 def test_so_do_texts_that_are_printed_and_bars():
-    assert sent(("said", "stderr", LONG))[2].startswith(LONG[:1000])
-    bar = sent(("bar", 3, BarState(LONG, 5, 10.0, "it")))[2]
+    assert sent(Said("stderr", LONG)).text.startswith(LONG[:1000])
+    bar = sent(BarChanged(3, BarState(LONG, 5, 10.0, "it"))).state
     assert (bar.n, bar.total, bar.unit) == (5, 10.0, "it")
 
 
 @pytest.mark.parametrize("most_bytes", [None, 20_000, 4608])
 def test_an_error_of_which_all_is_long_arrives(most_bytes):
-    failed, arrived, rest = sent(("failed", fault(Wordy("x" * 50_000)), None), most_bytes)
-    assert (failed, arrived.number, rest) == ("failed", 7, None)
+    event = sent(Failed(fault(Wordy("x" * 50_000))), most_bytes)
+    arrived = event.fault
+    assert (type(event), arrived.number) == (Failed, 7)
     error = arrived.exception()
     assert LONG[:100] in str(error)
     assert isinstance(error, Wordy) or most_bytes is not None  # its type is given up last
     assert arrived.trace.endswith(LONG[:1] + "\n")  # of the traceback the end counts
-    assert sent(("skipped", fault(HUGE_TYPE()), 0, True), most_bytes)[1].number == 7
+    assert sent(Skipped(fault(HUGE_TYPE()), 0, True), most_bytes).fault.number == 7
 
 
 def test_nobody_listens():
     ours, theirs = socket_pair()
     theirs.close()
     with ours, pytest.raises(RunGone):
-        send_event(ours, ("said", "stdout", LONG))
+        send_event(ours, Said("stdout", LONG))

@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import pickle
 import socket
 import threading
 
@@ -10,7 +9,7 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.errors import CapacityError
-from pardata.runtime.events import send_event
+from pardata.runtime.events import Said, decode, send_event
 from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, MEMORY, SENT_BYTES, WAITS_FOR
 from pardata.runtime.worker.disown import STEPS
 from pardata.runtime.worker.port import Port
@@ -88,11 +87,11 @@ def test_an_event_waits_for_room_whatever_a_forked_child_says_of_the_socket():
     with far, contextlib.closing(SharedSocket(near, tried)) as sock:
         listener.start()
         try:
-            send_event(sock, ("said", 1))
+            send_event(sock, Said("stdout", "1"))
         finally:
             sock.shutdown(socket.SHUT_RDWR)
             listener.join()
-    assert [pickle.loads(data) for data in heard] == [("said", 1)]
+    assert [decode(data) for data in heard] == [Said("stdout", "1")]
 
 
 def test_every_method_is_known_as_one_that_ends_a_forked_child_or_that_does_no_harm_in_it():
