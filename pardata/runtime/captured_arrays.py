@@ -16,7 +16,7 @@ _WORD_BYTES: Final = (1, 2, 4, 8)
 
 
 class CapturedArrays:
-    """keep / find. A copy is kept as long as its array lives; who has found it may keep it for longer."""
+    """keep / find. A copy is kept as long as its array lives; a caller that has found it may keep it for longer."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[weakref.ref[Array], Array]] = {}
@@ -48,7 +48,7 @@ class CapturedArrays:
 
 
 def _is_equal(array: Array, copy: Array) -> bool:
-    """Whether `copy`, made by its layout, has the same bytes; False as well if only another copy could tell that."""
+    """Return whether `copy`, made by its layout, has the same bytes; False also if only another copy could tell."""
     if not is_like(array, copy):
         return False
     array = np.ndarray.view(array, np.ndarray)

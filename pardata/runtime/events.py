@@ -110,9 +110,9 @@ def shortened(text: str, longest: int) -> str:
 
 
 def send_event(sock: socket.socket, event: WorkerEvent) -> None:
-    """Send an event, waiting if the socket is full. What is too long for one message arrives with shorter texts.
+    """Send an event, waiting if the socket is full. An event too long for one message arrives with shorter texts.
 
-    Raises `RunGone` if nobody listens any more.
+    Raises `RunGone` if the parent has closed its end.
     """
     data, longest = encode(event), _LONGEST
     while len(data) > MOST_EVENT_BYTES or not _fits(sock, data):

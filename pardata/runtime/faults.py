@@ -1,4 +1,4 @@
-"""How an error of the user's code crosses a process boundary, and how it is raised at the caller."""
+"""An error of the user's code crosses a process boundary and is raised at the caller."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Fault:
 
     @property
     def note(self) -> str:
-        """Where it happened: stage, item number and item, as far as they are known."""
+        """The place of the error: stage, item number and item, as far as they are known."""
         number = f", item {self.number}" if self.number >= 0 else ""
         return f"in stage {self.stage!r}{number}" + (f": {self.item}" if self.item else "")
 
@@ -113,7 +113,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def exit_as_error(error: BaseException) -> BaseException:
-    """Return what to tell of an exception that would end a worker, or the caller's program, without a word.
+    """Return the error to tell for an exception that would end a worker, or the caller's program, without a word.
 
     Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore) and `GeneratorExit`; all others are
     told as they are.

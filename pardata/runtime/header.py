@@ -14,11 +14,11 @@ BUSY_NS: Final = 7  # in the user's code and in encoding
 STARVED_NS: Final = 8  # waiting for input
 BLOCKED_NS: Final = 9  # waiting for a token or for a free worker behind
 BATCHES: Final = 10  # committed
-CURRENT_CALL: Final = 11  # what this life is doing: as RUNNING while in the user's code, 0: waiting, or LOADING
+CURRENT_CALL: Final = 11  # the call of this process: as CURRENT_BATCH while in the user's code, 0: waiting, or LOADING
 NEXT_NUMBER: Final = 64  # + sequence: the number after the last one finished, where order is kept
 
-BEGUN_NS: Final = 14  # when what ATTEMPT tells began, or the wait (time.monotonic_ns, one clock for all processes)
-WAITS_FOR: Final = 15  # while ATTEMPT is 0: STARVED_NS, BLOCKED_NS, MEMORY or ENDED
+BEGUN_NS: Final = 14  # when CURRENT_CALL began, or the wait (time.monotonic_ns, one clock for all processes)
+WAITS_FOR: Final = 15  # while CURRENT_CALL is 0: STARVED_NS, BLOCKED_NS, MEMORY or ENDED
 ENDED: Final = -1
 MEMORY: Final = -2  # counted as blocked
 

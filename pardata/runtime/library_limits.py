@@ -1,4 +1,4 @@
-"""What a worker sets for the libraries of its process: BLAS threads, and how eagerly memory goes back to the system."""
+"""A worker sets up the libraries of its process: BLAS threads, and how soon memory goes back to the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker prints and logs goes to the parent, which writes it to its own streams, tagged.
+"""The prints and logs of a worker go to the parent, which writes them to its own streams, tagged.
 
 A worker's `sys.stdout` and `sys.stderr` are replaced by objects that send whole lines over its control socket. So it
 shows where the user looks, also in a notebook, and lines of two workers do not run into each other. Warnings go through
@@ -73,7 +73,7 @@ class _Lines(io.TextIOBase):
         if "\r" in text:
             text = "".join(line.rpartition("\r")[2] for line in text.splitlines(keepends=True))
         for start in range(0, len(text), _LONGEST):
-            with contextlib.suppress(Exception):  # nobody listens any more
+            with contextlib.suppress(Exception):  # the run is gone
                 self._port.report(Said(self._name, text[start : start + _LONGEST]))
 
 

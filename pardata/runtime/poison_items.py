@@ -1,4 +1,4 @@
-"""Items that no worker is to try again: what the parent tells a successor about them, in words of its span.
+"""Items that no worker is to try again: the parent notes them for a successor in words of its span.
 
 The parent writes while no process has the span: after a death, before the successor starts.
 """
@@ -25,23 +25,23 @@ def note_poison_item(words: memoryview, item: tuple[int, int], times: int, statu
     words[0] += 1
 
 
-def poison_items(words: memoryview, who: str) -> dict[tuple[int, int], PardataError]:
-    """Return what has been noted: per item, what is raised in place of the call."""
+def poison_items(words: memoryview, label: str) -> dict[tuple[int, int], PardataError]:
+    """Return the notes: per item, the error that is raised in place of the call."""
     found = {}
     for entry in range(min(words[0], _ENTRIES)):
         word, times, status, limit_ns = words[_ENTRY * (entry + 1) : _ENTRY * (entry + 2)]
         item = batch_of_word(word)
         if item is not None:
-            found[item] = explain(who, f"item {item[1]}", times, status, limit_ns / 1e9)
+            found[item] = explain(label, f"item {item[1]}", times, status, limit_ns / 1e9)
     return found
 
 
-def explain(who: str, what: str, times: int, status: int | None, limit_s: float) -> PardataError:
-    """Return the error for what was tried `times` times: too slow if there is a limit, else the end of its workers."""
+def explain(label: str, what: str, times: int, status: int | None, limit_s: float) -> PardataError:
+    """Return the error for an item that was tried `times` times: it is too slow if there is a limit, else it kills."""
     if limit_s:
         tries = "" if times == 1 else f", {times} times"
-        return DeadlineExceeded(f"{who}: {what} took longer than timeout_s={limit_s:g}{tries}; its worker was killed")
+        return DeadlineExceeded(f"{label}: {what} took longer than timeout_s={limit_s:g}{tries}; its worker was killed")
     return WorkerLostError(
-        f"{who}: {times} worker processes were lost while they worked on {what}, the last one "
+        f"{label}: {times} worker processes were lost while they worked on {what}, the last one "
         f"{describe_exit(status)}. Either this makes the function crash or exit, or it needs more memory than there is"
     )

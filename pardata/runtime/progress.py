@@ -1,4 +1,4 @@
-"""What is counted during a run: the report at its end, and the bars while it runs."""
+"""The counts of a run: the report at its end, and the bars while it runs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 @dataclass(repr=False)
 class RunReport:
-    """What a run did. ``print(report)`` shows it as a table."""
+    """The counts of a run. ``print(report)`` shows them as a table."""
 
     stages: list[StageStatistics]
     seconds: float

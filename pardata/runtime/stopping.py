@@ -20,7 +20,7 @@ def wait_for_ends(workers: Iterable[Worker], hear: Callable[[Worker], None], wat
     """Return when no worker has a process any more.
 
     A worker has `COOPERATIVE_S` to come back from the user's code, then SIGTERM and `TERMINATE_S`, then SIGKILL; while
-    its exit functions run, `EXIT_S` since they began. What it says meanwhile is heard.
+    its exit functions run, `EXIT_S` since they began. Its events are heard meanwhile.
     """
     begin_s = time.monotonic()
     sent: dict[Worker, signal.Signals] = {}

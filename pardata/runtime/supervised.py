@@ -1,4 +1,4 @@
-"""One worker process as its parent knows it, over all its processes, and what is told of one that is lost."""
+"""A worker as its parent knows it, over all its processes, and the error about one that is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pardata.runtime.header import BATCHES, BEGUN_NS, CURRENT_CALL, EXITS_NS, IT
 
 
 class Limits(NamedTuple):
-    """What an item may take: seconds at one go, and how often it is begun again when they are over."""
+    """The limits of an item: seconds for one try, and how often it is begun again when they are over."""
 
     timeout_s: float | None = None
     retries: int = 0
@@ -59,33 +59,33 @@ class Worker:
         self.start_at_s = 0.0  # while it is paused: when its next process is to start (time.monotonic)
         self.shortest_s: float | None = None
         self.limits_of: Callable[[tuple[int, int]], Limits] = _no_limits
-        self.late: int | None = None  # what it was killed for: its word ATTEMPT
+        self.late: int | None = None  # the CURRENT_CALL that it was killed for
 
     @property
     def done(self) -> bool:
-        """Whether it has said that its work is done, or has failed."""
+        """True once it has said that its work is done, or has failed."""
         return self.life.state is State.DONE
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has a process that has not ended."""
+        """True while it has a process that has not ended."""
         return self.process is not None and not self.process.ended
 
     @property
     def exits_since_s(self) -> float | None:
-        """Since when (time.monotonic) its exit functions run; None: they do not."""
+        """Time (time.monotonic) at which its exit functions began; None: they do not run."""
         return self.words[EXITS_NS] / 1e9 or None
 
     @property
     def doing(self) -> int:
-        """What its process that has ended was doing: its word ATTEMPT, or LOADING if it left without being killed."""
+        """The last CURRENT_CALL of its process that has ended, or LOADING if it left without being killed."""
         doing = int(self.words[CURRENT_CALL])
         status = None if self.process is None else self.process.status
         return LOADING if doing == 0 and status is not None and status >= 0 else doing
 
     @property
     def finished(self) -> int:
-        """How many batches its processes have finished; of a source, how many items it has sent."""
+        """The number of batches that its processes have finished; of a source, of items that it has sent."""
         return int(self.words[BATCHES] + self.words[ITEMS])
 
     @property
@@ -106,12 +106,12 @@ class Worker:
 
 
 class Lost:
-    """A worker that will not be replaced as things are: which, working on what, and why in words.
+    """A worker that will not be replaced as things are, the batch it worked on, and the reason in words.
 
     Attributes
     ----------
     batch : (int, int) or None
-        Sequence and number of what it worked on; None: it was starting, or waited for work.
+        Sequence and number of the batch that it worked on; None: it was starting, or waited for work.
     timeout_s : float
         Not 0: it was killed because it took longer than that.
     spent : int or None
@@ -140,29 +140,31 @@ class Lost:
 
     @property
     def how(self) -> str:
-        """How its last process ended."""
+        """The end of its last process, in words."""
         return describe_exit(self.status)
 
     @property
     def what(self) -> str:
-        """What the worker was doing."""
+        """The work at which its processes were lost, in words."""
         if self.batch is not None:
             return f"they worked on item {self.batch[1]}"
         return "they were starting" if self.worker.doing == LOADING else "they waited for work"
 
-    def error(self, who: str) -> PardataError:
-        """Return the error to raise: what happened, the likely cause, and what to do."""
+    def error(self, label: str) -> PardataError:
+        """Return the error to raise: the event, its likely cause, and a remedy."""
         if self.refusal is not None:
             return self.refusal
-        return WorkerLostError(self._message(who))
+        return WorkerLostError(self._message(label))
 
-    def _message(self, who: str) -> str:
+    def _message(self, label: str) -> str:
         if self.spent is not None:
-            return f"{who}: a worker process was {self.how}, and max_restarts={self.spent} of the run have been used up"
+            return (
+                f"{label}: a worker process was {self.how}, and max_restarts={self.spent} of the run have been used up"
+            )
         if not self.worker.redoable and self.worker.doing != LOADING:
-            return f"{who}: its process was {self.how}; the state of its generator is lost, so it cannot be replaced"
+            return f"{label}: its process was {self.how}; the state of its generator is lost, so it cannot be replaced"
         row = " in a row" if self.batch is None else ""
-        lost = f"{who}: {self.deaths} worker processes{row} were lost while {self.what}, the last one {self.how}."
+        lost = f"{label}: {self.deaths} worker processes{row} were lost while {self.what}, the last one {self.how}."
         if self.batch is None and self.worker.doing != LOADING:
             return f"{lost} Something ends them from outside: the out-of-memory killer, a job's limit, a watchdog?"
         return f"{lost} Either this makes the function crash or exit, or it needs more memory than there is"

@@ -3,8 +3,8 @@
       control socket readable -> on_event        sentinel readable -> process ended -> replaced, or on_lost
       both are registered with the one selector that the parent waits on; nothing here polls
 
-A worker is replaced with the same span, sockets and program: its successor finds in the span how far it had got. What
-follows from what is the table of `process.lifecycle`; this file finds out what has happened, and does what it says.
+A worker is replaced with the same span, sockets and program: its successor finds in the span how far it had got. The
+table of `process.lifecycle` says which action follows an event; this file finds the events and carries the actions out.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Supervisor:
         worker.deaths.started()
 
     def restart(self, worker: Worker) -> None:
-        """Start the successor of a worker that was lost: its owner goes on without what it has died of."""
+        """Start the successor of a worker that was lost: its owner goes on without the item that it has died of."""
         self._do(worker, worker.life.on(Event.RESTART), None)
 
     def _replace(self, worker: Worker) -> None:
@@ -102,7 +102,7 @@ class Supervisor:
     # -- hearing ---------------------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Take in all that workers have said until now: what came over their channels may have been faster."""
+        """Take in all events until now: results may have come faster over the channels."""
         for worker in self.workers:
             self._hear(worker)
 
@@ -130,7 +130,7 @@ class Supervisor:
             return
         self._collector.unwatch(process.sentinel)
         process.close()
-        self._hear(worker)  # what it said before it ended
+        self._hear(worker)  # its events before it ended
         if worker.life.state in (State.ALIVE, State.OVERDUE):
             event, lost = self._judge(worker)
         else:
@@ -138,7 +138,7 @@ class Supervisor:
         self._do(worker, worker.life.on(event), lost)
 
     def _judge(self, worker: Worker) -> tuple[Event, Lost | None]:
-        """Return whether a worker that has died of itself may be replaced, and what is told if not."""
+        """Return whether a worker that has died of itself may be replaced, and the loss to tell if not."""
         doing, deaths = worker.doing, worker.deaths
         late, worker.late = worker.late, None
         if late is not None:

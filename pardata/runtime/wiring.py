@@ -61,7 +61,7 @@ class HomeSink:
 
 
 def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encoded:
-    """Encode what a worker is to run; raises `ConfigError` naming the part that cannot be pickled."""
+    """Encode the program of a worker; raises `ConfigError` naming the part that cannot be pickled."""
     try:
         return encode_code(program, sink)
     except MemoryError:
@@ -72,7 +72,7 @@ def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encod
 
 @dataclass(eq=False)
 class WorkerImage:
-    """A worker before its start: what its `WorkerSpec` will say, and its sockets in the order of `Port`."""
+    """A worker before its start: the contents of its `WorkerSpec`, and its sockets in the order of `Port`."""
 
     stage: str
     index: int
@@ -109,7 +109,7 @@ class WorkerImage:
     def spec(
         self, limit_bytes: int, budget_spans: list[tuple[Span, str]], inflight: FlightSpec | None = None
     ) -> WorkerSpec:
-        """Return what the worker gets to know."""
+        """Return the description that the worker gets."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
             self.sequences, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, inflight,
@@ -193,7 +193,7 @@ class _Leases:
 
 
 def dissolve(heap: SharedHeap, ports: list[Port], spans: list[Span], socks: list[socket.socket]) -> None:
-    """Take back what a run or a pool had, when its processes are gone; `ports` are those of the main process.
+    """Take back all that a run or a pool had, when its processes are gone; `ports` are those of the main process.
 
     Arrays that are still held keep their pages until they are let go of.
     """

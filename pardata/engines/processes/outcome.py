@@ -11,7 +11,7 @@ from pardata.runtime.events import Failed, Skipped, WorkerEvent
 from pardata.runtime.output import show
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
 from pardata.runtime.supervisor import Lost, Worker
-from pardata.runtime.worker.program import CONDEMNED_AT
+from pardata.runtime.worker.program import POISON_AT
 
 
 class Outcome:
@@ -69,7 +69,7 @@ class Outcome:
         assert supervisor is not None
         self._condemned.add(batch)  # if its worker dies of it once more, the user's function was not the cause
         span = self._parts.processes[lost.worker]
-        words = span.words(self._parts.heap.segment, CONDEMNED_AT, POISON_BYTES // 8)
+        words = span.words(self._parts.heap.segment, POISON_AT, POISON_BYTES // 8)
         note_poison_item(words, batch, lost.deaths, lost.status, lost.timeout_s)
         supervisor.restart(lost.worker)
 

@@ -1,1 +1,1 @@
-"""Whether a worker gets memory for a block now, waits for it, or fails."""
+"""Admission to memory: a worker gets it now, waits, passes the limit, or fails."""

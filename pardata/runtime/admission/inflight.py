@@ -1,4 +1,4 @@
-"""What of a run is in flight: what every worker can read in the words of the others."""
+"""The batches of a run that are in flight, as every worker can read them in the words of the others."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pardata.memory.segment import Segment
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.header import ITEMS, SENT_BYTES
 
-Flight = tuple[int, int]  # root (the sequence whose tokens it uses) and number of a batch
+Flight = tuple[int, int]  # of a batch: root (the sequence that its token belongs to) and number
 
 
 @dataclass(frozen=True)
 class FlightSpec:
-    """Where it can be read.
+    """The places at which that can be read.
 
     Attributes
     ----------
     roots : list of int
-        Per sequence, the one whose tokens it uses.
+        Per sequence, the one that its tokens belong to.
     tables : dict
         The tokens of each root.
     sources, stages : list of Span
-        Of the workers of sources, and of all others. (Nobody waits for memory that a source lets go.)
+        Of the workers of sources, and of all others. (No worker waits for memory that a source lets go.)
     consumer : Span
     """
 
@@ -45,7 +45,7 @@ class InFlight:
         self._item_sizes = ItemSizes(len(self._senders))
 
     def flight(self, sequence: int, number: int) -> Flight:
-        """Return how a batch is called here."""
+        """Return the name of a batch here."""
         return self._roots[sequence], number
 
     def all(self) -> set[Flight]:

@@ -1,4 +1,4 @@
-"""How heavy items are on their way, from what everybody counts. Pure."""
+"""Finds how heavy items are on their way, from the counts of all workers. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ItemSizes:
         self._found = [(0.0, 0.0)] * senders
 
     def heaviest(self, counts: Sequence[tuple[int, int]]) -> float:
-        """Return it; `counts` are items taken and bytes sent so far, of each sender."""
+        """Return the bytes per item; `counts` are items taken and bytes sent so far, of each sender."""
         heaviest = 0.0
         for index, (items, sent_bytes) in enumerate(counts):
             items_before, bytes_before = self._last[index]

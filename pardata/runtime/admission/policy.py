@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-# Nobody is told when memory becomes free in a third process: a worker that waits for it looks again this often.
+# No process is told when memory becomes free in a third one: a worker that waits for it looks again this often.
 TICK_S: Final = 0.002
 # A process that has been woken and has not run yet looks as if it waited (before a failure the system is asked as well,
 # see `runtime.admission.quiescence`). To go on too early only costs memory.
@@ -47,7 +47,7 @@ class AllocationRequest:
     is_alone : bool
         No other batch is in flight: only the consumer's loop could still let go of something.
     still_s : float
-        For how long everybody has been waiting, and nothing has changed.
+        Seconds for which all workers have been waiting, and nothing has changed.
     items : int
         How many items the batch has.
     own_bytes : int

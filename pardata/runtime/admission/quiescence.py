@@ -1,4 +1,4 @@
-"""For how long nothing has moved in a run, as far as a worker that waits for memory can see."""
+"""Measures for how long nothing has moved in a run, as far as a worker that waits for memory can see."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.admission.policy import STUCK_S, TICK_S
 from pardata.runtime.header import BATCHES, CONSUMER_BUSY, CURRENT_CALL, MEMORY, THREAD, WAITS_FOR
 
-# Who looks may have been kept from it himself, by a busy machine or by Ctrl-Z: then nobody had the time to move.
+# The looking worker itself may have had no time, on a busy machine or by Ctrl-Z: then the others had none to move.
 _MOST_PER_LOOK_S: Final = 10 * TICK_S
 _STOPPED: Final = (b"D", b"T", b"t")  # proc(5): on a disk, stopped, traced; R is running or runnable
 
 
 class Quiescence:
-    """Looked at again and again: everybody waits, and nothing has changed since the last look.
+    """Adds up the time between looks at which all workers wait, and nothing has changed since the look before.
 
-    The consumer waits while it wants the next item; while its loop is at one, it may let go of others. Who waits for
-    memory is not held up while it runs: it runs at each of its own looks, and many of them would see nothing else.
+    The consumer waits while it wants the next item; while its loop is at one, it may let go of others. A worker that
+    waits for memory is not held up while it runs: it runs at each of its own looks.
     """
 
     def __init__(self, spec: FlightSpec, segment: Segment) -> None:
@@ -34,18 +34,18 @@ class Quiescence:
         self._seen = ()
 
     def look(self, live_bytes: int) -> float:
-        """Return for how many seconds everybody has been waiting by now."""
+        """Return for how many seconds all have been waiting by now."""
         seen = (live_bytes, *(words[BATCHES] for words in self._stages))
         is_busy = self._consumer[CONSUMER_BUSY] or any(words[CURRENT_CALL] for words in self._stages)
         now = time.monotonic()
         since_s, self._looked_s = now - self._looked_s, now
         if is_busy or seen != self._seen:
             self._seen, self._still_s = seen, 0.0
-        elif self._still_s < STUCK_S or not self._is_anybody_held_up():
+        elif self._still_s < STUCK_S or not self._is_any_held_up():
             self._still_s += min(since_s, _MOST_PER_LOOK_S)
         return self._still_s
 
-    def _is_anybody_held_up(self) -> bool:
+    def _is_any_held_up(self) -> bool:
         looking = {words[THREAD] for words in self._stages if words[WAITS_FOR] == MEMORY}
         threads = {words[THREAD] for words in (*self._stages, self._consumer)} - looking - {threading.get_native_id()}
         return any(map(is_held_up, threads)) or any(map(is_stopped, looking))

@@ -9,7 +9,7 @@ from pardata.channel.receiver import Claim, Receiver
 from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.memory.budget import Budget
-from pardata.runtime.admission.explanation import explain
+from pardata.runtime.admission.explanation import explain_refusal
 from pardata.runtime.admission.inflight import Flight, InFlight
 from pardata.runtime.admission.policy import AllocationRequest, Decision, decide
 from pardata.runtime.admission.quiescence import Quiescence
@@ -31,14 +31,14 @@ class Situation:
         budget: Budget,
         outbox: Outbox,
         receivers: Sequence[Receiver],
-        who: str,
+        label: str,
     ) -> None:
         self.inflight = inflight
         self._quiescence = quiescence
         self._budget = budget
         self._outbox = outbox
         self._receivers = receivers
-        self._who = who
+        self._label = label
 
     def begin(self) -> None:
         """Begin to wait for memory: `decide` is asked again and again from here on."""
@@ -52,7 +52,7 @@ class Situation:
         request = self._describe(needed_bytes, claims, publishing)
         decision = decide(request)
         if decision is Decision.FAIL:
-            raise CapacityError(explain(request, self._who, self._budget.holders()))
+            raise CapacityError(explain_refusal(request, self._label, self._budget.holders()))
         return None if decision is Decision.WAIT else decision
 
     def _describe(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None) -> AllocationRequest:

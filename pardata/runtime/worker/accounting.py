@@ -56,7 +56,7 @@ class TimeAccount:
         begin = time.perf_counter_ns()
         counter = BLOCKED_NS if waits_for == MEMORY else waits_for
         is_timer = threading.current_thread().name == TIMER_NAME  # meanwhile the user's code may be running
-        attempt = words[CURRENT_CALL]
+        call = words[CURRENT_CALL]
         if not is_timer:
             words[CURRENT_CALL] = 0
             words[WAITS_FOR], words[BEGUN_NS] = waits_for, time.monotonic_ns()
@@ -72,7 +72,7 @@ class TimeAccount:
             self._mark_ns += waited
             if not is_timer:  # also where it raised: the user's code may go on without the memory
                 words[BEGUN_NS] = time.monotonic_ns()
-                words[CURRENT_CALL], words[WAITS_FOR] = words[CURRENT_CALL] or attempt, counter
+                words[CURRENT_CALL], words[WAITS_FOR] = words[CURRENT_CALL] or call, counter
         return result
 
     def end(self) -> None:

@@ -19,7 +19,7 @@ from pardata.runtime.worker.program import LEASES_AT, WorkerSpec
 
 
 class Endpoints:
-    """What a worker takes from, sends to, and gets or gives tokens by.
+    """The receivers, senders and tokens of a worker.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Endpoints:
         self.retirers = {terminal.sequence: Retirer(terminal, segment, next(rest)) for terminal in spec.terminals}
 
     def collector(self, order: Order[Claim], on_control: Callable[[], None]) -> Collector:
-        """Return the collector that waits for all of them."""
+        """Return the collector that waits for all of these."""
         collector = Collector(self.receivers, order, self.senders)
         collector.watch(self.control, on_control)
         for retirer in self.retirers.values():

@@ -36,7 +36,7 @@ from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure, Wor
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What a worker process gets besides: its surroundings, and where its program lies in the segment."""
+    """The surroundings of a worker process, its `WorkerSpec`, and the place of its program in the segment."""
 
     worker: WorkerSpec
     program: bytes

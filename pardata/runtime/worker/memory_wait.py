@@ -1,4 +1,4 @@
-"""A worker without memory for a block waits here until others have let go of theirs; so does one that is done."""
+"""A worker that has no memory for a block waits until others release theirs. So does one that is done."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class MemoryWait:
     Attributes
     ----------
     budget : Budget
-        What all workers have in memory together.
+        Of all workers together.
     situation : Situation, optional
-        How a worker of a run looks at the others. None: of a pool, where whoever gets no memory fails at once.
+        The view that a worker of a run has of the others. None: of a pool, whose workers fail at once.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class MemoryWait:
     def wait_for_release(self) -> None:
         """Stay until all blocks of this worker are released, or the run is over: only their owner takes them back.
 
-        A worker of a pool returns at once: the blocks are let go of before the pool ends.
+        A worker of a pool returns at once: its parent takes the span back with all leases (`wiring.dissolve`).
         """
         if self.situation is None:
             return

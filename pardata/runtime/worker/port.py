@@ -65,8 +65,8 @@ class Program(Protocol):
 class Port:
     """A transaction: `take` a batch, `publish` what becomes of it, `commit` it.
 
-    Until the commit a successor takes the same batch again; after it, nobody does. What is beside it stands in files of
-    its own: `accounting` (time), `takeover` (a predecessor's work), `memory_wait`, `control`, `token_gate`.
+    Until the commit a successor takes the same batch again; after it, no worker does. The other jobs have files of
+    their own: `accounting` (time), `takeover` (a predecessor's work), `memory_wait`, `control`, `token_gate`.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Port:
         Of the batch that was published last: arrays and message.
     """
 
-    passed = None  # what cannot be pickled is handed on by nobody
+    passed = None  # a worker process hands on nothing that cannot be pickled
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Port:
             return None
 
     def claimed(self) -> Batch:
-        """Return a batch without items that has the numbers of what is being worked on: also if it cannot be read."""
+        """Return the batch at hand without its items: its numbers are known also if it cannot be read."""
         first = self._at_hand.claims[0]
         return Batch(first.sequence, first.number, first.count, first.cell, [])
 
@@ -175,7 +175,7 @@ class Port:
                 self._account.count_busy()
 
     def commit(self) -> None:
-        """Finish what was taken: it will not come again."""
+        """Finish the batch at hand: it will not come again."""
         with self.lock:
             words, at_hand = self.words, self._at_hand
             claims = at_hand.claims
@@ -184,7 +184,7 @@ class Port:
             if retirer is not None:
                 retirer.retire(first.cell, first.number)
             # SYNC POINT: choice. The turn is noted before anything says that the batch is finished: a successor that
-            # still finds the batch goes by it (`Collector.resume`), and one that does not finds whose turn it is.
+            # still finds the batch goes by it (`Collector.resume`); one that does not finds the turn.
             words[TURN] = self.collector.turn
             words[NEXT_NUMBER + first.sequence] = first.number + first.count
             is_due = self._unreported.add(claims)  # while they know their blocks
@@ -204,7 +204,7 @@ class Port:
         self.words[CURRENT_CALL] = 0
 
     def attempt(self, sequence: int, number: int) -> None:
-        """Say what the user's code is called for, so that it can be blamed; raises what the parent decided of it."""
+        """Note the item that the user's code is called for; raises the parent's verdict on a poison item."""
         poison, words = self._takeover.poison, self.words
         if poison and (sequence, number) in poison:
             raise poison[sequence, number]
@@ -238,7 +238,7 @@ class Port:
         """Return a token for batch `number` of a source; waits until there is one, and memory for one more batch."""
         gate = self._gate
         if gate is None or not self.outbox.edges:
-            return 0  # nothing leaves: nobody would give a token back
+            return 0  # nothing leaves, so no token would come back
         with self.lock:
             return gate.take(number)
 
@@ -262,7 +262,7 @@ class Port:
         return self._takeover.resume_point(self.outbox)
 
     def load_state(self) -> Saved | None:
-        """Return what a predecessor has saved."""
+        """Return the state that a predecessor has saved."""
         state = self._takeover.state
         return None if state is None else state.load()
 
@@ -277,7 +277,7 @@ class Port:
         send_event(self.control.sock, event)
 
     def poll(self) -> None:
-        """Handle what has come meanwhile; raises Cancelled."""
+        """Handle all that has come meanwhile; raises `Cancelled`."""
         with self.lock:
             self.collector.poll()
             if self.control.is_cancelled:
@@ -290,7 +290,7 @@ class Port:
         self.report(Closed())
 
     def finish(self) -> None:
-        """Tell the parent that the work is done; close what is not closed. Returns when nobody needs this worker."""
+        """Tell the parent that the work is done; close what is not closed. Returns when it is not needed."""
         self.outbox.close()
         self._account.end()
         with self.lock:

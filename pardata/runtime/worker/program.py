@@ -1,4 +1,4 @@
-"""What a worker is told about itself, and what may come out of its program."""
+"""The description that a worker gets of itself, and the exceptions that end its program."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pardata.runtime.faults import Fault
 from pardata.runtime.poison_items import POISON_BYTES
 
 LEASES_AT: Final = HEADER_BYTES
-CONDEMNED_AT: Final = LEASES_AT + TABLE_BYTES
-CHANNELS_AT: Final = CONDEMNED_AT + POISON_BYTES
+POISON_AT: Final = LEASES_AT + TABLE_BYTES
+CHANNELS_AT: Final = POISON_AT + POISON_BYTES
 
 TIMER_NAME: Final = "pardata-flusher"  # the thread of a source that sends batches which were begun and not filled
 
@@ -33,7 +33,7 @@ class Leaving(BaseException):
 
 
 class StageFailure(Exception):
-    """The user's code raised; carries what the parent is to be told."""
+    """The user's code raised; carries the fault to tell the parent."""
 
     def __init__(self, fault: Fault, original: BaseException) -> None:
         super().__init__(fault.error)
@@ -47,9 +47,9 @@ class UnloadableError(Exception):
     Parameters
     ----------
     batches : list of Batch
-        What was taken, without them.
+        The batches that were taken, without these items.
     lost : (place, sender, number, error) tuples
-        Where in the batch each stood, the stage that has sent it, and what was raised.
+        The place of each in its batch, the stage that has sent it, its number and its error.
     """
 
     def __init__(self, batches: list[Batch], lost: list[tuple[int, str, int, BaseException]]) -> None:
@@ -58,14 +58,14 @@ class UnloadableError(Exception):
         self.lost = lost
 
     def faults(self, stage: str | None = None) -> list[tuple[int, Fault]]:
-        """Return where each stood, and what is told of it: as a fault of `stage`, or of its sender."""
+        """Return the place of each, and its fault: as one of `stage`, or of its sender."""
         return [
             (place, Fault.of(_refusal(sender, number, error), stage or sender, number))
             for place, sender, number, error in self.lost
         ]
 
     def failure(self) -> StageFailure:
-        """Return what ends the run."""
+        """Return the failure that ends the run."""
         _, fault = self.faults()[0]
         return StageFailure(fault, fault.exception())
 
@@ -80,7 +80,7 @@ def _refusal(sender: str, number: int, error: BaseException) -> SerializationErr
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals.
+    """All that a worker needs but its descriptors, which come as: control, inputs, outputs, tokens, terminals.
 
     `most_owed`: so many commits are told to the senders at a time; the second number counts where they hold blocks.
     """
@@ -99,13 +99,13 @@ class WorkerSpec:
     limit_bytes: int
     budget_spans: list[tuple[Span, str]]
     branches: list[int | None] = field(default_factory=list)  # per edge of `outputs`: which items go there, None: all
-    inflight: FlightSpec | None = None  # None: who gets no memory fails
+    inflight: FlightSpec | None = None  # None: a worker that gets no memory fails
     state: tuple[int, int] | None = None  # where, and in how many bytes, it saves its state
     parent_at: int = 0  # of a pool's worker: where the span of its parent begins
     senders: list[str] = field(default_factory=list)  # per input: the stage
 
     def budget(self, segment: Segment) -> Budget:
-        """Return what all workers have in memory together."""
+        """Return the budget that all workers share."""
         headers = [span.words(segment) for span, _ in self.budget_spans]
         return Budget(self.limit_bytes, headers, [name for _, name in self.budget_spans])
 

@@ -15,7 +15,7 @@ from pardata.runtime.worker.program import WorkerSpec
 def recover(spec: WorkerSpec, segment: Segment, budget: Budget, ends: Endpoints, is_successor: bool) -> Arena:
     """Return the arena of a worker, with the blocks that its dead predecessor has given out; of a first one: empty.
 
-    What the predecessor had received and handed on is held by the receivers again.
+    The receivers hold again the blocks that the predecessor had received and handed on.
     """
     if not is_successor:
         return Arena(segment, spec.span, spec.control_bytes, budget, spec.label)

@@ -37,16 +37,16 @@ class Saved:
 class StateArea:
     """save / load: a page with the number of the last save, and how much of each copy was ever used; then the two.
 
-    What memory it takes is counted in `header`, the words of the worker's span.
+    The memory that it takes is counted in `header`, the words of the worker's span.
     """
 
-    def __init__(self, segment: Segment, at: int, nbytes: int, who: str, header: memoryview) -> None:
+    def __init__(self, segment: Segment, at: int, nbytes: int, label: str, header: memoryview) -> None:
         self._bytes = memoryview(segment.map)[at : at + nbytes]
         self._turn = self._bytes[:8].cast("q")
         self._used = self._bytes[8:24].cast("q")
         self._header = header
         self._room = (nbytes - PAGE_BYTES) // 2 // PAGE_BYTES * PAGE_BYTES
-        self._who = who
+        self._label = label
 
     def _copy(self, turn: int) -> memoryview:
         at = PAGE_BYTES + turn % 2 * self._room
@@ -57,7 +57,7 @@ class StateArea:
         length = len(saved.data)
         if length > self._room - 8 * _HEAD_WORDS:
             raise CapacityError(
-                f"{self._who}: the state that its snapshot() returns needs {format_bytes(length)}; there is room for "
+                f"{self._label}: the state that its snapshot() returns needs {format_bytes(length)}; there is room for "
                 f"{format_bytes(self._room)}"
             )
         turn = self._turn[0] + 1
@@ -67,7 +67,7 @@ class StateArea:
         head[0], head[1], head[2] = length, saved.next_output, saved.sequence
         head[3], head[4] = saved.number, saved.has_ended
         copy[8 * _HEAD_WORDS : 8 * _HEAD_WORDS + length] = saved.data
-        self._turn[0] = turn  # SYNC POINT: save. From here on the new state counts, whoever dies.
+        self._turn[0] = turn  # SYNC POINT: save. From here on the new state counts, also if this process dies.
 
     def _count(self, turn: int, nbytes: int) -> None:
         used = self._used[turn % 2]

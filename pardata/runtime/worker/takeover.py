@@ -12,12 +12,12 @@ from pardata.memory.segment import Segment
 from pardata.runtime.header import CURRENT_BATCH, INCARNATION, TURN, batch_of_word
 from pardata.runtime.poison_items import POISON_BYTES, poison_items
 from pardata.runtime.worker.endpoints import Endpoints
-from pardata.runtime.worker.program import CONDEMNED_AT, WorkerSpec
+from pardata.runtime.worker.program import POISON_AT, WorkerSpec
 from pardata.runtime.worker.state import StateArea
 
 
 class Takeover:
-    """What a predecessor has left in the words of the span, and how far the successor is with it.
+    """Finds the work that a predecessor has left in the words of the span; tells how far the successor is with it.
 
     Attributes
     ----------
@@ -42,11 +42,11 @@ class Takeover:
         self.inherited = batch_of_word(words[CURRENT_BATCH])
         self.state = None if spec.state is None else StateArea(segment, *spec.state, spec.label, words)
         self.poison: dict[tuple[int, int], PardataError] = {}
-        if self.is_successor:  # before a first process nobody can have noted anything
-            self.poison = poison_items(spec.span.words(segment, CONDEMNED_AT, POISON_BYTES // 8), spec.label)
+        if self.is_successor:  # a first process finds no notes
+            self.poison = poison_items(spec.span.words(segment, POISON_AT, POISON_BYTES // 8), spec.label)
 
     def resume(self, ends: Endpoints, collector: Collector, words: memoryview) -> None:
-        """Have everybody look again, and the collector begin with the batch that was at work."""
+        """Have both sides of each channel look again, and the collector begin with the batch that was at work."""
         self._receivers = ends.receivers
         if self.is_successor:
             ends.announce()
@@ -55,7 +55,7 @@ class Takeover:
             self.forget_recovered()
 
     def has_published(self, claims: Sequence[Claim], outbox: Outbox) -> bool:
-        """Return whether the predecessor had published what it made of the inherited batch: only the commit is missing.
+        """Return whether the predecessor had published its result for the inherited batch: only the commit is missing.
 
         `claims` is the first batch that was taken. Raises `WorkerLostError` if the batch cannot be done again.
         """

@@ -10,7 +10,7 @@ from pardata.codec.batch_codec import Batch
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """What has been taken and not committed, and what is being published: both count where memory is short.
+    """The claims that are not committed and the batch that is being published: both count where memory is short.
 
     Attributes
     ----------

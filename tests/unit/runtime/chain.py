@@ -2,8 +2,8 @@
 
 Each stage may be killed at any line, and is replaced as in a run.
 
-A tracer ends the step of a stage at the n-th line of pardata. What a SIGKILL there would leave is what the step has
-written to shared memory and to its sockets until then. The objects of the dead stage are dropped.
+A tracer ends the step of a stage at the n-th line of pardata. A SIGKILL there would leave what the step has written
+to shared memory and to its sockets until then. The objects of the dead stage are dropped.
 """
 
 import gc
@@ -63,7 +63,7 @@ class KillAtLine:
 
 
 class Program:
-    """What a port needs to know of its program."""
+    """As much of a program as a port needs."""
 
     inplace = False
     name = "program"
@@ -252,7 +252,7 @@ class Chain:
 
     @property
     def live_bytes(self):
-        """What the arenas of the workers believe to be in use."""
+        """The bytes that the arenas of the workers believe to be in use."""
         return sum(self._ports[name].outbox.arena.statistics()["live_bytes"] for name in self.names if name != "sink")
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pardata.runtime.admission.explanation import explain
+from pardata.runtime.admission.explanation import explain_refusal
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.admission.policy import HOPELESS_S, RULES, STUCK_S, AllocationRequest, Decision, decide
 
@@ -63,7 +63,7 @@ def test_each_rule_decides_some_case_and_the_last_one_all_that_are_left():
     ],
 )
 def test_the_error_says_which_of_the_three_it_is(changes, words):
-    assert re.search(words, explain(replace(FULL, **changes), "stage 'a'", "arrays made by: reader 95 B"))
+    assert re.search(words, explain_refusal(replace(FULL, **changes), "stage 'a'", "arrays made by: reader 95 B"))
 
 
 def test_the_heaviest_items_are_those_of_the_stage_that_sends_most():

@@ -1,4 +1,4 @@
-"""What a worker sets for numerical libraries."""
+"""The limits that a worker sets for numerical libraries."""
 
 import ctypes
 import os

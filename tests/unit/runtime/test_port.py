@@ -1,4 +1,4 @@
-"""What a port counts on its way, and tells."""
+"""A port counts on its way, and tells."""
 
 import contextlib
 import inspect
@@ -16,7 +16,7 @@ from pardata.runtime.worker.port import Port
 from tests.unit.runtime.chain import LARGE, Chain
 
 
-def test_who_has_got_a_message_finds_its_bytes_counted():
+def test_bytes_are_counted_before_the_message_is_there():
     counted = []
     with contextlib.closing(Chain()) as chain:
         port = chain._ports["source"]

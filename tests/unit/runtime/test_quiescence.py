@@ -1,4 +1,4 @@
-"""For how long nothing has moved: not while somebody has had no chance to."""
+"""The time for which nothing has moved does not count while a worker has had no chance to move."""
 
 import contextlib
 import os
@@ -76,10 +76,10 @@ def test_looks_add_up(scene):
     assert scene.look(times=10) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("who", "word"), [("other", CURRENT_CALL), ("other", BATCHES), ("consumer", CONSUMER_BUSY)])
-def test_what_moves_begins_anew(scene, who, word):
+@pytest.mark.parametrize(("name", "word"), [("other", CURRENT_CALL), ("other", BATCHES), ("consumer", CONSUMER_BUSY)])
+def test_what_moves_begins_anew(scene, name, word):
     scene.look(times=3)
-    getattr(scene, who)[word] += 1
+    getattr(scene, name)[word] += 1
     assert scene.look() == 0
 
 
@@ -89,12 +89,12 @@ def test_an_earlier_wait_does_not_count(scene):
     assert scene.look() == 0
 
 
-def test_who_has_not_looked_for_long_has_not_seen_anybody_wait(scene):
+def test_a_look_after_a_long_pause_has_seen_no_worker_wait(scene):
     scene.look()
     assert scene.look(seconds=3600) < STUCK_S
 
 
-def test_who_was_stopped_may_move_yet(scene, stopped):
+def test_a_worker_that_was_stopped_may_move_yet(scene, stopped):
     scene.other[THREAD] = stopped
     assert STUCK_S <= scene.look(times=1000) < 2 * STUCK_S
     os.kill(stopped, signal.SIGCONT)
@@ -104,14 +104,14 @@ def test_who_was_stopped_may_move_yet(scene, stopped):
     assert scene.look(times=1000) > 9
 
 
-def test_who_runs_and_waits_for_memory_only_looks(scene, running):
+def test_a_worker_that_runs_and_waits_for_memory_only_looks(scene, running):
     scene.other[THREAD], scene.other[WAITS_FOR] = running, BLOCKED_NS
     assert scene.look(times=1000) < 2 * STUCK_S
     scene.other[WAITS_FOR] = MEMORY
     assert scene.look(times=1000) > 9
 
 
-def test_who_waits_for_memory_and_was_stopped_may_move_yet(scene, stopped):
+def test_a_worker_that_waits_for_memory_and_was_stopped_may_move_yet(scene, stopped):
     scene.other[THREAD], scene.other[WAITS_FOR] = stopped, MEMORY
     assert scene.look(times=1000) < 2 * STUCK_S
 

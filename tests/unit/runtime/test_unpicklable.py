@@ -1,4 +1,4 @@
-"""What cannot be pickled is named, from the outside in."""
+"""The part that cannot be pickled is named, from the outside in."""
 
 import functools
 import threading
