@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 import pardata
 from pardata.memory.named import session
-from pardata.memory.named.guardian import prune, records, registers
-from pardata.memory.named.register import appear
+from pardata.memory.named.guardian import registers
+from pardata.memory.named.register import appear, prune, records
 from pardata.memory.shared_heap import shared_heap
 from pardata.process.launcher import fork_server
 from pardata.queue.waiters import Watcher

@@ -6,8 +6,8 @@ import socket
 
 from pardata.channel.channel import ChannelSpec, End
 from pardata.channel.words import KIND, SEQUENCE, STAMP, TOP, TOUCHED, area_at, slot_at, words_bytes
-from pardata.memory.arena import align
 from pardata.memory.budget import CONTROL
+from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES, Segment
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from pardata.memory.arena import align
+from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES
 
 RECORD_BYTES: Final = 256

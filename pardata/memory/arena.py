@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,26 +25,11 @@ from typing import Final
 from pardata.errors import CapacityError
 from pardata.memory.array import Anchor, anchor
 from pardata.memory.budget import LIVE, RESERVED, Budget
+from pardata.memory.gaps import Gaps, align, size_class
 from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES, Segment
 
 HEADER_BYTES: Final = PAGE_BYTES
 HEADER_WORDS: Final = HEADER_BYTES // 8
-
-
-def align(value: int, to: int) -> int:
-    """Return the least multiple of `to` that is not below `value`."""
-    return -(-value // to) * to
-
-
-def size_class(nbytes: int) -> int:
-    """Return the bytes that a block of `nbytes` occupies: four steps per power of two, whole (huge) pages.
-
-    The unused rest of a block is never touched, so it costs address space only.
-    """
-    nbytes = max(nbytes, PAGE_BYTES)
-    step = 1 << max((nbytes - 1).bit_length() - 3, 12)
-    rounded = align(nbytes, step)
-    return align(rounded, HUGE_PAGE_BYTES) if rounded >= HUGE_PAGE_BYTES else rounded
 
 
 @dataclass(frozen=True)
@@ -101,6 +85,22 @@ class _Dropped(deque[tuple[int, int]]):
             arena.relieve()
 
 
+class _Usage:
+    """What an arena has in use, counted here and published in its span's header.
+
+    The header alone would not do: a forked child of the user's code has the same page, and counts its own drops.
+    """
+
+    def __init__(self, header: memoryview) -> None:
+        self._header = header
+        self.live_bytes = self.reserved_bytes = 0
+
+    def publish(self) -> None:
+        header = self._header
+        header[LIVE] = self.live_bytes
+        header[RESERVED] = self.reserved_bytes
+
+
 class Arena:
     """reserve / release over ``[span.offset + control_bytes, span's end)``.
 
@@ -131,28 +131,23 @@ class Arena:
         self.on_shortage: Callable[[int], bool] | None = None
         self.is_held: Callable[[int, int], bool] | None = None  # whether another process needs a block, by its place
         self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process had them
-        self._header = span.words(segment)
+        self._usage = usage = _Usage(span.words(segment))
         self.lock = _Lock()  # user code may have threads of its own
         self._kept_bytes = kept_bytes
         self.dropped: deque[tuple[int, int]] = deque() if kept_bytes is None else _Dropped(self)
         self._free: dict[int, list[int]] = {}
-        self._gaps: list[tuple[int, int]] = []
+        self._gaps = Gaps()
         self._start = start = span.offset + align(control_bytes, HUGE_PAGE_BYTES)
         end = span.offset + span.size_bytes
-        self._live = self._reserved = 0
         for offset, extent in sorted(set(live)):
-            self._live += extent
-            self._add_gap(start, offset - start)
+            usage.live_bytes += extent
+            self._gaps.add(start, offset - start)
             start = offset + extent
-        self._add_gap(start, end - start)
-        for offset, size in self._gaps:
+        self._gaps.add(start, end - start)
+        for offset, size in self._gaps.ranges:
             segment.punch(offset, size)
-        self._reserved = self._live
-        self._publish()
-
-    def _publish(self) -> None:
-        self._header[LIVE] = self._live
-        self._header[RESERVED] = self._reserved
+        usage.reserved_bytes = usage.live_bytes
+        usage.publish()
 
     def reserve(self, nbytes: int, *, zeroed: bool = False) -> Anchor:
         """Return the anchor of a writable block of at least `nbytes`, contents undefined or `nbytes` zeros.
@@ -185,8 +180,9 @@ class Arena:
             free = self._free.get(extent)
             is_warm = bool(free)
             offset = free.pop() if free else self._carve(extent)
-            self._live += extent
-            self._publish()
+            usage = self._usage
+            usage.live_bytes += extent
+            usage.publish()
             return offset, is_warm
 
     def adopt(self, offset: int, extent: int) -> Anchor:
@@ -204,20 +200,21 @@ class Arena:
         """Take back the blocks whose anchors have died since the last time."""
         if not self.dropped:
             return
+        usage = self._usage
         with self.lock:
             while self.dropped:
                 offset, extent = self.dropped.popleft()
                 if self.is_held is not None and self.is_held(offset, extent):
                     self._held.append((offset, extent))
                     continue
-                self._live -= extent
+                usage.live_bytes -= extent
                 if self.budget is not None and not self.budget.has_room(0):
                     self._give_back(offset, extent)
                 else:
                     self._free.setdefault(extent, []).append(offset)
             if self._kept_bytes is not None:
-                self._shrink(max(self._kept_bytes, self._live))
-            self._publish()
+                self._shrink(max(self._kept_bytes, usage.live_bytes))
+            usage.publish()
 
     def relieve(self) -> None:
         """In a finalizer: collect, unless somebody is at work here, who will or whose successor will."""
@@ -239,7 +236,7 @@ class Arena:
         with self.lock:
             self.collect()
             self._shrink(0)
-            self._publish()
+            self._usage.publish()
 
     def live_ranges(self) -> list[tuple[int, int]]:
         """Return (offset, extent) of what is neither free nor a gap; neighbours may be one range."""
@@ -248,7 +245,7 @@ class Arena:
             free = [(offset, extent) for extent, offsets in self._free.items() for offset in offsets]
             ranges = []
             start = self._start
-            for offset, extent in [*sorted([*free, *self._gaps]), (self.span.offset + self.span.size_bytes, 0)]:
+            for offset, extent in [*sorted([*free, *self._gaps.ranges]), (self.span.offset + self.span.size_bytes, 0)]:
                 if offset > start:
                     ranges.append((start, offset - start))
                 start = offset + extent
@@ -257,52 +254,32 @@ class Arena:
     @property
     def free_bytes(self) -> int:
         """Warm memory that is kept for reuse."""
-        return self._reserved - self._live
+        return self._usage.reserved_bytes - self._usage.live_bytes
 
     def _carve(self, extent: int) -> int:
         if self.budget is not None and not self.budget.has_room(extent):
             self.trim()
-        alignment = HUGE_PAGE_BYTES if extent >= HUGE_PAGE_BYTES else PAGE_BYTES
-        for index, (start, size) in enumerate(self._gaps):
-            offset = align(start, alignment)
-            rest = start + size - offset - extent
-            if rest < 0:
-                continue
-            self.segment.prepare(offset, extent)  # may fail on a full tmpfs, before anything has changed
-            self._gaps[index : index + 1] = [
-                gap for gap in ((start, offset - start), (offset + extent, rest)) if gap[1]
-            ]
-            self._reserved += extent
-            return offset
-        raise CapacityError(
-            f"{self.who}: {extent} bytes do not fit: all its arrays together may have {self.span.size_bytes} bytes of "
-            f"addresses, of which {self._live} are in use"
-        )
+        offset = self._gaps.take(extent)
+        if offset is None:
+            raise CapacityError(
+                f"{self.who}: {extent} bytes do not fit: all its arrays together may have {self.span.size_bytes} bytes "
+                f"of addresses, of which {self._usage.live_bytes} are in use"
+            )
+        self.segment.prepare(offset, extent)
+        self._usage.reserved_bytes += extent
+        return offset
 
     def _give_back(self, offset: int, extent: int) -> None:
         self.segment.punch(offset, extent)
-        self._reserved -= extent
-        self._add_gap(offset, extent)
-
-    def _add_gap(self, offset: int, size: int) -> None:
-        if size <= 0:
-            return
-        gaps = self._gaps
-        insort(gaps, (offset, size))
-        index = gaps.index((offset, size))
-        if index + 1 < len(gaps) and offset + size == gaps[index + 1][0]:
-            size += gaps.pop(index + 1)[1]
-            gaps[index] = (offset, size)
-        if index and sum(gaps[index - 1]) == offset:
-            start, before = gaps.pop(index - 1)
-            gaps[index - 1] = (start, before + size)
+        self._usage.reserved_bytes -= extent
+        self._gaps.add(offset, extent)
 
     def statistics(self) -> dict[str, int]:
         """Return live_bytes, free_bytes and the number of free blocks."""
         with self.lock:
             self.collect()
             blocks = sum(map(len, self._free.values()))
-            return {"live_bytes": self._live, "free_bytes": self.free_bytes, "free_blocks": blocks}
+            return {"live_bytes": self._usage.live_bytes, "free_bytes": self.free_bytes, "free_blocks": blocks}
 
     def __repr__(self) -> str:
-        return f"<Arena of {self.who}: {self._live} bytes live, {self.free_bytes} free>"
+        return f"<Arena of {self.who}: {self._usage.live_bytes} bytes live, {self.free_bytes} free>"

@@ -19,9 +19,10 @@ from pardata.channel.window import Window
 from pardata.channel.words import words_bytes
 from pardata.codec.batch_codec import Encoded, encode_code
 from pardata.errors import CapacityError, ConfigError
-from pardata.memory.arena import Span, align
+from pardata.memory.arena import Span
 from pardata.memory.array import Anchor, find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
+from pardata.memory.gaps import align
 from pardata.memory.layout import fill, layout_of
 from pardata.memory.segment import PAGE_BYTES, Segment
 from pardata.memory.shared_heap import RetainedBlocks, SharedHeap

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import pardata
-from pardata.memory.named import guardian, session
+from pardata.memory.named import guardian, register, session
 from tests.faults.programs import ended_by_a_kill, program, wait_for, without_session
 
 ENDS = {
@@ -158,7 +158,7 @@ def test_block_outlives_the_worker_that_made_it(method: str) -> None:
         block = pardata.SharedMemory(name)
         assert bytes(block.buf) == b"abc"
         block.unlink()
-    guardian.prune(session.tree().path)
+    register.prune(session.tree().path)
 
 
 APPLY = "pool.apply(pardata.SharedMemory, (None, True, 3))"

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from pardata.errors import CapacityError
-from pardata.memory.arena import HEADER_BYTES, Arena, Span, size_class
+from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.budget import LIVE, RESERVED, Budget
+from pardata.memory.gaps import size_class
 from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES, Segment
 
 SPAN = Span(1 << 30, 24 * HUGE_PAGE_BYTES)
@@ -103,7 +104,7 @@ class ArenaMachine(RuleBasedStateMachine):
     @invariant()
     def gaps_are_sorted_apart_and_all_that_is_not_reserved(self):
         self.arena.collect()
-        gaps = self.arena._gaps
+        gaps = self.arena._gaps.ranges
         ends = [start + size for start, size in gaps]
         assert all(size > 0 for _, size in gaps)
         assert all(end < start for end, (start, _) in zip(ends, gaps[1:], strict=False)), "neighbours are one gap"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pardata.memory.arena import align, size_class
+from pardata.memory.gaps import align, size_class
 from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES
 
 NBYTES = st.integers(0, 1 << 45)

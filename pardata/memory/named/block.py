@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from pardata.memory.named import os_objects, session
 from pardata.memory.named.guardian import ANY_FILE, FileId, id_of, unlink_name
+from pardata.memory.named.owner import NOBODY, Owner
 
 _room = os_objects.Room()
 
@@ -72,12 +73,12 @@ class SharedMemory:
             found = os.fstat(fd)
             self._open(name, fd, id_of(found), found.st_size)
             return
-        owner = session.tree() if track else session.NOBODY
+        owner = session.tree() if track else NOBODY
         owner.watch()
         self._open_new(*_create(name, size, owner, 0), size)
 
     @classmethod
-    def _create_in(cls, owner: session.Owner, group: int, size: int) -> Self:
+    def _create_in(cls, owner: Owner, group: int, size: int) -> Self:
         """Create a block that belongs to a group of the session `owner`."""
         made = cls.__new__(cls)
         made._track = True
@@ -171,7 +172,7 @@ def _attach(kind: type[SharedMemory], name: str, track: bool) -> SharedMemory:
     return kind(name, track=track)
 
 
-def _create(given: str | None, size: int, owner: session.Owner, group: int) -> tuple[str, int, FileId]:
+def _create(given: str | None, size: int, owner: Owner, group: int) -> tuple[str, int, FileId]:
     """Create a block; return its name, a descriptor, and the file to know it by (ANY_FILE: nobody else has its name).
 
     One whose name was given is recorded by its device and inode, and is whole when it appears.

@@ -114,21 +114,12 @@ def registers(session: str) -> list[str]:
     return [os.path.join(session, name) for name in sorted(names, key=lambda name: (name != ROOT, name))]
 
 
-def new_socket_path(register: str) -> str:
-    """Return where a process may have a socket that is removed with its register."""
-    return f"{register}.{os.urandom(5).hex()}"
-
-
-def _remove_sockets(register: str) -> None:
+def remove_sockets(register: str) -> None:
+    """Remove the sockets of a register's process."""
     session, name = os.path.split(register)
     for entry in _entries(session):
         if entry.startswith(f"{name}."):
-            _unlink_if_there(os.path.join(session, entry))
-
-
-def records(session: str) -> list[Record]:
-    """Return all blocks that a session's registers name."""
-    return [record for path in registers(session) for record in read_register(path)]
+            unlink_if_there(os.path.join(session, entry))
 
 
 def lock(path: str, wait: bool) -> int:
@@ -164,13 +155,6 @@ def is_alive(session: str) -> bool:
         return True
     finally:
         os.close(fd)
-    return False
-
-
-def is_guarded(session: str) -> bool:
-    """Whether a guardian was started for the session, by whichever of its processes."""
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(session, ROOT), "rb") as file:
-        return file.read(GUARDED_AT + 1)[GUARDED_AT:] == b"\1"
     return False
 
 
@@ -223,7 +207,7 @@ def _sweep_alone(session: str, by_root: bool) -> list[Record]:
         # Root's register goes last: as long as it exists, what is named there can be found. One that was not there
         # before belongs to a root that lives, and lets its session appear just now.
         if (by_root or held >= 0) and registers(session) == [root]:
-            _unlink_if_there(root)
+            unlink_if_there(root)
         with contextlib.suppress(OSError):  # a process of it lives
             os.rmdir(session)
         return removed
@@ -237,25 +221,14 @@ def _sweep_register(path: str) -> list[Record]:
     if fd < 0:
         return []  # its process lives on
     removed = _remove_all(path)
-    _unlink_if_there(path)
+    unlink_if_there(path)
     os.close(fd)
     return removed
 
 
 def _remove_all(path: str) -> list[Record]:
-    _remove_sockets(path)
+    remove_sockets(path)
     return [record for record in read_register(path) if remove(record)]
-
-
-def prune(session: str) -> None:
-    """Remove the registers of a living session's dead processes whose blocks are gone."""
-    for path in registers(session)[1:]:
-        fd = lock(path, wait=False)
-        if fd >= 0:
-            _remove_sockets(path)
-            if not any(map(exists, read_register(path))):
-                _unlink_if_there(path)
-            os.close(fd)
 
 
 def sweep(base: str, wait: bool = False) -> list[Record]:
@@ -292,7 +265,8 @@ def _entries(path: str) -> list[str]:
         return []
 
 
-def _unlink_if_there(path: str) -> None:
+def unlink_if_there(path: str) -> None:
+    """Remove a name, if it is there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 

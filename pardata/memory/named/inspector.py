@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pardata.memory.named import directories, guardian
 from pardata.memory.named.guardian import SHM
+from pardata.memory.named.register import records
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
     rows = [
         (session, guardian.is_alive(session), record)
         for session in sessions
-        for record in guardian.records(session)
+        for record in records(session)
         if guardian.exists(record)
     ]
     holders = _holders(record.name for _, _, record in rows)

@@ -27,6 +27,7 @@ from pardata.memory.exchange.addresses import name_anchor
 from pardata.memory.named import directories, guardian, inspector, session
 from pardata.memory.named.block import SharedMemory as Block
 from pardata.memory.named.inspector import BlockInfo
+from pardata.memory.named.register import records
 from pardata.memory.named.shareable_list import ShareableList as List
 from pardata.memory.plain import plain_array
 from pardata.memory.shared_array import shared_view
@@ -271,7 +272,7 @@ def _shut_down(path: str, target: str, owner: session.Session, group: int, pid: 
     with contextlib.suppress(FileNotFoundError), session.taking_part(owner) as is_ours:
         if is_ours and os.readlink(path) == target:
             os.unlink(path)
-    for record in guardian.records(owner.path):
+    for record in records(owner.path):
         if record.group == group:
             guardian.remove(record)
             owner.register.forget(record.name)

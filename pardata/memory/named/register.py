@@ -17,6 +17,7 @@ from pardata.errors import CapacityError
 from pardata.memory.mapping import refused
 from pardata.memory.named import directories, guardian, os_objects
 from pardata.memory.named.guardian import (
+    GUARDED_AT,
     HEADER,
     HEADER_BYTES,
     LIVE,
@@ -217,3 +218,34 @@ def lives(path: str) -> bool:
         os.close(open_nameless(path))
         return True
     return False
+
+
+# -- registers of other processes --------------------------------------------------------------------------------------
+
+
+def records(session: str) -> list[guardian.Record]:
+    """Return all blocks that a session's registers name."""
+    return [record for path in guardian.registers(session) for record in guardian.read_register(path)]
+
+
+def new_socket_path(register: str) -> str:
+    """Return where a process may have a socket that is removed with its register."""
+    return f"{register}.{os.urandom(5).hex()}"
+
+
+def is_guarded(session: str) -> bool:
+    """Whether a guardian was started for the session, by whichever of its processes."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(session, ROOT), "rb") as file:
+        return file.read(GUARDED_AT + 1)[GUARDED_AT:] == b"\1"
+    return False
+
+
+def prune(session: str) -> None:
+    """Remove the registers of a living session's dead processes whose blocks are gone."""
+    for path in guardian.registers(session)[1:]:
+        fd = guardian.lock(path, wait=False)
+        if fd >= 0:
+            guardian.remove_sockets(path)
+            if not any(map(guardian.exists, guardian.read_register(path))):
+                guardian.unlink_if_there(path)
+            os.close(fd)

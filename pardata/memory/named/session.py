@@ -19,60 +19,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from pardata.errors import CapacityError, PlatformError
 from pardata.memory.named import directories, guardian, os_objects
 from pardata.memory.named.guardian import GUARDED_AT, ROOT, FileId
-from pardata.memory.named.register import Register, appear, lives
+from pardata.memory.named.owner import caller
+from pardata.memory.named.register import Register, appear, is_guarded, lives, new_socket_path, prune
 from pardata.process.system import at_fork
 
 VARIABLE: Final = "PARDATA_SESSION"
 _MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
-_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-
-class Owner(Protocol):
-    """Who a new block belongs to."""
-
-    def new_name(self) -> str:
-        """Return a name that no other block of this machine has or will have."""
-
-    def watch(self) -> None:
-        """See that somebody will remove the blocks."""
-
-    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
-        """Record a block before it has its name; return the slot, which is then kept or dropped."""
-
-    def keep(self, name: str, slot: int) -> None:
-        """The block has its name now."""
-
-    def drop(self, slot: int) -> None:
-        """The block did not get its name."""
-
-
-class Nobody:
-    """The owner of blocks that stay until they are unlinked."""
-
-    def new_name(self) -> str:
-        """Return a name that no other block of this machine has or will have."""
-        return f"pd_{secrets.token_hex(8)}"
-
-    def watch(self) -> None:
-        """Nobody will."""
-
-    def note(self, name: str, file: FileId, nbytes: int, group: int) -> int:
-        """Nothing is recorded."""
-        return 0
-
-    def keep(self, name: str, slot: int) -> None:
-        """Nothing is recorded."""
-
-    def drop(self, slot: int) -> None:
-        """Nothing is recorded."""
-
-
-NOBODY: Final = Nobody()
 
 
 class Session:
@@ -99,7 +56,7 @@ class Session:
         """Join a session. Raises `FileNotFoundError` if its root is gone."""
         appear(path)
         while guardian.is_alive(path):
-            guardian.prune(path)
+            prune(path)
             # Another process that joins may take the new register for a dead one's, until it is locked.
             with contextlib.suppress(FileNotFoundError, BlockingIOError):
                 return cls(path, Register(os.path.join(path, f"{os.getpid()}-{secrets.token_hex(4)}")))
@@ -125,7 +82,7 @@ class Session:
     def new_socket_path(self) -> str:
         """Return where this process may have a socket, which only this user can reach and which outlives nobody."""
         self.watch()
-        return guardian.new_socket_path(self.register.path)
+        return new_socket_path(self.register.path)
 
     def watch(self) -> None:
         """See that the session can be found, and has a guardian; one that was killed is started again.
@@ -146,7 +103,7 @@ class Session:
         self._watched += 1
         if self._watched % 16 != 1 or self._guardians >= _MOST_GUARDIANS:
             return
-        if self.is_root or not guardian.is_guarded(self.path):
+        if self.is_root or not is_guarded(self.path):
             self._start_guardian()
 
     def _start_guardian(self) -> None:
@@ -283,14 +240,6 @@ def forget_name(name: str) -> None:
     """Forget a block whose name this process has removed, if this process had recorded it."""
     for session in list(_sessions.values()):
         session.register.forget(name)
-
-
-def caller() -> str:
-    """Return file and line of the code that called into the package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _end_all() -> None:

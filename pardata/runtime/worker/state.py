@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pardata.errors import CapacityError
-from pardata.memory.arena import align
 from pardata.memory.budget import CONTROL, format_bytes
+from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES, Segment
 
 _HEAD_WORDS: Final = 5

@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from pardata.errors import CapacityError
-from pardata.memory.arena import Arena, Span, size_class
+from pardata.memory.arena import Arena, Span
 from pardata.memory.array import find_anchor, view
 from pardata.memory.budget import LIVE, RESERVED, Budget
+from pardata.memory.gaps import size_class
 from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES
 
 MB = 1_000_000

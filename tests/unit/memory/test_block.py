@@ -15,7 +15,7 @@ import pardata
 from pardata.memory.exchange import addresses
 from pardata.memory.exchange.imports import Import
 from pardata.memory.named import guardian, os_objects, session
-from pardata.memory.named.register import Register
+from pardata.memory.named.register import Register, records
 
 NAME = f"pardata-test-{os.getpid()}"  # another suite may run on this machine
 
@@ -46,7 +46,7 @@ def our_names():
 
 
 def recorded():
-    return {record.name for record in guardian.records(session.tree().path)}
+    return {record.name for record in records(session.tree().path)}
 
 
 def test_block_has_exactly_the_size_asked_for(block):
@@ -307,7 +307,7 @@ def test_repr_names_it(block):
 
 def test_a_file_of_the_same_inode_on_another_device_is_another_file():
     with pardata.SharedMemory("pd_device", create=True, size=10) as block:
-        (record,) = [record for record in guardian.records(session.tree().path) if record.name == "pd_device"]
+        (record,) = [record for record in records(session.tree().path) if record.name == "pd_device"]
         device, inode = record.file
         other = record._replace(file=(device + 1, inode))
         assert guardian.exists(record) and not guardian.exists(other)

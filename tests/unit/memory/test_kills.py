@@ -12,7 +12,7 @@ import pytest
 
 SCRIPT = """
     import os, signal, sys, types
-    from pardata.memory.named import block, directories, guardian, manager, session, shareable_list
+    from pardata.memory.named import block, directories, guardian, manager, register, session, shareable_list
 
     session._MOST_GUARDIANS = 0
     mark = f"{os.getpid():x}_"  # in all names: other tests of this kind may be at work
@@ -86,9 +86,9 @@ SCRIPT = """
         guardian.sweep(base, wait=True)
         left = [r for r in dead() if r.startswith(f"{pid}-")]
         if action in ("join", "first"):  # what a dead process has made is kept as long as root lives
-            guardian.prune(root)
-            for register in guardian.registers(root)[1:]:
-                left += [] if any(map(guardian.exists, guardian.read_register(register))) else [register]
+            register.prune(root)
+            for path in guardian.registers(root)[1:]:
+                left += [] if any(map(guardian.exists, guardian.read_register(path))) else [path]
             for entry in entries():
                 block.SharedMemory(entry).unlink()
         if left or entries() or os.path.exists(f"/dev/shm/{name}") != (theirs is not None):
