@@ -17,7 +17,7 @@ from pardata.codec.array_form import reduce_array
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler
 from pardata.codec.main_globals import SCRIPTS, script
 from pardata.memory.array import find_anchor, find_named
-from pardata.memory.layout import Layout, bytes_of, is_overlapping, layout_of
+from pardata.memory.layout import ArrayLayout, bytes_of, is_overlapping, layout_of
 from pardata.memory.mapped import FileAddress, file_address
 from pardata.memory.shared_array import SharedArray
 
@@ -90,7 +90,7 @@ class _TakeArrays:
         self.arrays.append(array)
         return len(self.arrays) - 1
 
-    def _inline(self, array: Array, layout: Layout) -> Any:
+    def _inline(self, array: Array, layout: ArrayLayout) -> Any:
         dtype: Any = array.dtype
         if dtype.metadata is not None:  # it may hold arrays of its own, which are not to be numbered before this one
             dtype = pickle.dumps(dtype, 5)

@@ -15,7 +15,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-class Layout(NamedTuple):
+class ArrayLayout(NamedTuple):
     """Of a copy: its memory in bytes, where in it the first entry is, and its strides (None: C order)."""
 
     nbytes: int
@@ -27,14 +27,14 @@ class Layout(NamedTuple):
         return np.ndarray(array.shape, array.dtype, memory, offset + self.offset, self.strides)
 
 
-def layout_of(array: Array) -> Layout:
+def layout_of(array: Array) -> ArrayLayout:
     """Return the layout of a copy of `array`."""
     if array.flags.c_contiguous:
-        return Layout(array.nbytes, 0, None)
+        return ArrayLayout(array.nbytes, 0, None)
     low, high = bounds(array.shape, array.strides, array.itemsize)
     if high - low < array.nbytes:
-        return Layout(high - low, -low, array.strides)
-    return Layout(array.nbytes, 0, compact_strides(array))
+        return ArrayLayout(high - low, -low, array.strides)
+    return ArrayLayout(array.nbytes, 0, compact_strides(array))
 
 
 def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
@@ -101,7 +101,7 @@ def memory_of(array: Array) -> Array:
     return np.asarray(_Bytes(array))
 
 
-def bytes_of(array: Array, layout: Layout) -> bytes:
+def bytes_of(array: Array, layout: ArrayLayout) -> bytes:
     """Return what the memory of a copy contains."""
     if layout.strides is None:
         return array.tobytes()

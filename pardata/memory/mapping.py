@@ -36,7 +36,7 @@ def keep_out_of_dumps(memory: mmap.mmap) -> None:
     advise(memory, "MADV_DONTDUMP")
 
 
-def refused(error: OSError, nbytes: int) -> OSError | CapacityError:
+def mapping_error(error: OSError, nbytes: int) -> OSError | CapacityError:
     """Return the error to raise where a file for shared memory could not have its size, or could not be mapped.
 
     A limit of the system has a name and can be raised; what else may be wrong is told as it is.

@@ -21,7 +21,7 @@ import numpy as np
 
 from pardata.errors import BrokenError, CapacityError, StaleBlockError
 from pardata.memory.budget import available_bytes, format_bytes
-from pardata.memory.mapping import advise, keep_out_of_dumps, refused
+from pardata.memory.mapping import advise, keep_out_of_dumps, mapping_error
 from pardata.memory.named.guardian import SHORTAGES
 from pardata.process.system import HAS_SHARED_MEMORY, check_linux, memory_file, module
 
@@ -36,7 +36,7 @@ _WHAT: Final = "tables and arrays in shared memory"
 _ADD_SEALS: Final = 1033
 _SEALS: Final = 1 | 2 | 4 | 8
 
-Layout = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+ArraySpecs = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 Array = np.ndarray[Any, Any]
 
 
@@ -90,7 +90,7 @@ class Draft:
         There is not so much memory.
     """
 
-    def __init__(self, layout: Layout, info: object, tag: bytes) -> None:
+    def __init__(self, layout: ArraySpecs, info: object, tag: bytes) -> None:
         check_linux(_WHAT)
         offset, places = 0, []
         for name, (dtype, shape) in layout.items():
@@ -113,7 +113,7 @@ class Draft:
             os.ftruncate(self._fd, self._size)
             self._memory = mmap.mmap(self._fd, self._size)
         except OSError as error:
-            raise refused(error, self._size) from None
+            raise mapping_error(error, self._size) from None
         keep_out_of_dumps(self._memory)
         advise(self._memory, "MADV_HUGEPAGE")
         self._memory[: _HEADER.size] = _HEADER.pack(_MAGIC, tag, len(head))
@@ -154,7 +154,7 @@ class SealedFile:
         try:
             memory = mmap.mmap(fd, self.nbytes, prot=mmap.PROT_READ)
         except OSError as error:
-            raise refused(error, self.nbytes) from None
+            raise mapping_error(error, self.nbytes) from None
         keep_out_of_dumps(memory)
         self.arrays = _views(memory, places)
         if maker:

@@ -11,7 +11,7 @@ import mmap
 import os
 from typing import Final
 
-from pardata.memory.mapping import advise, keep_out_of_dumps, refused
+from pardata.memory.mapping import advise, keep_out_of_dumps, mapping_error
 from pardata.process.system import check_linux, memory_file
 
 HUGE_PAGE_BYTES: Final = 2 << 20
@@ -65,7 +65,7 @@ class Segment:
                     size_bytes //= 2
                     continue
                 os.close(fd)
-                raise refused(error, size_bytes) from error
+                raise mapping_error(error, size_bytes) from error
 
     def prepare(self, offset: int, nbytes: int) -> None:
         """Get a range ready for its first use.

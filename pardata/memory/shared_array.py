@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
 from pardata.memory.exchange.addresses import address_of, open_address
-from pardata.memory.exchange.exports import Address
+from pardata.memory.exchange.exports import BlockAddress
 
 
 def is_shared(array: object) -> bool:
@@ -113,7 +113,7 @@ def shared_view(
 
 
 def _rebuild(
-    where: str | Address,
+    where: str | BlockAddress,
     offset: int,
     dtype: np.dtype[Any],
     shape: tuple[int, ...],

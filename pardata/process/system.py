@@ -75,7 +75,7 @@ def at_fork(**calls: Callable[[], object]) -> None:
         os.register_at_fork(**calls)
 
 
-class _Missing:
+class _MissingModule:
     """Stands where a module of the standard library does that this system has not."""
 
     def __init__(self, name: str) -> None:
@@ -92,4 +92,4 @@ def module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        return _Missing(name)
+        return _MissingModule(name)

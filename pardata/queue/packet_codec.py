@@ -16,7 +16,7 @@ import numpy as np
 from pardata.codec.array_form import reduce_array
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.memory.exchange.addresses import open_address
-from pardata.memory.exchange.exports import Address
+from pardata.memory.exchange.exports import BlockAddress
 from pardata.memory.shared_array import SharedArray
 from pardata.memory.shared_heap import shared_copy, shared_heap
 from pardata.queue.packet_pipe import PACKET_BYTES
@@ -43,14 +43,14 @@ class _Stream:
 class _Pickler(ForkingPickler):
     """As multiprocessing pickles, with the arrays by address."""
 
-    def __init__(self, file: io.BytesIO, sent: list[Address]) -> None:
+    def __init__(self, file: io.BytesIO, sent: list[BlockAddress]) -> None:
         super().__init__(file, 5)
         self.sent = sent
 
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is SharedArray:
             reduced: Any = obj.__reduce_ex__(5)
-            if isinstance(reduced[1][0], Address):
+            if isinstance(reduced[1][0], BlockAddress):
                 self.sent.append(reduced[1][0])
             return reduced
         if not isinstance(obj, np.ndarray):
@@ -62,9 +62,9 @@ class _Pickler(ForkingPickler):
         return NotImplemented
 
 
-def pack(obj: Any) -> tuple[bytes, list[Address]]:
+def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
     """Return a packet and the addresses in it, which are on their way from now on. If it raises, none of them is."""
-    sent: list[Address] = []
+    sent: list[BlockAddress] = []
     try:
         stream = _pickled(obj, sent)
         if len(stream) > PACKET_BYTES:
@@ -76,7 +76,7 @@ def pack(obj: Any) -> tuple[bytes, list[Address]]:
     return stream, sent
 
 
-def _pickled(obj: Any, sent: list[Address]) -> bytes:
+def _pickled(obj: Any, sent: list[BlockAddress]) -> bytes:
     file = io.BytesIO()
     _Pickler(file, sent).dump(obj)
     return file.getvalue()

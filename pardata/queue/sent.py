@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pardata.memory.exchange.addresses import give_up, is_awaited
-from pardata.memory.exchange.exports import Address
+from pardata.memory.exchange.exports import BlockAddress
 from pardata.queue.packet_pipe import PacketPipe, wait_for
 
 _FIRST_PAUSE: Final = 0.001  # s; between looks at the end of a process whose arrays have not been received
@@ -18,10 +18,10 @@ class Sent:
     """The addresses of this process that one queue has sent, as long as nobody has received them."""
 
     def __init__(self) -> None:
-        self._addresses: list[Address] = []
+        self._addresses: list[BlockAddress] = []
         self._most = 64
 
-    def add(self, addresses: list[Address]) -> None:
+    def add(self, addresses: list[BlockAddress]) -> None:
         """Note addresses that are on their way now."""
         self._addresses += addresses
         if len(self._addresses) > self._most:

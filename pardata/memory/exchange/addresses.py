@@ -19,8 +19,8 @@ import numpy as np
 
 from pardata.errors import StaleBlockError
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, named_anchor
-from pardata.memory.exchange.exports import Address, Exports
-from pardata.memory.exchange.imports import Import
+from pardata.memory.exchange.exports import BlockAddress, Exports
+from pardata.memory.exchange.imports import ImportedSegment
 from pardata.memory.named import os_objects, session
 from pardata.memory.named.block import SharedMemory
 from pardata.memory.named.guardian import FileId, id_of
@@ -32,7 +32,7 @@ _LEFT: Final = struct.Struct("q")  # behind a block that was handed over: how ma
 
 _lock = threading.RLock()
 _exports: Exports | None = None  # of this process
-_imports: dict[FileId, Import] = {}  # by the segment
+_imports: dict[FileId, ImportedSegment] = {}  # by the segment
 _named: weakref.WeakValueDictionary[str, NamedAnchor] = weakref.WeakValueDictionary()
 _fds_at_fork: list[int] = []
 
@@ -52,7 +52,7 @@ def name_anchor(block: SharedMemory) -> NamedAnchor:
         return made
 
 
-def open_address(where: str | Address) -> Anchor | NamedAnchor:
+def open_address(where: str | BlockAddress) -> Anchor | NamedAnchor:
     """Return an anchor of the block at an address.
 
     Raises
@@ -66,14 +66,14 @@ def open_address(where: str | Address) -> Anchor | NamedAnchor:
         if isinstance(where, str):
             known = _named.get(where)
             return known if known is not None else name_anchor(SharedMemory(where))
-        address = Address(*where)
+        address = BlockAddress(*where)
         own = _exports.received(address) if _exports is not None else None
         if own is not None:
             return own
         try:
             if address.file not in _imports:
                 forget_the_gone()
-                _imports[address.file] = Import(address)
+                _imports[address.file] = ImportedSegment(address)
             return _imports[address.file].open(address)
         except StaleBlockError:
             isolated = _take(address)
@@ -90,7 +90,7 @@ def forget_the_gone() -> None:
                 del _imports[file]
 
 
-def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | Address] | None:
+def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | BlockAddress] | None:
     """Return the block that `array` is in, and its address, which is on its way from now on; None if it has none."""
     named = find_named(array)
     if named is not None:
@@ -98,19 +98,19 @@ def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str |
     block = find_anchor(array)
     if block is None:
         return None
-    if isinstance(block.drop, Import):
+    if isinstance(block.drop, ImportedSegment):
         return (block, block.token) if block.drop.is_ours and block.drop.sent(block.token) else None
     if _exports is None or block.drop is not _exports.arena.dropped:
         return None  # in a forked child, or a result of a run
     return block, _exports.address(block)
 
 
-def is_awaited(address: Address) -> bool:
+def is_awaited(address: BlockAddress) -> bool:
     """Whether a block of this process is on its way to another one, which needs this process until it has it."""
     return _exports is not None and _exports.is_awaited(address)
 
 
-def give_up(address: Address) -> None:
+def give_up(address: BlockAddress) -> None:
     """Say that one pickle with this address, of a block of this process, can be received by nobody."""
     if _exports is not None:
         _exports.give_up(address)
@@ -131,7 +131,7 @@ def _hand_over_all() -> None:
                 _hand_over(address)
 
 
-def _hand_over(address: Address) -> None:
+def _hand_over(address: BlockAddress) -> None:
     assert _exports is not None
     name, nbytes, owner = _name_of(address), address.extent + _LEFT.size, session.tree()
     owner.watch()
@@ -153,7 +153,7 @@ def _hand_over(address: Address) -> None:
             owner.drop(slot)
 
 
-def _take(address: Address) -> NamedAnchor | None:
+def _take(address: BlockAddress) -> NamedAnchor | None:
     """Return what was handed over, for one pickle; None if it was not. The last one takes the name away."""
     with contextlib.suppress(FileNotFoundError), SharedMemory(_name_of(address)) as block:
         fcntl.flock(block.fileno(), fcntl.LOCK_EX)  # until it is closed
@@ -165,7 +165,7 @@ def _take(address: Address) -> NamedAnchor | None:
     return None
 
 
-def _name_of(address: Address) -> str:
+def _name_of(address: BlockAddress) -> str:
     return f"pd_{address.inode:x}.{address.serial:x}"
 
 

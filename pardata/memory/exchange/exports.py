@@ -34,7 +34,7 @@ CELL_BYTES: Final = 32  # three words and one that is free: a cell does not cros
 CELL_LOCKS: Final = 1 << 60  # far behind the segment's end: a cell's own lock is not that of its page
 
 
-class Address(NamedTuple):
+class BlockAddress(NamedTuple):
     """Where an anonymous block is, for any process of this user on this machine."""
 
     pid: int  # of the owner
@@ -123,7 +123,7 @@ class Exports:
         self._pages: list[Anchor] = []
         self._free_cells: list[int] = []
         self._serial = int.from_bytes(os.urandom(6), "little")
-        self._addresses: dict[tuple[int, int], Address] = {}
+        self._addresses: dict[tuple[int, int], BlockAddress] = {}
         self._anchors: weakref.WeakValueDictionary[tuple[int, int], Anchor] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
         self._has_forked = False
@@ -138,7 +138,7 @@ class Exports:
     def _cells(self) -> Cells:
         return Cells(self.fd, self.arena.segment.map, 0)
 
-    def address(self, block: Anchor) -> Address:
+    def address(self, block: Anchor) -> BlockAddress:
         """Return the address of a live block; it is kept until somebody has received it."""
         place = (block.offset, block.extent_bytes)
         with self._lock:
@@ -154,16 +154,16 @@ class Exports:
         self._cells.send(address.cell)
         return address
 
-    def _make(self, place: tuple[int, int], cell: int) -> Address:
+    def _make(self, place: tuple[int, int], cell: int) -> BlockAddress:
         fd = self.arena.segment.fd
-        return Address(os.getpid(), fd, *id_of(os.fstat(fd)), *place, cell, self._serial)
+        return BlockAddress(os.getpid(), fd, *id_of(os.fstat(fd)), *place, cell, self._serial)
 
     def _add_page(self) -> None:
         page = self.arena.reserve(mmap.PAGESIZE)
         self._pages.append(page)
         self._free_cells += range(page.offset, page.offset + mmap.PAGESIZE, CELL_BYTES)
 
-    def received(self, address: Address) -> Anchor | None:
+    def received(self, address: BlockAddress) -> Anchor | None:
         """Return the anchor of a block whose address has come back; None if this process has dropped the block."""
         found = self._anchors.get((address.offset, address.extent))
         if found is None or not self._is_current(address):
@@ -171,27 +171,27 @@ class Exports:
         self._cells.receive(address.cell, address.serial)
         return found
 
-    def _is_current(self, address: Address) -> bool:
+    def _is_current(self, address: BlockAddress) -> bool:
         return self._addresses.get((address.offset, address.extent)) == address
 
-    def is_awaited(self, address: Address) -> bool:
+    def is_awaited(self, address: BlockAddress) -> bool:
         """Whether one of the addresses sent of this block of ours has not been received."""
         return self._is_current(address) and self._cells.on_their_way(address.cell) > 0
 
-    def give_up(self, address: Address) -> None:
+    def give_up(self, address: BlockAddress) -> None:
         """Take one pickle of this block as received: nobody can."""
         if self._is_current(address):
             self._cells.receive(address.cell, address.serial)
 
-    def awaited(self) -> list[Address]:
+    def awaited(self) -> list[BlockAddress]:
         """Return the addresses of all blocks that are on their way."""
         return [address for address in list(self._addresses.values()) if self.is_awaited(address)]
 
-    def content(self, address: Address) -> memoryview:
+    def content(self, address: BlockAddress) -> memoryview:
         """Return the bytes of a block."""
         return memoryview(self.arena.segment.map)[address.offset : address.offset + address.extent]
 
-    def withdrawn(self, address: Address) -> AbstractContextManager[int]:
+    def withdrawn(self, address: BlockAddress) -> AbstractContextManager[int]:
         """As `Cells.withdrawn`."""
         return self._cells.withdrawn(address.cell)
 

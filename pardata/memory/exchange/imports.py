@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pardata.errors import StaleBlockError
 from pardata.memory.array import Anchor, anchor
-from pardata.memory.exchange.exports import CELL_BYTES, Address, Cells
+from pardata.memory.exchange.exports import CELL_BYTES, BlockAddress, Cells
 from pardata.memory.exchange.range_locks import hold, lock_range, reopen
 from pardata.memory.named.guardian import id_of
 from pardata.memory.named.os_objects import map_block
@@ -21,7 +21,7 @@ fcntl: Any = module("fcntl")
 _WINDOW_BYTES: Final = 1 << 30  # what is mapped at once: address space is 128 TiB, and every process has arrays
 
 
-class Import:
+class ImportedSegment:
     """One segment of another process, open while its owner lives.
 
     Raises
@@ -30,16 +30,16 @@ class Import:
         The owner has ended.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: BlockAddress) -> None:
         self.fd = _open_segment(address)
         self._owner = address
         self._windows: dict[tuple[int, int], tuple[mmap.mmap, Cells]] = {}
         self._leases: Counter[tuple[int, int]] = Counter()
-        self._dropped: deque[Address] = deque()
+        self._dropped: deque[BlockAddress] = deque()
         self._lock = threading.Lock()  # a finalizer that runs where it is held leaves its token for later
         self._pid = os.getpid()
 
-    def open(self, address: Address) -> Anchor:
+    def open(self, address: BlockAddress) -> Anchor:
         """Return an anchor of the block.
 
         Raises
@@ -77,7 +77,7 @@ class Import:
             self._windows[start, size] = memory, Cells(self.fd, memory, start)
         return start, *self._windows[start, size]
 
-    def sent(self, address: Address) -> bool:
+    def sent(self, address: BlockAddress) -> bool:
         """Count one more address that is on its way; False if the owner has ended, and nobody could open it."""
         with self._lock:
             self._close_if_gone()
@@ -86,7 +86,7 @@ class Import:
         self._drain()
         return self.fd >= 0
 
-    def append(self, address: Address, /) -> None:
+    def append(self, address: BlockAddress, /) -> None:
         """The last view of a block has died."""
         if not self.is_ours:
             return  # the lock is the parent's
@@ -147,12 +147,12 @@ class Import:
             os.close(self.fd)
 
 
-def gone(address: Address) -> StaleBlockError:
+def gone(address: BlockAddress) -> StaleBlockError:
     """Return what to raise if the owner of a block has ended."""
     return StaleBlockError(f"process {address.pid}, in whose memory this array was, is gone")
 
 
-def _is_open(address: Address) -> bool:
+def _is_open(address: BlockAddress) -> bool:
     """Whether the owner of a segment lives."""
     try:
         return id_of(os.stat(f"/proc/{address.pid}/fd/{address.fd}")) == address.file
@@ -160,7 +160,7 @@ def _is_open(address: Address) -> bool:
         return False
 
 
-def _open_segment(address: Address) -> int:
+def _open_segment(address: BlockAddress) -> int:
     try:
         fd = reopen(address.fd, os.O_RDWR, address.pid)
     except (FileNotFoundError, ProcessLookupError):

@@ -18,7 +18,7 @@ from pardata.memory.named import os_objects, session
 from pardata.memory.named.guardian import ANY_FILE, FileId, id_of, unlink_name
 from pardata.memory.named.owner import NOBODY, Owner
 
-_room = os_objects.Room()
+_overcommit = os_objects.Overcommit()
 
 
 class SharedMemory:
@@ -151,7 +151,7 @@ class SharedMemory:
             raise FileNotFoundError(f"the block {self._name!r} has been unlinked; another one may have its name")
         unlink_name(self._name)
         session.forget_name(self._name)
-        _room.forget(self._name)
+        _overcommit.forget(self._name)
 
     def __enter__(self) -> Self:
         return self
@@ -185,12 +185,12 @@ def _create(given: str | None, size: int, owner: Owner, group: int) -> tuple[str
         if is_named:
             slot = owner.note(name, ANY_FILE, size, group)
             fd = os_objects.create(name)
-            promised = _room.take(fd, size)
+            promised = _overcommit.take(fd, size)
         else:
             fd = os_objects.create_nameless()
             if is_named := fd < 0:  # to be killed here leaves a block; recorded before, it might be somebody else's
                 fd = os_objects.create(name)
-            promised = _room.take(fd, size)
+            promised = _overcommit.take(fd, size)
             file = id_of(os.fstat(fd))
             slot = owner.note(name, file, size, group)
             if not is_named:
@@ -200,10 +200,10 @@ def _create(given: str | None, size: int, owner: Owner, group: int) -> tuple[str
             if is_named:
                 unlink_name(name)
             os.close(fd)
-        _room.give_back(promised)
+        _overcommit.give_back(promised)
         if slot >= 0:
             owner.drop(slot)
         raise
-    _room.keep(name, promised)
+    _overcommit.keep(name, promised)
     owner.keep(name, slot)
     return name, fd, file

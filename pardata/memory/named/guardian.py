@@ -26,11 +26,11 @@ with contextlib.suppress(ImportError):  # not on every system: sessions are of L
 
 ROOT: Final = "root"
 MAGIC: Final = b"pardata2"
-HEADER_BYTES: Final = 4096
-HEADER: Final = struct.Struct("<8sqq")  # magic, process id, slots that may be in use
+REGISTER_HEADER_BYTES: Final = 4096
+REGISTER_HEADER: Final = struct.Struct("<8sqq")  # magic, process id, slots that may be in use
 GUARDED_AT: Final = 24  # a byte of root's register behind that: whether a guardian was started
 SLOT_BYTES: Final = 512
-LIVE: Final = 1  # a slot's state, its first word: written last, cleared first
+IN_USE: Final = 1  # a slot's state, its first word: written last, cleared first
 SLOT: Final = struct.Struct("<qqqqqd256s208s")  # state, device, inode, nbytes, group, created, name, where
 SLOTS: Final = 1 << 17  # twice the mappings that a process may have; the file is sparse
 
@@ -92,12 +92,14 @@ def remove(record: Record) -> bool:
 def read_register(path: str) -> Iterator[Record]:
     """Yield the blocks that a register names. It may be in use, or gone by now."""
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        magic, pid, slots = HEADER.unpack(file.read(HEADER_BYTES)[: HEADER.size].ljust(HEADER.size, b"\0"))
+        magic, pid, slots = REGISTER_HEADER.unpack(
+            file.read(REGISTER_HEADER_BYTES)[: REGISTER_HEADER.size].ljust(REGISTER_HEADER.size, b"\0")
+        )
         if magic != MAGIC:
             return  # its process ended before it was ready
         for _ in range(slots):
             state, device, inode, nbytes, group, created, name, where = SLOT.unpack(file.read(SLOT_BYTES))
-            if state == LIVE:
+            if state == IN_USE:
                 texts = (os.fsdecode(text.rstrip(b"\0")) for text in (name, where))
                 yield Record(next(texts), (device, inode), nbytes, group, created, next(texts), pid)
 

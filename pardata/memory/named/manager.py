@@ -35,7 +35,7 @@ from pardata.memory.shared_heap import check_shape
 from pardata.process.interrupts import aside
 
 
-class State(Enum):
+class ManagerState(Enum):
     """The life of a manager."""
 
     INITIAL = "not started"
@@ -45,10 +45,10 @@ class State(Enum):
 
 
 TRANSITIONS: Final = {
-    (State.INITIAL, "start"): State.STARTED,
-    (State.INITIAL, "connect"): State.CONNECTED,
-    (State.STARTED, "shutdown"): State.SHUT_DOWN,
-    (State.SHUT_DOWN, "shutdown"): State.SHUT_DOWN,
+    (ManagerState.INITIAL, "start"): ManagerState.STARTED,
+    (ManagerState.INITIAL, "connect"): ManagerState.CONNECTED,
+    (ManagerState.STARTED, "shutdown"): ManagerState.SHUT_DOWN,
+    (ManagerState.SHUT_DOWN, "shutdown"): ManagerState.SHUT_DOWN,
 }
 
 _TRIES: Final = 1000  # to get the lock of the addresses, which others have for less than a millisecond
@@ -78,12 +78,12 @@ class SharedMemoryManager:
     def __init__(self, address: str | tuple[str, int] | None = None, authkey: bytes | None = None) -> None:
         self._address = address if address is not None else f"pardata-{secrets.token_hex(8)}"
         self._digest = hashlib.sha256(bytes(authkey or b"")).hexdigest()[:32]
-        self._state = State.INITIAL
+        self._state = ManagerState.INITIAL
         self._owner: session.Session | None = None
         self._group = 0
         self._finalizer: weakref.finalize[..., SharedMemoryManager] | None = None
 
-    def _go(self, event: str) -> State:
+    def _go(self, event: str) -> ManagerState:
         try:
             return TRANSITIONS[self._state, event]
         except KeyError:
@@ -147,18 +147,18 @@ class SharedMemoryManager:
             self._finalizer()
 
     def __enter__(self) -> Self:
-        if self._state is State.INITIAL:
+        if self._state is ManagerState.INITIAL:
             self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._state is State.STARTED:
+        if self._state is ManagerState.STARTED:
             self.shutdown()
 
     def _new_block(self, size: int) -> Block:
-        if self._state is State.INITIAL:
+        if self._state is ManagerState.INITIAL:
             raise ConfigError("start() or connect() this manager before it makes blocks")
         assert self._owner is not None
         self._owner.watch()

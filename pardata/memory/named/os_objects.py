@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pardata.errors import CapacityError
 from pardata.memory.budget import available_bytes, format_bytes
-from pardata.memory.mapping import keep_out_of_dumps, refused
+from pardata.memory.mapping import keep_out_of_dumps, mapping_error
 from pardata.memory.named.guardian import HAS_SHM, SHM, FileId, file_of
 from pardata.process.system import unsupported
 
@@ -56,7 +56,7 @@ def create(name: str) -> int:
     try:
         return os.open(f"{SHM}/{name}", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise explained(error, 0) from None
+        raise mount_error(error, 0) from None
 
 
 def create_nameless() -> int:
@@ -69,7 +69,7 @@ def create_nameless() -> int:
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             return -1
-        raise explained(error, 0) from None
+        raise mount_error(error, 0) from None
 
 
 def is_beside_blocks(path: str) -> bool:
@@ -100,7 +100,7 @@ def open_block(name: str) -> int:
     return os.open(f"{SHM}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
-class Room:
+class Overcommit:
     """What this process has made on the mount of named blocks without having it allocated: promised, not yet paid."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Room:
         try:
             os.ftruncate(fd, nbytes)
         except OSError as error:
-            raise refused(error, nbytes) from None
+            raise mapping_error(error, nbytes) from None
         self._lazy_bytes += promised
         return promised
 
@@ -163,7 +163,7 @@ class Room:
         try:
             os.posix_fallocate(fd, 0, nbytes)
         except OSError as error:
-            raise explained(error, nbytes) from None
+            raise mount_error(error, nbytes) from None
         self._most_lazy_bytes = 0  # less is free now: look again
 
 
@@ -185,10 +185,10 @@ def no_room(needed: int, free: int, what: str) -> str:
     )
 
 
-def explained(error: OSError, needed: int) -> OSError | CapacityError:
+def mount_error(error: OSError, needed: int) -> OSError | CapacityError:
     """Return the error to raise for one of the OS, when `needed` bytes were asked for."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return refused(error, needed)
+        return mapping_error(error, needed)
     mount = os.statvfs(SHM)
     return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
 
@@ -198,7 +198,7 @@ def map_block(fd: int, nbytes: int, offset: int = 0) -> mmap.mmap:
     try:
         made = _map_block(fd, nbytes, offset)
     except OSError as error:
-        raise refused(error, nbytes) from None
+        raise mapping_error(error, nbytes) from None
     keep_out_of_dumps(made)
     return made
 

@@ -14,14 +14,14 @@ import time
 from typing import Any, Final
 
 from pardata.errors import CapacityError
-from pardata.memory.mapping import refused
+from pardata.memory.mapping import mapping_error
 from pardata.memory.named import directories, guardian, os_objects
 from pardata.memory.named.guardian import (
     GUARDED_AT,
-    HEADER,
-    HEADER_BYTES,
-    LIVE,
+    IN_USE,
     MAGIC,
+    REGISTER_HEADER,
+    REGISTER_HEADER_BYTES,
     ROOT,
     SHM,
     SHORTAGES,
@@ -53,8 +53,8 @@ class Register:
             if nameless < 0 and not found.st_nlink:
                 raise FileNotFoundError(path)
             self._file = guardian.id_of(found)
-            self._set_size(HEADER_BYTES + SLOTS * SLOT_BYTES)
-            self._map = os_objects.map_block(self._fd, HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._set_size(REGISTER_HEADER_BYTES + SLOTS * SLOT_BYTES)
+            self._map = os_objects.map_block(self._fd, REGISTER_HEADER_BYTES + SLOTS * SLOT_BYTES)
             self._usable = 0
             self._free: list[int] = []
             self._extend()
@@ -70,20 +70,20 @@ class Register:
         try:
             os.ftruncate(self._fd, nbytes)
         except OSError as error:
-            raise refused(error, nbytes) from None
+            raise mapping_error(error, nbytes) from None
 
     def _extend(self) -> None:
-        size = HEADER_BYTES + (self._usable + _SLOTS_AT_ONCE) * SLOT_BYTES
+        size = REGISTER_HEADER_BYTES + (self._usable + _SLOTS_AT_ONCE) * SLOT_BYTES
         if self._usable == SLOTS:
             raise CapacityError(f"this process has {len(self._slots)} named blocks, more than it could map")
         try:
             os.posix_fallocate(self._fd, 0, size)
         except OSError as error:
-            raise os_objects.explained(error, size) from None
+            raise os_objects.mount_error(error, size) from None
         new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
         self._free[:0] = reversed(new)  # in the list itself: another thread may be giving a slot back
         self._usable = new.stop
-        HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
+        REGISTER_HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
 
     def note(self, name: str, file: FileId, nbytes: int, group: int, where: str) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped."""
@@ -93,16 +93,16 @@ class Register:
             if not self._free:
                 self._extend()
             slot = self._free.pop()
-        at = HEADER_BYTES + slot * SLOT_BYTES
+        at = REGISTER_HEADER_BYTES + slot * SLOT_BYTES
         where_bytes = where.encode(errors="surrogateescape")[-207:]
         SLOT.pack_into(self._map, at, 0, *file, nbytes, group, time.time(), os.fsencode(name), where_bytes)
-        self._states[at >> 3] = LIVE
+        self._states[at >> 3] = IN_USE
         return slot
 
     def _reclaim(self) -> None:
         """Take back the slots of blocks that other processes have unlinked."""
         for name, slot in list(self._slots.items()):
-            at = (HEADER_BYTES + slot * SLOT_BYTES) >> 3
+            at = (REGISTER_HEADER_BYTES + slot * SLOT_BYTES) >> 3
             file = self._states[at + 1], self._states[at + 2]
             if not guardian.exists(guardian.Record(name, file, 0, 0, 0.0, "", 0)):
                 self.forget(name)
@@ -115,7 +115,7 @@ class Register:
 
     def drop(self, slot: int) -> None:
         """The block did not get its name, or has lost it."""
-        self._states[(HEADER_BYTES + slot * SLOT_BYTES) // 8] = 0
+        self._states[(REGISTER_HEADER_BYTES + slot * SLOT_BYTES) // 8] = 0
         self._free.append(slot)
 
     def forget(self, name: str) -> None:
@@ -162,7 +162,7 @@ def appear(path: str) -> None:
             directories.make_private(os.path.dirname(path))
             _give_name(register, path)
         except OSError as error:
-            raise os_objects.explained(error, HEADER_BYTES) from None
+            raise os_objects.mount_error(error, REGISTER_HEADER_BYTES) from None
         finally:
             os.close(register)
 

@@ -13,7 +13,7 @@ import pytest
 
 import pardata
 from pardata.memory.exchange import addresses
-from pardata.memory.exchange.imports import Import
+from pardata.memory.exchange.imports import ImportedSegment
 from pardata.memory.named import guardian, os_objects, session
 from pardata.memory.named.register import Register, records
 
@@ -216,7 +216,7 @@ def test_failed_creation_leaves_nothing(monkeypatch, make):
     def fail(self, fd, nbytes):
         raise pardata.CapacityError("no room")
 
-    monkeypatch.setattr(os_objects.Room, "take", fail)
+    monkeypatch.setattr(os_objects.Overcommit, "take", fail)
     before = our_names()
     with pytest.raises(pardata.CapacityError):
         pardata.SharedMemory(create=True, size=1, **make())
@@ -227,12 +227,12 @@ def test_failed_creation_leaves_nothing(monkeypatch, make):
 def test_room_that_was_only_promised_is_not_promised_again(monkeypatch):
     page = mmap.PAGESIZE
     monkeypatch.setattr(os_objects, "_free_bytes", lambda fd: 64 * page)
-    room, fd = os_objects.Room(), os.memfd_create("test")
-    assert [room.take(fd, 1), room.take(fd, 3 * page), room.take(fd, 1)] == [page, 3 * page, 0]
-    room.give_back(3 * page)
-    assert [room.take(fd, page + 1), room.take(fd, 1)] == [2 * page, 0]
+    mount, fd = os_objects.Overcommit(), os.memfd_create("test")
+    assert [mount.take(fd, 1), mount.take(fd, 3 * page), mount.take(fd, 1)] == [page, 3 * page, 0]
+    mount.give_back(3 * page)
+    assert [mount.take(fd, page + 1), mount.take(fd, 1)] == [2 * page, 0]
     with pytest.raises(pardata.CapacityError, match=f"{61 * page + 1} bytes.*{61 * page} bytes"):
-        room.take(fd, 61 * page + 1)
+        mount.take(fd, 61 * page + 1)
     os.close(fd)
 
 
@@ -240,14 +240,14 @@ def test_room_of_blocks_that_others_have_unlinked_is_given_again(monkeypatch, tm
     page = mmap.PAGESIZE
     monkeypatch.setattr(os_objects, "_free_bytes", lambda fd: 16 * 8 * page)
     monkeypatch.setattr(os_objects, "SHM", str(tmp_path))
-    room, fd = os_objects.Room(), os.memfd_create("test")
+    mount, fd = os_objects.Overcommit(), os.memfd_create("test")
     for number in range(8):
         (tmp_path / f"block{number}").touch()
-        room.keep(f"block{number}", room.take(fd, 1))
-    assert room.take(fd, 1) == 0  # all is promised
+        mount.keep(f"block{number}", mount.take(fd, 1))
+    assert mount.take(fd, 1) == 0  # all is promised
     for number in range(4):
         os.unlink(tmp_path / f"block{number}")
-    assert [room.take(fd, 1) for _ in range(12)].count(page) == 3
+    assert [mount.take(fd, 1) for _ in range(12)].count(page) == 3
     os.close(fd)
 
 
@@ -320,6 +320,6 @@ def test_a_segment_of_the_same_inode_on_another_device_is_another_one():
     array = pardata.zeros(1000)
     _, address = addresses.address_of(array)
     with pytest.raises(pardata.StaleBlockError, match="is gone"):
-        Import(address._replace(device=address.device + 1))
-    Import(address).close_in_child()
+        ImportedSegment(address._replace(device=address.device + 1))
+    ImportedSegment(address).close_in_child()
     addresses.open_address(address)  # or it would be awaited for ever

@@ -12,7 +12,7 @@ import pytest
 
 import pardata
 from pardata.memory.named import directories, guardian, manager, session
-from pardata.memory.named.manager import TRANSITIONS, State
+from pardata.memory.named.manager import TRANSITIONS, ManagerState
 
 NAME = f"test-manager-{os.getpid()}"  # another suite may run on this machine
 
@@ -187,7 +187,7 @@ def test_used_too_early_and_too_late():
         owner.SharedMemory(1)
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", ManagerState)
 @pytest.mark.parametrize("event", ["start", "connect", "shutdown"])
 def test_what_the_table_does_not_have_is_an_error(state, event):
     owner = pardata.SharedMemoryManager(NAME)

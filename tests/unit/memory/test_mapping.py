@@ -81,7 +81,7 @@ def test_a_limit_is_told_by_its_name(monkeypatch, number, mappings, limit, words
     monkeypatch.setattr(mapping, "_mappings", lambda: mappings)
     monkeypatch.setattr(mapping, "_read_int", lambda path: 65530)
     monkeypatch.setattr(mapping, "_limit", lambda which: limit)
-    error = mapping.refused(OSError(number, os.strerror(number)), 4096)
+    error = mapping.mapping_error(OSError(number, os.strerror(number)), 4096)
     assert isinstance(error, CapacityError)
     with pytest.raises(CapacityError, match=words):
         raise error
@@ -92,7 +92,7 @@ def test_what_has_no_name_is_told_as_it_is(monkeypatch, number):
     monkeypatch.setattr(mapping, "_mappings", lambda: 10)
     monkeypatch.setattr(mapping, "_limit", lambda which: -1)
     error = OSError(number, os.strerror(number))
-    assert mapping.refused(error, 4096) is error
+    assert mapping.mapping_error(error, 4096) is error
 
 
 def test_this_process_has_some_mappings_and_there_is_a_limit():
