@@ -7,10 +7,16 @@ another process is still out (the channel then holds the anchor), it cannot be r
     reserve  ->  anchor  -- published by a channel (committed): the lease holds the anchor until it is released
                          -- last view dropped (aborted, or released): back to the free list of its size
 
-Warm blocks are the performance: a fresh page costs 9 to 40 times what a recycled one does. Free blocks are kept per
-size class, last in first out, within the budget; workers give them back when they have nothing to do. The main process
-has no loop that could notice that, so its arena keeps as much as is in use (and `kept_bytes` at least) and gives the
-rest back at once, in the finalizer of the array that was too much.
+A span, from its beginning:
+
+    HEADER_BYTES    header: 512 words (q). `budget.py` names those that count memory, `runtime/header.py` the others
+    control areas   state, channels and leases, whose places the plan of a run or pool gives
+    the arena       from the next multiple of 2 MiB on: blocks, by size class
+
+Free blocks are kept warm: a fresh page costs 9 to 40 times as much as a recycled one. They are kept per size class,
+last in first out, within the budget; an idle worker gives them back. The main process has no loop that could notice
+that it is idle, so its arena keeps as many free bytes as are in use (and `kept_bytes` at least) and gives the rest back
+at once, in the finalizer of the array whose memory exceeds that.
 """
 
 from __future__ import annotations
@@ -34,19 +40,19 @@ HEADER_WORDS: Final = HEADER_BYTES // 8
 
 @dataclass(frozen=True)
 class Span:
-    """A contiguous part of the segment that one process owns: a header of words, control areas, then the arena."""
+    """A contiguous part of the segment that one process owns: header, control areas and arena, in bytes."""
 
     offset: int
     size_bytes: int
 
     def words(self, segment: Segment, offset: int = 0, count: int = HEADER_WORDS) -> memoryview:
-        """Return `count` 64-bit words that begin `offset` bytes behind the span's beginning."""
+        """Return `count` 64-bit words, `offset` bytes behind the span's beginning."""
         start = self.offset + offset
         return memoryview(segment.map)[start : start + 8 * count].cast("q")
 
 
 class _Lock:
-    """A re-entrant lock; `is_idle` tells a holder whether it is not inside of another use by the same thread."""
+    """A re-entrant lock that can also be entered only if no thread, this one included, is inside."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -61,7 +67,7 @@ class _Lock:
         self._lock.release()
 
     def try_alone(self) -> bool:
-        """Enter if nobody is inside, this thread included."""
+        """Enter if no thread is inside, this one included; return whether it did."""
         if not self._lock.acquire(blocking=False):
             return False
         if self._depth:
@@ -72,7 +78,7 @@ class _Lock:
 
 
 class _Dropped(deque[tuple[int, int]]):
-    """Blocks whose anchors have died; what is too much to be kept goes back to the system at once."""
+    """Blocks whose anchors have died; those beyond the arena's `kept_bytes` go back to the system at once."""
 
     def __init__(self, arena: Arena) -> None:
         super().__init__()
@@ -86,9 +92,10 @@ class _Dropped(deque[tuple[int, int]]):
 
 
 class _Usage:
-    """What an arena has in use, counted here and published in its span's header.
+    """The bytes that an arena has in use: counted here, published in the words LIVE and RESERVED of its span's header.
 
-    The header alone would not do: a forked child of the user's code has the same page, and counts its own drops.
+    The words alone would not do: a child that user code forks shares that page with this process, but drops arrays of
+    its own copy of the arena.
     """
 
     def __init__(self, header: memoryview) -> None:
@@ -107,9 +114,9 @@ class Arena:
     Parameters
     ----------
     kept_bytes : int, optional
-        How much free memory is kept for reuse at least; beyond it, as much as is live. None: all, until `trim`.
+        Free bytes that are kept for reuse in any case; beyond them, as many as are live. None: all, until `trim`.
     live : (offset, extent) pairs in bytes
-        What is still out on lease from a dead predecessor; everything else is given back to the system.
+        Blocks of a dead predecessor that are still out on lease; all other pages are given back to the system.
     """
 
     def __init__(
@@ -126,11 +133,11 @@ class Arena:
         self.span = span
         self.budget = budget
         self.who = who
-        self.before_growth: Callable[[], None] | None = None  # asks the readers for what they have given back
-        # Waits, where others may give memory back: returns whether a block may pass the limit, False: look again.
+        self.before_growth: Callable[[], None] | None = None  # takes in the leases that readers have released
+        # Waits until another process may have freed memory (extent in bytes); returns whether the limit may be passed.
         self.on_shortage: Callable[[int], bool] | None = None
-        self.is_held: Callable[[int, int], bool] | None = None  # whether another process needs a block, by its place
-        self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process had them
+        self.is_held: Callable[[int, int], bool] | None = None  # (offset, extent): whether another process needs it
+        self._held: list[tuple[int, int]] = []  # blocks that were dropped here while another process needed them
         self._usage = usage = _Usage(span.words(segment))
         self.lock = _Lock()  # user code may have threads of its own
         self._kept_bytes = kept_bytes
@@ -152,7 +159,7 @@ class Arena:
     def reserve(self, nbytes: int, *, zeroed: bool = False) -> Anchor:
         """Return the anchor of a writable block of at least `nbytes`, contents undefined or `nbytes` zeros.
 
-        Zeros cost nothing where no block of that size is warm: fresh pages are made of zeros when they are touched.
+        Zeros cost nothing where no block of that size is warm: the system fills fresh pages with zeros.
         Raises `CapacityError` and changes nothing if the budget or the span has no room.
         """
         extent = size_class(nbytes)
@@ -167,7 +174,7 @@ class Arena:
         return block
 
     def _take(self, extent: int, may_pass: bool) -> tuple[int, bool] | None:
-        """Return a place, and whether it is warm; None if the budget has no room and somebody can wait for it."""
+        """Return an offset, and whether its block is warm; None if the budget has no room, and `on_shortage` waits."""
         with self.lock:
             self.collect()
             if not self._free.get(extent):
@@ -175,7 +182,7 @@ class Arena:
             if self.budget is not None and not may_pass:
                 if self.on_shortage is None:
                     self.budget.check(extent, self.who)
-                elif not self.budget.allows(extent):  # asked once: a moment later another may have taken the rest
+                elif not self.budget.allows(extent):  # asked once: another process may take the rest meanwhile
                     return None
             free = self._free.get(extent)
             is_warm = bool(free)
@@ -217,7 +224,7 @@ class Arena:
             usage.publish()
 
     def relieve(self) -> None:
-        """In a finalizer: collect, unless somebody is at work here, who will or whose successor will."""
+        """In a finalizer, collect, unless a thread is at work here: it collects, or the next one does."""
         if self.lock.try_alone():
             try:
                 self.collect()
@@ -239,7 +246,7 @@ class Arena:
             self._usage.publish()
 
     def live_ranges(self) -> list[tuple[int, int]]:
-        """Return (offset, extent) of what is neither free nor a gap; neighbours may be one range."""
+        """Return (offset, extent) of all that is neither free nor a gap; neighbours may be one range."""
         with self.lock:
             self.collect()
             free = [(offset, extent) for extent, offsets in self._free.items() for offset in offsets]
@@ -253,7 +260,7 @@ class Arena:
 
     @property
     def free_bytes(self) -> int:
-        """Warm memory that is kept for reuse."""
+        """Warm bytes that are kept for reuse."""
         return self._usage.reserved_bytes - self._usage.live_bytes
 
     def _carve(self, extent: int) -> int:

@@ -1,4 +1,16 @@
-"""How much memory a run may hold, and who holds it: one pair of words per span, each written by its owner only."""
+"""The memory limit of a run, and the holders of its memory, from words that each owner of a span publishes.
+
+Words of a span's header, in bytes. The span's owner is the only writer (of CONTROL before its start, the parent):
+
+    0   LIVE       blocks that are in use, by the owner or by a reader
+    1   RESERVED   LIVE and the warm free blocks
+    12  LARGEST    of the largest batch that the owner has sent
+    60  CONTROL    of the owner's tables and channels, as far as they were written to
+    63  WIDEST     of the blocks of the batch that had most
+
+A reader adds them up while they change: the sums are exact to one block per process, which the limit allows for, so no
+order of these stores matters.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +21,13 @@ from typing import Final
 from pardata.errors import CapacityError
 from pardata.memory.cgroups import memory_left, own_groups
 
-# Words of a span's header: bytes that somebody can read; those and the warm free blocks; of the largest batch sent; of
-# the blocks of the batch that had most; of the owner's tables and channels, as far as they were written to.
 LIVE, RESERVED, LARGEST, WIDEST, CONTROL = 0, 1, 12, 63, 60
 
-_CONTROL_SHARE: Final = 4  # the part of a limit that channels may take for more messages than are needed
+_CONTROL_SHARE: Final = 4  # a quarter of a limit may go to channels for more messages than are needed
 
 
 def format_bytes(nbytes: float) -> str:
-    """Return `nbytes` for a person: 3 -> '3 B', 8000000 -> '8.0 MB'."""
+    """Return a number of bytes for people: 3 -> '3 B', 8000000 -> '8.0 MB'."""
     for unit in ("B", "kB", "MB", "GB"):
         if nbytes < 1000:
             return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
@@ -26,13 +36,13 @@ def format_bytes(nbytes: float) -> str:
 
 
 def available_bytes() -> int:
-    """Return what this process may still use: the system's available memory or its cgroups' rest, if that is less."""
+    """Return the bytes that this process may still use: the system's available memory, or its cgroups' rest if less."""
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/proc/meminfo") as file:
             available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        pass  # not Linux: the physical memory is the best figure there is
+        pass  # not Linux: the physical memory is the best known figure
     left = memory_left(own_groups("memory"))
     return available if left is None else min(available, left)
 
@@ -53,7 +63,7 @@ class Budget:
         ]
 
     def live_bytes(self) -> int:
-        """Return the bytes that somebody can still read or write, tables and channels included."""
+        """Return the bytes in use, tables and channels included."""
         return sum(header[LIVE] + header[CONTROL] for header in self._headers)
 
     def control_bytes(self) -> int:
@@ -65,7 +75,7 @@ class Budget:
         return self.control_bytes() * _CONTROL_SHARE <= self.limit_bytes
 
     def largest_bytes(self) -> int:
-        """Return the size of the largest batch that anybody has sent."""
+        """Return the size of the largest batch that any worker has sent."""
         return max(header[LARGEST] for header in self._headers)
 
     def widest_bytes(self) -> int:
@@ -73,17 +83,17 @@ class Budget:
         return max(header[WIDEST] for header in self._headers)
 
     def path_bytes(self) -> int:
-        """Return the bytes of blocks that one batch may have on all its way: the most of each stage, and once more.
+        """Return the bytes of blocks that one batch may have on its way: the most of each stage, and the most of all.
 
-        At every stage for a moment, where the one before has not yet noted what it was given back.
+        For a moment it has blocks at every stage: an earlier stage has not yet noted which ones were released.
         """
         most = [max(header[WIDEST] for header in group) for group in self._groups]
         return sum(most) + max(most)
 
     def has_room_on_its_way(self, in_flight: int) -> bool:
-        """Return whether one more batch fits on all its way, as far as is known by now; `in_flight` are under way.
+        """Return whether one more batch fits on its way, by the sizes known so far; `in_flight` are under way.
 
-        What is live above what those need is kept by somebody.
+        Live bytes beyond the needs of those count as kept by a consumer.
         """
         per_batch = self.path_bytes()
         kept = max(0, self.live_bytes() - in_flight * per_batch)
@@ -109,7 +119,7 @@ class Budget:
         )
 
     def holders(self) -> str:
-        """Return who has made most of what is in use, for a person."""
+        """Return the makers of most of the memory in use, for people."""
         held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
         made_by = ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size) or "nobody"
         control = self.control_bytes()

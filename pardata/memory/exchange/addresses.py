@@ -1,8 +1,11 @@
 """Addresses of SharedArrays, for processes that pardata did not start: workers of multiprocessing, joblib, ...
 
-A named block is attached to by its name. How an anonymous one is reached and held is told in `exports.py` (its owner's
-side) and `imports.py`. What is still on its way when its owner ends is handed over: copied into a named block of the
-session, from which each receiver takes its array.
+A named block is attached to by its name. An anonymous one is reached and held as `exports.py` (the owner's side) and
+`imports.py` describe. A block that is still on its way when its owner ends is handed over: copied into a named block of
+the session, from which each receiver takes its array. That block, in bytes:
+
+    0         the contents, `extent` bytes                       written by the owner, before the name
+    extent    q left: the pickles that are still on their way    written by the holder of the file's flock
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from pardata.process.system import at_fork, module
 
 fcntl: Any = module("fcntl")
 
-_LEFT: Final = struct.Struct("q")  # behind a block that was handed over: how many pickles of it are on their way
+_LEFT: Final = struct.Struct("q")
 
 _lock = threading.RLock()
 _exports: Exports | None = None  # of this process
@@ -38,7 +41,7 @@ _fds_at_fork: list[int] = []
 
 
 def set_exports(made: Exports) -> None:
-    """Say what this process exports."""
+    """Set the exports of this process."""
     global _exports
     with _lock:
         _exports = made
@@ -83,7 +86,7 @@ def open_address(where: str | BlockAddress) -> Anchor | NamedAnchor:
 
 
 def forget_the_gone() -> None:
-    """Let go of the segments of all processes that have ended; what is held of them stays mapped."""
+    """Let go of the segments of all processes that have ended; blocks of them that are held here stay mapped."""
     with _lock:
         for file, segment in list(_imports.items()):
             if segment.close_if_gone():
@@ -106,12 +109,12 @@ def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str |
 
 
 def is_awaited(address: BlockAddress) -> bool:
-    """Whether a block of this process is on its way to another one, which needs this process until it has it."""
+    """Return whether a block of this process is on its way to another one, which needs this process meanwhile."""
     return _exports is not None and _exports.is_awaited(address)
 
 
 def give_up(address: BlockAddress) -> None:
-    """Say that one pickle with this address, of a block of this process, can be received by nobody."""
+    """Count a pickle with this address, of a block of this process, as received: it was lost."""
     if _exports is not None:
         _exports.give_up(address)
 
@@ -120,13 +123,13 @@ def give_up(address: BlockAddress) -> None:
 
 
 def _hand_over_all() -> None:
-    """At the end of this process: what is on its way becomes the session's, so that it can still be received.
+    """At the end of this process, give the blocks that are on their way to the session, for those who receive them.
 
-    A worker that returns an array and ends, as a pool's do that are replaced, may be faster than who receives it.
+    A worker that returns an array and ends, as a replaced worker of a pool does, may be faster than the receiver.
     """
     awaited = _exports.awaited() if _exports is not None else []
     for address in awaited:
-        with contextlib.suppress(OSError):  # no room: it is lost, and whoever wants it is told so
+        with contextlib.suppress(OSError):  # no room: it is lost, and its receiver gets an error
             if session.is_joined():  # at root's end all is over
                 _hand_over(address)
 
@@ -141,7 +144,9 @@ def _hand_over(address: BlockAddress) -> None:
         os.posix_fallocate(fd, 0, nbytes)
         memory = memoryview(os_objects.map_block(fd, nbytes))
         memory[: address.extent] = _exports.content(address)
-        with _exports.withdrawn(address) as left:  # who comes after this looks for the name
+        # SYNC POINT: hand-over. The name is given before the address is withdrawn, which happens at the end of this
+        # block: an importer that finds the address withdrawn finds the name.
+        with _exports.withdrawn(address) as left:
             _LEFT.pack_into(memory, address.extent, left)
             if left:
                 os_objects.publish(fd, name)
@@ -154,7 +159,10 @@ def _hand_over(address: BlockAddress) -> None:
 
 
 def _take(address: BlockAddress) -> NamedAnchor | None:
-    """Return what was handed over, for one pickle; None if it was not. The last one takes the name away."""
+    """Return a block that was handed over, for one pickle; None if it was not. The last pickle removes the name.
+
+    SYNC POINT: hand-over. Looked for only after the address was found withdrawn, or its owner gone.
+    """
     with contextlib.suppress(FileNotFoundError), SharedMemory(_name_of(address)) as block:
         fcntl.flock(block.fileno(), fcntl.LOCK_EX)  # until it is closed
         left = _LEFT.unpack_from(block.buf, address.extent)[0] - 1
@@ -173,7 +181,7 @@ def _name_of(address: BlockAddress) -> str:
 
 
 def _before_fork() -> None:
-    """Hold for the child what this process holds now: it inherits views, which nobody would know of."""
+    """Hold for the child the blocks that this process holds now: the child inherits views of them, without locks."""
     _lock.acquire()
     if _exports is not None:
         _fds_at_fork.extend(_exports.hold_for_child())

@@ -1,13 +1,21 @@
-"""The owner's side of addresses: which blocks of its arena other processes may hold.
+"""The owner's side of addresses: the blocks of its arena that other processes may hold.
 
 An anonymous block is reached through its owner's descriptor (``/proc/<pid>/fd/<n>``) and held by a lock on its range of
-bytes, which the kernel ends with its holder. Before the owner uses a block again it looks whether somebody holds it:
+bytes, which the kernel ends with its holder. Before the owner uses a block again, it checks for such locks:
 
     owner     serial := 0,  any lock on the range?  yes: serial := as it was, the block stays; no: it is free
     importer  lock the range,  serial as in the address?  yes: the array is there; no: it came too late
 
-Both go through system calls, so one of the two sees the other (SYNC POINT: export). What has been pickled and not yet
-been received is counted, and kept as well.
+Both go through system calls, so one of the two sees the other (SYNC POINT: export). A block of which a pickle has not
+been received is kept as well. Each exported block has a cell of four words in a page of the arena:
+
+    byte  word      contents                                       written by
+    0     SERIAL    number of the export; 0: it can be opened no more    the owner
+    8     SENT      pickles made of its address                    any process, under the cell's lock
+    16    RECEIVED  pickles opened or given up, at most SENT       any process, under the cell's lock
+    24              unused
+
+A cell's lock is one on the byte CELL_LOCKS + cell of the segment's file: it ends with its holder, too.
 """
 
 from __future__ import annotations
@@ -30,37 +38,37 @@ from pardata.process.system import module
 fcntl: Any = module("fcntl")
 
 _SERIAL, _SENT, _RECEIVED = range(3)
-CELL_BYTES: Final = 32  # three words and one that is free: a cell does not cross a page
-CELL_LOCKS: Final = 1 << 60  # far behind the segment's end: a cell's own lock is not that of its page
+CELL_BYTES: Final = 32  # a power of two: no cell crosses a page
+CELL_LOCKS: Final = 1 << 60  # far behind the segment's end: the locks of cells are apart from those of blocks
 
 
 class BlockAddress(NamedTuple):
-    """Where an anonymous block is, for any process of this user on this machine."""
+    """The address of an anonymous block, for any process of this user on this machine."""
 
     pid: int  # of the owner
-    fd: int  # there
-    device: int
+    fd: int  # the owner's descriptor of the segment
+    device: int  # of the segment
     inode: int
-    offset: int  # of the block in the segment
-    extent: int
-    cell: int  # of its cell in the segment
-    serial: int
+    offset: int  # of the block in the segment, bytes
+    extent: int  # bytes
+    cell: int  # offset of its cell in the segment, bytes
+    serial: int  # of the export: another one if the place is used for another block
 
     @property
     def file(self) -> FileId:
-        """Of the segment."""
+        """The identity of the segment."""
         return self.device, self.inode
 
 
 class Cells:
-    """The words of exported blocks, seen from one process. They change under a lock that ends with its holder.
+    """The words of exported blocks, as one process sees them. The counts change under a lock that ends with its holder.
 
     Parameters
     ----------
     fd : int
         The segment, opened by this process alone.
     memory : mmap.mmap
-        Of the segment, from the byte `start` on.
+        A mapping of the segment from the byte `start` on.
     """
 
     def __init__(self, fd: int, memory: mmap.mmap, start: int) -> None:
@@ -98,25 +106,26 @@ class Cells:
     def receive(self, cell: int, serial: int) -> bool:
         """Count one less. Return False, and count nothing, if the block is not there any more."""
         with self._alone(cell):
-            if self[cell, _SERIAL] != serial:  # SYNC POINT: export
+            # SYNC POINT: export (`Exports.is_held`). The caller has locked the block's range before this is read.
+            if self[cell, _SERIAL] != serial:
                 return False
             self[cell, _RECEIVED] = min(self[cell, _RECEIVED] + 1, self[cell, _SENT])
             return True
 
     def on_their_way(self, cell: int) -> int:
-        """Return how many pickles of the block have not been received."""
+        """Return the number of pickles of the block that have not been received."""
         return self[cell, _SENT] - self[cell, _RECEIVED]
 
     @contextmanager
     def withdrawn(self, cell: int) -> Iterator[int]:
-        """Give how many pickles are on their way; at the end of the block, nobody can receive them any more."""
+        """Give the number of pickles that are on their way; afterwards nobody can receive them by this address."""
         with self._alone(cell):
             yield self.on_their_way(cell)
             self[cell, _SERIAL] = 0
 
 
 class Exports:
-    """The owner's side: which blocks of its arena other processes may hold."""
+    """The blocks of this process's arena that other processes may hold."""
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
@@ -130,7 +139,7 @@ class Exports:
 
     @cached_property
     def fd(self) -> int:
-        """The segment, opened for locks. From now on the arena asks before it uses a block again."""
+        """The segment, opened for locks. From the first use on, the arena asks `is_held` before it reuses a block."""
         self.arena.is_held = self.is_held
         return reopen(self.arena.segment.fd, os.O_RDWR)
 
@@ -139,7 +148,7 @@ class Exports:
         return Cells(self.fd, self.arena.segment.map, 0)
 
     def address(self, block: Anchor) -> BlockAddress:
-        """Return the address of a live block; it is kept until somebody has received it."""
+        """Return the address of a live block, which is kept until the address was received."""
         place = (block.offset, block.extent_bytes)
         with self._lock:
             if place not in self._addresses:
@@ -175,16 +184,16 @@ class Exports:
         return self._addresses.get((address.offset, address.extent)) == address
 
     def is_awaited(self, address: BlockAddress) -> bool:
-        """Whether one of the addresses sent of this block of ours has not been received."""
+        """Return whether an address of this process's block was sent and not yet received."""
         return self._is_current(address) and self._cells.on_their_way(address.cell) > 0
 
     def give_up(self, address: BlockAddress) -> None:
-        """Take one pickle of this block as received: nobody can."""
+        """Count a pickle of this block as received: it was lost."""
         if self._is_current(address):
             self._cells.receive(address.cell, address.serial)
 
     def awaited(self) -> list[BlockAddress]:
-        """Return the addresses of all blocks that are on their way."""
+        """Return the addresses of all blocks that are on their way to other processes."""
         return [address for address in list(self._addresses.values()) if self.is_awaited(address)]
 
     def content(self, address: BlockAddress) -> memoryview:
@@ -192,11 +201,11 @@ class Exports:
         return memoryview(self.arena.segment.map)[address.offset : address.offset + address.extent]
 
     def withdrawn(self, address: BlockAddress) -> AbstractContextManager[int]:
-        """As `Cells.withdrawn`."""
+        """Do as `Cells.withdrawn`."""
         return self._cells.withdrawn(address.cell)
 
     def is_held(self, offset: int, extent: int) -> bool:
-        """Whether a block that this process has dropped is still needed by another one; if not, it is forgotten."""
+        """Return whether another process still needs a block that this one has dropped; if not, forget it."""
         address = self._addresses.get((offset, extent))
         if address is None:
             return self._has_forked and is_locked(self.fd, offset, extent)
@@ -204,11 +213,13 @@ class Exports:
         if self._cells.on_their_way(cell) or is_locked(self.fd, offset, extent):
             return True
         self._cells[cell, _SERIAL] = 0
-        if is_locked(self.fd, offset, extent):  # SYNC POINT: export
+        # SYNC POINT: export (`Cells.receive`). Asked again behind the store: an importer that still saw the serial has
+        # its lock by now; one that locks later sees the 0.
+        if is_locked(self.fd, offset, extent):
             self._cells[cell, _SERIAL] = address.serial
             return True
-        # Without our lock, as the arena's is held here, and `_add_page` takes them the other way round. Nobody else can
-        # come to this block: it has no anchor.
+        # Without `_lock`: the arena's lock is held here, and `_add_page` takes them the other way round. Nothing else
+        # can reach this block, which has no anchor.
         del self._addresses[offset, extent]
         self._free_cells.append(cell)
         return False
@@ -216,7 +227,7 @@ class Exports:
     def hold_for_child(self) -> list[int]:
         """Before a fork: return descriptors that hold all live blocks while any process has them.
 
-        The arena stands still until `go_on`: what another thread made meanwhile would be inherited without being held.
+        The arena stands still until `go_on`: a block that another thread made meanwhile would be inherited unheld.
         """
         self.arena.lock.__enter__()
         live = self.arena.live_ranges()
@@ -226,13 +237,13 @@ class Exports:
         return [hold(self.fd, live)]
 
     def go_on(self) -> None:
-        """After a fork, in the parent."""
+        """Let the arena go on after a fork, in the parent."""
         self.arena.lock.__exit__()
 
     def close_in_child(self) -> None:
-        """In a forked child: the locks on cells are the parent's, and are to end with it also while this child lives.
+        """In a forked child, close the descriptor: its locks are the parent's, and end with it while this child lives.
 
-        The arena stands still here for ever: what dies in the child has not died in the parent.
+        The arena stands still here for ever: an array that dies in the child has not died in the parent.
         """
         self.arena.is_held = None
         if "fd" in vars(self):

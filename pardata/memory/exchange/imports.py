@@ -18,11 +18,11 @@ from pardata.process.system import module
 
 fcntl: Any = module("fcntl")
 
-_WINDOW_BYTES: Final = 1 << 30  # what is mapped at once: address space is 128 TiB, and every process has arrays
+_WINDOW_BYTES: Final = 1 << 30  # mapped at once: address space is 128 TiB, and every process has arrays
 
 
 class ImportedSegment:
-    """One segment of another process, open while its owner lives.
+    """One segment of another process, open while its owner lives; anchors of its blocks call `append`.
 
     Raises
     ------
@@ -40,7 +40,9 @@ class ImportedSegment:
         self._pid = os.getpid()
 
     def open(self, address: BlockAddress) -> Anchor:
-        """Return an anchor of the block.
+        """Return an anchor of the block, which is locked while any anchor of it lives here.
+
+        SYNC POINT: export (`Exports.is_held`). The range is locked first, then the serial is compared.
 
         Raises
         ------
@@ -60,7 +62,7 @@ class ImportedSegment:
             is_there = cells.receive(address.cell, address.serial)
             if not is_there:
                 self._release(place)
-        self._drain()  # what was dropped meanwhile found the lock taken
+        self._drain()  # finalizers that came meanwhile found the lock taken
         if not is_there:
             raise StaleBlockError(
                 f"the array of process {address.pid} was deleted there before it was opened here: keep it until "
@@ -69,7 +71,7 @@ class ImportedSegment:
         return anchor(memory, address.offset - start, address.extent, self, address)
 
     def _window(self, offset: int, nbytes: int) -> tuple[int, mmap.mmap, Cells]:
-        """Return a part of the segment in which this range lies: its beginning, its mapping and its cells."""
+        """Return the part of the segment in which this range lies: its beginning, its mapping and its cells."""
         start = offset // _WINDOW_BYTES * _WINDOW_BYTES
         size = -(-(offset + nbytes - start) // _WINDOW_BYTES) * _WINDOW_BYTES
         if (start, size) not in self._windows:
@@ -87,7 +89,7 @@ class ImportedSegment:
         return self.fd >= 0
 
     def append(self, address: BlockAddress, /) -> None:
-        """The last view of a block has died."""
+        """Release one lease of a block, whose last view of one anchor has died."""
         if not self.is_ours:
             return  # the lock is the parent's
         self._dropped.append(address)
@@ -121,9 +123,9 @@ class ImportedSegment:
             os.close(fd)
 
     def close_if_gone(self) -> bool:
-        """Give the descriptor back, and say so, if the owner has ended.
+        """Close the descriptor if the owner has ended; return whether it is closed.
 
-        Its memory is used for nothing else any more: what is held here needs no lock, and stays mapped.
+        Its memory is used for nothing else any more: blocks that are held here need no lock, and stay mapped.
         """
         with self._lock:
             self._close_if_gone()
@@ -132,28 +134,28 @@ class ImportedSegment:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this is the process that opened it, not one forked from that."""
+        """Return whether this is the process that opened it, not one forked from that."""
         return os.getpid() == self._pid
 
     def hold_for_child(self) -> list[int]:
-        """Before a fork: return descriptors that hold what is held here while any process has them."""
+        """Before a fork, return descriptors that hold the blocks held here while any process has them."""
         with self._lock:
             self._collect()
             return [hold(self.fd, list(self._leases))] if self._leases and self.fd >= 0 else []
 
     def close_in_child(self) -> None:
-        """In a forked child: the locks are the parent's."""
+        """In a forked child, close the descriptor: its locks are the parent's."""
         if self.fd >= 0:
             os.close(self.fd)
 
 
 def gone(address: BlockAddress) -> StaleBlockError:
-    """Return what to raise if the owner of a block has ended."""
+    """Return the error for a block whose owner has ended."""
     return StaleBlockError(f"process {address.pid}, in whose memory this array was, is gone")
 
 
 def _is_open(address: BlockAddress) -> bool:
-    """Whether the owner of a segment lives."""
+    """Return whether the owner of a segment lives."""
     try:
         return id_of(os.stat(f"/proc/{address.pid}/fd/{address.fd}")) == address.file
     except OSError:

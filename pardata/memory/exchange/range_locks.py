@@ -27,7 +27,7 @@ def lock_range(fd: int, kind: int, offset: int, nbytes: int, wait: bool = False)
 
 
 def is_locked(fd: int, offset: int, nbytes: int) -> bool:
-    """Whether another open file has a lock in this range."""
+    """Return whether another open file has a lock in this range."""
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, nbytes, 0)
     return bool(_FLOCK.unpack(fcntl.fcntl(fd, _GET, asked))[0] != fcntl.F_UNLCK)
 

@@ -1,7 +1,7 @@
 """SharedMemory: a named block, in place of multiprocessing.shared_memory.SharedMemory.
 
-The interface is the standard library's, and so are the names: each attaches to what the other has created. What is
-different is what hurts there: to attach never takes ownership, no view ever dangles, `close` never raises.
+The interface is the standard library's, and so are the names: each side attaches to the other's blocks. Three things
+differ: to attach never takes ownership, no view ever dangles, and `close` never raises.
 """
 
 from __future__ import annotations
@@ -24,34 +24,54 @@ _overcommit = os_objects.Overcommit()
 class SharedMemory:
     """A named block of shared memory, created or attached to.
 
-    A block that was created is removed by `unlink`, or else when the process tree that it was created in is gone,
-    whatever ended that. One that was attached to is never removed by that alone.
+    A created block is removed by `unlink`, or else when the process tree in which it was created is gone, whatever
+    ended that. To attach to a block never removes it.
 
     Parameters
     ----------
     name : str, optional
-        A file name without a slash. None, with `create`, for a new one of its own.
+        A file name without a slash. None, with `create`: a new, unique one.
     create : bool
-        Whether to create it or to attach to an existing one.
+        True to create a block, False to attach to an existing one.
     size : int, bytes, >= 0
-        Of a new block, exactly; ignored for an existing one.
+        Exact size of a new block; ignored for an existing one.
     track : bool
-        False to leave a new block where it is when this process tree is gone, until somebody unlinks it.
+        False to keep a new block until it is unlinked, also when this process tree is gone.
 
     Attributes
     ----------
     name : str
+        The name by which other processes attach.
     size : int, bytes
-    buf : memoryview of unsigned bytes, writable
-        It and all arrays made over it, also by `np.ndarray(buffer=...)`, keep the memory mapped, also after `close`.
+        The size of the block.
+    buf : memoryview, `size` unsigned bytes, writable
+        The contents. It and all arrays made over it, also by ``np.ndarray(buffer=...)``, keep the memory mapped, also
+        after `close`, which sets this attribute to None.
 
     Raises
     ------
-    FileNotFoundError   there is no block of this name to attach to
-    FileExistsError     there is one already
-    ValueError          negative size, a name with a slash or a NUL, or no name without `create`
-    CapacityError       there is no room for it on the mount of named blocks, in memory, or among this process's
-                        mappings (it tells which limit it is); nothing was created
+    FileNotFoundError
+        There is no block of this name to attach to.
+    FileExistsError
+        There is a block of this name already.
+    ValueError
+        `size` is negative, `name` has a slash or a NUL, or there is no name without `create`.
+    OverflowError
+        `size` exceeds ``sys.maxsize``.
+    CapacityError
+        The block does not fit on the mount of named blocks, into memory, or among this process's mappings (the text
+        names the limit); nothing was created.
+    PlatformError
+        This system has no named blocks: they need Linux with ``/dev/shm``.
+
+    Examples
+    --------
+    >>> with pardata.SharedMemory(create=True, size=4) as block:
+    ...     block.buf[:] = b"data"
+    ...     with pardata.SharedMemory(block.name) as attached:  # any process can
+    ...         print(bytes(attached.buf))
+    ...     block.unlink()
+    b'data'
 
     Source: the interface of multiprocessing.shared_memory, Python 3.13
     """
@@ -96,7 +116,7 @@ class SharedMemory:
     def _open(self, name: str, fd: int, file: FileId, size: int) -> None:
         self._name = name
         self._size = size
-        self._file = file  # ANY_FILE: nobody else's block can have this name
+        self._file = file  # ANY_FILE: no other block can have this name
         try:
             # A view of the mapping, never the mapping itself: it goes with the last view of it.
             self._buf: memoryview | None = memoryview(os_objects.map_block(fd, size) if size else bytearray())
@@ -106,21 +126,27 @@ class SharedMemory:
 
     @property
     def name(self) -> str:
-        """The block's name, by which other processes attach to it."""
+        """The name by which other processes attach."""
         return self._name
 
     @property
     def size(self) -> int:
-        """Size in bytes."""
+        """The size of the block in bytes."""
         return self._size
 
     @property
     def buf(self) -> memoryview:
-        """The contents. After `close` it is None, as in the standard library."""
+        """The contents, a writable memoryview of bytes; None after `close`, as in the standard library."""
         return self._buf  # type: ignore[return-value]
 
     def fileno(self) -> int:
-        """Return a descriptor of the block, open until `close`. Raises `FileNotFoundError` if its name is gone."""
+        """Return a descriptor of the block, open until `close`.
+
+        Raises
+        ------
+        FileNotFoundError
+            The block's name is gone, or another block has it.
+        """
         if self._close_fd is None:
             fd = os_objects.open_block(self._name)
             self._close_fd = weakref.finalize(self, os.close, fd)
@@ -133,19 +159,19 @@ class SharedMemory:
         return int(alive[2][0])
 
     def close(self) -> None:
-        """Let go of the block. Views of it stay valid, and keep it mapped until they are gone. Never raises."""
+        """Let go of the block. Views of it stay valid, and keep it mapped until they are gone. Raises nothing."""
         self._buf = None
         if self._close_fd is not None:
             self._close_fd()
             self._close_fd = None
 
     def unlink(self) -> None:
-        """Remove the block's name. The memory returns when no process has it mapped any more.
+        """Remove the block's name. The system frees the memory when no process has it mapped any more.
 
         Raises
         ------
         FileNotFoundError
-            It has been unlinked already.
+            The block has been unlinked already.
         """
         if self._file != ANY_FILE and not os_objects.is_linked(os_objects.check_name(self._name), self._file):
             raise FileNotFoundError(f"the block {self._name!r} has been unlinked; another one may have its name")
@@ -173,9 +199,11 @@ def _attach(kind: type[SharedMemory], name: str, track: bool) -> SharedMemory:
 
 
 def _create(given: str | None, size: int, owner: Owner, group: int) -> tuple[str, int, FileId]:
-    """Create a block; return its name, a descriptor, and the file to know it by (ANY_FILE: nobody else has its name).
+    """Create a block; return its name, a descriptor, and its file's identity (ANY_FILE: no other block has its name).
 
-    One whose name was given is recorded by its device and inode, and is whole when it appears.
+    A block whose name was given is recorded by its device and inode, and has its full size when it appears.
+
+    SYNC POINT: record (`guardian`). The record comes before the name, so that a block of a killed creator is found.
     """
     slot = fd = -1
     promised, file = 0, ANY_FILE
@@ -188,7 +216,7 @@ def _create(given: str | None, size: int, owner: Owner, group: int) -> tuple[str
             promised = _overcommit.take(fd, size)
         else:
             fd = os_objects.create_nameless()
-            if is_named := fd < 0:  # to be killed here leaves a block; recorded before, it might be somebody else's
+            if is_named := fd < 0:  # killed here, a block is left: recorded first, it could be another's
                 fd = os_objects.create(name)
             promised = _overcommit.take(fd, size)
             file = id_of(os.fstat(fd))

@@ -1,12 +1,12 @@
-"""Where the sessions of a user are: in a directory that nobody else may write to.
+"""The directory of a user's sessions, which nobody else may write to.
 
     /dev/shm/pardata-<uid>                 as a rule
     $XDG_RUNTIME_DIR/pardata-<uid>         where that name is somebody else's, or a link, or others may write there
     <temporary>/pardata-<uid>              where there is no such directory either
     <temporary>/pardata-<uid>-<anything>   where that is taken as well: the first one of this user's
 
-The processes of a session know its path. So they need not agree on this choice, which depends on the environment, and
-who sweeps looks at all of them.
+The processes of a session know its path. So they need not agree on this choice, which depends on the environment; a
+sweep looks into all of these directories.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 
 from pardata.memory.named import guardian
 
-_TAKEN, _FREE, _OURS = range(3)
+_TAKEN, _FREE, _OURS = range(3)  # of a path: somebody else's, nothing is there, private to this user
 
 
 def _state(path: str) -> int:
@@ -36,7 +36,7 @@ def _name() -> str:
 
 
 def _candidates() -> list[str]:
-    """Return the paths with names that are known beforehand, the best first."""
+    """Return the paths whose names are fixed, the best first."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     folders = [guardian.SHM]
     if os.path.isabs(runtime) and _state(runtime) == _OURS:
@@ -45,14 +45,14 @@ def _candidates() -> list[str]:
 
 
 def _others() -> list[str]:
-    """Return the directories of this user with names that nobody could have taken before."""
+    """Return this user's directories with random names, which nobody could have taken before."""
     folder, prefix = tempfile.gettempdir(), f"{_name()}-"
     paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.startswith(prefix)]
     return [path for path in paths if _state(path) == _OURS]
 
 
 def base_directory(make: bool = True) -> str:
-    """Return where the sessions of this user are, or are to be: a directory that nobody else may write to."""
+    """Return the directory of this user's sessions, which nobody else may write to; `make` it if it is not there."""
     for path in _candidates():
         while (state := _state(path)) != _TAKEN:
             if state == _OURS or not make:
@@ -62,7 +62,7 @@ def base_directory(make: bool = True) -> str:
             except FileExistsError:
                 continue
             except PermissionError:
-                break  # nobody may make anything there
+                break  # this user may make nothing there
     others = _others()
     path = others[0] if others else os.path.join(tempfile.gettempdir(), f"{_name()}-{secrets.token_hex(8)}")
     if make:
@@ -71,12 +71,12 @@ def base_directory(make: bool = True) -> str:
 
 
 def base_directories() -> list[str]:
-    """Return all places of sessions of this user that there are."""
+    """Return all directories of this user's sessions that exist."""
     return [path for path in _candidates() if _state(path) == _OURS] + _others()
 
 
 def make_private(path: str) -> None:
-    """Have a directory of this user there. Raises `PermissionError` if it is somebody else's, or others may write."""
+    """Make a directory if it is not there. Raises `PermissionError` if it is another user's, or others may write."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     if _state(path) == _TAKEN:
@@ -84,7 +84,7 @@ def make_private(path: str) -> None:
 
 
 def may_hold(session: str) -> bool:
-    """Whether a session of this user may be at this path, which somebody has told."""
+    """Return whether a session of this user may be at a path that comes from outside (environment, address)."""
     base = os.path.dirname(session)
     name = os.path.basename(base)
     return (name == _name() or name.startswith(f"{_name()}-")) and _state(base) != _TAKEN

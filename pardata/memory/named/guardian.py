@@ -1,16 +1,27 @@
-"""Records of named blocks, and who removes what a dead session has left: a helper process now, else the next start.
+"""Records of named blocks, and the removal of a dead session's blocks: by a helper process, else at the next start.
 
 Every process that creates named blocks has a *register*: a file in its session's directory that it holds a `flock` on,
-and in which it notes each name before the block exists. A lock ends with its holder, however that ends; so a register
-whose lock can be had is final, and what it names can be removed:
+and in which it records each name before the block exists. A lock ends with its holder, however that ends; so a register
+whose lock can be had is final, and the blocks that it names can be removed:
 
     <base>/<session>/root        of the process that began the session; while it is locked, nothing of it is touched
     <base>/<session>/<pid>-...   of its other processes; these blocks stay while root *or* their creator lives
     <base>/<session>/<register>.<...>   a socket of a register's process (a look-up service), which stays as long
 
+A register, in bytes; its own process is the only writer of all but `guarded`:
+
+    0     8s magic | q process id | q number of usable slots       filled in when slots are added
+    24    guarded: 1 once any process of the session has started a guardian; used in root's register only
+    4096  slots of 512 bytes: q state | q device | q inode | q nbytes | q group | d created | 256s name | 208s where
+
+    state      IN_USE or 0. Written last, cleared first (SYNC POINT: record), so that a slot in use is whole
+    device, inode     of the block's file; both 0: any file of this name, which nobody else uses
+    nbytes     size of the block in bytes             created    seconds since the epoch
+    group      number of its manager, 0: none         where      file:line; texts are filled up with NULs
+
 The directory is the state. The guardian only waits for the locks, so it can be killed without loss, and the sweep at
-the next start does the same without waiting. This file is run as a script by the guardian, by a Python that loads
-nothing else: it imports nothing of the package.
+the next start does the same without waiting. The guardian runs this file as a script, by a Python that loads nothing
+else: it imports nothing of the package.
 """
 
 import contextlib
@@ -27,41 +38,40 @@ with contextlib.suppress(ImportError):  # not on every system: sessions are of L
 ROOT: Final = "root"
 MAGIC: Final = b"pardata2"
 REGISTER_HEADER_BYTES: Final = 4096
-REGISTER_HEADER: Final = struct.Struct("<8sqq")  # magic, process id, slots that may be in use
-GUARDED_AT: Final = 24  # a byte of root's register behind that: whether a guardian was started
+REGISTER_HEADER: Final = struct.Struct("<8sqq")
+GUARDED_AT: Final = 24
 SLOT_BYTES: Final = 512
-IN_USE: Final = 1  # a slot's state, its first word: written last, cleared first
-SLOT: Final = struct.Struct("<qqqqqd256s208s")  # state, device, inode, nbytes, group, created, name, where
-SLOTS: Final = 1 << 17  # twice the mappings that a process may have; the file is sparse
+IN_USE: Final = 1
+SLOT: Final = struct.Struct("<qqqqqd256s208s")
+SLOTS: Final = 1 << 17  # at most: twice the mappings that a process may have; the file is sparse
 
 SHM: Final = "/dev/shm"
 HAS_SHM: Final = sys.platform == "linux" and os.path.isdir(SHM)
 SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of this process: they say nothing about the file
-
 
 FileId = tuple[int, int]  # device and inode: another file system may have a file of the same inode
 ANY_FILE: Final[FileId] = (0, 0)
 
 
 class Record(NamedTuple):
-    """What a register says of one block."""
+    """One block as a register's slot describes it; `pid` is that of the register's process."""
 
     name: str
-    file: FileId  # ANY_FILE: whatever has this name, which nobody else uses
+    file: FileId
     nbytes: int
-    group: int  # the manager it belongs to, or 0
-    created: float  # seconds since the epoch
-    where: str  # file and line
-    pid: int  # of the creator
+    group: int
+    created: float
+    where: str
+    pid: int
 
 
 def id_of(found: os.stat_result) -> FileId:
-    """Return what tells a file from all others."""
+    """Return the identity of a file."""
     return found.st_dev, found.st_ino
 
 
 def file_of(name: str) -> FileId:
-    """Return which file the block `name` is now. Raises `FileNotFoundError`."""
+    """Return the identity of the file that has a block's name now. Raises `FileNotFoundError`."""
     return id_of(os.stat(f"{SHM}/{name}", follow_symlinks=False))
 
 
@@ -71,7 +81,7 @@ def unlink_name(name: str) -> None:
 
 
 def exists(record: Record) -> bool:
-    """Whether a recorded block has its name still, and the name no other block."""
+    """Return whether a recorded block still has its name, and no other block has taken it."""
     try:
         return file_of(record.name) == record.file or record.file == ANY_FILE
     except FileNotFoundError:
@@ -79,7 +89,7 @@ def exists(record: Record) -> bool:
 
 
 def remove(record: Record) -> bool:
-    """Remove a recorded block, if it still is the one that was recorded."""
+    """Remove a recorded block; return whether it was there and still the one that was recorded."""
     try:
         if not exists(record):
             return False
@@ -92,9 +102,8 @@ def remove(record: Record) -> bool:
 def read_register(path: str) -> Iterator[Record]:
     """Yield the blocks that a register names. It may be in use, or gone by now."""
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        magic, pid, slots = REGISTER_HEADER.unpack(
-            file.read(REGISTER_HEADER_BYTES)[: REGISTER_HEADER.size].ljust(REGISTER_HEADER.size, b"\0")
-        )
+        head = file.read(REGISTER_HEADER_BYTES)[: REGISTER_HEADER.size]
+        magic, pid, slots = REGISTER_HEADER.unpack(head.ljust(REGISTER_HEADER.size, b"\0"))
         if magic != MAGIC:
             return  # its process ended before it was ready
         for _ in range(slots):
@@ -127,7 +136,7 @@ def remove_sockets(register: str) -> None:
 def lock(path: str, wait: bool) -> int:
     """Return a descriptor that holds the lock of the register at `path`; -1 if its process lives, or it is gone.
 
-    The lock is shared: who holds it, does not look like a living process to others who ask.
+    The lock is shared: an exclusive one would make its holder look like the register's living process to a sweeper.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -144,7 +153,7 @@ def lock(path: str, wait: bool) -> int:
 
 
 def is_alive(session: str) -> bool:
-    """Whether the process that began the session lives. Raises `OSError` if this process can open no more files."""
+    """Return whether a session's root lives. Raises `OSError` if this process can open no more files."""
     try:
         fd = os.open(os.path.join(session, ROOT), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
@@ -161,9 +170,9 @@ def is_alive(session: str) -> bool:
 
 
 def sweep_session(session: str, wait: bool = False, by_root: bool = False) -> list[Record]:
-    """Remove what a session has left, unless its root lives; return what was removed. `by_root`: its root calls.
+    """Remove the blocks that a session has left, unless its root lives; return their records.
 
-    Where another sweeper is at work, it is left to that one, or waited for.
+    Where another sweeper is at work, the rest is left to it, or waited for. `by_root`: the caller is the root.
     """
     if not by_root and is_alive(session):
         return []
@@ -177,14 +186,10 @@ def sweep_session(session: str, wait: bool = False, by_root: bool = False) -> li
 
 @contextlib.contextmanager
 def alone(directory: str, wait: bool) -> Iterator[int]:
-    """Give a descriptor of a directory that nobody else has from here meanwhile.
+    """Lock a directory against all other callers of this function; give a descriptor of it.
 
-    Raises
-    ------
-    FileNotFoundError
-        It is gone.
-    BlockingIOError
-        Somebody has it, and is not to be waited for: a process that is stopped there would stop all others.
+    Raises `FileNotFoundError` if it is gone, and without `wait` `BlockingIOError` if another process has it: a process
+    that is stopped there would stop all others.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -197,7 +202,9 @@ def alone(directory: str, wait: bool) -> Iterator[int]:
 
 
 def _sweep_alone(session: str, by_root: bool) -> list[Record]:
-    paths = registers(session)  # first: if root appears after this, none of them is of a process that has joined it
+    # SYNC POINT: appear (`register.appear`). Listed before root is looked for: if root gets its name after this, none
+    # of these registers is of a process that has joined it.
+    paths = registers(session)
     root = os.path.join(session, ROOT)
     held = -1 if by_root else lock(root, wait=False)
     try:
@@ -219,7 +226,7 @@ def _sweep_alone(session: str, by_root: bool) -> list[Record]:
 
 
 def _sweep_register(path: str) -> list[Record]:
-    fd = lock(path, wait=False)
+    fd = lock(path, wait=False)  # SYNC POINT: join (`Register`). A new register may be taken for a dead one's here
     if fd < 0:
         return []  # its process lives on
     removed = _remove_all(path)
@@ -230,13 +237,14 @@ def _sweep_register(path: str) -> list[Record]:
 
 def _remove_all(path: str) -> list[Record]:
     remove_sockets(path)
+    # SYNC POINT: record (`Register.note`). The lock was had, so the file is final: every block with a name is in it.
     return [record for record in read_register(path) if remove(record)]
 
 
 def sweep(base: str, wait: bool = False) -> list[Record]:
-    """Remove what the dead sessions of this user have left. Sessions that are in use are not touched.
+    """Remove the blocks that dead sessions of this user have left; return their records. Living ones are not touched.
 
-    Where another sweeper is at work, it is left to that one, or waited for.
+    Where another sweeper is at work, the rest is left to it, or waited for.
     """
     removed = [record for session in sessions(base) for record in sweep_session(session, wait)]
     _clear(base, wait)
@@ -246,7 +254,8 @@ def sweep(base: str, wait: bool = False) -> list[Record]:
 def _clear(base: str, wait: bool) -> None:
     """Remove the addresses of managers whose sessions are gone, and the directory if there are no sessions.
 
-    Alone: else another manager might take such an address between the look at it and its removal.
+    SYNC POINT: manager address (`manager_links.take_address`). Under the directory's lock: else a new manager might
+    take an address between the look at it and its removal.
     """
     with contextlib.suppress(FileNotFoundError, BlockingIOError), alone(base, wait) as fd:
         for name in os.listdir(fd):
@@ -274,7 +283,7 @@ def unlink_if_there(path: str) -> None:
 
 
 def main(session: str) -> None:
-    """Wait until a session's root is dead, then for its other processes, and remove what each has left."""
+    """Wait until a session's root is dead, then for its other processes; remove the blocks of each."""
     path: str | None = os.path.join(session, ROOT)
     while path is not None:
         fd = lock(path, wait=True)

@@ -1,4 +1,4 @@
-"""What named blocks there are, whose they are, and who has them mapped."""
+"""The list of named blocks: their owners, and the processes that have them mapped."""
 
 from __future__ import annotations
 
@@ -15,19 +15,35 @@ from pardata.memory.named.register import records
 
 @dataclass(frozen=True)
 class BlockInfo:
-    """A named block.
+    """A named block, as `SharedMemoryManager.blocks` and ``python -m pardata ls`` list it.
 
     Attributes
     ----------
     name : str
-    nbytes : int
-    age_s : float
-    pid : int, of the process that created it
-    where : str, file and line there
-    holders : tuple of int, ids of the processes that have it mapped (as far as this user may see; Linux)
-    session : str, the directory of its session
-    is_alive : bool, whether that session's first process lives
-    group : int, of its manager; 0 without one
+        The name by which processes attach.
+    nbytes : int, bytes
+        Its size.
+    age_s : float, seconds
+        The time since it was created.
+    pid : int
+        Id of the process that created it.
+    where : str
+        File and line that created it, ``"path:line"``.
+    holders : tuple of int
+        Ids of the processes that have it mapped, as far as this user may see them.
+    session : str
+        The directory of its session.
+    is_alive : bool
+        Whether the process that began that session lives. If not, the next sweep removes the block.
+    group : int
+        The number of its manager; 0 without one.
+
+    Examples
+    --------
+    >>> with pardata.SharedMemoryManager() as manager:
+    ...     block = manager.SharedMemory(100)
+    ...     print([(info.name == block.name, info.nbytes) for info in manager.blocks()])
+    [(True, 100)]
     """
 
     name: str
@@ -62,7 +78,7 @@ def _holders(names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def blocks(sessions: Iterable[str] | None = None) -> list[BlockInfo]:
-    """Return the recorded blocks that still exist, the oldest first, of all sessions of this user if not told which."""
+    """Return the recorded blocks of some sessions that still exist, the oldest first; None: all of this user's."""
     if sessions is None:
         sessions = [path for base in directories.base_directories() for path in guardian.sessions(base)]
     now = time.time()

@@ -1,12 +1,17 @@
-"""How a `ShareableList` lies in memory: values to bytes and back. Pure: opens nothing.
+"""The layout of a `ShareableList` in memory: values to bytes and back. Pure: opens nothing.
 
-    1 word          n, the number of items
-    n + 1 words     where each item begins in the data area, in bytes, and where the area ends
-    data area       8 bytes per number; strings more
-    n words         the `struct` format of each item, padded with NULs
-    n bytes         the code of each item: 0 number, 1 str, 2 bytes, 3 None
+    words (8 bytes)   contents
+    1                 q n, the number of items
+    n + 1             q offsets in the data area: the beginning of each item, then the end of the area; bytes
+    data area         8 bytes per number; strings have a room of whole words
+    n                 8s the `struct` format of each item, padded with NULs
+    n bytes           b the code of each item: 0 number, 1 str, 2 bytes, 3 None
 
-It is the layout of the standard library, where each side reads and writes what the other one made. A string is padded
+The creator writes all of it before other processes know the block's name. Afterwards the number and the offsets stay,
+and any process writes data, then format, then code of an item: no store orders them for a reader, so writers that
+change more than a number need a lock of their users.
+
+This is the layout of the standard library: each side reads and writes the lists of the other. A string is padded
 with NULs to its room there ("16s") and read back without any. A value that would not survive that has a format of its
 exact length with a blank behind ("3s "):
 
@@ -15,8 +20,8 @@ exact length with a blank behind ("3s "):
     code 2          int beyond 64 bits, little-endian; the standard library reads it as bytes
 
 `struct` skips the blank, and a writer of the standard library, which keeps a format that ends in "s", replaces this one
-by that of the whole room. So there is nothing that such a writer could leave out of date. From a million bytes on the
-digits leave no place for the blank; the format is then "1000000c", which the standard library refuses to read.
+by that of the whole room. So such a writer leaves nothing out of date. From a million bytes on the digits leave no
+place for the blank; the format is then "1000000c", which the standard library refuses to read.
 """
 
 from __future__ import annotations
@@ -67,7 +72,7 @@ Room: TypeAlias = tuple[int, struct.Struct]  # a plain tuple: a NamedTuple made 
 
 @lru_cache(4096)
 def room_of(nbytes: int) -> Room:
-    """The format of a string that fills `nbytes`: as a word, and compiled."""
+    """Return the format of a string that fills `nbytes`: as a word, and compiled."""
     form = b"%ds" % nbytes
     return word_of(form), struct.Struct(form)
 
@@ -177,7 +182,7 @@ def unpack_string(room: bytes, form: int, code: int) -> str | bytes | int:
 
 @lru_cache(4096)
 def _string_format(form: int) -> tuple[int, bool]:
-    """The number of bytes of a string, and whether NULs at its end count."""
+    """Return the number of bytes of a string, and whether NULs at its end count."""
     text = word_bytes(form)
     found = _STRING.fullmatch(text)
     if found is None:
@@ -217,7 +222,7 @@ def image(values: Iterable[Any]) -> bytes:
 
 
 def _room_bytes(value: object, raw: bytes) -> int:
-    """The room of a new string: that of the standard library, which goes by characters, unless bytes need more."""
+    """Return the room of a new string: the standard library's, which counts characters, unless bytes need more."""
     length = str.__len__(value) if isinstance(value, str) else len(raw)
     return max(WORD_BYTES * (length // WORD_BYTES + 1), -(-len(raw) // WORD_BYTES) * WORD_BYTES)
 
@@ -227,7 +232,7 @@ def places(block: memoryview, name: str) -> list[int]:
 
     Raises
     ------
-    ValueError      the block is no list, or only the beginning of one; says what does not fit.
+    ValueError      the block is no list, or only the beginning of one; names what does not fit.
     """
 
     def refuse(reason: str) -> ValueError:

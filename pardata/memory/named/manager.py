@@ -1,7 +1,7 @@
 """SharedMemoryManager: named blocks that are removed together, in place of the standard library's.
 
-There is no server process. A manager is a number in the registers of its owner's session (`session.py`): who connects
-creates blocks with that number, and whoever ends the manager, or the session's guardian, removes them.
+There is no server process. A manager is a number, the group, in the registers of its owner's session (`session.py`).
+Connected processes create blocks with that number; the end of the manager, or the session's guardian, removes them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import hashlib
 import multiprocessing
 import os
 import secrets
-import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,9 +23,10 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from pardata.errors import ClosedError, ConfigError
 from pardata.memory.exchange.addresses import name_anchor
-from pardata.memory.named import directories, guardian, inspector, session
+from pardata.memory.named import guardian, inspector, session
 from pardata.memory.named.block import SharedMemory as Block
 from pardata.memory.named.inspector import BlockInfo
+from pardata.memory.named.manager_links import link_path, link_target, take_address
 from pardata.memory.named.register import records
 from pardata.memory.named.shareable_list import ShareableList as List
 from pardata.memory.plain import plain_array
@@ -51,26 +51,30 @@ TRANSITIONS: Final = {
     (ManagerState.SHUT_DOWN, "shutdown"): ManagerState.SHUT_DOWN,
 }
 
-_TRIES: Final = 1000  # to get the lock of the addresses, which others have for less than a millisecond
-_RETRY_S: Final = 0.01
-
 
 class SharedMemoryManager:
-    """Creates named blocks and removes them all when it is shut down, or its process is gone, whatever ended that.
+    """Creates named blocks, and removes them all when it is shut down or its process ends, whatever ended that.
 
     Parameters
     ----------
-    address : str or tuple, optional
-        By what other processes of this user on this machine connect to it. None: a new one, see `address`.
+    address : str or tuple of (str, int), optional
+        The address by which other processes of this user on this machine connect. None: a new, unique one.
     authkey : bytes, optional
-        Who connects must give the same.
+        A key that connecting processes must give as well.
 
     Raises
     ------
     ConfigError
-        Used before `start` or `connect`, or started twice.
+        It is used before `start` or `connect`, or started twice.
     ClosedError
-        Used after the manager was shut down.
+        It is used after the manager was shut down.
+
+    Examples
+    --------
+    >>> with pardata.SharedMemoryManager() as manager:
+    ...     block, items = manager.SharedMemory(100), manager.ShareableList([1, "two"])
+    ...     print(manager.zeros((2, 3)).sum(), list(items))
+    0.0 [1, 'two']
 
     Source: the interface of multiprocessing.managers.SharedMemoryManager, Python 3.13
     """
@@ -91,7 +95,7 @@ class SharedMemoryManager:
 
     @property
     def address(self) -> str | tuple[str, int]:
-        """What `connect` needs in another process."""
+        """The address that another process gives to connect."""
         return self._address
 
     def start(self) -> None:
@@ -99,20 +103,22 @@ class SharedMemoryManager:
 
         Raises
         ------
+        ConfigError
+            It was started, connected or shut down before.
         OSError
-            Address in use: a living manager has it.
+            A living manager has the address (EADDRINUSE).
         TimeoutError
             A process that is stopped has had the addresses locked for ten seconds.
         """
-        aside(self._start)  # interrupted or not, it ends with the manager
+        aside(self._start)  # interrupted or not, what it has begun ends with the manager
 
     def _start(self) -> None:
         state = self._go("start")
         owner = session.own()
         group = secrets.randbits(62)
         owner.watch()
-        path, target = _entry(self._address), _target(owner.path, group, self._digest)
-        if not _take(path, target):
+        path, target = link_path(self._address), link_target(owner.path, group, self._digest)
+        if not take_address(path, target):
             raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running")
         self._owner, self._group, self._state = owner, group, state
         self._finalizer = weakref.finalize(self, _shut_down, path, target, owner, group, os.getpid())
@@ -122,14 +128,16 @@ class SharedMemoryManager:
 
         Raises
         ------
+        ConfigError
+            It was started, connected or shut down before.
         ConnectionRefusedError
             There is no such manager.
         multiprocessing.AuthenticationError
-            It was started with another `authkey`.
+            That manager was started with another `authkey`.
         """
         state = self._go("connect")
         try:
-            path, _, parts = os.readlink(_entry(self._address)).rpartition("/")
+            path, _, parts = os.readlink(link_path(self._address)).rpartition("/")
             owner = session.joined(path)
         except FileNotFoundError:
             raise ConnectionRefusedError(
@@ -141,7 +149,7 @@ class SharedMemoryManager:
         self._owner, self._group, self._state = owner, int(group), state
 
     def shutdown(self) -> None:
-        """Remove all blocks. Who still has one mapped can go on reading and writing it."""
+        """Remove all blocks. A process that still has one mapped can go on reading and writing it."""
         self._state = self._go("shutdown")
         if self._finalizer is not None:
             self._finalizer()
@@ -163,7 +171,9 @@ class SharedMemoryManager:
         assert self._owner is not None
         self._owner.watch()
         made = Block._create_in(self._owner, self._group, size)
-        if not self._is_running():  # shut down since: nobody would remove it
+        # SYNC POINT: manager shutdown (`_shut_down`). The link goes before the recorded blocks: either the record of
+        # this block is found there, or the link is missed here.
+        if not self._is_running():
             with contextlib.suppress(FileNotFoundError):
                 made.unlink()
             raise ClosedError(f"the manager {self._address!r} has been shut down")
@@ -172,27 +182,34 @@ class SharedMemoryManager:
     def _is_running(self) -> bool:
         assert self._owner is not None
         try:
-            return os.readlink(_entry(self._address)) == _target(self._owner.path, self._group, self._digest)
+            return os.readlink(link_path(self._address)) == link_target(self._owner.path, self._group, self._digest)
         except FileNotFoundError:
             return False
 
     def SharedMemory(self, size: int) -> Block:
-        """Return a new block of `size` bytes."""
+        """Return a new block of `size` bytes; else as `pardata.SharedMemory`."""
         if size < 0:
             raise ValueError(f"'size' must be zero or a positive number of bytes, not {size}")
         return self._new_block(size)
 
     def ShareableList(self, sequence: Iterable[Any]) -> List[Any]:
-        """Return a new list with the values of `sequence`."""
+        """Return a new list with the values of `sequence`; else as `pardata.ShareableList`."""
         return List._create_with(self._new_block, sequence)
 
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
-        """Return a new `SharedArray` in a block of its own. Its memory returns after `shutdown`.
+        """Return a new writable `SharedArray` in a block of its own, contents undefined; it goes with the manager.
 
         Parameters
         ----------
         shape : int or tuple of int
         dtype : any dtype without objects
+
+        Raises
+        ------
+        ConfigError
+            `dtype` holds Python objects, or a dimension is negative.
+        CapacityError
+            The block does not fit.
         """
         sizes, kind, nbytes = check_shape(shape, dtype)
         return shared_view(name_anchor(self._new_block(nbytes)), 0, kind, sizes, None)
@@ -204,14 +221,14 @@ class SharedMemoryManager:
         return made
 
     def array(self, values: ArrayLike, dtype: DTypeLike | None = None) -> Any:
-        """Return a copy of `values`; else as `empty`."""
+        """Return a copy of `values` (array_like) with their shape; else as `empty`."""
         given = plain_array(values, "SharedMemoryManager.array got", dtype)
         made = self.empty(given.shape, given.dtype)
         made[...] = given
         return made
 
     def blocks(self) -> list[BlockInfo]:
-        """Return what this manager's blocks are: name, bytes, age, who has them mapped, where they were created."""
+        """Return the manager's blocks, the oldest first, as a list of `BlockInfo`."""
         if self._owner is None:
             return []
         return [block for block in inspector.blocks([self._owner.path]) if block.group == self._group]
@@ -223,56 +240,14 @@ class SharedMemoryManager:
         return f"<{type(self).__name__} {self._address!r}, {self._state.value}>"
 
 
-def _entry(address: str | tuple[str, int]) -> str:
-    """Return the path of the link that says which session and number an address stands for."""
-    name = hashlib.sha256(repr(address).encode()).hexdigest()[:32]
-    return os.path.join(directories.base_directory(make=False), f"manager-{name}")
-
-
-def _target(path: str, group: int, digest: str) -> str:
-    return f"{path}/{group}-{digest}"
-
-
-@contextlib.contextmanager
-def _addresses_locked(base: str) -> Iterator[None]:
-    """Nobody else removes or replaces the address of a dead manager meanwhile. Raises `TimeoutError`."""
-    with contextlib.ExitStack() as held:
-        for _ in range(_TRIES):
-            with contextlib.suppress(BlockingIOError):
-                held.enter_context(guardian.alone(base, wait=False))
-                break
-            time.sleep(_RETRY_S)
-        else:
-            raise TimeoutError(
-                errno.ETIMEDOUT,
-                f"another process of this user has had the managers' addresses locked for {_TRIES * _RETRY_S:g} s, so "
-                f"it seems to be stopped (SIGSTOP, Ctrl-Z, a debugger): let it go on, or end it",
-                base,
-            )
-        yield
-
-
-def _take(path: str, target: str) -> bool:
-    """Make the link of an address; False if it is that of a living manager."""
-    with _addresses_locked(os.path.dirname(path)):
-        while True:
-            with contextlib.suppress(FileExistsError):
-                os.symlink(target, path)
-                return True
-            with contextlib.suppress(FileNotFoundError):  # that manager has shut down just now
-                if guardian.is_alive(os.path.dirname(os.readlink(path))):
-                    return False
-                os.unlink(path)
-
-
 def _shut_down(path: str, target: str, owner: session.Session, group: int, pid: int) -> None:
     if os.getpid() != pid:
         return  # a forked child's copy
-    # While the session lives nobody else touches the link, so no lock is needed; after it, it may be another's.
+    # While the session lives, no other process touches the link: no lock is needed. Later it may be another manager's.
     with contextlib.suppress(FileNotFoundError), session.taking_part(owner) as is_ours:
         if is_ours and os.readlink(path) == target:
             os.unlink(path)
-    for record in records(owner.path):
+    for record in records(owner.path):  # SYNC POINT: manager shutdown
         if record.group == group:
             guardian.remove(record)
             owner.register.forget(record.name)

@@ -1,8 +1,8 @@
-"""Named shared-memory objects of the OS: create, publish, open, map. With `segment.py` the only file that knows the OS.
+"""Named shared-memory objects of the OS: create, publish, open, map.
 
 On Linux a name is a file in /dev/shm, as it is for `shm_open` of any other program. A block with a name of the user's
-choice is made without a name, recorded by its inode, and then linked into view: so it appears whole, and nobody who
-finds the record can take somebody else's block of that name for it.
+choice is made without a name, recorded by its inode, and then linked into view: so it appears whole, and no reader of
+the record can take another program's block of that name for it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
 _NO_RESERVE: Final = 0x4000  # MAP_NORESERVE
 _FIXED: Final = 0x10  # MAP_FIXED
 
-# Pages of a block are allocated when it is made if it takes more than a sixteenth of what is free, together with the
-# other ones of this process that were not: then a full mount is an error here, not a SIGBUS later. To allocate 1 MiB
-# takes 200 us, ten times as long as all the rest of making and freeing a block.
+# A block's pages are allocated when it is made if it, together with all unallocated blocks of this process, would take
+# more than a sixteenth of the free memory: then a full mount is an error here, not a SIGBUS later. Smaller blocks are
+# left to their first writer, as to allocate 1 MiB takes 200 us, ten times as long as all the rest of making a block.
 _LAZY_SHARE: Final = 16
-_LARGE_BYTES: Final = 64 << 20  # from here on the machine's memory is asked as well
+_LARGE_BYTES: Final = 64 << 20  # from here on the machine's free memory is compared as well
 
 
 def check_shm() -> None:
@@ -73,7 +73,7 @@ def create_nameless() -> int:
 
 
 def is_beside_blocks(path: str) -> bool:
-    """Whether a nameless block could get a name in the directory of `path`: on the file system of blocks."""
+    """Return whether a nameless block could get a name in the directory of `path`: both on one file system."""
     try:
         return os.stat(os.path.dirname(path)).st_dev == os.stat(SHM).st_dev
     except FileNotFoundError:
@@ -101,16 +101,16 @@ def open_block(name: str) -> int:
 
 
 class Overcommit:
-    """What this process has made on the mount of named blocks without having it allocated: promised, not yet paid."""
+    """The bytes of this process's blocks that have a size on the mount of named blocks, but no allocated pages."""
 
     def __init__(self) -> None:
         self._lazy_bytes = 0
         self._most_lazy_bytes = 0
-        self._blocks: dict[str, int] = {}  # the part of each
-        self._calls = 0  # since it was looked which ones others have unlinked
+        self._blocks: dict[str, int] = {}  # bytes of each
+        self._calls = 0  # since the last look for blocks that other processes have unlinked
 
     def take(self, fd: int, nbytes: int) -> int:
-        """Give an empty block its size. Return what is promised of it: its pages are for whoever writes first.
+        """Give an empty block its size. Return the bytes that are not allocated; their first writer allocates them.
 
         Raises
         ------
@@ -133,17 +133,17 @@ class Overcommit:
         return promised
 
     def keep(self, name: str, promised: int) -> None:
-        """The block has its name now; an older one of this name, which somebody else has unlinked, has not."""
+        """Count a block by its name, which it has now; an older block of this name was unlinked by another process."""
         self.forget(name)
         if promised:
             self._blocks[name] = promised
 
     def give_back(self, promised: int) -> None:
-        """The block did not get its name."""
+        """Take back the bytes of a block that did not get its name."""
         self._lazy_bytes -= promised
 
     def forget(self, name: str) -> None:
-        """The name is gone."""
+        """Take back the bytes of a block whose name is gone."""
         self._lazy_bytes -= self._blocks.pop(name, 0)
 
     def _forget_the_gone(self) -> None:
@@ -177,7 +177,7 @@ def _free_bytes(fd: int) -> int:
 
 
 def no_room(needed: int, free: int, what: str) -> str:
-    """Return what to tell a user whose block does not fit."""
+    """Return the text of the error for a block that does not fit: both sizes in bytes, and what to do."""
     return (
         f"a block of {format_bytes(needed)} ({needed} bytes) does not fit: {format_bytes(free)} ({free} bytes) of "
         f"{what} are free. Unlink blocks that are done ('python -m pardata ls' shows them), enlarge {SHM} (docker: "
@@ -186,7 +186,7 @@ def no_room(needed: int, free: int, what: str) -> str:
 
 
 def mount_error(error: OSError, needed: int) -> OSError | CapacityError:
-    """Return the error to raise for one of the OS, when `needed` bytes were asked for."""
+    """Return the error to raise where the mount has refused `needed` bytes: a full mount becomes a `CapacityError`."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return mapping_error(error, needed)
     mount = os.statvfs(SHM)
@@ -225,7 +225,7 @@ def _libc() -> Any:
 
 
 def is_linked(name: str, file: FileId) -> bool:
-    """Whether the block that is this file still has this name."""
+    """Return whether the block that is this file still has this name."""
     try:
         return file_of(name) == file
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""The register of a process: the file in which it notes its named blocks. What is in it, is told in `guardian.py`.
+"""The register of a process: the file in which it records its named blocks. `guardian.py` draws its layout.
 
 Root's register has no name in the file system at first, so that a program which makes no named block leaves none,
-killed or not. Whoever knows the session's path can reach it by way of root's descriptor, which that path tells, and
-gives it its name when the first block is to be made: then the session *appears*.
+killed or not. A process that knows the session's path can reach it by root's descriptor, whose number is in that path,
+and gives it its name when the first block is to be made: then the session *appears*.
 """
 
 from __future__ import annotations
@@ -34,15 +34,20 @@ from pardata.process.system import module
 
 fcntl: Any = module("fcntl")
 
-_SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full one is an error and not a SIGBUS
-_RECLAIM_AT: Final = 64  # blocks; from then on it is looked which ones others have unlinked, and at twice as many again
+_SLOTS_AT_ONCE: Final = 8  # allocated on the mount, so that a full mount is an error and not a SIGBUS
+# With so many blocks, and at twice as many again, the register looks for blocks that other processes have unlinked.
+_RECLAIM_AT: Final = 64
 
 
 class Register:
-    """The file in which this process notes its named blocks, locked as long as the process lives. See `guardian.py`."""
+    """The file in which this process records its named blocks, locked as long as the process lives."""
 
     def __init__(self, path: str, nameless: int = -1) -> None:
-        """Create it, or take a file that has no name yet. Raises `OSError` if its session is being removed."""
+        """Create it, or take a file that has no name yet. Raises `OSError` if its session is being removed.
+
+        SYNC POINT: join. Until it is locked, a sweeper may take the new file for that of a dead process: then the
+        lock fails (BlockingIOError), or the file has lost its name (FileNotFoundError). Later, no sweeper removes it.
+        """
         self.path = path
         self._fd = nameless
         if nameless < 0:
@@ -81,12 +86,15 @@ class Register:
         except OSError as error:
             raise os_objects.mount_error(error, size) from None
         new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
-        self._free[:0] = reversed(new)  # in the list itself: another thread may be giving a slot back
+        self._free[:0] = reversed(new)  # in place: another thread may be giving a slot back
         self._usable = new.stop
         REGISTER_HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
 
     def note(self, name: str, file: FileId, nbytes: int, group: int, where: str) -> int:
-        """Record a block before it has its name; return the slot, which is then kept or dropped."""
+        """Record a block before it has its name; return the slot, which is then kept or dropped.
+
+        SYNC POINT: record. A creator that is killed behind this has left a record at most, never a block without one.
+        """
         with self._lock:
             if not self._free and len(self._slots) >= self._reclaim_at:
                 self._reclaim()
@@ -109,29 +117,29 @@ class Register:
         self._reclaim_at = max(_RECLAIM_AT, 2 * len(self._slots))
 
     def keep(self, name: str, slot: int) -> None:
-        """The block has its name now. A record of an older one, which somebody else has unlinked, goes."""
+        """Keep a record: the block has its name now. That of an unlinked older block of this name is dropped."""
         self.forget(name)
         self._slots[name] = slot
 
     def drop(self, slot: int) -> None:
-        """The block did not get its name, or has lost it."""
+        """Drop a record: the block did not get its name, or has lost it."""
         self._states[(REGISTER_HEADER_BYTES + slot * SLOT_BYTES) // 8] = 0
         self._free.append(slot)
 
     def forget(self, name: str) -> None:
-        """The name is gone; nothing happens if it was not recorded here."""
+        """Drop the record of a name that is gone; nothing happens if it was not recorded here."""
         slot = self._slots.pop(name, -1)
         if slot >= 0:
             self.drop(slot)
 
     def stop(self) -> None:
-        """Note nothing any more: who tries to gets a `ValueError`."""
+        """Record nothing any more: `note` raises `ValueError` from now on."""
         self._states.release()
         with contextlib.suppress(BufferError):
             self._map.close()
 
     def close(self, remove: bool) -> None:
-        """`stop`, and give the lock up; `remove` the file, which names nothing any more."""
+        """Stop, and give the lock up; `remove` the file if it names nothing any more."""
         self.stop()
         if remove:
             with contextlib.suppress(FileNotFoundError):
@@ -142,12 +150,14 @@ class Register:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no block is recorded."""
+        """Return whether no block is recorded."""
         return not self._slots
 
 
 def appear(path: str) -> None:
     """Make a session's directory, and give root's register its name in it, unless that is done.
+
+    SYNC POINT: appear. A sweep that lists registers before the name is given finds none that belongs to a living root.
 
     Raises
     ------
@@ -168,7 +178,7 @@ def appear(path: str) -> None:
 
 
 def _give_name(register: int, path: str) -> None:
-    """Try to; another process may do it meanwhile, or a sweep remove the directory, which is empty until then."""
+    """Try to give the register its name. Another process may do so meanwhile, or a sweep remove the empty directory."""
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
@@ -180,7 +190,7 @@ def _give_name(register: int, path: str) -> None:
     except FileExistsError:
         pass
     except FileNotFoundError:
-        if os.fstat(directory).st_nlink:  # it had its name, which somebody has removed: it cannot get another one
+        if os.fstat(directory).st_nlink:  # its name was removed: a file cannot get another one
             raise FileNotFoundError(path) from None
     finally:
         os.close(directory)
@@ -211,7 +221,7 @@ def open_nameless(path: str) -> int:
 
 
 def lives(path: str) -> bool:
-    """Whether the root of a session lives, which need not have appeared. Raises as `is_alive`."""
+    """Return whether a session's root lives; the session need not have appeared. Raises as `is_alive`."""
     if guardian.is_alive(path):
         return True
     with contextlib.suppress(FileNotFoundError):
@@ -224,17 +234,17 @@ def lives(path: str) -> bool:
 
 
 def records(session: str) -> list[guardian.Record]:
-    """Return all blocks that a session's registers name."""
+    """Return the records in all registers of a session."""
     return [record for path in guardian.registers(session) for record in guardian.read_register(path)]
 
 
 def new_socket_path(register: str) -> str:
-    """Return where a process may have a socket that is removed with its register."""
+    """Return a new path for a socket that is removed with the register of its process."""
     return f"{register}.{os.urandom(5).hex()}"
 
 
 def is_guarded(session: str) -> bool:
-    """Whether a guardian was started for the session, by whichever of its processes."""
+    """Return whether any process of the session has started a guardian."""
     with contextlib.suppress(FileNotFoundError), open(os.path.join(session, ROOT), "rb") as file:
         return file.read(GUARDED_AT + 1)[GUARDED_AT:] == b"\1"
     return False

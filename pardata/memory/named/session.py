@@ -1,11 +1,11 @@
-"""The session: a process tree whose named blocks are removed when its root is gone. The files are in `guardian.py`.
+"""The session: a process tree whose named blocks are removed when its root is gone. `guardian.py` draws its files.
 
-A session begins when its root imports the package, before anybody can have started a process that is to belong to it;
+A session begins when its root imports the package, before root can have started a process that is to belong to it;
 the processes that root starts find it by an environment variable, and join it when they make a block. So a block that a
 worker has made outlives the worker, and no block outlives root.
 
-Until the first block is made, nothing of a session has a name in the file system (`register.py`). Whichever process
-makes that block lets the session's directory appear, and starts a guardian.
+Until the first block is made, nothing of a session has a name in the file system (`register.py`). The process that
+makes that block, whichever it is, lets the session's directory appear, and starts a guardian.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pardata.memory.named.register import Register, appear, is_guarded, lives, n
 from pardata.process.system import at_fork
 
 VARIABLE: Final = "PARDATA_SESSION"
-_MOST_GUARDIANS: Final = 5  # that a process starts; where none can run, the next start does its work
+_MOST_GUARDIANS: Final = 5  # started by one process; where none can run, the sweep at the next start does its work
 
 
 class Session:
-    """One session, as this process takes part in it. It owns blocks."""
+    """One session, as this process takes part in it: an `Owner` of blocks."""
 
     def __init__(self, path: str, register: Register) -> None:
         self.path = path
@@ -57,7 +57,7 @@ class Session:
         appear(path)
         while guardian.is_alive(path):
             prune(path)
-            # Another process that joins may take the new register for a dead one's, until it is locked.
+            # SYNC POINT: join. A sweeper may take the new register for a dead process's until it is locked.
             with contextlib.suppress(FileNotFoundError, BlockingIOError):
                 return cls(path, Register(os.path.join(path, f"{os.getpid()}-{secrets.token_hex(4)}")))
         raise FileNotFoundError(path)
@@ -72,22 +72,22 @@ class Session:
         return self.register.note(name, file, nbytes, group, caller())
 
     def keep(self, name: str, slot: int) -> None:
-        """The block has its name now."""
+        """Keep the record: the block has its name now."""
         self.register.keep(name, slot)
 
     def drop(self, slot: int) -> None:
-        """The block did not get its name."""
+        """Drop the record: the block did not get its name."""
         self.register.drop(slot)
 
     def new_socket_path(self) -> str:
-        """Return where this process may have a socket, which only this user can reach and which outlives nobody."""
+        """Return a new path for a socket of this process that only this user can reach, removed with the register."""
         self.watch()
         return new_socket_path(self.register.path)
 
     def watch(self) -> None:
-        """See that the session can be found, and has a guardian; one that was killed is started again.
+        """Let the session appear, and have a guardian for it; one that was killed is started again.
 
-        Looks for the guardian at every 16th call. Before its first block, root removes what dead sessions have left.
+        The guardian is looked for at every 16th call. Before its first block, root sweeps the dead sessions.
         """
         if not self._has_appeared:
             with self._lock:  # no other thread makes a block before it has
@@ -123,9 +123,9 @@ class Session:
                     os.pwrite(file.fileno(), b"\1", GUARDED_AT)
 
     def end(self) -> None:
-        """Leave. Root removes all blocks but those whose creators live; the others' stay until root ends."""
+        """Leave the session. Root removes all blocks but those whose creators live; another process removes none."""
         if self._guardian is not None:
-            self._guardian.returncode = 0  # it ends when it finds the directory gone; nobody need wait for it
+            self._guardian.returncode = 0  # it ends when it finds the directory gone: it need not be waited for
         self.register.stop()
         if self.is_root:  # as long as it has its lock, no sweep of others comes between
             guardian.sweep_session(self.path, by_root=True)
@@ -134,7 +134,7 @@ class Session:
             guardian.sweep_session(self.path)  # a child may just have let it appear
 
     def abandon(self) -> None:
-        """In a forked child: all this is the parent's."""
+        """Let go of the session in a forked child: all this is the parent's."""
         if self._guardian is not None:
             self._guardian.returncode = 0
         self.register.close(remove=False)
@@ -159,7 +159,7 @@ def _new_path_and_register() -> tuple[str, Register]:
         if is_found:
             return path, register
     while True:
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # somebody's sweep took it for a dead one
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # a sweep has taken it for a dead one
             path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=directories.base_directory())
             return path, Register(os.path.join(path, ROOT))
 
@@ -178,7 +178,8 @@ def tree() -> Session:
     os_objects.check_shm()
     with _lock:
         if _tree is None:
-            with contextlib.suppress(KeyError, FileNotFoundError):  # for want of descriptors none begins beside it
+            # Any other OSError is raised: for want of descriptors no second session begins beside the first.
+            with contextlib.suppress(KeyError, FileNotFoundError):
                 _tree = joined(os.environ[VARIABLE])
             if _tree is None:
                 _tree = _begin()
@@ -187,7 +188,7 @@ def tree() -> Session:
 
 
 def is_joined() -> bool:
-    """Whether this process belongs to the session of another one, which lives. Raises as `is_alive`."""
+    """Return whether this process belongs to the session of another process that lives. Raises as `is_alive`."""
     with _lock:
         if _tree is not None:
             return not _tree.is_root
@@ -214,7 +215,7 @@ def joined(path: str) -> Session:
 
 @contextlib.contextmanager
 def taking_part(session: Session) -> Iterator[bool]:
-    """Tell whether this process takes part in a session still, and see that it does not leave it meanwhile."""
+    """Give whether this process still takes part in a session, and keep it from leaving meanwhile."""
     with _lock:
         yield _sessions.get(session.path) is session
 
@@ -226,7 +227,7 @@ def _begin() -> Session:
 
 
 def _replace(lost: Session) -> None:
-    """Begin a session anew in which no block was made yet: this program has closed all its descriptors since."""
+    """Begin a session anew that has no block yet and whose descriptors this program has closed, as a daemon does."""
     path, register = _new_path_and_register()
     with _lock:
         _sessions.pop(lost.path, None)
@@ -259,7 +260,7 @@ def _forget() -> None:
 
 
 def _begin_early() -> None:
-    """Begin a session if this process is not in one; where that cannot be, who makes a block will hear of it."""
+    """Begin a session if this process is not in one. An error is left to the call that creates the first block."""
     with contextlib.suppress(OSError, CapacityError, PlatformError):
         path = os.environ.get(VARIABLE)
         if path is None or not lives(path):

@@ -37,9 +37,9 @@ class ShareableList(Sequence[T]):
     """A list of int, float, bool, str, bytes and None that several processes read and write.
 
     Its length is fixed; an item may be replaced by one of any type that fits into its room: 8 bytes, for a string
-    what it needed at first, rounded up to words. Every value comes back exactly and as the plain Python type,
-    also values of NumPy's scalar types. Lists of `multiprocessing.shared_memory.ShareableList` can be attached to,
-    and it can attach to these.
+    the bytes of the first one, rounded up to words. Every value comes back exactly and as the plain Python type,
+    also values of NumPy's scalar types. It attaches to lists of `multiprocessing.shared_memory.ShareableList`, and
+    these attach to it.
 
     Storing a number is one store of 8 bytes. All else (a string, a change of type) takes several, and a reader
     in another process may come between them: guard it with a lock of your own.
@@ -47,9 +47,9 @@ class ShareableList(Sequence[T]):
     Parameters
     ----------
     sequence : iterable, optional
-        The items of a new list. Without it and with a name, the list is attached to.
+        The items of a new list. Without it and with a name, an existing list is attached to.
     name : str, optional
-        Of the block; a new name is made up for a new list without one.
+        The name of the block; a new list without one gets a new, unique name.
 
     Attributes
     ----------
@@ -58,10 +58,22 @@ class ShareableList(Sequence[T]):
 
     Raises
     ------
-    TypeError       an item is of another type; names its position. No memory was created.
-    ValueError      an item takes more than 9,999,991 bytes; or the block that `name` names is no list, or cut short.
+    TypeError
+        An item is of another type (the text names its position); no memory was created.
+    ValueError
+        An item takes more than 9,999,991 bytes; or the block called `name` holds no list, or only a part of one.
     FileExistsError, FileNotFoundError
-                    there is a block of that name already, or none.
+        There is a block of that name already, or none to attach to.
+    CapacityError
+        The block does not fit; nothing was created.
+
+    Examples
+    --------
+    >>> shared = pardata.ShareableList([1, 2.5, "three"])
+    >>> shared[2] = "drei"
+    >>> list(pardata.ShareableList(name=shared.shm.name))  # in any process
+    [1, 2.5, 'drei']
+    >>> shared.shm.unlink()
 
     Source: the layout is that of CPython's Lib/multiprocessing/shared_memory.py; see `list_layout`
     """
@@ -153,7 +165,7 @@ class ShareableList(Sequence[T]):
         return cast("Iterator[T]", self._each())
 
     def _each(self) -> Iterator[Any]:
-        # What `_read` does for the usual kinds is written out here: a call per str takes half as long again.
+        # The usual kinds are read here and not by `_read`: a call per str takes half as long again.
         ints, floats = self._ints, self._floats
         for form, code, (padded, raw, place, room) in zip(self._formats, self._codes, self._items, strict=True):
             if form == padded:
@@ -180,10 +192,10 @@ class ShareableList(Sequence[T]):
 
     @cached_property
     def _items(self) -> list[tuple[int, Any, int, Room]]:
-        """What iteration needs of each item: the format that fills its room, a reader of that, its place, its room.
+        """The items as iteration needs them: the format that fills the room, a reader of that, place, and room.
 
-        An item of NumPy's type S is read without the NULs behind it, in one call: the half of what `struct` and
-        `rstrip` take. It costs 200 bytes, so only what holds a string at the first iteration gets one.
+        An item of NumPy's type S is read without the NULs behind it, in one call: half the time of `struct` and
+        `rstrip`. Such a reader takes 200 bytes, so only items that are strings at the first iteration get one.
         """
         made: list[tuple[int, Any, int, Room]] = []
         for form, place, room in zip(self._formats, self._places, self._rooms, strict=True):
@@ -197,11 +209,11 @@ class ShareableList(Sequence[T]):
         return len(self._places)
 
     def count(self, value: Any) -> int:
-        """Return how many items equal `value`."""
+        """Return the number of items that equal `value`."""
         return sum(item == value for item in self)
 
     def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
-        """Return the first position in ``[start, stop)`` at which `value` is; ValueError if there is none."""
+        """Return the first position of `value` in ``[start, stop)``. Raises `ValueError` if there is none."""
         for position, item in islice(enumerate(self), *slice(start, stop).indices(len(self))):
             if item == value:
                 return position
@@ -210,7 +222,7 @@ class ShareableList(Sequence[T]):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def __setitem__(self, index: SupportsIndex, value: T) -> None:
-        """Replace an item; ValueError, and nothing changed, if the value exceeds its room."""
+        """Replace an item. Raises `ValueError` and changes nothing if the value exceeds the item's room."""
         if isinstance(index, slice):
             raise TypeError("a slice of a ShareableList can be read, not assigned: assign each item")
         try:
@@ -230,7 +242,7 @@ class ShareableList(Sequence[T]):
         self._codes[index] = code
 
     def _write(self, index: SupportsIndex, value: object, place: int) -> tuple[int, int]:
-        """Write what is neither a plain int nor a plain float, and return its format and code."""
+        """Write a value that is neither a plain int nor a plain float; return its format and code."""
         padded_format, filled = self._rooms[index]
         form, code, raw = layout.pack(value, index)
         if len(raw) > filled.size:

@@ -11,7 +11,7 @@ import types
 import pytest
 
 import pardata
-from pardata.memory.named import directories, guardian, manager, session
+from pardata.memory.named import directories, guardian, manager_links, session
 from pardata.memory.named.manager import TRANSITIONS, ManagerState
 
 NAME = f"test-manager-{os.getpid()}"  # another suite may run on this machine
@@ -84,7 +84,7 @@ def test_wrong_key_and_wrong_address():
 
 
 def test_address_of_a_dead_session_is_free():
-    path = manager._entry(NAME)
+    path = manager_links.link_path(NAME)
     os.symlink(f"{directories.base_directory()}/gone/5-abc", path)
     with pardata.SharedMemoryManager(NAME) as owner:
         assert owner.SharedMemory(1).size == 1
@@ -137,7 +137,7 @@ def locked(begin):
 
 def test_start_gives_up_when_the_addresses_stay_locked(locked, monkeypatch):
     waits = []
-    monkeypatch.setattr(manager, "time", types.SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(manager_links, "time", types.SimpleNamespace(sleep=waits.append))
     owner = pardata.SharedMemoryManager(NAME)
     with pytest.raises(TimeoutError, match="stopped"):
         owner.start()
@@ -148,7 +148,7 @@ def test_start_gives_up_when_the_addresses_stay_locked(locked, monkeypatch):
 
 
 def test_start_waits_for_who_has_the_addresses_locked(locked, monkeypatch):
-    monkeypatch.setattr(manager, "time", types.SimpleNamespace(sleep=lambda _: os.close(locked)))
+    monkeypatch.setattr(manager_links, "time", types.SimpleNamespace(sleep=lambda _: os.close(locked)))
     with pardata.SharedMemoryManager(NAME) as owner:
         assert owner.SharedMemory(1).size == 1
 
