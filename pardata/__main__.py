@@ -39,7 +39,7 @@ def table(rows: list[tuple[str, ...]]) -> str:
 
 
 def ls() -> None:
-    """Print the named blocks of this user."""
+    """Print a table of this user's named blocks."""
     blocks = inspector.blocks()
     if blocks:
         print(table([HEADINGS, *map(_row, blocks)]))
@@ -48,7 +48,7 @@ def ls() -> None:
 
 
 def sweep() -> None:
-    """Remove what dead sessions have left, and print it."""
+    """Remove the blocks of dead sessions, and print a line for each."""
     removed = [record for base in directories.base_directories() for record in guardian.sweep(base, wait=True)]
     for record in removed:
         print(f"removed {record.name}, {format_bytes(record.nbytes)}, made at {record.where}")
@@ -59,8 +59,8 @@ def main(arguments: list[str]) -> None:
     """Run a command."""
     parser = argparse.ArgumentParser(prog="python -m pardata", description="Named shared memory of this user.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("ls", help="what blocks there are, whose they are, and who has them mapped")
-    commands.add_parser("sweep", help="remove what dead sessions have left (each start of a session does so too)")
+    commands.add_parser("ls", help="list the blocks, their creators and the processes that have them mapped")
+    commands.add_parser("sweep", help="remove the blocks of dead sessions (each start of a session does so, too)")
     {"ls": ls, "sweep": sweep}[parser.parse_args(arguments).command]()
 
 

@@ -1,1 +1,1 @@
-"""Who holds which bytes."""
+"""Shared memory: segments, blocks, arrays in them, and the processes that hold them."""

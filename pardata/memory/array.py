@@ -12,30 +12,30 @@ from numpy.typing import DTypeLike
 
 
 class Drop(Protocol):
-    """What an anchor tells when its last view has died: `append` never blocks and never raises."""
+    """The receiver of an anchor's token when its last view has died: `append` never blocks and never raises."""
 
     def append(self, token: Any, /) -> None: ...
 
 
 class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
-    """The bytes of one block. Every view of the block has it in its chain of bases.
+    """The bytes of one block. Every view of the block has its anchor in its chain of bases.
 
     An anchor sits directly on the mapping: NumPy shortens a chain of bases only through arrays of the view's own
     type, so an anchor made by ``.view(Anchor)`` of an ndarray would be cut out of the chain and the block reused
     under a live view. When the last view dies the anchor dies, and its token is dropped.
 
-    While the interpreter takes itself down, modules lose their names before the last objects die, and nothing that is
-    called here would work. The memory goes with the process then. So this finalizer, like every other one of the
-    package, asks first, by a function that is bound in its signature: no name of a module is needed for that.
+    While the interpreter shuts down, modules lose their names before the last objects die, and no call made here would
+    work. The memory goes with the process then. So this finalizer, like every other one of the package, first asks
+    `sys.is_finalizing`, which is bound in its signature: that needs no name of a module.
     """
 
     __slots__ = ("claimed", "drop", "extent_bytes", "given_away", "live_rows", "offset", "shared", "token")
 
     drop: Drop | None
     token: Any
-    offset: int  # of the block in the segment
-    extent_bytes: int  # what the block occupies there
-    shared: bool  # somebody else may read the same bytes: never to be handed out writable
+    offset: int  # of the block in the segment, bytes
+    extent_bytes: int  # that the block occupies there
+    shared: bool  # another process may read the same bytes: never to be handed out writable
     given_away: bool  # one reader was allowed to write to it
     claimed: bool  # the message that has brought it here is not finished, and refers to it
     live_rows: int  # leases that this process has given to others
@@ -62,7 +62,7 @@ def anchor(memory: mmap.mmap, offset: int, extent_bytes: int, drop: Drop | None,
 
 
 class NamedAnchor(np.ndarray[Any, np.dtype[np.uint8]]):
-    """The bytes of a named block: every array over it has this in its chain of bases, and it the mapping."""
+    """The bytes of a named block. Every array over the block has its anchor in its chain of bases."""
 
     __slots__ = ("name",)
 
@@ -86,7 +86,7 @@ def find_anchor(array: object) -> Anchor | None:
 
 
 def is_in(block: Anchor, memory: mmap.mmap) -> bool:
-    """Whether a block lies in this mapping."""
+    """Return whether a block lies in this mapping."""
     base: object = block.base
     return base is memory
 

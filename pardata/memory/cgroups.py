@@ -1,12 +1,12 @@
-"""What control groups leave to this process: cores and memory, by its own group and all that lie above it.
+"""The cores and the memory that control groups leave to this process, by its own group and all above it.
 
     /proc/self/cgroup: the group, per hierarchy    /proc/self/mountinfo: where each is mounted, from which group on
                       \\                           /
                        directories: own, parent, ... up to the mount; the smallest limit on the way counts
 
 Version 1 has a hierarchy per controller, version 2 one for all; a hybrid system has both, and a controller is in one of
-them. A container sees a part of the tree: its mount begins at some group, and what lies above that cannot be read.
-A limit can be set at any level (a batch system's job, a service manager's slice, a container, a pod around it).
+them. A container sees a part of the tree: its mount begins at some group, and the groups above it cannot be read.
+A limit may be set at any level (a batch system's job, a service manager's slice, a container, a pod around it).
 
 Source: cgroups(7), cgroup_namespaces(7), proc_pid_mountinfo(5)
 """
@@ -26,7 +26,7 @@ _ESCAPED: Final = re.compile(r"\\([0-7]{3})")  # mountinfo writes blanks and the
 
 
 class _MemoryFiles(NamedTuple):
-    limits: tuple[str, ...]  # at the second one the system slows the group down until it has given something back
+    limits: tuple[str, ...]  # at the second one the system slows the group down until it has freed memory
     used: str
     cached: str  # the name in memory.stat
 
@@ -38,7 +38,7 @@ _MEMORY_FILES: Final = {
 
 
 class Mount(NamedTuple):
-    """A hierarchy as this process sees it: the group where the mount begins, where it is, and its controllers."""
+    """A hierarchy as this process sees it: the group where the mount begins, its path, and its controllers."""
 
     root: str
     path: str
@@ -70,7 +70,7 @@ def _unescape(text: str) -> str:
 
 
 def find_groups(controller: str, cgroup: str, mountinfo: str) -> list[Groups]:
-    """Return where the limits of a controller ("cpu", "memory") for a process are.
+    """Return the directories with the limits of a controller ("cpu", "memory") for a process.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def directories_of(group: str, mount: Mount) -> tuple[str, ...]:
     """Return the directories of a group and of those above it, as far as a mount shows them.
 
     In a namespace of its own a process sees groups relative to the one it began in: one above that is "/..". Where a
-    mount begins higher, and nothing tells by which names the way leads down, its beginning is all there is.
+    mount begins higher, and the names of the levels in between are unknown, only its beginning is returned.
     """
     above, names = _split(group)
     above_root, root_names = _split(mount.root)
@@ -121,7 +121,7 @@ def _split(path: str) -> tuple[int, list[str]]:
 
 
 def quota_cores(groups: Iterable[Groups], root: str = "/") -> float | None:
-    """Return how many cores' time the groups give, None: no limit."""
+    """Return the CPU time that the groups give, in cores; None: no limit."""
     quotas = []
     for directories, version in groups:
         for directory in directories:
@@ -137,7 +137,7 @@ def quota_cores(groups: Iterable[Groups], root: str = "/") -> float | None:
 
 
 def memory_left(groups: Iterable[Groups], root: str = "/") -> int | None:
-    """Return the bytes that the groups still give, None: no limit.
+    """Return the bytes that the groups still give; None: no limit.
 
     Cached pages of files that were not used lately do not count as used: the system takes them back when it needs them.
     """
@@ -176,7 +176,7 @@ def _text(path: str) -> str:
 
 
 def own_groups(controller: str, root: str = "/") -> list[Groups]:
-    """Return where the limits of a controller for this process are. It may be moved to another group at any time."""
+    """Return the directories with a controller's limits for this process, which may be moved to another group."""
     return _find_groups(controller, _text(_below(root, _CGROUP)), root)
 
 

@@ -1,7 +1,7 @@
 """Files that the package writes: made new, allocated beforehand, written whole. Errors of the disk name the file.
 
-A disk may become full at any write (ENOSPC), and so may a quota (EDQUOT). Where a file is mapped there is no call that
-could tell: the writer is killed by SIGBUS. So what is going to be mapped is allocated before.
+A disk may become full at any write (ENOSPC), and so may a quota (EDQUOT). A write to a mapped file is no call that
+could fail: the writer is killed by SIGBUS. So a range of a file is allocated before it is mapped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any, Final
 
-# Of a new file whose name others may have taken: nothing that is there is followed, cut or written to.
+# For a new file whose name others may have taken: nothing that is there is followed, cut or written to.
 _NEW: Final = (
     os.O_RDWR
     | os.O_CREAT
@@ -28,7 +28,7 @@ _AT_ONCE: Final = 1 << 30  # Linux writes 2 GiB at most
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Have an `OSError` say which file it is about, where the call was given a descriptor alone."""
+    """Add the file's name to an `OSError` of a call that was given a descriptor only."""
     try:
         yield
     except OSError as error:
@@ -38,14 +38,14 @@ def naming(path: str) -> Iterator[None]:
 
 
 def create_new(path: str, mode: int = 0o666) -> int:
-    """Return a descriptor of a new empty file. What an earlier writer has left under this name is removed."""
+    """Return a descriptor of a new empty file. A file that an earlier writer has left under this name is removed."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     return os.open(path, _NEW, mode)
 
 
 def allocate(fd: int, nbytes: int, path: str, offset: int = 0) -> None:
-    """Have room on the disk for a range of a file, which becomes so long at least; what is there stays.
+    """Allocate a range of a file on the disk; the file becomes at least so long, and its contents stay.
 
     Raises
     ------
@@ -68,18 +68,18 @@ def allocate(fd: int, nbytes: int, path: str, offset: int = 0) -> None:
 
 
 def free_bytes(path: str) -> int:
-    """Return how many bytes are free where a file lies."""
+    """Return the number of free bytes in the file system of a path."""
     return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
 
 
 def missing_bytes(fd: int) -> int:
-    """Return how many bytes of a file have no place on the disk yet."""
+    """Return the number of bytes of a file that are not allocated on the disk."""
     found = os.fstat(fd)
     return max(0, found.st_size - 512 * getattr(found, "st_blocks", found.st_size))
 
 
 def write_all(fd: int, data: Any, offset: int, path: str) -> None:
-    """Write all of the data (a buffer of bytes) at an offset; a short write is followed by one that says why."""
+    """Write all of a buffer of bytes at an offset. After a short write the next one raises the reason."""
     view = memoryview(data)
     with naming(path):
         while view:

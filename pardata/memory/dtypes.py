@@ -1,7 +1,7 @@
-"""Which dtypes a file can say by NumPy's description, which by the name of a registered type, and which not.
+"""Descriptions of dtypes in files: NumPy's own, or the name of a registered type; other dtypes are refused.
 
-NumPy's description is `dtype.str`. Of a type that another package has registered (bfloat16) it says the size alone, and
-of the metadata that may go with a dtype nothing: who reads it gets something else.
+NumPy's description is `dtype.str`. For a type that another package has registered (bfloat16) it gives the size only,
+and it leaves the metadata of a dtype out: a reader would get another dtype.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _IMPORTED: Final = ("ml_dtypes",)  # for a name in a file; no other module is im
 
 
 def is_registered(dtype: np.dtype[Any]) -> bool:
-    """Whether a package other than NumPy has made this type."""
+    """Return whether a package other than NumPy has made this type."""
     return dtype.isbuiltin == _REGISTERED
 
 
 def descr_of(dtype: np.dtype[Any], what: str) -> Any:
-    """Return what stands for a dtype in JSON: as in a ``.npy`` file, or for a registered type ``module:name``.
+    """Return the description of a dtype in JSON: as in a ``.npy`` file, or for a registered type ``module:name``.
 
-    Raises `LossError`, which begins with `what`, if there is nothing of which `dtype_of` makes the same dtype.
+    Raises `LossError`, whose text begins with `what`, if no description gives the same dtype by `dtype_of`.
     """
     if is_registered(dtype) and dtype == np.dtype(dtype.type) and not has_metadata(dtype):
         return f"{dtype.type.__module__}:{dtype.type.__qualname__}"
@@ -35,7 +35,7 @@ def descr_of(dtype: np.dtype[Any], what: str) -> Any:
 
 
 def dtype_of(descr: Any) -> np.dtype[Any]:
-    """Return the dtype that `descr_of` was given; raises `ConfigError` if its package is not there."""
+    """Return the dtype that `descr_of` was given. Raises `ConfigError` if its package is not installed."""
     if not isinstance(descr, str) or ":" not in descr:
         kind: np.dtype[Any] = np.lib.format.descr_to_dtype(descr)  # type: ignore[arg-type]
         return kind
@@ -51,13 +51,13 @@ def dtype_of(descr: Any) -> np.dtype[Any]:
 
 
 def has_metadata(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype, or one in it, has metadata."""
+    """Return whether a dtype, or one in it, has metadata."""
     inner = [dtype.subdtype[0]] if dtype.subdtype else [field[0] for field in (dtype.fields or {}).values()]
     return bool(dtype.metadata) or any(map(has_metadata, inner))
 
 
 def survives_npy(dtype: np.dtype[Any]) -> bool:
-    """Whether a ``.npy`` file says all of a dtype."""
+    """Return whether a ``.npy`` file describes a dtype completely."""
     if dtype.hasobject or is_registered(dtype) or has_metadata(dtype):
         return False
     try:
@@ -67,7 +67,7 @@ def survives_npy(dtype: np.dtype[Any]) -> bool:
 
 
 def check_npy(dtype: np.dtype[Any], what: str) -> None:
-    """Raise `LossError` for a dtype that a ``.npy`` file cannot say."""
+    """Raise `LossError` for a dtype that a ``.npy`` file cannot describe."""
     if survives_npy(dtype):
         return
     if has_metadata(dtype):

@@ -1,6 +1,6 @@
 """Columns of pandas, polars and pyarrow, read without rounding: these give integers with missing values as floats.
 
-None of the libraries is imported: their columns are known by what they can do.
+None of the libraries is imported: their columns are recognised by their methods.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Read(NamedTuple):
-    """A column, and which of its integers or booleans are missing (None: none is).
+    """The values of a column, and a mask of its missing integers or booleans (None: none is missing).
 
-    What no array holds exactly is a list, in which missing values are None. Among floats they are NaN, among times NaT.
+    Values that no array holds exactly are a list, with None for missing ones. Among floats these are NaN, among times
+    NaT.
     """
 
     values: Array | list[Any]
@@ -32,12 +33,12 @@ class Read(NamedTuple):
 
 
 def is_column(values: object) -> bool:
-    """Whether this is a column, or an array, of another library."""
+    """Return whether this is a column, or an array, of another library."""
     return hasattr(values, "to_numpy") and not isinstance(values, np.ndarray) and not is_frame(values)
 
 
 def is_frame(values: object) -> bool:
-    """Whether this is a data frame, or a table of pyarrow: columns with names and dtypes."""
+    """Return whether this is a data frame, or a table of pyarrow: columns with names and dtypes."""
     if isinstance(values, np.ndarray):
         return False
     return hasattr(values, "columns") and (hasattr(values, "dtypes") or hasattr(values, "column_names"))
@@ -49,7 +50,7 @@ def columns_of(frame: Any) -> dict[Any, Any]:
 
 
 def read_column(column: Any) -> Read:
-    """Return the values of a column, exactly. Raises `LossError` where its library gives none that are exact."""
+    """Return the exact values of a column. Raises `LossError` where its library gives rounded ones only."""
     if hasattr(column, "to_pylist"):
         return _read_arrow(column)
     if hasattr(column, "null_count") and hasattr(column, "to_list"):
@@ -137,7 +138,7 @@ def _read_nested(column: Any) -> Read:
 
 def _read_arrow(column: Any) -> Read:
     kind = column.type
-    name = str(kind.value_type if hasattr(kind, "index_type") else kind)  # of a dictionary, what is in it
+    name = str(kind.value_type if hasattr(kind, "index_type") else kind)  # of a dictionary: the type of its values
     if name.startswith(("int", "uint")) or name == "bool":
         filled = column.fill_null(name != "bool" and 0)
         return _with_gaps(filled.to_numpy(zero_copy_only=False), column.is_null().to_numpy(zero_copy_only=False))

@@ -1,8 +1,8 @@
-"""How an array lies in memory, and how a copy of it is to lie. Pure: no block, no file.
+"""The layout of arrays in memory, and of copies of them. Pure: no block, no file.
 
-A copy has the axes of the array in the same order in memory, without gaps: what NumPy calls order "K". An array whose
-entries share memory - a window that slides, a row that is broadcast - has less memory behind it than its entries would
-take: of such an array that memory is copied, and the view of it is made anew.
+A copy has the axes of the array in the same order in memory, without gaps: NumPy's order "K". An array whose entries
+share memory - a sliding window, a broadcast row - has less memory behind it than its entries would take: that memory is
+copied, and the view of it is made anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 class ArrayLayout(NamedTuple):
-    """Of a copy: its memory in bytes, where in it the first entry is, and its strides (None: C order)."""
+    """The layout of a copy: its memory, the offset of the first entry and the strides (None: C order), in bytes."""
 
     nbytes: int
     offset: int
@@ -38,7 +38,7 @@ def layout_of(array: Array) -> ArrayLayout:
 
 
 def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
-    """Return where the memory of an array begins and ends, in bytes from its first entry; it has entries."""
+    """Return begin and end of the memory of an array, in bytes from its first entry; it must have entries."""
     low, high = 0, itemsize
     for length, stride in zip(shape, strides, strict=True):
         if stride < 0:
@@ -49,7 +49,7 @@ def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> t
 
 
 def is_overlapping(array: Array) -> bool:
-    """Whether there is less memory behind an array than its entries would take."""
+    """Return whether there is less memory behind an array than its entries would take."""
     return held_bytes(array) < array.nbytes
 
 
@@ -59,7 +59,7 @@ def held_bytes(array: Array) -> int:
 
 
 def order_of(array: Array) -> list[int]:
-    """Return the axes of an array in the order in which they lie in memory: the one with the largest steps first."""
+    """Return the axes of an array by their strides in memory, the largest first."""
     strides = array.strides
     return sorted(range(array.ndim), key=lambda axis: -abs(strides[axis]))
 
@@ -82,7 +82,7 @@ def _strides_in(order: Sequence[int], shape: tuple[int, ...], itemsize: int) -> 
 
 
 class _Bytes:
-    """What NumPy makes an array of bytes of; keeps the array that the bytes are of."""
+    """The memory of an array, as NumPy's array interface gives it; keeps that array."""
 
     def __init__(self, array: Array) -> None:
         low, high = bounds(array.shape, array.strides, array.itemsize)
@@ -97,12 +97,12 @@ class _Bytes:
 
 
 def memory_of(array: Array) -> Array:
-    """Return all bytes between the first and the last of an array, which has entries, as they lie there."""
+    """Return all bytes from the first to the last one of an array, gaps included; it must have entries."""
     return np.asarray(_Bytes(array))
 
 
 def bytes_of(array: Array, layout: ArrayLayout) -> bytes:
-    """Return what the memory of a copy contains."""
+    """Return the contents of a copy's memory."""
     if layout.strides is None:
         return array.tobytes()
     if layout.nbytes < array.nbytes:
@@ -111,7 +111,7 @@ def bytes_of(array: Array, layout: ArrayLayout) -> bytes:
 
 
 def fill(copied: Array, array: Array) -> None:
-    """Copy `array` into `copied`, which its layout has made."""
+    """Copy `array` into `copied`, which has its layout."""
     if is_overlapping(array):
         memory_of(copied)[...] = memory_of(array)
     else:
@@ -119,7 +119,7 @@ def fill(copied: Array, array: Array) -> None:
 
 
 def copy(array: Array) -> Array:
-    """Return a copy that lies in memory as `array` does; one whose entries share memory is read-only."""
+    """Return a copy with the layout of `array`; one whose entries share memory is read-only."""
     if not is_overlapping(array):
         return array.copy(order="K")
     copied = layout_of(array).view(array, memory_of(array).copy())
@@ -128,7 +128,7 @@ def copy(array: Array) -> Array:
 
 
 def is_like(array: Array, copied: Array) -> bool:
-    """Whether `copied` has the dtype, shape and layout that a copy of `array` would have; their bytes may differ."""
+    """Return whether `copied` has the dtype, shape and layout of a copy of `array`; their bytes may differ."""
     if array.dtype != copied.dtype or array.shape != copied.shape:
         return False
     strides = layout_of(array).strides

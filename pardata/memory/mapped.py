@@ -1,7 +1,7 @@
-"""Arrays in mapped files: where in which file one lies, and how another process opens it there.
+"""Arrays in mapped files: their addresses, by which another process opens the same part of the file.
 
-`numpy.memmap` knows the name of its file. By that name a file is opened, if what is found there still is the file that
-is mapped: it may have been removed or replaced since. A process maps each file once for all arrays that it gets of it.
+`numpy.memmap` knows the name of its file. By that name the file is opened, if it is still the file that is mapped: it
+may have been removed or replaced since. A process maps each file once for all arrays that it receives of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pardata.process.system import at_fork
 
 Array = np.ndarray[Any, Any]
 File = tuple[str, int, int, str]  # path, device, inode and mode
-Stamp = tuple[int, int]  # size of a file, and when it was written to
+Stamp = tuple[int, int]  # size of a file in bytes, and time of its last write in ns
 
 _MAPS: Final = "/proc/self/maps"
 _GONE: Final = (-1, -1)  # instead of device and inode
@@ -31,15 +31,15 @@ _ACCESS: Final = {"r": mmap.ACCESS_READ, "r+": mmap.ACCESS_WRITE, "c": mmap.ACCE
 
 
 class FileAddress(NamedTuple):
-    """Where an array lies in a file.
+    """The address of an array in a file.
 
     Attributes
     ----------
     file : (path, device, inode, mode)
-        `mode` as that of `numpy.memmap`, but for "w+", which is "r+" for everybody who comes later.
+        `mode` as that of `numpy.memmap`, with "r+" for "w+": later openers must not empty the file.
     stamp : Stamp, optional
         The file must not have changed since.
-    offset : int
+    offset : int, bytes
         Of the first entry in the file.
     """
 
@@ -52,7 +52,7 @@ class FileAddress(NamedTuple):
     writable: bool
 
     def open(self) -> Array:
-        """Return the array. Raises StaleBlockError if the file is not there any more, or has changed."""
+        """Return the array. Raises `StaleBlockError` if the file is gone or has changed."""
         end = self.offset + bounds(self.shape, self.strides, self.dtype.itemsize)[1]
         return self.view(_memory(self.file, self.stamp, end))
 
@@ -68,12 +68,12 @@ class _Mapping:
     """A mapped file of this process."""
 
     file: File
-    start: int  # where it would begin in memory if all of it were mapped
-    is_live: bool = False  # its rows are looked at as they are, whatever is written to the file meanwhile
-    is_told: bool = False  # that the file is gone
+    start: int  # address at which the file would begin if all of it were mapped
+    is_live: bool = False  # rows are read as they are at the moment, whatever is written to the file meanwhile
+    is_told: bool = False  # the warning that the file is gone was given
 
     def stat(self) -> os.stat_result | None:
-        """Return what is known of the file; None if another one, or none, has its name now."""
+        """Return the status of the file; None if another one, or none, has its name now."""
         try:
             found = os.stat(self.file[0])
         except OSError:
@@ -99,7 +99,7 @@ def _start(array: Array) -> int:
 
 
 def mapping_of(array: Array) -> _Mapping | None:
-    """Return the mapped file that `array` lies in; None if it lies in none of which the name is known."""
+    """Return the mapped file that `array` lies in; None if it lies in none whose name is known."""
     found: Any = array
     while isinstance(found.base, np.ndarray):
         found = found.base
@@ -120,7 +120,7 @@ def _look_up(array: np.memmap[Any, Any], memory: mmap.mmap) -> _Mapping | None:
         return None
     path = os.path.abspath(str(array.filename))
     mode = "r+" if array.mode == "w+" else str(array.mode)
-    start = _start(array) - array.offset  # not Linux: what can be known
+    start = _start(array) - array.offset  # not Linux: the best guess
     try:
         name, start = _named(_start(np.frombuffer(memory, np.uint8, 1)))
         found = os.stat(path) if name == os.path.realpath(path) else None
@@ -131,9 +131,9 @@ def _look_up(array: np.memmap[Any, Any], memory: mmap.mmap) -> _Mapping | None:
 
 
 def _named(address: int) -> tuple[str, int]:
-    """Return under which path the file that is mapped at an address is now, and where in memory it would begin.
+    """Return the present path of the file that is mapped at an address, and the address at which it would begin.
 
-    Of one that is deleted the kernel tells so behind the path.
+    Behind the path of a deleted file the kernel writes so.
     """
     with open(_MAPS) as maps:
         for line in maps:
@@ -145,19 +145,19 @@ def _named(address: int) -> tuple[str, int]:
 
 
 def is_mapped(array: Array) -> bool:
-    """Whether other processes that open the file in which `array` lies see what is written to it."""
+    """Return whether a write to `array` is seen by other processes that open the file in which it lies."""
     mapping = mapping_of(array)
     return mapping is not None and mapping.file[3] != "c" and mapping.stat() is not None
 
 
 def file_address(array: Array, is_lasting: bool) -> FileAddress | None:
-    """Return where `array` lies in a file; None if it is to go by value.
+    """Return the address of `array` in a file; None if it is to go by value.
 
     Parameters
     ----------
     is_lasting : bool
-        What is sent goes on being the caller's, as an argument does: a file that can be written is opened for writing.
-        Else what is there at this moment is to arrive: only a file that was opened for reading is opened by its name,
+        True: the array stays the caller's, as an argument does; a file that can be written is opened for writing.
+        False: the contents of this moment are to arrive; only a file that was opened for reading is opened by its name,
         and must not change on the way.
     """
     mapping = mapping_of(array)
@@ -189,7 +189,7 @@ def _tell_once(mapping: _Mapping) -> None:
 
 
 def _is_untouched(array: Array, mapping: _Mapping) -> bool:
-    """Whether nothing has been written to the private copy of a file that ``mode="c"`` is."""
+    """Return whether nothing was written to a private mapping (``mode="c"``) of a file."""
     pages = {"Anonymous:": 0, "Swap:": 0}
     position = -1
     try:
@@ -206,9 +206,9 @@ def _is_untouched(array: Array, mapping: _Mapping) -> bool:
 
 
 def _memory(file: File, stamp: Stamp | None, end: int) -> mmap.mmap:
-    """Return a mapping of a file that reaches `end`: the one that this process has, or a new one."""
+    """Return a mapping of a file that reaches `end` (bytes): the one that this process has, or a new one."""
     with _lock:
-        known = _opened.get(file) if file[3] != "c" else None  # what is written to a private copy is its owner's
+        known = _opened.get(file) if file[3] != "c" else None  # a private mapping has contents of its own
         if known is not None and len(known) >= end and stamp is None:
             return known
         try:
@@ -241,9 +241,9 @@ def _mapped(file: File, opened: BinaryIO, is_live: bool) -> mmap.mmap:
 
 
 def read_only(array: np.memmap[Any, Any]) -> np.memmap[Any, Any]:
-    """Return a memmap over a mapping of its file for reading, whatever its mode is; itself if it is to go by value.
+    """Return a read-only memmap of the same file, whatever the mode of `array`; `array` if it is to go by value.
 
-    What is written to the file meanwhile is seen in it.
+    It shows later writes to the file.
     """
     address = file_address(array, True) if array.nbytes else None
     if address is None or address.file[3] == "c":
@@ -258,7 +258,7 @@ def read_only(array: np.memmap[Any, Any]) -> np.memmap[Any, Any]:
 
 
 def rebuild_memmap(array: Array, filename: Any, offset: Any, mode: Any) -> Any:
-    """Return an array as a memmap; one that was copied out of its file has no name."""
+    """Return an array as a memmap; a copy that lies in no file gets no file name."""
     made: Any = np.ndarray.view(array, np.memmap)
     if mapping_of(array) is not None:
         memory: Any = array

@@ -1,4 +1,4 @@
-"""What all mappings of shared memory have in common: advice to the system, and what to tell a user when it refuses."""
+"""Mappings of shared memory: advice to the system, and the errors for its refusals."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ resource: Any = module("resource")
 _MOST_MAPPINGS: Final = "/proc/sys/vm/max_map_count"
 _OWN_MAPPINGS: Final = "/proc/self/maps"
 _CHUNK_BYTES: Final = 1 << 16
-_NEAR: Final = 64  # mappings: a refusal with so few left is for want of them, as a new one may split others
+_NEAR: Final = 64  # mappings: a refusal with so few left counts as a lack of them, as a new one may split others
 
 
 def advise(memory: mmap.mmap, advice: str, *place: int) -> None:
-    """Tell the system what a mapping (or a range of it: offset, bytes) is for; `advice` is a name in the module `mmap`.
+    """Advise the system on a mapping, or on a range of it (offset, bytes); `advice` is a name in the module `mmap`.
 
-    It may refuse, where a kernel was built without what is advised, or has no more mappings to give: nothing is lost.
+    A refusal is ignored: a kernel may be built without that feature, or have no more mappings to give.
     """
     with contextlib.suppress(AttributeError, OSError):
         memory.madvise(getattr(mmap, advice), *place)
@@ -37,9 +37,9 @@ def keep_out_of_dumps(memory: mmap.mmap) -> None:
 
 
 def mapping_error(error: OSError, nbytes: int) -> OSError | CapacityError:
-    """Return the error to raise where a file for shared memory could not have its size, or could not be mapped.
+    """Return the error to raise where a file for shared memory could not get its size, or could not be mapped.
 
-    A limit of the system has a name and can be raised; what else may be wrong is told as it is.
+    A limit of the system becomes a `CapacityError` that names it; any other error is returned as it is.
     """
     if error.errno == errno.EFBIG:
         return CapacityError(
@@ -75,11 +75,11 @@ def _read_int(path: str) -> int:
         with open(path) as file:
             return int(file.read())
     except (OSError, ValueError):
-        return 0  # the system does not tell
+        return 0  # unknown
 
 
 def _mappings() -> int:
-    """Return how many mappings this process has. The list is read in pieces: there may be no memory for all of it."""
+    """Return the number of mappings of this process. The list is read in pieces: all of it may not fit in memory."""
     count = 0
     with contextlib.suppress(OSError), open(_OWN_MAPPINGS, "rb", buffering=0) as file:
         while piece := file.read(_CHUNK_BYTES):

@@ -1,8 +1,8 @@
-"""What is given as an array: as plain numbers, if those are all that it says, else refused.
+"""Arguments as plain arrays of numbers; an argument that means more than its numbers is refused.
 
-A mask says which numbers count, a unit what they count, a missing value that there is none. Shared memory, files and
-the blocks that a function gets hold numbers alone, so without these the numbers would say something else. All ways
-into them ask here. Names, labels and other notes beside the numbers change none of them; they are left out.
+A mask, a unit and missing values change the meaning of numbers. Shared memory, files and the blocks that a function
+gets hold numbers only, so these would be lost: all ways into them check that here. Names and labels beside the numbers
+change none of them; they are left out.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _SCALARS: Final = (bool, int, float, complex, str, bytes, np.generic, type(None)
 
 
 def plain_array(values: ArrayLike, what: str, dtype: DTypeLike | None = None) -> Array:
-    """Return what was given as an ndarray, a view where that is possible.
+    """Return an argument as an ndarray, a view where that is possible.
 
-    Raises `LossError`, which begins with `what` ("map_array got"), if a mask, a unit or missing values would be lost.
+    Raises `LossError`, whose text begins with `what` ("map_array got"), if a mask, a unit or missing values would be
+    lost.
     """
     if type(values) is np.ndarray or isinstance(values, _SCALARS):
         return np.asarray(values, dtype)
@@ -35,7 +36,7 @@ def plain_array(values: ArrayLike, what: str, dtype: DTypeLike | None = None) ->
     elif not isinstance(given, np.ndarray):
         _check_parts(given, what)
         if hasattr(given, "__array__"):
-            given = np.asanyarray(given)  # what a library's own object is read as may be masked
+            given = np.asanyarray(given)  # may give a masked array
     return np.asarray(numbers_of(given, what) if isinstance(given, np.ndarray) else given, dtype)
 
 
@@ -72,7 +73,7 @@ def _unit_text(what: str, unit: object, values: object) -> str:
 
 
 def _check_parts(values: object, what: str) -> None:
-    """Look into lists: NumPy takes the numbers of the arrays in them, whatever else these say."""
+    """Check the parts of lists: NumPy would take the numbers of arrays in them without their masks and units."""
     if isinstance(values, list | tuple):
         for kind in set(map(type, values)) - set(_SCALARS):
             if issubclass(kind, np.generic):
@@ -100,7 +101,7 @@ def _of_column(column: Any, what: str) -> Any:
 
 
 def objects(values: list[Any]) -> Array:
-    """Return an array of objects, whatever they are."""
+    """Return an array with these objects as entries."""
     made = np.empty(len(values), object)
     for index, value in enumerate(values):  # one by one: NumPy would take sequences apart
         made[index] = value
@@ -122,6 +123,6 @@ def _of_frame(frame: Any, what: str) -> Any:
 
 
 def _is_exact(integers: Array, floats: Array) -> bool:
-    """Whether floats that were made of integers are these integers."""
+    """Return whether floats equal the integers that they were made of."""
     with np.errstate(invalid="ignore"):
         return bool((floats.astype(integers.dtype) == integers).all())

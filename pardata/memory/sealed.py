@@ -3,8 +3,12 @@
       maker:   draft -> fill -> seal                    (nobody can write to it, cut it or lengthen it afterwards)
       reader:  open /proc/<maker>/fd/<n> -> map -> views
 
-The kernel counts who has it mapped: a reader needs no lease, may be killed at any moment, and keeps its arrays when the
-maker lets go or ends. No name exists that somebody would have to remove.
+The kernel counts the mappings: a reader needs no lease, may be killed at any moment, and keeps its arrays when the
+maker lets go or ends. There is no name to be removed. The file, in bytes; only its maker writes, before the seal:
+
+    0     8s magic | 24s tag, which a reader must know | q length of the head
+    40    head: pickled (info, places); a place is (name, dtype, shape, offset in the file)
+    ...   the arrays, each in C order at a multiple of 64
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from pardata.process.system import HAS_SHARED_MEMORY, check_linux, memory_file, 
 fcntl: Any = module("fcntl")
 
 TAG_BYTES: Final = 24
-_HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")  # magic, tag, bytes of the head that follows
+_HEADER: Final = struct.Struct(f"<8s{TAG_BYTES}sq")
 _MAGIC: Final = b"pdsealed"
 _ALIGNMENT: Final = 64
 _WHAT: Final = "tables and arrays in shared memory"
@@ -53,7 +57,7 @@ def open_shareable(path: str) -> int:
     Raises `BrokenError` if its maker has ended or let it go, OSError if this process can open no more files.
     """
     try:
-        # By now the number may belong to a pipe or a terminal of the maker: neither wait for it nor adopt it.
+        # The number may belong to a pipe or a terminal of the maker by now: neither wait for it nor adopt it.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno in SHORTAGES:
@@ -76,9 +80,9 @@ class Draft:
     ----------
     layout : name -> (dtype without objects, shape)
     info : object
-        Anything small that can be pickled; readers get it.
-    tag : bytes
-        What a reader must know to accept the file: `TAG_BYTES` of them.
+        Any small object that can be pickled; readers get it.
+    tag : bytes, `TAG_BYTES` of them
+        A reader accepts a file with this tag only: the descriptor's number may be another file's by then.
 
     Attributes
     ----------
@@ -87,7 +91,7 @@ class Draft:
     Raises
     ------
     CapacityError
-        There is not so much memory.
+        There is not enough memory.
     """
 
     def __init__(self, layout: ArraySpecs, info: object, tag: bytes) -> None:
@@ -121,13 +125,13 @@ class Draft:
         self.arrays = _views(self._memory, self._places)
 
     def seal(self) -> SealedFile:
-        """Make it read-only for everybody, this process included. The draft cannot be used any more."""
+        """Make it read-only for all processes, this one included. The draft cannot be used any more."""
         self.arrays.clear()
         self._memory.close()
         try:
             fcntl.fcntl(self._fd, _ADD_SEALS, _SEALS)
         except OSError:
-            pass  # a child forked just now has the writable mapping too: a net less, no more
+            pass  # a child forked just now has a writable mapping: then the seal, a safeguard only, is left out
         self._finalizer.detach()
         return SealedFile(self._fd, self._path, self._info, self._places, maker=True)
 
@@ -140,9 +144,9 @@ class SealedFile:
     arrays : name -> array, read-only
         Valid as long as they are held, whatever becomes of this object or of the maker.
     info : object
-        What the maker said about them.
+        The maker's description of the arrays.
     path : str
-        Where other processes of the user find it while the maker keeps this object.
+        The path by which other processes of the user open it while the maker keeps this object.
     """
 
     def __init__(
@@ -198,7 +202,7 @@ class SealedHandle:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> SealedHandle:
-        """Return the handle of copies of some arrays; raises `CapacityError` as `Draft`."""
+        """Return the handle of copies of some arrays. Raises `CapacityError` as `Draft`."""
         if not HAS_SHARED_MEMORY:
             return _Copies(arrays)
         tag = os.urandom(TAG_BYTES)
@@ -210,7 +214,7 @@ class SealedHandle:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """The arrays, read-only; raises `BrokenError` if their maker has let them go."""
+        """The arrays, read-only. Raises `BrokenError` if their maker has let them go."""
         if self._file is None:
             self._file = SealedFile.open(self._path, self._tag)
         return self._file.arrays
@@ -220,7 +224,7 @@ class SealedHandle:
 
 
 class _Copies(SealedHandle):
-    """Stands for a sealed file where there is no shared memory: copies in this process, which pickle as they are."""
+    """A stand-in for a sealed file where there is no shared memory: copies in this process, which pickle by value."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._arrays = {name: np.array(array) for name, array in arrays.items()}

@@ -1,7 +1,7 @@
-"""One anonymous shared-memory object: create, attach, map, give pages back. The only file that knows the OS.
+"""One anonymous shared-memory object: create, attach, map, give pages back.
 
-A segment is huge in address space and empty in memory: pages exist only where somebody wrote. It has no name, so the
-kernel frees it when the last process that maps it is gone, whatever ended that process.
+A segment is huge in address space and empty in memory: pages exist only where a process has written. It has no name,
+so the kernel frees it when the last process that maps it is gone, whatever ended that process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Segment:
         self.size_bytes = size_bytes
         self.map = mmap.mmap(fd, size_bytes)
         keep_out_of_dumps(self.map)
-        # Where the system gives huge pages unasked, a table of 100 bytes would take 2 MiB: they are for large blocks.
+        # With huge pages by default a table of 100 bytes would take 2 MiB: only large blocks ask for them.
         advise(self.map, "MADV_NOHUGEPAGE")
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
 

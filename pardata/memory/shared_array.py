@@ -14,7 +14,7 @@ from pardata.memory.exchange.exports import BlockAddress
 
 
 def is_shared(array: object) -> bool:
-    """Whether `array` lies in a block."""
+    """Return whether `array` lies in a block."""
     return find_named(array) is not None or find_anchor(array) is not None
 
 
@@ -37,9 +37,24 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
     """An ndarray in shared memory, made by `pardata.empty`, `zeros`, `array` or a `SharedMemoryManager`.
 
     It is used like any ndarray. Pickled - as an argument or a result of `multiprocessing`, `concurrent.futures` or
-    joblib - it, its slices and its transposes travel as an address of a few hundred bytes: who receives it has the same
-    memory, writable if it was. What arithmetic, reductions, fancy indexing, `copy` and `astype` return are ordinary
-    arrays. The memory returns when the last view of it is gone, in all processes.
+    joblib - it, its slices and its transposes travel as an address of a few hundred bytes: the receiver has the same
+    memory, writable if the array was. Arithmetic, reductions, fancy indexing, `copy` and `astype` return ordinary
+    arrays. The memory is free when the last view of it is gone, in all processes.
+
+    Raises
+    ------
+    TypeError
+        It is constructed directly: an array over memory of its own would not be shared.
+    StaleBlockError
+        In the process that unpickles it: its owner was killed, or has deleted the array before it was opened.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> array = pardata.zeros((1000, 1000))  # 8 MB
+    >>> data = pickle.dumps(array[:2])  # an argument of any pool
+    >>> len(data) < 500, pickle.loads(data).shape
+    (True, (2, 1000))
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> SharedArray:
@@ -47,7 +62,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         raise TypeError("make a SharedArray by pardata.empty, pardata.zeros or pardata.array")
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        """Results of arithmetic are ordinary arrays, but for those that are written into this one (``out=``)."""
+        """Return the result of arithmetic as an ordinary array, unless it was written into this one (``out=``)."""
         if array is self:
             return array
         if context is None and is_shared(array):  # a view: squeeze
@@ -56,11 +71,11 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         return plain[()] if return_scalar or (not plain.ndim and context is not None) else plain
 
     def __getitem__(self, index: Any) -> Any:
-        """Slices are SharedArrays of the same memory, copies are ordinary arrays."""
+        """Return a slice as a SharedArray of the same memory, a copy (fancy indexing) as an ordinary array."""
         return _ordinary_if_copied(super().__getitem__(index))
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Copies that NumPy's functions would make of this type (`zeros_like`, `take`) are ordinary arrays."""
+        """Return copies that NumPy's functions would make of this type (`zeros_like`, `take`) as ordinary arrays."""
         return _ordinary_if_copied(super().__array_function__(func, types, args, kwargs))
 
     argpartition: Any = _ordinary("argpartition")
@@ -90,7 +105,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         return self.view(np.ndarray).astype(*args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """By address; what is in no shared block (a copy that NumPy made of this type) as an ordinary array."""
+        """Pickle by address; an array in no block (a copy that NumPy made of this type) as an ordinary array."""
         address = address_of(self)
         if address is None:
             return self.view(np.ndarray).__reduce_ex__(protocol)
@@ -101,14 +116,14 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
 
 
 def is_array(obj: object) -> bool:
-    """Whether `obj` is an array that can cross a channel as an address."""
+    """Return whether `obj` is an array that can cross a channel as an address."""
     return type(obj) is np.ndarray or type(obj) is SharedArray
 
 
 def shared_view(
     base: Anchor | NamedAnchor, offset: int, dtype: DTypeLike, shape: tuple[int, ...], strides: tuple[int, ...] | None
 ) -> Any:
-    """Return a SharedArray over the block; else as `view`."""
+    """Return a SharedArray over the block, `offset` bytes behind its beginning; else as `array.view`."""
     return np.ndarray.__new__(SharedArray, shape, dtype, base, offset, strides)
 
 

@@ -1,7 +1,7 @@
 """The segment of this process tree: its spans, and the arena of the process that the user started.
 
-Every run and every pool of a process takes its spans from one segment, so an array that one of them has made has the
-same address in all of them: a result of a run goes into a pool without a copy.
+Every run and every pool of a process takes its spans from one segment, so an array of one of them has the same address
+in all of them: a result of a run goes into a pool without a copy.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
 from pardata.process.system import at_fork
 
-SPANS: Final = 512  # 64 GiB each where the segment has its full size; a span holds what one process may have live
+SPANS: Final = 512  # 64 GiB each in a segment of full size: the most that one process may have live
 _SMALLEST_SPAN_BYTES: Final = 128 << 20
-_KEPT_BYTES: Final = 256 << 20  # of the user's own deleted arrays, for the next ones
+_KEPT_BYTES: Final = 256 << 20  # free memory of the user's deleted arrays that is kept for the next ones
 
 
 class SharedHeap:
-    """The segment and who has which part of it."""
+    """The segment, divided into spans that runs and pools take and return."""
 
     def __init__(self) -> None:
         self.segment = Segment.create()
         self.span_bytes = max(self.segment.size_bytes // SPANS, _SMALLEST_SPAN_BYTES)
         self._spans = self.segment.size_bytes // self.span_bytes
-        # The parent's arena is eight spans long (a quarter of a small segment): it holds whole input and output arrays.
+        # The parent's arena has eight spans (a quarter of a small segment), as it holds whole input and output arrays.
         own = max(1, min(8, self._spans // 4))
         span = Span(0, own * self.span_bytes)
         self.arena = Arena(self.segment, span, HEADER_BYTES, None, "the main process", kept_bytes=_KEPT_BYTES)
@@ -58,7 +58,7 @@ class SharedHeap:
             return Span(self._free_spans.pop() * self.span_bytes, self.span_bytes)
 
     def return_spans(self, spans: Iterable[Span]) -> None:
-        """Give spans back; nobody may use them any more."""
+        """Give spans back, which no process uses any more."""
         for span in spans:
             self.segment.punch(span.offset, span.size_bytes)
             with self._lock:
@@ -66,26 +66,26 @@ class SharedHeap:
 
     @property
     def most_workers(self) -> int:
-        """How many spans there are for workers, whoever has them now."""
+        """The number of spans for workers, in use or not."""
         return self._most_free
 
     @property
     def spans_in_use(self) -> int:
-        """How many spans belong to a run, to a pool or to arrays that outlived theirs."""
+        """The number of spans that belong to a run, to a pool or to arrays that outlived theirs."""
         return self._most_free - len(self._free_spans)
 
 
 class RetainedBlocks:
-    """The spans of a run that is over, while somebody keeps arrays in them. Their anchors call `append`.
+    """The spans of a run that is over, while the user keeps arrays in them. Their anchors call `append`.
 
     Parameters
     ----------
-    live : (lease, offset, extent) triples
-        What is still held. All other pages of the spans are given back now.
+    live : (lease, offset, extent) triples, in bytes
+        Blocks that are still held. All other pages of the spans are given back now.
     lent : anchors
-        Blocks that the run had borrowed; each that lies outside of the spans is kept as long as a lease on it. (What a
-        thread of the main process has passed on lies in them: it has a lease of its own, and would keep itself until
-        the garbage collector comes.)
+        Blocks that the run had borrowed; each that lies outside of the spans is kept as long as a lease on it. (A block
+        that a thread of the main process has passed on lies in them: it has a lease of its own, and would keep itself
+        until the garbage collector runs.)
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class RetainedBlocks:
             heap.segment.punch(position, span.offset + span.size_bytes - position)
 
     def append(self, lease: Any, /) -> None:
-        """End a lease; the last one of a block gives its pages back, the last of all the spans."""
+        """End a lease. The last lease of a block gives its pages back, the last lease of all gives the spans back."""
         if os.getpid() != self._pid:
             return  # in a forked child: the pages are the parent's
         with self._lock:
@@ -126,7 +126,7 @@ class RetainedBlocks:
             self._readers[block] -= 1
             self._depth += 1
             if not self._readers[block] and self._lent.pop(block, None) is None:
-                self._heap.segment.punch(*block)  # another anchor may die in here, and come back to this method
+                self._heap.segment.punch(*block)  # another anchor may die in here and call this method
             self._depth -= 1
             spans: list[Span] = []
             if not self._blocks and not self._depth:
@@ -154,13 +154,13 @@ def shared_heap() -> SharedHeap:
 
 
 def set_worker_arena(arena: Arena) -> None:
-    """Say that this process is a worker: `empty` is to give memory of its arena."""
+    """Make this process a worker: `empty` gives memory of its arena from now on."""
     global _worker_arena
     _worker_arena = arena
 
 
 def _forget() -> None:
-    """In a forked child: the segment belongs to the parent, and the arena to the worker that forked."""
+    """Forget both in a forked child: the segment is the parent's, and the arena that of the worker that forked."""
     global _heap, _lock, _worker_arena
     _heap, _lock, _worker_arena = None, threading.Lock(), None
 
@@ -169,7 +169,7 @@ at_fork(after_in_child=_forget)
 
 
 def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Return shape, dtype and bytes of an array. Raises `ConfigError`."""
+    """Return shape, dtype and size in bytes of an array. Raises `ConfigError`."""
     kind = np.dtype(dtype)
     if kind.hasobject:
         raise ConfigError(f"an array of {kind} holds Python objects or pointers: it cannot be shared")
@@ -197,7 +197,7 @@ def new_array(
 
 
 def shared_copy(arena: Arena, array: np.ndarray[Any, Any]) -> Any:
-    """Return a copy of `array` in a block of `arena` that lies there as `array` does; else as `empty`.
+    """Return a copy of `array` in a block of `arena`, with the memory layout of `array`; else as `empty`.
 
     If the entries of `array` share memory, those of the copy do, and it is read-only.
     """
@@ -212,7 +212,7 @@ def shared_copy(arena: Arena, array: np.ndarray[Any, Any]) -> Any:
 
 
 def _arena() -> Arena:
-    """Return the arena for what the user makes in this process."""
+    """Return the arena for arrays that the user makes in this process."""
     return _worker_arena if _worker_arena is not None else shared_heap().arena
 
 
@@ -220,48 +220,93 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     """Return a new writable array in shared memory, contents undefined.
 
     Outside of a stage or a task it lies in the main process's arena, from where runs and pools read (and `map_array`
-    writes) it without a copy. Inside, it lies in the worker's own: to return or to yield it sends it without a copy.
+    writes) it without a copy. Inside, it lies in the worker's own arena: to return or to yield it sends no copy.
 
     Parameters
     ----------
-    shape : int or tuple of int
+    shape : int or tuple of int, entries >= 0
     dtype : any dtype without objects
 
     Returns
     -------
-    SharedArray; inside a stage or a task numpy.ndarray
+    SharedArray, shape `shape`, C order; inside a stage or a task numpy.ndarray
         Its memory is free when the last view of it is gone: up to 256 MiB, or as much as is in use, are kept for the
         next arrays, the rest goes back to the system.
 
     Raises
     ------
     ConfigError
-        `dtype` holds Python objects.
+        `dtype` holds Python objects, or a dimension is negative.
     CapacityError
-        The memory limit of the run would be passed.
+        The memory limit of the run, the address space of the process or its limit of file sizes would be passed.
+    PlatformError
+        This system has no shared memory: that needs Linux.
+
+    Examples
+    --------
+    >>> frame = pardata.empty((2, 3), "float32")
+    >>> frame[...] = 1
+    >>> float(frame.sum())
+    6.0
     """
     return new_array(_arena(), shape, dtype)
 
 
 def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
-    """Return a new array of zeros in shared memory; else as `empty`. Pages that nobody writes to take no memory."""
+    """Return a new writable array of zeros in shared memory. Pages that are never written to take no memory.
+
+    Parameters
+    ----------
+    shape : int or tuple of int, entries >= 0
+    dtype : any dtype without objects
+
+    Returns
+    -------
+    SharedArray, shape `shape`, C order; inside a stage or a task numpy.ndarray
+        Its memory goes as that of `empty`.
+
+    Raises
+    ------
+    ConfigError, CapacityError, PlatformError
+        As `empty`.
+
+    Examples
+    --------
+    >>> pardata.zeros(3)
+    SharedArray([0., 0., 0.])
+    """
     return new_array(_arena(), shape, dtype, zeroed=True)  # the zero of every dtype without objects is zero bytes
 
 
 def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool = False) -> Any:
-    """Return a copy of `values` in shared memory; else as `empty`.
+    """Return a copy of `values` in shared memory.
 
     Parameters
     ----------
     values : array_like
-        Numbers: a masked array, a unit or a column with missing integers is not among them.
+        Plain numbers, texts or records: no masked array, no unit, no column with missing integers.
+    dtype : any dtype without objects, optional
+        None: that of `values`.
     readonly : bool
-        Whether it is read-only, here and in every process that it is sent to.
+        True for an array that is read-only, here and in every process that receives it.
+
+    Returns
+    -------
+    SharedArray, shape and order of axes of `values`; inside a stage or a task numpy.ndarray
+        Its memory goes as that of `empty`.
 
     Raises
     ------
     LossError
         A mask, a unit or missing values would be lost.
+    ConfigError, CapacityError, PlatformError
+        As `empty`.
+
+    Examples
+    --------
+    >>> pardata.array([[1, 2], [3, 4]], float)
+    SharedArray([[1., 2.],
+                 [3., 4.]])
     """
     given = plain_array(values, "pardata.array got", dtype)
     strides = None if given.flags.c_contiguous else compact_strides(given)  # of an overlapping view all entries, too

@@ -1,1 +1,1 @@
-"""Processes: how workers are started, watched, signalled, replaced and ended. Nothing here knows what they work on."""
+"""Processes: how workers are started, watched, signalled, replaced and ended. Nothing here knows their work."""

@@ -1,4 +1,4 @@
-"""What the system grants no more of - descriptors, processes - in words: how much, the limit, and what to change."""
+"""Errors for the system's refusals of descriptors and processes: the need, the limit, and the remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROCESSES: Final = (errno.EAGAIN, errno.ENOMEM)
 
 @contextlib.contextmanager
 def explained(what: str, descriptors: int = 0) -> Iterator[None]:
-    """Turn the system's refusal of a descriptor or a process into a `CapacityError` about `what`."""
+    """Turn the system's refusal of a descriptor or a process into a `CapacityError`; else as `refusal`."""
     try:
         yield
     except OSError as error:
@@ -34,9 +34,9 @@ def refusal(number: int, what: str, descriptors: int = 0) -> CapacityError:
     Parameters
     ----------
     what : str
-        What could not be had, as the subject of a sentence.
+        The thing that the system refused, as the subject of a sentence.
     descriptors : int
-        How many it needs; 0: that is not known.
+        The number of descriptors that it needs; 0: unknown.
     """
     if number in _DESCRIPTORS:
         return CapacityError(_descriptors(number, what, descriptors))
@@ -67,12 +67,12 @@ def _processes(number: int, what: str) -> str:
 
 
 def descriptor_limit() -> int:
-    """Return how many descriptors this process may have."""
+    """Return the number of descriptors that this process may have."""
     return int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def limit_descriptors(count: int | None) -> None:
-    """Let this process have `count` descriptors, or as many as it may allow itself if those are fewer (or None)."""
+    """Set the limit of descriptors to `count`, or to the hard limit if that is less, or if `count` is None."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if count is None or (hard != resource.RLIM_INFINITY and hard < count):
         count = hard

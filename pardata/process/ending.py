@@ -1,8 +1,8 @@
-"""The end of a worker that leaves by itself: Python's exit functions run, as at the end of any program.
+"""The exit of a worker process that ends by itself: Python's exit functions run, as at the end of any program.
 
 `atexit`, `weakref.finalize`, executors and `multiprocessing` rely on them: files are flushed, connections closed, and
-daemonic children ended. A worker is a fork: leaving by `os._exit` would skip them, and leaving by `sys.exit` would take
-down what the fork server has loaded, module by module.
+daemonic children ended. A worker is a fork: `os._exit` alone would skip them, and `sys.exit` would tear down all
+modules of the fork server, one by one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import threading
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
-EXIT_S: Final = 3.0  # for all exit functions together; what takes longer is cut off
+EXIT_S: Final = 3.0  # for all exit functions together; then they are cut off
 
 
 @contextlib.contextmanager
 def bounded(code: int = 0) -> Iterator[None]:
-    """Have this process leave with `code` if what is done meanwhile takes longer than `EXIT_S` seconds."""
+    """Exit this process with `code` if the block takes longer than `EXIT_S` seconds."""
     watchdog = threading.Timer(EXIT_S, os._exit, (code,))
     watchdog.daemon = True
     watchdog.start()
@@ -31,7 +31,7 @@ def bounded(code: int = 0) -> Iterator[None]:
 
 
 def end_in_peace(code: int) -> NoReturn:
-    """Run the exit functions, in Python's own order, and leave with `code`; after `EXIT_S` seconds in any case."""
+    """Run the exit functions, in Python's order, and exit with `code`; after `EXIT_S` seconds in any case."""
     try:
         with bounded(code):
             threading._shutdown()  # type: ignore[attr-defined]  # joins threads, and ends executors' before

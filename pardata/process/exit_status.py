@@ -1,4 +1,4 @@
-"""How a process ended, for people."""
+"""The end of a process in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def describe_exit(status: int | None) -> str:
-    """Return how a process ended, in words.
+    """Return the end of a process in words: from its exit code, minus its signal, or None if unknown.
 
     >>> describe_exit(-9)
     'killed by SIGKILL (often the out-of-memory killer)'

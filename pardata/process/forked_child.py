@@ -1,8 +1,8 @@
 """A child that the user's code has forked in a worker is not a worker, though it has copies of the worker's channels.
 
-It may print, and it ends where it comes back from the user's function, with a result or with an exception: at the place
-of the script that it would go on with there is nothing that is its own. Whoever calls the user's code looks at
-`generation` before and after. A child that comes back elsewhere leaves at its next step of the worker's port.
+It may print, and it ends where it returns from the user's function, with a result or with an exception: behind that
+comes the worker's loop, in which nothing is the child's. The callers of user code compare `generation` before and
+after. A child that returns elsewhere exits at its next step of the worker's port.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from pardata.process.system import at_fork
 
-generation = 0  # how many forks have led to this process
+generation = 0  # the number of forks that have led to this process
 
 
 def _count() -> None:
@@ -27,9 +27,9 @@ at_fork(after_in_child=_count)
 
 
 def leave_if_forked(since: int, error: BaseException | None = None) -> None:
-    """In a process that was forked when `generation` was `since`, tell what it raised, or exit as it asked to.
+    """Exit if this process was forked since `generation` was `since`: print the error, or use the exit code asked for.
 
-    What the user's code runs in a child, a run or a pool of its own, has begun there: nothing happens to that.
+    A run or a pool that the user's code runs in the child has begun there, with the child's `generation`, and goes on.
     """
     if generation == since:
         return
@@ -45,7 +45,7 @@ def leave_if_forked(since: int, error: BaseException | None = None) -> None:
 
 
 def leave(code: int = 0) -> NoReturn:
-    """End this child, without exit functions: they are its parent's."""
+    """Exit this child, without exit functions: they are its parent's."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

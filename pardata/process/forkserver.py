@@ -1,14 +1,14 @@
 """The clean process that workers are forked from: numpy and pardata are loaded, nothing of the user's is.
 
-      main process -- Start --> fork server -- fork --> worker           (`messages` says what they tell)
+      main process -- Start --> fork server -- fork --> worker           (`messages` defines what is sent)
       main process <- Answer with pid and pidfd
       main process <- the pidfd becomes readable ------ worker ends
       main process <- Ended --- fork server <- SIGCHLD - worker
 
-The main process holds what tells it of a death: the pidfd, which is sent while the worker cannot have been reaped. So
-it never waits for this process, and never signals a process id that another process may have by now. This process only
-forks, reaps, and tells how a worker ended and how much memory it had. Where the kernel gives no pidfd, signals go
-through this process (the only one that knows which of its children are not reaped), and `Ended` tells of the death.
+The main process learns of a death from the pidfd, which it gets while the worker cannot have been reaped. So it never
+waits for this process, and never signals a process id that another process may have by now. This process only forks,
+reaps, and reports exit status and peak memory of workers. Where the kernel gives no pidfd, signals go through this
+process (the only one that knows its unreaped children), and `Ended` reports the death.
 
 This process dies with the main process (it polls its pidfd, and sees the socket's end; the thread that started it may
 end before), and every worker dies with this process (PR_SET_PDEATHSIG, whose "parent" is a thread: there is only one).
@@ -90,13 +90,13 @@ class _Server:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 return
-            report = self._reports.pop(pid)
+            report = self._reports.pop(pid)  # SYNC POINT: end of a worker (`launcher.Process.receive`)
             with contextlib.suppress(OSError):
                 os.write(report, Ended(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024).encode())
             os.close(report)
 
     def _serve_one(self) -> None:
-        """Take a request, all packets of it, and do it."""
+        """Receive a request, all packets of it, and carry it out."""
         data, fds, is_whole = receive(self._sock)
         if not data:
             os._exit(0)
@@ -135,7 +135,7 @@ class _Server:
         else:
             self._reports[pid] = fds[0]
             close_all(fds[1:])
-        with contextlib.suppress(OSError):  # the main process is gone: the poll tells
+        with contextlib.suppress(OSError):  # the main process is gone: the poll shows that
             send(self._sock, Answer(request.serial, error, pid).encode(), [] if pidfd < 0 else [pidfd])
         if pidfd >= 0:
             os.close(pidfd)
@@ -163,7 +163,7 @@ class _Server:
 
 
 def _set_signals() -> None:
-    """Leave Ctrl-C to the main process, and take nothing from it: a thread of it may have blocked or ignored others.
+    """Leave Ctrl-C to the main process, and reset signals that the starting thread may have blocked or ignored.
 
     A handler that does nothing, and not SIG_IGN: programs that workers start would inherit that, and outlive a Ctrl-C.
     """
@@ -180,14 +180,15 @@ def main(fd: int, parent: int, work: str, preload: tuple[str, ...]) -> NoReturn:
     Parameters
     ----------
     work : str
-        "module:function" that a worker calls with the place of its spec and its descriptors; it returns the exit code.
+        "module:function" that a worker calls with offset and length of its spec, and its descriptors; returns the exit
+        code.
     preload : tuple of str
         Modules that are loaded once, for every worker.
     """
     _set_signals()
     if os.getppid() != parent:
         os._exit(1)
-    limit_descriptors(None)  # it holds those of each worker for a moment
+    limit_descriptors(None)  # it holds the descriptors of each worker for a moment
     for module in preload:
         importlib.import_module(module)
     title.set_title("pardata-forks")

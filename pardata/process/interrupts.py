@@ -1,9 +1,9 @@
-"""Ctrl-C at moments when it would leave something half done.
+"""Protection of critical sections against Ctrl-C.
 
-KeyboardInterrupt, and whatever else a signal's handler raises, may come between any two steps of the main thread.
-`Uninterrupted` has Ctrl-C wait for a few steps that belong together: in the middle of "a task is taken in" or "handed
-out" it would leave a task that nobody has, and the pool could never end. What takes longer, or calls into the standard
-library, is done by another thread (`Aside`): handlers run in the main thread alone, which only waits and can be
+KeyboardInterrupt, or any other exception of a signal's handler, may come between any two steps of the main thread.
+`Uninterrupted` delays Ctrl-C for a few steps that belong together: in the middle of taking a task in, or of handing it
+out, it would leave a task that belongs to no worker, and the pool could never end. Longer work, and calls into the
+standard library, are done by another thread (`Aside`): handlers run in the main thread only, which waits and can be
 interrupted at once.
 """
 
@@ -18,13 +18,13 @@ from types import FrameType
 from typing import Any, Final
 
 _MAIN: Final = threading.main_thread().ident
-# What `signal` wraps, without its conversion to enums: that takes ten times as long, and this runs often per call.
+# The functions that `signal` wraps: its conversion to enums takes ten times as long, and these run for each task.
 _plain: Any = sys.modules.get("_signal", signal)
 _set, _get = _plain.signal, _plain.getsignal
 
 
 class Uninterrupted:
-    """A context: SIGINT's handler of the main thread is called at its end."""
+    """A context that delays SIGINT's handler of the main thread until its end."""
 
     __slots__ = ("_came", "_handler", "_is_on")
 
@@ -46,7 +46,7 @@ class Uninterrupted:
 
 
 class Latch:
-    """Opens once, for all who wait. An interrupted wait leaves it as it was, which `Thread.join` does not promise."""
+    """A gate that opens once, for all waiting threads. An interrupted wait leaves it intact; `Thread.join` may not."""
 
     def __init__(self) -> None:
         self._gate = threading.Lock()
@@ -54,11 +54,11 @@ class Latch:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody would wait."""
+        """Return whether `wait` returns at once."""
         return not self._gate.locked()
 
     def open(self) -> None:
-        """Let everybody pass."""
+        """Let all threads pass, now and later."""
         self._gate.release()
 
     def wait(self) -> None:
@@ -68,9 +68,9 @@ class Latch:
 
 
 def start_thread(thread: threading.Thread) -> None:
-    """Start a thread: at once and wholly, or not at all. Raises RuntimeError if there can be none.
+    """Start a thread wholly or not at all, whatever interrupts. Raises RuntimeError if the system has none.
 
-    `Thread.start` in the main thread may be broken off half-way; then it is listed as a living one for ever.
+    `Thread.start` in the main thread may be interrupted half-way; then the thread is listed as alive for ever.
     """
     errors: list[RuntimeError] = []
     is_begun = Latch()
@@ -90,10 +90,10 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 class Aside:
-    """A call that another thread makes, from its first step to its last, whatever becomes of who waits for it."""
+    """A call that another thread makes to its end, even if the waiting thread is interrupted."""
 
     def __init__(self, call: Callable[[], object]) -> None:
-        """Begin. Where no thread can be started, as at the end of the interpreter, the call is made here."""
+        """Begin. Where no thread can be started, as at the exit of the interpreter, this thread makes the call."""
         self._call = call
         self._error: BaseException | None = None
         self._is_done = Latch()
@@ -114,7 +114,7 @@ class Aside:
             self._is_done.open()
 
     def wait(self) -> None:
-        """Return when the call has returned; raises what it has raised, to the first who waits."""
+        """Return when the call has returned. Raises the error of the call, in the first thread that waits."""
         self._is_done.wait()
         if self._thread is not None:
             self._thread.join()
@@ -127,5 +127,5 @@ class Aside:
 
 
 def aside(call: Callable[[], object]) -> None:
-    """Have a call made by another thread, and return when it has returned; raises what it has raised."""
+    """Have a call made by another thread, and return when it has returned. Raises the error of the call."""
     Aside(call).wait()

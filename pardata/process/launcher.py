@@ -1,4 +1,4 @@
-"""The main process's side: start the fork server, have it fork workers, and hold what tells of their ends."""
+"""The main process's side: start the fork server, have it fork workers, and hold the descriptors of their ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CODE: Final = (
     "from pardata.process.forkserver import main; main({fd}, {parent}, {work!r}, {preload!r})"
 )
 
-# By name, as these are layers below: what a worker runs, and what is loaded once, by the server, for every worker.
+# By name, as these are layers below: a worker's main function, and modules that the server loads once for all workers.
 _WORK: Final = "pardata.runtime.worker.main:main"
 _PRELOAD: Final = (
     "numpy.random",
@@ -38,12 +38,12 @@ _PRELOAD: Final = (
     "pardata.pool.worker.loop",
 )
 
-# Threads of the linear-algebra libraries are set per worker; the server itself is to have none when it forks.
+# Threads of the linear-algebra libraries are set per worker; the server must have none when it forks.
 _THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 _STOP_S: Final = 1.0  # until a server that does not end by itself is killed: it may be stopped
-_ANSWER_S: Final = 2.0  # after so long it is looked whether the server is stopped; if so twice in a row, it is killed
-_REPORT_S: Final = 1.0  # after a death: until the server is taken for unable to tell how it was
+_ANSWER_S: Final = 2.0  # between looks whether a silent server is stopped (SIGSTOP); found twice in a row, it is killed
+_REPORT_S: Final = 1.0  # for the server's report of a death; then the status is unknown
 _LOOK_S: Final = 0.005
 
 
@@ -67,7 +67,7 @@ class ForkServer:
         self._serial = 0
 
     def start(self) -> None:
-        """Start the server if it does not run. Raises `CapacityError`."""
+        """Start the server unless it runs. Raises `CapacityError`."""
         with self._lock:
             if not self._runs():
                 self._start()
@@ -88,10 +88,10 @@ class ForkServer:
             self._sock = ours
 
     def spawn(self, offset: int, length: int, fds: Sequence[int]) -> tuple[int, int]:
-        """Have a worker forked with `fds`, the first of which is the pipe that tells how it has ended.
+        """Have a worker forked with `fds`, the first of which is the pipe for `Ended`.
 
-        A server that was killed is replaced first. A Ctrl-C is raised behind this: else there would be a worker that
-        nobody knows of.
+        A server that was killed is replaced first. A Ctrl-C is raised afterwards: else there would be a worker that
+        this process does not know.
 
         Returns
         -------
@@ -154,14 +154,14 @@ class ForkServer:
             return False
 
     def signal(self, pid: int, number: int) -> None:
-        """Have the server send a signal to a worker of its own that it has not reaped. Where there are no pidfds."""
+        """Have the server signal a worker that it has not reaped: the way where there are no pidfds."""
         with self._lock, contextlib.suppress(OSError):
             if self._sock is not None:
                 send(self._sock, encode(Signal(pid, number)))
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server, if it was started."""
+        """The process id of the server; None if it was not started."""
         return self._process.pid if self._process is not None else None
 
     def stop(self) -> None:
@@ -187,7 +187,7 @@ class ForkServer:
         self._process = self._sock = None
 
     def forget(self) -> None:
-        """In a forked child: the server is the parent's."""
+        """Forget the server in a forked child: it is the parent's."""
         self._lock = threading.Lock()
         if self._sock is not None:
             self._sock.close()
@@ -202,7 +202,7 @@ def _launch(fd: int) -> subprocess.Popen[bytes]:
     code = _CODE.format(path=path, fd=fd, parent=os.getpid(), work=_WORK, preload=_PRELOAD)
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     python = os.fsdecode(multiprocessing.spawn.get_executable())
-    # Ctrl-C is the main process's business, also before the server can say that it ignores it.
+    # Ctrl-C is for the main process only, also before the server has set its handler.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return subprocess.Popen([python, *flags, "-c", code], pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL)
@@ -217,12 +217,12 @@ class Process:
     ----------
     pid : int
     sentinel : int
-        A descriptor for a selector: the pidfd, or what tells of the end where the kernel gives none.
+        A descriptor for a selector: the pidfd, or the pipe for `Ended` where the kernel gives none.
     ended : bool
     status : int or None
-        Exit code, or minus the signal; None while it lives, and if the server could not tell any more.
+        Exit code, or minus the signal; None while it lives, and if the server could not report it.
     peak_bytes : int or None
-        The most physical memory it had; None where the status is.
+        The most physical memory it had; None where the status is None.
     """
 
     def __init__(self, offset: int, length: int, fds: Sequence[int]) -> None:
@@ -246,9 +246,10 @@ class Process:
         self.sentinel = self._report if self._pidfd < 0 else self._pidfd
 
     def receive(self) -> bool:
-        """Look whether the process has ended; return that."""
+        """Take in the end of the process if it has come; return whether it has."""
         if not self.ended and _is_readable(self.sentinel, 0):
-            # The kernel tells of the death first; the server reaps in the same moment, unless it is stopped.
+            # SYNC POINT: end of a worker (`forkserver._reap`). The pidfd is readable first; the server reaps and
+            # reports a moment later, unless it is stopped.
             told = Ended.decode(os.read(self._report, Ended.BYTES)) if _is_readable(self._report, _REPORT_S) else None
             if told is not None:
                 self.status, self.peak_bytes = told.status, told.peak_bytes
@@ -258,7 +259,7 @@ class Process:
         return self.ended
 
     def _wait_until_gone(self) -> None:
-        """Wait until the kernel has ended the worker of a dead server: without a pidfd nothing tells of it."""
+        """Wait until the kernel has ended the worker of a dead server: without a pidfd nothing signals that."""
         with contextlib.suppress(ProcessLookupError):
             while True:
                 os.kill(self.pid, 0)

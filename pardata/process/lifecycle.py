@@ -1,7 +1,7 @@
-"""The life of a worker, as a table: what may happen in which state, and what its owner does then. Pure.
+"""The life of a worker, as a table: the events of each state, the next state, and the owner's action. Pure.
 
-Workers of pipelines and of pools, and workers that are threads, follow the same table. What is not in it cannot happen:
-`Life.on` raises then, with the worker's history. docs/design.md draws the table; a test compares.
+Workers of pipelines and of pools, and workers that are threads, follow the same table. An event that is not in it
+cannot occur: `Life.on` raises then, with the worker's history. docs/design.md draws the table; a test compares.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Final
 
 from pardata.errors import InternalError
 
-_REMEMBERED: Final = 12  # steps that an error tells
+_REMEMBERED: Final = 12  # events in the text of an error
 
 
 class State(Enum):
-    """What a worker is to its owner."""
+    """The state of a worker, as its owner knows it."""
 
-    NEW = "new"  # it has had no process yet
+    NEW = "new"  # no process was started yet
     ALIVE = "alive"
-    LEAVING = "leaving"  # it has said that its process makes room for a fresh one
-    OVERDUE = "overdue"  # it was killed, because an item took longer than it may
+    LEAVING = "leaving"  # its process has announced that it makes room for a fresh one
+    OVERDUE = "overdue"  # it was killed, because an item took longer than its time limit
     PAUSED = "paused"  # it has no process; the next one starts when its pause is over
-    DONE = "done"  # it has said that its work is done, or has failed
-    LOST = "lost"  # it has no process, and gets none as things are
+    DONE = "done"  # it has reported that its work is done, or has failed
+    LOST = "lost"  # it has no process, and gets none unless its owner decides so
     STOPPING = "stopping"  # it was told to end
-    ABANDONED = "abandoned"  # a thread that was told to end, and does not
+    ABANDONED = "abandoned"  # a thread that was told to end, but does not
     ENDED = "ended"
 
 
 class Event(Enum):
-    """What happens to a worker."""
+    """An event in a worker's life."""
 
     STARTED = "started"
     REFUSED = "refused"  # the system has no process for it
@@ -40,14 +40,14 @@ class Event(Enum):
     SAID_DONE = "says it is done"
     TOO_LATE = "is too late"
     DIED = "dies"
-    DIED_FOR_GOOD = "dies for good"  # it has died of this too often, or cannot be done again
-    RESTART = "is to go on"  # its owner has decided what becomes of what it died of
+    DIED_FOR_GOOD = "dies for good"  # it has died of this too often, or its work cannot be repeated
+    RESTART = "is to go on"  # its owner has decided about the item that it died of
     STOP = "is told to end"
     ABANDON = "is abandoned"
 
 
 class Action(Enum):
-    """What its owner does about it."""
+    """The owner's action on an event."""
 
     NONE = "-"
     ASK = "ask it to end"
@@ -88,7 +88,7 @@ _TABLE: Final[dict[State, dict[Event, tuple[State, Action]]]] = {
         Event.STOP: (State.ENDED, Action.NONE),
     },
     State.DONE: {
-        Event.SAID_DONE: (State.DONE, Action.NONE),  # it has failed behind its last step
+        Event.SAID_DONE: (State.DONE, Action.NONE),  # it has failed after its last step
         Event.DIED: (State.ENDED, Action.NONE),
         Event.STOP: (State.STOPPING, Action.ASK),
     },
@@ -122,7 +122,7 @@ class Life:
         self._history: deque[Event] = deque(maxlen=_REMEMBERED)
 
     def on(self, event: Event) -> Action:
-        """Take in what happened; return what to do. Raises `InternalError`, and stays, if it cannot happen here."""
+        """Change the state by an event; return the action. Raises `InternalError`, unchanged, if it cannot occur."""
         step = _TABLE[self.state].get(event)
         if step is None:
             past = ", ".join(known.value for known in self._history) or "nothing"
@@ -146,7 +146,7 @@ def as_table() -> str:
     return "\n".join(rows)
 
 
-# -- how often a worker may die ----------------------------------------------------------------------------------------
+# -- the deaths that a worker may have ---------------------------------------------------------------------------------
 
 IN_A_ROW: Final = 10  # deaths at the start or while waiting, with nothing done in between, and refusals of the system
 _FIRST_PAUSE_S: Final = 0.02
@@ -155,11 +155,11 @@ _STEADY_S: Final = 10.0  # a process that has lived for so long has not died in 
 
 
 class Deaths:
-    """What the processes of one worker have died of, and how long the next one has to wait.
+    """The deaths of the processes of one worker, and the pause before the next start.
 
-    A death at an item counts against the item, whose limit ends it. A death with nothing to blame (at the start, or
-    while it waited for work) counts in a row: the first replacement starts at once, each further one after twice the
-    pause, ten in a row end it.
+    A death at an item counts against the item, which is given up at its limit. A death with no item to blame (at the
+    start, or while it waited for work) counts in a row: the first replacement starts at once, each further one after
+    twice the pause, and ten in a row end the worker.
     """
 
     def __init__(self) -> None:
@@ -170,21 +170,21 @@ class Deaths:
         self._done_before = 0
 
     def at_item(self, item: tuple[int, int] | None) -> int:
-        """Count a death at an item; return how many there have been."""
+        """Count a death at an item; return the number of deaths there."""
         self.in_a_row = 0
         self.at_items[item] += 1
         return self.at_items[item]
 
     def late(self, item: tuple[int, int]) -> int:
-        """Count that an item took too long; return how often it has."""
+        """Count that an item took too long; return the number of times."""
         self.in_a_row = 0
         self.late_at[item] += 1
         return self.late_at[item]
 
     def for_nothing(self, done: int, lived_s: float) -> int:
-        """Count a death with nothing to blame, of a process that lived for `lived_s`; return how many in a row.
+        """Count a death with no item to blame, of a process that lived for `lived_s` seconds; return the row's length.
 
-        `done`: how many batches this worker has finished, in all its lives.
+        `done`: the number of batches that this worker has finished, with all its processes.
         """
         if done != self._done_before or lived_s >= _STEADY_S:
             self.in_a_row = 0
@@ -193,16 +193,16 @@ class Deaths:
         return self.in_a_row
 
     def refused(self) -> bool:
-        """Count that the system had no process; return whether there may be a next try."""
+        """Count a refusal of the system; return whether to try again."""
         self.refusals += 1
         return self.refusals < IN_A_ROW
 
     def started(self) -> None:
-        """Note that the system had a process."""
+        """Reset the count of refusals: the system has given a process."""
         self.refusals = 0
 
     @property
     def pause_s(self) -> float:
-        """How long the next start has to wait."""
+        """The pause before the next start, in seconds."""
         tries = max(self.in_a_row - 1, self.refusals)
         return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (tries - 1)) if tries > 0 else 0.0

@@ -1,11 +1,16 @@
-"""What the main process and the fork server tell each other, and how it is laid out in bytes.
+"""The messages between the main process and the fork server, and their layout in bytes.
 
       main process  -- Start, with the descriptors of the worker (SCM_RIGHTS), or Signal -->  fork server
       main process  <-- Answer, with the worker's pidfd (SCM_RIGHTS) ------------------------  fork server
       main process  <-- Ended, through a pipe of each worker --------------------------------  fork server
 
-Every message is one packet of a SEQPACKET socket, but for `Ended`. A `Start` with more descriptors than the kernel
-takes in one packet is sent as several equal packets.
+Every message but `Ended` is one packet of a SEQPACKET socket. A `Start` with more descriptors than the kernel takes in
+one packet is sent as several equal packets. Packets, little-endian:
+
+    Start    i 1 | q serial | q offset | q length | i descriptors      offset and length: of the worker's spec, bytes
+    Signal   i 2 | q 0 | q pid | q 0 | i number
+    Answer   q serial | i error (errno, 0: none) | i pid
+    Ended    i status | q peak_bytes
 """
 
 from __future__ import annotations
@@ -63,7 +68,7 @@ def decode(data: bytes) -> Start | Signal:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a `Start`: the worker's process id, or the system's error number (0: none)."""
+    """The answer to a `Start`: the worker's process id, or the system's error number (0: none)."""
 
     serial: int
     error: int
@@ -81,7 +86,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended.
+    """The end of a worker.
 
     Attributes
     ----------
@@ -100,7 +105,7 @@ class Ended:
 
     @classmethod
     def decode(cls, data: bytes) -> Ended | None:
-        """Return what a pipe has said; None at its end: the fork server is gone."""
+        """Return the report from a pipe; None at the pipe's end: the fork server is gone."""
         return cls(*_ENDED.unpack(data)) if len(data) == _ENDED.size else None
 
     BYTES: ClassVar[int] = _ENDED.size

@@ -1,7 +1,7 @@
-"""What of an operating system is not everywhere, and the one error that says so.
+"""Facilities that only some operating systems have, and the one error for their absence.
 
-Worker processes and shared memory are made of what Linux has. The engines "serial" and "threads", pools of threads and
-files are not, and `import pardata` works wherever NumPy does: so nothing is asked of the system before it is needed.
+Worker processes and shared memory need Linux. The engines "serial" and "threads", pools of threads and files do not,
+and `import pardata` works wherever NumPy does: so no facility is asked for before it is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MFD_NOEXEC_SEAL: Final = 8  # kernels before 6.3 refuse it
 
 
 def unsupported(what: str, needed: str = "Linux") -> NoReturn:
-    """Raise `PlatformError` for something that this system cannot do."""
+    """Raise `PlatformError` for a feature `what` that this system cannot have."""
     raise PlatformError(
         f"{what}: that needs {needed}; on {sys.platform} there are engine='threads', engine='serial', "
         f"WorkerPool(kind='thread') and files"
@@ -36,7 +36,7 @@ def check_linux(what: str) -> None:
 
 
 def memory_file(name: str, seals: bool = False) -> int:
-    """Return a descriptor of a new nameless file in memory, close-on-exec, to which seals may be added if told so.
+    """Return a descriptor of a new nameless file in memory, close-on-exec; `seals`: it can be sealed later.
 
     A Python that was built for many Linux systems (those of conda and uv) may lack ``os.memfd_create``, which the C
     library has.
@@ -76,7 +76,7 @@ def at_fork(**calls: Callable[[], object]) -> None:
 
 
 class _MissingModule:
-    """Stands where a module of the standard library does that this system has not."""
+    """A stand-in for a module of the standard library that this system lacks; its use raises `PlatformError`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -88,7 +88,7 @@ class _MissingModule:
 
 
 def module(name: str) -> Any:
-    """Return a module of the standard library; where there is none, what raises `PlatformError` when it is used."""
+    """Return a module of the standard library; where it is missing, a stand-in whose use raises `PlatformError`."""
     try:
         return importlib.import_module(name)
     except ImportError:

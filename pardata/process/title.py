@@ -1,4 +1,4 @@
-"""What a process is called in ``ps -e``, ``top`` and debuggers."""
+"""The name of a process in ``ps -e``, ``top`` and debuggers."""
 
 from __future__ import annotations
 

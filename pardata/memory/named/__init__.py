@@ -1,1 +1,1 @@
-"""Named shared memory: blocks and lists that any process opens by name, and who removes them."""
+"""Named shared memory: blocks and lists that any process opens by name, and their removal."""

@@ -213,7 +213,7 @@ def _sweep_alone(session: str, by_root: bool) -> list[Record]:
         removed = []
         for path in paths:
             removed += _remove_all(path) if path == root else _sweep_register(path)
-        # Root's register goes last: as long as it exists, what is named there can be found. One that was not there
+        # Root's register goes last: as long as it exists, blocks that it names can be found. One that was not there
         # before belongs to a root that lives, and lets its session appear just now.
         if (by_root or held >= 0) and registers(session) == [root]:
             unlink_if_there(root)

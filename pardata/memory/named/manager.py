@@ -110,7 +110,7 @@ class SharedMemoryManager:
         TimeoutError
             A process that is stopped has had the addresses locked for ten seconds.
         """
-        aside(self._start)  # interrupted or not, what it has begun ends with the manager
+        aside(self._start)  # interrupted or not, it ends with the manager
 
     def _start(self) -> None:
         state = self._go("start")

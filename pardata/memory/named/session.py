@@ -109,7 +109,7 @@ class Session:
     def _start_guardian(self) -> None:
         if self._guardian is None or self._guardian.poll() is not None:
             self._guardians += 1
-            with contextlib.suppress(OSError):  # where none can be started, the next start removes what is left
+            with contextlib.suppress(OSError):  # where none can be started, the sweep at the next start does its work
                 self._guardian = subprocess.Popen(
                     [sys.executable, "-I", "-S", guardian.__file__, self.path],
                     stdin=subprocess.DEVNULL,
@@ -247,7 +247,7 @@ def _end_all() -> None:
     global _tree
     with _lock:
         while _sessions:
-            with contextlib.suppress(MemoryError):  # no room to read what is to be removed: the guardian does it
+            with contextlib.suppress(MemoryError):  # no memory to read the records: the guardian removes the blocks
                 _sessions.popitem()[1].end()
         _tree = None
 
