@@ -9,7 +9,7 @@ another process is still out (the channel then holds the anchor), it cannot be r
 
 A span, from its beginning:
 
-    HEADER_BYTES    header: 512 words (q). `budget.py` names those that count memory, `runtime/header.py` the others
+    HEADER_BYTES    HEADER_WORDS words (q): `budget.py` names those that count memory, `runtime/header.py` the others
     control areas   state, channels and leases, whose places the plan of a run or pool gives
     the arena       from the next multiple of 2 MiB on: blocks, by size class
 

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
-from pardata.memory.exchange.addresses import address_of, open_address
+from pardata.memory.exchange.addresses import open_address, send_address
 from pardata.memory.exchange.exports import BlockAddress
 
 
-def is_shared(array: object) -> bool:
+def is_in_block(array: object) -> bool:
     """Return whether `array` lies in a block."""
     return find_named(array) is not None or find_anchor(array) is not None
 
 
 def _ordinary_if_copied(found: Any) -> Any:
-    return found.view(np.ndarray) if type(found) is SharedArray and not is_shared(found) else found
+    return found.view(np.ndarray) if type(found) is SharedArray and not is_in_block(found) else found
 
 
 def _ordinary(name: str) -> Any:
@@ -65,7 +65,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         """Return the result of arithmetic as an ordinary array, unless it was written into this one (``out=``)."""
         if array is self:
             return array
-        if context is None and is_shared(array):  # a view: squeeze
+        if context is None and is_in_block(array):  # a view: squeeze
             return array.view(SharedArray)
         plain = array.view(np.ndarray)
         return plain[()] if return_scalar or (not plain.ndim and context is not None) else plain
@@ -106,7 +106,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle by address; an array in no block (a copy that NumPy made of this type) as an ordinary array."""
-        address = address_of(self)
+        address = send_address(self)
         if address is None:
             return self.view(np.ndarray).__reduce_ex__(protocol)
         block, where = address

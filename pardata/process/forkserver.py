@@ -1,7 +1,7 @@
 """The clean process that workers are forked from: numpy and pardata are loaded, nothing of the user's is.
 
       main process -- Start --> fork server -- fork --> worker           (`messages` defines what is sent)
-      main process <- Answer with pid and pidfd
+      main process <- StartAnswer with pid and pidfd
       main process <- the pidfd becomes readable ------ worker ends
       main process <- Ended --- fork server <- SIGCHLD - worker
 
@@ -31,7 +31,7 @@ from typing import Final, NoReturn
 from pardata.process import title
 from pardata.process.capacity import limit_descriptors
 from pardata.process.ending import end_in_peace
-from pardata.process.messages import Answer, Ended, Signal, Start, close_all, decode, receive, send
+from pardata.process.messages import Ended, Signal, Start, StartAnswer, close_all, decode, receive, send
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -136,7 +136,7 @@ class _Server:
             self._reports[pid] = fds[0]
             close_all(fds[1:])
         with contextlib.suppress(OSError):  # the main process is gone: the poll shows that
-            send(self._sock, Answer(request.serial, error, pid).encode(), [] if pidfd < 0 else [pidfd])
+            send(self._sock, StartAnswer(request.serial, error, pid).encode(), [] if pidfd < 0 else [pidfd])
         if pidfd >= 0:
             os.close(pidfd)
 

@@ -21,7 +21,7 @@ from pardata.errors import BrokenError
 from pardata.process.capacity import explained, refusal
 from pardata.process.exit_status import describe_exit
 from pardata.process.interrupts import Uninterrupted
-from pardata.process.messages import Answer, Ended, Signal, Start, close_all, encode, receive, send
+from pardata.process.messages import Ended, Signal, Start, StartAnswer, close_all, encode, receive, send
 from pardata.process.system import at_fork
 
 _CODE: Final = (
@@ -118,7 +118,7 @@ class ForkServer:
                 raise refusal(answer.error, "a worker process", len(fds))
             return answer.pid, received[0] if received else -1
 
-    def _ask(self, offset: int, length: int, fds: Sequence[int]) -> tuple[Answer, list[int]]:
+    def _ask(self, offset: int, length: int, fds: Sequence[int]) -> tuple[StartAnswer, list[int]]:
         sock = self._sock
         assert sock is not None
         self._serial += 1
@@ -128,7 +128,7 @@ class ForkServer:
         data, received, is_whole = receive(sock)
         if not data:
             raise ServerGone
-        answer = Answer.decode(data)
+        answer = StartAnswer.decode(data)
         assert answer.serial == self._serial, f"answer {answer} to request {self._serial}"
         if not is_whole:  # this process may open no more: the worker cannot be watched
             send(sock, encode(Signal(answer.pid, signal.SIGKILL)))

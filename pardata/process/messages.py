@@ -1,16 +1,16 @@
 """The messages between the main process and the fork server, and their layout in bytes.
 
       main process  -- Start, with the descriptors of the worker (SCM_RIGHTS), or Signal -->  fork server
-      main process  <-- Answer, with the worker's pidfd (SCM_RIGHTS) ------------------------  fork server
+      main process  <-- StartAnswer, with the worker's pidfd (SCM_RIGHTS) -------------------  fork server
       main process  <-- Ended, through a pipe of each worker --------------------------------  fork server
 
 Every message but `Ended` is one packet of a SEQPACKET socket. A `Start` with more descriptors than the kernel takes in
 one packet is sent as several equal packets. Packets, little-endian:
 
-    Start    i 1 | q serial | q offset | q length | i descriptors      offset and length: of the worker's spec, bytes
-    Signal   i 2 | q 0 | q pid | q 0 | i number
-    Answer   q serial | i error (errno, 0: none) | i pid
-    Ended    i status | q peak_bytes
+    Start         i 1 | q serial | q offset | q length | i descriptors      offset, length: of the worker's spec, bytes
+    Signal        i 2 | q 0 | q pid | q 0 | i number
+    StartAnswer   q serial | i error (errno, 0: none) | i pid
+    Ended         i status | q peak_bytes
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def decode(data: bytes) -> Start | Signal:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StartAnswer:
     """The answer to a `Start`: the worker's process id, or the system's error number (0: none)."""
 
     serial: int
@@ -79,7 +79,7 @@ class Answer:
         return _ANSWER.pack(self.serial, self.error, self.pid)
 
     @classmethod
-    def decode(cls, data: bytes) -> Answer:
+    def decode(cls, data: bytes) -> StartAnswer:
         """Return the answer in a packet."""
         return cls(*_ANSWER.unpack(data))
 

@@ -93,7 +93,7 @@ def forget_the_gone() -> None:
                 del _imports[file]
 
 
-def address_of(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | BlockAddress] | None:
+def send_address(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str | BlockAddress] | None:
     """Return the block that `array` is in, and its address, which is on its way from now on; None if it has none."""
     named = find_named(array)
     if named is not None:

@@ -253,7 +253,7 @@ def is_guarded(session: str) -> bool:
 def prune(session: str) -> None:
     """Remove the registers of a living session's dead processes whose blocks are gone."""
     for path in guardian.registers(session)[1:]:
-        fd = guardian.lock(path, wait=False)
+        fd = guardian.lock(path, wait=False)  # SYNC POINT: join (`Register`)
         if fd >= 0:
             guardian.remove_sockets(path)
             if not any(map(guardian.exists, guardian.read_register(path))):

@@ -318,7 +318,7 @@ def test_a_file_of_the_same_inode_on_another_device_is_another_file():
 
 def test_a_segment_of_the_same_inode_on_another_device_is_another_one():
     array = pardata.zeros(1000)
-    _, address = addresses.address_of(array)
+    _, address = addresses.send_address(array)
     with pytest.raises(pardata.StaleBlockError, match="is gone"):
         ImportedSegment(address._replace(device=address.device + 1))
     ImportedSegment(address).close_in_child()

@@ -9,10 +9,10 @@ import pytest
 
 from pardata.process.messages import (
     FDS_PER_PACKET,
-    Answer,
     Ended,
     Signal,
     Start,
+    StartAnswer,
     close_all,
     decode,
     encode,
@@ -34,7 +34,7 @@ def test_a_request_is_read_as_it_was_written(request_):
 
 
 def test_an_answer_and_an_end_are_read_as_they_were_written():
-    assert Answer.decode(Answer(9, 11, 4194304).encode()) == Answer(9, 11, 4194304)
+    assert StartAnswer.decode(StartAnswer(9, 11, 4194304).encode()) == StartAnswer(9, 11, 4194304)
     assert Ended.decode(Ended(-9, 1 << 40).encode()) == Ended(-9, 1 << 40)
     assert Ended.decode(b"") is None
 
