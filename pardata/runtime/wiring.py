@@ -24,8 +24,9 @@ from pardata.memory.array import Anchor, find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
 from pardata.memory.gaps import align
 from pardata.memory.layout import fill, layout_of
+from pardata.memory.retained_blocks import RetainedBlocks
 from pardata.memory.segment import PAGE_BYTES, Segment
-from pardata.memory.shared_heap import RetainedBlocks, SharedHeap
+from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
 from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays

@@ -157,7 +157,7 @@ live = shared_heap().arena.statistics()["live_bytes"]
 """,
     "arrays of a run that is over": """
 from pardata.memory.array import anchor, view
-from pardata.memory.shared_heap import RetainedBlocks
+from pardata.memory.retained_blocks import RetainedBlocks
 span = shared_heap().take_span()
 blocks = [(span.offset + (i << 21), 1 << 21) for i in range(3)]
 remains = RetainedBlocks(shared_heap(), [span], [(i, *block) for i, block in enumerate(blocks)])

@@ -10,8 +10,9 @@ import pardata
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span
 from pardata.memory.array import anchor, find_anchor
+from pardata.memory.retained_blocks import RetainedBlocks
 from pardata.memory.segment import HUGE_PAGE_BYTES
-from pardata.memory.shared_heap import SPANS, RetainedBlocks
+from pardata.memory.shared_heap import SPANS
 from pardata.memory.shared_heap import shared_heap as home_of_the_process
 
 # -- spans -------------------------------------------------------------------------------------------------------------
