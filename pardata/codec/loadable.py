@@ -50,9 +50,10 @@ class _Unpickler(BringArrays, pickle._Unpickler):
             return Unloadable(error)
 
     def _call(self, make: Any, *args: Any, **kwargs: Any) -> None:
-        """Replace the callable on the stack by the object that it makes."""
+        """Replace the callable on the stack by the object that it makes; if a part is lost, by the first lost one."""
+        lost = next((part for part in (make, *args, *kwargs.values()) if isinstance(part, Unloadable)), None)
         try:
-            self.stack[-1] = make if isinstance(make, Unloadable) else make(*args, **kwargs)
+            self.stack[-1] = make(*args, **kwargs) if lost is None else lost
         except Exception as error:
             self.stack[-1] = Unloadable(error)
 

@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.ordering import InOrder, Policy
 from pardata.pipeline.plan.stage import Edge, Stage
-from pardata.pipeline.programs.isolation import Passed, isolate
 from pardata.pipeline.programs.joining import join_batches
+from pardata.runtime.isolation import Passed, isolate
 
 T = TypeVar("T")
 Made = Generator["Batch | Reader", "Batch | None", None]

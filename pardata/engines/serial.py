@@ -24,11 +24,11 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import passed_of, program_of, source_maker
 from pardata.pipeline.programs.generator import has_state
-from pardata.pipeline.programs.isolation import isolate
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
 from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.events import Skipped
+from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.worker.program import StageFailure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import traceback
 from dataclasses import dataclass
@@ -17,14 +18,30 @@ _LONGEST_PICKLE: Final = 60_000
 
 
 def describe_item(item: object) -> str:
-    """Return `item` for a person, in at most 200 characters."""
-    if isinstance(item, np.ndarray):
-        return f"array of shape {item.shape}, {item.dtype}"
+    """Return `item` for a person, in at most 200 characters.
+
+    The contents of arrays are left out, as they are not looked at: to read a page of a mapped file may be what has
+    killed the workers.
+    """
     try:
-        text = repr(item)
+        text = _text(item, 4)
     except Exception:
         text = f"<{type(item).__name__} whose repr fails>"
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _text(item: Any, depth: int) -> str:
+    if isinstance(item, np.ndarray):
+        return f"array of shape {item.shape}, {item.dtype}"
+    kind = type(item)
+    if not depth or kind not in (tuple, list, dict):
+        return repr(item)
+    parts = [_text(part, depth - 1) for part in itertools.islice(item.values() if kind is dict else item, 100)]
+    if kind is dict:
+        return f"{{{', '.join(f'{key!r}: {part}' for key, part in zip(item, parts, strict=False))}}}"
+    if kind is list:
+        return f"[{', '.join(parts)}]"
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
 NO_ITEM: Final = object()

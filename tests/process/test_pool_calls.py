@@ -505,3 +505,48 @@ def test_a_function_that_cannot_be_loaded_there_says_so():
 
 def _fail_to_load():
     raise ImportError("not in this process")
+
+
+class Refilled:
+    """Fills one object of its own again for each call, and returns it."""
+
+    def __init__(self, made, fill):
+        self.made, self.fill = made, fill
+
+    def __call__(self, number):
+        self.fill(self.made, number)
+        return self.made
+
+
+def fill_array(array, number):
+    array[:] = number
+
+
+def fill_list(numbers, number):
+    numbers[0] = number
+
+
+REFILLED = {
+    "array": lambda: Refilled(np.zeros(1000), fill_array),
+    "small array": lambda: Refilled(np.zeros(2), fill_array),
+    "list": lambda: Refilled([0], fill_list),
+    "list in a tuple": lambda: Refilled(([0], 1), lambda made, number: fill_list(made[0], number)),
+    "array in a dict": lambda: Refilled({0: np.zeros(2)}, lambda made, number: fill_array(made[0], number)),
+    "dict": lambda: Refilled({0: 0}, fill_list),
+    "view": lambda: Refilled(np.zeros(1000)[::2], fill_array),
+}
+
+
+@pytest.mark.parametrize("chunksize", [1, 50, "auto"])
+@pytest.mark.parametrize("kind", REFILLED)
+def test_results_are_what_they_were_when_they_were_returned(kind, chunksize):
+    """Also where a function returns one object again and again; short calls travel together."""
+    wanted = [pickle.loads(pickle.dumps(call(number))) for call in [REFILLED[kind]()] for number in range(200)]
+    made = {}
+
+    def call(number):
+        return made.setdefault(0, REFILLED[kind]())(number)
+
+    with pardata.WorkerPool(1) as pool:
+        found = list(pool.map(call, range(200), chunksize=chunksize))
+    np.testing.assert_equal(found, wanted)

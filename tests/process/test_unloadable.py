@@ -31,6 +31,12 @@ def test_the_stage_that_made_it_is_blamed(how):
     assert any("in stage 'reader', item 5" in note for note in caught.value.__notes__)
 
 
+def test_the_error_of_the_part_that_is_gone_is_told():
+    stream = pardata.source(range(COUNT)).map(make("a part of it is gone", {5}), name="reader").map(use)
+    with pytest.raises(pardata.SerializationError, match="cannot make 5 again"):
+        list(stream)
+
+
 @pytest.mark.parametrize("chunksize", [1, 4])
 @pytest.mark.parametrize("how", HOW)
 def test_it_is_skipped_as_one_item(how, chunksize):

@@ -66,9 +66,25 @@ class _Lookup:
         return None
 
 
+def of_parts(part):
+    """Refuse another thing in place of a part, with an error that says nothing of the part's own."""
+    return part.number
+
+
+class OfParts:
+    """Is made again of a part that cannot be loaded."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        return of_parts, (WithoutConstructor(self.number),)
+
+
 HOW = {
     "its constructor raises": WithoutConstructor,
     "its state is refused": WithState,
     "it wants more arguments": lambda number: WithArguments(number, "x"),
     "its class is gone": Gone,
+    "a part of it is gone": OfParts,
 }

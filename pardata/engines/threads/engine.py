@@ -1,7 +1,7 @@
 """The engine whose workers are threads of this process: for NumPy, which releases the GIL, files and sockets.
 
 The stages run the same programs as in processes, over `ThreadPort`. Functions are shared by all workers and need not be
-picklable; arrays pass without a copy where that is safe (`pipeline.programs.isolation`).
+picklable; arrays pass without a copy where that is safe (`runtime.isolation`).
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.inbox import Inbox
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import Program, passed_of
-from pardata.pipeline.programs.isolation import isolate
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.events import Failed, Skipped, WorkerEvent
 from pardata.runtime.faults import exit_as_error
+from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.worker.program import Cancelled, StageFailure
 from pardata.runtime.worker.state import Saved

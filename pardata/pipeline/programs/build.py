@@ -10,9 +10,9 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.generator import GeneratorProgram
-from pardata.pipeline.programs.isolation import Passed
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.source import SourceProgram
+from pardata.runtime.isolation import Passed
 
 Program = ItemProgram | GeneratorProgram | SourceProgram
 

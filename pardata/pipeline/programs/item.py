@@ -15,13 +15,13 @@ from pardata.pipeline.plan.error_policy import Errors
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batcher import Port, publish
-from pardata.pipeline.programs.isolation import is_settled, isolate
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.events import Skipped
 from pardata.runtime.faults import NO_ITEM, Fault
+from pardata.runtime.isolation import is_settled, isolate
 from pardata.runtime.unpicklable import why_unpicklable
 from pardata.runtime.worker.program import StageFailure, UnloadableError
 

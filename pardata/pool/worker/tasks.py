@@ -11,6 +11,7 @@ from pardata.pool.worker.faults import fault_of
 from pardata.pool.worker.words import TaskProgress
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.isolation import IMMUTABLE, settle
 
 _SHORT_NS: Final = 10_000  # calls shorter than this are looked after a few at a time
 _MOST_AT_ONCE: Final = 32  # should they turn out long after all, so many are done before anything is given back
@@ -65,11 +66,15 @@ def run_items(
             if star:
                 for item in items[at:end]:
                     values.append(fn(*item))
+                    if type(values[-1]) not in IMMUTABLE and len(values) < total:
+                        settle(values)  # the next call may fill it again, and they are sent together
                     if forked_child.generation != here:
                         leave_if_forked(here)
             else:
                 for item in items[at:end]:
                     values.append(fn(item))
+                    if type(values[-1]) not in IMMUTABLE and len(values) < total:
+                        settle(values)  # the next call may fill it again, and they are sent together
                     if forked_child.generation != here:
                         leave_if_forked(here)
         except BaseException as error:

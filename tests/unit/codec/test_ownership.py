@@ -11,7 +11,7 @@ import pytest
 from pardata.codec import ownership
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_owner_of_base, is_sole_view
 from pardata.memory.array import anchor, view
-from pardata.pipeline.programs.isolation import isolate
+from pardata.runtime.isolation import isolate
 
 COUNTS = not ownership._may_differ_later()
 counts = pytest.mark.skipif(not COUNTS, reason="a free-threaded build or a compiler: nothing is solely owned")

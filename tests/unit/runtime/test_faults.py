@@ -172,3 +172,17 @@ class NoRepr:
 def test_item_is_described_in_a_line(item, text):
     assert describe_item(item) == text
     assert len(describe_item(item)) <= 200
+
+
+class Unreadable(np.ndarray):
+    """An array whose contents are not to be looked at, as a page of a full disk: to read it would end the process."""
+
+    def __repr__(self):
+        raise AssertionError("its contents are read")
+
+    __str__ = __format__ = __iter__ = __getitem__ = __repr__
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, lambda a: (a, 1), lambda a: [1, (a,)], lambda a: {"x": [a]}])
+def test_arrays_are_described_without_a_look_at_their_contents(wrap):
+    assert "array of shape (3,), float64" in describe_item(wrap(np.zeros(3).view(Unreadable)))

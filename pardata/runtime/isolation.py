@@ -28,7 +28,7 @@ from pardata.runtime.worker.program import StageFailure
 
 Array = np.ndarray[Any, Any]
 
-_IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
+IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
 _CONTAINERS: Final = (list, tuple, dict)
 _BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
 
@@ -166,9 +166,26 @@ class Passed:
 
 
 def is_settled(items: list[Any]) -> bool:
-    """Return whether the last one of `items` cannot change from outside: a cheap test for the common cases."""
+    """Return whether nobody outside of `items` can change the last one: the cheap test for the common cases."""
     kind = type(items[-1])
-    return kind in _IMMUTABLE or (_is_array(items[-1]) and items[-1].base is None and is_sole_owner(items))
+    if kind in IMMUTABLE:
+        return True
+    if kind is tuple:
+        return IMMUTABLE.issuperset(map(type, items[-1]))
+    if kind is list or kind is dict:
+        return _is_flat(items[-1]) and is_sole_owner(items)
+    return _is_array(items[-1]) and items[-1].base is None and is_sole_owner(items)
+
+
+def _is_flat(container: list[Any] | dict[Any, Any]) -> bool:
+    values = container.values() if type(container) is dict else container
+    return IMMUTABLE.issuperset(map(type, values)) and IMMUTABLE.issuperset(map(type, container))
+
+
+def settle(results: list[Any]) -> None:
+    """Make the last result one that nobody outside of `results` can change: its maker may fill it again."""
+    if not is_settled(results):
+        results += isolate([results.pop()])[0]
 
 
 def isolate(
@@ -183,7 +200,7 @@ def isolate(
     items.reverse()
     while items:
         box = [items.pop()]
-        if type(box[0]) in _IMMUTABLE or isinstance(box[0], np.number):
+        if type(box[0]) in IMMUTABLE or isinstance(box[0], np.number):
             handed.append(box[0])
         elif _is_array(box[0]):
             handed.append(_own(box, inplace))

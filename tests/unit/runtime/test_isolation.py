@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.pipeline.programs.isolation import isolate
+from pardata.runtime.isolation import isolate
 
 
 def address(array):
