@@ -162,14 +162,14 @@ class Port:
                 self._account.wait(BLOCKED_NS, lambda: outbox.has_room_for(batch))
             at_hand = self._at_hand
             at_hand.publishing, outbox.made_bytes = batch, 0
-            parcels = outbox.pack(batch)
+            packets = outbox.pack(batch)
             words = self.words  # counted first: whoever receives the batch finds it counted
             self.last_bytes = sent_bytes = outbox.sent_bytes
             words[SENT_BYTES] += sent_bytes
             words[LARGEST] = max(words[LARGEST], sent_bytes)
             words[WIDEST] = max(words[WIDEST], outbox.block_bytes)
             outbox.sent_bytes = outbox.block_bytes = 0
-            outbox.send(parcels)
+            outbox.send(packets)
             at_hand.publishing = None
             if self._gate is not None:
                 self._account.count_busy()
