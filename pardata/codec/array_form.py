@@ -29,6 +29,7 @@ from pardata.memory.shared_array import is_array
 Array = np.ndarray[Any, Any]
 
 _carried: weakref.WeakKeyDictionary[type, dict[bool, bool]] = weakref.WeakKeyDictionary()
+_OF_MEMMAP: Final = ("_mmap", "filename", "offset", "mode")
 _MASKED_STATE: Final = ("_hardmask", "_optinfo", "_basedict", "_baseclass")
 
 
@@ -108,6 +109,9 @@ def _are_same(own: Any, made: Any) -> bool:
 def _reduce_masked(array: Any) -> Any:
     mask = None if array._mask is np.ma.nomask else array._mask
     state = {name: array.__dict__[name] for name in _MASKED_STATE if name in array.__dict__}
+    if "_mmap" in array._optinfo:  # NumPy notes there what a memmap, over which this array was made, has as attributes
+        kept = {name: value for name, value in array._optinfo.items() if name not in _OF_MEMMAP}
+        state |= dict.fromkeys(state.keys() & {"_optinfo", "_basedict"}, kept)
     return _rebuild_masked, (np.ndarray.view(array, np.ndarray), mask, array._fill_value, state)
 
 

@@ -229,3 +229,14 @@ def test_a_queue_takes_over_what_can_be_written_to(path):
     assert first[5] == 5 and first.filename is None
     assert second[0] == 1000 and second.filename is None
     queue.close()
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_masked_array_over_a_file_arrives_as_in_one_process(pool, path, mode):
+    array = opened(path, mode)
+    masked = np.ma.array(array, mask=np.indices(array.shape).sum(0) % 3 == 0)
+    stream = pardata.source([masked]).map(lambda part: part)
+    for found in [*stream, *pool.map(lambda part: part, [masked]), pool.submit(lambda: masked).result()]:
+        assert type(found) is np.ma.MaskedArray
+        np.testing.assert_array_equal(found.mask, masked.mask)
+        np.testing.assert_array_equal(found.compressed(), masked.compressed())
