@@ -42,7 +42,7 @@ def test_another_thread_is_away_until_it_comes_back_or_ends(tmp_path, comes_back
 
     looks = queue.SimpleQueue()
     with pardata.source(range(3)).map(wait, chunksize=1).iterate() as items:
-        words, look = items._port.words, items._stall.look
+        words, look = items._loop._port.words, items._loop._stall.look
 
         def look_and_tell():
             looks.put((words[CONSUMER_BUSY], words[THREAD]))
@@ -52,7 +52,7 @@ def test_another_thread_is_away_until_it_comes_back_or_ends(tmp_path, comes_back
         first, second = takers = Taker(items), Taker(items)
         try:
             assert first.take() == 0
-            items._stall.look = look_and_tell
+            items._loop._stall.look = look_and_tell
             second.asked.put(True)
             assert looks.get() == (1, second.native_id)
             first.asked.put(comes_back)
