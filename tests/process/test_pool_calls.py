@@ -1,5 +1,6 @@
 """Calls on a pool of real workers: futures, limits, retries, nested use, and what a task knows of its worker."""
 
+import functools
 import logging
 import os
 import pickle
@@ -550,3 +551,18 @@ def test_results_are_what_they_were_when_they_were_returned(kind, chunksize):
     with pardata.WorkerPool(1) as pool:
         found = list(pool.map(call, range(200), chunksize=chunksize))
     np.testing.assert_equal(found, wanted)
+
+
+@pytest.mark.parametrize("combine", [np.add, np.maximum])
+def test_parts_of_a_sum_are_what_they_were_when_they_were_returned(combine):
+    rows = np.arange(10_000.0)
+
+    def largest(block):
+        kept = vars(np.random).setdefault("_kept", np.zeros(1))  # the worker's own
+        kept[:] = block.max()
+        return kept
+
+    parts = [np.array([block.max()]) for block in np.split(rows, 100)]
+    with pardata.WorkerPool(2) as pool:
+        found = pool.reduce_array(largest, rows, combine, chunksize=100)
+    np.testing.assert_array_equal(found, functools.reduce(combine, parts))

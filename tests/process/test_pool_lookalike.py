@@ -160,6 +160,22 @@ def test_dynesty_takes_a_pool(pool):
     assert evidence[0] == evidence[1]  # as many workers, the same queue; without a pool the order of calls differs
 
 
+@pytest.mark.parametrize("batch_size", ["auto", 1, 10])
+def test_results_of_a_batch_of_joblib_are_what_they_were_when_they_were_returned(batch_size):
+    import joblib
+
+    def filled(number):
+        kept = vars(np.random).setdefault("_kept", np.zeros(100))  # the worker's own
+        kept[:] = number
+        return kept
+
+    pardata.register_joblib()
+    with joblib.parallel_config(backend="pardata", n_jobs=2):
+        found = joblib.Parallel(batch_size=batch_size)(joblib.delayed(filled)(number) for number in range(300))
+    pardata.shutdown()
+    assert [part[0] for part in found] == list(range(300))
+
+
 def test_joblib_and_scikit_learn_run_on_pardata():
     import joblib
     from sklearn.datasets import load_digits

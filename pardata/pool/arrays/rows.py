@@ -16,6 +16,7 @@ from pardata.pool.worker.faults import fault_of
 from pardata.pool.worker.words import TaskProgress
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.isolation import is_settled, isolate
 
 Array = np.ndarray[Any, Any]
 
@@ -193,7 +194,10 @@ def run_rows(
             elif work.kind == "each":
                 opened.call(at, upto)
             else:
-                made, _, _ = opened.call(at, upto)
+                results = [opened.call(at, upto)[0]]
+                if not is_settled(results):  # the next call may fill it again
+                    results, _ = isolate(results, inplace=True)
+                made = results.pop()
                 assert work.combine is not None
                 value = made if at == begin else work.combine(value, made)
                 leave_if_forked(here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from pardata.memory.shared_array import is_array
 from pardata.memory.shared_heap import shared_copy, shared_heap
 from pardata.pool.arrays.addresses import is_shared
 from pardata.pool.pool import WorkerPool
+from pardata.runtime.isolation import settle
 from pardata.runtime.library_limits import usable_cores
 
 _SHARED_FROM_BYTES: Final = 1 << 20  # as joblib's own memory-mapping
@@ -59,7 +61,10 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         return workers
 
     def submit(self, func: Any, callback: Callable[[Any], object] | None = None) -> Future[Any]:
-        func.items = [(fn, *self._share((args, kwargs))) for fn, args, kwargs in func.items]
+        is_batch = len(func.items) > 1
+        func.items = [
+            (partial(_settled, fn) if is_batch else fn, *self._share((args, kwargs))) for fn, args, kwargs in func.items
+        ]
         future = self._pool.submit(_call, func)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
@@ -117,6 +122,13 @@ def _shared(array: Any) -> Any:
         return array
     make, parts = reduced
     return make(*(_shared(part) if is_array(part) and part.nbytes else part for part in parts))
+
+
+def _settled(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Make one call of a batch: the next one may fill what this one returns again, and they are sent together."""
+    results = [fn(*args, **kwargs)]
+    settle(results)
+    return results.pop()
 
 
 def _call(func: Callable[[], Any]) -> Any:
