@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import types
 
 import numpy as np
@@ -325,12 +324,23 @@ def test_no_thread_that_has_answered_outlives_its_service(table, monkeypatch):
     """Its last answer may still hold what it was read from, as a connection to a database."""
     from waitress.task import ThreadedTaskDispatcher
 
-    run = ThreadedTaskDispatcher.handler_thread
-    monkeypatch.setattr(ThreadedTaskDispatcher, "handler_thread", lambda *of: (run(*of), time.sleep(0.2)))
+    run, join = ThreadedTaskDispatcher.handler_thread, threading.Thread.join
+    is_awaited = threading.Event()
+
+    def join_and_tell(thread, timeout=None):
+        if thread.name.startswith("waitress"):
+            is_awaited.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", join_and_tell)
+    monkeypatch.setattr(ThreadedTaskDispatcher, "handler_thread", lambda *of: (run(*of), is_awaited.wait(10)))
     before = set(threading.enumerate())
     with pardata.serve(table, threads=1) as server, server.lookup() as client:
         dict(client.items())
-    assert set(threading.enumerate()) <= before
+    try:
+        assert set(threading.enumerate()) <= before
+    finally:
+        is_awaited.set()
 
 
 def test_a_look_up_that_is_closed_under_its_service_is_told_as_that(capfd):

@@ -29,7 +29,7 @@ class Outcome:
         self._statistics = statistics
         self._failures = failures
         self._stages = {stage.name: stage for stage in plan.stages}
-        self._condemned: set[tuple[int, int]] = set()
+        self._poison_items: set[tuple[int, int]] = set()
 
     def on_event(self, worker: Worker, event: WorkerEvent) -> None:
         """Take in the report of a process."""
@@ -56,18 +56,18 @@ class Outcome:
         stage = self._stages[lost.worker.stage]
         label = f"stage {stage.name!r}"
         is_spared = stage.node.on_error.errors != "raise" and not stage.node.inplace and lost.spent is None
-        if lost.batch is not None and is_spared and lost.batch not in self._condemned:
-            self._condemn(lost, lost.batch)
+        if lost.batch is not None and is_spared and lost.batch not in self._poison_items:
+            self._skip_poison_item(lost, lost.batch)
         elif lost.batch is not None and lost.timeout_s:
             self._fail(explain(label, f"item {lost.batch[1]}", lost.deaths, lost.status, lost.timeout_s))
         else:
             self._fail(lost.error(label))
 
-    def _condemn(self, lost: Lost, batch: tuple[int, int]) -> None:
+    def _skip_poison_item(self, lost: Lost, batch: tuple[int, int]) -> None:
         """Have the next process of a worker skip the item that has killed it."""
         supervisor = self._parts.supervisor
         assert supervisor is not None
-        self._condemned.add(batch)  # if its worker dies of it once more, the user's function was not the cause
+        self._poison_items.add(batch)  # if its worker dies of it once more, the user's function was not the cause
         span = self._parts.processes[lost.worker]
         words = span.words(self._parts.heap.segment, POISON_AT, POISON_BYTES // 8)
         note_poison_item(words, batch, lost.deaths, lost.status, lost.timeout_s)

@@ -74,6 +74,13 @@ class OpenWork:
         leave_if_forked(here)  # a child's result is not to be put into the output
         return made, low, high
 
+    def part(self, begin: int, end: int) -> Any:
+        """Return the function's result as one that the next call cannot fill again, for a sum of parts."""
+        results = [self.call(begin, end)[0]]
+        if not is_settled(results):
+            results, _ = isolate(results, inplace=True)
+        return results.pop()
+
     def put(self, begin: int, end: int) -> None:
         """Call the function and write its result."""
         made, low, high = self.call(begin, end)
@@ -194,10 +201,7 @@ def run_rows(
             elif work.kind == "each":
                 opened.call(at, upto)
             else:
-                results = [opened.call(at, upto)[0]]
-                if not is_settled(results):  # the next call may fill it again
-                    results, _ = isolate(results, inplace=True)
-                made = results.pop()
+                made = opened.part(at, upto)
                 assert work.combine is not None
                 value = made if at == begin else work.combine(value, made)
                 leave_if_forked(here)

@@ -131,7 +131,14 @@ def worker() -> WorkerContext:
 
     So a function that asks for its random generator can be called directly as well.
 
-    >>> pardata.worker().random.normal()  # doctest: +SKIP
+    Examples
+    --------
+    >>> import pardata
+    >>> 0 <= pardata.worker().random.random() < 1
+    True
+    >>> with pardata.WorkerPool(1) as pool:
+    ...     pool.submit(lambda: pardata.worker().index).result()
+    0
     """
     found: WorkerContext | None = getattr(_of_thread, "context", None) or _of_process
     return found if found is not None else WorkerContext(0, 1, f"process {os.getpid()}")

@@ -58,25 +58,18 @@ def run_items(
     longest_ns, longest = 0, 0
     fault = None
     here = forked_child.generation  # looked at without a call: a child is not to make the calls that are left
+    immutable = IMMUTABLE
     start = last = time.perf_counter_ns()
     while at < total:
         progress.begin(at, stride)
         end = at + stride
         try:
-            if star:
-                for item in items[at:end]:
-                    values.append(fn(*item))
-                    if type(values[-1]) not in IMMUTABLE and len(values) < total:
-                        settle(values)  # the next call may fill it again, and they are sent together
-                    if forked_child.generation != here:
-                        leave_if_forked(here)
-            else:
-                for item in items[at:end]:
-                    values.append(fn(item))
-                    if type(values[-1]) not in IMMUTABLE and len(values) < total:
-                        settle(values)  # the next call may fill it again, and they are sent together
-                    if forked_child.generation != here:
-                        leave_if_forked(here)
+            for item in items[at:end]:
+                values.append(fn(*item) if star else fn(item))
+                if forked_child.generation != here:
+                    leave_if_forked(here)
+                if type(values[-1]) not in immutable and len(values) < total:
+                    settle(values)  # the next call may fill it again, and they are sent together
         except BaseException as error:
             leave_if_forked(here, error)
             fault = fault_of(error, fn, begin + len(values), item)

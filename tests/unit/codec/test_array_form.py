@@ -10,6 +10,7 @@ from pardata.channel.outbox import Outbox
 from pardata.codec.array_form import reduce_array
 from pardata.codec.batch_codec import decode, encode
 from pardata.codec.picklers import ArrayPickler
+from tests.conformance.kinds import Tagged
 
 N = 4000
 
@@ -29,21 +30,6 @@ def send(arena):
 
 class Plain(np.ndarray):
     """Has no state; what is put into its `__dict__` is lost by its pickle."""
-
-
-class Tagged(np.ndarray):
-    """Has a state that travels with its pickle."""
-
-    def __array_finalize__(self, parent):
-        self.tag = getattr(parent, "tag", None)
-
-    def __reduce__(self):
-        make, arguments, state = super().__reduce__()
-        return make, arguments, (state, self.tag)
-
-    def __setstate__(self, state):
-        super().__setstate__(state[0])
-        self.tag = state[1]
 
 
 class Counted(Tagged):

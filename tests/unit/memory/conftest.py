@@ -6,19 +6,9 @@ import pytest
 
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.named import directories, guardian
-from pardata.memory.segment import Segment
 from pardata.memory.shared_heap import SharedHeap
 
 SPAN_BYTES = 1 << 30
-
-
-@pytest.fixture
-def segment():
-    """A segment whose descriptors are closed afterwards."""
-    made = Segment.create()
-    yield made
-    made.close_fd()
-    del made.map
 
 
 @pytest.fixture
