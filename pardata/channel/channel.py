@@ -105,7 +105,7 @@ class ChannelSpec:
         return 8 * slots
 
 
-class End:
+class ChannelEnd:
     """One end of a channel: the words of both sides, and the socket."""
 
     def __init__(self, spec: ChannelSpec, sock: socket.socket, segment: Segment, index: int) -> None:

@@ -85,7 +85,7 @@ class Collector:
         is_there = (
             bool(claims) and (claims[0].sequence, claims[0].number) == first and not self._order.is_stale(claims[0])
         )
-        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`Port.commit`)
+        self._order.turn = claims[0].receiver.edge if is_there else turn  # SYNC POINT: choice (`WorkerPort.commit`)
         self._add(claims)
         return is_there
 

@@ -20,7 +20,7 @@ from pardata.memory.array import Anchor
 FARM_WINDOW = 2
 
 
-class Edge:
+class EdgeSenders:
     """The channels to all workers of one stage; each message goes to one of them."""
 
     def __init__(self, senders: list[Sender]) -> None:
@@ -67,7 +67,7 @@ class Outbox(BlockPlacer):
         self,
         arena: Arena,
         leases: LeaseTable,
-        edges: list[Edge],
+        edges: list[EdgeSenders],
         in_parent: bool = False,
         has_inplace: bool = False,
         branches: Sequence[int | None] = (),

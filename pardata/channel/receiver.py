@@ -14,8 +14,8 @@ from pardata.channel.channel import (
     SCAN,
     SLEEPING,
     WORDS_PER_MESSAGE,
+    ChannelEnd,
     ChannelSpec,
-    End,
     receive_all,
     try_send,
 )
@@ -61,7 +61,7 @@ class Claim:
 _stamp_of = attrgetter("stamp")
 
 
-class Receiver(End):
+class Receiver(ChannelEnd):
     """The reading end: `receive` the claims of messages that were published, `read` them, `commit` them.
 
     A successor is made in the same way: every message that is not committed is a claim again.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 
-from pardata.channel.channel import ChannelSpec, End
+from pardata.channel.channel import ChannelEnd, ChannelSpec
 from pardata.channel.words import KIND, SEQUENCE, STAMP, TOP, TOUCHED, area_at, slot_at, words_bytes
 from pardata.memory.budget import CONTROL
 from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES, Segment
 
 
-class SenderSlots(End):
+class SenderSlots(ChannelEnd):
     """The part of a `Sender` that takes slots and frees them. Sends nothing.
 
     Attributes

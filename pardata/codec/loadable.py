@@ -31,7 +31,7 @@ class Unloadable:
 
 
 # The unpickler in Python: steps of the one in C cannot be replaced.
-class _Unpickler(BringArrays, pickle._Unpickler):
+class _LenientUnpickler(BringArrays, pickle._Unpickler):
     stack: list[Any]
     memo: dict[int, Any]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
@@ -117,7 +117,7 @@ def decode_loadable(
 
 def _loaded(payload: Any, anchors: Sequence[Anchor], inplace: bool) -> list[Any]:
     file = io.BytesIO(payload)
-    items: list[Any] = _Unpickler(file, arrays_of(file, anchors, inplace), inplace).load()
+    items: list[Any] = _LenientUnpickler(file, arrays_of(file, anchors, inplace), inplace).load()
     return items
 
 

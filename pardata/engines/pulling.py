@@ -1,8 +1,8 @@
 """Stages that take from each other in one thread, without calls within calls: a chain may be of any length.
 
-A stage is a generator. It yields either a batch that it has made, or a `Reader`; then the reader's next batch is sent
-to it (None at the end). `engines.serial` resumes the stage that is waited for. Its list of waiting stages takes the
-place of the stack that stages which call each other would need.
+A stage is a generator. It yields either a batch that it has made, or an `OutputReader`; then the reader's next batch
+is sent to it (None at the end). `engines.serial` resumes the stage that is waited for. Its list of waiting stages takes
+the place of the stack that stages which call each other would need.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pardata.pipeline.programs.joining import join_batches
 from pardata.runtime.isolation import Passed, isolate
 
 T = TypeVar("T")
-Made = Generator["Batch | Reader", "Batch | None", None]
-Taking = Generator["Reader", "Batch | None", T]  # waits for readers, and returns a value at its end
+Made = Generator["Batch | OutputReader", "Batch | None", None]
+Taking = Generator["OutputReader", "Batch | None", T]  # waits for readers, and returns a value at its end
 
 
 class Giver:
@@ -29,11 +29,11 @@ class Giver:
         self.stage = stage
         self.passed = passed  # objects that its generator has handed on uncopied
         self.made: Made
-        self.readers: list[Reader] = []
+        self.readers: list[OutputReader] = []
         self.has_ended = False
 
 
-class Reader:
+class OutputReader:
     """A reader of the output of a stage: an input of another stage, or the run."""
 
     def __init__(self, giver: Giver, edge: Edge | None = None, inplace: bool = False) -> None:
@@ -63,10 +63,10 @@ class Inputs(Protocol):
         """Return the next batch; None at the end."""
 
 
-class InTurn:
+class InterleavedInputs:
     """Interleaves its inputs, or takes one after the other; a single one passes through."""
 
-    def __init__(self, readers: list[Reader], policy: Policy) -> None:
+    def __init__(self, readers: list[OutputReader], policy: Policy) -> None:
         self._readers = list(readers)
         self._policy = policy
         self._at = 0
@@ -86,10 +86,10 @@ class InTurn:
         return None
 
 
-class Joined:
+class JoinedInputs:
     """Joins its inputs by number, as they come."""
 
-    def __init__(self, readers: list[Reader], policy: Policy) -> None:
+    def __init__(self, readers: list[OutputReader], policy: Policy) -> None:
         self._readers = readers
         self._policy = policy
         self._order: InOrder[Batch] = InOrder(len(readers))

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from pardata.codec.batch_codec import Batch
 from pardata.engines.local import bars_of, original_error
-from pardata.engines.pulling import Giver, Inputs, InTurn, Joined, Made, Reader, Taking
+from pardata.engines.pulling import Giver, Inputs, InterleavedInputs, JoinedInputs, Made, OutputReader, Taking
 from pardata.errors import ConfigError
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
@@ -27,7 +27,7 @@ from pardata.pipeline.programs.generator import has_state
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
 from pardata.pipeline.run import Run, RunOptions
-from pardata.runtime.events import Skipped
+from pardata.runtime.events import ItemSkipped
 from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.worker.program import StageFailure
@@ -66,7 +66,7 @@ class _Port:
     def attempt(self, sequence: int, number: int) -> None:
         pass
 
-    def report(self, event: Skipped) -> None:
+    def report(self, event: ItemSkipped) -> None:
         verdict = self._run._failures.note(event.fault, event.sequence, event.is_listed, self._run._items_of)
         if verdict is not None:
             raise TooManyErrors(verdict)
@@ -93,7 +93,7 @@ class SerialRun(Run):
         self._givers: dict[Stage, Giver] = {}
         for stage in plan.stages:
             self._givers[stage] = self._giver(stage)
-        self._ends = InTurn([Reader(self._givers[stage]) for stage in plan.ends], "arrival")
+        self._ends = InterleavedInputs([OutputReader(self._givers[stage]) for stage in plan.ends], "arrival")
         self._bars = bars_of(plan, options.progress) if options.progress else None
 
     def __next__(self) -> Any:
@@ -132,8 +132,12 @@ class SerialRun(Run):
     # -- the stages ------------------------------------------------------------------------------------------------
 
     def _giver(self, stage: Stage) -> Giver:
-        readers = [Reader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
-        inputs = Joined(readers, stage.fanin.policy) if stage.fanin.is_zipped else InTurn(readers, stage.fanin.policy)
+        readers = [OutputReader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
+        inputs = (
+            JoinedInputs(readers, stage.fanin.policy)
+            if stage.fanin.is_zipped
+            else InterleavedInputs(readers, stage.fanin.policy)
+        )
         giver = Giver(stage, passed_of(stage))
         if stage.kind is Kind.SOURCE:
             giver.made = self._iterated(stage, source_maker(stage.fn), lambda: self._statistics[stage].items)
@@ -148,7 +152,7 @@ class SerialRun(Run):
 
         All in one function: a generator filter calls it for its next item, and filters in a row nest these calls.
         """
-        waiting: list[Reader] = []
+        waiting: list[OutputReader] = []
         got: Batch | None = None
         while True:
             if not waiting:
@@ -173,7 +177,7 @@ class SerialRun(Run):
                 took = time.perf_counter() - begin
                 self._statistics[giver.stage].busy_s += took - self._inner_s  # without the stages in front of it
                 self._inner_s = outer_s + took
-            if isinstance(made, Reader):
+            if isinstance(made, OutputReader):
                 waiting.append(made)
             else:
                 self._hand_on(giver, made)

@@ -18,7 +18,7 @@ from pardata.files.paged_writer import PagedWriter
 from pardata.files.spans import checked_target, page_of, read_rows, read_span, read_strided
 from pardata.files.zarr import link_as_zarr
 
-PAGE_BYTES: Final = 1 << 20
+DEFAULT_PAGE_BYTES: Final = 1 << 20
 
 
 class Page(NamedTuple):
@@ -79,7 +79,7 @@ class PagedFile(FileHandle, Sequence[Any]):
         kind: str = "array",
         dtype: Any = float,
         item_shape: Sequence[int] = (),
-        page_bytes: int = PAGE_BYTES,
+        page_bytes: int = DEFAULT_PAGE_BYTES,
         compression: str | None = None,
     ) -> PagedWriter:
         """Return a writer of a new file, which replaces an existing one when the writer is closed.

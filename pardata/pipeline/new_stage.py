@@ -13,7 +13,7 @@ from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
 from pardata.pipeline.plan.numbers import is_count
 
 WorkerKind = Literal["process", "thread"]
-Chunksize = int | Literal["auto"]
+StreamChunksize = int | Literal["auto"]
 
 
 def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any) -> Node:
@@ -54,7 +54,7 @@ def new_sink(given: Node, sink: Any, name: str | None) -> Node:
     return new_stage(given, Kind.SINK, sink, name, is_sink=True)
 
 
-def checked_size(chunksize: Chunksize) -> int | None:
+def checked_size(chunksize: StreamChunksize) -> int | None:
     """Return a chunksize, None for "auto"."""
     return None if isinstance(chunksize, str) and chunksize == "auto" else chunksize
 

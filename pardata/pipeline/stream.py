@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import Batches, FlatMap, ListOf, Reduce, Windows, flatten
 from pardata.pipeline.new_stage import (
-    Chunksize,
+    StreamChunksize,
     WorkerKind,
     checked_count,
     checked_function,
@@ -49,7 +49,7 @@ class Stream(Runnable):
         workers: int = 1,
         ordered: bool = True,
         inplace: bool = False,
-        chunksize: Chunksize = "auto",
+        chunksize: StreamChunksize = "auto",
         errors: Errors = "raise",
         max_errors: int | float | None = None,
         retries: int = 0,
@@ -125,7 +125,7 @@ class Stream(Runnable):
         *,
         workers: int = 1,
         ordered: bool = True,
-        chunksize: Chunksize = "auto",
+        chunksize: StreamChunksize = "auto",
         errors: Errors = "raise",
         max_errors: int | float | None = None,
         retries: int = 0,

@@ -17,7 +17,7 @@ from pardata.process.interrupts import start_thread
 from pardata.process.system import at_fork
 from pardata.runtime.library_limits import usable_cores
 
-IDLE_S: Final = 60.0  # after which the pool is ended; to start it takes about a tenth of a second
+UNUSED_S: Final = 60.0  # after which the pool is ended; to start it takes about a tenth of a second
 
 
 class _Warm:
@@ -39,7 +39,7 @@ class _Warm:
                 is_nested_alone = context is not None and share == 1
                 self._pool = WorkerPool(share, kind="thread" if is_nested_alone else "process")
             if self._timer is None:
-                self._expect(IDLE_S)
+                self._expect(UNUSED_S)
             return self._pool
 
     def _expect(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class _Warm:
         with self._lock:
             if self._pool is None:
                 return
-            rest = self._used_s + IDLE_S - time.monotonic()
+            rest = self._used_s + UNUSED_S - time.monotonic()
             if rest > 0 or self._pool.is_busy:
                 self._expect(max(1.0, rest))
                 return

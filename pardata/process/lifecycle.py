@@ -148,6 +148,7 @@ def as_table() -> str:
 
 # -- the deaths that a worker may have ---------------------------------------------------------------------------------
 
+DEATHS_PER_ITEM: Final = 3  # with the same item at work; then the item is given up
 IN_A_ROW: Final = 10  # deaths at the start or while waiting, with nothing done in between, and refusals of the system
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 2.0

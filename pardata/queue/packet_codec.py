@@ -40,7 +40,7 @@ class _Stream:
         return _unpickle, (self.stream,)
 
 
-class _Pickler(ForkingPickler):
+class _PacketPickler(ForkingPickler):
     """As multiprocessing pickles, with the arrays by address."""
 
     def __init__(self, file: io.BytesIO, sent: list[BlockAddress]) -> None:
@@ -78,7 +78,7 @@ def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
 
 def _pickled(obj: Any, sent: list[BlockAddress]) -> bytes:
     file = io.BytesIO()
-    _Pickler(file, sent).dump(obj)
+    _PacketPickler(file, sent).dump(obj)
     return file.getvalue()
 
 

@@ -32,7 +32,7 @@ from pardata.queue.sent import Sent, wait_until_received
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
 
 
-class End(EOFError, Empty):
+class EndOfQueueError(EOFError, Empty):
     """A queue is empty, and no process is left that could put. Also a `queue.Empty`, as code for the others expects."""
 
 
@@ -185,7 +185,7 @@ class Queue(QueueEnds):
                 self._has_ended = True
                 if fork_and_exit.is_exiting and threading.current_thread().daemon:
                     threading.Event().wait()  # the program ends, not the queue: this thread ends with it, silently
-                raise End("nothing is left in the queue, and nobody is left who could put")
+                raise EndOfQueueError("nothing is left in the queue, and nobody is left who could put")
             self._wait(deadline)
 
     def get_nowait(self) -> Any:

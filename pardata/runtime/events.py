@@ -46,7 +46,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class ItemSkipped:
     """An item of `sequence` has failed and the stage goes on.
 
     Attributes
@@ -83,10 +83,10 @@ class BarChanged:
     state: Any
 
 
-WorkerEvent = Closed | Done | Departing | Failed | Skipped | Said | Logged | BarChanged
+WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | Said | Logged | BarChanged
 
 _KINDS: Final[dict[str, Callable[..., WorkerEvent]]] = {
-    kind.__name__: kind for kind in (Closed, Done, Departing, Failed, Skipped, Said, Logged, BarChanged)
+    kind.__name__: kind for kind in (Closed, Done, Departing, Failed, ItemSkipped, Said, Logged, BarChanged)
 }
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from pardata.runtime.events import Logged, Said, WorkerEvent, shortened
 from pardata.runtime.progress import beside_bars
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 
 _LONGEST: Final = 16_000  # characters per event: a control socket takes messages of a few pages
 
@@ -25,7 +25,7 @@ _LONGEST: Final = 16_000  # characters per event: a control socket takes message
 class _Lines(io.TextIOBase):
     """A text stream whose lines are sent as events."""
 
-    def __init__(self, port: Port, name: str) -> None:
+    def __init__(self, port: WorkerPort, name: str) -> None:
         self._port = port
         self._name = name
         self.begun = ""
@@ -83,7 +83,7 @@ _streams: list[_Lines] = []
 class _Records(logging.Handler):
     """Sends log records, with their text made up here: their arguments may not be picklable."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: WorkerPort) -> None:
         super().__init__()
         self._port = port
 
@@ -112,7 +112,7 @@ def _plain(value: object) -> str | int | float | None:
         return f"<its __str__ raised {type(error).__name__}>"
 
 
-def forward_output(port: Port, log_level: int) -> None:
+def forward_output(port: WorkerPort, log_level: int) -> None:
     """In a worker: from now on what is printed and logged goes to the parent.
 
     Parameters

@@ -20,16 +20,15 @@ from pardata.errors import CapacityError
 from pardata.memory.segment import Segment
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
-from pardata.process.lifecycle import IN_A_ROW, Action, Event, State
+from pardata.process.lifecycle import DEATHS_PER_ITEM, IN_A_ROW, Action, Event, State
 from pardata.runtime.events import Closed, Departing, Done, Failed, WorkerEvent, decode
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
 
-DEATHS_PER_ITEM: Final = 3
 _SOON_S: Final = 0.001  # before this the time is not looked at again
 
-__all__ = ["DEATHS_PER_ITEM", "Limits", "Lost", "Supervisor", "Worker"]
+__all__ = ["Limits", "Lost", "Supervisor", "Worker"]
 
 
 class Supervisor:

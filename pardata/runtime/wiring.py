@@ -32,7 +32,7 @@ from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.unpicklable import explain_unpicklable
 from pardata.runtime.worker.main import ProcessSpec
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import CHANNELS_AT, WorkerSpec
 
 Array = np.ndarray[Any, Any]
@@ -74,7 +74,7 @@ def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encod
 
 @dataclass(eq=False)
 class WorkerImage:
-    """A worker before its start: the contents of its `WorkerSpec`, and its sockets in the order of `Port`."""
+    """A worker before its start: the contents of its `WorkerSpec`, and its sockets in the order of `WorkerPort`."""
 
     stage: str
     index: int
@@ -194,7 +194,7 @@ class _Leases:
         self._remains.append((self._receiver, lease))
 
 
-def dissolve(heap: SharedHeap, ports: list[Port], spans: list[Span], socks: list[socket.socket]) -> None:
+def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks: list[socket.socket]) -> None:
     """Take back all that a run or a pool had, when its processes are gone; `ports` are those of the main process.
 
     Arrays that are still held keep their pages until they are let go of.

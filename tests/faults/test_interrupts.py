@@ -67,7 +67,7 @@ def interrupt_at_each_line(make, end, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_while_it_is_made_leaves_nothing(kind, capfd, monkeypatch):
     make, end = KINDS[kind]
-    monkeypatch.setattr(default, "IDLE_S", 0.01)  # or its timer, which does no harm, would be waited for
+    monkeypatch.setattr(default, "UNUSED_S", 0.01)  # or its timer, which does no harm, would be waited for
     with pardata.Table([1], [2]) as table:
         interrupt_at_each_line(lambda: make(table), end, monkeypatch)
     assert capfd.readouterr().err == ""

@@ -18,7 +18,7 @@ from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import view
 from pardata.runtime.events import Done
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 
 Die = Callable[[], None]
 ENTRIES = 5_000  # float64: an array in a block
@@ -96,15 +96,15 @@ TAKER = {
     "before the claim": before(Collector, "next", 3),
     "after the claim": after(Receiver, "read", 3),
     "after the commit": after(Receiver, "commit", 3),
-    "after the send, before the commit": before(Port, "commit", 3),
+    "after the send, before the commit": before(WorkerPort, "commit", 3),
 }
 MAKER = {
     "in a half-written message": half_written_message,
     "after the send, before its doorbell": before(Sender, "_ring", 1, lambda _, doorbell: doorbell != CLOSE),
-    "after the send": after(Port, "publish", 3),
+    "after the send": after(WorkerPort, "publish", 3),
     "before CLOSE": before(Sender, "close", 1),
     "in CLOSE": before(Sender, "_ring", 1, lambda _, doorbell: doorbell == CLOSE),
-    "after CLOSE": before(Port, "report", 1, lambda _, event: event == Done()),
+    "after CLOSE": before(WorkerPort, "report", 1, lambda _, event: event == Done()),
 }
 WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}
 
@@ -118,13 +118,13 @@ CHOOSER = {
     "before a pledge": before(Sender, "pledge", 4),
     "before the first is published": before(Sender, "complete", 7),
     "between published and published": before(Sender, "complete", 8),
-    "between published and committed": before(Port, "commit", 4),
+    "between published and committed": before(WorkerPort, "commit", 4),
     "between the turn and the commit": before(Receiver, "commit", 4),
     "between the commit and the next choice": after(Receiver, "commit", 4),
 }
 SAVER = {
-    "before the state is saved": before(Port, "save_state", 4),
-    "between saved and committed": before(Port, "commit", 4),
+    "before the state is saved": before(WorkerPort, "save_state", 4),
+    "between saved and committed": before(WorkerPort, "commit", 4),
     "between two results of an item": before(Sender, "complete", 8),
 }
 TRAPS = WINDOWS | CHOOSER | SAVER

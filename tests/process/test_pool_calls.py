@@ -277,7 +277,7 @@ def test_the_pool_of_the_process_stays_warm():
 
 
 def test_the_pool_of_the_process_ends_when_it_was_idle_for_long(monkeypatch):
-    monkeypatch.setattr(default, "IDLE_S", 0.01)
+    monkeypatch.setattr(default, "UNUSED_S", 0.01)
     warm = default._Warm()
     try:
         pool = warm.get()
@@ -298,7 +298,7 @@ def test_the_pool_of_the_process_does_not_end_while_it_is_needed(monkeypatch):
     warm = default._Warm()
     try:
         pool = warm.get()
-        late = time.monotonic() + 2 * default.IDLE_S
+        late = time.monotonic() + 2 * default.UNUSED_S
         monkeypatch.setattr(default.time, "monotonic", lambda: late)
         endless = pool.map(abs, iter(int, 1), buffersize=1)  # has no tasks while nobody takes results
         assert next(endless) == 0
@@ -308,7 +308,7 @@ def test_the_pool_of_the_process_does_not_end_while_it_is_needed(monkeypatch):
         warm.get()  # it was asked for a moment ago
         warm._look()
         assert pool.is_open
-        late += 2 * default.IDLE_S
+        late += 2 * default.UNUSED_S
         warm._look()
         assert not pool.is_open
     finally:

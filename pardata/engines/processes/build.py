@@ -15,7 +15,7 @@ from typing import Any
 
 from pardata.engines.processes.layout import Layout, descriptors_of
 from pardata.engines.processes.local_worker import LocalWorker
-from pardata.engines.processes.outcome import Outcome
+from pardata.engines.processes.outcome import RunOutcome
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
@@ -32,7 +32,7 @@ from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, count_control, encode_program
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import WorkerSpec
 
 
@@ -49,7 +49,7 @@ class _ConsumerProgram:
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         return Arrival() if self._fanin is None else self._fanin.order(following)
 
-    def run(self, port: Port) -> None:
+    def run(self, port: WorkerPort) -> None:
         raise InternalError("the consumer is the caller's loop")
 
 
@@ -63,7 +63,9 @@ class Builder:
         started.
     """
 
-    def __init__(self, plan: Plan, options: RunOptions, parts: Parts, statistics: Statistics, outcome: Outcome) -> None:
+    def __init__(
+        self, plan: Plan, options: RunOptions, parts: Parts, statistics: Statistics, outcome: RunOutcome
+    ) -> None:
         _check_room(plan, parts.heap.most_workers)
         self._plan = plan
         self._options = options
@@ -101,12 +103,14 @@ class Builder:
                 local.start()
         return Loop(plan, parts, self._statistics, self._outcome, port, supervisor, self._options.stall_s, away)
 
-    def _supervise(self, layout: Layout, spec: WorkerSpec) -> tuple[Port, Supervisor]:
+    def _supervise(self, layout: Layout, spec: WorkerSpec) -> tuple[WorkerPort, Supervisor]:
         """Make the caller's own port, and the supervisor that waits for the workers with it."""
         parts, outcome = self._parts, self._outcome
         consumer = _ConsumerProgram(self._plan.last.fanin if self._plan.iterated else None)
         control, parts.wake = parts.socket_pair()
-        parts.port = port = Port(spec, self._segment, [control, *layout.consumer.socks], consumer, parts.heap.arena)
+        parts.port = port = WorkerPort(
+            spec, self._segment, [control, *layout.consumer.socks], consumer, parts.heap.arena
+        )
         port.words[CONSUMER_BUSY] = 1
         on_event, on_lost = _weakly(outcome.on_event), _weakly(outcome.on_lost)
         parts.supervisor = supervisor = Supervisor(self._segment, port.collector, on_event, on_lost)
@@ -143,7 +147,7 @@ class Builder:
         """Add a worker that is a thread of this process."""
         parts, program = self._parts, self._programs[stage]
         assert parts.port is not None
-        local = LocalWorker(stage, program, Port(spec, self._segment, socks, program, parts.heap.arena), control)
+        local = LocalWorker(stage, program, WorkerPort(spec, self._segment, socks, program, parts.heap.arena), control)
         parts.threads.append(local)
         parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))
 

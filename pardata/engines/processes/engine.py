@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 
 from pardata.engines.processes.build import Builder
-from pardata.engines.processes.outcome import Outcome
+from pardata.engines.processes.outcome import RunOutcome
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
@@ -53,7 +53,7 @@ class ProcessRun(Run):
         failures = Failures(plan)
         self._statistics = Statistics(plan, self._parts, failures)
         self._report: RunReport | None = None  # the last one, when the headers that it is read from are given back
-        outcome = Outcome(plan, self._parts, self._statistics, failures)
+        outcome = RunOutcome(plan, self._parts, self._statistics, failures)
         builder = Builder(plan, options, self._parts, self._statistics, outcome)
         try:
             self._closed = False

@@ -9,12 +9,12 @@ from typing import Final
 
 from pardata.memory.shared_heap import shared_heap
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import Program
+from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
 from pardata.runtime.events import Failed, WorkerEvent, decode
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import THREAD
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, StageFailure
 
 JOIN_S: Final = 0.5  # for a thread to come back from the user's code when the run is over
@@ -27,7 +27,7 @@ class LocalWorker:
     back from the user's code is abandoned; it gives its span back itself when it ends.
     """
 
-    def __init__(self, stage: Stage, program: Program, port: Port, control: socket.socket) -> None:
+    def __init__(self, stage: Stage, program: StageProgram, port: WorkerPort, control: socket.socket) -> None:
         self.stage = stage
         self.port = port
         self.control = control

@@ -7,14 +7,14 @@ from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
-from pardata.runtime.events import Failed, Skipped, WorkerEvent
+from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.output import show
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.program import POISON_AT
 
 
-class Outcome:
+class RunOutcome:
     """Takes in the workers' reports and deaths, and decides whether the run goes on.
 
     Attributes
@@ -33,7 +33,7 @@ class Outcome:
 
     def on_event(self, worker: Worker, event: WorkerEvent) -> None:
         """Take in the report of a process."""
-        if isinstance(event, Skipped):
+        if isinstance(event, ItemSkipped):
             self._skip(event)
         elif isinstance(event, Failed):
             self._fail(event.fault.exception())
@@ -45,7 +45,7 @@ class Outcome:
         event = local.hear()
         if event is None:
             return False
-        if isinstance(event, Skipped):
+        if isinstance(event, ItemSkipped):
             self._skip(event)
         elif isinstance(event, Failed):
             self._fail(local.error or event.fault.exception())
@@ -77,7 +77,7 @@ class Outcome:
         """Fail a complete run of which too many items were skipped."""
         self.failure = self.failure or self._failures.at_end(self._statistics.items_of)
 
-    def _skip(self, event: Skipped) -> None:
+    def _skip(self, event: ItemSkipped) -> None:
         verdict = self._failures.note(event.fault, event.sequence, event.is_listed, self._statistics.items_of)
         if verdict is not None:
             self._fail(verdict)

@@ -10,7 +10,7 @@ from pardata.memory.arena import Span
 from pardata.memory.shared_heap import SharedHeap
 from pardata.runtime.supervisor import Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 
 
 class Parts:
@@ -28,7 +28,7 @@ class Parts:
         The specifications that the processes read at their start; they lie in this process's arena.
     threads : list
         The workers that are threads of this process.
-    port : Port, optional
+    port : WorkerPort, optional
         The caller's own: it takes the run's output and waits for the workers. Without a consumer it takes nothing.
     wake : socket, optional
         The far end of the port's control socket: "cancel" makes a thread leave that waits in the port.
@@ -43,7 +43,7 @@ class Parts:
         self.processes: dict[Worker, Span] = {}
         self.placed: list[PlacedSpec] = []
         self.threads: list[LocalWorker] = []
-        self.port: Port | None = None
+        self.port: WorkerPort | None = None
         self.wake: socket.socket | None = None
         self.supervisor: Supervisor | None = None
 

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import Any, Final
 
-from pardata.engines.processes.outcome import Outcome
+from pardata.engines.processes.outcome import RunOutcome
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.stall import StallWatch
@@ -21,7 +21,7 @@ from pardata.pipeline.programs.joining import join_batches
 from pardata.runtime.header import CONSUMER_BUSY, THREAD
 from pardata.runtime.progress import REFRESH_S
 from pardata.runtime.supervisor import Supervisor
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import UnloadableError
 
 # While other threads have an item, a thread that waits for one checks this often whether they have ended: Python does
@@ -43,8 +43,8 @@ class Loop:
         plan: Plan,
         parts: Parts,
         statistics: Statistics,
-        outcome: Outcome,
-        port: Port,
+        outcome: RunOutcome,
+        port: WorkerPort,
         supervisor: Supervisor,
         stall_s: float | None,
         away: set[int],

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 
 from pardata.channel.window import Window
-from pardata.engines.threads.inbox import Inbox, Tokens
+from pardata.engines.threads.inbox import Inbox, ThreadTokens
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.ordering import Arrival
 from pardata.pipeline.plan.plan import Plan
@@ -42,7 +42,7 @@ class Hub:
         # Without a consumer the caller waits here: no batch ever comes, only the end of all senders.
         self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])
         retired = [plan.roots[sequence] for stage in plan.stages for sequence in stage.retired_sequences]
-        self.tokens = {root: Tokens(self.lock, window, retired.count(root)) for root in plan.roots}
+        self.tokens = {root: ThreadTokens(self.lock, window, retired.count(root)) for root in plan.roots}
 
     def cancel(self, failure: BaseException | None = None) -> None:
         """Have every thread leave, and drop all waiting batches; the caller gets the first of several failures."""

@@ -8,13 +8,13 @@ from pardata.channel.window import Window
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
 
-Order = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
+InboxOrder = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
 
 
 class Inbox:
     """The batches that wait for the workers of a stage; `senders`: how many workers may still add some, per input."""
 
-    def __init__(self, lock: threading.RLock, order: Order, senders: list[int]) -> None:
+    def __init__(self, lock: threading.RLock, order: InboxOrder, senders: list[int]) -> None:
         self.changed = threading.Condition(lock)
         self.order = order
         self.senders = senders
@@ -34,7 +34,7 @@ class Inbox:
         return batches
 
 
-class Tokens:
+class ThreadTokens:
     """The right to have one more batch of a source in flight: returns when all `terminals` have committed the batch."""
 
     def __init__(self, lock: threading.RLock, window: Window, terminals: int) -> None:

@@ -12,9 +12,9 @@ from pardata.engines.local import original_error
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.inbox import Inbox
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import Program, passed_of
+from pardata.pipeline.programs.build import StageProgram, passed_of
 from pardata.runtime.admission.item_sizes import ItemSizes
-from pardata.runtime.events import Failed, Skipped, WorkerEvent
+from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import StageStatistics
@@ -157,7 +157,7 @@ class ThreadPort:
 
     def report(self, event: WorkerEvent) -> None:
         """Note an item that was skipped, or that the timer has failed."""
-        if isinstance(event, Skipped):
+        if isinstance(event, ItemSkipped):
             with self._hub.lock:
                 verdict = self._hub.failures.note(event.fault, event.sequence, event.is_listed, self._hub.items_of)
             if verdict is not None:
@@ -204,7 +204,7 @@ class ThreadPort:
         """Return 0: a thread has no predecessor."""
         return 0
 
-    def work(self, program: Program) -> None:
+    def work(self, program: StageProgram) -> None:
         """Be a worker."""
         try:
             program.run(self)

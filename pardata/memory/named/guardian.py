@@ -36,7 +36,7 @@ with contextlib.suppress(ImportError):  # not on every system: sessions are of L
     import fcntl
 
 ROOT: Final = "root"
-MAGIC: Final = b"pardata2"
+REGISTER_MAGIC: Final = b"pardata2"
 REGISTER_HEADER_BYTES: Final = 4096
 REGISTER_HEADER: Final = struct.Struct("<8sqq")
 GUARDED_AT: Final = 24
@@ -104,7 +104,7 @@ def read_register(path: str) -> Iterator[Record]:
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
         head = file.read(REGISTER_HEADER_BYTES)[: REGISTER_HEADER.size]
         magic, pid, slots = REGISTER_HEADER.unpack(head.ljust(REGISTER_HEADER.size, b"\0"))
-        if magic != MAGIC:
+        if magic != REGISTER_MAGIC:
             return  # its process ended before it was ready
         for _ in range(slots):
             state, device, inode, nbytes, group, created, name, where = SLOT.unpack(file.read(SLOT_BYTES))

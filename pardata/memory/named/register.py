@@ -19,9 +19,9 @@ from pardata.memory.named import directories, guardian, os_objects
 from pardata.memory.named.guardian import (
     GUARDED_AT,
     IN_USE,
-    MAGIC,
     REGISTER_HEADER,
     REGISTER_HEADER_BYTES,
+    REGISTER_MAGIC,
     ROOT,
     SHM,
     SHORTAGES,
@@ -88,7 +88,7 @@ class Register:
         new = range(self._usable, self._usable + _SLOTS_AT_ONCE)
         self._free[:0] = reversed(new)  # in place: another thread may be giving a slot back
         self._usable = new.stop
-        REGISTER_HEADER.pack_into(self._map, 0, MAGIC, os.getpid(), self._usable)
+        REGISTER_HEADER.pack_into(self._map, 0, REGISTER_MAGIC, os.getpid(), self._usable)
 
     def note(self, name: str, file: FileId, nbytes: int, group: int, where: str) -> int:
         """Record a block before it has its name; return the slot, which is then kept or dropped.

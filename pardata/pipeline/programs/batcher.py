@@ -22,7 +22,7 @@ LATENCY_S: Final = 0.005
 
 
 class Port(Protocol):
-    """The surroundings of a program, as far as it uses them (see `runtime.worker.port.Port`)."""
+    """The surroundings of a program, as far as it uses them (see `runtime.worker.port.WorkerPort`)."""
 
     lock: threading.RLock
 

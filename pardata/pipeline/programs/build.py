@@ -14,10 +14,10 @@ from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.runtime.isolation import Passed
 
-Program = ItemProgram | GeneratorProgram | SourceProgram
+StageProgram = ItemProgram | GeneratorProgram | SourceProgram
 
 
-def program_of(stage: Stage, plan: Plan) -> Program:
+def program_of(stage: Stage, plan: Plan) -> StageProgram:
     """Return the program that the workers of a stage run."""
     node = stage.node
     if stage.kind is Kind.SOURCE:

@@ -19,7 +19,7 @@ from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
-from pardata.runtime.events import Skipped
+from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
 from pardata.runtime.isolation import is_settled, isolate
 from pardata.runtime.unpicklable import why_unpicklable
@@ -187,7 +187,7 @@ class ItemProgram:
         failure = failure_of(error, self.name, batch.item_number(index), items[index])
         if self.errors == "raise":
             raise failure from None
-        port.report(Skipped(failure.fault, batch.sequence, self.errors == "skip"))
+        port.report(ItemSkipped(failure.fault, batch.sequence, self.errors == "skip"))
         out.failed += 1
         if self.errors == "stream":
             out.add(DeadLetter.of(failure.fault, None if self.inplace else items[index]), 1)
@@ -197,7 +197,7 @@ class ItemProgram:
     def _with_lost(self, made: Batch, lost: list[tuple[int, Fault]], port: Port) -> Batch:
         """Return a batch with dead letters for the items that could not be loaded, if there is a stream for them."""
         for _, fault in lost:
-            port.report(Skipped(fault, made.sequence, self.errors == "skip"))
+            port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
         port.count(len(lost), 0, len(lost))
         if self.errors != "stream":
             return made
@@ -221,7 +221,7 @@ class ItemProgram:
                 continue
             refused = SerializationError(f"the result cannot be sent on: {why_not}")
             fault = Fault.of(refused, self.name, made.item_number(index), NO_ITEM)
-            port.report(Skipped(fault, made.sequence, self.errors == "skip"))
+            port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
             port.count(0, 0, 1)
             if self.errors == "stream":
                 kept.append((DeadLetter.of(fault, None), place, 1))

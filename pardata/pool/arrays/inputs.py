@@ -10,7 +10,7 @@ from typing import Any, Final
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import ArrayRef, Places, is_paged
-from pardata.pool.jobs.chunking import BLOCK_BYTES, Policy, parse_chunksize
+from pardata.pool.jobs.chunking import BLOCK_BYTES, ChunkPolicy, parse_chunksize
 
 _HALO_SHARE: Final = 8  # a call gets so many times its halo, if there are rows for all workers
 _CALLS_PER_WORKER: Final = 4  # at least, of arrays that would fit into the caches of fewer
@@ -65,14 +65,14 @@ class InputArrays:
     def addresses(self, places: Places) -> tuple[ArrayRef, ...]:
         return tuple(places.address(array) for array in self.arrays)
 
-    def blocks(self, chunksize: object, workers: int) -> tuple[int, Policy, bool]:
+    def blocks(self, chunksize: object, workers: int) -> tuple[int, ChunkPolicy, bool]:
         """Return the entries per call, how calls are put into chunks, and whether a call may be of fewer entries.
 
         An int or a size is the size of a call: chunks are several calls then. Otherwise blocks fit the cache.
         """
         policy = parse_chunksize(chunksize)
         if policy.kind == "fixed":
-            return int(policy.value), Policy("auto"), False
+            return int(policy.value), ChunkPolicy("auto"), False
         row_bytes = max(1, self.nbytes // max(1, self.rows))
         block = int(policy.value if policy.kind == "bytes" else BLOCK_BYTES) // row_bytes
         if policy.kind != "bytes":  # the cost of a row is not known: each worker gets several calls, if there are rows
@@ -80,7 +80,7 @@ class InputArrays:
         block = max(1, block, min(_HALO_SHARE * self.halo, -(-self.rows // workers)))
         if self.page_rows > 1:
             block = -(-block // self.page_rows) * self.page_rows  # no two chunks read the same page
-        return min(block, self.rows), Policy("auto") if policy.kind == "bytes" else policy, True
+        return min(block, self.rows), ChunkPolicy("auto") if policy.kind == "bytes" else policy, True
 
 
 def _checked(what: str, array: Any) -> Any:

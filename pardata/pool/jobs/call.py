@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from pardata.errors import WorkerLostError
-from pardata.pool.jobs.job import DEATHS_PER_ITEM, Death, Effect, Outcome, Task, late, unsendable
+from pardata.pool.jobs.job import Death, Effect, Outcome, Task, late, unsendable
 from pardata.pool.worker.messages import CALL
+from pardata.process.lifecycle import DEATHS_PER_ITEM
 from pardata.runtime.faults import describe_item
 
 

@@ -34,7 +34,7 @@ BLOCK_BYTES: Final = (
 )  # what one call gets of an array: a quarter of the L2 cache, several times a call's overhead
 
 Chunksize = int | str
-Kind = Literal["fixed", "auto", "static", "guided", "time", "bytes"]
+ChunkKind = Literal["fixed", "auto", "static", "guided", "time", "bytes"]
 
 _QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|B|kB|KB|MB|GB)\s*")
 _SECONDS: Final = {"ms": 1e-3, "s": 1.0}
@@ -42,10 +42,10 @@ _BYTES: Final = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 @dataclass(frozen=True)
-class Policy:
+class ChunkPolicy:
     """A chunksize, understood: its kind, and its items, seconds or bytes."""
 
-    kind: Kind
+    kind: ChunkKind
     value: float = 0.0
 
     @property
@@ -54,7 +54,7 @@ class Policy:
         return self.value if self.kind == "time" else TARGET_S
 
 
-def parse_chunksize(chunksize: object) -> Policy:
+def parse_chunksize(chunksize: object) -> ChunkPolicy:
     """Return what `chunksize` means.
 
     Raises
@@ -63,15 +63,15 @@ def parse_chunksize(chunksize: object) -> Policy:
         It is not an int of at least 1, "auto", "static", "guided", a time like "20ms" or a size like "4MB".
     """
     if isinstance(chunksize, SupportsIndex) and not isinstance(chunksize, bool) and index(chunksize) >= 1:
-        return Policy("fixed", index(chunksize))
+        return ChunkPolicy("fixed", index(chunksize))
     if isinstance(chunksize, str):
         if chunksize in ("auto", "static", "guided"):
-            return Policy(chunksize)  # type: ignore[arg-type]
+            return ChunkPolicy(chunksize)  # type: ignore[arg-type]
         match = _QUANTITY.fullmatch(chunksize)
         if match is not None and float(match[1]) > 0:
             if match[2] in _SECONDS:
-                return Policy("time", float(match[1]) * _SECONDS[match[2]])
-            return Policy("bytes", float(match[1]) * _BYTES[match[2]])
+                return ChunkPolicy("time", float(match[1]) * _SECONDS[match[2]])
+            return ChunkPolicy("bytes", float(match[1]) * _BYTES[match[2]])
     raise ConfigError(
         f'chunksize must be an int of at least 1, "auto", "static", "guided", a time such as "20ms" or a size such as '
         f'"4MB", not {chunksize!r}'
@@ -83,7 +83,7 @@ class Chunks:
 
     Parameters
     ----------
-    policy : Policy
+    policy : ChunkPolicy
     workers : int
     total : int or None
         None while it is not known.
@@ -94,7 +94,7 @@ class Chunks:
     """
 
     def __init__(
-        self, policy: Policy, workers: int, total: int | None = None, unit: int = 1, item_bytes: float = 0.0
+        self, policy: ChunkPolicy, workers: int, total: int | None = None, unit: int = 1, item_bytes: float = 0.0
     ) -> None:
         self.policy = policy
         self.item_s: float | None = None

@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pardata.errors import DeadlineExceeded, SerializationError, WorkerLostError
 from pardata.memory.budget import format_bytes
 from pardata.process.exit_status import describe_exit
 from pardata.runtime.faults import Fault
 from pardata.runtime.unpicklable import explain_unpicklable
-
-DEATHS_PER_ITEM: Final = 3
 
 Effect = Callable[[], object]
 

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from pardata.pool.jobs.chunking import Chunks, Ranges
-from pardata.pool.jobs.job import DEATHS_PER_ITEM, Death, Effect, Outcome, Task, late
+from pardata.pool.jobs.job import Death, Effect, Outcome, Task, late
+from pardata.process.lifecycle import DEATHS_PER_ITEM
 
 
 class RangeJob(ABC):

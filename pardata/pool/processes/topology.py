@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from pardata.channel.channel import socket_pair
-from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.outbox import EdgeSenders, Outbox
 from pardata.codec.batch_codec import Encoded
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
@@ -23,7 +23,7 @@ from pardata.runtime.events import WorkerEvent
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
-from pardata.runtime.worker.port import Port, Program
+from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.program import WorkerSpec
 
 _MOST_OWED: Final = (4, 4)  # commits that a worker tells together
@@ -55,7 +55,7 @@ class Topology:
         self.slots: list[WorkerSlot] = []
         self._heap: SharedHeap = shared_heap()
         self._undo = contextlib.ExitStack()
-        self._ports: list[Port] = []
+        self._ports: list[WorkerPort] = []
         self._socks: list[socket.socket] = []
         self._spans: list[Span] = []
         self._placed: list[PlacedSpec] = []
@@ -96,7 +96,7 @@ class Topology:
         count_control(self._heap.segment, [parent, *wired], limit)
         control, _ = self._pair()
         spec = parent.spec(limit, budget)
-        self.port = Port(spec, self._heap.segment, [control, *parent.socks], self._program, arena)
+        self.port = WorkerPort(spec, self._heap.segment, [control, *parent.socks], self._program, arena)
         self._ports.append(self.port)
         self._wake, woken = self._pair()
         self.port.collector.watch(woken, lambda: _drain(woken))
@@ -114,7 +114,7 @@ class Topology:
             self._placed.append(placed)
             words = worker.span.words(segment)
             process = Worker("pool", placed.at, words, control, [child, *worker.socks], redoable=True)
-            edge = Edge([outbox.edges[0].senders[index]])
+            edge = EdgeSenders([outbox.edges[0].senders[index]])
             own = Outbox(self._heap.arena, outbox.leases, [edge], True)
             own.is_lasting = True
             self.slots.append(WorkerSlot(index, process, own))

@@ -38,7 +38,7 @@ from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.unpicklable import explain_unpicklable, is_picklable
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
 
 _FUNCTIONS_KEPT: Final = 64
@@ -80,7 +80,7 @@ class TaskProgram:
         """Return the order of tasks: as they come."""
         return Arrival()
 
-    def run(self, port: Port) -> None:
+    def run(self, port: WorkerPort) -> None:
         """Run tasks until the pool closes, or as many as this process may."""
         forward_output(port, self.log_level)
 
@@ -112,14 +112,14 @@ class TaskProgram:
                 return True
         return False
 
-    def _finalize(self, port: Port) -> None:
+    def _finalize(self, port: WorkerPort) -> None:
         """Call the finalizer, within the time that a worker has for its end."""
         port.words[EXITS_NS] = time.monotonic_ns()
         with bounded():
             finalize(self.finalizer, self.finalargs)
             flush_output()
 
-    def _initialize(self, port: Port) -> None:
+    def _initialize(self, port: WorkerPort) -> None:
         if self.initializer is None:
             return
         port.words[CURRENT_CALL] = LOADING
@@ -135,7 +135,7 @@ class TaskProgram:
 
 
 class _Loop:
-    def __init__(self, port: Port, context: WorkerContext) -> None:
+    def __init__(self, port: WorkerPort, context: WorkerContext) -> None:
         segment, at = port.outbox.arena.segment, port.spec.parent_at
         parent = memoryview(segment.map)[at : at + 8 * HEADER_WORDS].cast("q")
         self._port = port

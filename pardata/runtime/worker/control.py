@@ -15,7 +15,7 @@ class Control:
     is_cancelled : bool
         The run is to end before its time.
     takes : int
-        How many batches the program has asked for: the port looks at its sockets at every 16th (`Port.take`).
+        How many batches the program has asked for: the port looks at its sockets at every 16th (`WorkerPort.take`).
     """
 
     __slots__ = ("is_cancelled", "sock", "takes")

@@ -10,7 +10,7 @@ from pardata.channel.collector import Collector
 from pardata.channel.joint import redeem_pledges
 from pardata.channel.leases import TABLE_BYTES, LeaseTable
 from pardata.channel.order import Order
-from pardata.channel.outbox import Edge
+from pardata.channel.outbox import EdgeSenders
 from pardata.channel.receiver import Claim, Receiver
 from pardata.channel.sender import Sender
 from pardata.channel.tokens import Retirer, Tokens
@@ -37,14 +37,14 @@ class Endpoints:
         header = spec.span.words(segment)
         self.leases = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8), header)
         self.senders: list[Sender] = []
-        self.edges: list[Edge] = []
+        self.edges: list[EdgeSenders] = []
         for channels in spec.outputs:
             first = len(self.senders)
             self.senders += [
                 Sender(channel, next(rest), segment, self.leases, first + index, header)
                 for index, channel in enumerate(channels)
             ]
-            self.edges.append(Edge(self.senders[first:]))
+            self.edges.append(EdgeSenders(self.senders[first:]))
         redeem_pledges(self.senders)
         self.tokens: Tokens | None = None
         if spec.tokens is not None:

@@ -30,7 +30,7 @@ from pardata.runtime.header import EXITS_NS
 from pardata.runtime.library_limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.worker.disown import disown
-from pardata.runtime.worker.port import Port, Program
+from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure, WorkerSpec
 
 
@@ -52,7 +52,7 @@ class ProcessSpec:
     environment: dict[str, str] = field(repr=False)
 
 
-def run_program(port: Port, program: Program) -> int:
+def run_program(port: WorkerPort, program: Program) -> int:
     """Run a program to its end; return the exit code."""
     here = forked_child.generation
     try:
@@ -68,7 +68,7 @@ def run_program(port: Port, program: Program) -> int:
         return 1
 
 
-def _fault_of(error: BaseException, port: Port) -> Fault:
+def _fault_of(error: BaseException, port: WorkerPort) -> Fault:
     if isinstance(error, StageFailure):
         return error.fault
     return Fault.of(exit_as_error(error), port.spec.stage, port.item_at_work)
@@ -98,7 +98,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> in
         program: Program = decode_object(spec.program, blocks)
     except BaseException as error:
         return _cannot_load(spec.worker.stage, error, socks[0])
-    port = Port(spec.worker, segment, socks, program)
+    port = WorkerPort(spec.worker, segment, socks, program)
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
     port.collector.on_idle(port.outbox.arena.trim)

@@ -44,7 +44,7 @@ from pardata.runtime.worker.control import Control
 from pardata.runtime.worker.endpoints import Endpoints
 from pardata.runtime.worker.memory_wait import MemoryWait
 from pardata.runtime.worker.program import Cancelled, WorkerSpec
-from pardata.runtime.worker.reader import Reader
+from pardata.runtime.worker.reader import ClaimReader
 from pardata.runtime.worker.recovery import recover
 from pardata.runtime.worker.state import Saved
 from pardata.runtime.worker.takeover import Takeover
@@ -59,10 +59,10 @@ class Program(Protocol):
     inplace: bool
 
     def order(self, following: dict[int, int]) -> Order[Claim]: ...
-    def run(self, port: Port) -> None: ...
+    def run(self, port: WorkerPort) -> None: ...
 
 
-class Port:
+class WorkerPort:
     """A transaction: `take` a batch, `publish` what becomes of it, `commit` it.
 
     Until the commit a successor takes the same batch again; after it, no worker does. The other jobs have files of
@@ -104,7 +104,7 @@ class Port:
         self.last_bytes = 0
         self._at_hand = Transaction()
         self._account = account = TimeAccount(words, self.control, self.collector, arena)
-        self._reader = Reader(program.inplace, getattr(program, "blames_senders", False), spec.senders)
+        self._reader = ClaimReader(program.inplace, getattr(program, "blames_senders", False), spec.senders)
         self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
         self._retirers = ends.retirers
         self._unreported = UnreportedCommits(spec.most_owed, spec.limit_bytes)

@@ -9,10 +9,10 @@ from pardata.codec.batch_codec import Batch
 from pardata.codec.loadable import Unloadable
 from pardata.runtime.worker.program import UnloadableError
 
-Lost = list[tuple[int, str, int, BaseException]]  # as `UnloadableError` has it
+Unloaded = list[tuple[int, str, int, BaseException]]  # as `UnloadableError` has it
 
 
-class Reader:
+class ClaimReader:
     """Reads claims as a program wants them.
 
     Parameters
@@ -36,7 +36,7 @@ class Reader:
     def read(self, claims: Sequence[Claim]) -> list[Batch]:
         """Return the batches of claims. Raises `UnloadableError` if one has items that cannot be loaded."""
         batches = []
-        lost: Lost = []
+        lost: Unloaded = []
         for claim in claims:
             try:
                 batches.append(claim.receiver.read(claim, self._inplace))
@@ -50,7 +50,7 @@ class Reader:
         return batches
 
 
-def _without_unloadable(batch: Batch, sender: str, lost: Lost) -> Batch:
+def _without_unloadable(batch: Batch, sender: str, lost: Unloaded) -> Batch:
     """Return a batch without the items that cannot be loaded, which are added to `lost`."""
     places = range(len(batch.items)) if batch.positions is None else batch.positions
     kept = []

@@ -7,7 +7,7 @@ import numpy as np
 
 from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import OWN, TABLE_BYTES, LeaseTable
-from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.outbox import EdgeSenders, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.codec.batch_codec import Batch
@@ -69,7 +69,7 @@ class Rig:
         self.arena = Arena(self.segment, self._span, self._control_bytes, None, "sender", live)
         anchors = {block: self.arena.adopt(*block) for block in live}
         self.leases.restore({row.row: anchors[row.offset, row.extent_bytes] for row in rows})
-        self.outbox = Outbox(self.arena, self.leases, [Edge([self.sender])])
+        self.outbox = Outbox(self.arena, self.leases, [EdgeSenders([self.sender])])
 
     def replace_sender(self):
         """The sending process was killed; its successor says hello."""

@@ -4,7 +4,7 @@ import pytest
 
 from pardata.channel.joint import redeem_pledges
 from pardata.channel.leases import TABLE_BYTES, LeaseTable
-from pardata.channel.outbox import Edge, Outbox
+from pardata.channel.outbox import EdgeSenders, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.codec.batch_codec import Batch
@@ -35,7 +35,9 @@ def successor_of(dead):
     table = LeaseTable(dead.arena.span.words(dead.arena.segment, HEADER_BYTES, TABLE_BYTES // 8), header)
     arena = Arena(dead.arena.segment, dead.arena.span, 64 << 20, None, "worker")
     edges = [
-        Edge([Sender(sender.spec, sender.sock, arena.segment, table, sender.index, header) for sender in edge.senders])
+        EdgeSenders(
+            [Sender(sender.spec, sender.sock, arena.segment, table, sender.index, header) for sender in edge.senders]
+        )
         for edge in dead.edges
     ]
     made = Outbox(arena, table, edges)

@@ -7,7 +7,7 @@ import pytest
 
 from pardata.channel.channel import ChannelSpec, socket_pair
 from pardata.channel.leases import TABLE_BYTES, Lease, LeaseTable
-from pardata.channel.outbox import FARM_WINDOW, Edge, Outbox
+from pardata.channel.outbox import FARM_WINDOW, EdgeSenders, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.codec.batch_codec import Batch
@@ -41,7 +41,7 @@ def make_outbox(segment):
                 edge.append(Sender(spec, ours, segment, table, index, header))
                 ends.append(Receiver(spec, theirs, segment, 0))
                 index += 1
-            edges.append(Edge(edge))
+            edges.append(EdgeSenders(edge))
             receivers.append(ends)
         outbox = Outbox(arena, table, edges, in_parent, has_inplace)
         outbox.receivers = receivers
@@ -399,7 +399,7 @@ def test_successor_knows_whether_a_batch_was_published(make_outbox):
     publish(dead, ["x"], 3)
     publish(dead, ["y"], 4)
     edges = [
-        Edge(
+        EdgeSenders(
             [
                 Sender(sender.spec, sender.sock, dead.arena.segment, dead.leases, sender.index, sender._header)
                 for sender in edge.senders

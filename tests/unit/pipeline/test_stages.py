@@ -9,7 +9,7 @@ import pytest
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.programs.item import ItemProgram
-from pardata.runtime.events import Skipped
+from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import Fault
 from pardata.runtime.worker.program import StageFailure
 
@@ -91,8 +91,8 @@ def test_skipped_item_is_reported_with_its_sequence_and_the_others_go_on(port):
     assert (batch.items, batch.positions) == ([10, 30], [0, 2])
     assert port.counted == (4, 0, 2)
     assert [(type(event), event.fault.number, event.sequence, event.is_listed) for event in port.reported] == [
-        (Skipped, 101, 2, True),
-        (Skipped, 103, 2, True),
+        (ItemSkipped, 101, 2, True),
+        (ItemSkipped, 103, 2, True),
     ]
     assert all(isinstance(event.fault, Fault) for event in port.reported)
 

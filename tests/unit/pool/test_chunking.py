@@ -5,21 +5,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pardata
-from pardata.pool.jobs.chunking import Chunks, Policy, Ranges, parse_chunksize
+from pardata.pool.jobs.chunking import ChunkPolicy, Chunks, Ranges, parse_chunksize
 from tests.unit.pool.loads import LOADS, efficiency
 
 
 @pytest.mark.parametrize(
     ("chunksize", "policy"),
     [
-        (7, Policy("fixed", 7)),
-        ("auto", Policy("auto")),
-        ("static", Policy("static")),
-        ("guided", Policy("guided")),
-        ("20ms", Policy("time", 0.02)),
-        ("1.5 s", Policy("time", 1.5)),
-        ("4MB", Policy("bytes", 4e6)),
-        ("64 kB", Policy("bytes", 64e3)),
+        (7, ChunkPolicy("fixed", 7)),
+        ("auto", ChunkPolicy("auto")),
+        ("static", ChunkPolicy("static")),
+        ("guided", ChunkPolicy("guided")),
+        ("20ms", ChunkPolicy("time", 0.02)),
+        ("1.5 s", ChunkPolicy("time", 1.5)),
+        ("4MB", ChunkPolicy("bytes", 4e6)),
+        ("64 kB", ChunkPolicy("bytes", 64e3)),
     ],
 )
 def test_chunksizes_that_are_understood(chunksize, policy):

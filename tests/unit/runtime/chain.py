@@ -20,7 +20,7 @@ from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 
 PACKAGE = str(Path(pardata.__file__).parent)
 SPAN_BYTES = 1 << 30
@@ -151,7 +151,7 @@ class Chain:
         arena = None if self._is_worker[name] else self._parent
         spans = [(worker.span, worker.stage) for worker in self._wired.values()]
         socks = [self._controls[name][1], *wired.socks]
-        self._ports[name] = Port(wired.spec(1 << 40, spans), self.segment, socks, self._programs[name], arena)
+        self._ports[name] = WorkerPort(wired.spec(1 << 40, spans), self.segment, socks, self._programs[name], arena)
         if name in self.sources:  # as `pipeline.programs.source.SourceProgram` does
             self._next[name] = self._ports[name].resume_point()
 

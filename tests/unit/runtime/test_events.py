@@ -14,9 +14,9 @@ from pardata.runtime.events import (
     Departing,
     Done,
     Failed,
+    ItemSkipped,
     Logged,
     Said,
-    Skipped,
     WorkerEvent,
     decode,
     send_event,
@@ -58,7 +58,7 @@ def test_what_fits_arrives_as_it_is():
     events = [Closed(), Done(), Departing(), Said("stdout", "a" * 16_000), Logged({"msg": "text", "n": 10**100})]
     events += [
         Failed(told),
-        Skipped(told, 2, True),
+        ItemSkipped(told, 2, True),
         BarChanged(3, BarState("text", 5, 10.0, "it")),
         BarChanged(3, None),
     ]
@@ -93,7 +93,7 @@ def test_an_error_of_which_all_is_long_arrives(most_bytes):
     assert LONG[:100] in str(error)
     assert isinstance(error, Wordy) or most_bytes is not None  # its type is given up last
     assert arrived.trace.endswith(LONG[:1] + "\n")  # of the traceback the end counts
-    assert sent(Skipped(fault(HUGE_TYPE()), 0, True), most_bytes).fault.number == 7
+    assert sent(ItemSkipped(fault(HUGE_TYPE()), 0, True), most_bytes).fault.number == 7
 
 
 def test_nobody_listens():

@@ -12,7 +12,7 @@ from pardata.errors import CapacityError
 from pardata.runtime.events import Said, decode, send_event
 from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, MEMORY, SENT_BYTES, WAITS_FOR
 from pardata.runtime.worker.disown import STEPS
-from pardata.runtime.worker.port import Port
+from pardata.runtime.worker.port import WorkerPort
 from tests.unit.runtime.chain import LARGE, Chain
 
 
@@ -97,5 +97,5 @@ def test_an_event_waits_for_room_whatever_a_forked_child_says_of_the_socket():
 def test_every_method_is_known_as_one_that_ends_a_forked_child_or_that_does_no_harm_in_it():
     harmless = {"claimed", "heaviest_item_bytes", "expect_generator", "resume_point", "load_state"}
     told = {"report"}
-    methods = {name for name, _ in inspect.getmembers(Port, inspect.isfunction) if not name.startswith("_")}
+    methods = {name for name, _ in inspect.getmembers(WorkerPort, inspect.isfunction) if not name.startswith("_")}
     assert methods == {*STEPS} | harmless | told
