@@ -21,10 +21,14 @@ FARM_WINDOW = 2
 
 
 class EdgeSenders:
-    """The channels to all workers of one stage; each message goes to one of them."""
+    """The channels to all workers of one stage; each message goes to one of them.
 
-    def __init__(self, senders: list[Sender]) -> None:
+    `branch`: which items go there, None: all.
+    """
+
+    def __init__(self, senders: list[Sender], branch: int | None = None) -> None:
         self.senders = senders
+        self.branch = branch
         self._only = senders[0] if len(senders) == 1 else None
 
     def pick(self) -> Sender | None:
@@ -53,15 +57,7 @@ Packet = tuple[Sequence[int], Batch, _Packed]  # the edges that a part of a batc
 
 
 class Outbox(BlockPlacer):
-    """pack / send: hand batches over on every edge.
-
-    Parameters
-    ----------
-    branches : sequence
-        Per edge, which of the items go there; None: all.
-
-    See `BlockPlacer` for the others.
-    """
+    """pack / send: hand batches over on every edge. See `BlockPlacer` for the other parameters."""
 
     def __init__(
         self,
@@ -70,7 +66,6 @@ class Outbox(BlockPlacer):
         edges: list[EdgeSenders],
         in_parent: bool = False,
         has_inplace: bool = False,
-        branches: Sequence[int | None] = (),
     ) -> None:
         super().__init__(arena, in_parent, has_inplace)
         self.leases = leases
@@ -80,8 +75,8 @@ class Outbox(BlockPlacer):
         self.block_bytes = 0  # of the blocks that were sent
         self.is_lasting = False  # whether the caller goes on using the arrays that are sent: arguments
         self._branches: dict[int | None, list[int]] = {}  # the edges of each
-        for index in range(len(edges)):
-            self._branches.setdefault(branches[index] if branches else None, []).append(index)
+        for index, edge in enumerate(edges):
+            self._branches.setdefault(edge.branch, []).append(index)
 
     @property
     def has_room(self) -> bool:

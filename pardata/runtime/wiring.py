@@ -33,7 +33,7 @@ from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.unpicklable import explain_unpicklable
 from pardata.runtime.worker.main import ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
-from pardata.runtime.worker.program import CHANNELS_AT, WorkerSpec
+from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, WorkerSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -73,8 +73,30 @@ def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encod
 
 
 @dataclass(eq=False)
+class WorkerSockets:
+    """A worker's ends of all its sockets but the control socket."""
+
+    inputs: list[socket.socket] = field(default_factory=list)
+    outputs: list[socket.socket] = field(default_factory=list)
+    tokens: list[socket.socket] = field(default_factory=list)
+    terminals: list[socket.socket] = field(default_factory=list)
+
+    def all(self) -> list[socket.socket]:
+        """Return them in the order in which `Endpoints` takes them."""
+        return [*self.inputs, *self.outputs, *self.tokens, *self.terminals]
+
+
+@dataclass(eq=False)
 class WorkerImage:
-    """A worker before its start: the contents of its `WorkerSpec`, and its sockets in the order of `WorkerPort`."""
+    """A worker while its surroundings are laid out: the contents of its `WorkerSpec`, and its sockets.
+
+    Attributes
+    ----------
+    position : int (bytes)
+        Where in the span the next table or channel is put.
+    touched : int (bytes)
+        Of its tables and channels, in use from the start.
+    """
 
     stage: str
     index: int
@@ -84,18 +106,13 @@ class WorkerImage:
     in_parent: bool = False
     has_inplace: bool = False
     position: int = CHANNELS_AT
-    touched: int = PAGE_BYTES  # bytes of its tables and channels that are in use from the start
-    inputs: list[tuple[ChannelSpec, int, dict[int, int]]] = field(default_factory=list)
-    senders: list[str] = field(default_factory=list)
-    outputs: list[list[ChannelSpec]] = field(default_factory=list)
-    branches: list[int | None] = field(default_factory=list)
-    state: tuple[int, int] | None = None
-    input_socks: list[socket.socket] = field(default_factory=list)
-    output_socks: list[socket.socket] = field(default_factory=list)
+    touched: int = PAGE_BYTES
+    inputs: list[InputSpec] = field(default_factory=list)
+    outputs: list[OutputSpec] = field(default_factory=list)
     tokens: TokenSpec | None = None
-    token_socks: list[socket.socket] = field(default_factory=list)
     terminals: list[TerminalSpec] = field(default_factory=list)
-    terminal_socks: list[socket.socket] = field(default_factory=list)
+    state: tuple[int, int] | None = None
+    socks: WorkerSockets = field(default_factory=WorkerSockets)
 
     def take(self, nbytes: int) -> int:
         """Return the offset in the segment of `nbytes` of this worker's control area."""
@@ -103,19 +120,11 @@ class WorkerImage:
         self.position = align(self.position + nbytes, PAGE_BYTES)
         return at
 
-    @property
-    def socks(self) -> list[socket.socket]:
-        """Its sockets but the control socket."""
-        return [*self.input_socks, *self.output_socks, *self.token_socks, *self.terminal_socks]
-
-    def spec(
-        self, limit_bytes: int, budget_spans: list[tuple[Span, str]], inflight: FlightSpec | None = None
-    ) -> WorkerSpec:
+    def spec(self, budget: BudgetSpec, inflight: FlightSpec | None = None, parent_at: int = 0) -> WorkerSpec:
         """Return the description that the worker gets."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.sequences, self.most_owed, self.has_inplace, limit_bytes, budget_spans, self.branches, inflight,
-            self.state, senders=self.senders,
+            self.sequences, self.most_owed, self.has_inplace, budget, inflight, self.state, parent_at,
         )  # fmt: skip
 
 
@@ -141,12 +150,10 @@ def connect(
             spec = ChannelSpec(slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), elides_wakeups)
             forward, backward = socket_pair()
             channels.append(spec)
-            sender.output_socks.append(forward)
-            receiver.inputs.append((spec, edge, renamed))
-            receiver.senders.append(sender.stage)
-            receiver.input_socks.append(backward)
-        sender.outputs.append(channels)
-        sender.branches.append(branch)
+            sender.socks.outputs.append(forward)
+            receiver.inputs.append(InputSpec(spec, edge, renamed, sender.stage))
+            receiver.socks.inputs.append(backward)
+        sender.outputs.append(OutputSpec(channels, branch))
 
 
 def give_tokens(source: WorkerImage, window: Window, terminals: list[list[tuple[WorkerImage, int]]]) -> None:
@@ -159,9 +166,9 @@ def give_tokens(source: WorkerImage, window: Window, terminals: list[list[tuple[
             at = worker.take(8 * cells)
             worker.touched += align(8 * cells, PAGE_BYTES)
             source_end, terminal_end = socket_pair()
-            source.token_socks.append(source_end)
+            source.socks.tokens.append(source_end)
             worker.terminals.append(TerminalSpec(sequence, cells, at))
-            worker.terminal_socks.append(terminal_end)
+            worker.socks.terminals.append(terminal_end)
             places.append(at)
         retired_at.append(places)
     source.tokens = TokenSpec(window, source.take(8 * cells), retired_at)

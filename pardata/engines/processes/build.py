@@ -33,7 +33,7 @@ from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HomeSink, PlacedSpec, count_control, encode_program
 from pardata.runtime.worker.port import WorkerPort
-from pardata.runtime.worker.program import WorkerSpec
+from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
 
 class _ConsumerProgram:
@@ -95,8 +95,9 @@ class Builder:
             self._statistics.begin_s = time.perf_counter()
             count_control(self._segment, [*layout.workers, layout.consumer], limit)
             limit += parts.heap.arena.statistics()["live_bytes"]  # the arrays that are there already are not the run's
-            port, supervisor = self._supervise(layout, layout.consumer.spec(limit, layout.budgets, layout.inflight))
-            self._add_workers(layout, limit)
+            budget = BudgetSpec(limit, layout.budgeted)
+            port, supervisor = self._supervise(layout, layout.consumer.spec(budget, layout.inflight))
+            self._add_workers(layout, budget)
             for worker in parts.processes:
                 supervisor.start(worker)
             for local in parts.threads:
@@ -109,7 +110,7 @@ class Builder:
         consumer = _ConsumerProgram(self._plan.last.fanin if self._plan.iterated else None)
         control, parts.wake = parts.socket_pair()
         parts.port = port = WorkerPort(
-            spec, self._segment, [control, *layout.consumer.socks], consumer, parts.heap.arena
+            spec, self._segment, [control, *layout.consumer.socks.all()], consumer, parts.heap.arena
         )
         port.words[CONSUMER_BUSY] = 1
         on_event, on_lost = _weakly(outcome.on_event), _weakly(outcome.on_lost)
@@ -117,14 +118,13 @@ class Builder:
         supervisor.max_restarts = self._options.max_restarts
         return port, supervisor
 
-    def _add_workers(self, layout: Layout, limit: int) -> None:
-        budgets, inflight = layout.budgets, layout.inflight
+    def _add_workers(self, layout: Layout, budget: BudgetSpec) -> None:
         threads_each = max(1, usable_cores() // max(1, len(layout.processes)))
         for stage in self._plan.worker_stages:
             for image in layout.wired[stage]:
                 self._statistics.words[stage].append(image.span.words(self._segment))
                 control, child = self._parts.socket_pair()
-                spec, socks = image.spec(limit, budgets, inflight), [child, *image.socks]
+                spec, socks = image.spec(budget, layout.inflight), [child, *image.socks.all()]
                 if image.in_parent:
                     self._add_thread(stage, spec, control, socks)
                 else:

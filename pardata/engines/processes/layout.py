@@ -21,7 +21,7 @@ from pardata.pipeline.programs.build import runs_here
 from pardata.pipeline.programs.generator import has_state
 from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
-from pardata.runtime.worker.program import CHANNELS_AT
+from pardata.runtime.worker.spec import CHANNELS_AT
 
 # A worker tells its sender of several commits at once, as each notice wakes the sender. Until then the sender lacks
 # slots, tokens and (warm) blocks.
@@ -82,7 +82,7 @@ class Layout:
         The end from which the caller's loop reads; without a loop, the supervisor's own port, which takes nothing.
     workers, processes : list of WorkerImage
         All but the consumer; and those of them that are processes of their own.
-    budgets : list of (Span, str)
+    budgeted : list of (Span, str)
         The spans whose bytes the run's memory limit counts, and their names in errors.
     inflight : FlightSpec
         The places from which any worker can read the number of messages in flight.
@@ -106,15 +106,15 @@ class Layout:
                 give_tokens(first, window, self._terminals(stage.own_sequence))
         everybody = [worker for workers in self.wired.values() for worker in workers]
         for worker in everybody:
-            parts.socks += worker.socks
+            parts.socks += worker.socks.all()
         if plan.iterated:
             self.consumer = self.wired[plan.last][0]
         else:
             self.consumer = WorkerImage("consumer", 0, parts.take_span(), (1, 1), [], True)
         self.workers = [worker for worker in everybody if worker is not self.consumer]
         self.processes = [worker for worker in everybody if not worker.in_parent]
-        self.budgets = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
-        self.budgets += [(span, "the main process") for span in (self.consumer.span, parts.heap.arena.span)]
+        self.budgeted = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
+        self.budgeted += [(span, "the main process") for span in (self.consumer.span, parts.heap.arena.span)]
         self.inflight = self._inflight()
 
     def _workers(self, stage: Stage, has_inplace: bool) -> list[WorkerImage]:

@@ -11,7 +11,7 @@ from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.output import show
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
 from pardata.runtime.supervisor import Lost, Worker
-from pardata.runtime.worker.program import POISON_AT
+from pardata.runtime.worker.spec import POISON_AT
 
 
 class RunOutcome:

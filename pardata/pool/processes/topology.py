@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from pardata.channel.channel import socket_pair
@@ -24,7 +23,7 @@ from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
 from pardata.runtime.worker.port import Program, WorkerPort
-from pardata.runtime.worker.program import WorkerSpec
+from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
 _MOST_OWED: Final = (4, 4)  # commits that a worker tells together
 _SLOTS: Final = 8  # a worker's two tasks, and up to four that are done and of which the worker has not told yet
@@ -89,20 +88,20 @@ class Topology:
         wired = [self._wired("pool", index, False) for index in range(setup.workers)]
         connect([parent], wired, 0, {}, _SLOTS)
         connect(wired, [parent], 0, {}, _SLOTS)
-        self._socks += [sock for worker in (parent, *wired) for sock in worker.socks]
+        self._socks += [sock for worker in (parent, *wired) for sock in worker.socks.all()]
         limit = available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit
-        budget = [(worker.span, "the pool's workers") for worker in wired]
-        budget.append((parent.span, parent.stage))
+        spans = [(worker.span, "the pool's workers") for worker in wired]
+        budget = BudgetSpec(limit, [*spans, (parent.span, parent.stage)])
         count_control(self._heap.segment, [parent, *wired], limit)
         control, _ = self._pair()
-        spec = parent.spec(limit, budget)
-        self.port = WorkerPort(spec, self._heap.segment, [control, *parent.socks], self._program, arena)
+        spec = parent.spec(budget)
+        self.port = WorkerPort(spec, self._heap.segment, [control, *parent.socks.all()], self._program, arena)
         self._ports.append(self.port)
         self._wake, woken = self._pair()
         self.port.collector.watch(woken, lambda: _drain(woken))
         self.waiting = Waiting(self.port.collector.selector)
         self._undo.callback(self.waiting.close)
-        return [(worker, replace(worker.spec(limit, budget), parent_at=parent.span.offset)) for worker in wired]
+        return [(worker, worker.spec(budget, parent_at=parent.span.offset)) for worker in wired]
 
     def _start(self, setup: Setup, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
         """Start the workers."""
@@ -113,7 +112,7 @@ class Topology:
             placed = PlacedSpec(self._heap, spec, self._encoded, threads)
             self._placed.append(placed)
             words = worker.span.words(segment)
-            process = Worker("pool", placed.at, words, control, [child, *worker.socks], redoable=True)
+            process = Worker("pool", placed.at, words, control, [child, *worker.socks.all()], redoable=True)
             edge = EdgeSenders([outbox.edges[0].senders[index]])
             own = Outbox(self._heap.arena, outbox.leases, [edge], True)
             own.is_lasting = True

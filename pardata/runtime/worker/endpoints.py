@@ -15,7 +15,7 @@ from pardata.channel.receiver import Claim, Receiver
 from pardata.channel.sender import Sender
 from pardata.channel.tokens import Retirer, Tokens
 from pardata.memory.segment import Segment
-from pardata.runtime.worker.program import LEASES_AT, WorkerSpec
+from pardata.runtime.worker.spec import LEASES_AT, WorkerSpec
 
 
 class Endpoints:
@@ -31,20 +31,20 @@ class Endpoints:
         rest = iter(socks)
         self.control = next(rest)
         self.receivers = [
-            Receiver(channel, next(rest), segment, index, edge, renamed)
-            for index, (channel, edge, renamed) in enumerate(spec.inputs)
+            Receiver(given.channel, next(rest), segment, index, given.edge, given.renamed)
+            for index, given in enumerate(spec.inputs)
         ]
         header = spec.span.words(segment)
         self.leases = LeaseTable(spec.span.words(segment, LEASES_AT, TABLE_BYTES // 8), header)
         self.senders: list[Sender] = []
         self.edges: list[EdgeSenders] = []
-        for channels in spec.outputs:
+        for output in spec.outputs:
             first = len(self.senders)
             self.senders += [
                 Sender(channel, next(rest), segment, self.leases, first + index, header)
-                for index, channel in enumerate(channels)
+                for index, channel in enumerate(output.channels)
             ]
-            self.edges.append(EdgeSenders(self.senders[first:]))
+            self.edges.append(EdgeSenders(self.senders[first:], output.branch))
         redeem_pledges(self.senders)
         self.tokens: Tokens | None = None
         if spec.tokens is not None:

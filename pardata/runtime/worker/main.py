@@ -31,7 +31,8 @@ from pardata.runtime.library_limits import keep_freed_memory, limit_threads
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.worker.disown import disown
 from pardata.runtime.worker.port import Program, WorkerPort
-from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure, WorkerSpec
+from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
+from pardata.runtime.worker.spec import WorkerSpec
 
 
 @dataclass(frozen=True)

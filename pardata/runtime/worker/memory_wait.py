@@ -15,7 +15,8 @@ from pardata.runtime.admission.quiescence import Quiescence
 from pardata.runtime.admission.situation import Situation
 from pardata.runtime.header import MEMORY
 from pardata.runtime.worker.accounting import TimeAccount
-from pardata.runtime.worker.program import Cancelled, WorkerSpec
+from pardata.runtime.worker.program import Cancelled
+from pardata.runtime.worker.spec import WorkerSpec
 from pardata.runtime.worker.transaction import Transaction
 
 

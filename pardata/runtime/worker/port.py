@@ -43,9 +43,10 @@ from pardata.runtime.worker.accounting import TimeAccount
 from pardata.runtime.worker.control import Control
 from pardata.runtime.worker.endpoints import Endpoints
 from pardata.runtime.worker.memory_wait import MemoryWait
-from pardata.runtime.worker.program import Cancelled, WorkerSpec
+from pardata.runtime.worker.program import Cancelled
 from pardata.runtime.worker.reader import ClaimReader
 from pardata.runtime.worker.recovery import recover
+from pardata.runtime.worker.spec import WorkerSpec
 from pardata.runtime.worker.state import Saved
 from pardata.runtime.worker.takeover import Takeover
 from pardata.runtime.worker.token_gate import TokenGate
@@ -93,10 +94,10 @@ class WorkerPort:
         self._takeover = Takeover(spec, segment, words, program.inplace)
         words[THREAD] = threading.get_native_id()
         ends = Endpoints(spec, segment, socks)
-        budget = spec.budget(segment)
+        budget = spec.budget.open(segment)
         is_successor, in_parent = self._takeover.is_successor, shared_arena is not None
         arena = recover(spec, segment, budget, ends, is_successor) if shared_arena is None else shared_arena
-        self.outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.has_inplace, spec.branches)
+        self.outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.has_inplace)
         self.control = Control(ends.control)
         following = {sequence: words[NEXT_NUMBER + sequence] for sequence in spec.sequences}
         self.collector = ends.collector(program.order(following), self.control.receive)
@@ -104,10 +105,12 @@ class WorkerPort:
         self.last_bytes = 0
         self._at_hand = Transaction()
         self._account = account = TimeAccount(words, self.control, self.collector, arena)
-        self._reader = ClaimReader(program.inplace, getattr(program, "blames_senders", False), spec.senders)
+        self._reader = ClaimReader(
+            program.inplace, getattr(program, "blames_senders", False), [given.sender for given in spec.inputs]
+        )
         self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
         self._retirers = ends.retirers
-        self._unreported = UnreportedCommits(spec.most_owed, spec.limit_bytes)
+        self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes)
         self.memory = MemoryWait(spec, segment, budget, self._at_hand, self.lock, self.outbox, account, in_parent)
         self._takeover.resume(ends, self.collector, words)
 

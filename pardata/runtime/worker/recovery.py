@@ -9,7 +9,7 @@ from pardata.memory.array import Anchor, anchor
 from pardata.memory.budget import Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.worker.endpoints import Endpoints
-from pardata.runtime.worker.program import WorkerSpec
+from pardata.runtime.worker.spec import WorkerSpec
 
 
 def recover(spec: WorkerSpec, segment: Segment, budget: Budget, ends: Endpoints, is_successor: bool) -> Arena:

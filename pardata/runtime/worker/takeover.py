@@ -12,7 +12,7 @@ from pardata.memory.segment import Segment
 from pardata.runtime.header import CURRENT_BATCH, INCARNATION, TURN, batch_of_word
 from pardata.runtime.poison_items import POISON_BYTES, poison_items
 from pardata.runtime.worker.endpoints import Endpoints
-from pardata.runtime.worker.program import POISON_AT, WorkerSpec
+from pardata.runtime.worker.spec import POISON_AT, WorkerSpec
 from pardata.runtime.worker.state import StateArea
 
 

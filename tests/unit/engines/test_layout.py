@@ -8,7 +8,7 @@ from pardata.channel.words import AREA_BYTES, RECORD_BYTES
 from pardata.engines.processes.layout import fitting
 from pardata.errors import CapacityError
 from pardata.pipeline.plan.plan import Plan
-from pardata.runtime.worker.program import CHANNELS_AT
+from pardata.runtime.worker.spec import CHANNELS_AT
 
 FULL_SPAN = 64 << 30
 SMALL_SPAN = 128 << 20  # under `ulimit -v`

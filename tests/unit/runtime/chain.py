@@ -21,6 +21,7 @@ from pardata.memory.segment import Segment
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
 from pardata.runtime.worker.port import WorkerPort
+from pardata.runtime.worker.spec import BudgetSpec
 
 PACKAGE = str(Path(pardata.__file__).parent)
 SPAN_BYTES = 1 << 30
@@ -150,8 +151,10 @@ class Chain:
         wired = self._wired[name]
         arena = None if self._is_worker[name] else self._parent
         spans = [(worker.span, worker.stage) for worker in self._wired.values()]
-        socks = [self._controls[name][1], *wired.socks]
-        self._ports[name] = WorkerPort(wired.spec(1 << 40, spans), self.segment, socks, self._programs[name], arena)
+        socks = [self._controls[name][1], *wired.socks.all()]
+        self._ports[name] = WorkerPort(
+            wired.spec(BudgetSpec(1 << 40, spans)), self.segment, socks, self._programs[name], arena
+        )
         if name in self.sources:  # as `pipeline.programs.source.SourceProgram` does
             self._next[name] = self._ports[name].resume_point()
 
@@ -270,7 +273,7 @@ class Chain:
         for name in list(self._ports):
             self.stop(name)
         for wired in self._wired.values():
-            for sock in wired.socks:
+            for sock in wired.socks.all():
                 sock.close()
         for pair in self._controls.values():
             for sock in pair:
