@@ -11,7 +11,8 @@ from typing import Any
 
 from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.call import CallJob
-from pardata.pool.jobs.map import MapJob, ResultTimeoutError
+from pardata.pool.jobs.map import MapJob
+from pardata.pool.jobs.values import ResultTimeoutError
 from pardata.runtime.progress import Bars
 
 
@@ -97,11 +98,11 @@ class Results:
         self._was_asked = False
         self._pull()
         try:
-            if not job.is_complete:
+            if not job.ranges.is_complete:
                 backend.lazy.add(self)
             if not job.exhausted:
                 backend.add(job)
-            elif job.is_complete:
+            elif job.ranges.is_complete:
                 self.close()
         except BaseException as error:
             self._give_up(error)
@@ -113,6 +114,8 @@ class Results:
     def _pull(self) -> None:
         job = self._job
         assert job is not None
+        if job.ranges.is_complete:
+            return
         try:
             has_more = job.pull(self._number - len(self._values))
         except Exception:
@@ -120,24 +123,24 @@ class Results:
             raise
         if has_more and self._is_added:
             self._backend.reschedule(job)
-        if job.is_complete and self in self._backend.lazy:  # its last items are with the pool
+        if job.ranges.is_complete and self in self._backend.lazy:  # its last items are with the pool
             self._backend.lazy.discard(self)
             self._backend.wake()  # it may have been the last thing that a pool, which was closed, waited for
 
     def finish(self) -> None:
         """Take all items that are left, whether or not results are taken. Never returns if they are endless."""
-        while self._job is not None and not self._job.is_complete:
-            self._job.lift_limit()
+        while self._job is not None and not self._job.ranges.is_complete:
+            self._job.items.lift_window()
             self._pull()
 
     def abandon(self) -> None:
         """Have the work done without anybody to take the results; a map that takes results on the way ends."""
         job = self._job
-        if job is None or self._was_asked or not job.is_complete:
+        if job is None or self._was_asked or not job.ranges.is_complete:
             self.close()
             return
         self._job = None
-        job.leave_results()
+        job.values.drop()
         if self._bars is not None:
             self._bars.close()
 
@@ -174,12 +177,14 @@ class Results:
         if job is None:
             raise StopIteration
         self._pull()
-        if job.is_complete and self._number >= job.ranges.total:
+        if job.ranges.is_complete and self._number >= job.ranges.total:
             self.close()
             raise StopIteration
         deadline = self._deadline if timeout is None else time.monotonic() + timeout
         try:
-            values, self._error = job.take(self._number, self._backend.run_inline, deadline, self._bars)
+            bars = self._bars
+            show = None if bars is None else lambda: bars.update([job.progress])
+            values, self._error = job.values.take(self._number, self._backend.run_inline, deadline, show)
         except ResultTimeoutError:
             if self._ends:
                 self.close()

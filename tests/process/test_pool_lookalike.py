@@ -52,7 +52,7 @@ def test_imap_of_an_endless_iterable_takes_as_much_as_is_used(pool):
     assert ahead < 5000 + 4 * 2 * 0.02 / 1e-7
     waiting = pool.imap(time.sleep, itertools.repeat(0.01))
     next(waiting)
-    assert len(waiting._results._job._window._items) < 200
+    assert len(waiting._results._job.items._items) < 200
 
 
 def test_imap_waits_as_long_as_it_is_told(pool):

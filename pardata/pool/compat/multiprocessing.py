@@ -14,7 +14,7 @@ from typing import Any
 
 from pardata.pool.backend import give_up
 from pardata.pool.jobs.chunking import Chunksize
-from pardata.pool.jobs.map import ResultTimeoutError
+from pardata.pool.jobs.values import ResultTimeoutError
 from pardata.pool.pool import WorkerPool
 from pardata.pool.results import Results, TaskFuture
 from pardata.process.interrupts import start_thread

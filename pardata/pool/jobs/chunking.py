@@ -100,7 +100,7 @@ class Chunks:
         self.item_s: float | None = None
         self.item_bytes = item_bytes
         self.given_back = 0
-        self._workers = workers
+        self.workers = workers
         self._total = total
         self._unit = unit
         self._last = 0
@@ -116,7 +116,7 @@ class Chunks:
         return size
 
     def _wanted(self, rest: int, is_all: bool) -> int:
-        kind, workers = self.policy.kind, self._workers
+        kind, workers = self.policy.kind, self.workers
         if kind == "fixed":
             return self._bundle(rest, int(self.policy.value))
         if kind == "static":
@@ -130,7 +130,7 @@ class Chunks:
     def _bundle(self, rest: int, fixed: int) -> int:
         if self.item_s is None:
             return fixed
-        count = min(BUNDLE_S / max(self.item_s, 1e-9), rest / (2 * self._workers), GROWTH * self._last) // fixed
+        count = min(BUNDLE_S / max(self.item_s, 1e-9), rest / (2 * self.workers), GROWTH * self._last) // fixed
         return fixed * max(1, int(count))
 
     @property
@@ -145,7 +145,7 @@ class Chunks:
         if self.item_s is None:
             return self._unit
         item_s = max(self.item_s, 1e-9)
-        share = rest / self._workers
+        share = rest / self.workers
         size = max(self.policy.target_s, CLAIM_S / OVERHEAD) / item_s
         size = min(size, share / 2 if is_all else share, GROWTH * self._last)
         return int(max(size, min(CLAIM_S / (WORST_OVERHEAD * item_s), share)))
@@ -193,10 +193,17 @@ class Chunks:
 
 
 class Ranges:
-    """The items that wait: those that were given back, then the rest of ``range(total)``."""
+    """The items that wait: those that were given back, then the rest of ``range(total)``.
+
+    Attributes
+    ----------
+    is_complete : bool
+        No items will be added to `total`.
+    """
 
     def __init__(self, total: int = 0) -> None:
         self.total = total
+        self.is_complete = True
         self._position = 0
         self._returned: list[tuple[int, int]] = []  # sorted
 

@@ -30,7 +30,6 @@ class RangeJob(ABC):
         self.chunks = chunks
         self.active: set[Task] = set()
         self.done_items = 0
-        self.is_complete = True  # no items will be added
         self.cancelled = False
         self._suspects: list[tuple[int, int, int]] = []  # begin, end, deaths
         self._retries = retries
@@ -92,7 +91,7 @@ class RangeJob(ABC):
             task = Task(self, *self._suspects.pop(), careful=True)
         else:
             rest = self.ranges.rest
-            task = Task(self, *self.ranges.take(self.chunks.size(rest, self.is_complete)))
+            task = Task(self, *self.ranges.take(self.chunks.size(rest, self.ranges.is_complete)))
         self.active.add(task)
         return task
 
