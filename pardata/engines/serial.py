@@ -18,6 +18,7 @@ from pardata.codec.batch_codec import Batch
 from pardata.engines.local import bars_of, original_error
 from pardata.engines.pulling import Giver, Inputs, InterleavedInputs, JoinedInputs, Made, OutputReader, Taking
 from pardata.errors import ConfigError
+from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
@@ -95,6 +96,7 @@ class SerialRun(Run):
             self._givers[stage] = self._giver(stage)
         self._ends = InterleavedInputs([OutputReader(self._givers[stage]) for stage in plan.ends], "arrival")
         self._bars = bars_of(plan, options.progress) if options.progress else None
+        self._life.on(RunEvent.BEGIN)
 
     def __next__(self) -> Any:
         with self._turn:
@@ -103,7 +105,7 @@ class SerialRun(Run):
             return self._items.pop()
 
     def _take_more(self) -> None:
-        if self._seconds is not None:
+        if self._life.state is not RunState.OPEN:
             raise StopIteration
         try:
             self._fill()
@@ -127,7 +129,8 @@ class SerialRun(Run):
             self.close()
             return
         self._items = batch.items[::-1]
-        self._show()
+        if self._bars is not None:
+            self._show()
 
     # -- the stages ------------------------------------------------------------------------------------------------
 
@@ -246,7 +249,7 @@ class SerialRun(Run):
             self._close()
 
     def _close(self) -> None:
-        if self._seconds is not None:
+        if not self._life.close():
             return
         self._seconds = time.perf_counter() - self._begin_s
         for stage in reversed(self._plan.stages):
@@ -257,6 +260,7 @@ class SerialRun(Run):
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()
+        self._life.on(RunEvent.CLOSED)
 
 
 def _check_nesting(plan: Plan) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError, PlanError
 from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.lifecycle import RunLife, RunState
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.progress import RunReport
@@ -74,6 +75,12 @@ class Run(Iterator[Any]):
 
     def __init__(self) -> None:
         self._turn = threading.RLock()  # to take or to close
+        self._life = RunLife()
+
+    def _is_open(self) -> bool:
+        """Return whether there is something to close; also of a run whose constructor was interrupted."""
+        life = getattr(self, "_life", None)
+        return life is not None and life.state is RunState.OPEN
 
     @abstractmethod
     def report(self) -> RunReport:
@@ -93,8 +100,8 @@ class Run(Iterator[Any]):
             self.close()
 
     def __repr__(self) -> str:
-        stages = self.report().stages
-        return f"<{type(self).__name__}: {', '.join(f'{stage.name} {stage.items}' for stage in stages)} items>"
+        counts = ", ".join(f"{stage.name} {stage.items}" for stage in self.report().stages)
+        return f"<{type(self).__name__}, {self._life.state.value}: {counts} items>"
 
     def __enter__(self) -> Run:
         return self

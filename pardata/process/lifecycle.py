@@ -6,13 +6,11 @@ cannot occur: `Life.on` raises then, with the worker's history. docs/design.md d
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from enum import Enum
 from typing import Final
 
-from pardata.errors import InternalError
-
-_REMEMBERED: Final = 12  # events in the text of an error
+from pardata.process.transitions import LifeCycle
 
 
 class State(Enum):
@@ -113,37 +111,16 @@ _TABLE: Final[dict[State, dict[Event, tuple[State, Action]]]] = {
 }
 
 
-class Life:
+class Life(LifeCycle[State, Event, tuple[State, Action]]):
     """The state of one worker."""
 
     def __init__(self, who: str) -> None:
-        self.state = State.NEW
-        self._who = who
-        self._history: deque[Event] = deque(maxlen=_REMEMBERED)
+        super().__init__(who, State.NEW, _TABLE)
 
     def on(self, event: Event) -> Action:
         """Change the state by an event; return the action. Raises `InternalError`, unchanged, if it cannot occur."""
-        step = _TABLE[self.state].get(event)
-        if step is None:
-            past = ", ".join(known.value for known in self._history) or "nothing"
-            raise InternalError(f"{self._who} {event.value} while it is {self.state.value}; before that: {past}")
-        self._history.append(event)
-        self.state, action = step
+        self.state, action = self.look_up(event)
         return action
-
-    def __repr__(self) -> str:
-        return f"<Life of {self._who}: {self.state.value}>"
-
-
-def as_table() -> str:
-    """Return the table for the docs, in Markdown."""
-    rows = ["| a worker that is | what happens | becomes | its owner does |", "|---|---|---|---|"]
-    rows += [
-        f"| {state.value} | {event.value} | {after.value} | {action.value} |"
-        for state, steps in _TABLE.items()
-        for event, (after, action) in steps.items()
-    ]
-    return "\n".join(rows)
 
 
 # -- the deaths that a worker may have ---------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_worker_is_called_by_the_name_of_its_stage():
 def test_run_shows_how_far_it_is():
     with pardata.source(range(5)).map(abs, chunksize=1).iterate(engine="serial") as run:
         next(run)
-        assert repr(run) == "<SerialRun: source 1, abs 1 items>"
+        assert repr(run) == "<SerialRun, open: source 1, abs 1 items>"
 
 
 def test_function_that_gets_all_items_by_mistake():

@@ -6,8 +6,13 @@ of it now.
 
 import ast
 import re
+from functools import partial
 from pathlib import Path
 
+from pardata.memory.named import lifecycle as manager_lifecycle
+from pardata.pipeline import lifecycle as run_lifecycle
+from pardata.pool import lifecycle as pool_lifecycle
+from pardata.process import lifecycle as worker_lifecycle
 from tests.docs.api import api
 from tests.layers.layers import LAYERS, PURE
 
@@ -53,7 +58,27 @@ def decisions():
     return "\n".join(f"* [{title}](decisions/{path.name})" for title, path in zip(titles, paths, strict=True))
 
 
-PARTS = {"layers": layers, "folders": folders, "pure files": pure_files, "api": api, "decisions": decisions}
+def life_of(what, table, *more):
+    """Return a life cycle as a table: each event of each state, the next state, and what else its rows have."""
+    cells = [[f"{what} that is", "what happens", "becomes", *more], ["---"] * (3 + len(more))]
+    for state, steps in table.items():
+        for event, after in steps.items():
+            row = after if isinstance(after, tuple) else (after,)
+            cells.append([part.value for part in (state, event, *row)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+PARTS = {
+    "layers": layers,
+    "folders": folders,
+    "pure files": pure_files,
+    "api": api,
+    "decisions": decisions,
+    "life of a worker": partial(life_of, "a worker", worker_lifecycle._TABLE, "its owner does"),
+    "life of a run": partial(life_of, "a run", run_lifecycle._TABLE),
+    "life of a pool": partial(life_of, "a pool", pool_lifecycle._TABLE),
+    "life of a manager": partial(life_of, "a manager", manager_lifecycle._TABLE),
+}
 _PART = re.compile(r"(<!-- made: ([^>]+) -->\n)(?:(?!<!-- ).)*(<!-- end made -->)", re.DOTALL)
 
 

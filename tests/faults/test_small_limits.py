@@ -32,7 +32,7 @@ def test_a_farm_of_64_workers_takes_little_and_counts_it():
         total, peak = next(run), segment_bytes()
         for item in run:
             total, peak = total + item, max(peak, segment_bytes())
-            counted = run._parts.port.memory.budget.live_bytes() if not run._closed else counted
+            counted = run._parts.port.memory.budget.live_bytes() if run._is_open() else counted
     assert total == sum(range(1, 2001))
     assert peak - before <= 8 << 20
     assert peak - before <= counted + (1 << 20)
@@ -140,7 +140,7 @@ def test_a_worker_that_is_replaced_goes_on_counting(tmp_path):
     counted = []
     with pardata.source(range(60)).map(die_once, chunksize=1).iterate() as run:
         for _ in run:
-            if not run._closed:
+            if run._is_open():
                 counted.append(sum(words[CONTROL] for words in run._parts.port.memory.budget._headers))
     assert counted == sorted(counted)
     assert counted[-1] <= 64 * 4096

@@ -19,13 +19,16 @@ TOP = [[""], ["__main__"]]  # pardata/__init__.py and __main__.py
 # These decide and do not act: they open, start, wait for and measure nothing.
 PURE = [
     "process.lifecycle",
+    "process.transitions",
     "memory.layout",
     "memory.plain",
+    "memory.named.lifecycle",
     "memory.named.list_layout",
     "channel.order",
     "channel.window",
     "channel.words",
     "runtime.admission.policy",
+    "pipeline.lifecycle",
     "pipeline.plan.checks",
     "pipeline.plan.draw",
     "pipeline.plan.error_policy",

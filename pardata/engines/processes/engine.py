@@ -30,6 +30,7 @@ from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
 from pardata.engines.processes.teardown import open_runs, take_back
 from pardata.memory.shared_heap import shared_heap
+from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Run, RunOptions
@@ -42,7 +43,6 @@ class ProcessRun(Run):
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         super().__init__()
-        self._closed = True  # until there is something to close
         self._pid = os.getpid()
         self._items: deque[Any] = deque()
         self._away: set[int] = set()  # threads that have taken an item and not come back
@@ -56,7 +56,7 @@ class ProcessRun(Run):
         outcome = RunOutcome(plan, self._parts, self._statistics, failures)
         builder = Builder(plan, options, self._parts, self._statistics, outcome)
         try:
-            self._closed = False
+            self._life.on(RunEvent.BEGIN)
             open_runs[id(self)] = weakref.ref(self)
             aside(partial(self._build, builder))
             if options.progress:
@@ -67,7 +67,7 @@ class ProcessRun(Run):
 
     def _build(self, builder: Builder) -> None:
         with self._changing:
-            if not self._closed:
+            if self._life.state is RunState.OPEN:
                 self._loop = builder.build(self._away)
 
     # -- running ---------------------------------------------------------------------------------------------------
@@ -83,11 +83,12 @@ class ProcessRun(Run):
 
     def _take_more(self) -> None:
         """Get the next items; raises StopIteration at the end of the run."""
-        if self._closed:
+        if self._life.state is not RunState.OPEN:
             raise StopIteration
-        assert self._loop is not None
+        loop = self._loop
+        assert loop is not None
         try:
-            self._loop.fill(self._items)
+            loop.fill(self._items)
         except BaseException:
             self.close()
             raise
@@ -106,7 +107,7 @@ class ProcessRun(Run):
             return
         if os.getpid() != self._pid:
             return  # a forked child has a copy of the run, which is its parent's
-        if not self._closed and self._loop is not None and self._parts.wake is not None:
+        if self._is_open() and self._loop is not None and self._parts.wake is not None:
             with contextlib.suppress(OSError):
                 self._parts.wake.send(b"cancel")  # another thread may wait for an item: it leaves
         with self._turn:
@@ -114,8 +115,7 @@ class ProcessRun(Run):
 
     def _close(self) -> None:
         with Uninterrupted():
-            if not self._closed:
-                self._closed = True
+            if self._life.close():
                 self._ending = Aside(self._end)
         try:
             if self._ending is not None:
@@ -135,8 +135,9 @@ class ProcessRun(Run):
                     self._report = self.report()
                 take_back(self._parts)
                 open_runs.pop(id(self), None)
+            self._life.on(RunEvent.CLOSED)
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         """End a run that was dropped: in a thread of its own, since this one may hold any lock at this moment."""
-        if not _is_over() and not getattr(self, "_closed", True) and os.getpid() == self._pid:
+        if not _is_over() and self._is_open() and os.getpid() == self._pid:
             threading.Thread(target=self.close, name="pardata-closer").start()

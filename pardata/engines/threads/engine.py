@@ -18,6 +18,7 @@ from pardata.engines.local import bars_of
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.port import ThreadPort
 from pardata.errors import ConfigError
+from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.joining import join_batches
@@ -49,7 +50,7 @@ class ThreadRun(Run):
         self._report: RunReport | None = None
         self._begin_s = time.perf_counter()
         self._bars: Bars | None = None
-        self._closed = False
+        self._life.on(RunEvent.BEGIN)
         try:
             if options.progress:
                 self._bars = bars_of(plan, options.progress)
@@ -77,7 +78,7 @@ class ThreadRun(Run):
             return self._items.popleft()
 
     def _take_more(self) -> None:
-        if self._closed:
+        if self._life.state is not RunState.OPEN:
             raise StopIteration
         try:
             self._fill()
@@ -97,7 +98,8 @@ class ThreadRun(Run):
         elif batches:
             self._items.extend(join_batches(batches, self._plan.last.fanin.policy).items)
             self._inlet.commit()
-        self._show()
+        if self._bars is not None:
+            self._show()
 
     def _show(self, final: bool = False) -> None:
         if self._bars is not None:
@@ -125,9 +127,8 @@ class ThreadRun(Run):
             self._close()
 
     def _close(self) -> None:
-        if self._closed:
+        if not self._life.close():
             return
-        self._closed = True
         deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
@@ -137,9 +138,10 @@ class ThreadRun(Run):
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()
+        self._life.on(RunEvent.CLOSED)
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not _is_over() and not getattr(self, "_closed", True):
+        if not _is_over() and self._is_open():
             self.close()
 
 

@@ -14,9 +14,8 @@ import os
 import secrets
 import weakref
 from collections.abc import Iterable
-from enum import Enum
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -26,6 +25,7 @@ from pardata.memory.exchange.addresses import name_anchor
 from pardata.memory.named import guardian, inspector, session
 from pardata.memory.named.block import SharedMemory as Block
 from pardata.memory.named.inspector import BlockInfo
+from pardata.memory.named.lifecycle import ManagerEvent, ManagerState, after
 from pardata.memory.named.manager_links import link_path, link_target, take_address
 from pardata.memory.named.register import records
 from pardata.memory.named.shareable_list import ShareableList as List
@@ -33,23 +33,6 @@ from pardata.memory.plain import plain_array
 from pardata.memory.shared_array import shared_view
 from pardata.memory.shared_heap import check_shape
 from pardata.process.interrupts import aside
-
-
-class ManagerState(Enum):
-    """The life of a manager."""
-
-    INITIAL = "not started"
-    STARTED = "started"
-    CONNECTED = "connected"
-    SHUT_DOWN = "shut down"
-
-
-TRANSITIONS: Final = {
-    (ManagerState.INITIAL, "start"): ManagerState.STARTED,
-    (ManagerState.INITIAL, "connect"): ManagerState.CONNECTED,
-    (ManagerState.STARTED, "shutdown"): ManagerState.SHUT_DOWN,
-    (ManagerState.SHUT_DOWN, "shutdown"): ManagerState.SHUT_DOWN,
-}
 
 
 class SharedMemoryManager:
@@ -87,12 +70,6 @@ class SharedMemoryManager:
         self._group = 0
         self._finalizer: weakref.finalize[..., SharedMemoryManager] | None = None
 
-    def _go(self, event: str) -> ManagerState:
-        try:
-            return TRANSITIONS[self._state, event]
-        except KeyError:
-            raise ConfigError(f"{event}() of a manager that is {self._state.value}") from None
-
     @property
     def address(self) -> str | tuple[str, int]:
         """The address that another process gives to connect."""
@@ -113,7 +90,7 @@ class SharedMemoryManager:
         aside(self._start)  # interrupted or not, it ends with the manager
 
     def _start(self) -> None:
-        state = self._go("start")
+        state = after(self._state, ManagerEvent.START)
         owner = session.own()
         group = secrets.randbits(62)
         owner.watch()
@@ -135,7 +112,7 @@ class SharedMemoryManager:
         multiprocessing.AuthenticationError
             That manager was started with another `authkey`.
         """
-        state = self._go("connect")
+        state = after(self._state, ManagerEvent.CONNECT)
         try:
             path, _, parts = os.readlink(link_path(self._address)).rpartition("/")
             owner = session.joined(path)
@@ -150,7 +127,7 @@ class SharedMemoryManager:
 
     def shutdown(self) -> None:
         """Remove all blocks. A process that still has one mapped can go on reading and writing it."""
-        self._state = self._go("shutdown")
+        self._state = after(self._state, ManagerEvent.SHUTDOWN)
         if self._finalizer is not None:
             self._finalizer()
 

@@ -12,7 +12,7 @@ import pytest
 
 import pardata
 from pardata.memory.named import directories, guardian, manager_links, session
-from pardata.memory.named.manager import TRANSITIONS, ManagerState
+from pardata.memory.named.lifecycle import _TABLE, ManagerEvent, ManagerState
 
 NAME = f"test-manager-{os.getpid()}"  # another suite may run on this machine
 
@@ -188,13 +188,13 @@ def test_used_too_early_and_too_late():
 
 
 @pytest.mark.parametrize("state", ManagerState)
-@pytest.mark.parametrize("event", ["start", "connect", "shutdown"])
+@pytest.mark.parametrize("event", ManagerEvent)
 def test_what_the_table_does_not_have_is_an_error(state, event):
     owner = pardata.SharedMemoryManager(NAME)
     owner._state = state
-    if (state, event) not in TRANSITIONS:
+    if event not in _TABLE[state]:
         with pytest.raises(pardata.ConfigError, match=state.value):
-            getattr(owner, event)()
+            getattr(owner, event.value.removesuffix("()"))()
         assert owner._state is state
 
 

@@ -1,16 +1,11 @@
 """The life of a worker: what is in the table can happen, nothing else can, and every life comes to an end."""
 
-import re
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pardata.errors import InternalError
-from pardata.process.lifecycle import _TABLE, IN_A_ROW, Action, Deaths, Event, Life, State, as_table
-
-DESIGN = Path(__file__).parents[3] / "docs" / "design.md"
+from pardata.process.lifecycle import _TABLE, IN_A_ROW, Action, Deaths, Event, Life, State
 
 
 def reachable(start):
@@ -37,12 +32,6 @@ def test_a_worker_that_is_told_to_end_gets_no_other_process(state):
     if Event.STOP in _TABLE[state]:
         after, _ = _TABLE[state][Event.STOP]
         assert not any(action is Action.START for then in reachable(after) for _, action in _TABLE[then].values())
-
-
-def test_the_docs_draw_the_table():
-    begin, end = "<!-- made from process.lifecycle -->\n", "\n<!-- until here -->"
-    drawn = re.search(f"{begin}(.*?){end}", DESIGN.read_text(), re.DOTALL)
-    assert drawn is not None and drawn[1] == as_table()
 
 
 def test_what_cannot_happen_is_an_error_that_tells_the_history():
