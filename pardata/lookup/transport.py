@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 from pardata.errors import BrokenError, ClosedError, ConfigError, DeadlineExceeded
 
-_FIRST_PAUSE_S: Final = 0.01
-_LONGEST_PAUSE_S: Final = 0.5
+# Between two tries, doubled each time: a service that is away or busy cannot tell when it is back.
+_FIRST_RETRY_S: Final = 0.01
+_LONGEST_RETRY_S: Final = 0.5
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -90,7 +91,7 @@ class Transport:
             After `close`.
         """
         end = time.monotonic() + self._retry_s
-        pause = _FIRST_PAUSE_S
+        pause = _FIRST_RETRY_S
         while True:
             connection, is_used = self._connect()
             try:
@@ -114,7 +115,7 @@ class Transport:
                     ) from error
                 if not is_used:  # the service may have closed an idle connection: try a new one at once
                     time.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    pause = min(2 * pause, _LONGEST_RETRY_S)
 
     def _connect(self) -> tuple[http.client.HTTPConnection, bool]:
         """Return the connection of this thread, and whether it was used before."""

@@ -44,7 +44,7 @@ _THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_
 _STOP_S: Final = 1.0  # until a server that does not end by itself is killed: it may be stopped
 _ANSWER_S: Final = 2.0  # between looks whether a silent server is stopped (SIGSTOP); found twice in a row, it is killed
 _REPORT_S: Final = 1.0  # for the server's report of a death; then the status is unknown
-_LOOK_S: Final = 0.005
+_LOOK_S: Final = 0.005  # for the end of a process that is no child of this one, where the system has no pidfds
 
 
 class ServerGone(BrokenError):

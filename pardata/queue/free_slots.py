@@ -19,7 +19,9 @@ from pardata.queue.packet_pipe import PacketPipe, seconds_left, unread_bytes, wa
 fcntl: Any = module("fcntl")
 
 MOST: Final = 1 << 19  # the largest pipe of any user has 1 MiB, see `make_free_slots`
-_RECOUNT: Final = 1.0  # s without a place before the places are counted
+_RECOUNT: Final = (
+    1.0  # s without a place before the places are counted: a process that was killed with one tells nobody
+)
 
 
 def make_free_slots(count: int) -> int:

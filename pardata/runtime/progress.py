@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pardata.memory.budget import format_bytes
 from pardata.runtime.faults import Fault
 
-REFRESH_S: Final = 0.1
+REFRESH_S: Final = 0.1  # of bars: what they show is in words that workers write and do not tell
 _MOST_SKIPPED_SHOWN: Final = 20
 _LONGEST_NAME: Final = 24  # in front of a bar
 

@@ -1,6 +1,8 @@
 """docs/protocol.md names the windows in which tests kill a process, and tests and code that there are."""
 
+import ast
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from tests.faults.windows import TRAPS
@@ -34,15 +36,33 @@ def test_each_kill_of_a_queue_has_a_row():
 
 
 def sync_points(folder):
-    code = "\n".join(path.read_text() for path in (ROOT / folder).rglob("*.py"))
-    return re.findall(r"SYNC POINT: ([a-z ]*[a-z])", code)
+    """The places that name each ordering: per name, the functions (of a mention elsewhere, None)."""
+    places = defaultdict(set)
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        code = path.read_text()
+        functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+        for number, line in enumerate(code.splitlines(), 1):
+            for name in re.findall(r"SYNC POINT: ([a-z ]*[a-z])", line):
+                inside = [node.name for node in functions if node.lineno <= number <= node.end_lineno]
+                places[name].add((path, inside[-1] if inside else None))
+    return places
 
 
-def test_each_ordering_has_a_row_and_is_named_on_two_sides():
+def test_each_ordering_is_named_on_two_sides():
+    sides = {name: [place for place in places if place[1]] for name, places in sync_points("pardata").items()}
+    assert {name: places for name, places in sides.items() if len(places) < 2} == {}
+
+
+def test_each_ordering_of_channels_and_queues_has_a_row():
     here = {*sync_points("pardata/channel"), *sync_points("pardata/queue")}
-    everywhere = sync_points("pardata")
-    assert here <= set(rows("Orderings")) <= set(everywhere)
-    assert [name for name in here if everywhere.count(name) < 2] == []
+    assert here <= set(rows("Orderings")) <= set(sync_points("pardata"))
+
+
+def test_what_sleeps_to_look_again_has_a_row():
+    section = (ROOT / "docs" / "design.md").read_text().split("\n## What looks again\n")[1].split("\n## ")[0]
+    sleeping = [path for path in (ROOT / "pardata").rglob("*.py") if re.search(r"\bsleep\(", path.read_text())]
+    assert sleeping
+    assert [path for path in sleeping if f"`{path.relative_to(ROOT / 'pardata')}" not in section] == []
 
 
 def test_tests_on_the_page_exist():

@@ -84,14 +84,14 @@ class Loop:
                     break
             else:
                 is_away = self._is_another_away()
-                # Told before the wait: a worker that needs memory asks whether the caller may still let go of some
-                # (`runtime.admission.quiescence`). Only this process writes these two words.
+                # SYNC POINT: consumer (`Quiescence.look`). Told before the wait: a worker that needs memory asks if the
+                # caller may still let go of some. Only this process writes these two words.
                 port.words[THREAD], port.words[CONSUMER_BUSY] = threading.get_native_id(), is_away
                 looks = [REFRESH_S if self._statistics.bars is not None else None, _AWAY_S if is_away else None]
                 waits = [late_in_s, self._stall.look(), *looks]
                 port.collector.wait(min((wait for wait in waits if wait is not None), default=None))
             self._statistics.show()
-        port.words[CONSUMER_BUSY] = 1
+        port.words[CONSUMER_BUSY] = 1  # SYNC POINT: consumer. Before the caller has the item, and with it its memory
 
     def _is_another_away(self) -> bool:
         """Return whether another thread has an item, so that it may still let go of memory."""

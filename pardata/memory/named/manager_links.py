@@ -17,7 +17,9 @@ from typing import Final
 
 from pardata.memory.named import directories, guardian
 
-_TRIES: Final = 1000  # for the lock of the addresses, which other processes hold for less than a millisecond
+# The lock of the addresses is held for less than a millisecond. It is asked for again and again, as flock has no limit
+# of time: who waited in it for a process that is stopped would hang.
+_TRIES: Final = 1000
 _RETRY_S: Final = 0.01
 
 

@@ -13,7 +13,9 @@ from typing import Final, NamedTuple
 from pardata.pool.jobs.job import Death, Effect, Task
 from pardata.pool.processes.assignments import Assignments, WorkerSlot
 
-_PATIENCE_S: Final = 0.02  # until a signal is tried again for which the process was not far enough
+# Until it is tried again to end a worker that was not at the call yet. It tells nobody when it begins a call: only its
+# words say so.
+_PATIENCE_S: Final = 0.02
 
 
 class Cause(NamedTuple):

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-# No process is told when memory becomes free in a third one: a worker that waits for it looks again this often.
+# No process is told when memory becomes free in a third one: a worker that waits for it looks again this often. To tell
+# it would cost a system call for each release in each process; so it costs only those that wait.
 TICK_S: Final = 0.002
 # A process that has been woken and has not run yet looks as if it waited (before a failure the system is asked as well,
 # see `runtime.admission.quiescence`). To go on too early only costs memory.

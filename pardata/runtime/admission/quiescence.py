@@ -36,6 +36,8 @@ class Quiescence:
     def look(self, live_bytes: int) -> float:
         """Return for how many seconds all have been waiting by now."""
         seen = (live_bytes, *(words[BATCHES] for words in self._stages))
+        # SYNC POINT: consumer (`engines.processes.run.Loop.fill`). The word is still 0 when the consumer has been woken
+        # and has not run: beyond STUCK_S time counts only while the system has no such thread (`_is_any_held_up`).
         is_busy = self._consumer[CONSUMER_BUSY] or any(words[CURRENT_CALL] for words in self._stages)
         now = time.monotonic()
         since_s, self._looked_s = now - self._looked_s, now

@@ -59,7 +59,9 @@ class MemoryWait:
 
     def wait(self, needed_bytes: int) -> bool:
         """Return when there may be room for a block (False), or it may pass the limit (True)."""
-        if not self._lock.acquire(blocking=False):  # another thread is in the port; it hears of what is given back
+        if not self._lock.acquire(blocking=False):
+            # Another thread is in the port, perhaps until the run ends: it hears of what is given back, and the budget
+            # is asked again after this pause.
             time.sleep(TICK_S)
             if self._account.control.is_cancelled:
                 raise Cancelled

@@ -77,7 +77,7 @@ class StateArea:
 
     def load(self) -> Saved | None:
         """Return the state that was saved last, if any was."""
-        turn = self._turn[0]
+        turn = self._turn[0]  # SYNC POINT: save. The copy that this names is whole: a half-written one is the other
         if not turn:
             return None
         copy = self._copy(turn)
