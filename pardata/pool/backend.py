@@ -34,7 +34,7 @@ class Backend(Protocol):
     def start(self) -> None:
         """Have the workers started; return when there is everything that `add` needs.
 
-        If this is interrupted, or raises, `abandon` ends the workers that were started.
+        If this is interrupted, or raises, the workers that were started are gone: as after `end_now`.
         """
 
     @property
@@ -78,6 +78,13 @@ class Backend(Protocol):
     def close(self, wait: bool, kill: bool = False) -> None:
         """Take no more jobs; end when those that are here are done, or at once."""
 
+    def end_now(self) -> None:
+        """Close at once, and return when everything is gone: for a caller that was interrupted.
+
+        Within seconds, and at once after another Ctrl-C; a third one is raised without a further wait. Threads that are
+        at the user's code cannot be ended, and are not waited for.
+        """
+
     def abandon(self) -> None:
         """As `close` without waiting, for a pool that nobody holds. Takes no lock."""
 
@@ -102,4 +109,4 @@ def close_all() -> None:
             backend.close(wait=True, kill=failed)
         except KeyboardInterrupt:  # it is to end now, and a traceback would tell nothing
             failed = True
-            backend.close(wait=True, kill=True)
+            backend.end_now()

@@ -74,12 +74,14 @@ class PoolLife:
     is_abandoned : bool
         Nobody holds the pool: it ends as if it were closed. Not a state, as the garbage collector sets it, without the
         lock: a transition at the same moment would overwrite it.
+    is_hurried : bool
+        Somebody who waits for the end of the workers does not want to wait any longer: they are killed.
     """
 
     def __init__(self) -> None:
         self.state = PoolState.STARTING
         self.error: BaseException | None = None
-        self.is_abandoned = False
+        self.is_abandoned = self.is_hurried = False
         self._history: deque[PoolEvent] = deque(maxlen=_REMEMBERED)
 
     def on(self, event: PoolEvent, error: BaseException | None = None) -> None:
@@ -98,6 +100,11 @@ class PoolLife:
     def is_open(self) -> bool:
         """Return whether the pool takes jobs."""
         return self.state is PoolState.OPEN and not self.is_abandoned
+
+    @property
+    def is_wanted(self) -> bool:
+        """Return whether the pool has not been broken or abandoned: its start goes on."""
+        return self.error is None and not self.is_abandoned
 
     def check_open(self) -> None:
         """Raise `WorkerLostError` if the pool is broken, RuntimeError if it takes no more jobs."""

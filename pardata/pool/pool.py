@@ -93,11 +93,7 @@ class WorkerPool(ArrayMethods, Executor):
         )  # fmt: skip
         self.kind = kind
         self._backend: Backend = _make_backend(kind, check_setup(setup))
-        try:
-            self._backend.start()
-        except BaseException:  # as Ctrl-C: its thread ends the workers that were started
-            self._backend.abandon()
-            raise
+        self._backend.start()
 
     @property
     def is_open(self) -> bool:
@@ -259,8 +255,8 @@ class WorkerPool(ArrayMethods, Executor):
     def _close(self, wait: bool, kill: bool = False) -> None:
         try:
             self._backend.close(wait, kill)
-        except BaseException:  # as Ctrl-C: nobody waits for the rest
-            self._backend.close(wait=False, kill=True)
+        except BaseException:  # as Ctrl-C: nobody waits for the rest of the tasks
+            self._backend.end_now()
             raise
 
     def _code(self, fn: Callable[..., Any]) -> Any:

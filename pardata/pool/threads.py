@@ -77,12 +77,17 @@ class ThreadBackend:
     def start(self) -> None:
         with self._changed:
             self._life.on(PoolEvent.STARTED)  # jobs may wait for threads that are not there yet
-        for index in range(self.setup.workers):
-            end = Latch()
-            name = "pardata-pool-thread"
-            thread = threading.Thread(target=self._run, args=(index, end), name=name, daemon=True)
-            self._threads.append((thread, end))
-            start_thread(thread)
+        try:
+            for index in range(self.setup.workers):
+                end = Latch()
+                name = "pardata-pool-thread"
+                thread = threading.Thread(target=self._run, args=(index, end), name=name, daemon=True)
+                self._threads.append((thread, end))
+                start_thread(thread)
+        except BaseException:  # as Ctrl-C
+            self._threads = [(thread, end) for thread, end in self._threads if thread.ident is not None]
+            self.end_now()
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -163,6 +168,10 @@ class ThreadBackend:
                 if thread.ident is not None and thread is not threading.current_thread():
                     end.wait()
                     thread.join()
+
+    def end_now(self) -> None:
+        is_at_work = self._running or self.setup.initializer is not None or self.setup.finalizer is not None
+        self.close(wait=not is_at_work, kill=True)
 
     def abandon(self) -> None:
         self._life.is_abandoned = True

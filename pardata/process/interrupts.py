@@ -10,6 +10,7 @@ interrupted at once.
 from __future__ import annotations
 
 import _thread
+import operator
 import signal
 import sys
 import threading
@@ -45,6 +46,27 @@ class Uninterrupted:
             self._handler(signal.SIGINT, None)
 
 
+class Hastened(Uninterrupted):
+    """As `Uninterrupted`, for a wait until something has ended: Ctrl-C hastens that, a second one breaks the wait off.
+
+    Parameters
+    ----------
+    hasten : callable
+        Called at the first Ctrl-C, between any two steps of the main thread.
+    """
+
+    __slots__ = ("_hasten",)
+
+    def __init__(self, hasten: Callable[[], object]) -> None:
+        self._hasten = hasten
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._came:
+            self._handler(number, frame)
+        super()._note(number, frame)
+        self._hasten()
+
+
 class Latch:
     """A gate that opens once, for all waiting threads. An interrupted wait leaves it intact; `Thread.join` may not."""
 
@@ -63,16 +85,18 @@ class Latch:
 
     def wait(self) -> None:
         """Return when it is open."""
-        with self._gate:
-            pass
+        # Handlers are called between steps, and this is one step: one in between would leave the gate shut.
+        all(map(operator.call, (self._gate.acquire, self._gate.release)))  # type: ignore[arg-type]
 
 
 def start_thread(thread: threading.Thread) -> None:
     """Start a thread wholly or not at all, whatever interrupts. Raises RuntimeError if the system has none.
 
-    `Thread.start` in the main thread may be interrupted half-way; then the thread is listed as alive for ever.
+    `Thread.start` in the main thread may be interrupted half-way; then the thread is listed as alive for ever. After an
+    interrupt `thread.ident` tells whether the thread was started.
     """
     errors: list[RuntimeError] = []
+    starters: list[int] = []
     is_begun = Latch()
 
     def start() -> None:
@@ -83,8 +107,15 @@ def start_thread(thread: threading.Thread) -> None:
         finally:
             is_begun.open()
 
-    _thread.start_new_thread(start, ())  # one step: handlers are called between steps
-    is_begun.wait()
+    try:
+        # Handlers are called between steps, and this is one step: there is a starter if and only if it is in the list.
+        starters.extend(map(_thread.start_new_thread, [start], [()]))
+        is_begun.wait()
+    except BaseException:
+        if starters:
+            with Uninterrupted():
+                is_begun.wait()
+        raise
     if errors:
         raise errors.pop()
 

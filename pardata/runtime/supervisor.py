@@ -27,6 +27,7 @@ from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
 
 _SOON_S: Final = 0.001  # before this the time is not looked at again
+_HURRY: Final = b"kill"  # from this process to itself, in place of a worker's event
 
 __all__ = ["Limits", "Lost", "Supervisor", "Worker"]
 
@@ -113,6 +114,9 @@ class Supervisor:
                 return
             if not data:
                 return
+            if data == _HURRY:
+                self._kill(worker)
+                continue
             event = decode(data)
             if isinstance(event, Closed | Done):
                 worker.closed = True
@@ -206,6 +210,20 @@ class Supervisor:
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
+    def hurry(self) -> None:
+        """Have the thread that is in `stop`, or will be, kill the workers. A signal's handler may call it: no lock.
+
+        The thread hears of it as of the workers' events: the other ends of the control sockets are here as well.
+        """
+        for worker in list(self.workers):
+            with contextlib.suppress(OSError):
+                worker.child_socks[0].send(_HURRY)
+
+    @staticmethod
+    def _kill(worker: Worker) -> None:
+        if worker.process is not None:
+            worker.process.signal(signal.SIGKILL)
+
     def stop(self) -> None:
         """End every worker: ask, then SIGTERM, then SIGKILL. Returns when all are gone, also on Ctrl-C.
 
@@ -217,6 +235,5 @@ class Supervisor:
             wait_for_ends(self.workers, self._hear, self._watch)
         finally:
             for worker in self.workers:
-                if worker.process is not None:
-                    worker.process.signal(signal.SIGKILL)
+                self._kill(worker)
             wait_for_ends(self.workers, self._hear, self._watch)

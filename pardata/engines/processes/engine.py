@@ -34,7 +34,7 @@ from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Run, RunOptions
-from pardata.process.interrupts import Aside, Uninterrupted, aside
+from pardata.process.interrupts import Aside, Hastened, Uninterrupted, aside
 from pardata.runtime.progress import RunReport
 
 
@@ -102,7 +102,10 @@ class ProcessRun(Run):
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the run, finished or not. Returns when every process is gone; if interrupted, they go all the same."""
+        """End the run, finished or not. Returns when every process is gone.
+
+        Ctrl-C meanwhile has them killed; a second one is raised without a further wait, and they go all the same.
+        """
         if self._is_over():
             return
         if os.getpid() != self._pid:
@@ -119,10 +122,15 @@ class ProcessRun(Run):
                 self._ending = Aside(self._end)
         try:
             if self._ending is not None:
-                self._ending.wait()
+                with Hastened(self._hurry):
+                    self._ending.wait()
         finally:
             self._items.clear()
             self._statistics.close_bars(self.report)
+
+    def _hurry(self) -> None:
+        if self._parts.supervisor is not None:
+            self._parts.supervisor.hurry()
 
     def _end(self) -> None:
         """End all processes, and take back all parts that are there; some are missing if the build has failed."""

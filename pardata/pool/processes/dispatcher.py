@@ -38,7 +38,7 @@ from pardata.pool.processes.inline import Inline
 from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.processes.pool_thread import PoolThread
 from pardata.pool.worker.loop import TaskProgram
-from pardata.process.interrupts import Uninterrupted
+from pardata.process.interrupts import Hastened, Uninterrupted
 from pardata.runtime.header import INCARNATION, SENT_BYTES
 from pardata.runtime.wiring import HomeSink, encode_program
 
@@ -64,7 +64,11 @@ class Dispatcher:
     def start(self) -> None:
         """Have the workers started. Raises `ConfigError` if their program cannot be pickled."""
         program = _encode_program(self.setup)  # calls into the user's code, which may want to be in this thread
-        self._thread.start(self, self._begin, program)
+        try:
+            self._thread.start(self, self._begin, program)
+        except BaseException:  # as Ctrl-C
+            self.end_now()
+            raise
 
     def _begin(self, program: tuple[TaskProgram, Encoded]) -> Callable[[], None]:
         """Start the workers; return the function that feeds them. Called by the pool's thread."""
@@ -165,6 +169,16 @@ class Dispatcher:
         self.wake()
         if wait:
             self._thread.join()
+
+    def end_now(self) -> None:
+        """Close at once, and return when the workers are gone; after Ctrl-C they are killed."""
+        with Hastened(self._hurry):
+            self.close(wait=True, kill=True)
+
+    def _hurry(self) -> None:
+        self._life.is_hurried = True  # before the look: the pool's thread looks at this after it has set `_loop`
+        if hasattr(self, "_loop"):
+            self._loop.hurry()
 
     def cancel_waiting(self) -> None:
         """Cancel the tasks that no worker has."""

@@ -55,7 +55,7 @@ class PoolLoop:
         self._lock = lock
         self._lazy = lazy
         self._losses: list[Lost] = []
-        self.topology = topology = Topology(setup, program, self._on_event, self._losses.append)
+        self.topology = topology = Topology(setup, program, life, self._on_event, self._losses.append)
         self._supervisor = topology.supervisor
         self._collector = topology.port.collector
         self.scheduler = Scheduler(life, topology.slots, self.assignments, self.effects, topology.port.words)
@@ -158,6 +158,8 @@ class PoolLoop:
         with self._lock:
             self._life.on(PoolEvent.CLOSE)
         try:
+            if self._life.is_hurried:
+                self.hurry()
             self._supervisor.stop()
             self._supervisor.listen()  # to lines that finalizers have printed
         finally:
@@ -165,6 +167,10 @@ class PoolLoop:
                 self._fail_rest()
                 self.topology.close()
             self.effects.take()
+
+    def hurry(self) -> None:
+        """Have the workers killed as soon as they are being ended. Any thread may call this; it takes no lock."""
+        self._supervisor.hurry()
 
     def _fail_rest(self) -> None:
         """Fail the jobs that are not done."""

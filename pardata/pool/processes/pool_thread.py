@@ -22,9 +22,13 @@ class PoolThread:
         self._failure: BaseException | None = None  # of the start
 
     def start(self, backend: Backend, begin: Callable[[Any], Callable[[], None]], program: Any) -> None:
-        """Have the thread call ``begin(program)``, and then its result. Raises the errors of `begin`."""
+        """Have the thread call ``begin(program)``, and then its result. Raises the errors of `begin`.
+
+        It may be interrupted at any step: `join` waits for the thread if there is one.
+        """
         args = (backend, begin, program)
-        start_thread(threading.Thread(target=self._run, args=args, name="pardata-pool", daemon=True))
+        self._thread = threading.Thread(target=self._run, args=args, name="pardata-pool", daemon=True)
+        start_thread(self._thread)
         self._stands.wait()
         failure, self._failure = self._failure, None
         if failure is not None:
@@ -34,7 +38,6 @@ class PoolThread:
                 del failure
 
     def _run(self, backend: Backend, begin: Callable[[Any], Callable[[], None]], program: Any) -> None:
-        self._thread = threading.current_thread()
         open_backends.add(backend)
         try:
             try:
@@ -51,8 +54,8 @@ class PoolThread:
             self._has_ended.open()
 
     def join(self) -> None:
-        """Wait until the thread has ended. Called by the thread itself, or before the start, it does nothing."""
+        """Wait until the thread has ended. Called by the thread itself, or if it was not started, it does nothing."""
         thread = self._thread
-        if thread is not None and threading.current_thread() is not thread:
+        if thread is not None and thread.ident is not None and threading.current_thread() is not thread:
             self._has_ended.wait()
             thread.join()

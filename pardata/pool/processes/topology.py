@@ -14,6 +14,7 @@ from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
 from pardata.memory.shared_heap import SharedHeap, shared_heap
 from pardata.pool.configuration import Setup
+from pardata.pool.lifecycle import PoolLife
 from pardata.pool.processes.assignments import WorkerSlot
 from pardata.pool.processes.waiting import Waiting
 from pardata.process.capacity import explained
@@ -37,6 +38,8 @@ class Topology:
     Parameters
     ----------
     program : the program of every worker, and the same encoded
+    life : PoolLife
+        A pool that is not wanted any more gets no further workers.
     on_event : callable
         Called with a worker and each of its events.
     on_lost : callable
@@ -47,6 +50,7 @@ class Topology:
         self,
         setup: Setup,
         program: tuple[Program, Encoded],
+        life: PoolLife,
         on_event: Callable[[Worker, WorkerEvent], None],
         on_lost: Callable[[Lost], None],
     ) -> None:
@@ -66,7 +70,7 @@ class Topology:
             self.supervisor = Supervisor(self._heap.segment, self.port.collector, on_event, on_lost, 1)
             self._undo.callback(self.supervisor.stop)
             with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 6):
-                self._start(setup, wired)
+                self._start(setup, life, wired)
         except BaseException:
             self.close()
             raise
@@ -103,11 +107,13 @@ class Topology:
         self._undo.callback(self.waiting.close)
         return [(worker, worker.spec(budget, parent_at=parent.span.offset)) for worker in wired]
 
-    def _start(self, setup: Setup, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
-        """Start the workers."""
+    def _start(self, setup: Setup, life: PoolLife, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
+        """Start the workers, as long as they are wanted."""
         segment, outbox = self._heap.segment, self.port.outbox
         threads = max(1, usable_cores() // setup.workers)
         for index, (worker, spec) in enumerate(wired):
+            if not life.is_wanted:
+                return
             control, child = self._pair()
             placed = PlacedSpec(self._heap, spec, self._encoded, threads)
             self._placed.append(placed)
