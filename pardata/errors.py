@@ -1,7 +1,8 @@
 """All errors that pardata raises by itself. Imports nothing of the package.
 
 An error of the user's own code is never wrapped: it reaches the caller as its own type, with a note that names the
-stage and the item, and the traceback of the worker as its ``__cause__``.
+stage and the item, and the traceback of the worker as its ``__cause__`` (behind the causes that the user's code has
+given it). Its notes, ``__cause__`` and ``__context__`` arrive with it.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ class InternalError(PardataError):
 
 
 class RemoteTraceback(Exception):
-    """The traceback of a worker as text: the ``__cause__`` of an error that was raised there.
+    """The traceback of a worker as text: the last ``__cause__`` of an error that was raised there.
 
     Attributes
     ----------
@@ -223,6 +224,8 @@ class RemoteTraceback(Exception):
 
 class RemoteError(PardataError):
     """Stands in for an exception that could not be pickled or unpickled; its text has the type's name and text.
+
+    In an `ExceptionGroup`, and in a chain of causes, it stands for the one that could not be; the others are themselves.
 
     Examples
     --------

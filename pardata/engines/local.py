@@ -6,6 +6,7 @@ from typing import Any
 
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.totals import totals
+from pardata.runtime.carried_errors import add_note
 from pardata.runtime.progress import Bars
 from pardata.runtime.worker.program import StageFailure
 
@@ -16,7 +17,7 @@ def original_error(failure: StageFailure) -> BaseException:
     if isinstance(error, StopIteration):  # it would end the loop of the caller silently (PEP 479)
         error = RuntimeError("the function raised StopIteration")
         error.__cause__ = failure.original
-    error.add_note(failure.fault.note)
+    add_note(error, failure.fault.note)
     return error
 
 

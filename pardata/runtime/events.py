@@ -1,26 +1,30 @@
 """Events: a worker sends them to its parent over its control socket, one message for each.
 
 A message is a pickled tuple: the name of the kind, then the fields. An event that is too long for one message arrives
-with shorter texts.
+with shorter texts; the pickles of a large exception lie in a memory file, whose descriptor goes along. (In parts, those
+of a worker that is killed between two would have to be told from those of its successor, which has the same socket.)
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 import select
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pardata.channel.channel import RunGone
+from pardata.memory.disk import write_all
 from pardata.runtime.faults import Fault
 
 # The parent reads no longer ones. A socket takes 208 KiB by default, and less where `net.core.wmem_default` is less.
 MOST_EVENT_BYTES: Final = 200_000
 _LONGEST: Final = 16_000  # characters of a text in an event that is too long; of bytes eight times as many
 _SHORTEST: Final = 8
+_IN_MESSAGE: Final = 60_000  # bytes of an exception's pickles
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,15 @@ class BarChanged:
     state: Any
 
 
-WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | Said | Logged | BarChanged
+@dataclass(frozen=True, slots=True)
+class Hurried:
+    """From the parent to itself: the worker is to be killed."""
+
+
+WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | Said | Logged | BarChanged | Hurried
 
 _KINDS: Final[dict[str, Callable[..., WorkerEvent]]] = {
-    kind.__name__: kind for kind in (Closed, Done, Departing, Failed, ItemSkipped, Said, Logged, BarChanged)
+    kind.__name__: kind for kind in (Closed, Done, Departing, Failed, ItemSkipped, Said, Logged, BarChanged, Hurried)
 }
 
 
@@ -114,19 +123,44 @@ def send_event(sock: socket.socket, event: WorkerEvent) -> None:
 
     Raises `RunGone` if the parent has closed its end.
     """
-    data, longest = encode(event), _LONGEST
-    while len(data) > MOST_EVENT_BYTES or not _fits(sock, data):
-        if longest < _SHORTEST:
-            raise ValueError(f"the event {type(event).__name__!r} does not fit a message of the control socket")
-        data, longest = encode(event, longest), longest // 2
+    file = None
+    if isinstance(event, Failed | ItemSkipped) and len(event.fault.pickled or b"") > _IN_MESSAGE:
+        file = _memory_file(event.fault.pickled)
+        if file is not None:
+            event = replace(event, fault=event.fault.with_pickled(None))
+    try:
+        data, longest = encode(event), _LONGEST
+        while len(data) > MOST_EVENT_BYTES or not _fits(sock, data, file):
+            if longest < _SHORTEST:
+                raise ValueError(f"the event {type(event).__name__!r} does not fit a message of the control socket")
+            data, longest = encode(event, longest), longest // 2
+    finally:
+        if file is not None:
+            os.close(file)
 
 
-def _fits(sock: socket.socket, data: bytes) -> bool:
+def _memory_file(data: Any) -> int | None:
+    """Return the descriptor of a file in memory with these bytes; None if the system refuses it."""
+    file = None
+    try:
+        file = os.memfd_create("pardata-error")
+        write_all(file, data, 0, "the memory file of an exception")
+    except OSError:  # the limit of descriptors, of the size of files, or of memory
+        if file is not None:
+            os.close(file)
+        return None
+    return file
+
+
+def _fits(sock: socket.socket, data: bytes, file: int | None) -> bool:
     """Send a message; return False if it is longer than the socket takes."""
     try:
         while True:
             try:
-                sock.send(data)
+                if file is None:
+                    sock.send(data)
+                else:
+                    socket.send_fds(sock, [data], [file])
                 return True
             except BlockingIOError:  # whether it blocks is not this process's alone: a forked child shares it
                 poll = select.poll()
@@ -136,6 +170,20 @@ def _fits(sock: socket.socket, data: bytes) -> bool:
         if error.errno == errno.EMSGSIZE:
             return False
         raise RunGone("the run is gone") from None
+
+
+def receive_event(sock: socket.socket) -> WorkerEvent | None:
+    """Return the next event; None if the worker's end is closed. Raises BlockingIOError if there is none now."""
+    data, files, _, _ = socket.recv_fds(sock, 1 << 18, 1)
+    if not data:
+        return None
+    event = decode(data)
+    for file in files:  # none also if this process may have no more descriptors: the error arrives as text
+        with open(file, "rb") as opened:
+            opened.seek(0)
+            assert isinstance(event, Failed | ItemSkipped)
+            event = replace(event, fault=event.fault.with_pickled(opened.read()))
+    return event
 
 
 def _shorter(value: Any, longest: int) -> Any:

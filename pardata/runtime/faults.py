@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import cloudpickle
 import numpy as np
 
 from pardata.errors import RemoteError, RemoteTraceback
+from pardata.runtime.carried_errors import add_note, kind_of, pack_error, set_last_cause, text_of, unpack_error
 
 _LONGEST_TEXT: Final = 20_000
-_LONGEST_PICKLE: Final = 60_000
 
 
 def describe_item(item: object) -> str:
@@ -49,7 +47,7 @@ NO_ITEM: Final = object()
 
 @dataclass(frozen=True)
 class Fault:
-    """An exception on its way: all of it as text, and the object itself if it survives pickling."""
+    """An exception on its way: all of it as text, and the object itself as `carried_errors` packs it."""
 
     stage: str
     number: int
@@ -60,25 +58,17 @@ class Fault:
     pickled: bytes | None
 
     @classmethod
-    def of(
-        cls,
-        error: BaseException,
-        stage: str,
-        number: int = -1,
-        item: object = NO_ITEM,
-        most_bytes: int = _LONGEST_PICKLE,
-    ) -> Fault:
-        """Describe an exception that was just caught; one whose pickle is longer than `most_bytes` loses its type."""
+    def of(cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> Fault:
+        """Describe an exception that was just caught."""
         trace = "".join(traceback.format_exception(error))
-        text = _text_of(error)
         return cls(
             stage,
             number,
             "" if item is NO_ITEM else describe_item(item),
-            f"{type(error).__module__}.{type(error).__qualname__}",
-            text[:_LONGEST_TEXT],
+            kind_of(error),
+            text_of(error)[:_LONGEST_TEXT],
             trace[-_LONGEST_TEXT:],
-            _round_trip(error, most_bytes),
+            pack_error(error),
         )
 
     def shortened(self, longest: int) -> Fault:
@@ -94,6 +84,10 @@ class Fault:
             self.pickled if keeps_type else None,
         )
 
+    def with_pickled(self, pickled: bytes | None) -> Fault:
+        """Return it with other pickles of the exception, or with none."""
+        return replace(self, pickled=pickled)
+
     @property
     def error(self) -> str:
         """Type and text, in one line."""
@@ -106,27 +100,19 @@ class Fault:
         return f"in stage {self.stage!r}{number}" + (f": {self.item}" if self.item else "")
 
     def exception(self) -> BaseException:
-        """Return the exception to raise: of its own type, with a note and the remote traceback as its cause."""
-        error: BaseException | None = None
-        if self.pickled is not None:
-            try:
-                error = pickle.loads(self.pickled)
-            except Exception:
-                error = None
-        if not isinstance(error, BaseException):
-            error = RemoteError(self.error)
-        if isinstance(error, StopIteration):  # it would end the caller's loop silently (PEP 479)
-            error = RuntimeError("the function raised StopIteration")
-        error.add_note(self.note)
-        error.__cause__ = RemoteTraceback(self.trace)
+        """Return the exception to raise: of its own type, with a note, and the remote traceback as its last cause."""
+        error = self.carried()
+        set_last_cause(error, RemoteTraceback(self.trace))
         return error
 
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as failure:
-        return f"<its __str__ raised {type(failure).__name__}>"
+    def carried(self) -> BaseException:
+        """Return the exception with a note, as it was when it was caught but for its traceback."""
+        error = RemoteError(self.error) if self.pickled is None else unpack_error(self.pickled)
+        if isinstance(error, StopIteration):  # it would end the caller's loop silently (PEP 479)
+            told = RuntimeError("the function raised StopIteration")
+            told.__cause__, error = error, told
+        add_note(error, self.note)
+        return error
 
 
 def exit_as_error(error: BaseException) -> BaseException:
@@ -142,36 +128,3 @@ def exit_as_error(error: BaseException) -> BaseException:
     else:
         return error
     return RuntimeError(text).with_traceback(error.__traceback__)
-
-
-def rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
-    """Return an exception without calling its constructor, which may want other arguments than it passes on."""
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
-
-
-class _Rebuilt:
-    """Pickles as an exception whose own pickle cannot be read back."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._parts = (type(error), error.args, {k: v for k, v in error.__dict__.items() if k != "__notes__"})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild, self._parts
-
-
-def _round_trip(error: BaseException, most_bytes: int) -> bytes | None:
-    """Return the pickled exception if it can be unpickled again to the same type."""
-    return _attempt(error, error, most_bytes) or _attempt(_Rebuilt(error), error, most_bytes)
-
-
-def _attempt(pickled: object, error: BaseException, most_bytes: int) -> bytes | None:
-    try:
-        data: bytes = cloudpickle.dumps(pickled, protocol=5)
-        again: Any = pickle.loads(data)
-    except Exception:
-        return None
-    same = type(again).__qualname__ == type(error).__qualname__ and _text_of(again) == _text_of(error)
-    return data if same and len(data) <= most_bytes else None

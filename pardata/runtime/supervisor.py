@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Final
@@ -21,13 +22,12 @@ from pardata.memory.segment import Segment
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import DEATHS_PER_ITEM, IN_A_ROW, Action, Event, State
-from pardata.runtime.events import Closed, Departing, Done, Failed, WorkerEvent, decode
+from pardata.runtime.events import Closed, Departing, Done, Failed, Hurried, WorkerEvent, encode, receive_event
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
 
 _SOON_S: Final = 0.001  # before this the time is not looked at again
-_HURRY: Final = b"kill"  # from this process to itself, in place of a worker's event
 
 __all__ = ["Limits", "Lost", "Supervisor", "Worker"]
 
@@ -109,15 +109,14 @@ class Supervisor:
     def _hear(self, worker: Worker) -> None:
         while True:
             try:
-                data = worker.control.recv(1 << 18)
+                event = receive_event(worker.control)
             except BlockingIOError:
                 return
-            if not data:
+            if event is None:
                 return
-            if data == _HURRY:
+            if isinstance(event, Hurried):
                 self._kill(worker)
                 continue
-            event = decode(data)
             if isinstance(event, Closed | Done):
                 worker.closed = True
             if isinstance(event, Done | Failed):
@@ -217,7 +216,7 @@ class Supervisor:
         """
         for worker in list(self.workers):
             with contextlib.suppress(OSError):
-                worker.child_socks[0].send(_HURRY)
+                worker.child_socks[0].send(encode(Hurried()), socket.MSG_DONTWAIT)
 
     @staticmethod
     def _kill(worker: Worker) -> None:

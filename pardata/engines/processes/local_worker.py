@@ -11,7 +11,8 @@ from pardata.memory.shared_heap import shared_heap
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
-from pardata.runtime.events import Failed, WorkerEvent, decode
+from pardata.runtime.carried_errors import add_note
+from pardata.runtime.events import Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import THREAD
 from pardata.runtime.worker.port import WorkerPort
@@ -72,7 +73,7 @@ class LocalWorker:
                 shared_heap().return_spans([self.port.spec.span])
 
     def _tell(self, error: BaseException, fault: Fault) -> Event:
-        error.add_note(fault.note)
+        add_note(error, fault.note)
         self.error = error
         with contextlib.suppress(Exception):  # the parent may have closed its end
             self.port.report(Failed(fault))
@@ -84,8 +85,7 @@ class LocalWorker:
 
     def hear(self) -> WorkerEvent | None:
         """Return the next event that the thread reports; None after the last."""
-        data = self.control.recv(1 << 18)
-        return decode(data) if data else None
+        return receive_event(self.control)
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pardata.engines.threads.inbox import Inbox
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import StageProgram, passed_of
 from pardata.runtime.admission.item_sizes import ItemSizes
+from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.isolation import isolate
@@ -214,7 +215,7 @@ class ThreadPort:
             self._hub.cancel(original_error(failure))
         except BaseException as error:
             told = exit_as_error(error)
-            told.add_note(f"in stage {self._stage.name!r}")
+            add_note(told, f"in stage {self._stage.name!r}")
             self._hub.cancel(told)
         finally:
             self.close_outputs()

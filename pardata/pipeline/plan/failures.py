@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from pardata.pipeline.plan.plan import Plan
+from pardata.runtime.carried_errors import add_note
 from pardata.runtime.faults import Fault
 from pardata.runtime.progress import Skipped
 
@@ -52,7 +53,7 @@ class Failures:
             return None
         error = self._last[stage].exception()
         of = f" of {items}" if items >= failed else ""  # a worker counts its batch when it is done
-        error.add_note(f"stage {stage!r}: {failed}{of} items failed, and max_errors={limit}")
+        add_note(error, f"stage {stage!r}: {failed}{of} items failed, and max_errors={limit}")
         return error
 
     @property

@@ -19,6 +19,7 @@ from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.carried_errors import pack_error, unpack_error
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
 from pardata.runtime.isolation import is_settled, isolate
@@ -54,9 +55,14 @@ class DeadLetter:
     @classmethod
     def of(cls, fault: Fault, item: Any) -> DeadLetter:
         """Return the letter for a fault."""
-        error = fault.exception()
-        error.__cause__ = None  # its text is in `traceback`
-        return cls(fault.stage, fault.number, item, error, fault.trace)
+        return cls(fault.stage, fault.number, item, fault.carried(), fault.trace)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _letter, (self.stage, self.number, self.item, pack_error(self.error), self.traceback)
+
+
+def _letter(stage: str, number: int, item: Any, error: bytes, trace: str) -> DeadLetter:
+    return DeadLetter(stage, number, item, unpack_error(error), trace)
 
 
 def branch_of(key: Any, branches: int) -> int:

@@ -10,9 +10,6 @@ from pardata.runtime.faults import Fault, exit_as_error
 
 _HERE: Final = os.path.dirname(__file__)
 
-# Most bytes of the user's objects in an exception: as many as a result may have, within reason.
-LONGEST_PICKLE: Final = 64 << 20
-
 
 def name_of(fn: Callable[..., Any]) -> str:
     """Return the name of a function for messages."""
@@ -25,4 +22,4 @@ def fault_of(error: BaseException, fn: Callable[..., Any], number: int, item: ob
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     error = exit_as_error(error.with_traceback(trace))
-    return Fault.of(error, name_of(fn), number, item, LONGEST_PICKLE)
+    return Fault.of(error, name_of(fn), number, item)

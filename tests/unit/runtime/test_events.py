@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 
 from pardata.channel.channel import RunGone, socket_pair
+from pardata.errors import RemoteError
 from pardata.pool.bars import BarState
 from pardata.runtime.events import (
     MOST_EVENT_BYTES,
@@ -18,7 +19,7 @@ from pardata.runtime.events import (
     Logged,
     Said,
     WorkerEvent,
-    decode,
+    receive_event,
     send_event,
 )
 from pardata.runtime.faults import Fault
@@ -48,9 +49,8 @@ def sent(event, most_bytes=None):
         if most_bytes is not None:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, most_bytes)
         send_event(ours, event)
-        data = theirs.recv(1 << 20)
-    assert len(data) <= MOST_EVENT_BYTES
-    return decode(data)
+        assert len(theirs.recv(1 << 20, socket.MSG_PEEK)) <= MOST_EVENT_BYTES
+        return receive_event(theirs)
 
 
 def test_what_fits_arrives_as_it_is():
@@ -91,9 +91,24 @@ def test_an_error_of_which_all_is_long_arrives(most_bytes):
     assert (type(event), arrived.number) == (Failed, 7)
     error = arrived.exception()
     assert LONG[:100] in str(error)
-    assert isinstance(error, Wordy) or most_bytes is not None  # its type is given up last
+    assert isinstance(error, Wordy)
     assert arrived.trace.endswith(LONG[:1] + "\n")  # of the traceback the end counts
     assert sent(ItemSkipped(fault(HUGE_TYPE()), 0, True), most_bytes).fault.number == 7
+
+
+@pytest.mark.parametrize("kind", [Failed, lambda told: Skipped(told, 0, True)])
+def test_an_error_of_any_size_keeps_its_type(kind):
+    event = sent(kind(fault(ValueError("x" * 5_000_000))), 4608)
+    assert event.fault.exception().args == ("x" * 5_000_000,)
+
+
+def test_without_a_memory_file_a_large_error_is_told_by_its_text(monkeypatch):
+    def refuse(name):
+        raise OSError(24, "too many open files")
+
+    monkeypatch.setattr("os.memfd_create", refuse)
+    error = sent(Failed(fault(ValueError("x" * 5_000_000)))).fault.exception()
+    assert type(error) is RemoteError and str(error).startswith("ValueError: xxx")
 
 
 def test_nobody_listens():

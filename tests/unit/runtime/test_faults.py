@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pardata.errors import RemoteError, RemoteTraceback
+from pardata.runtime.carried_errors import pack_error, unpack_error
 from pardata.runtime.faults import Fault, describe_item
 
 
@@ -110,28 +111,67 @@ def test_exception_that_cannot_be_made_by_its_constructor_arrives_as_its_own_typ
 
 def test_exception_that_cannot_cross_arrives_as_text():
     fault = fault_of(HoldsALock("busy"), number=3)
-    assert fault.pickled is None
     raised = fault.exception()
     assert type(raised) is RemoteError
-    assert "HoldsALock: busy" in str(raised)
+    assert str(raised) == f"{__name__}.HoldsALock: busy"
     assert "HoldsALock" in str(raised.__cause__)
     assert raised.__notes__ == ["in stage 'sobel', item 3"]
 
 
-def test_exception_that_cannot_be_unpickled_by_the_caller_arrives_as_text():
-    fault = fault_of(ValueError("bad"))
-    object.__setattr__(fault, "pickled", b"no pickle")
-    assert type(fault.exception()) is RemoteError
-    object.__setattr__(fault, "pickled", pickle.dumps("no exception"))
-    assert type(fault.exception()) is RemoteError
+class NotThere(ValueError):
+    """Unpickles where it was made only."""
+
+    is_there = True
+
+    def __reduce__(self):
+        return _if_there, ()
 
 
-def test_exception_that_holds_a_large_array_arrives_as_text():
-    error = ValueError("bad", np.zeros(100_000))
-    fault = fault_of(error)
-    assert fault.pickled is None
-    assert len(pickle.dumps(fault)) < 100_000
-    assert "bad" in str(fault.exception())
+def _if_there():
+    if not NotThere.is_there:
+        raise ImportError("not here")
+    return NotThere()
+
+
+def test_exception_that_cannot_be_unpickled_by_the_caller_arrives_as_text(monkeypatch):
+    fault = fault_of(NotThere())
+    group = fault_of(ExceptionGroup("both", [NotThere(), KeyError("k")]))
+    assert type(fault.exception()) is NotThere
+    monkeypatch.setattr(NotThere, "is_there", False)
+    assert type(fault.exception()) is RemoteError
+    assert [type(part) for part in group.exception().exceptions] == [RemoteError, KeyError]
+
+
+def test_what_is_larger_than_any_result_arrives_as_text_and_the_rest_as_it_is():
+    error = ExceptionGroup("both", [ValueError("bad", np.zeros(100_000)), KeyError("k")])
+    made = unpack_error(pack_error(error, most_bytes=100_000))
+    assert [type(part) for part in made.exceptions] == [RemoteError, KeyError]
+    assert "ValueError: ('bad', array([0., 0." in str(made.exceptions[0])
+
+
+def test_a_group_that_cannot_be_pickled_arrives_as_a_plain_one():
+    class Group(ExceptionGroup):
+        pass
+
+    error = Group("both", [ValueError("a"), KeyError("k")])
+    error.lock = threading.Lock()
+    made = unpack_error(pack_error(error))
+    assert (type(made), made.message) == (ExceptionGroup, "both")
+    assert [type(part) for part in made.exceptions] == [ValueError, KeyError]
+
+
+def test_links_may_run_in_a_circle():
+    one, other = ValueError("one"), KeyError("other")
+    one.__cause__, other.__cause__ = other, one
+    made = fault_of(one).exception()
+    assert made.__cause__.__cause__ is made and type(made.__cause__) is KeyError
+
+
+def test_the_text_of_an_earlier_worker_is_not_told_twice():
+    inner = fault_of(ValueError("bad")).exception()
+    raised = fault_of(inner).exception()
+    assert type(raised.__cause__) is RemoteTraceback and raised.__cause__.__cause__ is None
+    assert raised.__notes__ == ["in stage 'sobel'"] * 2
 
 
 def test_exception_without_a_text_is_named():
@@ -150,7 +190,7 @@ def test_one_line_names_type_and_text():
 
 
 def test_very_long_text_is_cut():
-    fault = fault_of(ValueError("x" * 1_000_000))
+    fault = fault_of(HoldsALock("x" * 1_000_000))
     assert len(pickle.dumps(fault)) < 150_000
 
 

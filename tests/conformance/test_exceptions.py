@@ -1,0 +1,174 @@
+"""An exception arrives as what it was: its type, what it holds, its notes, what it is linked with; on every engine."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+import pardata
+
+ENGINES = ["processes", "threads", "serial"]
+LARGE = np.arange(100_000.0)  # more than a message of the control socket holds
+
+
+class Broken(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Allows no changes."""
+
+    code: int
+
+
+class Coded(ExceptionGroup):
+    """A group with an attribute, made by more arguments than a group has."""
+
+    def __new__(cls, message, parts, code):
+        made = super().__new__(cls, message, parts)
+        made.code = code
+        return made
+
+    def derive(self, parts):
+        return Coded(self.message, parts, self.code)
+
+
+class Slim(ValueError):
+    """Its own pickle leaves out its attributes, and so its notes."""
+
+    def __reduce__(self):
+        return Slim, self.args
+
+
+def linked():
+    """Have a cause with a context of its own, and notes on each."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise OSError(28, "no room")  # noqa: B904
+    except OSError as error:
+        error.add_note("on the disk")
+        made = ValueError("second")
+        made.add_note("look at the exposure")
+        made.__cause__ = error
+        return made
+
+
+def during():
+    """Have a context and no cause."""
+    try:
+        raise KeyError("first")
+    except KeyError:
+        try:
+            raise ValueError("second")
+        except ValueError as error:
+            return error
+
+
+def from_none():
+    try:
+        raise KeyError("first")
+    except KeyError:
+        try:
+            raise ValueError("second") from None
+        except ValueError as error:
+            return error
+
+
+def noted():
+    made = Slim("bad")
+    made.add_note("one")
+    made.add_note("two")
+    return made
+
+
+def shared_part():
+    """Have one exception as the context of a group and as a part of it."""
+    part = KeyError("once")
+    made = ExceptionGroup("all", [part, Broken("no"), OSError(2, "gone")])
+    made.__context__ = part
+    return made
+
+
+MAKERS = {
+    "large": lambda: ValueError("of an array", LARGE),
+    "group": lambda: ExceptionGroup("all", [KeyError("a"), Broken("no"), ExceptionGroup("in", [OSError(2, "gone")])]),
+    "group of a subclass": lambda: Coded("all", [KeyError("a"), Broken("no")], 7),
+    "group with a large part": lambda: ExceptionGroup("all", [ValueError("x", LARGE), Broken("no")]),
+    "group that ends programs": lambda: BaseExceptionGroup("all", [KeyboardInterrupt(), ValueError("a")]),
+    "shared part": shared_part,
+    "linked": linked,
+    "during": during,
+    "from None": from_none,
+    "noted": noted,
+    "frozen": lambda: Frozen(5),
+    "broken": lambda: Broken("no"),
+}
+
+
+def fail(name):
+    raise MAKERS[name]()
+
+
+def facts(error, depth=0):
+    """Return what must arrive, as something that can be compared."""
+    if error is None or isinstance(error, pardata.errors.RemoteTraceback) or depth > 4:
+        return None
+    text = str(error)
+    if isinstance(error, Broken | pardata.errors.RemoteError):
+        return "cannot be pickled", text.removeprefix(f"{__name__}.Broken: ")
+    found = [type(error).__qualname__, text, [repr(part) for part in error.args if isinstance(part, str | int)]]
+    found += [part.sum() for part in error.args if isinstance(part, np.ndarray)]
+    found += [[note for note in getattr(error, "__notes__", []) if not note.startswith("in stage")]]
+    found += [getattr(error, "code", None)]
+    if isinstance(error, BaseExceptionGroup):
+        found += [[facts(part, depth + 1) for part in error.exceptions]]
+        found += [[part is error.__context__ for part in error.exceptions]]
+    return [*found, facts(error.__cause__, depth + 1), facts(error.__context__, depth + 1)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stage_raises_them(engine):
+    for name in ("group with a large part", "linked"):
+        with pytest.raises(BaseException) as caught:
+            pardata.source([name]).map(fail).run(engine=engine)
+        assert facts(caught.value) == facts(MAKERS[name]()), name
+        assert f"in stage 'fail', item 0: {name!r}" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_dead_letters_hold_them(engine):
+    names = [name for name in MAKERS if name != "group that ends programs"]  # no `Exception`: it ends the run
+    made = pardata.source(names).map(fail, errors="stream")
+    letters = {letter.number: letter.error for letter in pardata.merge(made, made.failed).iterate(engine=engine)}
+    assert {name: facts(letters[number]) for number, name in enumerate(names)} == {
+        name: facts(MAKERS[name]()) for name in names
+    }
+    assert (
+        letters[names.index("from None")].__suppress_context__
+        and not letters[names.index("during")].__suppress_context__
+    )
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_the_futures_of_a_pool_have_them(kind):
+    with pardata.WorkerPool(1, kind=kind) as pool:
+        for name, make in MAKERS.items():
+            assert facts(pool.submit(fail, name).exception()) == facts(make()), name
+
+
+def test_the_remote_traceback_is_the_last_cause():
+    with pardata.WorkerPool(1) as pool:
+        for name, causes in (("linked", 2), ("during", 1), ("frozen", 1)):
+            chain = [pool.submit(fail, name).exception()]
+            while chain[-1].__cause__ is not None:
+                chain.append(chain[-1].__cause__)
+            assert len(chain) == causes + 1 and isinstance(chain[-1], pardata.errors.RemoteTraceback)
+            assert "raise MAKERS[name]()" in chain[-1].text
