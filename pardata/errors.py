@@ -225,7 +225,7 @@ class RemoteTraceback(Exception):
 class RemoteError(PardataError):
     """Stands in for an exception that could not be pickled or unpickled; its text has the type's name and text.
 
-    In an `ExceptionGroup`, and in a chain of causes, it stands for the one that could not be; the others are themselves.
+    In an `ExceptionGroup` or a chain of causes it stands for the one that could not be; the others are themselves.
 
     Examples
     --------

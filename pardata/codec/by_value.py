@@ -47,11 +47,25 @@ def is_script_in(stream: bytes) -> bool:
     return b"_main__" in stream
 
 
+def _reduce_text_file(file: io.TextIOWrapper) -> Any:
+    """Refuse an open file, as pickle does; cloudpickle makes of one a copy in memory, which is no file any more."""
+    if file is sys.stdout or file is sys.stderr:
+        return cloudpickle.Pickler.dispatch_table[io.TextIOWrapper](file)
+    raise TypeError(f"cannot pickle '{type(file).__module__}.{type(file).__qualname__}' object")
+
+
+class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, without what it changes."""
+
+    dispatch_table: ClassVar[Any] = ChainMap({io.TextIOWrapper: _reduce_text_file}, cloudpickle.Pickler.dispatch_table)
+
+
 def dumps(value: object) -> bytes:
     """Pickle `value`; parts of it that belong to the script are pickled by value."""
     _take_spawned_by_value()
-    made: bytes = cloudpickle.dumps(value, 5)
-    return made
+    file = io.BytesIO()
+    _CloudPickler(file, 5).dump(value)
+    return file.getvalue()
 
 
 def _take_spawned_by_value() -> None:
@@ -77,10 +91,10 @@ class _Globals:
         return script_globals, (self._basics,)
 
 
-class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+class ValuePickler(_CloudPickler):
     """cloudpickle, by which functions of the script share their globals, and cached ones travel as well."""
 
-    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, _CloudPickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, 5)
@@ -163,7 +177,7 @@ def _never(serial: int) -> object:
     raise AssertionError("marks are compared, not unpickled")
 
 
-class _Marker(cloudpickle.Pickler):  # type: ignore[misc]
+class _Marker(_CloudPickler):
     """Makes marks.
 
     A function of the script is marked by its identity and the values it has captured (its globals have marks of their

@@ -15,6 +15,8 @@ import numpy as np
 
 from pardata.codec.array_form import reduce_array
 from pardata.codec.by_value import INLINE_BYTES
+from pardata.codec.unpicklable import explain_unpicklable
+from pardata.errors import SerializationError
 from pardata.memory.exchange.addresses import open_address
 from pardata.memory.exchange.exports import BlockAddress
 from pardata.memory.shared_array import SharedArray
@@ -63,15 +65,21 @@ class _PacketPickler(ForkingPickler):
 
 
 def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
-    """Return a packet and the addresses in it, which are on their way from now on. If it raises, none of them is."""
+    """Return a packet and the addresses in it, which are on their way from now on. If it raises, none of them is.
+
+    Raises `SerializationError`, which names the part that cannot be pickled.
+    """
     sent: list[BlockAddress] = []
     try:
         stream = _pickled(obj, sent)
         if len(stream) > PACKET_BYTES:
             stream = _pickled(_Stream(shared_copy(shared_heap().arena, np.frombuffer(stream, np.uint8))), sent)
-    except BaseException:
+    except BaseException as error:
         for address in sent:
             open_address(address)  # received by ourselves
+        if isinstance(error, pickle.PicklingError | AttributeError | TypeError):
+            told = f"the object cannot be put into a queue: {explain_unpicklable(obj)} ({error})"
+            raise SerializationError(told) from error
         raise
     return stream, sent
 

@@ -95,6 +95,8 @@ class Queue(QueueEnds):
             This process has closed the queue.
         queue.Full
             `maxsize` items are in it, and none was taken within `timeout` seconds (at once if not `block`).
+        SerializationError
+            The object cannot be pickled; it is not in the queue.
         """
         self._check_open()
         self._free_slots.take(deadline_of(block, timeout))

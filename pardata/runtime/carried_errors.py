@@ -10,8 +10,7 @@ from __future__ import annotations
 import pickle
 from typing import Any, Final, NamedTuple
 
-import cloudpickle
-
+from pardata.codec.by_value import dumps
 from pardata.errors import RemoteError, RemoteTraceback
 
 _LONGEST_TEXT: Final = 20_000
@@ -115,7 +114,7 @@ def _state_of(error: BaseException) -> dict[str, Any]:
 
 def _pickled_group(group: BaseExceptionGroup[Any]) -> bytes | None:
     try:
-        data: bytes = cloudpickle.dumps((type(group), group.message, group.args[2:], _state_of(group)), protocol=5)
+        data = dumps((type(group), group.message, group.args[2:], _state_of(group)))
         again = _regroup(data, list(group.exceptions))
     except Exception:
         return None
@@ -155,7 +154,7 @@ def _round_trip(error: BaseException) -> bytes | None:
 
 def _attempt(pickled: object, error: BaseException) -> bytes | None:
     try:
-        data: bytes = cloudpickle.dumps(pickled, protocol=5)
+        data = dumps(pickled)
         again: Any = pickle.loads(data)
     except Exception:
         return None

@@ -18,6 +18,7 @@ from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
 from pardata.channel.words import words_bytes
 from pardata.codec.batch_codec import Encoded, encode_code
+from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span
 from pardata.memory.array import Anchor, find_anchor, is_in
@@ -30,7 +31,6 @@ from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
 from pardata.runtime.admission.inflight import FlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
-from pardata.runtime.unpicklable import explain_unpicklable
 from pardata.runtime.worker.main import ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, WorkerSpec

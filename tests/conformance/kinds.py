@@ -8,8 +8,10 @@ import enum
 import fractions
 import functools
 import importlib
+import mmap
 import os
 import re
+import socket
 import sqlite3
 import tempfile
 import threading
@@ -90,6 +92,8 @@ def of(module, make):
     return lambda: make(importlib.import_module(module))
 
 
+TEXT_FILE, BINARY_FILE = open(__file__, encoding="utf-8"), open(__file__, "rb")  # noqa: SIM115
+TEMPORARY_FILE = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.random(LARGE)
 
@@ -173,9 +177,14 @@ KINDS = {
     "bfloat16": of("ml_dtypes", lambda m: np.arange(LARGE).astype(m.bfloat16)),
     "float8_e4m3fn, small": of("ml_dtypes", lambda m: np.arange(SMALL).astype(m.float8_e4m3fn)),
     "int4": of("ml_dtypes", lambda m: (np.arange(LARGE) % 7).astype(m.int4)),
+    "open text file": lambda: TEXT_FILE,
+    "open binary file": lambda: BINARY_FILE,
+    "temporary file": lambda: TEMPORARY_FILE,
+    "socket": lambda: _closed(socket.socket()),  # Python warns of one that is left open
+    "mmap": lambda: _closed(mmap.mmap(-1, 10)),
     "lock": threading.Lock,
     "generator": lambda: (i for i in range(3)),
-    "database connection": lambda: _closed(sqlite3.connect(":memory:")),  # Python warns of one that is left open
+    "database connection": lambda: _closed(sqlite3.connect(":memory:")),
 }
 
 
@@ -209,9 +218,9 @@ SPECIAL = {
     "xarray": lambda obj: (obj.attrs, obj.dims, facts(obj.values)),
     "pandas": lambda obj: (str(obj), repr(getattr(obj, "dtypes", None)), [str(value) for value in obj]),
     "pyarrow": lambda obj: (repr(obj.schema), obj.to_pylist()),
-    "_thread": lambda obj: None,
-    "builtins.generator": lambda obj: None,
-    "sqlite3": lambda obj: None,
+    **dict.fromkeys(
+        ("_thread", "builtins.generator", "sqlite3", "_io", "tempfile", "socket", "mmap"), lambda obj: None
+    ),
 }
 OF_FILE = ("filename", "mode")
 

@@ -3,6 +3,7 @@
 `python -m tests.conformance.test_faithful` writes the table into docs/faithful.md.
 """
 
+import contextlib
 import warnings
 from pathlib import Path
 
@@ -120,7 +121,10 @@ def shared(names):
     return cells
 
 
-REFUSED = ("lock", "generator", "database connection")
+REFUSED = (
+    "open text file", "open binary file", "temporary file", "socket", "mmap", "lock", "generator",
+    "database connection",
+)  # fmt: skip
 ROUTES = ("argument", "captured", "map item", "shared=", "Queue", "joblib", "Pool")
 
 
@@ -175,10 +179,25 @@ def test_what_arrives_is_what_was_sent_or_it_is_refused():
     assert not missing, f"docs/faithful.md says otherwise: run {__spec__.name}"
 
 
-@pytest.mark.parametrize("name", ["lock", "generator"])
-def test_what_is_refused_is_named(name):
-    with pytest.raises(pardata.SerializationError, match=r"cannot be pickled"), pardata.WorkerPool(1) as pool:
-        pool.submit(looked_at_alone, [KINDS[name]()]).result()
+WAYS = {
+    "open text file": "send its path",
+    "open binary file": "send its path",
+    "temporary file": "send its path",
+    "mmap": "or a numpy.memmap",
+    "socket": "send the address",
+    "generator": "send its items, as a list",
+    "lock": "cannot pickle '_thread.lock' object",
+}
+
+
+def test_what_is_refused_is_named_with_a_way_out():
+    with pardata.WorkerPool(1) as pool, contextlib.closing(pardata.Queue()) as queue:
+        for name, way in WAYS.items():
+            with pytest.raises(pardata.SerializationError, match=f"cannot be pickled.*{way}"):
+                pool.submit(looked_at_alone, [KINDS[name]()]).result()
+            if name != "socket":  # queues hand those on as multiprocessing does
+                with pytest.raises(pardata.SerializationError, match=f"put into a queue.*{way}"):
+                    queue.put([KINDS[name]()])
 
 
 def write_page():

@@ -7,13 +7,13 @@ import time
 from typing import Any, Final, Protocol
 
 from pardata.codec.batch_codec import INLINE_BYTES, Batch
+from pardata.codec.unpicklable import why_unpicklable
 from pardata.errors import BrokenError, CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
 from pardata.pipeline.programs.batch_size import BatchSize, Sizes
 from pardata.runtime.events import Failed, WorkerEvent
 from pardata.runtime.faults import Fault
 from pardata.runtime.isolation import Passed, is_settled, isolate
-from pardata.runtime.unpicklable import why_unpicklable
 from pardata.runtime.worker.program import TIMER_NAME, StageFailure
 from pardata.runtime.worker.state import Saved
 

@@ -7,8 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import cloudpickle
-
+from pardata.codec.by_value import dumps
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
@@ -178,7 +177,7 @@ class _GeneratorRun:
     def _save(self, sequence: int, number: int) -> None:
         if self._program.redoable and not self.has_ended:
             self._batcher.flush()
-            data = cloudpickle.dumps(self._fn.snapshot(), protocol=5)
+            data = dumps(self._fn.snapshot())
             self._port.save_state(Saved(data, self._batcher.next_number, sequence, number, False))
 
 

@@ -10,6 +10,7 @@ from operator import index as as_int
 from typing import Any, Final
 
 from pardata.codec.batch_codec import Batch
+from pardata.codec.unpicklable import why_unpicklable
 from pardata.errors import SerializationError
 from pardata.pipeline.plan.error_policy import Errors
 from pardata.pipeline.plan.node import Kind
@@ -23,7 +24,6 @@ from pardata.runtime.carried_errors import pack_error, unpack_error
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
 from pardata.runtime.isolation import is_settled, isolate
-from pardata.runtime.unpicklable import why_unpicklable
 from pardata.runtime.worker.program import StageFailure, UnloadableError
 
 _ANY: Final = Fanin()

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import DeadlineExceeded, SerializationError, WorkerLostError
 from pardata.memory.budget import format_bytes
 from pardata.process.exit_status import describe_exit
 from pardata.runtime.faults import Fault
-from pardata.runtime.unpicklable import explain_unpicklable
 
 Effect = Callable[[], object]
 

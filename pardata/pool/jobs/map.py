@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pardata.codec.unpicklable import is_picklable
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.items import MapItems
 from pardata.pool.jobs.job import Effect, Outcome, Task, unsendable
@@ -12,7 +13,6 @@ from pardata.pool.jobs.range import RangeJob
 from pardata.pool.jobs.values import MapValues
 from pardata.pool.worker.messages import ITEMS, pack, unpack
 from pardata.runtime.faults import describe_item
-from pardata.runtime.unpicklable import is_picklable
 
 
 class MapJob(RangeJob):

@@ -17,6 +17,7 @@ from pardata.channel.channel import RunGone
 from pardata.channel.order import Arrival
 from pardata.codec.batch_codec import Batch, decode_object
 from pardata.codec.main_globals import Captured, script
+from pardata.codec.unpicklable import explain_unpicklable, is_picklable
 from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_WORDS
 from pardata.memory.array import anchor
@@ -37,7 +38,6 @@ from pardata.runtime.events import BarChanged, Departing
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
 from pardata.runtime.output import flush_output, forward_output
-from pardata.runtime.unpicklable import explain_unpicklable, is_picklable
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
 

@@ -96,7 +96,7 @@ def test_an_error_of_which_all_is_long_arrives(most_bytes):
     assert sent(ItemSkipped(fault(HUGE_TYPE()), 0, True), most_bytes).fault.number == 7
 
 
-@pytest.mark.parametrize("kind", [Failed, lambda told: Skipped(told, 0, True)])
+@pytest.mark.parametrize("kind", [Failed, lambda told: ItemSkipped(told, 0, True)])
 def test_an_error_of_any_size_keeps_its_type(kind):
     event = sent(kind(fault(ValueError("x" * 5_000_000))), 4608)
     assert event.fault.exception().args == ("x" * 5_000_000,)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import io
+import mmap
+import socket
+import types
 from collections.abc import Iterator
 from typing import Any, Final
 
-import cloudpickle
+from pardata.codec.by_value import dumps
 
 _DEEPEST: Final = 4
+
+# Handles of what belongs to one process, and what is sent in their place.
+_WAYS: Final = (
+    (io.IOBase, "an open file: send its path, and open it there"),
+    (mmap.mmap, "a mapped file: send its path, or a numpy.memmap, which is opened there by its path"),
+    (socket.socket, "a connection: send the address, and connect there"),
+    (types.GeneratorType, "a running function: send its items, as a list"),
+)
 
 
 def is_picklable(obj: object) -> bool:
     """Return whether `obj` can be pickled, by value where need be."""
     try:
-        cloudpickle.dumps(obj, protocol=5)
+        dumps(obj)
     except Exception:
         return False
     return True
@@ -57,7 +69,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
 def why_unpicklable(obj: object) -> str | None:
     """Return why `obj` cannot be pickled; None if it can."""
     try:
-        cloudpickle.dumps(obj, protocol=5)
+        dumps(obj)
     except Exception as error:
         return f"{explain_unpicklable(obj)} ({error})"
     return None
@@ -76,4 +88,5 @@ def explain_unpicklable(obj: object) -> str:
         where, obj = culprit
         path.append(where)
     kind = f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
-    return f"{' -> '.join(path) or 'it'} is a {kind}, which cannot be pickled"
+    way = next((f", as it is {way}" for kinds, way in _WAYS if isinstance(obj, kinds)), "")
+    return f"{' -> '.join(path) or 'it'} is a {kind}, which cannot be pickled{way}"

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from pardata.codec.unpicklable import explain_unpicklable, is_picklable
 from pardata.queue.queue import Queue
-from pardata.runtime.unpicklable import explain_unpicklable, is_picklable
 
 LOCK = threading.Lock()
 
@@ -81,9 +81,8 @@ def test_global_variable_and_default_value_of_a_function_taken_by_value_are_name
 
 
 def test_generator_is_named_as_such():
-    assert (
-        explain_unpicklable({"rows": (row for row in range(3))}) == "key 'rows' is a generator, which cannot be pickled"
-    )
+    told = "key 'rows' is a generator, which cannot be pickled, as it is a running function: send its items, as a list"
+    assert explain_unpicklable({"rows": (row for row in range(3))}) == told
 
 
 def test_variable_that_is_not_bound_yet_does_not_get_in_the_way():
