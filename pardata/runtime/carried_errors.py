@@ -17,7 +17,7 @@ _LONGEST_TEXT: Final = 20_000
 _NONE: Final = -1
 
 # Bytes of all pickles of an exception: as many as a result may have, within reason.
-MOST_BYTES: Final = 64 << 20
+MOST_PICKLED_BYTES: Final = 64 << 20
 
 
 class _Part(NamedTuple):
@@ -67,7 +67,7 @@ def _set(error: BaseException, name: str, value: object) -> None:
 # -- to bytes ----------------------------------------------------------------------------------------------------------
 
 
-def pack_error(error: BaseException, most_bytes: int = MOST_BYTES) -> bytes:
+def pack_error(error: BaseException, most_bytes: int = MOST_PICKLED_BYTES) -> bytes:
     """Return an exception, and those that it is linked with, as bytes. What would pass `most_bytes` loses its type."""
     errors = [error]
     numbers = {id(error): 0}

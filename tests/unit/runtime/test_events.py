@@ -15,6 +15,7 @@ from pardata.runtime.events import (
     Departing,
     Done,
     Failed,
+    Hurried,
     ItemSkipped,
     Logged,
     Said,
@@ -55,7 +56,14 @@ def sent(event, most_bytes=None):
 
 def test_what_fits_arrives_as_it_is():
     told = fault(ValueError("bad"))
-    events = [Closed(), Done(), Departing(), Said("stdout", "a" * 16_000), Logged({"msg": "text", "n": 10**100})]
+    events = [
+        Closed(),
+        Done(),
+        Departing(),
+        Hurried(),
+        Said("stdout", "a" * 16_000),
+        Logged({"msg": "text", "n": 10**100}),
+    ]
     events += [
         Failed(told),
         ItemSkipped(told, 2, True),
