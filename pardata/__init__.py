@@ -38,7 +38,7 @@ from pardata.pool.compat.joblib_backend import register_joblib
 from pardata.pool.compat.multiprocessing import Pool
 from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
 from pardata.pool.pool import WorkerPool
-from pardata.pool.worker.context import worker
+from pardata.runtime.context import worker
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ class BlockPlacer:
         self.generator: object = None
         self.sent_bytes = 0
         self.made_bytes = 0
-        self._in_parent = in_parent
+        self.in_parent = in_parent
         self._has_inplace = has_inplace
         self._fan_out = False  # whether the batch that is being packed goes to several edges
         self._memory = arena.segment.map
@@ -77,7 +77,7 @@ class BlockPlacer:
         return is_sole_owner(arrays, index) or is_owned_with(self.generator, arrays, index)
 
     def _may_pass(self, block: Anchor) -> bool:
-        return self._in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
+        return self.in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
 
     def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
         if array.flags.c_contiguous:
@@ -99,6 +99,6 @@ class BlockPlacer:
     def _origin(self, block: Anchor) -> Lease:
         if self._start <= block.offset < self._end:
             return Lease(OWN, 0, 0)
-        if self._in_parent or not isinstance(block.token, Lease):
+        if self.in_parent or not isinstance(block.token, Lease):
             return Lease(BORROWED, 0, 0)
         return block.token

@@ -23,11 +23,13 @@ from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import passed_of, program_of, source_maker
+from pardata.pipeline.programs.build import identity_of, passed_of, program_of, source_maker
+from pardata.pipeline.programs.context import StageContext, Taken
 from pardata.pipeline.programs.generator import has_state
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
 from pardata.pipeline.run import Run, RunOptions
+from pardata.runtime.context import of_thread
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import RunReport, StageStatistics
@@ -86,6 +88,7 @@ class SerialRun(Run):
         self._failures = Failures(plan)
         self._stages = {stage.name: stage for stage in plan.stages}
         self._items: list[Any] = []
+        self._seed = options.random_seed
         self._failure: list[BaseException] = []
         self._inner_s = 0.0
         self._seconds: float | None = None
@@ -122,7 +125,11 @@ class SerialRun(Run):
             raise self._failure.pop()
 
     def _fill(self) -> None:
-        batch = self._run(self._ends.take())
+        outer = of_thread.context
+        try:
+            batch = self._run(self._ends.take())
+        finally:
+            of_thread.context = outer  # the stages have set theirs
         if batch is None:
             verdict = self._failures.at_end(self._items_of)
             self._failure += [] if verdict is None else [verdict]
@@ -143,7 +150,8 @@ class SerialRun(Run):
         )
         giver = Giver(stage, passed_of(stage))
         if stage.kind is Kind.SOURCE:
-            giver.made = self._iterated(stage, source_maker(stage.fn), lambda: self._statistics[stage].items)
+            make, context = source_maker(stage.fn), self._context(stage)
+            giver.made = self._iterated(stage, make, lambda: self._statistics[stage].items, context)
         elif stage.kind is Kind.GENERATOR:
             giver.made = self._generated(stage, inputs)
         else:
@@ -191,14 +199,21 @@ class SerialRun(Run):
         for reader in giver.readers:
             reader.batches.append(batch)
 
-    def _iterated(self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int]) -> Made:
+    def _context(self, stage: Stage) -> StageContext:
+        return StageContext(0, identity_of(stage, self._seed))
+
+    def _iterated(
+        self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int], context: StageContext
+    ) -> Made:
         """Yield the items of the user's iterable as batches; `number_at` returns the item to blame for an error."""
         items: Iterator[Any] = iter(())
+        of_thread.context = context
         try:
             items = iter(make())
             for number, item in enumerate(items):
                 self._statistics[stage].items += stage.kind is Kind.SOURCE
                 yield Batch(stage.own_sequence or 0, number, 1, 0, [item])
+                of_thread.context = context  # meanwhile it was another stage's
         except StageFailure:
             raise
         except (Exception, SystemExit) as error:
@@ -209,25 +224,35 @@ class SerialRun(Run):
 
     def _generated(self, stage: Stage, taken: Inputs) -> Made:
         number = -1
+        context = self._context(stage)
+        context.at_work = at_work = Taken()
 
         def inputs() -> Iterator[Any]:
             nonlocal number
             while (batch := self._run(taken.take())) is not None:
+                at_work.batch = batch
                 number = batch.number
                 self._statistics[stage].items += len(batch.items)
-                yield from batch.items
+                batch.items.reverse()
+                of_thread.context = context
+                while batch.items:
+                    yield batch.items.pop()
+            at_work.has_ended = True
+            of_thread.context = context
 
         assert stage.fn is not None
         generator_function = copy.copy(stage.fn) if has_state(stage.fn) else stage.fn
-        return self._iterated(stage, lambda: generator_function(inputs()), lambda: number)
+        return self._iterated(stage, lambda: generator_function(inputs()), lambda: number, context)
 
     def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
-        program = program_of(stage, self._plan)
+        program = program_of(stage, self._plan, self._seed)
         assert isinstance(program, ItemProgram)
         port = _Port(self, stage)
+        of_thread.context = context = self._context(stage)
         with opened(program.fn, program.retries, stage.name) as fn:
             while (batch := (yield from inputs.take())) is not None:
-                yield program.process(batch, port, fn)  # type: ignore[arg-type]
+                of_thread.context = context
+                yield program.process(batch, port, fn, context)  # type: ignore[arg-type]
 
     def _items_of(self, stage: str) -> int:
         return self._statistics[self._stages[stage]].items
@@ -252,9 +277,11 @@ class SerialRun(Run):
         if not self._life.close():
             return
         self._seconds = time.perf_counter() - self._begin_s
+        outer = of_thread.context
         for stage in reversed(self._plan.stages):
             self._givers[stage].made.close()
             self._givers[stage].has_ended = True
+        of_thread.context = outer
         self._givers.clear()
         self._items.clear()
         self._show(final=True)

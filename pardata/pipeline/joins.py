@@ -22,6 +22,7 @@ def run(
     memory_limit: float | None = None,
     max_restarts: int | None = None,
     stall_s: float | None = STALL_S,
+    seed: int | None = None,
 ) -> RunReport:
     """Run several streams at once, to the end; stages that they share run once. Return the report.
 
@@ -29,7 +30,7 @@ def run(
     ----------
     *streams : Stream
         At least one. What comes out of them is dropped: give them sinks (`Stream.to`) to keep it.
-    engine, progress, tokens, memory_limit, max_restarts, stall_s
+    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed
         As for `Stream.iterate`.
 
     Returns
@@ -50,7 +51,7 @@ def run(
     >>> halves, doubles
     ([1, 2], [4, 8])
     """
-    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
+    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
     return start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError, PlanError
 from pardata.pipeline.dry_run_report import DryRun
 from pardata.pipeline.lifecycle import RunLife, RunState
 from pardata.pipeline.plan.node import Kind, Node, user_line
+from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.progress import RunReport
 
@@ -31,6 +33,8 @@ class RunOptions:
     memory_limit: float | None = None
     max_restarts: int | None = None
     stall_s: float | None = STALL_S
+    seed: int | None = None
+    random_seed: int = field(init=False)  # `seed`, or else a new one
 
     def __post_init__(self) -> None:
         if isinstance(self.memory_limit, float) and self.memory_limit.is_integer():
@@ -39,13 +43,16 @@ class RunOptions:
             ("tokens", self.tokens, 1),
             ("memory_limit", self.memory_limit, 1),
             ("max_restarts", self.max_restarts, 0),
+            ("seed", self.seed, 0),
         ):
-            if value is not None and (not isinstance(value, int) or value < least):
+            if value is not None and not is_count(value, least):
                 raise PlanError(f"{user_line()}: {name} must be an int of at least {least}, not {value!r}")
         if self.tokens is not None and self.tokens > MOST_TOKENS:
             raise PlanError(f"{user_line()}: tokens must be at most {MOST_TOKENS}, not {self.tokens}")
         if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
             raise PlanError(f"{user_line()}: stall_s must be a number above 0, or None, not {self.stall_s!r}")
+        seed = int.from_bytes(os.urandom(8), "little") if self.seed is None else int(self.seed)
+        object.__setattr__(self, "random_seed", seed)
 
 
 class Run(Iterator[Any]):

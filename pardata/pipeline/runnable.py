@@ -31,6 +31,7 @@ class Runnable:
         memory_limit: float | None = None,
         max_restarts: int | None = None,
         stall_s: float | None = STALL_S,
+        seed: int | None = None,
     ) -> Run:
         """Start a run and return it: an iterator over the items, and a context manager that ends the run.
 
@@ -51,6 +52,9 @@ class Runnable:
             How many killed workers are replaced before the run fails; default: any number.
         stall_s : float, seconds, optional
             After this long without progress one warning says which stage waits for which; None: never.
+        seed : int, at least 0, optional
+            Of `pardata.worker().random`, which is then the same for an item in every run, whatever the engine, the
+            workers, the messages and the kills; default: another one for every run.
 
         Raises
         ------
@@ -67,7 +71,7 @@ class Runnable:
         ...     print(next(run), next(run))
         1 4
         """
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
         return start(Plan(self._node, iterated=True), engine, options)
 
     def run(
@@ -79,12 +83,13 @@ class Runnable:
         memory_limit: float | None = None,
         max_restarts: int | None = None,
         stall_s: float | None = STALL_S,
+        seed: int | None = None,
     ) -> RunReport:
         """Run to the end, drop the output, and return the report. When it returns, no process of the run is left.
 
         Parameters
         ----------
-        engine, progress, tokens, memory_limit, max_restarts, stall_s
+        engine, progress, tokens, memory_limit, max_restarts, stall_s, seed
             As for `iterate`.
 
         Returns
@@ -109,7 +114,7 @@ class Runnable:
         >>> [(stage.name, stage.items) for stage in report.stages]
         [('source', 3), ('float', 3)]
         """
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
         return start(Plan(self._node, iterated=False), engine, options).finish()
 
     def __iter__(self) -> Iterator[Any]:

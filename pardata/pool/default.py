@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from pardata.pool.pool import WorkerPool
-from pardata.pool.worker.context import current
 from pardata.process.interrupts import start_thread
 from pardata.process.system import at_fork
+from pardata.runtime.context import current
 from pardata.runtime.library_limits import usable_cores
 
 UNUSED_S: Final = 60.0  # after which the pool is ended; to start it takes about a tenth of a second

@@ -11,7 +11,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.pool.configuration import Setup
-from pardata.pool.worker.context import current
+from pardata.runtime.context import current
 from pardata.runtime.library_limits import usable_cores
 
 

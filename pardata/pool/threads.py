@@ -23,11 +23,11 @@ from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Effect, Job, Outcome, Task
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
 from pardata.pool.statistics import Log
-from pardata.pool.worker.context import WorkerContext, set_context
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.loop import perform
 from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, TaskProgress
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
+from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.faults import Fault, exit_as_error
 
 
@@ -136,7 +136,7 @@ class ThreadBackend:
                 return False
             context = self._here.context
             self._do(*found, self._context(context.index))
-            set_context(context, of_thread=True)
+            set_context(context, is_thread=True)
         return True
 
     def cancel(self, job: CallJob) -> bool:
@@ -229,7 +229,7 @@ class ThreadBackend:
         open_backends.add(self)
         try:
             context = self._context(index)
-            set_context(context, of_thread=True)
+            set_context(context, is_thread=True)
             self._here.context = context
             self._here.progress = _ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
             if self._initialize():
@@ -276,7 +276,7 @@ class ThreadBackend:
         return effects
 
     def _do(self, task: Task, message: tuple[Any, ...], context: WorkerContext) -> None:
-        set_context(context, of_thread=True)
+        set_context(context, is_thread=True)
         progress: _ThreadProgress = self._here.progress
         outer, progress.job = progress.job, task.job  # a task that waits for others does them meanwhile
         task.position = lambda: int(progress.words[POSITION])

@@ -81,7 +81,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class BarChanged:
-    """Bar number `key` of the worker shows `state` (a `pool.bars.BarState`); None: it was closed."""
+    """Bar number `key` of the worker shows `state` (a `runtime.bars.BarState`); None: it was closed."""
 
     key: int
     state: Any

@@ -46,7 +46,7 @@ def items_of(steps: Any, known: Any, engine: Engine, end: str = "loop", seed: in
     items: list[Any] = []
     stream = build(steps)
     sink = stream.to(items) if end == "list" else stream
-    with start(Plan(sink._node, iterated=end == "loop"), engine, RunOptions()) as run:
+    with start(Plan(sink._node, iterated=end == "loop"), engine, RunOptions(seed=1)) as run:
         killer = Killer(run, seed, MOST_KILLS) if isinstance(run, ProcessRun) else None
         if killer is not None:
             killer.start()

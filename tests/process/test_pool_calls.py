@@ -423,7 +423,7 @@ def test_progress_counts_items(pool):
 
 
 def test_a_task_shows_a_bar_of_its_own(pool, capsys, monkeypatch):
-    monkeypatch.setattr("pardata.pool.bars.REFRESH_S", 0)  # of threads; processes have their own
+    monkeypatch.setattr("pardata.runtime.bars.REFRESH_S", 0)  # of threads; processes have their own
 
     def fit(rounds):
         bar = pardata.worker().progress(total=rounds, desc="fit", unit="round")

@@ -8,6 +8,8 @@ import random
 
 import numpy as np
 
+import pardata
+
 ENTRIES = 3000  # of an array: more than what travels inside of a message
 
 
@@ -21,6 +23,11 @@ def number_of(value):
 
 def mapping(factor):
     return lambda item: (item[0], (item[1] * factor + 1) % 1009)
+
+
+def drawing(factor):
+    """A mapping that adds a random number, the same for an item in every run with one seed."""
+    return lambda item: (item[0], (item[1] * factor + pardata.worker().random.integers(1009)) % 1009)
 
 
 def keeping(modulus):
@@ -80,14 +87,16 @@ def summing():
 
 
 class Totals:
-    """As `summing`, of which a successor can go on: a running total per tag."""
+    """As `summing`, of which a successor can go on: a running total per tag; `draws`: with a random number added."""
 
-    def __init__(self):
+    def __init__(self, draws=False):
         self.totals = {}
+        self.draws = draws
 
     def __call__(self, items):
         for tag, value in items:
-            self.totals[tag] = self.totals.get(tag, 0) + number_of(value)
+            more = int(pardata.worker().random.integers(1009)) if self.draws else 0
+            self.totals[tag] = self.totals.get(tag, 0) + number_of(value) + more
             yield tag, self.totals[tag] % 1009
 
     def snapshot(self):

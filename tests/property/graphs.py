@@ -16,6 +16,7 @@ from tests.property.graph_stages import (
     adding,
     anywhere,
     doubling,
+    drawing,
     failing,
     joining,
     keeping,
@@ -39,6 +40,7 @@ class Traits(NamedTuple):
     in_order: bool = True  # items of a tag come in the order of their numbers
     merged: bool = False  # tags are interleaved at random
     is_single: bool = True  # no number stands for several items
+    is_fixed: bool = True  # an item has the same number in every run
 
     @property
     def is_sequence(self) -> bool:
@@ -50,6 +52,11 @@ class Traits(NamedTuple):
         """Whether all items come in a known order, whatever their tags."""
         return self.is_sequence and not self.merged
 
+    @property
+    def renumbered_alike(self) -> bool:
+        """Whether its items get the same numbers in every run if they are numbered anew."""
+        return self.is_total and self.is_fixed
+
 
 # -- graphs ------------------------------------------------------------------------------------------------------------
 
@@ -59,8 +66,8 @@ WORKERS = st.integers(1, 3)
 
 REGROUPINGS = ["batch", "flat_map", "concat", "turns"]
 BRANCHINGS = ["partition", "routed", "scatter", "letters", "weave"]
-FILTERS = ["pipe", "totals", "window", "reduce"]  # of all items
-STAGES = ["map", "map", "filter", "skip"]
+FILTERS = ["pipe", "totals", "drawn totals", "window", "reduce"]  # of all items
+STAGES = ["map", "map", "draw", "filter", "skip"]
 KINDS = ["source", *STAGES, *FILTERS, "zip", "zip", "merge", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
 
 
@@ -81,6 +88,10 @@ def graphs(draw, most_items=40, without=()):
         count = draw(st.one_of(st.integers(0, most_items), st.just(most_items)))
         add(Traits(len(steps)), "source", kind, count, are_arrays)
 
+    def renumbered(known):
+        fixed = known.renumbered_alike
+        return Traits(len(steps), numbered=known.is_sequence, merged=known.merged, is_fixed=fixed)
+
     def draw_stream():
         return len(steps) - 1 - draw(st.integers(0, min(3, len(steps) - 1)))
 
@@ -92,7 +103,8 @@ def graphs(draw, most_items=40, without=()):
         known = traits[given]
         if kind == "source":
             add_source()
-        elif kind in ("map", "filter", "skip"):
+        elif kind in ("map", "draw", "filter", "skip"):
+            kind = "map" if kind == "draw" and not known.is_fixed else kind
             ordered = draw(st.booleans())
             options = {"workers": draw(WORKERS), "ordered": ordered, "chunksize": draw(CHUNKSIZES)}
             options["kind"] = draw(st.sampled_from(["process", "process", "process", "thread"]))
@@ -100,15 +112,16 @@ def graphs(draw, most_items=40, without=()):
         elif kind == "pipe":
             possible = ["double"] + ["sum"] * known.is_sequence + ["take"] * (known.is_sequence and not known.merged)
             pipe = draw(st.sampled_from(possible))
-            behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
-            add(behind, "pipe", given, pipe, draw(st.integers(0, 9)))
-        elif kind in ("totals", "window", "reduce"):
+            add(renumbered(known), "pipe", given, pipe, draw(st.integers(0, 9)))
+        elif kind in ("totals", "drawn totals", "window", "reduce"):
             # Of items in no known order only a sum is known, and of interleaved tags a total of each.
-            kind = kind if known.is_total else "totals" if kind == "totals" and known.is_sequence else "reduce"
-            add(Traits(len(steps), merged=known.merged and kind != "reduce"), kind, given, draw(st.integers(1, 4)))
+            if kind == "drawn totals" and not known.is_fixed:
+                kind = "totals"
+            kind = kind if known.is_total else kind if "totals" in kind and known.is_sequence else "reduce"
+            behind = renumbered(known) if kind != "reduce" else Traits(len(steps))
+            add(behind._replace(numbered=True), kind, given, draw(st.integers(1, 4)))
         elif kind in REGROUPINGS:
-            behind = Traits(len(steps), numbered=known.is_sequence, merged=known.merged)
-            add(behind, kind, given, draw(st.integers(1, 5)), draw(WORKERS))
+            add(renumbered(known), kind, given, draw(st.integers(1, 5)), draw(WORKERS))
         elif kind in BRANCHINGS:
             kind = "partition" if kind == "routed" and not known.is_single else kind  # those would change places
             single = known.is_single and kind != "weave"
@@ -127,7 +140,8 @@ def graphs(draw, most_items=40, without=()):
             single = behind == "flat_map" or (known.is_single and traits[other].is_single)
             if behind == "flat_map":
                 numbered, in_order = numbered and in_order, True
-            merged = Traits(len(steps), numbered, in_order, merged=True, is_single=single)
+            fixed = behind != "flat_map" and known.is_fixed and traits[other].is_fixed
+            merged = Traits(len(steps), numbered, in_order, merged=True, is_single=single, is_fixed=fixed)
             add(merged, "merge", given, other, draw(CHUNKSIZES), behind, policy)
     return steps, traits[-1]
 
@@ -202,10 +216,12 @@ def make_letters(number, made, given, k, workers):
 MAKERS = {
     "source": make_source,
     "map": lambda number, made, given, k, options: made[given].map(mapping(k), **options),
+    "draw": lambda number, made, given, k, options: made[given].map(drawing(k), **options),
     "filter": lambda number, made, given, k, options: made[given].filter(keeping(k), **options),
     "skip": lambda number, made, given, k, options: made[given].map(failing(k), errors="skip", **options),
     "pipe": make_pipe,
     "totals": lambda number, made, given, n: made[given] | Totals(),
+    "drawn totals": lambda number, made, given, n: made[given] | Totals(draws=True),
     "window": lambda number, made, given, n: made[given].window(n, 1 + n % 3).map(total_of),
     "reduce": make_reduce,
     "turns": make_turns,

@@ -73,7 +73,7 @@ class Builder:
         self._statistics = statistics
         self._outcome = outcome
         self._segment = parts.heap.segment
-        self._programs = {stage: program_of(stage, plan) for stage in plan.worker_stages}
+        self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
         sink = HomeSink(parts.heap)
         self._encoded = {
             stage: encode_program(self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink)

@@ -42,7 +42,7 @@ class ThreadRun(Run):
                 )
         super().__init__()
         self._plan = plan
-        self._hub = Hub(plan, plan.window(options.tokens))
+        self._hub = Hub(plan, plan.window(options.tokens), options.random_seed)
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
         self._items: deque[Any] = deque()
         self._ports: dict[Stage, list[ThreadPort]] = {stage: [] for stage in plan.worker_stages}
@@ -55,14 +55,14 @@ class ThreadRun(Run):
             if options.progress:
                 self._bars = bars_of(plan, options.progress)
             for stage in reversed(plan.worker_stages):
-                for _ in range(stage.workers):
-                    self._start(stage)
+                for index in range(stage.workers):
+                    self._start(stage, index)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, stage: Stage) -> None:
-        port = ThreadPort(self._hub, stage, self._hub.inboxes[stage])
+    def _start(self, stage: Stage, index: int) -> None:
+        port = ThreadPort(self._hub, stage, self._hub.inboxes[stage], index)
         self._ports[stage].append(port)
         self._hub.statistics[stage].append(port.statistics)
         thread = threading.Thread(

@@ -25,7 +25,7 @@ from pardata.runtime.progress import StageStatistics
 class Hub:
     """The shared state of a run's threads. They hold the hub and not the run, so that a run which is dropped ends."""
 
-    def __init__(self, plan: Plan, window: Window) -> None:
+    def __init__(self, plan: Plan, window: Window, seed: int) -> None:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
         self.cancelled = False
         self.failure: BaseException | None = None
@@ -34,7 +34,7 @@ class Hub:
         self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
         self._stages = {stage.name: stage for stage in plan.stages}
         self.roots = plan.roots
-        self.programs = {stage: program_of(stage, plan) for stage in plan.stages}
+        self.programs = {stage: program_of(stage, plan, seed) for stage in plan.stages}
         self.inboxes: dict[Stage | None, Inbox] = {
             stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
         }

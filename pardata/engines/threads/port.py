@@ -37,8 +37,10 @@ class ThreadPort:
     """The port (`pipeline.programs.batcher.Port`) of one thread."""
 
     last_bytes = 0
+    is_thread = True
 
-    def __init__(self, hub: Hub, stage: Stage, inbox: Inbox) -> None:
+    def __init__(self, hub: Hub, stage: Stage, inbox: Inbox, index: int = 0) -> None:
+        self.index = index
         self.lock = threading.RLock()  # the timer of a source
         self.statistics = StageStatistics(stage.name, 1)
         self.passed = passed_of(stage)

@@ -9,6 +9,7 @@ from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.batch_size import Sizes
+from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.generator import GeneratorProgram
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.source import SourceProgram
@@ -17,19 +18,25 @@ from pardata.runtime.isolation import Passed
 StageProgram = ItemProgram | GeneratorProgram | SourceProgram
 
 
-def program_of(stage: Stage, plan: Plan) -> StageProgram:
-    """Return the program that the workers of a stage run."""
-    node = stage.node
+def identity_of(stage: Stage, seed: int) -> StageIdentity:
+    """Return the context of the workers of a stage, as far as they have it in common."""
+    return StageIdentity(seed, stage.index, stage.name, stage.workers)
+
+
+def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
+    """Return the program that the workers of a stage run; `seed`: of the run's random numbers."""
+    node, identity = stage.node, identity_of(stage, seed)
     if stage.kind is Kind.SOURCE:
         assert stage.own_sequence is not None
-        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_sequence, _sizes(stage, plan))
+        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_sequence, _sizes(stage, plan), identity)
     if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
-        return GeneratorProgram(stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan))
+        return GeneratorProgram(stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity)
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     return ItemProgram(
-        stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches
-    )
+        stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches,
+        identity,
+    )  # fmt: skip
 
 
 def _errors_behind(stage: Stage) -> Errors:

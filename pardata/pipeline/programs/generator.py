@@ -11,6 +11,7 @@ from pardata.codec.by_value import dumps
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
+from pardata.pipeline.programs.context import StageIdentity, Taken
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import closing, failure_of
 from pardata.process import forked_child
@@ -42,12 +43,14 @@ class GeneratorProgram:
         sequence: int,
         fanin: Fanin,
         sizes: Sizes,
+        identity: StageIdentity,
     ) -> None:
         self.name = name
         self.fn = fn
         self.sequence = sequence
         self.fanin = fanin
         self.sizes = sizes
+        self.identity = identity
         self.redoable = has_state(fn)
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
@@ -56,8 +59,10 @@ class GeneratorProgram:
 
     def run(self, port: Port) -> None:
         """Run the generator to its end, then let the rest of the input pass by."""
+        context = self.identity.enter(port)
         port.loaded()
         running = _GeneratorRun(self, port)
+        context.at_work = running.taken
         if not running.has_ended:
             running.run()
         port.close_outputs()  # an early end of the generator is the end for its readers
@@ -79,6 +84,7 @@ class _GeneratorRun:
         self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many
         self._batcher.skip_to(max(self._sent, self._next))
         self._number = -1
+        self.taken = Taken()
         self._inputs = self._items()
         self.has_ended = self._saved is not None and self._saved.has_ended
         if self._saved is not None and not self.has_ended:
@@ -153,6 +159,7 @@ class _GeneratorRun:
             except UnloadableError as error:
                 raise error.failure() from None
             if batches is None:
+                self.taken.has_ended = True
                 return
             batch = join_batches(batches, self._program.fanin.policy)
             del batches
@@ -160,6 +167,7 @@ class _GeneratorRun:
             if self._saved is not None and (sequence, number) == (self._saved.sequence, self._saved.number):
                 batch.items.clear()  # it was saved, and not committed
             batch.items.reverse()
+            self.taken.batch = batch
             taken = len(batch.items)
             while batch.items:
                 self._number = batch.item_number(taken - len(batch.items))

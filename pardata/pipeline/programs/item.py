@@ -16,6 +16,7 @@ from pardata.pipeline.plan.error_policy import Errors
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batcher import Port, publish
+from pardata.pipeline.programs.context import Place, StageContext, StageIdentity, occurrence_of
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
 from pardata.process import forked_child
@@ -27,6 +28,7 @@ from pardata.runtime.isolation import is_settled, isolate
 from pardata.runtime.worker.program import StageFailure, UnloadableError
 
 _ANY: Final = Fanin()
+_NOBODY: Final = StageIdentity()
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,20 @@ def branch_of(key: Any, branches: int) -> int:
 
 
 class _Made:
-    """The results of a batch, and the places that have none."""
+    """The results of a batch so far, and the places that have none."""
 
-    def __init__(self, has_branches: bool) -> None:
+    def __init__(self, batch: Batch, has_branches: bool) -> None:
+        self._batch = batch
         self.results: list[Any] = []
         self.branches: list[int] | None = [] if has_branches else None
         self.lost: set[int] = set()
         self.failed = 0
+
+    @property
+    def place(self) -> Place:
+        """That of the item at work: all in front of it have a result, or are lost."""
+        batch, index = self._batch, len(self.results) + len(self.lost)
+        return batch.sequence, batch.item_number(index), occurrence_of(batch, index)
 
     def add(self, result: Any, branch: int = 0) -> None:
         """Add a result."""
@@ -105,6 +114,7 @@ class ItemProgram:
     errors: Errors = "raise"
     retries: int = 0
     branches: int = 1
+    identity: StageIdentity = _NOBODY
     redoable = True
     blames_senders = True
 
@@ -114,12 +124,13 @@ class ItemProgram:
 
     def run(self, port: Port) -> None:
         """Process batches until there are no more."""
+        context = self.identity.enter(port)
         with opened(self.fn, self.retries, self.name) as fn:
             port.loaded()
-            while self._step(port, fn):
+            while self._step(port, fn, context):
                 pass
 
-    def _step(self, port: Port, fn: Callable[[Any], Any] | None) -> bool:
+    def _step(self, port: Port, fn: Callable[[Any], Any] | None, context: StageContext) -> bool:
         lost: list[tuple[int, Fault]] = []
         try:
             batches = port.take()
@@ -131,7 +142,7 @@ class ItemProgram:
             return False
         batch = join_batches(batches, self.fanin.policy)
         del batches
-        made = self.process(batch, port, fn)
+        made = self.process(batch, port, fn, context)
         if lost:
             made = self._with_lost(made, lost, port)
         try:
@@ -144,7 +155,7 @@ class ItemProgram:
         port.commit()
         return True
 
-    def process(self, batch: Batch, port: Port, fn: Callable[[Any], Any] | None) -> Batch:
+    def process(self, batch: Batch, port: Port, fn: Callable[[Any], Any] | None, context: StageContext) -> Batch:
         """Return the batch that `batch` becomes; takes the items out of `batch`."""
         items, batch.items = batch.items, []
         taken = len(items)
@@ -154,7 +165,7 @@ class ItemProgram:
             if self.what is Kind.SCATTER:
                 made.branches = [port.choose(self.branches)] * taken
             return made
-        out = _Made(self.branches > 1)
+        context.at_work = out = _Made(batch, self.branches > 1)
         here = forked_child.generation
         for index in range(taken):
             try:
@@ -165,6 +176,7 @@ class ItemProgram:
                 leave_if_forked(here, error)
                 self._fail(error, batch, items, index, out, port)
             items[index] = None  # the item is free from here on, unless the function has kept it
+        context.at_work = None  # it has the results, which are not to be kept for longer than they are needed
         dropped = 0 if self.what is Kind.SINK else len(out.lost) - (out.failed if self.errors == "skip" else 0)
         port.count(taken, dropped, out.failed)
         places = batch.positions

@@ -9,6 +9,7 @@ from pardata.errors import WorkerLostError
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
+from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.user_code import closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
@@ -27,11 +28,14 @@ class SourceProgram:
     redoable = True
     fanin = Fanin()  # takes nothing
 
-    def __init__(self, name: str, make: Callable[[], Iterable[Any]], sequence: int, sizes: Sizes) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], Iterable[Any]], sequence: int, sizes: Sizes, identity: StageIdentity
+    ) -> None:
         self.name = name
         self.make = make
         self.sequence = sequence
         self.sizes = sizes
+        self.identity = identity
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
@@ -39,6 +43,7 @@ class SourceProgram:
 
     def run(self, port: Port) -> None:
         """Send every item."""
+        self.identity.enter(port)
         port.loaded()
         batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
         try:

@@ -12,6 +12,7 @@ from typing import Any
 from pardata.errors import PardataError
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.context import worker
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
 from pardata.runtime.worker.program import StageFailure
 
@@ -98,4 +99,5 @@ def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:
         except Exception:
             if forked_child.generation != here:  # a child that the function has forked: it is not to be called there
                 raise
+            worker().try_again()
     return fn(item)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 from pardata.channel.collector import Collector
-from pardata.pool.bars import TaskBars
 from pardata.pool.jobs.job import Effects, Job, Outcome, Task
 from pardata.pool.processes.assignments import Assignments, WorkerSlot
 from pardata.pool.statistics import Log
 from pardata.pool.worker.messages import unpack
+from pardata.runtime.bars import TaskBars
 from pardata.runtime.events import BarChanged, WorkerEvent
 from pardata.runtime.faults import Fault
 from pardata.runtime.output import show

@@ -24,9 +24,7 @@ from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
 from pardata.pool.arrays.addresses import ArrayRef
 from pardata.pool.arrays.rows import OpenWork, Work, run_rows
-from pardata.pool.bars import BarState
 from pardata.pool.jobs.job import Outcome
-from pardata.pool.worker.context import WorkerContext, set_context
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.messages import CALL, ITEMS, CodeAddress, pack, squeeze, unpack
 from pardata.pool.worker.tasks import run_call, run_items
@@ -34,6 +32,8 @@ from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.bars import BarState
+from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.events import BarChanged, Departing
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING

@@ -200,6 +200,16 @@ class WorkerPort:
             if is_due:
                 self.collector.flush()
 
+    @property
+    def index(self) -> int:
+        """The worker's index in its stage."""
+        return self.spec.index
+
+    @property
+    def is_thread(self) -> bool:
+        """Whether the worker is a thread of the process that runs the plan."""
+        return self.outbox.in_parent
+
     # -- beside the three steps -----------------------------------------------------------------------------------
 
     def loaded(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.programs.context import StageContext
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import Fault
@@ -41,7 +42,7 @@ def process(port, fn, items, positions=None, is_filter=False, skip=False):
     what = Kind.FILTER if is_filter else Kind.MAP
     program = ItemProgram("stage", fn, what, errors="skip" if skip else "raise")
     count = len(items) if positions is None else max(positions) + 1
-    return program.process(Batch(2, 100, count, 7, list(items), positions), port, fn)
+    return program.process(Batch(2, 100, count, 7, list(items), positions), port, fn, StageContext(0, program.identity))
 
 
 def fails_for(*bad):
@@ -110,7 +111,8 @@ def test_item_is_let_go_before_the_next_one_is_processed(port):
 
     batch = Batch(2, 100, 3, 7, items)
     del items
-    ItemProgram("stage", fn).process(batch, port, fn)
+    program = ItemProgram("stage", fn)
+    program.process(batch, port, fn, StageContext(0, program.identity))
     assert seen == [3, 2, 1]
 
 

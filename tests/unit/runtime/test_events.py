@@ -7,7 +7,7 @@ import pytest
 
 from pardata.channel.channel import RunGone, socket_pair
 from pardata.errors import RemoteError
-from pardata.pool.bars import BarState
+from pardata.runtime.bars import BarState
 from pardata.runtime.events import (
     MOST_EVENT_BYTES,
     BarChanged,

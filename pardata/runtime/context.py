@@ -1,4 +1,4 @@
-"""The context of a task: `pardata.worker()`."""
+"""The context of a task of a pool, or of a stage's call: `pardata.worker()`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import itertools
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from pardata.pool.bars import Say, TaskBar, TaskBars
+from pardata.runtime.bars import Say, TaskBar, TaskBars
 
 
 class WorkerContext:
@@ -21,11 +21,11 @@ class WorkerContext:
     index : int
         0 .. workers - 1; a replacement has the index of the worker it replaces.
     workers : int
-        Of the pool.
+        Of the pool, or of the stage.
     pool : str
-        The pool's name.
+        The name of the pool, or of the stage.
     shared : object
-        The pool's argument ``shared=``; its arrays lie in shared memory and are read-only.
+        The pool's argument ``shared=``; its arrays lie in shared memory and are read-only. None in a stage.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class WorkerContext:
         self._job = 0
         self._begin = 0
         self._done: Sequence[Any] = ()
-        self._random: tuple[tuple[int, int], np.random.Generator] | None = None
+        self._random: tuple[tuple[int, ...], np.random.Generator] | None = None
         self._say = say  # of a process: has the main process draw bars
         self._bars: list[TaskBar] = []
-        self._bars_of = (0, 0)
+        self._bars_of: tuple[int, ...] = ()
         self._bar_keys = itertools.count()
 
     def enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
@@ -66,15 +66,30 @@ class WorkerContext:
         return self._begin + len(self._done)
 
     @property
+    def of_pool(self) -> WorkerContext | None:
+        """The context of the pool's task that this code is a part of; None: it is not part of any."""
+        return self
+
+    def _key(self) -> tuple[int, ...]:
+        """Return the numbers that tell the call at hand from all others of the pool, or of the run."""
+        return self._job, self.item
+
+    def try_again(self) -> None:
+        """Note that the call at hand begins anew: it is to draw the same random numbers."""
+        self._random = None
+
+    @property
     def random(self) -> np.random.Generator:
         """A random generator for this item: the same in every worker, at every attempt, in every chunk.
 
-        It depends on the pool's ``seed=``, on how many calls, maps and so on the pool was asked for before, and on the
-        number of the item. Asked for again during the same item it goes on.
+        In a pool it depends on the pool's ``seed=``, on how many calls, maps and so on the pool was asked for before,
+        and on the number of the item. In a stream it depends on the run's ``seed=``, on the place of the stage among
+        those of the run, and on the number of the item; a source has one for all its items. Asked for again during the
+        same item it goes on.
 
         Source: spawn keys of numpy.random.SeedSequence
         """
-        key = (self._job, self.item)
+        key = self._key()
         if self._random is None or self._random[0] != key:
             self._random = key, np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
         return self._random[1]
@@ -92,7 +107,7 @@ class WorkerContext:
         total : number, optional
             Default: the length of `iterable`, if it has one.
         """
-        now = self._job, self.item
+        now = self._key()
         if now != self._bars_of:
             self._close_bars()
             self._bars_of = now
@@ -113,21 +128,27 @@ class WorkerContext:
         return f"<worker {self.index} of {self.workers} of {self.pool}>"
 
 
-_of_thread = threading.local()
+class _OfThread(threading.local):
+    """The context of each thread that has one of its own."""
+
+    context: WorkerContext | None = None
+
+
+of_thread: Final = _OfThread()
 _of_process: WorkerContext | None = None
 
 
-def set_context(context: WorkerContext, of_thread: bool = False) -> None:
-    """Set the context that `worker` returns in this process, or in this thread."""
+def set_context(context: WorkerContext, is_thread: bool = False) -> None:
+    """Set the context that `worker` returns in this process, or in this thread alone."""
     global _of_process
-    if of_thread:
-        _of_thread.context = context
+    if is_thread:
+        of_thread.context = context
     else:
         _of_process = context
 
 
 def worker() -> WorkerContext:
-    """Return the context of the calling code: within a task of a pool its worker's, elsewhere a stand-in with index 0.
+    """Return the context of the calling code: within a task of a pool or a stage its worker's, else one with index 0.
 
     So a function that asks for its random generator can be called directly as well.
 
@@ -139,11 +160,19 @@ def worker() -> WorkerContext:
     >>> with pardata.WorkerPool(1) as pool:
     ...     pool.submit(lambda: pardata.worker().index).result()
     0
+    >>> dice = pardata.source(range(4)).map(lambda _: int(pardata.worker().random.integers(1, 7)))
+    >>> list(dice.iterate(seed=1)) == list(dice.iterate(seed=1, engine="serial"))
+    True
     """
-    found: WorkerContext | None = getattr(_of_thread, "context", None) or _of_process
+    found = _found()
     return found if found is not None else WorkerContext(0, 1, f"process {os.getpid()}")
 
 
 def current() -> WorkerContext | None:
     """Return the context of the pool's worker that this is, if it is one."""
-    return getattr(_of_thread, "context", None) or _of_process
+    found = _found()
+    return None if found is None else found.of_pool
+
+
+def _found() -> WorkerContext | None:
+    return of_thread.context or _of_process
