@@ -15,6 +15,7 @@ from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.ordering import InOrder, Policy
 from pardata.pipeline.plan.stage import Edge, Stage
 from pardata.pipeline.programs.joining import join_batches
+from pardata.pipeline.programs.pairing import Pairing
 from pardata.runtime.isolation import Passed, isolate
 
 T = TypeVar("T")
@@ -83,6 +84,25 @@ class InterleavedInputs:
                 self._at = 0
             if batch is not None:
                 return batch
+        return None
+
+
+class PairedInputs:
+    """Pairs the items of its inputs by position."""
+
+    def __init__(self, readers: list[OutputReader], pairing: Pairing) -> None:
+        self._readers = readers
+        self._pairing = pairing
+        self._ended: set[int] = set()
+
+    def take(self) -> Taking[Batch | None]:
+        """Return the next batch; None at the end."""
+        while (edge := self._pairing.behind(self._ended)) is not None:
+            batch = yield self._readers[edge]
+            if batch is not None:
+                return self._pairing.add(batch)
+            self._ended.add(edge)
+        self._pairing.end()
         return None
 
 

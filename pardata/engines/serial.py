@@ -16,17 +16,27 @@ from typing import Any, Final, TypeVar
 
 from pardata.codec.batch_codec import Batch
 from pardata.engines.local import bars_of, original_error
-from pardata.engines.pulling import Giver, Inputs, InterleavedInputs, JoinedInputs, Made, OutputReader, Taking
+from pardata.engines.pulling import (
+    Giver,
+    Inputs,
+    InterleavedInputs,
+    JoinedInputs,
+    Made,
+    OutputReader,
+    PairedInputs,
+    Taking,
+)
 from pardata.errors import ConfigError
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import identity_of, passed_of, program_of, source_maker
+from pardata.pipeline.programs.build import identity_of, pairing_of, passed_of, program_of, source_maker
 from pardata.pipeline.programs.context import StageContext, Taken
 from pardata.pipeline.programs.generator import has_state
 from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.pairing import Pairing
 from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
 from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.context import of_thread
@@ -143,12 +153,7 @@ class SerialRun(Run):
 
     def _giver(self, stage: Stage) -> Giver:
         readers = [OutputReader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
-        inputs = (
-            JoinedInputs(readers, stage.fanin.policy)
-            if stage.fanin.is_zipped
-            else InterleavedInputs(readers, stage.fanin.policy)
-        )
-        giver = Giver(stage, passed_of(stage))
+        giver, inputs = Giver(stage, passed_of(stage)), _inputs_of(stage, readers)
         if stage.kind is Kind.SOURCE:
             make, context = source_maker(stage.fn), self._context(stage)
             giver.made = self._iterated(stage, make, lambda: self._statistics[stage].items, context)
@@ -288,6 +293,13 @@ class SerialRun(Run):
         if self._bars is not None:
             self._bars.close()
         self._life.on(RunEvent.CLOSED)
+
+
+def _inputs_of(stage: Stage, readers: list[OutputReader]) -> Inputs:
+    policy = stage.fanin.policy
+    if policy == "position":
+        return PairedInputs(readers, Pairing(pairing_of(stage)))
+    return JoinedInputs(readers, policy) if stage.fanin.is_zipped else InterleavedInputs(readers, policy)
 
 
 def _check_nesting(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +78,29 @@ class Windows:
                 for _ in range(min(self._step, self._size)):
                     window.popleft()
                 passing = max(0, self._step - self._size)
+
+
+class Slice:
+    """The items from number `begin` up to and without `end`; it takes no item behind them."""
+
+    def __init__(self, begin: int, end: int | None) -> None:
+        self._begin = begin
+        self._end = end
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield the items."""
+        return itertools.islice(items, self._begin, self._end)
+
+
+class Numbered:
+    """Tuples of a number and an item."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield the tuples."""
+        return enumerate(items, self._start)
 
 
 class FlatMap:

@@ -55,14 +55,18 @@ def run(
     return start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
 
 
-def zip(*streams: Stream) -> Stream:
+def zip(*streams: Stream, by: Literal["number", "position"] = "number") -> Stream:
     """Return the stream of tuples of one item of each stream, paired by item number: a fan-in.
 
     Parameters
     ----------
     *streams : Stream
-        At least one. They must come from one source, and no stage in between may number items anew (a generator filter,
-        `batch`, `window`, `flat_map`, `concat`). If an item was dropped in one of them, its pair is dropped.
+        At least one. If an item was dropped in one of them, its pair is dropped.
+    by : "number" or "position"
+        "number": the streams come from one source, and no stage in between numbers items anew (a generator filter,
+        `batch`, `window`, `flat_map`, `concat`). "position": they come from several sources, and the first items of
+        all are a tuple, the second ones, and so on: an item that a filter or ``errors="skip"`` has dropped keeps its
+        place. The tuples are numbered anew.
 
     Returns
     -------
@@ -72,9 +76,11 @@ def zip(*streams: Stream) -> Stream:
     Raises
     ------
     ConfigError
-        There is no stream, or an argument is none.
+        There is no stream, an argument is none, or `by` is neither.
     PlanError
-        When the stream is run: the streams cannot be paired by number.
+        When the stream is run: the streams cannot be paired by number; or by position, as they have a common source.
+    LossError
+        While the stream runs: streams that are paired by position have different numbers of items.
 
     Examples
     --------
@@ -82,8 +88,13 @@ def zip(*streams: Stream) -> Stream:
     >>> numbers = pardata.source([1, 2, 3])
     >>> list(pardata.zip(numbers, numbers.map(float)))
     [(1, 1.0), (2, 2.0), (3, 3.0)]
+    >>> images, masks = pardata.source(["a", "b"]), pardata.source(["mask of a", "mask of b"])
+    >>> list(pardata.zip(images, masks, by="position"))
+    [('a', 'mask of a'), ('b', 'mask of b')]
     """
-    return _join(Kind.ZIP, "zip", streams, "zip")
+    if by not in ("number", "position"):
+        raise ConfigError(f'zip: by must be "number" or "position", not {by!r}')
+    return _join(Kind.ZIP, "zip", streams, "zip") if by == "number" else _take_turns("zip", streams, "position")
 
 
 def merge(*streams: Stream, policy: Literal["arrival", "fair", "round_robin", "ordered"] = "arrival") -> Stream:

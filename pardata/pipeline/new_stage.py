@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections import deque
 from typing import Any, Literal
 
 from pardata.errors import ConfigError
+from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
 from pardata.pipeline.plan.numbers import is_count
@@ -18,12 +20,14 @@ StreamChunksize = int | Literal["auto"]
 
 def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any) -> Node:
     """Return a stage behind `given`. Raises ConfigError for a function of the wrong kind, and behind a sink."""
-    if inspect.iscoroutinefunction(fn):
+    inner = fn.func if isinstance(fn, Following) else fn
+    inner = inner.func if isinstance(inner, Unpacking) else inner
+    if inspect.iscoroutinefunction(inner):
         raise ConfigError(
             f"{name_of(fn)!r} is a coroutine function, and a stage awaits nothing: call asyncio.run in a function, "
             f"or give an asynchronous generator function to pardata.source"
         )
-    if kind is not Kind.GENERATOR and inspect.isgeneratorfunction(fn):
+    if kind is not Kind.GENERATOR and inspect.isgeneratorfunction(inner):
         raise ConfigError(f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}")
     if given.is_sink:
         raise ConfigError(f"nothing comes out of {given.name!r} ({given.where}): what `to` returns can be run")
@@ -66,10 +70,11 @@ def is_thread(kind: str) -> bool:
     return kind == "thread"
 
 
-def checked_count(method: str, name: str, value: Any) -> int:
-    """Return an argument that must be an int of at least 1."""
-    if not is_count(value, 1):
-        raise ConfigError(f"{method}: {name} must be an int of at least 1, not {value!r}")
+def checked_count(method: str, name: str, value: Any, least: int | None = 1) -> int:
+    """Return an argument that must be an int of at least `least`; None: of any size."""
+    if not is_count(value, -sys.maxsize if least is None else least):
+        limit = "" if least is None else f" of at least {least}"
+        raise ConfigError(f"{method}: {name} must be an int{limit}, not {value!r}")
     return int(value)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from pardata.errors import ConfigError
-from pardata.pipeline.builtin_generators import Batches, FlatMap, ListOf, Reduce, Windows, flatten
+from pardata.pipeline.arguments import Unpacking, with_arguments
+from pardata.pipeline.builtin_generators import FlatMap, ListOf, Reduce
 from pardata.pipeline.new_stage import (
     StreamChunksize,
     WorkerKind,
@@ -21,10 +22,10 @@ from pardata.pipeline.new_stage import (
 )
 from pardata.pipeline.plan.error_policy import ErrorPolicy, Errors
 from pardata.pipeline.plan.node import Kind, Node, inputs_first, name_of
-from pardata.pipeline.runnable import Runnable
+from pardata.pipeline.regrouping import Regrouping
 
 
-class Stream(Runnable):
+class Stream(Regrouping):
     """The output of a stage.
 
     Using a stream twice is a fan-out: both readers get every item, large arrays from the same block. Received arrays
@@ -44,8 +45,8 @@ class Stream(Runnable):
 
     def map(
         self,
-        fn: Callable[[Any], Any],
-        *,
+        fn: Callable[..., Any],
+        *args: Any,
         workers: int = 1,
         ordered: bool = True,
         inplace: bool = False,
@@ -56,8 +57,9 @@ class Stream(Runnable):
         timeout_s: float | None = None,
         kind: WorkerKind = "process",
         name: str | None = None,
+        **kwargs: Any,
     ) -> Stream:
-        """Return the stream of ``fn(item)``.
+        """Return the stream of ``fn(item, *args, **kwargs)``.
 
         Parameters
         ----------
@@ -65,6 +67,9 @@ class Stream(Runnable):
             Any: a lambda or a closure as well. Must not depend on other items: each worker has its own copy. A class
             whose objects can be called, or an object with `open` or `close`, is a stage with a state per worker:
             `open` is called before its first item, `close` at the end, also if the run is ended early.
+        *args, **kwargs
+            More arguments of `fn`, the same for all items; large arrays among them are shared. A parameter of `fn` that
+            has the name of an option of `map` can be given by a `functools.partial`.
         workers : int
             Processes that share the work; each free one gets the next item.
         ordered : bool
@@ -104,10 +109,20 @@ class Stream(Runnable):
         [1, 4, 9]
         """
         return self._then(
-            Kind.MAP, fn, name, workers=workers, ordered=ordered, inplace=inplace, chunksize=checked_size(chunksize),
+            Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered, inplace=inplace,
+            chunksize=checked_size(chunksize),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             branches=2 if errors == "stream" else 1,
         )  # fmt: skip
+
+    def starmap(self, fn: Callable[..., Any], **options: Any) -> Stream:
+        """Return the stream of ``fn(*item)``: the items are tuples of arguments. Other arguments and errors as `map`.
+
+        >>> import pardata
+        >>> list(pardata.source([(2, 5), (3, 2)]).starmap(pow, workers=2))
+        [32, 9]
+        """
+        return self.map(Unpacking(checked_function(fn)), **options)
 
     @property
     def failed(self) -> Stream:
@@ -175,38 +190,6 @@ class Stream(Runnable):
             return self._then(Kind.GENERATOR, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
         on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
         return self._then(Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, on_error=on_error).unbatch()
-
-    def batch(self, n: int, *, drop_last: bool = False) -> Stream:
-        """Return the stream of lists of `n` items (at least 1); the last one may be shorter, unless `drop_last`.
-
-        >>> import pardata
-        >>> list(pardata.source([1, 2, 3]).batch(2))
-        [[1, 2], [3]]
-        """
-        return self._regroup(f"batch({n})", Batches(checked_count("batch", "n", n), drop_last))
-
-    def unbatch(self) -> Stream:
-        """Return the stream of the contents of the items: lists, arrays (row by row, along axis 0), or other iterables.
-
-        >>> import pardata
-        >>> list(pardata.source([[1, 2], [3]]).unbatch())
-        [1, 2, 3]
-        """
-        return self._regroup("unbatch", flatten)
-
-    def window(self, size: int, step: int = 1) -> Stream:
-        """Return the stream of lists of `size` items in a row, a new one every `step` items; only whole ones.
-
-        >>> import pardata
-        >>> list(pardata.source([1, 2, 3, 4]).window(3))
-        [[1, 2, 3], [2, 3, 4]]
-        """
-        made = Windows(checked_count("window", "size", size), checked_count("window", "step", step))
-        return self._regroup(f"window({size}, {step})", made)
-
-    def _regroup(self, name: str, fn: Any) -> Stream:
-        """Add a stage as a thread of the calling process: it only passes references on, and no kill can lose them."""
-        return self._then(Kind.GENERATOR, fn, name, thread=True)
 
     def reduce(self, fn: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Stream:
         """Return the stream of one item: ``fn(... fn(fn(initial, item), item) ..., item)``.

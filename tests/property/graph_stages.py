@@ -43,6 +43,24 @@ def failing(modulus):
     return fail
 
 
+def failing_alone(modulus):
+    def fail(number):
+        if number % modulus == 1:
+            raise ArithmeticError(f"{number} is refused")
+        return number
+
+    return fail
+
+
+def adding_to(pair):
+    (tag, value), number = pair
+    return tag, (value + number) % 1009
+
+
+def counted(count, item):
+    return item[0], (item[1] + count) % 1009
+
+
 def tagging(tag):
     return lambda item: (f"{item[0]} {tag}", item[1])
 

@@ -14,10 +14,13 @@ import pardata
 from tests.property.graph_stages import (
     Totals,
     adding,
+    adding_to,
     anywhere,
+    counted,
     doubling,
     drawing,
     failing,
+    failing_alone,
     joining,
     keeping,
     mapping,
@@ -65,10 +68,11 @@ WORKERS = st.integers(1, 3)
 
 
 REGROUPINGS = ["batch", "flat_map", "concat", "turns"]
+POSITIONS = ["cut", "enumerate", "pairs"]  # of items in a known order
 BRANCHINGS = ["partition", "routed", "scatter", "letters", "weave"]
 FILTERS = ["pipe", "totals", "drawn totals", "window", "reduce"]  # of all items
 STAGES = ["map", "map", "draw", "filter", "skip"]
-KINDS = ["source", *STAGES, *FILTERS, "zip", "zip", "merge", "merge", "merge", *REGROUPINGS, *BRANCHINGS]
+KINDS = ["source", *STAGES, *FILTERS, "zip", "zip", "merge", "merge", "merge", *REGROUPINGS, *POSITIONS, *BRANCHINGS]
 
 
 @st.composite
@@ -120,7 +124,10 @@ def graphs(draw, most_items=40, without=()):
             kind = kind if known.is_total else kind if "totals" in kind and known.is_sequence else "reduce"
             behind = renumbered(known) if kind != "reduce" else Traits(len(steps))
             add(behind._replace(numbered=True), kind, given, draw(st.integers(1, 4)))
-        elif kind in REGROUPINGS:
+        elif kind in POSITIONS and known.is_total:
+            add(renumbered(known), kind, given, draw(st.integers(1, 5)), draw(WORKERS))
+        elif kind in REGROUPINGS or kind in POSITIONS:
+            kind = "flat_map" if kind in POSITIONS else kind
             add(renumbered(known), kind, given, draw(st.integers(1, 5)), draw(WORKERS))
         elif kind in BRANCHINGS:
             kind = "partition" if kind == "routed" and not known.is_single else kind  # those would change places
@@ -202,6 +209,15 @@ def make_concat(number, made, given, count, workers):
     return pardata.concat(made[given].map(mapping(3), workers=workers), pardata.source([(f"more{number}", 1)] * count))
 
 
+def make_pairs(number, made, given, count, workers):
+    """Pairs of which the other side, and some items of both sides, come from elsewhere."""
+    n = 20 * count
+    filled = pardata.concat(made[given], pardata.source([(f"filled{number}", 1)] * n)).take(n)
+    others = pardata.source(range(n)).map(failing_alone(5), errors="skip", workers=workers, ordered=count > 2)
+    kept = filled.filter(keeping(4), workers=workers, chunksize=count)
+    return pardata.zip(kept, others, by="position").map(adding_to)
+
+
 def make_partition(number, made, given, n, workers):
     branches = made[given].partition(lambda item: number_of(item[1]), n)
     mapped = [branch.map(mapping(k), workers=workers, ordered=k > 0) for k, branch in enumerate(branches)]
@@ -232,6 +248,9 @@ MAKERS = {
     "batch": lambda number, made, given, n, workers: made[given].batch(n).map(list, workers=workers).unbatch(),
     "flat_map": lambda number, made, given, k, workers: made[given].flat_map(repeating(k), workers=workers),
     "concat": make_concat,
+    "cut": lambda number, made, given, n, workers: made[given].map(mapping(2), workers=workers).skip(n).take(20 * n),
+    "enumerate": lambda number, made, given, n, workers: made[given].enumerate(n).starmap(counted, workers=workers),
+    "pairs": make_pairs,
     "partition": make_partition,
     "scatter": lambda number, made, given, n, workers: pardata.merge(*made[given].scatter(n), policy="ordered"),
     "letters": make_letters,

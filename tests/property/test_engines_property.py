@@ -25,7 +25,8 @@ def outcome(steps, known, engine, tokens=None):
         for group in by_tag.values():
             group.sort()
     counts = [(each.name, each.items, each.dropped, each.failed) for each in report.stages]
-    takes = any(step[0] == "pipe" and step[2] == "take" for step in steps)  # what it leaves may be taken or not
+    # What is left by one that ends early may be taken or not.
+    takes = any(step[0] in ("cut", "pairs") or (step[0] == "pipe" and step[2] == "take") for step in steps)
     skipped = sorted((each.stage, each.item, each.error) for each in report.skipped)
     whole = items if known.is_sequence and not known.merged else None
     return by_tag, whole, None if takes else (counts, skipped)

@@ -61,6 +61,7 @@ class ThreadPort:
         ]
         self._open = [(output.inbox, output.edge) for output in self._outputs] or [(hub.inboxes[None], 0)]
         self._taken = (0, 0)
+        self._retired = stage.retired_sequences
         self._mark_s = time.perf_counter()
         self._ended_s: float | None = None  # when
         self._item_sizes: ItemSizes | None = None
@@ -138,7 +139,7 @@ class ThreadPort:
     def commit(self) -> None:
         """Finish the batch that was taken."""
         sequence, number = self._taken
-        if sequence in self._stage.retired_sequences:
+        if sequence in self._retired:
             with self._hub.lock:
                 self._hub.tokens[self._hub.roots[sequence]].retire(number)
         self._account()
@@ -151,6 +152,10 @@ class ThreadPort:
             while not tokens.take(self._hub.largest_bytes):
                 self.statistics.blocked_s += self._sleep(tokens.changed)
         return 0
+
+    def keep_tokens(self) -> None:
+        """Give back no more tokens: the sources of what is taken from now on stop when they have no more."""
+        self._retired = set()
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
         """Count items of the batch at hand."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
 from pardata.errors import PlanError
 from pardata.pipeline.plan.node import Kind, Node
 from pardata.pipeline.plan.stage import Stage
@@ -17,6 +22,7 @@ def check_zip(stage: Stage, joined: Node) -> None:
             f"{joined.name} ({joined.where}) {does} by their number, so its streams must come from the same "
             f"source, and nothing that numbers items anew may lie in between (a generator filter, batch, window, "
             f"flat_map, concat): {', '.join(other.name for other in others)} do not"
+            + (' (pardata.zip(..., by="position") pairs streams of several sources)' if joined.kind is Kind.ZIP else "")
         )
     if any(other.keys != first.keys for other in others):
         raise PlanError(
@@ -29,17 +35,44 @@ def check_turns(stage: Stage, joined: Node) -> None:
     """Refuse inputs that wait for each other: while one is read the source of both would stand still."""
     seen: set[Stage] = set()
     for edge in stage.edges:
-        above = _upstream(edge.stage)
+        above = upstream(edge.stage)
         if above & seen:
             shared = min(above & seen, key=lambda common: common.index)
             raise PlanError(
                 f"{joined.name} ({joined.where}) waits for one of its streams while others are not read, so they "
                 f"must not have a common source: {shared.name!r} is one"
+                + (' (without by="position" its items are paired by number)' if joined.policy == "position" else "")
             )
         seen |= above
 
 
-def _upstream(stage: Stage) -> set[Stage]:
+def check_positions(stage: Stage, joined: Node) -> None:
+    """Refuse a zip by position of streams whose numbers are no positions, or that have a common source."""
+    check_turns(stage, joined)
+    for edge in stage.edges:
+        if len(edge.stage.sequences) > 1 or edge.stage.keys:
+            raise PlanError(
+                f"{joined.name} ({joined.where}) pairs items by position, and behind a merge they have none: number "
+                f"those of {edge.stage.name!r} anew by a generator filter"
+            )
+    counts = {edge.stage.name: _count_of(edge.stage) for edge in stage.edges}
+    if len({count for count in counts.values() if count is not None}) > 1:
+        told = ", ".join(f"{name!r} {'?' if count is None else count}" for name, count in counts.items())
+        raise PlanError(
+            f"{joined.name} ({joined.where}) pairs items by position, and its streams have different numbers of items: "
+            f"{told}: cut the longer one off with take(n)"
+        )
+
+
+def _count_of(stage: Stage) -> int | None:
+    """Return how many numbers the items of a stage have, if that is known: those that were dropped count."""
+    while stage.kind in (Kind.MAP, Kind.FILTER) and len(stage.edges) == 1:
+        stage = stage.edges[0].stage
+    items: Any = stage.fn
+    return len(items) if isinstance(items, Sequence | np.ndarray) else None
+
+
+def upstream(stage: Stage) -> set[Stage]:
     """Return a stage and all that its items come from."""
     seen: set[Stage] = set()
     waiting = [stage]

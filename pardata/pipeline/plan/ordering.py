@@ -13,10 +13,10 @@ T = TypeVar("T", bound=Numbered)
 
 # How several inputs become one: "arrival", "fair" (in turn, of those that have something), "round_robin" (in turn,
 # waiting), "sequence" (one after the other), "zip" (one item of each, of the same number), "ordered" (all items of a
-# number together).
-Policy = Literal["arrival", "fair", "round_robin", "sequence", "zip", "ordered"]
+# number together), "position" (the one that is behind, where each input has numbers of its own).
+Policy = Literal["arrival", "fair", "round_robin", "sequence", "zip", "ordered", "position"]
 
-__all__ = ["Arrival", "Fanin", "InOrder", "InTurn", "Policy"]
+__all__ = ["Arrival", "ByPosition", "Fanin", "InOrder", "InTurn", "Policy"]
 
 
 class InOrder(Generic[T]):
@@ -125,6 +125,28 @@ class InTurn(Generic[T]):
         return sum(order.parked for order in self._inputs)
 
 
+class ByPosition(InTurn[T]):
+    """Messages of several inputs with numbers of their own, always of the one that is behind.
+
+    Where that has ended, those of the others come after all: the caller finds them too many.
+    """
+
+    def __init__(self, inputs: list[Arrival[T] | InOrder[T]]) -> None:
+        super().__init__(inputs, "position")
+        self._reached = [0] * len(inputs)
+
+    def pop(self) -> list[T] | None:
+        """Return the next message, in a list of one; None if there is none now."""
+        for edge in sorted(range(len(self._inputs)), key=self._reached.__getitem__):
+            message = self._inputs[edge].pop()
+            if message is not None:
+                self._reached[edge] = message[0].number + message[0].count
+                return message
+            if not self.has_ended(edge):
+                return None
+        return None
+
+
 @dataclass(frozen=True)
 class Fanin:
     """The way in which a stage takes its input.
@@ -153,4 +175,6 @@ class Fanin:
         inputs: list[Arrival[T] | InOrder[T]] = [
             InOrder(1, following) if self.in_order else Arrival() for _ in range(self.edges)
         ]
+        if self.policy == "position":
+            return ByPosition(inputs)
         return inputs[0] if self.policy == "arrival" else InTurn(inputs, self.policy)

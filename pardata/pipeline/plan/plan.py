@@ -11,7 +11,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from pardata.channel.window import Window
-from pardata.pipeline.plan.checks import check_branches, check_inplace, check_turns, check_zip
+from pardata.pipeline.plan.checks import (
+    check_branches,
+    check_inplace,
+    check_positions,
+    check_turns,
+    check_zip,
+    upstream,
+)
 from pardata.pipeline.plan.node import JOINS, Kind, Node
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.pipeline.plan.sizing import chunksizes_of, widths_of
@@ -94,6 +101,11 @@ class Plan:
         widest = max(stage.workers for stage in self.stages)
         return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
 
+    def is_sole_reader(self, stage: Stage) -> bool:
+        """Return whether all that a stage's items come from is read by nothing else."""
+        above = upstream(stage)
+        return all(reader in above for other in above if other is not stage for reader in other.consumers)
+
     def _build(self, last: Node) -> None:
         """Make the stages of a node and of all that it reads: those first, by a list in place of calls within calls."""
         waiting = [_with_branches(last)]
@@ -121,7 +133,7 @@ class Plan:
         is_given_in_order = all(edge.stage.ordered for edge in edges)
         # A scatter waits for a free branch, and a stage behind its branches may wait for the next number: that must not
         # be behind the scatter's own wait.
-        restores = joined.policy in ("zip", "ordered") or node.kind is Kind.SCATTER
+        restores = joined.policy in ("zip", "ordered", "position") or node.kind is Kind.SCATTER
         in_order = restores or (is_given_in_order and node.workers == 1)
         fanin = Fanin(joined.policy, 1 if joined.policy == "arrival" else len(edges), in_order)
         ordered = node.kind is Kind.GENERATOR or restores or (node.ordered and is_given_in_order)
@@ -153,6 +165,8 @@ class Plan:
                     sequence: self._new_sequence(self.roots[sequence]) for sequence in edge.stage.sequences & seen
                 }
                 seen |= edge.stage.sequences
+        elif joined.policy == "position":
+            check_positions(stage, joined)
         elif len(stage.edges) > 1:
             check_turns(stage, joined)
         taken = [edge.renamed.get(sequence, sequence) for edge in stage.edges for sequence in edge.stage.sequences]

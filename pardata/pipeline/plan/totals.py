@@ -30,4 +30,4 @@ def _taken(stage: Stage, made: dict[Stage, int | None]) -> int | None:
     known = [count for count in given if count is not None]
     if len(known) < len(given):
         return None
-    return min(known) if stage.fanin.policy == "zip" else sum(known)
+    return min(known) if stage.fanin.policy in ("zip", "position") else sum(known)

@@ -12,6 +12,7 @@ from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.generator import GeneratorProgram
 from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.pairing import Paired
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.runtime.isolation import Passed
 
@@ -31,12 +32,22 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
         return SourceProgram(stage.name, source_maker(stage.fn), stage.own_sequence, _sizes(stage, plan), identity)
     if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
-        return GeneratorProgram(stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity)
+        return GeneratorProgram(
+            stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity, pairing_of(stage),
+            plan.is_sole_reader(stage),
+        )  # fmt: skip
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     return ItemProgram(
         stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches,
         identity,
     )  # fmt: skip
+
+
+def pairing_of(stage: Stage) -> list[Paired]:
+    """Return the streams that a stage pairs by position."""
+    if stage.fanin.policy != "position":
+        return []
+    return [Paired(edge.stage.name, min(edge.stage.sequences)) for edge in stage.edges]
 
 
 def _errors_behind(stage: Stage) -> Errors:

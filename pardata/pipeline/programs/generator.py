@@ -13,6 +13,7 @@ from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity, Taken
 from pardata.pipeline.programs.joining import join_batches
+from pardata.pipeline.programs.pairing import Paired, Pairing
 from pardata.pipeline.programs.user_code import closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
@@ -44,6 +45,8 @@ class GeneratorProgram:
         fanin: Fanin,
         sizes: Sizes,
         identity: StageIdentity,
+        paired: list[Paired],
+        is_sole_reader: bool,
     ) -> None:
         self.name = name
         self.fn = fn
@@ -51,6 +54,8 @@ class GeneratorProgram:
         self.fanin = fanin
         self.sizes = sizes
         self.identity = identity
+        self.paired = paired
+        self.is_sole_reader = is_sole_reader
         self.redoable = has_state(fn)
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
@@ -105,6 +110,9 @@ class _GeneratorRun:
             self._port.save_state(Saved(b"", self._batcher.next_number, -1, -1, True))
 
     def pass_by(self) -> None:
+        """Drop the rest of the input. Where nothing else reads it, its sources are to stop: they get no more tokens."""
+        if self._program.is_sole_reader:
+            self._port.keep_tokens()
         for _ in self._inputs:
             pass
         while (rest := self._port.take()) is not None:
@@ -152,6 +160,7 @@ class _GeneratorRun:
 
     def _items(self) -> Iterator[Any]:
         port, here = self._port, forked_child.generation
+        pairing = Pairing(self._program.paired) if self._program.paired else None
         while True:
             self._flush()  # the next input may take long, and the readers can work on these outputs
             try:
@@ -160,9 +169,13 @@ class _GeneratorRun:
                 raise error.failure() from None
             if batches is None:
                 self.taken.has_ended = True
+                if pairing is not None:
+                    pairing.end()
                 return
             batch = join_batches(batches, self._program.fanin.policy)
             del batches
+            if pairing is not None:
+                batch = pairing.add(batch)
             sequence, number = batch.sequence, batch.number
             if self._saved is not None and (sequence, number) == (self._saved.sequence, self._saved.number):
                 batch.items.clear()  # it was saved, and not committed

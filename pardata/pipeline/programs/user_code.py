@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from pardata.errors import PardataError
+from pardata.pipeline.arguments import Wrapped, has_calls
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.context import worker
@@ -63,7 +64,12 @@ def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
     A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
     given as it is.
     """
-    if isinstance(fn, type) and any("__call__" in kind.__dict__ for kind in fn.__mro__):
+    if isinstance(fn, Wrapped):
+        with opened(fn.func, 0, stage) as inner:
+            made = fn.around(inner)
+            yield partial(_try_again, made, retries) if retries else made
+        return
+    if has_calls(fn):
         made = _call(fn, stage)
     elif hasattr(fn, "open") or hasattr(fn, "close"):
         made = copy.copy(fn)  # the threads of a stage would share it

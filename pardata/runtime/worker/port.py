@@ -255,6 +255,10 @@ class WorkerPort:
         with self.lock:
             return gate.take(number)
 
+    def keep_tokens(self) -> None:
+        """Give back no more tokens: the sources of what is taken from now on stop when they have no more."""
+        self._retirers = {}
+
     @property
     def came_out(self) -> int:
         """Batches of this source that have come out at the end of every path."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pardata.pipeline.plan.ordering import Arrival, InOrder
+from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder
 
 
 @dataclass(frozen=True)
@@ -127,3 +127,21 @@ def test_same_number_on_another_edge_is_no_second_message():
     with pytest.raises(ValueError, match="came twice on edge 0"):
         order.add(0, Message(0))
     assert add(order, Message(0, edge=1)) == [[Message(0), Message(0, edge=1)]]
+
+
+# -- by position -------------------------------------------------------------------------------------------------------
+
+
+def test_by_position_the_input_that_is_behind_comes_next():
+    order = Fanin("position", 2).order({})
+    order.has_ended = lambda edge: False
+    assert add(order, Message(0, 4), Message(4, 4)) == [[Message(0, 4)]]  # the other one is waited for
+    assert add(order, Message(3, 9, 1, 1)) == []  # out of its order
+    assert add(order, Message(0, 3, 1, 1)) == [[Message(0, 3, 1, 1)], [Message(3, 9, 1, 1)], [Message(4, 4)]]
+    assert order.parked == 0
+
+
+def test_by_position_the_rest_comes_when_the_input_that_is_behind_has_ended():
+    order = Fanin("position", 2).order({})
+    order.has_ended = lambda edge: edge == 1
+    assert add(order, Message(0, 2), Message(2, 2)) == [[Message(0, 2)], [Message(2, 2)]]
