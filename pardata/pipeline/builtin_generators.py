@@ -92,7 +92,7 @@ class Slice:
         return itertools.islice(items, self._begin, self._end)
 
 
-class Numbered:
+class Enumerated:
     """Tuples of a number and an item."""
 
     def __init__(self, start: int) -> None:

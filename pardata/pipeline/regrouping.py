@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pardata.pipeline.builtin_generators import Batches, Numbered, Slice, Windows, flatten
+from pardata.pipeline.builtin_generators import Batches, Enumerated, Slice, Windows, flatten
 from pardata.pipeline.new_stage import checked_count, new_stage
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.runnable import Runnable
@@ -68,7 +68,7 @@ class Regrouping(Runnable):
         >>> list(pardata.source(["a", "b"]).enumerate(1))
         [(1, 'a'), (2, 'b')]
         """
-        return self._regroup("enumerate", Numbered(checked_count("enumerate", "start", start, None)))
+        return self._regroup("enumerate", Enumerated(checked_count("enumerate", "start", start, None)))
 
     def _regroup(self, name: str, fn: Any) -> Self:
         """Add a stage as a thread of the calling process: it only passes references on, and no kill can lose them."""
