@@ -18,6 +18,7 @@ from pardata.pipeline.dry_run_report import DryEdge, DryRun
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.programs.build import source_maker
+from pardata.pipeline.queue_items import QueueItems
 from pardata.pipeline.run import RunOptions
 
 _PARTS = 3
@@ -60,7 +61,7 @@ class _Run(SerialRun):
         for stage, item in zip(sources, items, strict=False):
             stage.fn = [item]  # type: ignore[assignment]
         for stage in sources[len(items) :]:
-            if isinstance(stage.fn, Iterator):
+            if isinstance(stage.fn, Iterator | QueueItems):
                 raise ConfigError(f"source {stage.name!r} can be read only once: give dry_run() an item for it")
             stage.fn = partial(_first, source_maker(stage.fn))
         for stage in plan.stages:

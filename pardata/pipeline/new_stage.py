@@ -39,23 +39,25 @@ def new_branch(node: Node, index: int, name: str) -> Node:
     return Node(Kind.BRANCH, name, None, (node,), branch=index, where=node.where)
 
 
-def new_sink(given: Node, sink: Any, name: str | None) -> Node:
+def new_sink(given: Node, sink: Any, name: str | None, thread: bool) -> Node:
     """Return the stage that writes to a list, a file or a function (see `Stream.to`)."""
     if isinstance(sink, list):
         return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True, is_sink=True)
-    if isinstance(getattr(sink, "__self__", None), list | set | dict | deque):
+    if isinstance(getattr(sink, "__self__", None), list | set | dict | deque) and not thread:
         raise ConfigError(
             f"to({sink.__self__.__class__.__name__}.{sink.__name__}): a process would fill a copy of it; give a "
-            f"list itself, or take the items with a loop over the stream"
+            f'list itself, or say kind="thread"'
         )
     if isinstance(sink, str | os.PathLike):
         path = os.path.abspath(os.fspath(sink))
         if not path.endswith(".npy"):
             raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
-        return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), is_sink=True)
+        return new_stage(
+            given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), thread=thread, is_sink=True
+        )
     if not callable(sink):
         raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
-    return new_stage(given, Kind.SINK, sink, name, is_sink=True)
+    return new_stage(given, Kind.SINK, sink, name, thread=thread, is_sink=True)
 
 
 def checked_size(chunksize: StreamChunksize) -> int | None:

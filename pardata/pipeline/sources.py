@@ -14,6 +14,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.memory.mapped import read_only
 from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
+from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.stream import Stream
 
 
@@ -60,25 +61,31 @@ def async_source(make: Callable[[], AsyncIterator[Any]]) -> Callable[[], Iterato
     return partial(iterate_async, make)
 
 
-def source(items: Any, *, name: str | None = None) -> Stream:
+def source(items: Any, *, name: str | None = None, until: Any = None) -> Stream:
     """Return the stream of `items`, numbered from 0 on.
 
     Parameters
     ----------
-    items : iterable, generator function, array of shape (n, ...), or path of a .npy file
+    items : iterable, generator function, array of shape (n, ...), queue, or path of a .npy file
         An iterable or a generator object is read by a thread of the calling process; an array gives its n rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
         called again and the items that had been sent are skipped, so it must yield the same items again. An
         asynchronous generator function runs there in an event loop. A file is mapped, and its rows are read as they are
         needed. The rows of a `numpy.memmap` are opened in the stages' processes by the name of its file, for reading. A
-        queue is an iterable in the words of Python: ``iter(queue.get, None)`` ends at the first None.
+        queue (`queue.Queue`, `multiprocessing.Queue`, `pardata.Queue` and their like) is read by a thread of the
+        calling process. It ends at the first item that is `until`, and when nobody is left who could put, or it is shut
+        down. A run that is left early may have taken items that it does not hand out.
     name : str, optional
         The stage's name in reports, errors and drawings; default: that of the function or file, else "source".
+    until : object
+        The last item of a queue, which is not handed out. None, texts, numbers and members of enums are recognized by
+        what they are, other objects by identity.
 
     Raises
     ------
     ConfigError
-        `items` is none of these, or a file that cannot be read as an array; nothing was started.
+        `items` is none of these, or a file that cannot be read as an array; or `until` is given without a queue, or
+        would not be recognized. Nothing was started.
 
     Examples
     --------
@@ -86,6 +93,10 @@ def source(items: Any, *, name: str | None = None) -> Stream:
     >>> [float(row.sum()) for row in pardata.source(np.ones((3, 4)))]
     [4.0, 4.0, 4.0]
     """
+    if is_queue(items):
+        items = QueueItems(items, until)
+    elif until is not None:
+        raise ConfigError(f"source({type(items).__name__}, until=...): until= goes with a queue")
     if isinstance(items, np.memmap):
         items = read_only(items)
     elif isinstance(items, str | os.PathLike):
@@ -104,7 +115,8 @@ def source(items: Any, *, name: str | None = None) -> Stream:
         try:
             iter(items)
         except TypeError:
-            raise ConfigError(f"source(...): {type(items).__name__} is not iterable") from None
+            hint = ": for a queue without timeouts take iter(queue.get, None)" if hasattr(items, "get") else ""
+            raise ConfigError(f"source(...): {type(items).__name__} is not iterable{hint}") from None
         if hasattr(items, "itertuples"):
             raise ConfigError("source(...): a loop over a table gives the names of its columns; use table.itertuples()")
     elif not _is_generator_factory(items):

@@ -231,7 +231,13 @@ class Stream(Regrouping):
         node = new_stage(self._node, Kind.SCATTER, None, "scatter", branches=checked_count("scatter", "n", n))
         return tuple(Stream(new_branch(node, index, f"scatter[{index}]")) for index in range(n))
 
-    def to(self, sink: list[Any] | str | os.PathLike[str] | Callable[[Any], Any], *, name: str | None = None) -> Stream:
+    def to(
+        self,
+        sink: list[Any] | str | os.PathLike[str] | Callable[[Any], Any],
+        *,
+        kind: WorkerKind = "process",
+        name: str | None = None,
+    ) -> Stream:
         """Return a stream without items that writes its input to `sink` when it is run.
 
         Parameters
@@ -239,11 +245,16 @@ class Stream(Regrouping):
         sink : list, path of a .npy file, or callable
             A list of the calling process is appended to, in order. The rows of a file are written in place, in order;
             it has its name only when it is whole. A function is called with each item, in order, in a process.
+        kind : "process" or "thread"
+            "thread": the function is called in one thread of the calling process, which is not that of the caller, for
+            what cannot go to another process: an open file of h5py, a figure, a counter of the script. It is never
+            called twice at a time, nor again for an item. After an error in it, or Ctrl-C, it is called no more; `run`
+            raises half a second later at the latest, also if a call has not come back by then.
 
         Raises
         ------
         ConfigError
-            `sink` is none of these, or the method of a list, set, dict or deque.
+            `sink` is none of these, or for a process the method of a list, set, dict or deque.
 
         Examples
         --------
@@ -253,7 +264,7 @@ class Stream(Regrouping):
         >>> squares
         [1, 4]
         """
-        return Stream(new_sink(self._node, sink, name))
+        return Stream(new_sink(self._node, sink, name, is_thread(kind)))
 
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of the items of ``generator_function(items)``: a stateful filter, in a process of its own.

@@ -11,6 +11,7 @@ from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.user_code import closing, failure_of
+from pardata.pipeline.queue_items import QueueItems
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 
@@ -47,7 +48,8 @@ class SourceProgram:
         port.loaded()
         batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
         try:
-            items = iter(self.make())
+            made = self.make()
+            items = made.reading(port.poll) if isinstance(made, QueueItems) else iter(made)
             port.expect_generator(items)
             self._resume(port, batcher, items)
             with closing(items):
