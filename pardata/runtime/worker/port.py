@@ -101,13 +101,10 @@ class WorkerPort:
         self.control = Control(ends.control)
         following = {sequence: words[NEXT_NUMBER + sequence] for sequence in spec.sequences}
         self.collector = ends.collector(program.order(following), self.control.receive)
-        self.lock = threading.RLock()
-        self.last_bytes = 0
+        self.lock, self.last_bytes = threading.RLock(), 0
         self._at_hand = Transaction()
         self._account = account = TimeAccount(words, self.control, self.collector, arena)
-        self._reader = ClaimReader(
-            program.inplace, getattr(program, "blames_senders", False), [given.sender for given in spec.inputs]
-        )
+        self._reader = ClaimReader(program.inplace, getattr(program, "blames_senders", False), spec.inputs)
         self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
         self._retirers = ends.retirers
         self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes)

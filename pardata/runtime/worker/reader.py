@@ -8,6 +8,7 @@ from pardata.channel.receiver import Claim
 from pardata.codec.batch_codec import Batch
 from pardata.codec.loadable import Unloadable
 from pardata.runtime.worker.program import UnloadableError
+from pardata.runtime.worker.spec import InputSpec
 
 Unloaded = list[tuple[int, str, int, BaseException]]  # as `UnloadableError` has it
 
@@ -22,16 +23,16 @@ class ClaimReader:
     blames_senders : bool
         Items that cannot be loaded are an `UnloadableError` that names the stage which has sent them. Otherwise the
         error of unpickling is raised as it is.
-    senders : list of str
-        Per receiver, the stage in front of it.
+    inputs : list of InputSpec
+        Of each receiver.
     """
 
-    __slots__ = ("_blames_senders", "_inplace", "_senders")
+    __slots__ = ("_blames_senders", "_inplace", "_inputs")
 
-    def __init__(self, inplace: bool, blames_senders: bool, senders: list[str]) -> None:
+    def __init__(self, inplace: bool, blames_senders: bool, inputs: list[InputSpec]) -> None:
         self._inplace = inplace
         self._blames_senders = blames_senders
-        self._senders = senders
+        self._inputs = inputs
 
     def read(self, claims: Sequence[Claim]) -> list[Batch]:
         """Return the batches of claims. Raises `UnloadableError` if one has items that cannot be loaded."""
@@ -44,7 +45,7 @@ class ClaimReader:
                 if not self._blames_senders or isinstance(error, MemoryError):
                     raise
                 batch = claim.receiver.read_loadable(claim, self._inplace, error)
-                batches.append(_without_unloadable(batch, self._senders[claim.receiver.index], lost))
+                batches.append(_without_unloadable(batch, self._inputs[claim.receiver.index].sender, lost))
         if lost:
             raise UnloadableError(batches, lost)
         return batches
