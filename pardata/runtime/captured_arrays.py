@@ -44,7 +44,7 @@ class CapturedArrays:
         self._kept.clear()
 
     def __repr__(self) -> str:
-        return f"<Copies of {len(self._kept)} arrays>"
+        return f"<CapturedArrays: copies of {len(self._kept)} arrays>"
 
 
 def _is_equal(array: Array, copy: Array) -> bool:

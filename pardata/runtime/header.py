@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# 0, 1, 12 and 63 are in memory.budget: LIVE, RESERVED, LARGEST and WIDEST
+# 0, 1, 12, 60 and 63 are in memory.budget, 16 to 19 in pool.worker.words. A test checks that each word has one use.
 CURRENT_BATCH: Final = 2  # the batch at work (see `batch_word`), which a successor begins with; 0: none
 ITEMS: Final = 3  # items taken in (of a source: sent)
 DROPPED: Final = 4  # items that a filter let go

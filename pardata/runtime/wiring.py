@@ -29,7 +29,7 @@ from pardata.memory.retained_blocks import RetainedBlocks
 from pardata.memory.segment import PAGE_BYTES, Segment
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
-from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.worker.main import ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
@@ -38,7 +38,7 @@ from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, Outp
 Array = np.ndarray[Any, Any]
 
 
-class HomeSink:
+class HeapSink:
     """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
 
     def __init__(self, heap: SharedHeap, copies: CapturedArrays | None = None) -> None:
@@ -62,7 +62,7 @@ class HomeSink:
         return block, layout.offset, copied
 
 
-def encode_program(program: Any, what: str, fn: object, sink: HomeSink) -> Encoded:
+def encode_program(program: Any, what: str, fn: object, sink: HeapSink) -> Encoded:
     """Encode the program of a worker; raises `ConfigError` naming the part that cannot be pickled."""
     try:
         return encode_code(program, sink)
@@ -120,7 +120,7 @@ class WorkerImage:
         self.position = align(self.position + nbytes, PAGE_BYTES)
         return at
 
-    def spec(self, budget: BudgetSpec, inflight: FlightSpec | None = None, parent_at: int = 0) -> WorkerSpec:
+    def spec(self, budget: BudgetSpec, inflight: InFlightSpec | None = None, parent_at: int = 0) -> WorkerSpec:
         """Return the description that the worker gets."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
@@ -193,12 +193,12 @@ def count_control(segment: Segment, workers: list[WorkerImage], limit_bytes: int
 class _Leases:
     """Those of one receiver, at the end of its run: the receivers of several ports may have the same leases."""
 
-    def __init__(self, receiver: int, remains: RetainedBlocks) -> None:
+    def __init__(self, receiver: int, retained: RetainedBlocks) -> None:
         self._receiver = receiver
-        self._remains = remains
+        self._retained = retained
 
     def append(self, lease: Lease, /) -> None:
-        self._remains.append((self._receiver, lease))
+        self._retained.append((self._receiver, lease))
 
 
 def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks: list[socket.socket]) -> None:
@@ -213,9 +213,9 @@ def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks
     receivers = [receiver for port in ports for receiver in port.collector.receivers]
     live = [((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.live.items()]
     lent = [block for port in ports for block in port.outbox.leases.blocks()]
-    remains = RetainedBlocks(heap, spans, live, lent)
+    retained = RetainedBlocks(heap, spans, live, lent)
     for at, receiver in enumerate(receivers):
-        receiver.retire_to(_Leases(at, remains))
+        receiver.retire_to(_Leases(at, retained))
     for port in ports:
         port.outbox.leases.clear()
     heap.arena.trim()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pardata.memory.named.list_layout import MOST_BYTES
+from pardata.memory.named.list_layout import MOST_ITEM_BYTES
 from tests.conformance.stdlib_lists import BothLists
 from tests.unit.memory.lists import VALUES, content, exactly
 
@@ -29,7 +29,7 @@ def test_each_reads_what_the_other_writes(lists, creator):
 
 
 def test_longest_string(lists):
-    longest = "x" * MOST_BYTES
+    longest = "x" * MOST_ITEM_BYTES
     assert lists.theirs_over(lists.ours([longest]))[0] == longest
 
 

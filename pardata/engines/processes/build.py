@@ -31,7 +31,7 @@ from pardata.process.launcher import fork_server
 from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
-from pardata.runtime.wiring import HomeSink, PlacedSpec, count_control, encode_program
+from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
@@ -74,7 +74,7 @@ class Builder:
         self._outcome = outcome
         self._segment = parts.heap.segment
         self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
-        sink = HomeSink(parts.heap)
+        sink = HeapSink(parts.heap)
         self._encoded = {
             stage: encode_program(self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink)
             for stage in plan.worker_stages

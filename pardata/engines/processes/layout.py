@@ -19,7 +19,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import runs_here
 from pardata.pipeline.programs.generator import has_state
-from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
 from pardata.runtime.worker.spec import CHANNELS_AT
 
@@ -84,7 +84,7 @@ class Layout:
         All but the consumer; and those of them that are processes of their own.
     budgeted : list of (Span, str)
         The spans whose bytes the run's memory limit counts, and their names in errors.
-    inflight : FlightSpec
+    inflight : InFlightSpec
         The places from which any worker can read the number of messages in flight.
     """
 
@@ -146,7 +146,7 @@ class Layout:
             if self._plan.roots[sequence] == root
         ]
 
-    def _inflight(self) -> FlightSpec:
+    def _inflight(self) -> InFlightSpec:
         sources: list[Span] = []
         stages: list[Span] = []
         tables = {}
@@ -155,4 +155,4 @@ class Layout:
             spans += [worker.span for worker in workers if worker is not self.consumer]
             if stage.own_sequence is not None and workers[0].tokens is not None:
                 tables[stage.own_sequence] = workers[0].tokens
-        return FlightSpec(self._plan.roots, tables, sources, stages, self.consumer.span)
+        return InFlightSpec(self._plan.roots, tables, sources, stages, self.consumer.span)

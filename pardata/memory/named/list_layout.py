@@ -38,7 +38,7 @@ import numpy as np
 WORD_BYTES: Final = 8
 LEAST_INT: Final = -(1 << 63)
 MOST_INT: Final = (1 << 63) - 1  # above it, up to 64 bits, an int is stored unsigned
-MOST_BYTES: Final = 9_999_991  # a format has 8 characters, and a room is at least a byte larger than its string
+MOST_ITEM_BYTES: Final = 9_999_991  # a format has 8 characters, and a room is at least a byte larger than its string
 NUMBER, STR, BYTES, NONE_CODE = range(4)
 
 _STRING = re.compile(rb"([0-9]{1,7})(s|s |c)")
@@ -205,10 +205,10 @@ def image(values: Iterable[Any]) -> bytes:
     ends, data, formats, codes = [end], [], [], bytearray()
     for position, value in enumerate(values):
         form, code, raw = pack(value, position)
-        if len(raw) > MOST_BYTES:
+        if len(raw) > MOST_ITEM_BYTES:
             raise ValueError(
-                f"item {position} takes {len(raw)} bytes; the layout of a ShareableList has room for {MOST_BYTES}. "
-                f"A SharedMemory block holds more"
+                f"item {position} takes {len(raw)} bytes; the layout of a ShareableList has room for "
+                f"{MOST_ITEM_BYTES}. A SharedMemory block holds more"
             )
         room = WORD_BYTES if form in ONE_WORD else _room_bytes(value, raw)
         end += room

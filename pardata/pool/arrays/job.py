@@ -143,7 +143,7 @@ class ArrayJob(RangeJob):
             self.is_over = not self.active and self.exhausted
             self._changed.notify_all()
 
-    def wait(self, help_out: Callable[[Callable[[], bool], float | None], bool], bars: Bars | None) -> None:
+    def wait(self, run_inline: Callable[[Callable[[], bool], float | None], bool], bars: Bars | None) -> None:
         """Wait until the last task is done. Called without the pool's lock."""
 
         def is_over() -> bool:  # read without the pool's lock: nothing else of the job may be
@@ -151,7 +151,7 @@ class ArrayJob(RangeJob):
 
         rest = None if bars is None else REFRESH_S
         while not self.is_over:
-            if not help_out(is_over, rest):
+            if not run_inline(is_over, rest):
                 with self._changed:
                     self._changed.wait_for(is_over, rest)
             if bars is not None:

@@ -62,7 +62,7 @@ class MapValues:
     def take(
         self,
         number: int,
-        help_out: Callable[[Callable[[], bool], float | None], bool],
+        run_inline: Callable[[Callable[[], bool], float | None], bool],
         deadline: float | None,
         show: Callable[[], None] | None,
     ) -> tuple[list[Any], BaseException | None]:
@@ -70,7 +70,7 @@ class MapValues:
 
         Parameters
         ----------
-        help_out : callable
+        run_inline : callable
             Works on the map in this thread until its first argument returns true; returns False if it cannot.
         deadline : float, optional
             Of `time.monotonic`. Raises `ResultTimeoutError` then.
@@ -88,7 +88,7 @@ class MapValues:
             if show is not None:
                 show()
                 rest = REFRESH_S if rest is None else min(rest, REFRESH_S)
-            if not help_out(is_there, rest):
+            if not run_inline(is_there, rest):
                 with self._changed:
                     self._changed.wait_for(is_there, rest)
         with self._changed:

@@ -40,7 +40,7 @@ from pardata.pool.processes.pool_thread import PoolThread
 from pardata.pool.worker.loop import TaskProgram
 from pardata.process.interrupts import Hastened, Uninterrupted
 from pardata.runtime.header import INCARNATION, SENT_BYTES
-from pardata.runtime.wiring import HomeSink, encode_program
+from pardata.runtime.wiring import HeapSink, encode_program
 
 
 class Dispatcher:
@@ -242,4 +242,4 @@ def _encode_program(setup: Setup) -> tuple[TaskProgram, Encoded]:
         setup.max_tasks_per_worker, setup.shared, setup.seed, logging.getLogger().level,
     )  # fmt: skip
     what = "the pool's initializer or finalizer, or what it shares,"
-    return program, encode_program(program, what, program, HomeSink(shared_heap()))
+    return program, encode_program(program, what, program, HeapSink(shared_heap()))

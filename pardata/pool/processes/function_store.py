@@ -13,7 +13,7 @@ from pardata.memory.shared_heap import shared_heap
 from pardata.pool.processes.fingerprint import Fingerprint, fingerprint
 from pardata.pool.worker.messages import CodeAddress
 from pardata.runtime.captured_arrays import CapturedArrays
-from pardata.runtime.wiring import HomeSink, encode_program
+from pardata.runtime.wiring import HeapSink, encode_program
 
 _KEPT: Final = 64
 _NAMED: Final = types.FunctionType | types.BuiltinFunctionType  # anything else may change though its name stays
@@ -40,7 +40,7 @@ class Code:
     def __init__(self, fn: object, what: str, copies: CapturedArrays, needs: object = None) -> None:
         self._needs = needs
         memory = shared_heap()
-        encoded = encode_program(fn, what, fn, HomeSink(memory, copies))
+        encoded = encode_program(fn, what, fn, HeapSink(memory, copies))
         size = len(encoded.payload)
         self._anchors = encoded.anchors
         # Equal functions have equal bytes. None if it has captured large arrays, which the bytes do not hold.

@@ -10,11 +10,11 @@ from pardata.memory.segment import Segment
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.header import ITEMS, SENT_BYTES
 
-Flight = tuple[int, int]  # of a batch: root (the sequence that its token belongs to) and number
+BatchKey = tuple[int, int]  # the sequence that its token belongs to, and its number
 
 
 @dataclass(frozen=True)
-class FlightSpec:
+class InFlightSpec:
     """The places at which that can be read.
 
     Attributes
@@ -38,17 +38,17 @@ class FlightSpec:
 class InFlight:
     """The batches in flight, and how heavy their items are."""
 
-    def __init__(self, spec: FlightSpec, segment: Segment) -> None:
+    def __init__(self, spec: InFlightSpec, segment: Segment) -> None:
         self._roots = spec.roots
         self._tables = {root: TokenTable(table, segment) for root, table in spec.tables.items()}
         self._senders = [span.words(segment) for span in [*spec.sources, *spec.stages]]
         self._item_sizes = ItemSizes(len(self._senders))
 
-    def flight(self, sequence: int, number: int) -> Flight:
-        """Return the name of a batch here."""
+    def key(self, sequence: int, number: int) -> BatchKey:
+        """Return the key of a batch."""
         return self._roots[sequence], number
 
-    def all(self) -> set[Flight]:
+    def all(self) -> set[BatchKey]:
         """Return the batches that have set out and not come out at the end of every path."""
         return {(root, number) for root, table in self._tables.items() for number in table.held_by()}
 

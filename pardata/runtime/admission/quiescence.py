@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from pardata.memory.segment import Segment
-from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.admission.policy import STUCK_S, TICK_S
 from pardata.runtime.header import BATCHES, CONSUMER_BUSY, CURRENT_CALL, MEMORY, THREAD, WAITS_FOR
 
@@ -23,7 +23,7 @@ class Quiescence:
     waits for memory is not held up while it runs: it runs at each of its own looks.
     """
 
-    def __init__(self, spec: FlightSpec, segment: Segment) -> None:
+    def __init__(self, spec: InFlightSpec, segment: Segment) -> None:
         self._stages = [span.words(segment) for span in spec.stages]
         self._consumer = spec.consumer.words(segment)
         self._seen: tuple[int, ...] = ()

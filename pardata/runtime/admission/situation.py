@@ -10,7 +10,7 @@ from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.memory.budget import Budget
 from pardata.runtime.admission.explanation import explain_refusal
-from pardata.runtime.admission.inflight import Flight, InFlight
+from pardata.runtime.admission.inflight import BatchKey, InFlight
 from pardata.runtime.admission.policy import AllocationRequest, Decision, decide
 from pardata.runtime.admission.quiescence import Quiescence
 
@@ -59,17 +59,17 @@ class Situation:
         live = self._budget.live_bytes()
         under_way = self.inflight.all()
         items, own = 1, sum(block.extent_bytes for claim in claims for block in claim.anchors)
-        mine = {self.inflight.flight(claim.sequence, claim.number) for claim in claims}
+        mine = {self.inflight.key(claim.sequence, claim.number) for claim in claims}
         if publishing is not None:
-            mine.add(self.inflight.flight(publishing.sequence, publishing.number))
+            mine.add(self.inflight.key(publishing.sequence, publishing.number))
             items, own = publishing.count, own + self._outbox.made_bytes
         # A batch that waits here for its turn is as much held up as the one at work.
-        behind = {self.inflight.flight(*batch) for receiver in self._receivers for batch in receiver.waiting()}
+        behind = {self.inflight.key(*batch) for receiver in self._receivers for batch in receiver.waiting()}
         return AllocationRequest(
             needed_bytes,
             live,
             self._budget.limit_bytes,
-            is_oldest=any(_is_oldest(flight, under_way) for flight in mine | behind),
+            is_oldest=any(_is_oldest(key, under_way) for key in mine | behind),
             is_alone=under_way <= mine,
             still_s=self._quiescence.look(live),
             items=items,
@@ -79,6 +79,6 @@ class Situation:
         )
 
 
-def _is_oldest(flight: Flight, under_way: set[Flight]) -> bool:
-    root, number = flight
+def _is_oldest(key: BatchKey, under_way: set[BatchKey]) -> bool:
+    root, number = key
     return number == min((other for of, other in under_way if of == root), default=-1)

@@ -11,7 +11,7 @@ from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.memory.arena import HEADER_BYTES, Span
 from pardata.memory.budget import Budget
 from pardata.memory.segment import Segment
-from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.poison_items import POISON_BYTES
 
 LEASES_AT: Final = HEADER_BYTES
@@ -75,7 +75,7 @@ class WorkerSpec:
         So many commits are told to the senders at a time; the second number counts where they hold blocks.
     has_inplace : bool
         Some stage of the run changes its input.
-    inflight : FlightSpec, optional
+    inflight : InFlightSpec, optional
         None: a worker that gets no memory fails.
     state : (int, int), optional
         Where in the segment, and in how many bytes, it saves its state.
@@ -95,7 +95,7 @@ class WorkerSpec:
     most_owed: tuple[int, int]
     has_inplace: bool
     budget: BudgetSpec
-    inflight: FlightSpec | None = None
+    inflight: InFlightSpec | None = None
     state: tuple[int, int] | None = None
     parent_at: int = 0
 

@@ -112,7 +112,7 @@ def test_any_other_type_is_refused_and_named_with_its_position(lists, value):
     assert list(made) == [1, 2]
 
 
-@pytest.mark.parametrize("nbytes", [999_999, 1_000_000, layout.MOST_BYTES])
+@pytest.mark.parametrize("nbytes", [999_999, 1_000_000, layout.MOST_ITEM_BYTES])
 def test_large_values_come_back_exactly(lists, nbytes):
     values = ["x" * nbytes, b"x" * (nbytes - 1) + b"\0", "x" * (nbytes - 1) + "\0", (1 << (8 * nbytes - 2)) + 1]
     made = lists.ours(values)

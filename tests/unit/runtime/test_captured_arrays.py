@@ -14,7 +14,7 @@ from pardata.codec.batch_codec import encode_code
 from pardata.memory import layout as layouts
 from pardata.memory.shared_heap import shared_heap
 from pardata.runtime.captured_arrays import CapturedArrays
-from pardata.runtime.wiring import HomeSink
+from pardata.runtime.wiring import HeapSink
 
 LAYOUTS = {
     "C": lambda array: array,
@@ -77,7 +77,7 @@ def test_a_copy_goes_with_its_array_and_with_all():
 
 
 def test_two_functions_with_one_array_take_one_block():
-    table, sink = np.arange(100_000.0), HomeSink(shared_heap())
+    table, sink = np.arange(100_000.0), HeapSink(shared_heap())
     first = encode_code(lambda: table, sink)
     second = encode_code(lambda: [table], sink)
     assert [block.offset for block in first.anchors] == [block.offset for block in second.anchors]
@@ -88,4 +88,4 @@ def test_two_functions_with_one_array_take_one_block():
 
 def test_a_small_array_in_shared_memory_is_taken_as_it_is():
     flag = pardata.zeros(1, bool)
-    assert len(encode_code(lambda: flag, HomeSink(shared_heap())).anchors) == 1
+    assert len(encode_code(lambda: flag, HeapSink(shared_heap())).anchors) == 1

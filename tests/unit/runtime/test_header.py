@@ -1,30 +1,19 @@
-"""Sequence and number in one word: one store says which batch is being worked on."""
+"""The words of a span's header: each has one use."""
 
-import pytest
+from collections import Counter
 
-from pardata.memory.arena import HEADER_WORDS
-from pardata.memory.budget import LIVE, RESERVED
+from pardata.memory import budget
+from pardata.pool.worker import words as pool
 from pardata.runtime import header
 
-
-@pytest.mark.parametrize("sequence", [0, 1, header.MOST_SEQUENCES - 1])
-@pytest.mark.parametrize("number", [0, 1, 12345, (1 << 48) - 2])
-def test_batch_is_read_back_from_its_word(sequence, number):
-    word = header.batch_word(sequence, number)
-    assert 0 < word < 1 << 63
-    assert header.batch_of_word(word) == (sequence, number)
+NO_WORDS = {header.ENDED, header.MEMORY, header.LOADING, header.MOST_SEQUENCES}  # values of words, and a number
 
 
-def test_word_zero_says_that_nothing_is_being_worked_on():
-    assert header.batch_of_word(0) is None
-
-
-def test_words_of_a_header_are_apart_and_fit():
-    """The arena's two, the counters, and one per sequence behind them."""
-    names = [
-        name for name, value in vars(header).items() if name.isupper() and not name.startswith(("_", "MOST", "LOADING"))
-    ]
-    places = [LIVE, RESERVED, *(getattr(header, name) for name in names)]
-    assert len(set(places)) == len(places)
-    assert max(place for place in places if place != header.NEXT_NUMBER) < header.NEXT_NUMBER
-    assert header.NEXT_NUMBER + header.MOST_SEQUENCES <= HEADER_WORDS
+def test_no_word_of_the_header_has_two_uses():
+    own = [value for name, value in vars(header).items() if name.isupper() and not name.startswith("_")]
+    places = [value for value in own if value not in NO_WORDS]
+    places += [budget.LIVE, budget.RESERVED, budget.LARGEST, budget.WIDEST, budget.CONTROL]
+    places += [pool.POSITION, pool.STRIDE, pool.STARTED_NS, pool.START_NS]
+    assert len(places) > 20
+    assert [place for place, uses in Counter(places).items() if uses > 1] == []
+    assert max(places) == header.NEXT_NUMBER  # and those of all sequences behind it

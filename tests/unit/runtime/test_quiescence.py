@@ -10,7 +10,7 @@ import pytest
 from pardata.memory.arena import HEADER_BYTES, Span
 from pardata.memory.segment import Segment
 from pardata.runtime.admission import quiescence
-from pardata.runtime.admission.inflight import FlightSpec
+from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.admission.policy import STUCK_S
 from pardata.runtime.admission.quiescence import Quiescence, is_held_up
 from pardata.runtime.header import BATCHES, BLOCKED_NS, CONSUMER_BUSY, CURRENT_CALL, MEMORY, THREAD, WAITS_FOR
@@ -26,7 +26,7 @@ class Scene:
         self.own, self.other, self.consumer = [span.words(segment) for span in spans]
         for words in (self.own, self.consumer):
             words[THREAD] = threading.get_native_id()
-        self.quiescence = Quiescence(FlightSpec([], {}, [], spans[:2], spans[2]), segment)
+        self.quiescence = Quiescence(InFlightSpec([], {}, [], spans[:2], spans[2]), segment)
         self.quiescence.begin()
         self.now_s = 0.0
         monkeypatch.setattr(quiescence.time, "monotonic", lambda: self.now_s)
