@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pardata.codec.batch_codec import Batch
 from pardata.engines.local import bars_of, original_error
+from pardata.engines.nesting import check_nesting
 from pardata.engines.pulling import (
     Giver,
     Inputs,
@@ -26,7 +26,6 @@ from pardata.engines.pulling import (
     PairedInputs,
     Taking,
 )
-from pardata.errors import ConfigError
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
@@ -44,13 +43,6 @@ from pardata.runtime.events import ItemSkipped
 from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.worker.program import StageFailure
-
-# A generator filter takes from the one before it by a call, so filters in a row nest: five calls each were counted on
-# Python 3.11, fewer on later ones. The rest of Python's limit is for the caller and the user's functions.
-_CALLS_PER_FILTER: Final = 5
-_CALLS_LEFT: Final = 150
-# Python 3.12 has a limit of its own for calls that go through C, as those of generators do: 200 filters, measured.
-_MOST_CALLS: Final = 1000 if sys.version_info[:2] == (3, 12) else sys.maxsize
 
 T = TypeVar("T")
 
@@ -103,7 +95,7 @@ class SerialRun(Run):
         self._inner_s = 0.0
         self._seconds: float | None = None
         self._begin_s = time.perf_counter()
-        _check_nesting(plan)
+        check_nesting(plan)
         self._givers: dict[Stage, Giver] = {}
         for stage in plan.stages:
             self._givers[stage] = self._giver(stage)
@@ -300,23 +292,6 @@ def _inputs_of(stage: Stage, readers: list[OutputReader]) -> Inputs:
     if policy == "position":
         return PairedInputs(readers, Pairing(pairing_of(stage)))
     return JoinedInputs(readers, policy) if stage.fanin.is_zipped else InterleavedInputs(readers, policy)
-
-
-def _check_nesting(plan: Plan) -> None:
-    """Refuse more generator filters in a row than calls can be nested."""
-    depths: dict[Stage, int] = {}
-    for stage in plan.stages:
-        above = max((depths[edge.stage] for edge in stage.edges), default=0)
-        depths[stage] = above + (stage.kind is Kind.GENERATOR)
-    deepest, calls = max(depths.values()), sys.getrecursionlimit()
-    most = (min(calls, _MOST_CALLS) - _CALLS_LEFT) // _CALLS_PER_FILTER
-    if deepest > most:
-        more = f", or allow more by sys.setrecursionlimit({deepest * _CALLS_PER_FILTER + _CALLS_LEFT})"
-        raise ConfigError(
-            f"{deepest} stages in a row take the iterator of all items (generator filters, flat_map, batch and their "
-            f'like); engine="serial" nests their calls, and {most} are possible: use another engine'
-            f"{more if calls < _MOST_CALLS else ''}"
-        )
 
 
 __all__ = ["SerialRun"]

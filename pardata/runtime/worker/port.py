@@ -28,21 +28,18 @@ from pardata.runtime.header import (
     BLOCKED_NS,
     CURRENT_BATCH,
     CURRENT_CALL,
-    DROPPED,
-    FAILED,
-    ITEMS,
     NEXT_NUMBER,
     SENT_BYTES,
     STARVED_NS,
     THREAD,
     TURN,
-    batch_of_word,
     batch_word,
 )
 from pardata.runtime.worker.accounting import TimeAccount
 from pardata.runtime.worker.control import Control
 from pardata.runtime.worker.endpoints import Endpoints
 from pardata.runtime.worker.memory_wait import MemoryWait
+from pardata.runtime.worker.notes import WorkNotes
 from pardata.runtime.worker.program import Cancelled
 from pardata.runtime.worker.reader import ClaimReader
 from pardata.runtime.worker.recovery import recover
@@ -63,7 +60,7 @@ class Program(Protocol):
     def run(self, port: WorkerPort) -> None: ...
 
 
-class WorkerPort:
+class WorkerPort(WorkNotes):
     """A transaction: `take` a batch, `publish` what becomes of it, `commit` it.
 
     Until the commit a successor takes the same batch again; after it, no worker does. The other jobs have files of
@@ -71,8 +68,6 @@ class WorkerPort:
 
     Attributes
     ----------
-    words : memoryview
-        The header of the worker's span, of which the worker is the single writer (`runtime.header`).
     lock : RLock
         Held in each step: the timer of a source publishes too, and threads of user code ask for memory.
     last_bytes : int
@@ -89,9 +84,9 @@ class WorkerPort:
         program: Program,
         shared_arena: Arena | None = None,
     ) -> None:
-        self.spec = spec
-        self.words = words = spec.span.words(segment)
+        words = spec.span.words(segment)
         self._takeover = Takeover(spec, segment, words, program.inplace)
+        super().__init__(spec, words, self._takeover.poison)
         words[THREAD] = threading.get_native_id()
         ends = Endpoints(spec, segment, socks)
         budget = spec.budget.open(segment)
@@ -198,43 +193,11 @@ class WorkerPort:
                 self.collector.flush()
 
     @property
-    def index(self) -> int:
-        """The worker's index in its stage."""
-        return self.spec.index
-
-    @property
     def is_thread(self) -> bool:
         """Whether the worker is a thread of the process that runs the plan."""
         return self.outbox.in_parent
 
     # -- beside the three steps -----------------------------------------------------------------------------------
-
-    def loaded(self) -> None:
-        """Say that the user's code stands: from here on a death is not one of the start."""
-        self.words[CURRENT_CALL] = 0
-
-    def attempt(self, sequence: int, number: int) -> None:
-        """Note the item that the user's code is called for; raises the parent's verdict on a poison item."""
-        poison, words = self._takeover.poison, self.words
-        if poison and (sequence, number) in poison:
-            raise poison[sequence, number]
-        words[BEGUN_NS] = time.monotonic_ns()
-        words[CURRENT_CALL] = batch_word(sequence, number)
-
-    @property
-    def item_at_work(self) -> int:
-        """The number of the item that the user's code is called for; -1: of none."""
-        batch = batch_of_word(max(0, self.words[CURRENT_CALL]))
-        return -1 if batch is None else batch[1]
-
-    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
-        """Count items of the batch at hand."""
-        words = self.words
-        words[ITEMS] += items
-        if dropped:
-            words[DROPPED] += dropped
-        if failed:
-            words[FAILED] += failed
 
     def choose(self, branches: int) -> int:
         """Return a branch that is free; waits for one."""
