@@ -126,7 +126,7 @@ def _strides(array: Array) -> tuple[int, ...] | None:
     return None if array.flags.c_contiguous else array.strides
 
 
-def _pickled(pickler: type[ArrayPickler | CodePickler], obj: Any, is_lasting: bool) -> tuple[bytes, list[Array], bool]:
+def pickled(pickler: type[ArrayPickler | CodePickler], obj: Any, is_lasting: bool) -> tuple[bytes, list[Array], bool]:
     """Return a pickle stream, the arrays that have left it, and whether it names one several times."""
     file = io.BytesIO()
     made = pickler(file, is_lasting)
@@ -134,7 +134,7 @@ def _pickled(pickler: type[ArrayPickler | CodePickler], obj: Any, is_lasting: bo
     return file.getvalue(), made.arrays, made.has_repeats
 
 
-def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded:
+def with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded:
     """Put the arrays of a pickle stream into blocks; their addresses stand before the stream."""
     anchors: list[Anchor] = []
     addresses = []
@@ -143,12 +143,6 @@ def _with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded
         addresses.append((_index(anchors, block), offset, placed.dtype, placed.shape, _strides(placed)))
     head = pickle.dumps(addresses, 5) if addresses else b""
     return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
-
-
-def encode_code(obj: Any, sink: BlockSink) -> Encoded:
-    """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
-    stream, arrays, _ = _pickled(CodePickler, obj, True)
-    return _with_blocks(stream, arrays, sink)
 
 
 def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
@@ -162,15 +156,15 @@ def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bo
         See `memory.mapped.file_address`.
     """
     try:
-        stream, arrays, has_repeats = _pickled(ArrayPickler, obj, is_lasting)
+        stream, arrays, has_repeats = pickled(ArrayPickler, obj, is_lasting)
     except (pickle.PicklingError, AttributeError, TypeError):
-        stream, arrays, has_repeats = _pickled(CodePickler, obj, is_lasting)
+        stream, arrays, has_repeats = pickled(CodePickler, obj, is_lasting)
     else:
         if is_script_in(stream):
-            stream, arrays, has_repeats = _pickled(CodePickler, obj, is_lasting)
+            stream, arrays, has_repeats = pickled(CodePickler, obj, is_lasting)
     if apart and has_repeats and len(obj) > 1:
         return _encode_apart(obj, sink)
-    return _with_blocks(stream, arrays, sink)
+    return with_blocks(stream, arrays, sink)
 
 
 def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:

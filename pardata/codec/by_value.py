@@ -23,10 +23,12 @@ import cloudpickle
 import numpy as np
 
 from pardata.codec.array_form import reduce_array
-from pardata.codec.main_globals import SCRIPTS, Captured, script_globals, set_function
+from pardata.codec.main_globals import Captured, module_of, script_globals, set_function, set_module
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.mapped import file_address
 from pardata.memory.shared_array import is_array
+from pardata.modules.changes import changed
+from pardata.modules.own import SCRIPTS, reach
 
 _CACHED: Final = type(functools.lru_cache(len))
 _COPIED: Final = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_parameters"}  # by lru_cache itself
@@ -43,8 +45,8 @@ _next_serial = itertools.count()
 
 
 def is_script_in(stream: bytes) -> bool:
-    """Return whether a pickle may name something of the script, under either of its names."""
-    return b"_main__" in stream
+    """Return whether a pickle may name something of the script, under either of its names, or of its like."""
+    return b"_main__" in stream or (reach.needles != () and any(needle in stream for needle in reach.needles))
 
 
 def _reduce_text_file(file: io.TextIOWrapper) -> Any:
@@ -99,7 +101,7 @@ class ValuePickler(_CloudPickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, 5)
         _take_spawned_by_value()
-        self._globals: _Globals | None = None
+        self._globals: dict[str, _Globals] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -109,30 +111,80 @@ class ValuePickler(_CloudPickler):
             return _cached, (obj.__wrapped__, parameters["maxsize"], parameters["typed"]), rest or None
         if kind is typing.NewType and obj.__module__ in SCRIPTS:
             return typing.NewType, (obj.__name__, obj.__supertype__)
+        if kind is types.FunctionType and "_clear_cache" in obj.__dict__ and not is_importable(obj):
+            # `functools.singledispatch` has made it: its cache refers weakly to classes.
+            return _new_dispatcher, (), (dict(obj.registry), obj.__dict__["__wrapped__"]), None, None, _fill_dispatcher
+        if kind is types.ModuleType and obj.__name__ in reach.by_value:
+            return _reduce_module(obj)
         reduced = super().reducer_override(obj)
-        if kind is types.FunctionType and reduced is not NotImplemented and _is_of_script(obj):
-            return self._reduce_function(*reduced)
+        if reduced is NotImplemented and (changed or reach.by_value) and goes_by_value(obj):
+            if kind is types.FunctionType:
+                reduced = self._dynamic_function_reduce(obj)
+            elif issubclass(kind, type):
+                return cloudpickle.cloudpickle._dynamic_class_reduce(obj)
+        if kind is types.FunctionType and reduced is not NotImplemented and has_globals_there(obj):
+            return self._reduce_function(obj, *reduced)
         return reduced
 
-    def _reduce_function(self, make: Any, args: Any, state: Any, items: None, pairs: None, setter: Any) -> Any:
+    def _reduce_function(
+        self, function: Any, make: Any, args: Any, state: Any, items: None, pairs: None, setter: Any
+    ) -> Any:
         code, basics, *rest = args
-        if self._globals is None:
-            self._globals = _Globals(basics)
+        name = function.__globals__["__name__"]
+        shared = self._globals.setdefault(name, _Globals(basics))
         own, slots = state
-        captured: Captured = {name: _marked(value) for name, value in slots["__globals__"].items()}
+        captured = {} if id(function) in changed else _captured(name, slots["__globals__"])
         state = setter, (own, {**slots, "__globals__": {}}), captured, os.getpid()
-        return make, (code, self._globals, *rest), state, items, pairs, set_function
+        return make, (code, shared, *rest), state, items, pairs, set_function
+
+
+def _captured(module: str, values: dict[str, Any]) -> Captured:
+    """Return globals of a module with their marks.
+
+    What cannot be pickled is left out where it is not the script's: a worker may have its own.
+    """
+    found = {(module, name): marked(value) for name, value in values.items()}
+    if module in SCRIPTS:
+        return found
+    return {key: entry for key, entry in found.items() if entry[0] != _UNKNOWN}
+
+
+def _reduce_module(module: types.ModuleType) -> tuple[Any, ...]:
+    """Return how a module travels that goes by value: with all that can be pickled."""
+    names = {name: value for name, value in vars(module).items() if not name.startswith("__") or name == "__all__"}
+    state = _captured(module.__name__, names), os.getpid()
+    return module_of, (module.__name__,), state, None, None, set_module
 
 
 def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
+def _new_dispatcher() -> Any:
+    return functools.singledispatch(_cached)  # any function: its state replaces it
+
+
+def _fill_dispatcher(made: Any, state: tuple[dict[type, Any], Any]) -> None:
+    registry, first = state
+    for kind, function in registry.items():
+        made.register(kind, function)
+    functools.update_wrapper(made, first)
+
+
+def goes_by_value(obj: Any) -> bool:
+    """Return whether a function or class goes by value though it can be found under its name here."""
+    return id(obj) in changed or str(getattr(obj, "__module__", None)) in reach.by_value
+
+
 def is_importable(obj: Any) -> bool:
     """Return whether a worker finds a function or class under its name."""
     module = str(getattr(obj, "__module__", None))
-    by_value = {*SCRIPTS, *cloudpickle.list_registry_pickle_by_value()}
-    found = None if any(f"{module}.".startswith(f"{name}.") for name in by_value) else sys.modules.get(module)
+    if module in SCRIPTS or module in reach.by_value or id(obj) in changed:
+        return False
+    registered = cloudpickle.list_registry_pickle_by_value()
+    if registered and any(f"{module}.".startswith(f"{name}.") for name in registered):
+        return False
+    found = sys.modules.get(module)
     for name in getattr(obj, "__qualname__", "?").split("."):
         found = getattr(found, name, None)
     return found is obj
@@ -146,7 +198,7 @@ def serial(obj: Any) -> int:
         return -id(obj)
 
 
-def _marked(value: Any) -> tuple[bytes, Any, bool]:
+def marked(value: Any) -> tuple[bytes, Any, bool]:
     """Return a global with its mark, which is cheap to make for a simple value."""
     marker = _Marker()
     try:
@@ -158,8 +210,10 @@ def _marked(value: Any) -> tuple[bytes, Any, bool]:
     return data, value, marker.has_large
 
 
-def _is_of_script(function: types.FunctionType) -> bool:
-    return function.__globals__.get("__name__") in SCRIPTS
+def has_globals_there(function: types.FunctionType) -> bool:
+    """Return whether a function that goes by value shares its globals with others in a worker."""
+    name = function.__globals__.get("__name__")
+    return name in SCRIPTS or name in reach.by_value or id(function) in changed
 
 
 def _extras(function: types.FunctionType) -> dict[str, Any] | None:
@@ -173,7 +227,7 @@ def _extras(function: types.FunctionType) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if value} or None
 
 
-def _never(serial: int) -> object:
+def _never(serial: int, goes_by_value: bool = True) -> object:
     raise AssertionError("marks are compared, not unpickled")
 
 
@@ -220,12 +274,12 @@ class _Marker(_CloudPickler):
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
-        if kind is types.FunctionType and _is_of_script(obj):
+        if kind is types.FunctionType and has_globals_there(obj):
             return _never, (serial(obj),), _extras(obj)
         if kind is _CACHED:
             return _never, (serial(obj),), obj.__wrapped__
         if isinstance(obj, type):
-            return _never, (serial(obj),)
+            return _never, (serial(obj), goes_by_value(obj))
         if isinstance(obj, np.ndarray):
             return reduce_array(obj)
         return super().reducer_override(obj)

@@ -15,11 +15,12 @@ import numpy as np
 
 from pardata.codec.array_form import reduce_array
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler
-from pardata.codec.main_globals import SCRIPTS, script
+from pardata.codec.main_globals import script
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.layout import ArrayLayout, bytes_of, is_overlapping, layout_of
 from pardata.memory.mapped import FileAddress, file_address
 from pardata.memory.shared_array import SharedArray
+from pardata.modules.own import SCRIPTS
 
 # The most blocks of one message; the contents of further arrays travel inside its payload.
 MOST_BLOCKS: Final = 1000

@@ -17,7 +17,8 @@ from pardata.channel.leases import Lease
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
 from pardata.channel.words import words_bytes
-from pardata.codec.batch_codec import Encoded, encode_code
+from pardata.codec.batch_codec import Encoded
+from pardata.codec.code import encode_code
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span

@@ -61,11 +61,10 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         return workers
 
     def submit(self, func: Any, callback: Callable[[Any], object] | None = None) -> Future[Any]:
-        is_batch = len(func.items) > 1
-        func.items = [
-            (partial(_settled, fn) if is_batch else fn, *self._share((args, kwargs))) for fn, args, kwargs in func.items
-        ]
-        future = self._pool.submit(_call, func)
+        functions = list({id(fn): fn for fn, _, _ in func.items}.values())
+        places = {id(fn): place for place, fn in enumerate(functions)}
+        func.items = [(places[id(fn)], *self._share((args, kwargs))) for fn, args, kwargs in func.items]
+        future = self._pool.submit(_Batch(functions), func)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         if callback is not None:
@@ -131,5 +130,14 @@ def _settled(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     return results.pop()
 
 
-def _call(func: Callable[[], Any]) -> Any:
-    return func()
+class _Batch:
+    """Runs a batch of joblib's. The functions travel as a pool's do, and not as arguments: as they are now."""
+
+    def __init__(self, functions: list[Callable[..., Any]]) -> None:
+        self._functions = functions
+
+    def __call__(self, func: Any) -> Any:
+        is_batch = len(func.items) > 1
+        functions = [partial(_settled, fn) if is_batch else fn for fn in self._functions]
+        func.items = [(functions[place], args, kwargs) for place, args, kwargs in func.items]
+        return func()

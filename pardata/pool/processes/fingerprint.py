@@ -12,16 +12,17 @@ import operator
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import cloudpickle
 import numpy as np
 
 from pardata.codec.by_value import INLINE_BYTES, is_importable, serial
-from pardata.codec.main_globals import SCRIPTS
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.shared_array import is_array
+from pardata.modules.names import names_in
+from pardata.modules.own import SCRIPTS, reach
 from pardata.runtime.captured_arrays import CapturedArrays
 
 Array = np.ndarray[Any, Any]
@@ -101,7 +102,11 @@ class Fingerprint:
             for part in value:
                 self._add(part)
         elif kind is types.ModuleType:
-            if value.__name__ in SCRIPTS or sys.modules.get(value.__name__) is not value:
+            if (
+                value.__name__ in SCRIPTS
+                or value.__name__ in reach.by_value
+                or sys.modules.get(value.__name__) is not value
+            ):
                 raise _ChangeableError
             self._parts.append(value)
         elif kind is types.GenericAlias:
@@ -150,16 +155,8 @@ class Fingerprint:
                 self._add(cell.cell_contents)
             except ValueError:  # it is empty
                 self._add(_ABSENT)
-        for name in (*_BASICS, *_names(fn.__code__)):
+        for name in (*_BASICS, *names_in(fn.__code__)):
             self._add(fn.__globals__.get(name, _ABSENT))
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Yield the names of the globals that code, or code defined in it, may use, and some other names."""
-    yield from code.co_names
-    for part in code.co_consts:
-        if type(part) is types.CodeType:
-            yield from _names(part)
 
 
 def fingerprint(fn: Callable[..., Any]) -> Fingerprint | None:

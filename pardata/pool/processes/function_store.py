@@ -8,8 +8,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
+import cloudpickle
+
 from pardata.codec.by_value import is_importable
 from pardata.memory.shared_heap import shared_heap
+from pardata.modules.own import reach
+from pardata.modules.reads import NOTHING, Reads, look
 from pardata.pool.processes.fingerprint import Fingerprint, fingerprint
 from pardata.pool.worker.messages import CodeAddress
 from pardata.runtime.captured_arrays import CapturedArrays
@@ -65,38 +69,66 @@ class FunctionStore:
         self.copies = CapturedArrays()
         self._encode = encode
         self._functions: dict[Any, Any] = {}  # by the function, or its pickle if that may be another one next time
-        self._seen: weakref.WeakKeyDictionary[Any, tuple[Fingerprint, Any]] = weakref.WeakKeyDictionary()
+        self._reads: dict[Any, tuple[Reads, Any]] = {}  # of the user's functions that go by their name
+        self._seen: weakref.WeakKeyDictionary[Any, tuple[Fingerprint, Reads, Any]] = weakref.WeakKeyDictionary()
 
     def get(self, fn: Callable[..., Any]) -> Any:
         """Return the code of a function as it is now."""
-        if isinstance(fn, _NAMED) and is_importable(fn):
-            return self._functions.get(fn) or self._keep(fn, self._encode(fn, describe_function(fn), self.copies))
+        if isinstance(fn, _NAMED):
+            reads, state = self._reads.get(fn, (NOTHING, None))
+            if state is not None and state == _state() and reads.is_same():  # its own name is one of them
+                return self._functions[fn]
+            if is_importable(fn):
+                code = self._functions.get(fn) if reads is NOTHING else None
+                if code is not None:
+                    return code
+                reads = look(fn)
+                if is_importable(fn):  # unless the look has found that it was changed
+                    return self._keep_named(fn, reads)
         parts = fingerprint(fn)
         if parts is None:
             return self._of_pickle(fn)
         known = self._seen.get(fn)
-        if known is not None and known[0].is_same(parts, self.copies):
-            return known[1]
+        if known is not None and known[0].is_same(parts, self.copies) and (known[1] is NOTHING or known[1].is_same()):
+            return known[2]
+        reads = look(fn)
         code = self._of_pickle(fn)
         if parts.keep(self.copies, _forgetting(self._seen, fn)):
-            self._seen[fn] = parts, code
+            self._seen[fn] = parts, reads, code
+        return code
+
+    def _keep_named(self, fn: Callable[..., Any], reads: Reads) -> Any:
+        code = self._functions[fn] = self._encode(fn, describe_function(fn), self.copies)
+        if reads is not NOTHING:
+            self._reads[fn] = reads, _state()
+        self._forget_oldest()
         return code
 
     def _of_pickle(self, fn: Callable[..., Any]) -> Any:
         code = self._encode(fn, describe_function(fn), self.copies)
-        return code if code.payload is None else self._keep(code.payload, code)
-
-    def _keep(self, key: Any, code: Any) -> Any:
-        code = self._functions.setdefault(key, code)
-        if len(self._functions) > _KEPT:
-            self._functions.pop(next(iter(self._functions)), None)  # another thread may have been faster
+        if code.payload is None:
+            return code
+        code = self._functions.setdefault(code.payload, code)
+        self._forget_oldest()
         return code
+
+    def _forget_oldest(self) -> None:
+        if len(self._functions) > _KEPT:
+            oldest = next(iter(self._functions))
+            self._reads.pop(oldest, None)
+            self._functions.pop(oldest, None)  # another thread may have been faster
 
     def clear(self) -> None:
         """Forget them."""
         self._functions.clear()
+        self._reads.clear()
         self._seen.clear()
         self.copies.clear()
+
+
+def _state() -> tuple[object, object]:
+    """Return what decides, besides a function itself, whether it goes by its name."""
+    return reach.by_value, cloudpickle.list_registry_pickle_by_value()
 
 
 def _forgetting(seen: weakref.WeakKeyDictionary[Any, Any], fn: Callable[..., Any]) -> Callable[[object], None]:

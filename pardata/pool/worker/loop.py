@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from pardata.channel.channel import RunGone
 from pardata.channel.order import Arrival
-from pardata.codec.batch_codec import Batch, decode_object
+from pardata.codec.batch_codec import Batch
+from pardata.codec.code import decode_code
 from pardata.codec.main_globals import Captured, script
 from pardata.codec.unpicklable import explain_unpicklable, is_picklable
 from pardata.errors import SerializationError
@@ -278,4 +279,4 @@ class _Functions:
         memory = self._segment.map
         blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
         payload = memoryview(memory)[code.offset : code.offset + code.length]
-        return decode_object(payload, blocks)
+        return decode_code(payload, blocks)

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from pardata.channel.channel import RunGone
-from pardata.codec.batch_codec import decode_object
+from pardata.codec.code import decode_code
 from pardata.codec.main_globals import open_script
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
@@ -96,7 +96,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> in
     try:
         _settle_in(spec, socks)
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
-        program: Program = decode_object(spec.program, blocks)
+        program: Program = decode_code(spec.program, blocks)
     except BaseException as error:
         return _cannot_load(spec.worker.stage, error, socks[0])
     port = WorkerPort(spec.worker, segment, socks, program)

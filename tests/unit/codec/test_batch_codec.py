@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pardata.channel.outbox import Outbox
-from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, PICKLE, RAW, decode, encode, encode_code
+from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, PICKLE, RAW, decode, encode
+from pardata.codec.code import encode_code
 from pardata.memory.array import find_anchor, view
 
 HANG_S = 60

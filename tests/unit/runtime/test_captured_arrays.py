@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.codec.batch_codec import encode_code
+from pardata.codec.code import encode_code
 from pardata.memory import layout as layouts
 from pardata.memory.shared_heap import shared_heap
 from pardata.runtime.captured_arrays import CapturedArrays

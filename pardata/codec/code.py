@@ -1,0 +1,87 @@
+"""Functions and classes as they travel, with what a worker needs before it loads them.
+
+In front stands where modules are (`modules.own.Reach`). Attributes of modules that may differ from the worker's own
+come next, in the same pickle as the function, so that objects which both have are one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pardata.codec.batch_codec import BlockSink, Encoded, decode_object, pickled, with_blocks
+from pardata.codec.by_value import marked
+from pardata.codec.main_globals import Captured, script
+from pardata.codec.picklers import CodePickler
+from pardata.memory.array import Anchor
+from pardata.modules.finder import follow
+from pardata.modules.own import reach
+from pardata.modules.plain import is_plain
+from pardata.modules.reads import Attribute, Reads, look
+
+_LENGTH: Final = 4  # bytes of a length
+
+
+def encode_code(obj: Any, sink: BlockSink) -> Encoded:
+    """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
+    reads = look(obj)
+    before = _Before(reads) if reads.sent or reads.kept or reads.modules else None
+    stream, arrays, _ = pickled(CodePickler, (before, obj), True)
+    made = with_blocks(stream, arrays, sink)
+    made.payload = b"".join((len(reach.places).to_bytes(_LENGTH, "little"), reach.places, made.payload))
+    return made
+
+
+def decode_code(payload: Any, anchors: Sequence[Anchor]) -> Any:
+    """Return what `encode_code` has encoded; a worker enters its surroundings first."""
+    start = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
+    if script() is not None:
+        follow(bytes(payload[_LENGTH:start]))
+    _, obj = decode_object(payload[start:], anchors)
+    return obj
+
+
+class _Before:
+    """What comes before a function, in its pickle: the attributes that it reads and assigns."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reads = self._reads
+        kept = sorted(reads.kept)
+        return _enter, (kept, reads.modules), (_captured(reads), os.getpid()), None, None, _set_attributes
+
+
+def _captured(reads: Reads) -> Captured:
+    """Return the attributes that workers may have another value of, with their marks."""
+    found: Captured = {}
+    for name, value in reads.sent.items():
+        entry = reads.marks.get(name)
+        if entry is None:
+            entry = marked(value)
+            if is_plain(value):  # the reads are others as soon as it is changed
+                reads.marks[name] = entry
+        found[name] = entry
+    return found
+
+
+class _Entered:
+    """Stands for a `_Before` that has been unpickled."""
+
+
+def _enter(kept: list[Attribute], modules: list[Any]) -> _Entered:
+    """Note in a worker which attributes are its own. `modules`, which go by value, are there by now."""
+    known = script()
+    if known is not None:
+        known.keep(kept)
+    return _Entered()
+
+
+def _set_attributes(_: _Entered, state: tuple[Captured, int]) -> None:
+    """Set attributes of modules to the values that the sender has."""
+    known = script()
+    if known is not None:
+        captured, sender = state
+        known.receive(sender, captured)

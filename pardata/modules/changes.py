@@ -1,0 +1,123 @@
+"""Functions, classes and attributes of the user's modules that are not what a worker imports."""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+import weakref
+from typing import Any, Final
+
+import cloudpickle
+import numpy as np
+
+from pardata.modules.names import functions_of
+from pardata.modules.own import SCRIPTS, is_own, reach
+from pardata.modules.source import Source
+
+_PACKAGE: Final = __name__.partition(".")[0]
+
+was_sent: set[tuple[str, str]] = set()
+"""The attributes that workers have got from here, by module and name: they may have to be set back."""
+
+_sources: weakref.WeakKeyDictionary[types.ModuleType, Source] = weakref.WeakKeyDictionary()
+
+changed: dict[int, Any] = {}
+"""Functions and classes that are other ones in workers, by id; kept, so that nothing else gets it."""
+
+_told: set[tuple[str, str]] = set()
+
+
+def source_of(module: types.ModuleType) -> Source:
+    """Return the source of a module, as it is now. What belongs to a module that was edited goes by value."""
+    found = _sources.get(module)
+    if found is None:
+        found = _sources[module] = Source(module)
+    found.refresh()
+    if found.edited:
+        reach.add_by_value({module.__name__})
+    return found
+
+
+def note_if_changed(module: str, name: str, value: Any) -> bool:
+    """Return whether a function or class that is found in a module is another one in workers, and goes by value."""
+    if id(value) in changed:
+        return True
+    if value.__module__ in SCRIPTS or value.__module__ in reach.by_value:
+        return True
+    if not is_own(sys.modules.get(value.__module__)):
+        return False
+    is_patched = (module, name) in was_sent or _has_patched_methods(value)
+    if not is_patched and all(map(_is_as_imported, _functions_in(value))):
+        return False
+    changed[id(value)] = value
+    return True
+
+
+def _has_patched_methods(value: Any) -> bool:
+    """Return whether a class has functions of another module in the place of its own."""
+    if not isinstance(value, type):
+        return False
+    members = vars(value).items()
+    foreign = [name for name, member in members if getattr(member, "__module__", value.__module__) != value.__module__]
+    source = source_of(sys.modules[value.__module__])
+    return any(source.defines(f"{value.__qualname__}.{name}") for name in foreign)
+
+
+def _functions_in(value: Any) -> list[types.FunctionType]:
+    """Return the functions of which a class, or a function with decorators, is made."""
+    if isinstance(value, type):
+        return functions_of(value)
+    found: list[Any] = []
+    while value is not None and len(found) < 100:
+        found.append(value)
+        value = getattr(value, "__wrapped__", None)
+    return [each for each in found if type(each) is types.FunctionType]
+
+
+def _is_as_imported(function: types.FunctionType) -> bool:
+    if function.__module__ in SCRIPTS or function.__module__ in reach.by_value:
+        return False
+    for name in {str(function.__module__), str(function.__globals__.get("__name__"))}:
+        module = sys.modules.get(name)
+        if is_own(module):
+            source = source_of(module)
+            if source.edited or (vars(module) is function.__globals__ and not source.is_as_imported(function)):
+                return False
+    return True
+
+
+def sendable(source: Source, name: str, value: Any) -> bool:
+    """Return whether an object was set after the import of its module, and can be sent; warns if it cannot."""
+    if not source.says_otherwise(name, value):
+        return False
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return True
+    try:
+        cloudpickle.Pickler(_Nowhere(), 5).dump(value)
+    except Exception as error:
+        _warn(source.module.__name__, name, value, error)
+        return False
+    return True
+
+
+def _warn(module: str, name: str, value: Any, error: Exception) -> None:
+    if (module, name) in _told:
+        return
+    _told.add((module, name))
+    frame = sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    warnings.warn_explicit(
+        f"{module}.{name} was set at run time to a {type(value).__qualname__}, which cannot be sent to worker "
+        f"processes ({error}): they use what the import of {module!r} gives. Set it in an initializer, or make it in "
+        "the function",
+        RuntimeWarning, frame.f_code.co_filename, frame.f_lineno,
+    )  # fmt: skip
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return len(data)

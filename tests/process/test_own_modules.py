@@ -1,0 +1,472 @@
+"""A function runs in a worker as it is here: in modules that were reloaded, edited or patched, or that no worker finds.
+
+One pool lives through all of it: its workers have imported what was there before. Each run of a stream has fresh ones.
+"""
+
+import argparse
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+import types
+import warnings
+from importlib.machinery import SourceFileLoader
+
+import joblib
+import numpy as np
+import pytest
+
+import pardata
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with pardata.WorkerPool(1) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def own_imports(monkeypatch):
+    """Modules and entries of the path are there for one test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if "case_" in name:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes a module, and returns its file."""
+
+    def write_(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+        return path
+
+    return write_
+
+
+@pytest.fixture
+def here(tmp_path):
+    """The folder of the modules, on the path."""
+    sys.path.insert(0, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def check(pool):
+    """Compare what workers give for each of some items with what this process gives."""
+
+    def check_(fn, *items):
+        expected = [fn(item) for item in items]
+        assert list(pool.map(fn, items)) == expected
+        for engine in ("serial", "threads", "processes"):
+            assert list(pardata.source(items).map(fn).iterate(engine=engine)) == expected, engine
+
+    return check_
+
+
+def by_path(name, path, **options):
+    spec = importlib.util.spec_from_file_location(name, path, **options)
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+# -- modules that a worker does not find -------------------------------------------------------------------------------
+
+POINT = """
+class Point:
+    def __init__(self, x):
+        self.x = x
+    def __eq__(self, other):
+        return type(other) is Point and self.x == other.x
+
+def make(x):
+    return Point(x)
+
+def is_point(point):
+    return isinstance(point, Point)
+"""
+
+
+def test_modules_loaded_by_path(write, check, pool):
+    helper = by_path("case_helper", write("sub/case_helper.py", "def twice(x): return 2 * x"))
+    module = by_path("case_point", write("sub/case_point.py", f"import case_helper\n{POINT}"))
+    other = write("settings.conf", "GAIN = 3\ndef gain(x): return GAIN * x")
+    renamed = by_path("case_conf", other, loader=SourceFileLoader("case_conf", str(other)))
+    check(module.make, 1)
+    check(module.is_point, module.Point(1))
+    check(lambda x: (helper.twice(x), renamed.gain(x)), 1)
+    check(renamed.gain, 1)
+    assert type(pool.submit(module.make, 1).result()) is module.Point
+
+
+def test_packages_whose_entry_of_the_path_is_gone(write, here, check):
+    write("case_package/__init__.py", "from case_package.inner import half\ndef two(x): return half(4 * x)")
+    write("case_package/inner.py", "def half(x): return x / 2")
+    import case_package
+
+    sys.path.remove(str(here))
+    check(case_package.two, 3)
+    check(lambda x: case_package.inner.half(x), 3)
+
+
+@pytest.mark.parametrize("entry", ["", "sub"])
+def test_relative_entries_after_a_change_of_the_directory(write, check, monkeypatch, tmp_path, entry):
+    write(f"{entry or '.'}/case_relative{len(entry)}.py", "def f(x): return x + 1")
+    monkeypatch.chdir(tmp_path)
+    sys.path.insert(0, entry)
+    module = importlib.import_module(f"case_relative{len(entry)}")
+    os.chdir("/")
+    check(module.f, 1)
+
+
+def test_entries_that_have_come_since_the_pool_began(write, here, check):
+    write("case_late.py", "import case_later\ndef f(x): return case_later.g(x)")
+    write("case_later.py", "def g(x): return x * 2")
+    import case_late
+
+    check(case_late.f, 2)
+
+
+def test_files_that_are_gone(write, here, check):
+    path = write("case_gone.py", "K = 5\ndef g(x): return x + K\ndef f(x): return g(x)")
+    import case_gone
+
+    path.unlink()
+    check(case_gone.f, 2)
+    check(lambda x: case_gone.f(x), 2)
+
+
+class Finder:
+    """Finds a module that has no file."""
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.util.spec_from_loader(name, self) if name == "case_virtual" else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        exec(f"K = 7\ndef f(x): return x + K\n{POINT}", module.__dict__)
+
+
+def test_modules_of_a_finder(check, pool):
+    sys.meta_path.append(Finder())
+    import case_virtual
+
+    def imports_it(x):
+        import case_virtual as found
+
+        return found.f(x)
+
+    check(case_virtual.f, 2)
+    check(lambda x: case_virtual.f(x), 2)
+    check(imports_it, 2)
+    check(case_virtual.is_point, case_virtual.Point(1), 5)
+    assert type(pool.submit(case_virtual.make, 1).result()) is case_virtual.Point
+    passed_on = pardata.source([1]).map(case_virtual.make).map(case_virtual.is_point)
+    assert list(passed_on) == [True]
+    assert type(next(iter(pardata.source([1]).map(case_virtual.make)))) is case_virtual.Point
+
+
+def test_modules_without_files_that_others_import(write, here, check):
+    made = types.ModuleType("case_made")
+    exec("import threading\nlock = threading.Lock()\nK = [1]\ndef f(x): return x + K[0]", made.__dict__)
+    sys.modules["case_made"] = made
+    write("case_user.py", "import case_made\nfrom case_made import f\ndef g(x): return case_made.f(x) + f(x)")
+    import case_user
+
+    check(case_user.g, 1)
+    made.K[0] = 5
+    check(made.f, 1)
+    check(case_user.g, 1)
+
+
+# -- modules that have changed -----------------------------------------------------------------------------------------
+
+
+def test_edited_and_reloaded_modules(write, here, check):
+    text = "def g(x): return 'old'\ndef f(x): return g(x)"
+    write("case_edited.py", text)
+    import case_edited
+
+    check(case_edited.f, 1)
+    write("case_edited.py", text.replace("old", "newer"))
+    assert case_edited.f(1) == "old"
+    check(case_edited.f, 1)
+    check(lambda x: case_edited.f(x), 1)
+    importlib.reload(case_edited)
+    assert case_edited.f(1) == "newer"
+    check(case_edited.f, 1)
+
+
+def test_a_module_that_was_edited_before_its_first_use(write, here, check):
+    write("case_early.py", "def g(x): return 'old'\ndef f(x): return g(x)")
+    import case_early
+
+    write("case_early.py", "def g(x): return 'newer'\ndef f(x): return g(x)")
+    assert case_early.f(1) == "old"
+    check(case_early.f, 1)
+    check(lambda x: case_early.g(x), 1)
+
+
+def test_a_reloaded_module_behind_others(write, here, check):
+    write("case_behind.py", "def g(x): return 'old'")
+    write("case_front.py", "import case_behind\nfrom case_behind import g\ndef f(x): return case_behind.g(x), g(x)")
+    import case_behind
+    import case_front
+
+    check(case_front.f, 1)
+    write("case_behind.py", "def g(x): return 'newer'")
+    importlib.reload(case_behind)
+    assert case_front.f(1) == ("newer", "old")
+    check(case_front.f, 1)
+    importlib.reload(case_front)
+    check(case_front.f, 1)
+    check(lambda x: case_front.f(x), 1)
+
+
+def test_functions_whose_code_was_replaced(write, here, check):
+    """IPython's autoreload puts the new code into the old functions."""
+    write("case_auto.py", "def f(x): return 'old'")
+    import case_auto
+
+    f = case_auto.f
+    check(f, 1)
+    write("case_auto.py", "def f(x): return 'newer'")
+    importlib.reload(case_auto)
+    f.__code__ = case_auto.f.__code__
+    case_auto.f = f
+    assert f(1) == "newer"
+    check(f, 1)
+    check(lambda x: f(x), 1)
+
+
+def test_patched_modules_and_classes(write, here, check):
+    write("case_patched.py", "def g(x): return 'old'\ndef f(x): return g(x)\nclass C:\n    def m(self): return 'old'\n"
+          "def h(x): return C().m()")  # fmt: skip
+    import case_patched
+
+    old = case_patched.g
+    check(case_patched.f, 1)
+    case_patched.g = lambda x: "patched"
+    check(case_patched.f, 1)
+    case_patched.g = old
+    check(case_patched.f, 1)
+    check(case_patched.h, 1)
+    case_patched.C.m = lambda self: "patched"
+    assert case_patched.h(1) == "patched"
+    check(case_patched.h, 1)
+
+
+def test_decorated_functions_of_a_reloaded_module(write, here, check):
+    text = """
+import functools
+def decorate(fn):
+    @functools.wraps(fn)
+    def wrapped(*args): return fn(*args)
+    return wrapped
+@decorate
+def decorated(x): return 'old'
+@functools.lru_cache
+def cached(x): return 'old'
+@functools.singledispatch
+def dispatched(x): return 'old'
+double = (lambda factor: lambda x: factor * x)(2)
+def uses_double(x): return double(x)
+"""
+    write("case_decorated.py", text)
+    import case_decorated as module
+
+    for _ in range(2):
+        for name in ("decorated", "cached", "dispatched", "uses_double"):
+            check(getattr(module, name), 1)
+        check(lambda x: (module.decorated(x), module.cached(x), module.dispatched(x)), 1)
+        write("case_decorated.py", text.replace("old", "newer"))
+        importlib.reload(module)
+    assert module.cached(1) == "newer"
+
+
+def test_classes_of_a_reloaded_module(write, here, check, pool):
+    text = f"""
+import enum
+class Base:
+    def name(self): return 'old'
+class Derived(Base):
+    def name(self): return super().name() + '!'
+class Color(enum.Enum):
+    RED = 1
+def name(x): return Derived().name()
+def is_red(color): return color is Color.RED
+{POINT}
+"""
+    write("case_classes.py", text)
+    import case_classes as module
+
+    for _ in range(2):
+        check(module.name, 1)
+        check(module.is_red, module.Color.RED)
+        check(module.is_point, module.Point(1))
+        check(module.make, 1)
+        check(lambda x: module.Derived().name(), 1)
+        assert type(pool.submit(module.make, 1).result()) is module.Point
+        assert pool.submit(lambda: module.Color.RED).result() is module.Color.RED
+        assert list(pardata.source([1]).map(module.make).map(module.is_point)) == [True]
+        write("case_classes.py", text.replace("old", "newer"))
+        importlib.reload(module)
+
+
+# -- attributes that were set at run time ------------------------------------------------------------------------------
+
+SETTINGS = """
+import logging, threading, time
+log = logging.getLogger("case")
+lock = threading.Lock()
+START = time.time()
+THRESHOLD = 1
+OPTIONS = {"a": 1}
+args = None
+TABLE = None
+class Config:
+    RATE = 1
+    NAMES = []
+    def __init__(self): self.level = 1
+class Narrow(Config): pass
+config = Config()
+def use(x):
+    with lock:
+        table = None if TABLE is None else TABLE.tolist()
+        rates = Config.RATE, Narrow.RATE, list(Config.NAMES)
+        return x > THRESHOLD, OPTIONS, args and args.rate, table, rates, config.level, START
+"""
+
+
+def test_settings(write, here, check):
+    write("case_settings.py", SETTINGS)
+    import case_settings as settings
+
+    def imports_it(x):
+        import case_settings
+
+        return case_settings.THRESHOLD
+
+    check(settings.use, 5)
+    for change in (
+        lambda: setattr(settings, "THRESHOLD", 100),
+        lambda: settings.OPTIONS.update(a=7),
+        lambda: setattr(settings, "args", argparse.Namespace(rate=3)),
+        lambda: setattr(settings.args, "rate", 4),
+        lambda: setattr(settings, "TABLE", np.arange(3)),
+        lambda: setattr(settings.Config, "RATE", 5),
+        lambda: settings.Config.NAMES.append("a"),
+        lambda: setattr(settings.Narrow, "RATE", 7),
+        lambda: setattr(settings.config, "level", 9),
+        lambda: setattr(settings, "THRESHOLD", 1),
+    ):
+        change()
+        check(settings.use, 5)
+    check(lambda x: (settings.THRESHOLD, settings.Config.RATE), 5)
+    check(imports_it, 5)
+
+
+def test_the_other_ways_to_a_pool(write, here):
+    write("case_ways.py", "K = 1\ndef times(x): return x * K")
+    import case_ways
+
+    pardata.register_joblib()
+    with pardata.WorkerPool(1) as pool, pardata.Pool(1) as lookalike:
+        for case_ways.K in (2, 3):
+            with joblib.parallel_config(backend="pardata", n_jobs=2):
+                assert joblib.Parallel()(joblib.delayed(case_ways.times)(n) for n in range(3)) == [
+                    n * case_ways.K for n in range(3)
+                ]
+            assert pool.map_array(case_ways.times, np.ones(3)).tolist() == [case_ways.K] * 3
+            assert lookalike.map(case_ways.times, [1]) == [case_ways.K]
+            assert lookalike.apply(functools.partial(case_ways.times), (1,)) == case_ways.K
+            assert list(pardata.map(case_ways.times, [1])) == [case_ways.K]
+    pardata.shutdown()
+
+
+def test_what_an_initializer_sets_stays(write, here):
+    write(
+        "case_init.py",
+        """
+model, N = None, 1
+SEEN = {}
+def start(n):
+    global model, N
+    model = N = n
+def work(x): return x * model * N
+def count(x):
+    SEEN[x] = 1
+    return len(SEEN)
+""",
+    )
+    import case_init
+
+    def start_from_outside():
+        case_init.model = 5
+        case_init.N = 1
+
+    with pardata.WorkerPool(1, initializer=case_init.start, initargs=(3,)) as pool:
+        assert pool.submit(case_init.work, 2).result() == 18
+        case_init.N = 7
+        assert pool.submit(case_init.work, 2).result() == 18
+        assert [pool.submit(case_init.count, n).result() for n in range(3)] == [1, 2, 3]
+    with pardata.WorkerPool(1, initializer=start_from_outside) as pool:
+        assert pool.submit(case_init.work, 2).result() == 10
+
+
+def test_what_a_function_makes_when_it_needs_it_is_its_own(write, here, check):
+    write(
+        "case_lazy.py",
+        """
+import threading
+lock = None
+def get():
+    global lock
+    if lock is None:
+        lock = threading.Lock()
+    return lock
+def use(x): return get() is not None
+""",
+    )
+    import case_lazy
+
+    case_lazy.use(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(case_lazy.use, 1)
+
+
+def test_a_setting_that_cannot_be_sent_is_told_once(write, here, pool):
+    write("case_lock.py", "connection = None\ndef f(x): return connection is None")
+    import case_lock
+
+    case_lock.connection = threading.Lock()
+    with pytest.warns(RuntimeWarning, match=r"case_lock\.connection was set at run time to a lock") as told:
+        assert pool.submit(case_lock.f, 1).result()
+        assert list(pardata.source([1]).map(case_lock.f)) == [True]
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def test_circular_imports(write, here, check):
+    write("case_round.py", "import case_about\nV = 1\ndef f(x): return case_about.g(x) + V")
+    write("case_about.py", "import case_round\ndef g(x): return case_round.V + x")
+    import case_round
+
+    check(case_round.f, 1)
+    case_round.V = 10
+    check(case_round.f, 1)
