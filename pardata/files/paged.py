@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pardata.errors import ConfigError
 from pardata.files.handle import FileHandle
 from pardata.files.layout import Array, Format, array_format
 from pardata.files.open_file import OpenFile
 from pardata.files.paged_writer import PagedWriter
 from pardata.files.spans import checked_target, page_of, read_rows, read_span, read_strided
 from pardata.files.zarr import link_as_zarr
+from pardata.memory.sizes import count_bytes
 
 DEFAULT_PAGE_BYTES: Final = 1 << 20
 
@@ -79,7 +79,7 @@ class PagedFile(FileHandle, Sequence[Any]):
         kind: str = "array",
         dtype: Any = float,
         item_shape: Sequence[int] = (),
-        page_bytes: int = DEFAULT_PAGE_BYTES,
+        page_bytes: float | str = DEFAULT_PAGE_BYTES,
         compression: str | None = None,
     ) -> PagedWriter:
         """Return a writer of a new file, which replaces an existing one when the writer is closed.
@@ -92,8 +92,8 @@ class PagedFile(FileHandle, Sequence[Any]):
             For arrays: dtype of a row's entries.
         item_shape : sequence of int
             For arrays: shape of a row.
-        page_bytes : int
-            Size of a page before compression, from 1 to 2**30 bytes; about as much as a worker should read at once.
+        page_bytes : int, bytes, or a size such as "4MB"
+            Size of a page before compression, from 1 to 2**30; about as much as a worker should read at once.
         compression : None, "gzip" or "zstd" (before Python 3.14: extra ``pardata[zstd]``)
 
         Raises
@@ -106,8 +106,7 @@ class PagedFile(FileHandle, Sequence[Any]):
         >>> with pardata.PagedFile.create("texts", kind="bytes", compression="gzip") as writer:
         ...     writer.extend([b"one text", b"another"])
         """
-        if not isinstance(page_bytes, int) or not 1 <= page_bytes <= 1 << 30:
-            raise ConfigError(f"page_bytes must be an int from 1 to 2**30, not {page_bytes!r}")
+        page_bytes = count_bytes("page_bytes", page_bytes, 1 << 30)
         if kind == "array":
             return PagedWriter(path, array_format(dtype, item_shape, page_bytes, compression))
         return PagedWriter(path, Format(kind, page_bytes=page_bytes, compression=compression))

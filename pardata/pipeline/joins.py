@@ -19,7 +19,7 @@ def run(
     engine: Engine = "processes",
     progress: Any = False,
     tokens: int | None = None,
-    memory_limit: float | None = None,
+    memory_limit: float | str | None = None,
     max_restarts: int | None = None,
     stall_s: float | None = STALL_S,
     seed: int | None = None,

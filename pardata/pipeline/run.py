@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError, PlanError
+from pardata.memory.sizes import count_bytes
 from pardata.pipeline.dry_run_report import DryRun
 from pardata.pipeline.lifecycle import RunLife, RunState
 from pardata.pipeline.plan.node import Kind, Node, user_line
@@ -30,18 +31,20 @@ class RunOptions:
 
     progress: Any = False
     tokens: int | None = None
-    memory_limit: float | None = None
+    memory_limit: float | str | None = None
     max_restarts: int | None = None
     stall_s: float | None = STALL_S
     seed: int | None = None
     random_seed: int = field(init=False)  # `seed`, or else a new one
 
     def __post_init__(self) -> None:
-        if isinstance(self.memory_limit, float) and self.memory_limit.is_integer():
-            object.__setattr__(self, "memory_limit", int(self.memory_limit))  # 2e9
+        if self.memory_limit is not None:
+            try:
+                object.__setattr__(self, "memory_limit", count_bytes("memory_limit", self.memory_limit))
+            except ConfigError as error:
+                raise PlanError(f"{user_line()}: {error}") from None
         for name, value, least in (
             ("tokens", self.tokens, 1),
-            ("memory_limit", self.memory_limit, 1),
             ("max_restarts", self.max_restarts, 0),
             ("seed", self.seed, 0),
         ):

@@ -28,7 +28,7 @@ class Runnable:
         engine: Engine = "processes",
         progress: Any = False,
         tokens: int | None = None,
-        memory_limit: float | None = None,
+        memory_limit: float | str | None = None,
         max_restarts: int | None = None,
         stall_s: float | None = STALL_S,
         seed: int | None = None,
@@ -45,7 +45,7 @@ class Runnable:
         tokens : int, 1 to 4096, optional
             Messages of one source that may be in flight; default: 2 x workers + stages, and where messages are small
             64, or 32 for each worker of the widest stage.
-        memory_limit : int, bytes, optional
+        memory_limit : int, bytes, or a size such as "2GB", optional
             Shared memory that the run may hold, its tables and channels included; default: half of the memory that is
             available. A loop over the stream keeps the item that it is at: it needs one more than `run`.
         max_restarts : int, optional
@@ -80,7 +80,7 @@ class Runnable:
         engine: Engine = "processes",
         progress: Any = False,
         tokens: int | None = None,
-        memory_limit: float | None = None,
+        memory_limit: float | str | None = None,
         max_restarts: int | None = None,
         stall_s: float | None = STALL_S,
         seed: int | None = None,

@@ -16,7 +16,7 @@ class Setup:
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
     max_tasks_per_worker: int | None = None
-    memory_limit: int | None = None
+    memory_limit: float | str | None = None
     timeout_s: float | None = None
     retries: int = 0
     shared: Any = None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.memory.sizes import count_bytes
 from pardata.pool.configuration import Setup
 from pardata.runtime.context import current
 from pardata.runtime.library_limits import usable_cores
@@ -38,7 +39,7 @@ def count_workers(workers: int | None, max_workers: int | None) -> int:
 def check_setup(setup: Setup) -> Setup:
     """Return the setup as a pool takes it, with a seed. Raises `ConfigError` if something in it cannot be."""
     check_least("max_tasks_per_worker", setup.max_tasks_per_worker, int, 1)
-    check_least("memory_limit", setup.memory_limit, int, 1)
+    memory_limit = None if setup.memory_limit is None else count_bytes("memory_limit", setup.memory_limit)
     check_timeout(setup.timeout_s)
     check_least("retries", setup.retries, int, 0)
     for what, fn in (("initializer", setup.initializer), ("finalizer", setup.finalizer)):
@@ -48,6 +49,7 @@ def check_setup(setup: Setup) -> Setup:
         raise ConfigError(f"name must be a str, not {setup.name!r}")
     check_least("seed", setup.seed, int, 0)
     seed = int.from_bytes(os.urandom(8), "little") if setup.seed is None else setup.seed
+    setup = replace(setup, memory_limit=memory_limit)
     return replace(setup, initargs=tuple(setup.initargs), finalargs=tuple(setup.finalargs), seed=seed)
 
 

@@ -45,8 +45,8 @@ class WorkerPool(ArrayMethods, Executor):
         and has no other consequence.
     max_tasks_per_worker : int, optional
         After so many tasks a worker process makes room for a fresh one. (A chunk of a map is one task.)
-    memory_limit : int, optional
-        Bytes of shared memory that workers may fill with results, the pool's tables and channels included. Default:
+    memory_limit : int, bytes, or a size such as "2GB", optional
+        Shared memory that workers may fill with results, the pool's tables and channels included. Default:
         half of what is available.
     timeout_s : float, optional
         A call (of `map_array`: for one block) that takes longer is ended with its worker: `DeadlineExceeded`.
@@ -78,7 +78,7 @@ class WorkerPool(ArrayMethods, Executor):
         finalizer: Callable[..., object] | None = None,
         finalargs: tuple[Any, ...] = (),
         max_tasks_per_worker: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: float | str | None = None,
         timeout_s: float | None = None,
         retries: int = 0,
         kind: Literal["process", "thread"] = "process",

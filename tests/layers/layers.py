@@ -23,6 +23,7 @@ PURE = [
     "process.transitions",
     "memory.layout",
     "memory.plain",
+    "memory.sizes",
     "memory.named.lifecycle",
     "memory.named.list_layout",
     "modules.plain",

@@ -20,6 +20,7 @@ from operator import index
 from typing import Any, Final, Literal, SupportsIndex
 
 from pardata.errors import ConfigError
+from pardata.memory.sizes import parse_size
 
 TARGET_S: Final = 0.02
 GROWTH: Final = 4
@@ -36,9 +37,8 @@ BLOCK_BYTES: Final = (
 Chunksize = int | str
 ChunkKind = Literal["fixed", "auto", "static", "guided", "time", "bytes"]
 
-_QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|B|kB|KB|MB|GB)\s*")
+_TIME: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*")
 _SECONDS: Final = {"ms": 1e-3, "s": 1.0}
-_BYTES: Final = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def parse_chunksize(chunksize: object) -> ChunkPolicy:
     if isinstance(chunksize, str):
         if chunksize in ("auto", "static", "guided"):
             return ChunkPolicy(chunksize)  # type: ignore[arg-type]
-        match = _QUANTITY.fullmatch(chunksize)
-        if match is not None and float(match[1]) > 0:
-            if match[2] in _SECONDS:
-                return ChunkPolicy("time", float(match[1]) * _SECONDS[match[2]])
-            return ChunkPolicy("bytes", float(match[1]) * _BYTES[match[2]])
+        time, nbytes = _TIME.fullmatch(chunksize), parse_size(chunksize)
+        if time is not None and float(time[1]) > 0:
+            return ChunkPolicy("time", float(time[1]) * _SECONDS[time[2]])
+        if nbytes:
+            return ChunkPolicy("bytes", nbytes)
     raise ConfigError(
         f'chunksize must be an int of at least 1, "auto", "static", "guided", a time such as "20ms" or a size such as '
         f'"4MB", not {chunksize!r}'

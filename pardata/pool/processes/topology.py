@@ -93,7 +93,7 @@ class Topology:
         connect([parent], wired, 0, {}, _SLOTS)
         connect(wired, [parent], 0, {}, _SLOTS)
         self._socks += [sock for worker in (parent, *wired) for sock in worker.socks.all()]
-        limit = available_bytes() // 2 if setup.memory_limit is None else setup.memory_limit
+        limit = available_bytes() // 2 if setup.memory_limit is None else int(setup.memory_limit)
         spans = [(worker.span, "the pool's workers") for worker in wired]
         budget = BudgetSpec(limit, [*spans, (parent.span, parent.stage)])
         count_control(self._heap.segment, [parent, *wired], limit)
