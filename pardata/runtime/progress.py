@@ -6,11 +6,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pardata.memory.budget import format_bytes
 from pardata.runtime.faults import Fault
+from pardata.runtime.report_page import as_html
 
 REFRESH_S: Final = 0.1  # of bars: what they show is in words that workers write and do not tell
 _MOST_SKIPPED_SHOWN: Final = 20
@@ -80,11 +81,53 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 @dataclass(repr=False)
 class RunReport:
-    """The counts of a run. ``print(report)`` shows them as a table."""
+    """The counts of a run. ``print(report)`` shows them as a table, and so does a notebook.
+
+    Attributes
+    ----------
+    stages : list of StageStatistics
+        In the order of the plan: each behind those that it reads.
+    seconds : float
+    skipped : list of Skipped
+
+    Examples
+    --------
+    >>> import pardata
+    >>> report = pardata.source(["1", "two"]).map(int, errors="skip").run(engine="serial")
+    >>> report.stages[1].failed, report.skipped[0].item
+    (1, "'two'")
+    """
 
     stages: list[StageStatistics]
     seconds: float
     skipped: list[Skipped] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as dicts, lists, texts and numbers, as JSON has them.
+
+        Returns
+        -------
+        dict
+            "seconds"; "bottleneck"; "stages" and "skipped": lists of dicts with the fields of `StageStatistics` and
+            of `Skipped`.
+
+        Examples
+        --------
+        >>> import json, pardata
+        >>> report = pardata.source([1, 2]).map(abs).run(engine="serial")
+        >>> [stage["items"] for stage in json.loads(json.dumps(report.as_dict()))["stages"]]
+        [2, 2]
+        """
+        return {
+            "seconds": self.seconds,
+            "bottleneck": self.bottleneck,
+            "stages": [asdict(stage) for stage in self.stages],
+            "skipped": [skipped._asdict() for skipped in self.skipped],
+        }
+
+    def _repr_html_(self) -> str:
+        """Return the table that a notebook shows."""
+        return as_html(self, _MOST_SKIPPED_SHOWN)
 
     @property
     def bottleneck(self) -> str | None:

@@ -31,6 +31,7 @@ PURE = [
     "channel.window",
     "channel.words",
     "runtime.admission.policy",
+    "runtime.report_page",
     "pipeline.lifecycle",
     "pipeline.plan.checks",
     "pipeline.plan.draw",

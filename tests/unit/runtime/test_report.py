@@ -1,0 +1,55 @@
+"""A report is data: as JSON, and as the table of a notebook."""
+
+import dataclasses
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+import pardata
+from pardata.runtime.progress import RunReport, Skipped, StageStatistics
+
+
+@pytest.fixture
+def report():
+    stages = [
+        StageStatistics("read & <go>", 2, 10, bytes=8_000_000, busy_s=1.5, starved_s=0.5),
+        StageStatistics("check", 1, 10, failed=30, busy_s=0.2, blocked_s=0.7, ended_s=0.1),
+    ]
+    skipped = [Skipped("check", number, f"<item {number}>", "ValueError: 1 < 2", "a trace") for number in range(30)]
+    return RunReport(stages, 2.5, skipped)
+
+
+def test_as_dict_is_what_json_has(report):
+    found = json.loads(json.dumps(report.as_dict()))
+    assert found["seconds"] == 2.5 and found["bottleneck"] == "read & <go>"
+    assert found["stages"] == [dataclasses.asdict(stage) for stage in report.stages]
+    assert [Skipped(**skipped) for skipped in found["skipped"]] == report.skipped
+
+
+def test_a_real_report_is_json_too():
+    with pardata.source(range(5)).map(abs).filter(lambda x: x % 2).iterate(engine="threads") as run:
+        assert json.dumps(run.report().as_dict())  # also while it goes on
+        list(run)
+    assert [stage["items"] for stage in run.report().as_dict()["stages"]] == [5, 5, 5]
+
+
+def test_a_notebook_shows_a_table(report):
+    """Whole as XML, so every tag is closed and every text escaped."""
+    page = ElementTree.fromstring(f"<div>{report._repr_html_()}</div>")
+    rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+    assert [row[:-1] for row in rows] == [
+        ["stage", "workers", "items", "failed", "sent"],  # nothing was dropped, nobody was restarted
+        ["read & <go>", "2", "10", "0", "8.0 MB"],
+        ["check", "1", "10", "30", "0 B"],
+    ]
+    parts = [(span.get("title"), span.get("style")) for span in page.iter("span") if span.get("title")]
+    assert [title for title, _ in parts[:2]] == ["busy 1.50 s", "starved 0.50 s"]
+    assert "width:120.0px" in parts[0][1] and "width:40.0px" in parts[1][1]
+    lines = ["".join(line.itertext()) for line in page.iter("li")]
+    assert lines[0] == "check, item 0, <item 0>: ValueError: 1 < 2" and lines[-1] == "... and 10 more"
+
+
+def test_an_empty_report_has_a_page():
+    assert "bottleneck: <b>none</b>" in RunReport([], 0.0)._repr_html_()
+    assert "0.00 s busy" in RunReport([StageStatistics("a", 1)], 0.0)._repr_html_()
