@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import pass_on
+from pardata.pipeline.never_run import note_run
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.ordering import Policy
 from pardata.pipeline.plan.plan import Plan
@@ -51,8 +52,11 @@ def run(
     >>> halves, doubles
     ([1, 2], [4, 8])
     """
+    nodes = _nodes("run", streams)
+    for node in nodes:
+        note_run(node)
     options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
-    return start(Plan(*_nodes("run", streams), iterated=False), engine, options).finish()
+    return start(Plan(*nodes, iterated=False), engine, options).finish()
 
 
 def zip(*streams: Stream, by: Literal["number", "position"] = "number") -> Stream:

@@ -9,6 +9,7 @@ from typing import Any
 from pardata.errors import ConfigError
 from pardata.pipeline import run as running
 from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.never_run import has_run, note_made, note_run, note_used
 from pardata.pipeline.plan.draw import as_svg, as_text
 from pardata.pipeline.plan.node import Node
 from pardata.pipeline.plan.plan import Plan
@@ -21,6 +22,7 @@ class Runnable:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        note_made(node)
 
     def iterate(
         self,
@@ -71,6 +73,7 @@ class Runnable:
         ...     print(next(run), next(run))
         1 4
         """
+        note_run(self._node)
         options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
         return start(Plan(self._node, iterated=True), engine, options)
 
@@ -114,6 +117,7 @@ class Runnable:
         >>> [(stage.name, stage.items) for stage in report.stages]
         [('source', 3), ('float', 3)]
         """
+        note_run(self._node)
         options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
         return start(Plan(self._node, iterated=False), engine, options).finish()
 
@@ -147,6 +151,7 @@ class Runnable:
         >>> pardata.source(np.zeros((5, 3))).map(np.sqrt).dry_run().edges[-1].first
         'float64 (3,)'
         """
+        note_used(self._node)
         return running.dry_run(Plan(self._node, iterated=False), items)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
@@ -169,14 +174,17 @@ class Runnable:
 
     def _repr_svg_(self) -> str:
         """Return the picture that a notebook shows."""
+        note_used(self._node)
         return as_svg(Plan(self._node, iterated=False, is_whole=False))
 
     def __str__(self) -> str:
         """Return the graph as text: a line per stage, from the sources down."""
+        note_used(self._node)
         return as_text(Plan(self._node, iterated=False, is_whole=False))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {' <- '.join(_chain(self._node))}>"
+        note_used(self._node)
+        return f"<{type(self).__name__} {' <- '.join(_chain(self._node))}{'' if has_run(self._node) else ' (not run)'}>"
 
 
 def _chain(node: Node) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Unpacking, with_arguments
 from pardata.pipeline.builtin_generators import FlatMap, ListOf, Reduce
+from pardata.pipeline.never_run import note_used
 from pardata.pipeline.new_stage import (
     StreamChunksize,
     WorkerKind,
@@ -41,6 +42,7 @@ class Stream(Regrouping):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the nodes one after the other: each would lead to its inputs, and a long chain too deep."""
+        note_used(self._node)
         return _stream_of, (inputs_first(self._node),)
 
     def map(
