@@ -23,3 +23,4 @@ class Setup:
     seed: int | None = None
     finalizer: Callable[..., object] | None = None
     finalargs: tuple[Any, ...] = ()
+    cores: int = 1  # the share of each worker

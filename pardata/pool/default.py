@@ -14,8 +14,7 @@ from typing import Any, Final
 from pardata.pool.pool import WorkerPool
 from pardata.process.interrupts import start_thread
 from pardata.process.system import at_fork
-from pardata.runtime.context import current
-from pardata.runtime.library_limits import usable_cores
+from pardata.runtime.library_limits import own_share
 
 UNUSED_S: Final = 60.0  # after which the pool is ended; to start it takes about a tenth of a second
 
@@ -34,10 +33,7 @@ class _Warm:
         with self._lock:
             self._used_s = time.monotonic()
             if self._pool is None or not self._pool.is_open:
-                context = current()
-                share = max(1, usable_cores() // (context.workers if context is not None else 1))
-                is_nested_alone = context is not None and share == 1
-                self._pool = WorkerPool(share, kind="thread" if is_nested_alone else "process")
+                self._pool = WorkerPool(kind="thread" if own_share() == 1 else "process")
             if self._timer is None:
                 self._expect(UNUSED_S)
             return self._pool

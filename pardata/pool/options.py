@@ -12,8 +12,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.memory.sizes import count_bytes
 from pardata.pool.configuration import Setup
-from pardata.runtime.context import current
-from pardata.runtime.library_limits import usable_cores
+from pardata.runtime.library_limits import share_cores, usable_cores
 
 
 def count_workers(workers: int | None, max_workers: int | None) -> int:
@@ -27,8 +26,7 @@ def count_workers(workers: int | None, max_workers: int | None) -> int:
             raise ConfigError("max_workers must be greater than 0")
         return max_workers
     if workers is None:
-        context = current()
-        return max(1, usable_cores() // (context.workers if context is not None else 1))
+        return usable_cores()
     if isinstance(workers, np.integer):
         workers = int(workers)
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
@@ -49,8 +47,14 @@ def check_setup(setup: Setup) -> Setup:
         raise ConfigError(f"name must be a str, not {setup.name!r}")
     check_least("seed", setup.seed, int, 0)
     seed = int.from_bytes(os.urandom(8), "little") if setup.seed is None else setup.seed
-    setup = replace(setup, memory_limit=memory_limit)
-    return replace(setup, initargs=tuple(setup.initargs), finalargs=tuple(setup.finalargs), seed=seed)
+    return replace(
+        setup,
+        memory_limit=memory_limit,
+        initargs=tuple(setup.initargs),
+        finalargs=tuple(setup.finalargs),
+        seed=seed,
+        cores=share_cores(setup.workers),
+    )
 
 
 def check_least(name: str, value: Any, kind: Any, least: float) -> None:

@@ -29,6 +29,7 @@ from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, TaskProgress
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.library_limits import limit_thread
 
 
 class _Here:
@@ -230,6 +231,7 @@ class ThreadBackend:
         try:
             context = self._context(index)
             set_context(context, is_thread=True)
+            limit_thread(self.setup.cores)
             self._here.context = context
             self._here.progress = _ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
             if self._initialize():

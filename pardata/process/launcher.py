@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 
 from pardata.errors import BrokenError
 from pardata.process.capacity import explained, refusal
+from pardata.process.environment import given_environment
 from pardata.process.exit_status import describe_exit
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.messages import Ended, Signal, Start, StartAnswer, close_all, encode, receive, send
@@ -197,7 +198,7 @@ class ForkServer:
 
 
 def _launch(fd: int) -> subprocess.Popen[bytes]:
-    environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **os.environ}
+    environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **given_environment()}
     path = [os.path.abspath(entry) for entry in sys.path]
     code = _CODE.format(path=path, fd=fd, parent=os.getpid(), work=_WORK, preload=_PRELOAD)
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]

@@ -65,11 +65,6 @@ class WorkerContext:
         """Number of the item (of `map_array`: of its first row) that is being worked on."""
         return self._begin + len(self._done)
 
-    @property
-    def of_pool(self) -> WorkerContext | None:
-        """The context of the pool's task that this code is a part of; None: it is not part of any."""
-        return self
-
     def _key(self) -> tuple[int, ...]:
         """Return the numbers that tell the call at hand from all others of the pool, or of the run."""
         return self._job, self.item
@@ -166,12 +161,6 @@ def worker() -> WorkerContext:
     """
     found = _found()
     return found if found is not None else WorkerContext(0, 1, f"process {os.getpid()}")
-
-
-def current() -> WorkerContext | None:
-    """Return the context of the pool's worker that this is, if it is one."""
-    found = _found()
-    return None if found is None else found.of_pool
 
 
 def _found() -> WorkerContext | None:

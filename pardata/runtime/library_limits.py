@@ -1,4 +1,4 @@
-"""A worker sets up the libraries of its process: BLAS threads, and how soon memory goes back to the system."""
+"""A worker sets up its process: its share of the cores for libraries, and how soon memory goes back to the system."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Final
 
 import numpy as np
 
 from pardata.memory.cgroups import own_groups, quota_cores
+from pardata.process.environment import limit
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -23,6 +25,9 @@ THREAD_VARIABLES: Final = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
 )
 
 KEEP_VARIABLE: Final = "PARDATA_KEEP_FREED_MEMORY"
@@ -36,11 +41,25 @@ _MMAP_BYTES: Final = 32 << 20
 _TRIM_BYTES: Final = 256 << 20
 
 
-def usable_cores() -> int:
-    """Return the cores this process may use: affinity, and its cgroups' quota where there is one, rounded up.
+_share: int | None = None  # of a worker process
+_share_of_thread: ContextVar[int | None] = ContextVar("pardata_share_of_cores", default=None)
 
-    From Python 3.13 on a user can say otherwise, by ``-X cpu_count`` or ``PYTHON_CPU_COUNT``.
+
+def own_share() -> int | None:
+    """Return the cores of the worker that the calling code runs in; None outside of workers."""
+    share = _share_of_thread.get()
+    return _share if share is None else share
+
+
+def usable_cores() -> int:
+    """Return the cores that the calling code may use: the share of its worker, outside of workers those of the process.
+
+    These are its affinity, and its cgroups' quota where there is one, rounded up. From Python 3.13 on a user can say
+    otherwise, by ``-X cpu_count`` or ``PYTHON_CPU_COUNT``.
     """
+    share = own_share()
+    if share is not None:
+        return share
     asked = _asked_cores()
     if asked is not None:
         return asked
@@ -59,17 +78,37 @@ def _asked_cores() -> int | None:
     return None if told in (None, "", "default") else os.process_cpu_count()
 
 
-def limit_threads(threads: int, given: Mapping[str, str]) -> None:
-    """Have numerical libraries use `threads` threads, except where the user's environment says otherwise."""
+def share_cores(workers: int) -> int:
+    """Return the cores that each of so many workers of the calling code may use, at least one."""
+    return max(1, usable_cores() // max(1, workers))
+
+
+def limit_thread(cores: int) -> None:
+    """Give the worker that this thread is its share. Libraries do not know it: all threads of a process share them."""
+    _share_of_thread.set(cores)
+
+
+def limit_process(cores: int, given: Mapping[str, str]) -> None:
+    """Give this worker process its share: Python counts `cores` cores, and numerical libraries use as many threads.
+
+    What the user's environment says of threads is left alone. The process may run on any core, so those that others
+    leave idle are used.
+    """
+    global _share
+    _share = cores
+    os.cpu_count = lambda: cores
+    if sys.version_info >= (3, 13):
+        os.process_cpu_count = os.cpu_count
+        limit("PYTHON_CPU_COUNT", str(cores))  # for Pythons that are started here
     for variable in THREAD_VARIABLES:
         if variable not in given:
-            os.environ[variable] = str(threads)
+            limit(variable, str(cores))
     if "OPENBLAS_NUM_THREADS" in given or "OMP_NUM_THREADS" in given:
         return
     libraries = os.path.join(os.path.dirname(np.__file__), os.pardir, "numpy.libs", "libscipy_openblas*")
     for path in glob.glob(libraries):  # NumPy's own is loaded already, with one thread: see `process.launcher`
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(path).scipy_openblas_set_num_threads64_(threads)
+            ctypes.CDLL(path).scipy_openblas_set_num_threads64_(cores)
 
 
 def keep_freed_memory(given: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ from pardata.memory.retained_blocks import RetainedBlocks
 from pardata.memory.segment import PAGE_BYTES, Segment
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
+from pardata.process.environment import given_environment
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.worker.main import ProcessSpec
@@ -234,7 +235,7 @@ class PlacedSpec:
     """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
 
     def __init__(
-        self, heap: SharedHeap, spec: WorkerSpec, program: Encoded, threads: int, forwards_output: bool = False
+        self, heap: SharedHeap, spec: WorkerSpec, program: Encoded, cores: int, forwards_output: bool = False
     ) -> None:
         blocks = [(block.offset, block.extent_bytes) for block in program.anchors]
         data = pickle.dumps(
@@ -242,7 +243,7 @@ class PlacedSpec:
                 spec,
                 program.payload,
                 blocks,
-                threads,
+                cores,
                 forwards_output,
                 os.getpid(),
                 list(sys.path),
@@ -250,7 +251,7 @@ class PlacedSpec:
                 _working_directory(),
                 descriptor_limit(),
                 bytes(multiprocessing.current_process().authkey),
-                dict(os.environ),
+                given_environment(),
             )
         )
         self._anchors = program.anchors

@@ -29,7 +29,7 @@ from pardata.pipeline.run import RunOptions
 from pardata.process.capacity import explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
-from pardata.runtime.library_limits import usable_cores
+from pardata.runtime.library_limits import share_cores
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program
 from pardata.runtime.worker.port import WorkerPort
@@ -73,6 +73,7 @@ class Builder:
         self._statistics = statistics
         self._outcome = outcome
         self._segment = parts.heap.segment
+        self._cores = share_cores(sum(stage.workers for stage in plan.worker_stages if not runs_here(stage)))
         self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
         sink = HeapSink(parts.heap)
         self._encoded = {
@@ -119,7 +120,6 @@ class Builder:
         return port, supervisor
 
     def _add_workers(self, layout: Layout, budget: BudgetSpec) -> None:
-        threads_each = max(1, usable_cores() // max(1, len(layout.processes)))
         for stage in self._plan.worker_stages:
             for image in layout.wired[stage]:
                 self._statistics.words[stage].append(image.span.words(self._segment))
@@ -128,14 +128,12 @@ class Builder:
                 if image.in_parent:
                     self._add_thread(stage, spec, control, socks)
                 else:
-                    self._add_process(stage, spec, control, socks, threads_each)
+                    self._add_process(stage, spec, control, socks)
 
-    def _add_process(
-        self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket], threads: int
-    ) -> None:
-        """Add a worker process, whose libraries may start `threads` threads."""
+    def _add_process(self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket]) -> None:
+        """Add a worker process."""
         parts, on_error = self._parts, stage.node.on_error
-        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], threads, bool(self._options.progress))
+        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], self._cores, bool(self._options.progress))
         parts.placed.append(placed)
         words, redoable = spec.span.words(self._segment), self._programs[stage].redoable
         worker = Worker(stage.name, placed.at, words, control, socks, redoable)
@@ -147,7 +145,8 @@ class Builder:
         """Add a worker that is a thread of this process."""
         parts, program = self._parts, self._programs[stage]
         assert parts.port is not None
-        local = LocalWorker(stage, program, WorkerPort(spec, self._segment, socks, program, parts.heap.arena), control)
+        port = WorkerPort(spec, self._segment, socks, program, parts.heap.arena)
+        local = LocalWorker(stage, program, port, control, self._cores)
         parts.threads.append(local)
         parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))
 

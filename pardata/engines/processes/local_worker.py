@@ -15,6 +15,7 @@ from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import THREAD
+from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, StageFailure
 
@@ -28,7 +29,9 @@ class LocalWorker:
     back from the user's code is abandoned; it gives its span back itself when it ends.
     """
 
-    def __init__(self, stage: Stage, program: StageProgram, port: WorkerPort, control: socket.socket) -> None:
+    def __init__(
+        self, stage: Stage, program: StageProgram, port: WorkerPort, control: socket.socket, cores: int
+    ) -> None:
         self.stage = stage
         self.port = port
         self.control = control
@@ -36,6 +39,7 @@ class LocalWorker:
         self.life = Life(f"a thread of {stage.name!r}")
         self._lock = threading.Lock()  # of its life: the thread itself and the parent change it
         self._program = program
+        self._cores = cores
         self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
 
     def start(self) -> None:
@@ -54,6 +58,7 @@ class LocalWorker:
 
     def _run(self) -> None:
         self.port.words[THREAD] = threading.get_native_id()
+        limit_thread(self._cores)
         end = Event.DIED
         try:
             self._program.run(self.port)

@@ -19,6 +19,7 @@ from pardata.pipeline.plan.ordering import Arrival
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import program_of
+from pardata.runtime.library_limits import share_cores
 from pardata.runtime.progress import StageStatistics
 
 
@@ -34,6 +35,7 @@ class Hub:
         self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
         self._stages = {stage.name: stage for stage in plan.stages}
         self.roots = plan.roots
+        self.cores = share_cores(sum(stage.workers for stage in plan.worker_stages))
         self.programs = {stage: program_of(stage, plan, seed) for stage in plan.stages}
         self.inboxes: dict[Stage | None, Inbox] = {
             stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages

@@ -18,6 +18,7 @@ from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.isolation import isolate
+from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.worker.program import Cancelled, StageFailure
 from pardata.runtime.worker.state import Saved
@@ -214,6 +215,7 @@ class ThreadPort:
 
     def work(self, program: StageProgram) -> None:
         """Be a worker."""
+        limit_thread(self._hub.cores)
         try:
             program.run(self)
         except Cancelled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from pardata.codec.batch_codec import Batch
-from pardata.runtime.context import WorkerContext, current, set_context
+from pardata.runtime.context import WorkerContext, set_context
 
 Place = tuple[int, ...]
 """The sequence, the number and the occurrence of an item; of none: another tuple.
@@ -45,12 +45,6 @@ class StageContext(WorkerContext):
         super().__init__(index, identity.workers, identity.name, seed=identity.seed)
         self.enter(identity.stage, 0)
         self.at_work: AtWork | None = None
-        self._of_pool = current()
-
-    @property
-    def of_pool(self) -> WorkerContext | None:
-        """The context of the pool's task that has started the run, in a thread of the same process."""
-        return self._of_pool
 
     def _key(self) -> Place:
         work = self.at_work

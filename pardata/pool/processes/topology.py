@@ -20,7 +20,6 @@ from pardata.pool.processes.waiting import Waiting
 from pardata.process.capacity import explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import WorkerEvent
-from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
 from pardata.runtime.worker.port import Program, WorkerPort
@@ -110,12 +109,11 @@ class Topology:
     def _start(self, setup: Setup, life: PoolLife, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
         """Start the workers, as long as they are wanted."""
         segment, outbox = self._heap.segment, self.port.outbox
-        threads = max(1, usable_cores() // setup.workers)
         for index, (worker, spec) in enumerate(wired):
             if not life.is_wanted:
                 return
             control, child = self._pair()
-            placed = PlacedSpec(self._heap, spec, self._encoded, threads)
+            placed = PlacedSpec(self._heap, spec, self._encoded, setup.cores)
             self._placed.append(placed)
             words = worker.span.words(segment)
             process = Worker("pool", placed.at, words, control, [child, *worker.socks.all()], redoable=True)

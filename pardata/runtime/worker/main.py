@@ -27,7 +27,7 @@ from pardata.process.title import set_title
 from pardata.runtime.events import Failed, Said, send_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import EXITS_NS
-from pardata.runtime.library_limits import keep_freed_memory, limit_threads
+from pardata.runtime.library_limits import keep_freed_memory, limit_process
 from pardata.runtime.output import flush_output, forward_output
 from pardata.runtime.worker.disown import disown
 from pardata.runtime.worker.port import Program, WorkerPort
@@ -42,7 +42,7 @@ class ProcessSpec:
     worker: WorkerSpec
     program: bytes
     blocks: list[tuple[int, int]]
-    threads: int
+    cores: int
     forwards_output: bool
     owner: int  # the process that starts it
     path: list[str]
@@ -127,7 +127,7 @@ def _settle_in(spec: ProcessSpec, socks: list[socket.socket]) -> None:
     limit_descriptors(spec.descriptors + len(socks))
     multiprocessing.current_process().authkey = spec.authkey
     set_title(spec.worker.stage, spec.worker.index)
-    limit_threads(spec.threads, spec.environment)
+    limit_process(spec.cores, spec.environment)
     keep_freed_memory(spec.environment)
     np.random.seed()  # or every forked worker would draw the same numbers
     open_script(spec.owner)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pardata.runtime import library_limits
-from pardata.runtime.library_limits import THREAD_VARIABLES, keep_freed_memory, limit_threads, usable_cores
+from pardata.runtime.library_limits import keep_freed_memory, usable_cores
 
 
 def test_at_least_one_core_is_usable_and_no_more_than_the_process_may_run_on():
@@ -42,15 +42,6 @@ def test_the_cores_that_python_was_told_to_see_count(options, environment, cores
     code = f"import sys; sys.path[:] = {sys.path!r}; {SHOW_CORES}"
     shown = subprocess.check_output([sys.executable, *options, "-c", code], env={**os.environ, **path, **environment})
     assert int(shown) == (usable_cores() if cores is None else cores)
-
-
-def test_threads_are_limited_where_the_user_has_not_said_otherwise(monkeypatch):
-    for variable in THREAD_VARIABLES:
-        monkeypatch.setenv(variable, "7")
-    given = {"OMP_NUM_THREADS": "7", "NUMBA_NUM_THREADS": "7"}
-    limit_threads(3, given)
-    assert {os.environ[variable] for variable in given} == {"7"}
-    assert {os.environ[variable] for variable in THREAD_VARIABLES if variable not in given} == {"3"}
 
 
 @pytest.mark.parametrize(

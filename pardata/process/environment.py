@@ -1,0 +1,20 @@
+"""The environment variables of this process, without those that a worker has set to limit the libraries it loads.
+
+A worker's own workers begin with these: a limit of theirs is their share of this one, not a wish of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+
+_limits: dict[str, str] = {}
+
+
+def limit(variable: str, value: str) -> None:
+    """Set a variable of this process that its workers are not to inherit; child processes of other kinds do."""
+    os.environ[variable] = _limits[variable] = value
+
+
+def given_environment() -> dict[str, str]:
+    """Return the environment as the user has set it."""
+    return {name: value for name, value in os.environ.items() if _limits.get(name) != value}
