@@ -61,6 +61,7 @@ HOLDS: Final = -3
 # Without a doorbell for each message, its words are ordered by the processor alone: those of Intel and AMD do not let a
 # store be seen before an earlier one.
 CAN_ELIDE_WAKEUPS: Final = platform.machine().lower() in ("x86_64", "amd64", "i686")
+FARM_WINDOW: Final = 2  # of a worker that has one message at work: that, and one ahead
 WORDS_PER_MESSAGE: Final = 4000  # of the socket
 MESSAGE_BYTES: Final = 64 << 10
 
@@ -87,12 +88,15 @@ class ChannelSpec:
         Where the words of each side begin.
     elides_wakeups : bool
         Whether doorbells to a receiver that is awake are left out.
+    ahead : int
+        Messages that a worker of a farm may have; later ones go to the worker that is free first.
     """
 
     slots: int
     sender_at: int
     receiver_at: int
     elides_wakeups: bool = False
+    ahead: int = FARM_WINDOW
 
     @staticmethod
     def sender_bytes(slots: int) -> int:

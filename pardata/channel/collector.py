@@ -6,12 +6,13 @@ import os
 import selectors
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from pardata.channel.order import Order
 from pardata.channel.receiver import Claim, Receiver
 from pardata.channel.sender import Sender
 
+_SOON_S: Final = 0.02  # until a full socket is tried again
 IDLE_S = 5.0  # after this long without work, `on_idle` is called: warm free memory goes back
 
 
@@ -145,13 +146,31 @@ class Collector:
         flushed = self.flush()
         if for_input and self._scan():  # SYNC POINT: sleep. Behind the flush: later messages come with a doorbell
             return
-        limit = timeout_s if flushed else min(0.02, timeout_s or 0.02)  # a full socket is tried again soon
+        limit = timeout_s if flushed else min(_SOON_S, timeout_s or _SOON_S)
         if limit is None and self._on_idle is not None:
             limit = IDLE_S
         events = self.selector.select(limit)
         for key, _ in events:
             key.data()
         if not events and limit == IDLE_S and self._on_idle is not None:
+            self._on_idle()
+
+    def prepare_sleep(self, for_input: bool) -> float:
+        """As `wait` before it sleeps, for a caller that sleeps in an event loop which watches `selector`.
+
+        Return for how many seconds at the most it may sleep, 0: something has come already.
+        """
+        if for_input:
+            for receiver in self._eliding:
+                receiver.announce_sleep()
+        flushed = self.flush()
+        if for_input and self._scan():  # SYNC POINT: sleep. Behind the flush: later messages come with a doorbell
+            return 0.0
+        return IDLE_S if flushed else _SOON_S
+
+    def idle(self) -> None:
+        """Note that nothing has happened for a while."""
+        if self._on_idle is not None:
             self._on_idle()
 
     def flush(self) -> bool:

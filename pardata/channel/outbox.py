@@ -16,9 +16,6 @@ from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor
 
-# Messages that a worker of a farm may have: one it works on, one ahead. Later ones go to the worker that is free first.
-FARM_WINDOW = 2
-
 
 class EdgeSenders:
     """The channels to all workers of one stage; each message goes to one of them.
@@ -30,13 +27,14 @@ class EdgeSenders:
         self.senders = senders
         self.branch = branch
         self._only = senders[0] if len(senders) == 1 else None
+        self.ahead = senders[0].spec.ahead
 
     def pick(self) -> Sender | None:
         """Return the sender to use now: the only one, or that of the least loaded worker. None: all are busy."""
         if self._only is not None:
             return self._only if self._only.has_room else None
         best = min(self.senders, key=lambda sender: sender.outstanding)
-        return best if best.outstanding < FARM_WINDOW and best.has_room else None
+        return best if best.outstanding < self.ahead and best.has_room else None
 
     @property
     def load(self) -> int:
@@ -100,12 +98,12 @@ class Outbox(BlockPlacer):
     def free_branch(self) -> int | None:
         """Return the branch with the least load; None if all are busy."""
         loads = [
-            (max(self.edges[index].load for index in indices), branch)
+            (max(self.edges[index].load - self.edges[index].ahead for index in indices), branch)
             for branch, indices in self._branches.items()
             if branch is not None
         ]
         load, free = min(loads)
-        return free if load < FARM_WINDOW else None
+        return free if load < 0 else None
 
     def publish(self, batch: Batch) -> None:
         """Hand a batch over on every edge."""

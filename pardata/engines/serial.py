@@ -36,7 +36,7 @@ from pardata.pipeline.programs.context import StageContext, Taken
 from pardata.pipeline.programs.generator import has_state
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Pairing
-from pardata.pipeline.programs.user_code import close_generator, failure_of, opened
+from pardata.pipeline.programs.user_code import close_generator, failure_of
 from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.context import of_thread
 from pardata.runtime.events import ItemSkipped
@@ -58,6 +58,9 @@ class TooManyErrors(BaseException):
 class _Port:
     """The counting half of a port, enough for `ItemProgram.process`."""
 
+    index = 0
+    is_thread = True
+
     def __init__(self, run: SerialRun, stage: Stage) -> None:
         self._run = run
         self._statistics = run._statistics[stage]
@@ -69,6 +72,12 @@ class _Port:
         self._statistics.failed += failed
 
     def attempt(self, sequence: int, number: int) -> None:
+        pass
+
+    def step(self, item: tuple[int, int]) -> None:
+        pass
+
+    def pause(self) -> None:
         pass
 
     def report(self, event: ItemSkipped) -> None:
@@ -246,7 +255,7 @@ class SerialRun(Run):
         assert isinstance(program, ItemProgram)
         port = _Port(self, stage)
         of_thread.context = context = self._context(stage)
-        with opened(program.fn, program.retries, stage.name) as fn:
+        with program.opened() as fn:
             while (batch := (yield from inputs.take())) is not None:
                 of_thread.context = context
                 yield program.process(batch, port, fn, context)  # type: ignore[arg-type]

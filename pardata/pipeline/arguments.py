@@ -11,7 +11,8 @@ from pardata.errors import ConfigError
 from pardata.pipeline.plan.node import name_of
 
 _OPTIONS = (
-    "workers", "ordered", "inplace", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind", "name",
+    "workers", "ordered", "inplace", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind", "concurrency",
+    "name",
 )  # fmt: skip
 
 
@@ -90,6 +91,6 @@ def _check(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], unpacks: bool
 
 
 def has_calls(fn: Any) -> bool:
-    """Return whether a stage is given as a class whose objects can be called; those of `type` and its like are classes."""
+    """Return whether a stage is given as a class whose objects can be called; those of `type` are classes."""
     is_class = isinstance(fn, type) and not issubclass(fn, type)
     return is_class and any("__call__" in kind.__dict__ for kind in fn.__mro__)

@@ -6,27 +6,25 @@ import inspect
 import os
 import sys
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.builtin_generators import NpyWriter
-from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
+from pardata.pipeline.plan.node import Kind, Node, is_coroutine_function, name_of, user_line
 from pardata.pipeline.plan.numbers import is_count
 
 WorkerKind = Literal["process", "thread"]
 StreamChunksize = int | Literal["auto"]
+
+CONCURRENCY: Final = 16  # calls of a coroutine function, unless the user says how many: as servers bear from one client
 
 
 def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any) -> Node:
     """Return a stage behind `given`. Raises ConfigError for a function of the wrong kind, and behind a sink."""
     inner = fn.func if isinstance(fn, Following) else fn
     inner = inner.func if isinstance(inner, Unpacking) else inner
-    if inspect.iscoroutinefunction(inner):
-        raise ConfigError(
-            f"{name_of(fn)!r} is a coroutine function, and a stage awaits nothing: call asyncio.run in a function, "
-            f"or give an asynchronous generator function to pardata.source"
-        )
+    options |= _checked_concurrency(kind, inner, options.pop("concurrency", None))
     if kind is not Kind.GENERATOR and inspect.isgeneratorfunction(inner):
         raise ConfigError(f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}")
     if given.is_sink:
@@ -34,13 +32,42 @@ def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any
     return Node(kind, name or name_of(fn), fn, (given,), where=user_line(), **options)
 
 
+def _checked_concurrency(kind: Kind, fn: Any, wanted: int | None) -> dict[str, int]:
+    """Return the option `concurrency` of a node if it has one; raises ConfigError where none can be."""
+    if inspect.isasyncgenfunction(fn):
+        raise ConfigError(
+            f"{name_of(fn)!r} is an asynchronous generator function, which can be a source, but no stage: a filter of "
+            f"all items is a generator function, and a coroutine function is a stage for map, filter and to"
+        )
+    if not is_coroutine_function(fn):
+        if wanted is not None:
+            raise ConfigError(
+                f"concurrency= goes with a coroutine function (`async def`), and {name_of(fn)!r} is none: use workers="
+            )
+        return {}
+    if kind not in (Kind.MAP, Kind.FILTER, Kind.SINK):
+        raise ConfigError(_not_awaited(fn))
+    if wanted is not None and not is_count(wanted, 1):
+        raise ConfigError(f"{name_of(fn)!r}: concurrency must be an int of at least 1, not {wanted!r}")
+    return {"concurrency": CONCURRENCY if wanted is None else wanted}
+
+
+def _not_awaited(fn: Any) -> str:
+    return (
+        f"{name_of(fn)!r} is a coroutine function: map, filter and to await their calls; here a plain function is "
+        f"needed, which may take what comes out of such a stage"
+    )
+
+
 def new_branch(node: Node, index: int, name: str) -> Node:
     """Return one of several outputs of a stage."""
     return Node(Kind.BRANCH, name, None, (node,), branch=index, where=node.where)
 
 
-def new_sink(given: Node, sink: Any, name: str | None, thread: bool) -> Node:
+def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency: int | None) -> Node:
     """Return the stage that writes to a list, a file or a function (see `Stream.to`)."""
+    if concurrency is not None and not callable(sink):
+        raise ConfigError(f"to({sink!r}): concurrency= goes with a coroutine function (`async def`)")
     if isinstance(sink, list):
         return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True, is_sink=True)
     if isinstance(getattr(sink, "__self__", None), list | set | dict | deque) and not thread:
@@ -57,7 +84,7 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool) -> Node:
         )
     if not callable(sink):
         raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
-    return new_stage(given, Kind.SINK, sink, name, thread=thread, is_sink=True)
+    return new_stage(given, Kind.SINK, sink, name, thread=thread, is_sink=True, concurrency=concurrency)
 
 
 def checked_size(chunksize: StreamChunksize) -> int | None:
@@ -84,4 +111,11 @@ def checked_function(fn: Any) -> Any:
     """Return an argument that must be callable."""
     if not callable(fn):
         raise ConfigError(f"a function is needed, not {type(fn).__name__}")
+    return fn
+
+
+def plain_function(fn: Any) -> Any:
+    """Return an argument that must be callable, and no coroutine function."""
+    if is_coroutine_function(checked_function(fn)):
+        raise ConfigError(_not_awaited(fn))
     return fn

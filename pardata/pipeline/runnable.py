@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 from pardata.errors import ConfigError
 from pardata.pipeline import run as running
+from pardata.pipeline.async_iteration import iterate_in_loop
 from pardata.pipeline.dry_run_report import DryRun
 from pardata.pipeline.never_run import has_run, note_made, note_run, note_used
 from pardata.pipeline.plan.draw import as_svg, as_text
@@ -125,6 +127,39 @@ class Runnable:
         """Run the stream and yield its items; leaving the loop ends the run."""
         with self.iterate() as run:
             yield from run
+
+    def aiter(self, *, engine: Engine = "processes", **options: Any) -> AsyncIterator[Any]:
+        """Run the stream, and return its items for an ``async for`` loop: the event loop goes on meanwhile.
+
+        An item is taken when the loop asks for it. The run ends with the loop: at its last item, at an exception or a
+        cancellation within it, and soon after a ``break``; at once with `contextlib.aclosing`.
+
+        Parameters
+        ----------
+        engine, **options
+            As for `iterate`.
+
+        Returns
+        -------
+        AsyncIterator
+
+        Raises
+        ------
+        ConfigError, CapacityError
+            As for `iterate`.
+        Exception
+            The loop raises what ``next(run)`` raises (see `Run`).
+
+        Examples
+        --------
+        >>> import asyncio, pardata
+        >>> async def total():
+        ...     return sum([item async for item in pardata.source([1, 2, 3]).map(float).aiter()])
+        >>> asyncio.run(total())
+        6.0
+        """
+        plan = Plan(self._node, iterated=True)
+        return iterate_in_loop(partial(start, plan, engine, RunOptions(**options)))
 
     def dry_run(self, *items: Any) -> DryRun:
         """Run one item through all stages, in the calling thread, and return the outputs of each.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.memory.mapped import read_only
 from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
+from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.stream import Stream
 
@@ -39,21 +39,27 @@ def npy_source(path: str | os.PathLike[str]) -> Callable[[], Iterator[Any]]:
 
 def iterate_async(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
     """Yield the items of an asynchronous generator function, in an event loop of its own."""
-    loop = asyncio.new_event_loop()
-    items = make()
-    try:
-        while True:
-            try:
-                item = loop.run_until_complete(anext(items))
-            except StopAsyncIteration:
-                return
-            yield item
-            del item
-    finally:
-        if hasattr(items, "aclose"):
-            loop.run_until_complete(items.aclose())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+    with EventLoop() as loop:
+        items = make()
+        try:
+            while True:
+                try:
+                    item = loop.run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+                del item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                loop.run(_close(items))
+
+
+async def _next(items: AsyncIterator[Any]) -> Any:
+    return await anext(items)
+
+
+async def _close(items: AsyncGenerator[Any, Any]) -> None:
+    await items.aclose()
 
 
 def async_source(make: Callable[[], AsyncIterator[Any]]) -> Callable[[], Iterator[Any]]:

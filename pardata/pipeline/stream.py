@@ -20,6 +20,7 @@ from pardata.pipeline.new_stage import (
     new_branch,
     new_sink,
     new_stage,
+    plain_function,
 )
 from pardata.pipeline.plan.error_policy import ErrorPolicy, Errors
 from pardata.pipeline.plan.node import Kind, Node, inputs_first, name_of
@@ -58,6 +59,7 @@ class Stream(Regrouping):
         retries: int = 0,
         timeout_s: float | None = None,
         kind: WorkerKind = "process",
+        concurrency: int | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> Stream:
@@ -66,7 +68,8 @@ class Stream(Regrouping):
         Parameters
         ----------
         fn : callable
-            Any: a lambda or a closure as well. Must not depend on other items: each worker has its own copy. A class
+            Any: a lambda or a closure as well. Must not depend on other items: each worker has its own copy. The calls
+            of a coroutine function (``async def``) are awaited, several at a time in one event loop. A class
             whose objects can be called, or an object with `open` or `close`, is a stage with a state per worker:
             `open` is called before its first item, `close` at the end, also if the run is ended early.
         *args, **kwargs
@@ -93,9 +96,13 @@ class Stream(Regrouping):
         timeout_s : float, seconds, optional
             A call that takes longer is ended: its worker process is killed and replaced. `DeadlineExceeded` if that was
             the last try. Checked whenever a loop over the stream waits for its next item. A run on threads refuses it,
-            as a thread cannot be ended; a serial one, which is for debugging, ends nothing.
+            as a thread cannot be ended; a serial one, which is for debugging, ends nothing. A call of a coroutine
+            function is cancelled in place of that, at what it awaits, with any engine.
         kind : "process" or "thread"
             "thread": the workers are threads of the calling process, for functions that wait for disks and networks.
+        concurrency : int, 1 to 1024, optional
+            Of a coroutine function: how many of its calls are at work at a time in each worker; default 16. `inplace`
+            is refused then.
         name : str, optional
             The stage's name in reports, errors and drawings; default: that of `fn`.
 
@@ -114,7 +121,7 @@ class Stream(Regrouping):
             Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered, inplace=inplace,
             chunksize=checked_size(chunksize),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
-            branches=2 if errors == "stream" else 1,
+            concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
 
     def starmap(self, fn: Callable[..., Any], **options: Any) -> Stream:
@@ -148,6 +155,7 @@ class Stream(Regrouping):
         retries: int = 0,
         timeout_s: float | None = None,
         kind: WorkerKind = "process",
+        concurrency: int | None = None,
         name: str | None = None,
     ) -> Stream:
         """Return the stream of the items for which ``predicate(item)`` is true; other arguments and errors as `map`.
@@ -161,7 +169,7 @@ class Stream(Regrouping):
         return self._then(
             Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=checked_size(chunksize),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
-            branches=2 if errors == "stream" else 1,
+            concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
 
     def flat_map(
@@ -187,7 +195,7 @@ class Stream(Regrouping):
         """
         if errors not in ("raise", "skip"):
             raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
-        name = name or name_of(checked_function(fn))
+        name = name or name_of(plain_function(fn))
         if workers == 1 and errors == "raise" and not retries and timeout_s is None:
             return self._then(Kind.GENERATOR, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
         on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
@@ -202,7 +210,7 @@ class Stream(Regrouping):
         >>> list(pardata.source([1, 2, 3]).reduce(lambda total, item: total + item, 0))
         [6]
         """
-        return self._then(Kind.GENERATOR, Reduce(checked_function(fn), initial), name or name_of(fn))
+        return self._then(Kind.GENERATOR, Reduce(plain_function(fn), initial), name or name_of(fn))
 
     def partition(self, key: Callable[[Any], Any], n: int, *, name: str | None = None) -> tuple[Stream, ...]:
         """Return `n` streams that share the items by key: the same key goes always to the same one. Read them all.
@@ -238,6 +246,7 @@ class Stream(Regrouping):
         sink: list[Any] | str | os.PathLike[str] | Callable[[Any], Any],
         *,
         kind: WorkerKind = "process",
+        concurrency: int | None = None,
         name: str | None = None,
     ) -> Stream:
         """Return a stream without items that writes its input to `sink` when it is run.
@@ -252,6 +261,8 @@ class Stream(Regrouping):
             what cannot go to another process: an open file of h5py, a figure, a counter of the script. It is never
             called twice at a time, nor again for an item. After an error in it, or Ctrl-C, it is called no more; `run`
             raises half a second later at the latest, also if a call has not come back by then.
+        concurrency : int, optional
+            Of a coroutine function, as for `map`: its calls begin in order.
 
         Raises
         ------
@@ -266,7 +277,7 @@ class Stream(Regrouping):
         >>> squares
         [1, 4]
         """
-        return Stream(new_sink(self._node, sink, name, is_thread(kind)))
+        return Stream(new_sink(self._node, sink, name, is_thread(kind), concurrency))
 
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of the items of ``generator_function(items)``: a stateful filter, in a process of its own.

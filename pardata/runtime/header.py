@@ -14,7 +14,9 @@ BUSY_NS: Final = 7  # in the user's code and in encoding
 STARVED_NS: Final = 8  # waiting for input
 BLOCKED_NS: Final = 9  # waiting for a token or for a free worker behind
 BATCHES: Final = 10  # committed
-CURRENT_CALL: Final = 11  # the call of this process: as CURRENT_BATCH while in the user's code, 0: waiting, or LOADING
+CURRENT_CALL: Final = (
+    11  # the call of this process: as CURRENT_BATCH while in the user's code, 0: waiting; LOADING, AWAITS
+)
 NEXT_NUMBER: Final = 64  # + sequence: the number after the last one finished, where order is kept
 
 BEGUN_NS: Final = 14  # when CURRENT_CALL began, or the wait (time.monotonic_ns, one clock for all processes)
@@ -24,6 +26,7 @@ MEMORY: Final = -2  # counted as blocked
 
 INCARNATION: Final = 13  # how many processes have had this span: more than one means that there was a predecessor
 LOADING: Final = -1  # written by the parent before a start
+AWAITS: Final = -3  # calls of coroutine functions are awaited, and none of them runs at this moment
 
 EXITS_NS: Final = 59  # since when its work is over and Python's exit functions run (time.monotonic_ns); 0: they do not
 THREAD: Final = 61  # the system's number of the thread that runs the worker

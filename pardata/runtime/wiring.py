@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel.channel import ChannelSpec, socket_pair
+from pardata.channel.channel import FARM_WINDOW, ChannelSpec, socket_pair
 from pardata.channel.leases import Lease
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
@@ -138,18 +138,21 @@ def connect(
     slots: int,
     branch: int | None = None,
     elides_wakeups: bool = False,
+    ahead: int = FARM_WINDOW,
 ) -> None:
     """Make the channels of one edge: from each sender to each receiver.
 
-    `branch`: which items go there, None: all. `elides_wakeups`: see `channel.channel`; all
-    waiting is the collector's then.
+    `branch`: which items go there, None: all. `elides_wakeups`, `ahead`: see `channel.channel`; with the first, all
+    waiting is the collector's.
     """
     for sender in senders:
         channels = []
         for receiver in receivers:
             sender_at = sender.take(ChannelSpec.sender_bytes(slots))
             sender.touched += words_bytes(0)  # more is counted when it is used
-            spec = ChannelSpec(slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), elides_wakeups)
+            spec = ChannelSpec(
+                slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), elides_wakeups, ahead
+            )
             forward, backward = socket_pair()
             channels.append(spec)
             sender.socks.outputs.append(forward)

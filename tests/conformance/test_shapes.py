@@ -672,14 +672,6 @@ def test_wrong_arguments_are_refused_at_once(make):
         make()
 
 
-def test_a_coroutine_function_is_no_stage():
-    async def fetch(item):
-        return item
-
-    with pytest.raises(pardata.ConfigError, match="'fetch' is a coroutine function.*asyncio.run"):
-        pardata.source([1]).map(fetch)
-
-
 @pytest.mark.parametrize("engine", ["processes", "threads", "serial"])
 def test_a_filter_that_is_no_generator_and_takes_too_many_items_fails(engine):
     def head(items):

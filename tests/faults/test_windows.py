@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pardata
-from tests.faults.windows import CHOOSER, MAKER, SAVER, WINDOWS, Trap, TrappedFilter, items, number_of
+from tests.faults.windows import CHOOSER, MAKER, SAVER, WINDOWS, AwaitingTrap, Trap, TrappedFilter, items, number_of
 
 COUNT = 12
 
@@ -27,6 +27,16 @@ def test_stage_is_killed(window: str, workers: int, are_arrays: bool, tmp_path: 
     with stream.iterate() as run:
         assert list(run) == list(range(1, COUNT + 1))
     assert trap.marker.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_stage_that_awaits_is_killed(window: str, workers: int, tmp_path: Path) -> None:
+    trap = AwaitingTrap(window, tmp_path / "killed")
+    awaited = pardata.source(partial(items, COUNT, workers == 1)).map(trap, workers=workers, concurrency=4, chunksize=1)
+    with awaited.map(number_of).iterate() as run:
+        assert list(run) == list(range(1, COUNT + 1))
+    assert trap.marker.exists() or (workers == 2 and "block" in window)
 
 
 @pytest.mark.parametrize("window", MAKER)

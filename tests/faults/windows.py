@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -146,6 +147,15 @@ class Trap:
 
     def __call__(self, x: Any) -> Any:
         return (max(x) if isinstance(x, tuple) else x) + 1
+
+
+class AwaitingTrap(Trap):
+    """The same as a coroutine function: several items are at work when it is killed."""
+
+    async def __call__(self, x: Any) -> Any:
+        for _ in range(number_of(x) % 3):
+            await asyncio.sleep(0)
+        return x + 1
 
 
 class TrappedFilter(Trap):

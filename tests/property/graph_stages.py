@@ -3,6 +3,7 @@
 An item is (tag, value); a value is a number, or an array of a block's size that has this number in every entry.
 """
 
+import asyncio
 import itertools
 import random
 
@@ -28,6 +29,15 @@ def mapping(factor):
 def drawing(factor):
     """A mapping that adds a random number, the same for an item in every run with one seed."""
     return lambda item: (item[0], (item[1] * factor + pardata.worker().random.integers(1009)) % 1009)
+
+
+def awaiting(factor):
+    async def call(item):
+        for _ in range(number_of(item[1]) % 4):  # calls return in another order than they began in
+            await asyncio.sleep(0)
+        return item[0], (item[1] * factor + 1) % 1009
+
+    return call
 
 
 def keeping(modulus):

@@ -16,6 +16,7 @@ from tests.property.graph_stages import (
     adding,
     adding_to,
     anywhere,
+    awaiting,
     counted,
     doubling,
     drawing,
@@ -71,7 +72,7 @@ REGROUPINGS = ["batch", "flat_map", "concat", "turns"]
 POSITIONS = ["cut", "enumerate", "pairs"]  # of items in a known order
 BRANCHINGS = ["partition", "routed", "scatter", "letters", "weave"]
 FILTERS = ["pipe", "totals", "drawn totals", "window", "reduce"]  # of all items
-STAGES = ["map", "map", "draw", "filter", "skip"]
+STAGES = ["map", "map", "draw", "await", "filter", "skip"]
 KINDS = ["source", *STAGES, *FILTERS, "zip", "zip", "merge", "merge", "merge", *REGROUPINGS, *POSITIONS, *BRANCHINGS]
 
 
@@ -113,6 +114,10 @@ def graphs(draw, most_items=40, without=()):
             options = {"workers": draw(WORKERS), "ordered": ordered, "chunksize": draw(CHUNKSIZES)}
             options["kind"] = draw(st.sampled_from(["process", "process", "process", "thread"]))
             add(known._replace(in_order=known.in_order and ordered), kind, given, draw(st.integers(2, 5)), options)
+        elif kind == "await":
+            options = {"workers": draw(WORKERS), "ordered": draw(st.booleans()), "concurrency": draw(st.integers(1, 9))}
+            known = known._replace(in_order=known.in_order and options["ordered"])
+            add(known, "await", given, draw(st.integers(2, 5)), options)
         elif kind == "pipe":
             possible = ["double"] + ["sum"] * known.is_sequence + ["take"] * (known.is_sequence and not known.merged)
             pipe = draw(st.sampled_from(possible))
@@ -231,6 +236,7 @@ def make_letters(number, made, given, k, workers):
 
 MAKERS = {
     "source": make_source,
+    "await": lambda number, made, given, k, options: made[given].map(awaiting(k), **options),
     "map": lambda number, made, given, k, options: made[given].map(mapping(k), **options),
     "draw": lambda number, made, given, k, options: made[given].map(drawing(k), **options),
     "filter": lambda number, made, given, k, options: made[given].filter(keeping(k), **options),

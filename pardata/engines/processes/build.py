@@ -32,6 +32,7 @@ from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
 from pardata.runtime.library_limits import share_cores
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program
+from pardata.runtime.worker.awaiting_port import open_port
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
@@ -137,7 +138,9 @@ class Builder:
         parts.placed.append(placed)
         words, redoable = spec.span.words(self._segment), self._programs[stage].redoable
         worker = Worker(stage.name, placed.at, words, control, socks, redoable)
-        worker.shortest_s = on_error.timeout_s
+        worker.shortest_s = (
+            None if stage.node.concurrency else on_error.timeout_s
+        )  # the others end their calls themselves
         worker.limits_of = partial(_same_for_all, Limits(on_error.timeout_s, on_error.retries))
         parts.processes[worker] = spec.span
 
@@ -145,7 +148,7 @@ class Builder:
         """Add a worker that is a thread of this process."""
         parts, program = self._parts, self._programs[stage]
         assert parts.port is not None
-        port = WorkerPort(spec, self._segment, socks, program, parts.heap.arena)
+        port = open_port(spec, self._segment, socks, program, parts.heap.arena)
         local = LocalWorker(stage, program, port, control, self._cores)
         parts.threads.append(local)
         parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))

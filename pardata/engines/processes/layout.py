@@ -136,7 +136,8 @@ class Layout:
             slots = self._window.most * len(edge.stage.sequences) + _MOST_OWED + _SPARE_SLOTS
             senders = self.wired[edge.stage]
             told_apart = index if stage.fanin.edges > 1 else 0
-            connect(senders, self.wired[stage], told_apart, edge.renamed, slots, edge.branch, CAN_ELIDE_WAKEUPS)
+            readers, ahead = self.wired[stage], stage.node.lanes + 1
+            connect(senders, readers, told_apart, edge.renamed, slots, edge.branch, CAN_ELIDE_WAKEUPS, ahead)
 
     def _terminals(self, root: int) -> list[list[tuple[WorkerImage, int]]]:
         return [

@@ -10,6 +10,7 @@ from pardata.pipeline.plan.node import user_line
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.runtime.header import (
+    AWAITS,
     BATCHES,
     BEGUN_NS,
     BLOCKED_NS,
@@ -79,6 +80,8 @@ class StallWatch:
         if doing == LOADING:
             return "is starting"
         begun_ns = header[BEGUN_NS]
+        if doing == AWAITS:
+            return f"awaits up to {stage.node.concurrency} calls"
         since = f" for {(time.monotonic_ns() - begun_ns) / 1e9:.1f} s" if begun_ns else ""
         if not doing and header[WAITS_FOR] == ENDED:
             return "has ended"

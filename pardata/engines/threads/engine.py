@@ -15,6 +15,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from pardata.engines.local import bars_of
+from pardata.engines.threads.awaiting_port import AwaitingThreadPort
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.port import ThreadPort
 from pardata.errors import ConfigError
@@ -35,7 +36,7 @@ class ThreadRun(Run):
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         for stage in plan.stages:
-            if stage.node.on_error.timeout_s is not None:
+            if stage.node.on_error.timeout_s is not None and not stage.node.concurrency:
                 raise ConfigError(
                     f"stage {stage.name!r} ({stage.node.where}): timeout_s= needs processes, not "
                     f'engine="threads": a thread cannot be ended'
@@ -62,7 +63,8 @@ class ThreadRun(Run):
             raise
 
     def _start(self, stage: Stage, index: int) -> None:
-        port = ThreadPort(self._hub, stage, self._hub.inboxes[stage], index)
+        kind = AwaitingThreadPort if getattr(self._hub.programs[stage], "awaits", False) else ThreadPort
+        port = kind(self._hub, stage, self._hub.inboxes[stage], index)
         self._ports[stage].append(port)
         self._hub.statistics[stage].append(port.statistics)
         thread = threading.Thread(

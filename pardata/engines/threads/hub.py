@@ -38,7 +38,8 @@ class Hub:
         self.cores = share_cores(sum(stage.workers for stage in plan.worker_stages))
         self.programs = {stage: program_of(stage, plan, seed) for stage in plan.stages}
         self.inboxes: dict[Stage | None, Inbox] = {
-            stage: Inbox(self.lock, self.programs[stage].order({}), _senders(stage)) for stage in plan.stages
+            stage: Inbox(self.lock, program.order({}), _senders(stage), getattr(program, "awaits", False))
+            for stage, program in self.programs.items()
         }
         ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
         # Without a consumer the caller waits here: no batch ever comes, only the end of all senders.

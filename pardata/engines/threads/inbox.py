@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from pardata.channel.window import Window
 from pardata.codec.batch_codec import Batch
@@ -11,11 +12,24 @@ from pardata.pipeline.plan.ordering import Arrival, InOrder, InTurn
 InboxOrder = Arrival[Batch] | InOrder[Batch] | InTurn[Batch]
 
 
+class Bell(threading.Condition):
+    """A condition that event loops wait for as well: `rings` are called when it is notified, with its lock held."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        super().__init__(lock)
+        self.rings: list[Callable[[], object]] = []
+
+    def notify(self, n: int = 1) -> None:
+        super().notify(n)
+        for ring in self.rings:
+            ring()
+
+
 class Inbox:
     """The batches that wait for the workers of a stage; `senders`: how many workers may still add some, per input."""
 
-    def __init__(self, lock: threading.RLock, order: InboxOrder, senders: list[int]) -> None:
-        self.changed = threading.Condition(lock)
+    def __init__(self, lock: threading.RLock, order: InboxOrder, senders: list[int], is_awaited: bool = False) -> None:
+        self.changed = Bell(lock) if is_awaited else threading.Condition(lock)
         self.order = order
         self.senders = senders
         self.waiting = 0

@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pardata.errors import ConfigError
 from pardata.pipeline.plan.error_policy import ErrorPolicy
@@ -31,6 +31,7 @@ class Kind(enum.Enum):
 
 
 JOINS = (Kind.ZIP, Kind.MERGE)
+MOST_CONCURRENT: Final = 1024
 _WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
 
 
@@ -50,6 +51,8 @@ class Node:
         The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
     is_sink : bool
         Nothing comes out of it.
+    concurrency : int
+        Of a coroutine function: how many calls are at work at a time in each worker; 0: of another function.
     """
 
     kind: Kind
@@ -66,6 +69,7 @@ class Node:
     branches: int = 1
     branch: int = 0
     is_sink: bool = False
+    concurrency: int = 0
     where: str = ""
 
     def __post_init__(self) -> None:
@@ -74,6 +78,14 @@ class Node:
         self._need(is_count(self.workers, 1), f"workers must be an int of at least 1, not {self.workers!r}")
         size = self.chunksize
         self._need(size is None or is_count(size, 1), f'chunksize must be "auto" or an int of at least 1, not {size!r}')
+        self._need(
+            is_count(self.concurrency, 0) and self.concurrency <= MOST_CONCURRENT,
+            f"concurrency must be an int of at least 1 and at most {MOST_CONCURRENT}, not {self.concurrency!r}",
+        )
+        self._need(
+            not (self.inplace and self.concurrency),
+            "inplace=True: a coroutine function cannot change its items in place, since others are at work meanwhile",
+        )
         problem = self.on_error.problem()
         self._need(problem is None, problem or "")
         if self.kind in _WITH_FUNCTION:
@@ -88,9 +100,14 @@ class Node:
             "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again",
         )
         self._need(
-            not (self.thread and self.on_error.timeout_s is not None),
+            not (self.thread and self.on_error.timeout_s is not None and not self.concurrency),
             'timeout_s= needs kind="process": a thread cannot be ended',
         )
+
+    @property
+    def lanes(self) -> int:
+        """How many messages are at work in each of its workers."""
+        return max(1, self.concurrency)
 
     def __repr__(self) -> str:
         return f"<Node {self.kind.value} {self.name!r} of {len(self.inputs)}>"  # its inputs may be many
@@ -125,6 +142,14 @@ def _takes_one(fn: Any) -> bool:
     except ValueError:
         pass  # of some functions written in C
     return True
+
+
+def is_coroutine_function(fn: Any) -> bool:
+    """Return whether calling `fn` makes a coroutine: an ``async def``, or an object or a class with such a call."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    call = getattr(fn if isinstance(fn, type) else type(fn), "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call)
 
 
 def name_of(fn: Any) -> str:

@@ -91,14 +91,15 @@ class Plan:
     def window(self, tokens: int | None = None) -> Window:
         """Return how many batches of a source may be in flight; `tokens`: as many as the user says.
 
-        By default at least two for each worker and one for each stage. Of small batches there may be `_SMALL`, so that
+        By default at least two for each worker and one for each stage; for one that awaits, a message more than it has
+        calls at work. Of small batches there may be `_SMALL`, so that
         a process that gets a core finds something to do; and `_WINDOW` for each worker of the widest stage, so that
         the others go on while one of them takes `_WINDOW` times as long for an item and the order is kept.
         """
         if tokens is not None:
             return Window(tokens, tokens)
-        fewest = 2 * sum(stage.workers for stage in self.worker_stages) + len(self.stages)
-        widest = max(stage.workers for stage in self.stages)
+        fewest = sum(stage.width + stage.workers for stage in self.worker_stages) + len(self.stages)
+        widest = max(stage.width for stage in self.stages)
         return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
 
     def is_sole_reader(self, stage: Stage) -> bool:
@@ -122,7 +123,7 @@ class Plan:
 
     def _joined(self, node: Node) -> Node:
         """Return the node whose inputs a stage takes: its own, or the join before it."""
-        is_read_by_one = len(node.inputs) == 1 and node.workers == 1 and self._used[node.inputs[0]] == 1
+        is_read_by_one = len(node.inputs) == 1 and node.workers * node.lanes == 1 and self._used[node.inputs[0]] == 1
         if is_read_by_one and node.inputs[0].kind in JOINS:
             return node.inputs[0]  # a single worker joins its inputs itself
         return node
@@ -134,7 +135,7 @@ class Plan:
         # A scatter waits for a free branch, and a stage behind its branches may wait for the next number: that must not
         # be behind the scatter's own wait.
         restores = joined.policy in ("zip", "ordered", "position") or node.kind is Kind.SCATTER
-        in_order = restores or (is_given_in_order and node.workers == 1)
+        in_order = restores or (is_given_in_order and node.workers * node.lanes == 1)
         fanin = Fanin(joined.policy, 1 if joined.policy == "arrival" else len(edges), in_order)
         ordered = node.kind is Kind.GENERATOR or restores or (node.ordered and is_given_in_order)
         fn = None if node.kind in JOINS else node.fn

@@ -24,7 +24,7 @@ def widths_of(stages: list[Stage], roots: list[int]) -> dict[int, int]:
     """Return, per source or generator filter, how many workers its items pass side by side where they are most."""
     widths = dict.fromkeys(roots, 1)
     for stage in stages:
-        width = max(stage.workers, stage.node.branches if stage.kind is Kind.SCATTER else 1)
+        width = max(stage.width, stage.node.branches if stage.kind is Kind.SCATTER else 1)
         for sequence in stage.taken_sequences:
             widths[roots[sequence]] = max(widths[roots[sequence]], width)
     return widths

@@ -51,6 +51,11 @@ class Stage:
     keys: frozenset[Stage] = frozenset()
     consumers: list[Stage] = field(default_factory=list)
 
+    @property
+    def width(self) -> int:
+        """How many messages are at work in all its workers together."""
+        return self.workers * self.node.lanes
+
     def __repr__(self) -> str:
         return f"<Stage {self.name!r} x {self.workers}>"
 

@@ -8,6 +8,7 @@ from pardata.pipeline.plan.error_policy import Errors
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.programs.awaiting import AwaitingProgram
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.generator import GeneratorProgram
@@ -37,10 +38,13 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
             plan.is_sole_reader(stage),
         )  # fmt: skip
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
-    return ItemProgram(
+    options = (
         stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches,
         identity,
     )  # fmt: skip
+    if node.concurrency and stage.fn is node.fn:  # a trial of the plan has functions of its own
+        return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)
+    return ItemProgram(*options)
 
 
 def pairing_of(stage: Stage) -> list[Paired]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import zlib
 from collections.abc import Callable
@@ -122,10 +123,14 @@ class ItemProgram:
         """Return the order in which batches are taken."""
         return self.fanin.order(following)
 
+    def opened(self) -> contextlib.AbstractContextManager[Any]:
+        """Give a worker what `process` calls."""
+        return opened(self.fn, self.retries, self.name)
+
     def run(self, port: Port) -> None:
         """Process batches until there are no more."""
         context = self.identity.enter(port)
-        with opened(self.fn, self.retries, self.name) as fn:
+        with self.opened() as fn:
             port.loaded()
             while self._step(port, fn, context):
                 pass

@@ -58,8 +58,12 @@ def close_generator(generator: Generator[Any, Any, Any]) -> None:
 
 
 @contextlib.contextmanager
-def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
+def opened(
+    fn: Any, retries: int, stage: str, complete: Callable[[Any], Any] | None = None
+) -> Iterator[Callable[[Any], Any]]:
     """Give a worker its own object of a stage with state: made, opened, and closed whatever happens.
+
+    `complete` is called with what `open` and `close` return.
 
     A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
     given as it is.
@@ -76,22 +80,22 @@ def opened(fn: Any, retries: int, stage: str) -> Iterator[Callable[[Any], Any]]:
     else:
         made = fn
     if made is not fn:
-        _call(getattr(made, "open", _nothing), stage)
+        _call(getattr(made, "open", _nothing), stage, complete)
     try:
         yield partial(_try_again, made, retries) if retries else made
     finally:
         if made is not fn:
-            _call(getattr(made, "close", _nothing), stage)
+            _call(getattr(made, "close", _nothing), stage, complete)
 
 
 def _nothing() -> None:
     pass
 
 
-def _call(fn: Callable[[], Any], stage: str) -> Any:
+def _call(fn: Callable[[], Any], stage: str, complete: Callable[[Any], Any] | None = None) -> Any:
     here = forked_child.generation
     try:
-        return fn()
+        return fn() if complete is None else complete(fn())
     except (Exception, SystemExit) as error:
         leave_if_forked(here, error)
         raise failure_of(error, stage) from None

@@ -75,6 +75,11 @@ class TimeAccount:
                 words[CURRENT_CALL], words[WAITS_FOR] = words[CURRENT_CALL] or call, counter
         return result
 
+    def count_wait(self, counter: int, waited_ns: int) -> None:
+        """Count a time that was spent waiting elsewhere."""
+        self._words[counter] += waited_ns
+        self._mark_ns += waited_ns
+
     def end(self) -> None:
         """Note that the work is over."""
         self.count_busy()

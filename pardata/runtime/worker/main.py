@@ -29,6 +29,7 @@ from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import EXITS_NS
 from pardata.runtime.library_limits import keep_freed_memory, limit_process
 from pardata.runtime.output import flush_output, forward_output
+from pardata.runtime.worker.awaiting_port import open_port
 from pardata.runtime.worker.disown import disown
 from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
@@ -99,7 +100,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> in
         program: Program = decode_code(spec.program, blocks)
     except BaseException as error:
         return _cannot_load(spec.worker.stage, error, socks[0])
-    port = WorkerPort(spec.worker, segment, socks, program)
+    port = open_port(spec.worker, segment, socks, program)
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
     port.collector.on_idle(port.outbox.arena.trim)

@@ -78,7 +78,9 @@ class MemoryWait:
         assert self.situation is not None
         self._account.collector.poll()
         self._outbox.arena.collect()
-        return self.situation.decide(needed_bytes, self._at_hand.claims, self._at_hand.publishing)
+        at_hand = self._at_hand
+        claims = [*at_hand.claims, *(claim for others in at_hand.begun.values() for claim in others)]
+        return self.situation.decide(needed_bytes, claims, at_hand.publishing)
 
     def poll(self) -> None:
         """Take in what the readers have given back, unless another thread is in the port."""

@@ -18,7 +18,10 @@ class Transaction:
         One, or one of each edge of a zip; empty: nothing has been taken.
     publishing : Batch, optional
         The batch that is being packed.
+    begun : dict
+        By (sequence, number), the claims of further batches whose calls are awaited (`runtime.worker.awaiting_port`).
     """
 
     claims: list[Claim] = field(default_factory=list)
     publishing: Batch | None = None
+    begun: dict[tuple[int, int], list[Claim]] = field(default_factory=dict)

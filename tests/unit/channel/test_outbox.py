@@ -5,9 +5,9 @@ import contextlib
 import numpy as np
 import pytest
 
-from pardata.channel.channel import ChannelSpec, socket_pair
+from pardata.channel.channel import FARM_WINDOW, ChannelSpec, socket_pair
 from pardata.channel.leases import TABLE_BYTES, Lease, LeaseTable
-from pardata.channel.outbox import FARM_WINDOW, EdgeSenders, Outbox
+from pardata.channel.outbox import EdgeSenders, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.codec.batch_codec import Batch

@@ -1,0 +1,202 @@
+"""The program of a stage whose function is a coroutine function: several calls at a time, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pardata.codec.batch_codec import Batch
+from pardata.errors import SerializationError
+from pardata.pipeline.programs.batcher import Port, publish
+from pardata.pipeline.programs.calls import Calls, Steps
+from pardata.pipeline.programs.context import StageContext, occurrence_of
+from pardata.pipeline.programs.event_loop import EventLoop
+from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.joining import join_batches
+from pardata.pipeline.programs.user_code import failure_of, opened
+from pardata.runtime.faults import Fault
+from pardata.runtime.worker.program import StageFailure, UnloadableError
+
+CallResult = list[Any] | BaseException  # of a call: its result, in a list, or its error
+
+
+class OverlappingPort(Port, Steps, Protocol):
+    """A port that lets several batches be at work (see `runtime.worker.awaiting_port`)."""
+
+    def watched(self, news: Callable[[], None]) -> contextlib.AbstractContextManager[None]: ...
+    def try_begin(self) -> list[Batch] | None: ...
+    def has_room_for(self, batch: Batch) -> bool: ...
+    def turn_to(self, batch: Batch) -> None: ...
+    def rest(self, calls: int, wants_input: bool, is_blocked: bool) -> float: ...
+    def wake(self, has_news: bool) -> None: ...
+    @property
+    def at_end(self) -> bool: ...
+
+
+@dataclass(eq=False)
+class AwaitingProgram(ItemProgram):
+    """As `ItemProgram`, with a coroutine function: batches are handed on in the order in which their calls return.
+
+    So to the plan it is a farm, of one worker for each call that may be at work.
+    """
+
+    concurrency: int = 1
+    timeout_s: float | None = None
+    awaits = True
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Any]:
+        """Give the calls of a worker: its own object of a stage with state is opened and closed in its event loop."""
+        with EventLoop() as loop, opened(self.fn, 0, self.name, loop.complete) as fn:
+            yield Calls(fn, loop, self.concurrency, 1 + self.retries, self.timeout_s, self.identity)
+
+    def run(self, port: OverlappingPort) -> None:  # type: ignore[override]
+        """Process batches until there are no more."""
+        context = self.identity.enter(port)
+        with self.opened() as calls:
+            port.loaded()
+            calls.run(_Work(self, port, calls, context).run())
+
+    def process(self, batch: Batch, port: Port, fn: Any, context: StageContext) -> Batch:
+        """Return the batch that `batch` becomes, when all its calls have returned; `fn` are the calls."""
+        outcomes = fn.run(self.outcomes(batch, port, fn))  # type: ignore[arg-type]
+        return self.completed(batch, port, outcomes, context)
+
+    def completed(self, batch: Batch, port: Port, outcomes: list[CallResult], context: StageContext) -> Batch:
+        """Return the batch that `batch` becomes with these outcomes of its calls."""
+        following = iter(outcomes)
+
+        def replay(item: Any) -> Any:
+            outcome = next(following)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome.pop()
+
+        return super().process(batch, port, replay, context)
+
+    async def outcomes(self, batch: Batch, port: Steps, calls: Calls) -> list[CallResult]:
+        """Make the calls for a batch. Raises StageFailure for the first that fails, if the run is to end then."""
+        calls.count += len(batch.items)
+        here = [asyncio.ensure_future(self._outcome(batch, at, port, calls)) for at in range(len(batch.items))]
+        try:
+            return list(await asyncio.gather(*here))
+        finally:
+            await cancelled(here)
+
+    async def _outcome(self, batch: Batch, index: int, port: Steps, calls: Calls) -> CallResult:
+        value, number = batch.items[index], batch.item_number(index)
+        try:
+            return await calls.call(value, (batch.sequence, number, occurrence_of(batch, index)), port)
+        except (Exception, SystemExit) as error:
+            if self.errors == "raise":
+                raise failure_of(error, self.name, number, value) from None
+            return error
+        finally:
+            calls.count -= 1
+
+
+async def cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and return when their clean-up is done."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Work:
+    """The batches that a worker has begun, from its first to its last."""
+
+    def __init__(self, program: AwaitingProgram, port: OverlappingPort, calls: Calls, context: StageContext) -> None:
+        self._program = program
+        self._port = port
+        self._calls = calls
+        self._context = context
+        self._lost: dict[tuple[int, int], list[tuple[int, Fault]]] = {}  # items that could not be loaded, by batch
+        self._at_work: dict[asyncio.Future[list[CallResult]], Batch] = {}
+        self._made: tuple[Batch, Batch] | None = None  # a batch and what became of it, which waits for room
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Process batches until there are no more; cancel what is at work if the run ends before that."""
+        port, news = self._port, self._news
+        with port.watched(news.set):
+            try:
+                while True:
+                    news.clear()
+                    port.poll()
+                    self._hand_on()
+                    self._begin()
+                    if not self._at_work and self._made is None and port.at_end:
+                        return
+                    await self._rest()
+            finally:
+                await cancelled(list(self._at_work))
+
+    @property
+    def _wants_more(self) -> bool:
+        """Whether further calls may begin: not while results wait for room behind this stage."""
+        return self._made is None and self._calls.count < self._program.concurrency
+
+    def _begin(self) -> None:
+        """Begin the calls of as many batches as may be at work."""
+        program, port = self._program, self._port
+        while self._wants_more:
+            lost: list[tuple[int, Fault]] = []
+            try:
+                batches = port.try_begin()
+            except UnloadableError as error:
+                if program.errors == "raise":
+                    raise error.failure() from None
+                batches, lost = error.batches, error.faults(program.name)
+            if batches is None:
+                return
+            batch = join_batches(batches, program.fanin.policy)
+            if lost:
+                self._lost[batch.sequence, batch.number] = lost
+            task = asyncio.ensure_future(program.outcomes(batch, port, self._calls))
+            task.add_done_callback(lambda _: self._news.set())
+            self._at_work[task] = batch
+
+    def _hand_on(self) -> None:
+        """Publish and commit what is done, as far as there is room."""
+        program, port = self._program, self._port
+        self._publish()
+        for task in [task for task in self._at_work if task.done()]:
+            if self._made is not None:
+                return
+            batch = self._at_work.pop(task)
+            lost = self._lost.pop((batch.sequence, batch.number), None)
+            made = program.completed(batch, port, task.result(), self._context)
+            self._made = batch, program._with_lost(made, lost, port) if lost else made
+            self._publish()
+
+    def _publish(self) -> None:
+        """Publish and commit what is made, if there is room."""
+        program, port = self._program, self._port
+        if self._made is None or not port.has_room_for(self._made[1]):
+            return
+        (batch, made), self._made = self._made, None
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        port.turn_to(batch)
+        try:
+            publish(port, made, program.name)
+        except StageFailure as failure:
+            if program.errors == "raise" or not isinstance(failure.original, SerializationError):
+                raise
+            publish(port, program._without_unpicklable(made, port), program.name)
+        port.commit()
+        self._calls.postpone_limits(loop.time() - begin)  # it may have waited for memory
+
+    async def _rest(self) -> None:
+        """Sleep until there is news."""
+        port = self._port
+        seconds = port.rest(self._calls.count, self._wants_more, self._made is not None)
+        if not seconds:
+            self._news.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds or None):
+                await self._news.wait()
+        port.wake(self._news.is_set())

@@ -1,0 +1,132 @@
+"""The port of a worker that awaits the calls for its items: several batches are at work, one is handed on at a time.
+
+      try_begin, try_begin, ...    the calls of all these batches go on in one event loop
+      turn_to -> publish -> commit one of them, when its calls have returned
+
+CURRENT_BATCH names the one that was turned to. All that were begun and are not committed lie in their slots, and a
+successor begins them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+from pardata.codec.batch_codec import Batch
+from pardata.memory.arena import Arena
+from pardata.memory.segment import Segment
+from pardata.runtime.header import (
+    AWAITS,
+    BEGUN_NS,
+    BLOCKED_NS,
+    CURRENT_BATCH,
+    CURRENT_CALL,
+    STARVED_NS,
+    WAITS_FOR,
+    batch_word,
+)
+from pardata.runtime.worker.port import Program, WorkerPort
+from pardata.runtime.worker.spec import WorkerSpec
+
+
+class AwaitingPort(WorkerPort):
+    """A port whose worker never waits in it for input or for room: it rests in its event loop until there is news."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        segment: Segment,
+        socks: list[socket.socket],
+        program: Program,
+        shared_arena: Arena | None = None,
+    ) -> None:
+        super().__init__(spec, segment, socks, program, shared_arena)
+        self._rests_for: int | None = None
+        self._rests_since_ns = 0
+
+    @contextlib.contextmanager
+    def watched(self, news: Callable[[], None]) -> Iterator[None]:
+        """Have the running event loop call `news` whenever `poll` would find something."""
+        loop, fd = asyncio.get_running_loop(), self.collector.selector.fileno()
+        loop.add_reader(fd, news)
+        try:
+            yield
+        finally:
+            loop.remove_reader(fd)
+
+    def try_begin(self) -> list[Batch] | None:
+        """Return the next batch, or one of each edge of a zip, if it is here; others may be at work."""
+        with self.lock:
+            takeover = self._takeover
+            while (claims := self.collector.next()) is not None:
+                if takeover.inherited is not None and takeover.has_published(claims, self.outbox):
+                    self._at_hand.claims = claims
+                    self.commit()
+                    takeover.forget_recovered()
+                    continue
+                self._at_hand.begun[claims[0].sequence, claims[0].number] = claims
+                batches = self._reader.read(claims)
+                if takeover.holds_recovered:
+                    takeover.forget_recovered()
+                return batches
+            return None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every sender has closed and everything is committed."""
+        return self.collector.at_end
+
+    def has_room_for(self, batch: Batch) -> bool:
+        """Return whether `publish` would not wait."""
+        return self.outbox.has_room_for(batch)
+
+    def turn_to(self, batch: Batch) -> None:
+        """Say which of the batches that were begun is published and committed next."""
+        at_hand = self._at_hand
+        at_hand.claims = at_hand.begun.pop((batch.sequence, batch.number))
+        # SYNC POINT: choice. As in `WorkerPort.try_take`: nothing of this batch has been published before.
+        self.words[CURRENT_BATCH] = batch_word(batch.sequence, batch.number)
+
+    def step(self, item: tuple[int, int]) -> None:
+        """Note the item whose call runs at this moment."""
+        self.words[CURRENT_CALL] = batch_word(*item)
+
+    def pause(self) -> None:
+        """Note that no code of the user's runs at this moment, and calls are awaited: a death has no item to blame."""
+        self.words[CURRENT_CALL] = AWAITS
+
+    def rest(self, calls: int, wants_input: bool, is_blocked: bool) -> float:
+        """Get ready to sleep until there is news. Return for how many seconds at the most, 0: there is news already.
+
+        `calls`: how many are awaited; `is_blocked`: a batch waits for room.
+        """
+        with self.lock:
+            words = self.words
+            self.outbox.arena.collect()  # other processes read in this span how much is live
+            self._rests_for = BLOCKED_NS if is_blocked else None if calls else STARVED_NS
+            self._rests_since_ns = time.perf_counter_ns()
+            words[CURRENT_CALL] = AWAITS if calls else 0
+            words[WAITS_FOR], words[BEGUN_NS] = self._rests_for or STARVED_NS, time.monotonic_ns()
+            return self.collector.prepare_sleep(wants_input)
+
+    def wake(self, has_news: bool) -> None:
+        """End the rest; without news give free memory back."""
+        if self._rests_for is not None:
+            self._account.count_wait(self._rests_for, time.perf_counter_ns() - self._rests_since_ns)
+        if not has_news:
+            self.collector.idle()
+
+
+def open_port(
+    spec: WorkerSpec,
+    segment: Segment,
+    socks: list[socket.socket],
+    program: Program,
+    shared_arena: Arena | None = None,
+) -> WorkerPort:
+    """Return the port that a program needs."""
+    kind = AwaitingPort if getattr(program, "awaits", False) else WorkerPort
+    return kind(spec, segment, socks, program, shared_arena)
