@@ -25,6 +25,7 @@ from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
 from pardata.process.system import at_fork
 
+LEVELS_AT, LEVELS_BYTES = HEADER_BYTES, 16_384  # of the parent's span: the log levels, for its workers
 SPANS: Final = 512  # 64 GiB each in a segment of full size: the most that one process may have live
 _SMALLEST_SPAN_BYTES: Final = 128 << 20
 _KEPT_BYTES: Final = 256 << 20  # free memory of the user's deleted arrays that is kept for the next ones
@@ -40,7 +41,9 @@ class SharedHeap:
         # The parent's arena has eight spans (a quarter of a small segment), as it holds whole input and output arrays.
         own = max(1, min(8, self._spans // 4))
         span = Span(0, own * self.span_bytes)
-        self.arena = Arena(self.segment, span, HEADER_BYTES, None, "the main process", kept_bytes=_KEPT_BYTES)
+        self.arena = Arena(
+            self.segment, span, LEVELS_AT + LEVELS_BYTES, None, "the main process", kept_bytes=_KEPT_BYTES
+        )
         self._free_spans = list(reversed(range(own, self._spans)))
         self._most_free = len(self._free_spans)
         self._lock = threading.RLock()

@@ -51,6 +51,9 @@ class Backend(Protocol):
     def encode_work(self, work: Work, code: Any) -> Any:
         """Return an encoded `Work`, whose function is encoded as `code`."""
 
+    def catch_up(self) -> None:
+        """Return when all that workers have said until now is shown."""
+
     def next_number(self) -> int:
         """Return the number of the next job."""
 

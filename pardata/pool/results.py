@@ -158,6 +158,7 @@ class Results:
                 self._fill(timeout)
             if self._values:
                 return self._values.pop()
+            self._backend.catch_up()  # to what was printed before the error
         except (StopIteration, ResultTimeoutError):
             raise
         except BaseException as interrupt:
@@ -179,6 +180,7 @@ class Results:
         self._pull()
         if job.ranges.is_complete and self._number >= job.ranges.total:
             self.close()
+            self._backend.catch_up()
             raise StopIteration
         deadline = self._deadline if timeout is None else time.monotonic() + timeout
         try:

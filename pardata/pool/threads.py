@@ -104,6 +104,9 @@ class ThreadBackend:
     def encode_work(self, work: Work, code: Any) -> Any:
         return _Here(OpenWork(work, array_here))
 
+    def catch_up(self) -> None:
+        """Do nothing: threads print to the streams themselves."""
+
     def next_number(self) -> int:
         return next(self._numbers)
 

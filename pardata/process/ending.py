@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -39,7 +40,8 @@ def end_in_peace(code: int) -> NoReturn:
     except BaseException:  # a thread could not be started, or an exit function has asked to exit
         pass
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             with contextlib.suppress(Exception):
-                stream.flush()
+                stream.flush()  # type: ignore[union-attr]
+        ctypes.CDLL(None).fflush(None)  # what C code has printed
         os._exit(code)

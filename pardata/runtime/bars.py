@@ -1,6 +1,6 @@
 """A task's own progress bar: made in a worker, drawn by the main process below those of its maps.
 
-      task -> TaskBar.update -> ten times a second at most: (key, state) -> TaskBars.show, which holds tqdm's bars
+      task -> TaskBar.update -> ten times a second at most: (key, state) -> TaskBars.show, which holds the drawn bars
 
 Only one process draws, so bars and lines of several workers do not run into each other.
 """
@@ -8,11 +8,12 @@ Only one process draws, so bars and lines of several workers do not run into eac
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from pardata.runtime.progress import REFRESH_S
+from pardata.runtime.progress import REFRESH_S, bar_kind
 
 
 class BarState(NamedTuple):
@@ -28,6 +29,10 @@ Say = Callable[[int, BarState | None], None]
 """Called with the key of a bar and its state; None: it is closed."""
 
 
+say: Say | None = None  # in a worker process: has the main process draw
+_keys = itertools.count()
+
+
 class TaskBar:
     """A bar as tqdm's, of `pardata.worker().progress`: iterate over it, or call `update` and `close`.
 
@@ -37,9 +42,7 @@ class TaskBar:
         The work that is done, and all of it; None: not known.
     """
 
-    def __init__(
-        self, say: Say, key: int, iterable: Iterable[Any] | None, total: float | None, desc: str, unit: str
-    ) -> None:
+    def __init__(self, say: Say, iterable: Iterable[Any] | None, total: float | None, desc: str, unit: str) -> None:
         if total is None:
             with contextlib.suppress(TypeError):
                 total = len(iterable)  # type: ignore[arg-type]
@@ -48,7 +51,7 @@ class TaskBar:
         self.desc = desc
         self.is_open = True
         self._say = say
-        self._key = key
+        self._key = next(_keys)
         self._iterable = iterable
         self._unit = unit
         self._due_s = 0.0
@@ -82,6 +85,10 @@ class TaskBar:
         finally:
             self.close()
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
     def __enter__(self) -> TaskBar:
         return self
 
@@ -93,30 +100,37 @@ class TaskBar:
 
 
 class TaskBars:
-    """The bars of tasks, as they are drawn: one of tqdm's for each key."""
+    """The bars of tasks, as they are drawn."""
 
     def __init__(self) -> None:
         self._bars: dict[tuple[str, int], Any] = {}
 
-    def show(self, owner: str, key: int, state: BarState | None) -> None:
-        """Draw a bar as it is now, or take it away."""
+    def show(self, owner: str, key: int | None, state: BarState | None) -> None:
+        """Draw a bar as it is now, or take it away; without a key all bars of the owner."""
+        if key is None:
+            self.close(owner)
+            return
         if state is None:
             self._close((owner, key))
             return
         bar = self._bars.get((owner, key))
         if bar is None:
-            from tqdm.auto import tqdm
-
-            bar = self._bars[owner, key] = tqdm(
+            bar = self._bars[owner, key] = bar_kind()(
                 total=state.total, unit=state.unit, leave=False, dynamic_ncols=True, mininterval=0
             )
-        bar.set_description(f"[{owner}] {state.desc}".rstrip(), refresh=False)
+        tag = f"[{owner}] " if owner else ""
+        bar.set_description(f"{tag}{state.desc}".rstrip(), refresh=False)
         bar.n, bar.total = state.n, state.total
         bar.refresh()
 
     def close(self, owner: str) -> None:
         """Take the bars of a worker away."""
         for key in [key for key in self._bars if key[0] == owner]:
+            self._close(key)
+
+    def close_all(self) -> None:
+        """Take all bars away."""
+        for key in list(self._bars):
             self._close(key)
 
     def _close(self, key: tuple[str, int]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from pardata.runtime import bars
 from pardata.runtime.bars import Say, TaskBar, TaskBars
 
 
@@ -35,7 +36,6 @@ class WorkerContext:
         pool: str,
         shared: Any = None,
         seed: int | None = None,
-        say: Say | None = None,
     ) -> None:
         self.index = index
         self.workers = workers
@@ -46,10 +46,8 @@ class WorkerContext:
         self._begin = 0
         self._done: Sequence[Any] = ()
         self._random: tuple[tuple[int, ...], np.random.Generator] | None = None
-        self._say = say  # of a process: has the main process draw bars
-        self._bars: list[TaskBar] = []
+        self._bars: weakref.WeakSet[TaskBar] | None = None  # a bar that nobody holds closes itself
         self._bars_of: tuple[int, ...] = ()
-        self._bar_keys = itertools.count()
 
     def enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
         """Note that calls begin: for item ``begin + len(done)`` of a job of the pool."""
@@ -106,8 +104,10 @@ class WorkerContext:
         if now != self._bars_of:
             self._close_bars()
             self._bars_of = now
-        bar = TaskBar(self._say or self._draw_here(), next(self._bar_keys), iterable, total, desc, unit)
-        self._bars.append(bar)
+        bar = TaskBar(bars.say or self._draw_here(), iterable, total, desc, unit)
+        if self._bars is None:
+            self._bars = weakref.WeakSet()
+        self._bars.add(bar)
         return bar
 
     def _draw_here(self) -> Say:
@@ -115,9 +115,10 @@ class WorkerContext:
         return lambda key, state: drawn.show(owner, key, state)
 
     def _close_bars(self) -> None:
-        bars, self._bars = self._bars, []
-        for bar in bars:
-            bar.close()
+        open_, self._bars = self._bars, None
+        if open_ is not None:
+            for bar in list(open_):
+                bar.close()
 
     def __repr__(self) -> str:
         return f"<worker {self.index} of {self.workers} of {self.pool}>"

@@ -1,5 +1,7 @@
 """Events: a worker sends them to its parent over its control socket, one message for each.
 
+What it prints, warns of and logs goes over a socket of its own (`output.console`), in the same form.
+
 A message is a pickled tuple: the name of the kind, then the fields. An event that is too long for one message arrives
 with shorter texts; the pickles of a large exception lie in a memory file, whose descriptor goes along. (In parts, those
 of a worker that is killed between two would have to be told from those of its successor, which has the same socket.)
@@ -14,7 +16,7 @@ import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pardata.channel.channel import RunGone
 from pardata.memory.disk import write_all
@@ -66,24 +68,51 @@ class ItemSkipped:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Lines that were written to `stream`: "stdout" or "stderr"."""
+    """Lines that the worker `tag` has written to `stream`: "stdout" or "stderr"."""
 
+    tag: str
     stream: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """The attributes of a log record, as plain values."""
+    """A log record (`output.records`).
 
+    Attributes
+    ----------
+    is_sure : bool
+        The main process's levels let it through at the time.
+    was_handled : bool
+        A handler of the worker's own has had it.
+    """
+
+    tag: str
     record: dict[str, Any]
+    is_sure: bool
+    was_handled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning (`output.records`) at a line of a file."""
+
+    tag: str
+    message: Any
+    category: str
+    filename: str
+    lineno: int
 
 
 @dataclass(frozen=True, slots=True)
 class BarChanged:
-    """Bar number `key` of the worker shows `state` (a `runtime.bars.BarState`); None: it was closed."""
+    """Bar number `key` of the worker `tag` shows `state` (a `runtime.bars.BarState`); None: it was closed.
 
-    key: int
+    Without a key: all bars of that worker were.
+    """
+
+    tag: str
+    key: int | None
     state: Any
 
 
@@ -92,14 +121,19 @@ class Hurried:
     """From the parent to itself: the worker is to be killed."""
 
 
-WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | Said | Logged | BarChanged | Hurried
-
-_KINDS: Final[dict[str, Callable[..., WorkerEvent]]] = {
-    kind.__name__: kind for kind in (Closed, Done, Departing, Failed, ItemSkipped, Said, Logged, BarChanged, Hurried)
-}
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Everything that was said before was read; the main process sends it to itself."""
 
 
-def encode(event: WorkerEvent, longest: int | None = None) -> bytes:
+WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | Hurried
+OutputEvent = Said | Logged | Warned | BarChanged | Marked
+AnyEvent = WorkerEvent | OutputEvent
+
+_KINDS: Final[dict[str, Callable[..., Any]]] = {kind.__name__: kind for kind in get_args(AnyEvent)}
+
+
+def encode(event: AnyEvent, longest: int | None = None) -> bytes:
     """Return an event as a message, with no text longer than `longest` characters; None: as it is."""
     fields = [getattr(event, name) for name in event.__match_args__]
     if longest is not None:
@@ -107,7 +141,7 @@ def encode(event: WorkerEvent, longest: int | None = None) -> bytes:
     return pickle.dumps((type(event).__name__, *fields))
 
 
-def decode(data: bytes) -> WorkerEvent:
+def decode(data: bytes) -> Any:
     """Return the event of a message."""
     kind, *fields = pickle.loads(data)
     return _KINDS[kind](*fields)
@@ -118,7 +152,7 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
-def send_event(sock: socket.socket, event: WorkerEvent) -> None:
+def send_event(sock: socket.socket, event: AnyEvent) -> None:
     """Send an event, waiting if the socket is full. An event too long for one message arrives with shorter texts.
 
     Raises `RunGone` if the parent has closed its end.
@@ -177,7 +211,7 @@ def receive_event(sock: socket.socket) -> WorkerEvent | None:
     data, files, _, _ = socket.recv_fds(sock, 1 << 18, 1)
     if not data:
         return None
-    event = decode(data)
+    event: WorkerEvent = decode(data)
     for file in files:  # none also if this process may have no more descriptors: the error arrives as text
         with open(file, "rb") as opened:
             opened.seek(0)
@@ -197,4 +231,4 @@ def _shorter(value: Any, longest: int) -> Any:
         return value._make(parts) if hasattr(value, "_make") else tuple(parts)
     if isinstance(value, dict):
         return {key: _shorter(part, longest) for key, part in list(value.items())[:longest]}
-    return value.shortened(longest) if isinstance(value, Fault) else value
+    return value.shortened(longest) if hasattr(value, "shortened") else value

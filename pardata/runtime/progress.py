@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pardata.runtime.faults import Fault
 from pardata.runtime.report_page import as_html
 
 REFRESH_S: Final = 0.1  # of bars: what they show is in words that workers write and do not tell
+LINES_S: Final = 5.0  # where no bar can be drawn
 _MOST_SKIPPED_SHOWN: Final = 20
 _LONGEST_NAME: Final = 24  # in front of a bar
 
@@ -187,6 +189,58 @@ def beside_bars(stream: Any) -> contextlib.AbstractContextManager[None]:
     return tqdm.external_write_mode(file=stream)  # type: ignore[no-any-return]
 
 
+def bar_kind() -> Any:
+    """Return what draws bars: tqdm on a terminal and in a notebook, lines elsewhere, as in a file."""
+    stream: Any = sys.stderr
+    try:
+        draws = stream.isatty() and os.environ.get("TERM") != "dumb"
+    except Exception:
+        draws = False
+    if draws or type(stream).__module__.startswith("ipykernel"):
+        from tqdm.auto import tqdm
+
+        return tqdm
+    return LineBar
+
+
+class LineBar:
+    """Stands for a bar of tqdm where nothing can be drawn: writes a line every `LINES_S` seconds, and a last one."""
+
+    def __init__(self, *, total: float | None, unit: str, leave: bool, desc: str = "", **_: Any) -> None:
+        self.n: float = 0
+        self.total = total
+        self.start_t = self.last_print_t = time.time()
+        self._desc = desc
+        self._unit = unit
+        self._leave = leave
+        self._due_s = self.start_t + LINES_S
+
+    def set_description(self, desc: str, refresh: bool = True) -> None:
+        """Set the text in front."""
+        self._desc = desc
+
+    def refresh(self) -> None:
+        """Write a line, if it is time."""
+        now = time.time()
+        if now >= self._due_s:
+            self._due_s = now + LINES_S
+            self._write(now)
+
+    def close(self) -> None:
+        """Write the last line, if it is to stay."""
+        if self._leave:
+            self._write(time.time())
+
+    def _write(self, now: float) -> None:
+        from tqdm.std import tqdm
+
+        total: Any = self.total
+        meter = tqdm.format_meter(self.n, total, now - self.start_t, 0, self._desc, unit=self._unit)
+        with contextlib.suppress(Exception):
+            sys.stderr.write(meter.rstrip() + "\n")
+            sys.stderr.flush()
+
+
 class Bars:
     """One tqdm bar per stage, refreshed at most every `REFRESH_S` seconds."""
 
@@ -195,8 +249,7 @@ class Bars:
     ) -> None:
         """Make the bars: tqdm's own, or what `kind`, a class or function like tqdm, returns."""
         if not callable(kind):
-            from tqdm.auto import tqdm as kind
-
+            kind = bar_kind()
         names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
         width = max(map(len, names), default=0)
         self._bars: list[Any] = [

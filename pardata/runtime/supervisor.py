@@ -24,6 +24,7 @@ from pardata.process.launcher import Process
 from pardata.process.lifecycle import DEATHS_PER_ITEM, IN_A_ROW, Action, Event, State
 from pardata.runtime.events import Closed, Departing, Done, Failed, Hurried, WorkerEvent, encode, receive_event
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
+from pardata.runtime.output.descriptors import standard_streams
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
 
@@ -64,10 +65,11 @@ class Supervisor:
         self._launch(worker)
 
     def _launch(self, worker: Worker) -> None:
-        fds = [self._segment.fd, *(sock.fileno() for sock in worker.child_socks)]
+        socks = [sock.fileno() for sock in worker.child_socks]
         worker.words[CURRENT_CALL], worker.words[BEGUN_NS], worker.words[EXITS_NS] = LOADING, time.monotonic_ns(), 0
         with Uninterrupted():  # a process that was started is known
-            worker.process = Process(*worker.spec_at, fds)
+            with standard_streams() as streams:
+                worker.process = Process(*worker.spec_at, [self._segment.fd, *socks, *streams])
             worker.life.on(Event.STARTED)
             self._collector.watch(worker.process.sentinel, lambda: self._watch(worker))
         worker.deaths.started()

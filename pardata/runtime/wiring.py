@@ -33,6 +33,7 @@ from pardata.process.capacity import descriptor_limit
 from pardata.process.environment import given_environment
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
+from pardata.runtime.output.forwarding import ConsoleSpec
 from pardata.runtime.worker.main import ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, WorkerSpec
@@ -237,9 +238,7 @@ def _working_directory() -> str:
 class PlacedSpec:
     """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
 
-    def __init__(
-        self, heap: SharedHeap, spec: WorkerSpec, program: Encoded, cores: int, forwards_output: bool = False
-    ) -> None:
+    def __init__(self, heap: SharedHeap, spec: WorkerSpec, program: Encoded, cores: int, output: ConsoleSpec) -> None:
         blocks = [(block.offset, block.extent_bytes) for block in program.anchors]
         data = pickle.dumps(
             ProcessSpec(
@@ -247,7 +246,7 @@ class PlacedSpec:
                 program.payload,
                 blocks,
                 cores,
-                forwards_output,
+                output,
                 os.getpid(),
                 list(sys.path),
                 list(sys.argv),

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import pickle
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, as_completed, wait
@@ -423,6 +424,7 @@ def test_progress_counts_items(pool):
 
 
 def test_a_task_shows_a_bar_of_its_own(pool, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("pardata.runtime.bars.REFRESH_S", 0)  # of threads; processes have their own
 
     def fit(rounds):
@@ -445,7 +447,9 @@ def test_a_task_shows_a_bar_of_its_own(pool, capsys, monkeypatch):
     assert not tqdm._instances  # what a task has left open is taken away
 
 
-def test_a_bar_outlives_neither_its_item_nor_its_worker(capsys):
+def test_a_bar_outlives_neither_its_item_nor_its_worker(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
     def die():
         pardata.worker().progress(total=3, desc="fatal").refresh()
         os.kill(os.getpid(), 9)

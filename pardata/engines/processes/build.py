@@ -30,6 +30,7 @@ from pardata.process.capacity import explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
 from pardata.runtime.library_limits import share_cores
+from pardata.runtime.output.console import Console, tag_of
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program
 from pardata.runtime.worker.awaiting_port import open_port
@@ -93,6 +94,7 @@ class Builder:
         limit = int(self._options.memory_limit or available_bytes() // 2)
         window = plan.window(self._options.tokens)
         with explained("this run", descriptors_of(plan)):
+            parts.console = Console(parts.heap)
             layout = Layout(plan, window, parts)
             self._statistics.begin_s = time.perf_counter()
             count_control(self._segment, [*layout.workers, layout.consumer], limit)
@@ -134,13 +136,14 @@ class Builder:
     def _add_process(self, stage: Stage, spec: WorkerSpec, control: socket.socket, socks: list[socket.socket]) -> None:
         """Add a worker process."""
         parts, on_error = self._parts, stage.node.on_error
-        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], self._cores, bool(self._options.progress))
+        assert parts.console is not None
+        output = parts.console.spec(tag_of(stage.name, spec.index, stage.workers))
+        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], self._cores, output)
         parts.placed.append(placed)
         words, redoable = spec.span.words(self._segment), self._programs[stage].redoable
-        worker = Worker(stage.name, placed.at, words, control, socks, redoable)
-        worker.shortest_s = (
-            None if stage.node.concurrency else on_error.timeout_s
-        )  # the others end their calls themselves
+        worker = Worker(stage.name, placed.at, words, control, [*socks, parts.console.sock], redoable)
+        if not stage.node.concurrency:  # such stages end their calls themselves
+            worker.shortest_s = on_error.timeout_s
         worker.limits_of = partial(_same_for_all, Limits(on_error.timeout_s, on_error.retries))
         parts.processes[worker] = spec.span
 

@@ -89,7 +89,9 @@ class ProcessRun(Run):
         assert loop is not None
         try:
             loop.fill(self._items)
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, Exception) and self._parts.console is not None:
+                self._parts.console.hurry()
             self.close()
             raise
         if not self._items:
@@ -143,6 +145,8 @@ class ProcessRun(Run):
                     self._report = self.report()
                 take_back(self._parts)
                 open_runs.pop(id(self), None)
+                if self._parts.console is not None:
+                    self._parts.console.close()
             self._life.on(RunEvent.CLOSED)
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -43,7 +43,8 @@ def descriptors_of(plan: Plan) -> int:
     here = sum(stage.workers for stage in plan.worker_stages if runs_here(stage))
     processes = sum(stage.workers for stage in plan.worker_stages) - here
     consumer = 1 if plan.iterated else 3  # its selector, and its control sockets where it is no stage of the plan
-    return 2 * pairs + 2 * processes + here + consumer
+    output = 2
+    return 2 * pairs + 2 * processes + here + consumer + output
 
 
 def fitting(window: Window, plan: Plan, span_bytes: int) -> Window:

@@ -8,7 +8,6 @@ from pardata.engines.processes.report import Statistics
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
-from pardata.runtime.output import show
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.spec import POISON_AT
@@ -37,8 +36,6 @@ class RunOutcome:
             self._skip(event)
         elif isinstance(event, Failed):
             self._fail(event.fault.exception())
-        else:
-            show(worker.stage, event)
 
     def hear(self, local: LocalWorker) -> bool:
         """Take in the next report of a thread; return False if it has ended."""

@@ -8,6 +8,7 @@ from pardata.channel.channel import socket_pair
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.memory.arena import Span
 from pardata.memory.shared_heap import SharedHeap
+from pardata.runtime.output.console import Console
 from pardata.runtime.supervisor import Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec
 from pardata.runtime.worker.port import WorkerPort
@@ -34,6 +35,8 @@ class Parts:
         The far end of the port's control socket: "cancel" makes a thread leave that waits in the port.
     supervisor : Supervisor, optional
         It starts, watches and replaces the processes.
+    console : Console, optional
+        It shows what they print, warn of and log.
     """
 
     def __init__(self, heap: SharedHeap) -> None:
@@ -46,6 +49,7 @@ class Parts:
         self.port: WorkerPort | None = None
         self.wake: socket.socket | None = None
         self.supervisor: Supervisor | None = None
+        self.console: Console | None = None
 
     def take_span(self) -> Span:
         """Return memory for one worker."""

@@ -188,6 +188,7 @@ def _run(
     try:
         backend.add(job)
         job.wait(backend.run_inline, bars)
+        backend.catch_up()
     except BaseException as interrupt:  # no error of the function's: as Ctrl-C
         give_up(backend, job, interrupt)
         raise

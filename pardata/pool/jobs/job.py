@@ -72,7 +72,7 @@ class Outcome(NamedTuple):
 
     `done` counts its calls, the one that raised included; the items behind them were not begun, and are the parent's
     again. `longest` is the longest call looked at: (seconds, index). `is_unread`: the fault is that of a message, with
-    arguments or results, that could not be unpickled.
+    arguments or results, that could not be unpickled. `has_said`: something was printed, logged or drawn meanwhile.
     """
 
     done: int
@@ -81,6 +81,7 @@ class Outcome(NamedTuple):
     seconds: float
     longest: tuple[float, int] = (0.0, 0)
     is_unread: bool = False
+    has_said: bool = False
 
 
 class Death:

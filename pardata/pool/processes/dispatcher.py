@@ -13,7 +13,6 @@ how far it was, and the job decides about the rest.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import threading
 import weakref
@@ -218,6 +217,11 @@ class Dispatcher:
         """Return the encoded work, which names its function by `code`."""
         return Code(replace(work, fn=code.wire), describe_function(work.fn), self._functions.copies, code)
 
+    def catch_up(self) -> None:
+        """Return when all that workers have said until now is shown."""
+        if os.getpid() == self._pid:
+            self._loop.topology.console.catch_up()
+
     def next_number(self) -> int:
         """Return the number of the next job."""
         return next(self._job_numbers)
@@ -239,7 +243,7 @@ def _encode_program(setup: Setup) -> tuple[TaskProgram, Encoded]:
     """Return the program of every worker, and the same encoded. Raises `ConfigError` if it cannot be pickled."""
     program = TaskProgram(
         setup.name, setup.workers, setup.initializer, setup.initargs, setup.finalizer, setup.finalargs,
-        setup.max_tasks_per_worker, setup.shared, setup.seed, logging.getLogger().level,
+        setup.max_tasks_per_worker, setup.shared, setup.seed,
     )  # fmt: skip
     what = "the pool's initializer or finalizer, or what it shares,"
     return program, encode_program(program, what, program, HeapSink(shared_heap()))

@@ -1,31 +1,25 @@
-"""Takes in the messages of workers: outcomes of tasks, lines and bars."""
+"""Takes in the messages of workers: the outcomes of tasks."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from pardata.channel.collector import Collector
-from pardata.pool.jobs.job import Effects, Job, Outcome, Task
+from pardata.pool.jobs.job import Effect, Effects, Job, Outcome, Task
 from pardata.pool.processes.assignments import Assignments, WorkerSlot
 from pardata.pool.statistics import Log
 from pardata.pool.worker.messages import unpack
-from pardata.runtime.bars import TaskBars
-from pardata.runtime.events import BarChanged, WorkerEvent
 from pardata.runtime.faults import Fault
-from pardata.runtime.output import show
 
 _MOST_OWED: Final = 4  # results that are taken before a worker is told so; it has twice as many slots
 
 
 class Intake:
-    """Takes in outcomes, lines and bars. Everything here but `show` is called with the pool's lock held.
+    """Takes in outcomes. Everything here is called with the pool's lock held.
 
     Parameters
     ----------
-    name : str
-        Of the pool, for the tags of lines and bars.
     dropped : set
         The numbers of tasks whose outcomes do not count.
     end_dropped : callable
@@ -34,11 +28,12 @@ class Intake:
         Has a job asked for tasks again.
     wake : callable
         Wakes the pool's thread.
+    after : callable
+        Has an effect made when the output that came before it is shown.
     """
 
     def __init__(
         self,
-        name: str,
         log: Log,
         collector: Collector,
         assignments: Assignments,
@@ -47,10 +42,9 @@ class Intake:
         end_dropped: Callable[[WorkerSlot], None],
         queue: Callable[[Job], None],
         wake: Callable[[], None],
+        after: Callable[[Effect], None],
     ) -> None:
-        self._name = name
         self._log = log
-        self._bars = TaskBars()
         self._collector = collector
         self._assignments = assignments
         self._note = effects.note
@@ -58,6 +52,7 @@ class Intake:
         self._end_dropped = end_dropped
         self._queue = queue
         self._wake = wake
+        self._after = after
 
     def collect(self) -> bool:
         """Take in an outcome. Return whether there was one."""
@@ -88,21 +83,10 @@ class Intake:
         slot: WorkerSlot = task.slot
         self._log.add(slot.index, task, outcome)
         job = task.job
-        self._note(job.finish(task, outcome))
+        effect = job.finish(task, outcome)
+        if outcome.has_said and effect is not None:
+            self._after(effect)
+        else:
+            self._note(effect)
         self._queue(job)
         self._end_dropped(slot)
-
-    def show(self, slot: WorkerSlot, event: WorkerEvent) -> None:
-        """Show a line, a log record or a bar of a worker's."""
-        if isinstance(event, BarChanged):
-            with contextlib.suppress(Exception):  # as of a terminal that is gone
-                self._bars.show(self._tag(slot), event.key, event.state)
-        else:
-            show(self._tag(slot), event)
-
-    def close_bars(self, slot: WorkerSlot) -> None:
-        """Take the bars of a worker away."""
-        self._bars.close(self._tag(slot))
-
-    def _tag(self, slot: WorkerSlot) -> str:
-        return f"{self._name} {slot.index}"

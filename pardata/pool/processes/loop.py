@@ -57,12 +57,14 @@ class PoolLoop:
         self._losses: list[Lost] = []
         self.topology = topology = Topology(setup, program, life, self._on_event, self._losses.append)
         self._supervisor = topology.supervisor
+        self._console = topology.console
         self._collector = topology.port.collector
         self.scheduler = Scheduler(life, topology.slots, self.assignments, self.effects, topology.port.words)
         self.terminations = Terminations(topology.slots, self.assignments, setup.timeout_s)
         self._intake = Intake(
-            setup.name, self.log, self._collector, self.assignments, self.effects, self.terminations.dropped,
+            self.log, self._collector, self.assignments, self.effects, self.terminations.dropped,
             self.terminations.end_dropped, self.scheduler.queue, topology.wake,
+            topology.console.after,
         )  # fmt: skip
         self.inline = InlineRunner(topology.waiting, self._stand_in)
         self._is_timed = setup.timeout_s is not None
@@ -135,9 +137,10 @@ class PoolLoop:
             self._life.on(PoolEvent.BREAK, lost.error("the pool"))
             return
         slot = self.topology.slot_of(lost.worker)
-        self._intake.close_bars(slot)
+        self._console.close_bars(self.topology.tag(slot.index))
         task, effect, is_blamed = self.terminations.on_worker_death(slot, lost.batch[1])
-        self.effects.note(effect)
+        if effect is not None:
+            self._console.after(effect)  # what it has printed comes before the error
         if task is not None:
             self.scheduler.queue(task.job, first=True)  # the calls behind it have waited less, and may rely on it
         self.terminations.withdraw_dropped(slot)
@@ -151,8 +154,6 @@ class PoolLoop:
             error.__cause__ = fault.exception()
             with self._lock:
                 self._life.on(PoolEvent.BREAK, error)
-        else:
-            self._intake.show(self.topology.slot_of(worker), event)
 
     def _end(self) -> None:
         with self._lock:
@@ -161,7 +162,10 @@ class PoolLoop:
             if self._life.is_hurried:
                 self.hurry()
             self._supervisor.stop()
-            self._supervisor.listen()  # to lines that finalizers have printed
+            self._supervisor.listen()
+            if self._life.error is not None:
+                self._console.hurry()
+            self._console.close()  # without the lock: it waits while standard output is blocked
         finally:
             with self._lock:
                 self._fail_rest()
@@ -174,8 +178,6 @@ class PoolLoop:
 
     def _fail_rest(self) -> None:
         """Fail the jobs that are not done."""
-        for slot in self.topology.slots:
-            self._intake.close_bars(slot)
         self._life.on(PoolEvent.ENDED)
         error = self._life.error
         assert error is not None

@@ -20,6 +20,7 @@ from pardata.pool.processes.waiting import Waiting
 from pardata.process.capacity import explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import WorkerEvent
+from pardata.runtime.output.console import Console
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
 from pardata.runtime.worker.port import Program, WorkerPort
@@ -63,12 +64,15 @@ class Topology:
         self._placed: list[PlacedSpec] = []
         self._undo.callback(self._dissolve)
         fork_server.start()
+        self._name = setup.name
         try:
-            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 6):
+            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 8):
+                self.console = Console(self._heap)
+                self._undo.callback(self.console.close)
                 wired = self._connect(setup)
             self.supervisor = Supervisor(self._heap.segment, self.port.collector, on_event, on_lost, 1)
             self._undo.callback(self.supervisor.stop)
-            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 6):
+            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 8):
                 self._start(setup, life, wired)
         except BaseException:
             self.close()
@@ -113,15 +117,20 @@ class Topology:
             if not life.is_wanted:
                 return
             control, child = self._pair()
-            placed = PlacedSpec(self._heap, spec, self._encoded, setup.cores)
+            placed = PlacedSpec(self._heap, spec, self._encoded, setup.cores, self.console.spec(self.tag(index)))
             self._placed.append(placed)
             words = worker.span.words(segment)
-            process = Worker("pool", placed.at, words, control, [child, *worker.socks.all()], redoable=True)
+            socks = [child, *worker.socks.all(), self.console.sock]
+            process = Worker("pool", placed.at, words, control, socks, redoable=True)
             edge = EdgeSenders([outbox.edges[0].senders[index]])
             own = Outbox(self._heap.arena, outbox.leases, [edge], True)
             own.is_lasting = True
             self.slots.append(WorkerSlot(index, process, own))
             self.supervisor.start(process)
+
+    def tag(self, index: int) -> str:
+        """Return the name of a worker, before its lines."""
+        return f"{self._name} {index}"
 
     def slot_of(self, worker: Worker) -> WorkerSlot:
         """Return the slot of a worker."""

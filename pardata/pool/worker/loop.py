@@ -5,7 +5,6 @@ Functions lie in the main process's arena; each is decoded once per worker and k
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -13,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pardata.channel.channel import RunGone
 from pardata.channel.order import Arrival
 from pardata.codec.batch_codec import Batch
 from pardata.codec.code import decode_code
@@ -33,12 +31,11 @@ from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
 from pardata.process.forked_child import leave_if_forked
-from pardata.runtime.bars import BarState
 from pardata.runtime.context import WorkerContext, set_context
-from pardata.runtime.events import BarChanged, Departing
+from pardata.runtime.events import Departing
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
-from pardata.runtime.output import flush_output, forward_output
+from pardata.runtime.output.forwarding import flush_output
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
 
@@ -71,7 +68,6 @@ class TaskProgram:
     most_tasks: int | None = None
     shared: Any = None
     seed: int | None = None
-    log_level: int = 0
 
     name = "pool"
     inplace = False
@@ -83,13 +79,7 @@ class TaskProgram:
 
     def run(self, port: WorkerPort) -> None:
         """Run tasks until the pool closes, or as many as this process may."""
-        forward_output(port, self.log_level)
-
-        def draw(key: int, state: BarState | None) -> None:
-            with contextlib.suppress(RunGone):
-                port.report(BarChanged(key, state))
-
-        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed, draw)
+        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed)
         set_context(context)
         self._initialize(port)
         port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
@@ -165,7 +155,8 @@ class _Loop:
             outcome = self._perform(task)
             del task, batches
         self._context.leave()
-        flush_output()
+        if flush_output():
+            outcome = outcome._replace(has_said=True)
         self._publish(batch, outcome, kind == ITEMS)
         del outcome
         self._progress.end()

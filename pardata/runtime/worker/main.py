@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import pickle
@@ -24,11 +23,12 @@ from pardata.process import forked_child
 from pardata.process.capacity import limit_descriptors
 from pardata.process.forked_child import leave_if_forked
 from pardata.process.title import set_title
-from pardata.runtime.events import Failed, Said, send_event
+from pardata.runtime.events import Failed, send_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import EXITS_NS
 from pardata.runtime.library_limits import keep_freed_memory, limit_process
-from pardata.runtime.output import flush_output, forward_output
+from pardata.runtime.output.descriptors import take_streams
+from pardata.runtime.output.forwarding import ConsoleSpec, flush_output, forward_output
 from pardata.runtime.worker.awaiting_port import open_port
 from pardata.runtime.worker.disown import disown
 from pardata.runtime.worker.port import Program, WorkerPort
@@ -44,7 +44,7 @@ class ProcessSpec:
     program: bytes
     blocks: list[tuple[int, int]]
     cores: int
-    forwards_output: bool
+    output: ConsoleSpec
     owner: int  # the process that starts it
     path: list[str]
     argv: list[str]
@@ -58,8 +58,10 @@ def run_program(port: WorkerPort, program: Program) -> int:
     """Run a program to its end; return the exit code."""
     here = forked_child.generation
     try:
-        program.run(port)
-        flush_output()
+        try:
+            program.run(port)
+        finally:
+            flush_output()
         port.finish()
         return 0
     except (Cancelled, Leaving, RunGone):
@@ -79,23 +81,26 @@ def _fault_of(error: BaseException, port: WorkerPort) -> Fault:
 def main(offset: int, length: int, fds: list[int]) -> int:
     """Be a worker: map the segment ``fds[0]``, read the spec at `offset`, and run its program.
 
-    Returns the exit code. Python's exit functions run next; a word tells the parent so, which gives them their time.
+    The last two descriptors become standard output and error. Returns the exit code. Python's exit functions run next;
+    a word tells the parent so, which gives them their time.
     """
     segment = Segment(fds[0], os.fstat(fds[0]).st_size)
-    socks = [socket.socket(fileno=fd) for fd in fds[1:]]
+    take_streams(fds[-2:])
+    *socks, output = [socket.socket(fileno=fd) for fd in fds[1:-2]]
     try:
         spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
     except BaseException as error:
         return _cannot_load("a worker process", error, socks[0])
     try:
-        return _work(spec, segment, socks)
+        return _work(spec, segment, socks, output)
     finally:
         spec.worker.span.words(segment)[EXITS_NS] = time.monotonic_ns()
 
 
-def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> int:
+def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], output: socket.socket) -> int:
     try:
-        _settle_in(spec, socks)
+        forward_output(output, spec.output, segment)
+        _settle_in(spec, len(socks) + 1)
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_code(spec.program, blocks)
     except BaseException as error:
@@ -104,8 +109,6 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket]) -> in
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
     port.collector.on_idle(port.outbox.arena.trim)
-    if spec.forwards_output:
-        forward_output(port, logging.getLogger().level)
     os.register_at_fork(after_in_child=partial(disown, port))
     return run_program(port, program)
 
@@ -118,14 +121,14 @@ def _cannot_load(stage: str, error: BaseException, control: socket.socket) -> in
     return 1
 
 
-def _settle_in(spec: ProcessSpec, socks: list[socket.socket]) -> None:
+def _settle_in(spec: ProcessSpec, socks: int) -> None:
     """Take on the surroundings of the process that starts this one."""
     sys.path[:] = spec.path
     sys.argv[:] = spec.argv
     os.environ.clear()
     os.environ.update(spec.environment)
-    _enter(spec.directory, socks[0])
-    limit_descriptors(spec.descriptors + len(socks))
+    _enter(spec.directory)
+    limit_descriptors(spec.descriptors + socks)
     multiprocessing.current_process().authkey = spec.authkey
     set_title(spec.worker.stage, spec.worker.index)
     limit_process(spec.cores, spec.environment)
@@ -134,11 +137,11 @@ def _settle_in(spec: ProcessSpec, socks: list[socket.socket]) -> None:
     open_script(spec.owner)
 
 
-def _enter(directory: str, control: socket.socket) -> None:
+def _enter(directory: str) -> None:
     """Go to a working directory. Where that cannot be, as it was removed, work in the root directory and say so."""
     try:
         os.chdir(directory)
     except OSError as error:
         os.chdir("/")
-        text = f"the working directory {directory!r} cannot be entered ({error.strerror}): this worker works in '/'\n"
-        send_event(control, Said("stderr", text))
+        text = f"the working directory {directory!r} cannot be entered ({error.strerror}): this worker works in '/'"
+        print(text, file=sys.stderr)

@@ -10,6 +10,7 @@ from pardata.errors import RemoteError
 from pardata.runtime.bars import BarState
 from pardata.runtime.events import (
     MOST_EVENT_BYTES,
+    AnyEvent,
     BarChanged,
     Closed,
     Departing,
@@ -18,8 +19,9 @@ from pardata.runtime.events import (
     Hurried,
     ItemSkipped,
     Logged,
+    Marked,
     Said,
-    WorkerEvent,
+    Warned,
     receive_event,
     send_event,
 )
@@ -56,21 +58,16 @@ def sent(event, most_bytes=None):
 
 def test_what_fits_arrives_as_it_is():
     told = fault(ValueError("bad"))
-    events = [
-        Closed(),
-        Done(),
-        Departing(),
-        Hurried(),
-        Said("stdout", "a" * 16_000),
-        Logged({"msg": "text", "n": 10**100}),
-    ]
+    events = [Closed(), Done(), Departing(), Hurried(), Said("f 0", "stdout", "a" * 16_000), Marked()]
     events += [
         Failed(told),
         ItemSkipped(told, 2, True),
-        BarChanged(3, BarState("text", 5, 10.0, "it")),
-        BarChanged(3, None),
+        Logged("f 0", {"msg": "text", "n": 10**100}, True, False),
+        Warned("f 0", "text", "UserWarning", "f.py", 3),
+        BarChanged("f 0", 3, BarState("text", 5, 10.0, "it")),
+        BarChanged("f 0", 3, None),
     ]
-    assert {type(event) for event in events} == set(get_args(WorkerEvent))
+    assert {type(event) for event in events} == set(get_args(AnyEvent))
     for event in events:
         assert sent(event) == event
 
@@ -78,7 +75,7 @@ def test_what_fits_arrives_as_it_is():
 @pytest.mark.parametrize("most_bytes", [None, 4608])
 def test_a_record_that_is_too_long_arrives_shortened(most_bytes):
     record = {"msg": LONG, "levelno": 20, "dump": LONG, "n": 10**1_000_000, "none": None}
-    event = sent(Logged(record), most_bytes)
+    event = sent(Logged("f 0", record, True, False), most_bytes)
     arrived = event.record
     assert (type(event), arrived["levelno"], arrived["none"], list(arrived)) == (Logged, 20, None, list(record))
     assert arrived["msg"].startswith(LONG[:8])
@@ -87,8 +84,8 @@ def test_a_record_that_is_too_long_arrives_shortened(most_bytes):
 
 
 def test_so_do_texts_that_are_printed_and_bars():
-    assert sent(Said("stderr", LONG)).text.startswith(LONG[:1000])
-    bar = sent(BarChanged(3, BarState(LONG, 5, 10.0, "it"))).state
+    assert sent(Said("f 0", "stderr", LONG)).text.startswith(LONG[:1000])
+    bar = sent(BarChanged("f 0", 3, BarState(LONG, 5, 10.0, "it"))).state
     assert (bar.n, bar.total, bar.unit) == (5, 10.0, "it")
 
 
@@ -123,4 +120,4 @@ def test_nobody_listens():
     ours, theirs = socket_pair()
     theirs.close()
     with ours, pytest.raises(RunGone):
-        send_event(ours, Said("stdout", LONG))
+        send_event(ours, Said("f 0", "stdout", LONG))

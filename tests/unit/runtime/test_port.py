@@ -87,11 +87,11 @@ def test_an_event_waits_for_room_whatever_a_forked_child_says_of_the_socket():
     with far, contextlib.closing(SharedSocket(near, tried)) as sock:
         listener.start()
         try:
-            send_event(sock, Said("stdout", "1"))
+            send_event(sock, Said("f", "stdout", "1"))
         finally:
             sock.shutdown(socket.SHUT_RDWR)
             listener.join()
-    assert [decode(data) for data in heard] == [Said("stdout", "1")]
+    assert [decode(data) for data in heard] == [Said("f", "stdout", "1")]
 
 
 def test_every_method_is_known_as_one_that_ends_a_forked_child_or_that_does_no_harm_in_it():

@@ -1,0 +1,113 @@
+"""A text stream, and the stream of bytes below it, that hands on whole lines."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from pardata.runtime.output.records import LONGEST
+
+_FD: Final = {"stdout": 1, "stderr": 2}
+
+
+class Lines(io.TextIOBase):
+    """Takes the place of `sys.stdout` or `sys.stderr` in a worker.
+
+    Parameters
+    ----------
+    name : str
+        "stdout" or "stderr".
+    send : callable
+        Gets whole lines, and the line that was begun at `flush`.
+    """
+
+    def __init__(self, name: str, send: Callable[[str], None]) -> None:
+        self.begun = ""
+        self.buffer = _LineBytes(self)
+        self._name = name
+        self._hand_on = send
+        self._is_rewritten = False  # the line that was begun
+        self._lock = threading.RLock()  # threads of user code print too, and handlers of signals in between
+
+    @property
+    def name(self) -> str:
+        return f"<{self._name}>"
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "backslashreplace"
+
+    def writable(self) -> bool:
+        return True
+
+    def reconfigure(self, **_: Any) -> None:
+        """Do nothing: lines are sent at once, whatever the buffering."""
+
+    def fileno(self) -> int:
+        """Return that of the main process's stream, for programs that user code starts: their output is not tagged."""
+        return _FD[self._name]
+
+    def write(self, text: str, /) -> int:
+        with self._lock:
+            self.begun += text.replace("\r\n", "\n")
+            at = self.begun.rfind("\n") + 1
+            if at or len(self.begun) > LONGEST:
+                at = at or len(self.begun)
+                lines, self.begun = self.begun[:at], self.begun[at:]
+                self._is_rewritten = False
+                self._send(lines)
+            if "\r" in self.begun:
+                self._is_rewritten = True
+                self.begun = self.begun[self.begun.rindex("\r") :]
+        return len(text)
+
+    def flush(self) -> None:
+        if self.begun and not self._is_rewritten:
+            self.finish()
+
+    def finish(self) -> None:
+        """Send the line that was begun."""
+        with self._lock:
+            text, self.begun, self._is_rewritten = self.begun, "", False
+            if text.strip("\r "):
+                self._send(text)
+
+    def begin_anew(self) -> None:
+        """Forget the line that was begun, and another thread's hold of the stream."""
+        self._lock = threading.RLock()
+        self.begun, self._is_rewritten = "", False
+
+    def _send(self, text: str) -> None:
+        if "\r" in text:
+            text = "".join(line.rpartition("\r")[2] for line in text.splitlines(keepends=True))
+        for start in range(0, len(text), LONGEST):
+            self._hand_on(text[start : start + LONGEST])
+
+
+class _LineBytes(io.BufferedIOBase):
+    """Bytes of UTF-8 for the text stream above."""
+
+    def __init__(self, text: Lines) -> None:
+        self._text = text
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._text.fileno()
+
+    def write(self, data: Any, /) -> int:
+        view = memoryview(data)
+        self._text.write(self._decoder.decode(bytes(view)))
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._text.flush()
