@@ -87,6 +87,12 @@ def shutdown() -> None:
 
     Nothing happens if there is none. The next use of `pardata.map` and the like starts another one. Ctrl-C meanwhile
     ends the running calls.
+
+    Examples
+    --------
+    >>> list(pardata.map(abs, [-1]))
+    [1]
+    >>> pardata.shutdown()
     """
     _warm.close()
 
@@ -95,20 +101,45 @@ def map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> It
     """Return an iterator over ``fn(*items)``, in order: `WorkerPool.map` of the process's own pool.
 
     The first call of a process starts it, a later one finds it warm.
+
+    Examples
+    --------
+    >>> list(pardata.map(pow, [1, 2, 3], [2, 2, 2]))
+    [1, 4, 9]
     """
     return default_pool().map(fn, *iterables, **options)
 
 
 def map_array(fn: Callable[..., Any], array: Any, *arrays: Any, **options: Any) -> Any:
-    """Apply `fn` to blocks of arrays and put the results together: `WorkerPool.map_array` of the process's own pool."""
+    """Apply `fn` to blocks of arrays and put the results together: `WorkerPool.map_array` of the process's own pool.
+
+    Examples
+    --------
+    >>> print(pardata.map_array(np.sqrt, np.full((1000, 2), 4.0)).sum())
+    4000.0
+    """
     return default_pool().map_array(fn, array, *arrays, **options)
 
 
 def reduce_array(fn: Callable[[Any], Any], array: Any, combine: Callable[[Any, Any], Any], **options: Any) -> Any:
-    """Combine the results of `fn` for blocks of an array: `WorkerPool.reduce_array` of the process's own pool."""
+    """Combine the results of `fn` for blocks of an array: `WorkerPool.reduce_array` of the process's own pool.
+
+    Examples
+    --------
+    >>> print(pardata.reduce_array(np.max, np.arange(1000), max))
+    999
+    """
     return default_pool().reduce_array(fn, array, combine, **options)
 
 
 def foreach_array(fn: Callable[[Any], Any], array: Any, **options: Any) -> None:
-    """Call `fn` with blocks of an array that it may change: `WorkerPool.foreach_array` of the process's own pool."""
+    """Call `fn` with blocks of an array that it may change: `WorkerPool.foreach_array` of the process's own pool.
+
+    Examples
+    --------
+    >>> rows = pardata.array([[3, 1, 2], [6, 5, 4]])
+    >>> pardata.foreach_array(np.ndarray.sort, rows)
+    >>> rows.tolist()
+    [[1, 2, 3], [4, 5, 6]]
+    """
     default_pool().foreach_array(fn, array, **options)

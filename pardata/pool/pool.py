@@ -35,8 +35,7 @@ class WorkerPool(ArrayMethods, Executor):
     ----------
     workers : int, optional
         Default: the cores that this process may use; within a worker of another pool that one's share of them.
-    max_workers : int, optional
-        Another name of `workers`, that of `concurrent.futures`.
+        `max_workers` is another name of it, that of `concurrent.futures`.
     initializer, initargs
         Called in every worker before its first task. If it raises, the pool is broken: `WorkerLostError`, with its
         error as the ``__cause__``.
@@ -66,6 +65,12 @@ class WorkerPool(ArrayMethods, Executor):
     ConfigError
         Wrong arguments, also as a ValueError; or `initializer`, `finalizer`, their arguments or `shared` cannot be
         pickled.
+
+    Examples
+    --------
+    >>> with pardata.WorkerPool(2) as pool:
+    ...     print(list(pool.map(abs, [-1, 2])), pool.submit(pow, 2, 10).result())
+    [1, 2] 1024
     """
 
     def __init__(

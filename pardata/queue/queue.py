@@ -60,6 +60,13 @@ class Queue(QueueEnds):
     ----------
     maxsize : int
         The most items in the queue, 0 for any number.
+
+    Examples
+    --------
+    >>> queue = pardata.Queue()
+    >>> queue.put(np.arange(3))
+    >>> print(queue.get())
+    [0 1 2]
     """
 
     def __init__(self, maxsize: int = 0) -> None:

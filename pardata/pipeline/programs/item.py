@@ -47,6 +47,13 @@ class DeadLetter:
         The exception that was raised; `WorkerLostError` or `DeadlineExceeded` if the item has cost a worker its life.
     traceback : str
         That of the worker, as text.
+
+    Examples
+    --------
+    >>> good = pardata.source(["1", "x"]).map(int, errors="stream")
+    >>> told = good.failed.map(lambda letter: f"item {letter.number}: {letter.error}")
+    >>> list(pardata.merge(good, told, policy="ordered").iterate(engine="serial"))
+    [1, "item 1: invalid literal for int() with base 10: 'x'"]
     """
 
     stage: str

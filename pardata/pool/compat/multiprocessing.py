@@ -106,6 +106,12 @@ class Pool:
     maxtasksperchild : int, optional
     context : ignored
         Workers are forked from a clean server, always.
+
+    Examples
+    --------
+    >>> with pardata.Pool(2) as pool:
+    ...     print(pool.starmap(pow, [(2, 3), (3, 2)]), sorted(pool.imap_unordered(abs, [-2, -1])))
+    [8, 9] [1, 2]
     """
 
     def __init__(
