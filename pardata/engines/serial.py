@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from pardata.engines.pulling import (
     PairedInputs,
     Taking,
 )
+from pardata.engines.serial_port import SerialPort, TooManyErrors
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
@@ -39,54 +39,11 @@ from pardata.pipeline.programs.pairing import Pairing
 from pardata.pipeline.programs.user_code import close_generator, failure_of
 from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.context import of_thread
-from pardata.runtime.events import ItemSkipped
 from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.worker.program import StageFailure
 
 T = TypeVar("T")
-
-
-class TooManyErrors(BaseException):
-    """Leaves a stage that has failed too often."""
-
-    def __init__(self, verdict: BaseException) -> None:
-        super().__init__()
-        self.verdict = verdict
-
-
-class _Port:
-    """The counting half of a port, enough for `ItemProgram.process`."""
-
-    index = 0
-    is_thread = True
-
-    def __init__(self, run: SerialRun, stage: Stage) -> None:
-        self._run = run
-        self._statistics = run._statistics[stage]
-        self._turns = itertools.count()
-
-    def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
-        self._statistics.items += items
-        self._statistics.dropped += dropped
-        self._statistics.failed += failed
-
-    def attempt(self, sequence: int, number: int) -> None:
-        pass
-
-    def step(self, item: tuple[int, int]) -> None:
-        pass
-
-    def pause(self) -> None:
-        pass
-
-    def report(self, event: ItemSkipped) -> None:
-        verdict = self._run._failures.note(event.fault, event.sequence, event.is_listed, self._run._items_of)
-        if verdict is not None:
-            raise TooManyErrors(verdict)
-
-    def choose(self, branches: int) -> int:
-        return next(self._turns) % branches
 
 
 class SerialRun(Run):
@@ -126,8 +83,8 @@ class SerialRun(Run):
         except StageFailure as failure:
             self._failure = [original_error(failure)]
             self.close()
-        except TooManyErrors as failure:
-            self._failure = [failure.verdict]
+        except TooManyErrors as error:
+            self._failure = [error.failure]
             self.close()
         except BaseException:
             self.close()
@@ -142,8 +99,8 @@ class SerialRun(Run):
         finally:
             of_thread.context = outer  # the stages have set theirs
         if batch is None:
-            verdict = self._failures.at_end(self._items_of)
-            self._failure += [] if verdict is None else [verdict]
+            failure = self._failures.at_end(self._items_of)
+            self._failure += [] if failure is None else [failure]
             self.close()
             return
         self._items = batch.items[::-1]
@@ -253,7 +210,7 @@ class SerialRun(Run):
     def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
         program = program_of(stage, self._plan, self._seed)
         assert isinstance(program, ItemProgram)
-        port = _Port(self, stage)
+        port = SerialPort(self._statistics[stage], self._failures, self._items_of)
         of_thread.context = context = self._context(stage)
         with program.opened() as fn:
             while (batch := (yield from inputs.take())) is not None:

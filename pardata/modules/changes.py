@@ -13,14 +13,14 @@ import numpy as np
 
 from pardata.modules.names import functions_of
 from pardata.modules.own import SCRIPTS, is_own, reach
-from pardata.modules.source import Source
+from pardata.modules.source import ModuleSource
 
 _PACKAGE: Final = __name__.partition(".")[0]
 
 was_sent: set[tuple[str, str]] = set()
 """The attributes that workers have got from here, by module and name: they may have to be set back."""
 
-_sources: weakref.WeakKeyDictionary[types.ModuleType, Source] = weakref.WeakKeyDictionary()
+_sources: weakref.WeakKeyDictionary[types.ModuleType, ModuleSource] = weakref.WeakKeyDictionary()
 
 changed: dict[int, Any] = {}
 """Functions and classes that are other ones in workers, by id; kept, so that nothing else gets it."""
@@ -28,11 +28,11 @@ changed: dict[int, Any] = {}
 _told: set[tuple[str, str]] = set()
 
 
-def source_of(module: types.ModuleType) -> Source:
+def source_of(module: types.ModuleType) -> ModuleSource:
     """Return the source of a module, as it is now. What belongs to a module that was edited goes by value."""
     found = _sources.get(module)
     if found is None:
-        found = _sources[module] = Source(module)
+        found = _sources[module] = ModuleSource(module)
     found.refresh()
     if found.edited:
         reach.add_by_value({module.__name__})
@@ -87,7 +87,7 @@ def _is_as_imported(function: types.FunctionType) -> bool:
     return True
 
 
-def sendable(source: Source, name: str, value: Any) -> bool:
+def sendable(source: ModuleSource, name: str, value: Any) -> bool:
     """Return whether an object was set after the import of its module, and can be sent; warns if it cannot."""
     if not source.says_otherwise(name, value):
         return False

@@ -23,7 +23,7 @@ from pardata.modules.changes import note_if_changed, sendable, source_of, was_se
 from pardata.modules.names import functions_of, names_in, parts_of, stores_in
 from pardata.modules.own import SCRIPTS, is_own, reach
 from pardata.modules.plain import contents_of, is_plain, is_record, is_simple
-from pardata.modules.source import Source, is_code
+from pardata.modules.source import ModuleSource, is_code
 
 Attribute = tuple[str, str]  # a module, and a name in it
 
@@ -61,7 +61,7 @@ class Reads:
         self.members: list[Any] = []
         self.contents: list[Any] = []  # of containers that may be changed in place
         self.copies: list[Any] = []
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, ModuleSource] = {}
 
         self.marks: dict[Attribute, Any] = {}  # of those of `sent` that can be changed by nobody unnoticed
 
@@ -93,7 +93,7 @@ class _Walk:
         self.reads = Reads()
         self._seen: dict[int, Any] = {}  # what was visited; kept, so that nothing else gets its id
         self._found: set[int] = set()  # what workers find in a module
-        self._candidates: dict[Attribute, tuple[Source, Any]] = {}  # for `sent`; `kept` is known at the end
+        self._candidates: dict[Attribute, tuple[ModuleSource, Any]] = {}  # for `sent`; `kept` is known at the end
         self._waiting: list[Any] = [root]
 
     def run(self) -> Reads:
@@ -189,7 +189,7 @@ class _Walk:
         self._waiting.append(value)
         self._candidates[module.__name__, name] = self._source_of(module), value
 
-    def _source_of(self, module: types.ModuleType) -> Source:
+    def _source_of(self, module: types.ModuleType) -> ModuleSource:
         found = self.reads.sources[module.__name__] = source_of(module)
         return found
 
@@ -209,7 +209,7 @@ class _Walk:
         if name in reach.by_value and sys.modules[name] not in self.reads.modules:
             self.reads.modules.append(sys.modules[name])
 
-    def _is_sent(self, source: Source, name: str, value: Any) -> bool:
+    def _is_sent(self, source: ModuleSource, name: str, value: Any) -> bool:
         """Return whether workers may have another value. Plain data is always sent: they compare it with theirs."""
         if isinstance(value, types.ModuleType) or name.startswith("__"):
             return False

@@ -40,10 +40,10 @@ def _process_start() -> float:
 _START_S: Final = _process_start()
 _SLACK_S: Final = 2.0  # of the time stamps of some file systems
 
-Stamp = tuple[int, int] | None
+FileStamp = tuple[int, int] | None
 
 
-class Source:
+class ModuleSource:
     """A module and its file.
 
     Attributes
@@ -63,7 +63,7 @@ class Source:
         self._is_open = False
         self.edited = False
 
-    def _look(self) -> Stamp:
+    def _look(self) -> FileStamp:
         try:
             found = os.stat(self._file)
         except OSError:

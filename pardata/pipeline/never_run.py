@@ -20,14 +20,14 @@ from pardata.pipeline.plan.node import Kind, Node
 _MOST: Final = 1000  # streams are remembered; a program that has so many of them for later is no script
 
 
-class _Made(NamedTuple):
+class _StreamMade(NamedTuple):
     node: weakref.ref[Node]
     name: str
     where: str
 
 
-_unused: dict[int, _Made] = {}  # by the id of the node
-_dropped: list[_Made] = []  # whose id another node has got
+_unused: dict[int, _StreamMade] = {}  # by the id of the node
+_dropped: list[_StreamMade] = []  # whose id another node has got
 _have_run: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
 _pid = os.getpid()
 
@@ -43,7 +43,7 @@ def note_made(node: Node) -> None:
     before = _unused.get(id(node))
     if before is not None and before.node() is not node:
         _dropped.append(before)
-    _unused[id(node)] = _Made(weakref.ref(node), node.name, node.where)
+    _unused[id(node)] = _StreamMade(weakref.ref(node), node.name, node.where)
 
 
 def note_used(node: Node) -> None:

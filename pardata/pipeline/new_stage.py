@@ -27,7 +27,7 @@ def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any
     options |= _checked_concurrency(kind, inner, options.pop("concurrency", None))
     if kind is not Kind.GENERATOR and inspect.isgeneratorfunction(inner):
         raise ConfigError(f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}")
-    if given.is_sink:
+    if given.kind is Kind.SINK or isinstance(given.fn, NpyWriter):
         raise ConfigError(f"nothing comes out of {given.name!r} ({given.where}): what `to` returns can be run")
     return Node(kind, name or name_of(fn), fn, (given,), where=user_line(), **options)
 
@@ -69,7 +69,7 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
     if concurrency is not None and not callable(sink):
         raise ConfigError(f"to({sink!r}): concurrency= goes with a coroutine function (`async def`)")
     if isinstance(sink, list):
-        return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True, is_sink=True)
+        return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True)
     if isinstance(getattr(sink, "__self__", None), list | set | dict | deque) and not thread:
         raise ConfigError(
             f"to({sink.__self__.__class__.__name__}.{sink.__name__}): a process would fill a copy of it; give a "
@@ -79,12 +79,10 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
         path = os.path.abspath(os.fspath(sink))
         if not path.endswith(".npy"):
             raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
-        return new_stage(
-            given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), thread=thread, is_sink=True
-        )
+        return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), thread=thread)
     if not callable(sink):
         raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
-    return new_stage(given, Kind.SINK, sink, name, thread=thread, is_sink=True, concurrency=concurrency)
+    return new_stage(given, Kind.SINK, sink, name, thread=thread, concurrency=concurrency)
 
 
 def checked_size(chunksize: StreamChunksize) -> int | None:

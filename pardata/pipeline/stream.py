@@ -36,7 +36,6 @@ class Stream(Regrouping):
 
     Examples
     --------
-    >>> import pardata
     >>> list(pardata.source(["7", "8"]).map(int).map(float))
     [7.0, 8.0]
     """

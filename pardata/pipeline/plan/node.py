@@ -49,8 +49,6 @@ class Node:
         The way in which several inputs become one (see `pipeline.plan.ordering`).
     branches, branch : int
         The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
-    is_sink : bool
-        Nothing comes out of it.
     concurrency : int
         Of a coroutine function: how many calls are at work at a time in each worker; 0: of another function.
     """
@@ -68,7 +66,6 @@ class Node:
     policy: Policy = "arrival"
     branches: int = 1
     branch: int = 0
-    is_sink: bool = False
     concurrency: int = 0
     where: str = ""
 
