@@ -40,8 +40,6 @@ def _process_start() -> float:
 _START_S: Final = _process_start()
 _SLACK_S: Final = 2.0  # of the time stamps of some file systems
 
-FileStamp = tuple[int, int] | None
-
 
 class ModuleSource:
     """A module and its file.
@@ -63,7 +61,7 @@ class ModuleSource:
         self._is_open = False
         self.edited = False
 
-    def _look(self) -> FileStamp:
+    def _look(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self._file)
         except OSError:

@@ -91,6 +91,6 @@ def _check(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], unpacks: bool
 
 
 def has_calls(fn: Any) -> bool:
-    """Return whether a stage is given as a class whose objects can be called; those of `type` are classes."""
+    """Return whether a stage is given as a class whose objects can be called: `type` and its like make classes."""
     is_class = isinstance(fn, type) and not issubclass(fn, type)
     return is_class and any("__call__" in kind.__dict__ for kind in fn.__mro__)

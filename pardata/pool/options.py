@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import replace
+from functools import partial
 from math import isfinite
-from typing import Any
+from types import MethodType
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +16,18 @@ from pardata.errors import ConfigError
 from pardata.memory.sizes import count_bytes
 from pardata.pool.configuration import Setup
 from pardata.runtime.library_limits import share_cores, usable_cores
+
+MAY_AWAIT: Final = (MethodType, partial)  # `inspect` finds out
+
+
+def check_awaits_nothing(fn: Any) -> None:
+    """Raise `ConfigError` for a coroutine function: a worker would make a coroutine, and nobody runs it."""
+    if inspect.iscoroutinefunction(fn):
+        name = getattr(fn, "__name__", None) or getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)
+        raise ConfigError(
+            f"{name!r} is a coroutine function, and a pool's worker awaits nothing: call asyncio.run in a function, "
+            "as lambda item: asyncio.run(fetch(item))"
+        )
 
 
 def count_workers(workers: int | None, max_workers: int | None) -> int:

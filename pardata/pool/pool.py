@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from inspect import CO_COROUTINE
+from types import FunctionType
 from typing import Any, Literal, NoReturn
 
 from pardata.errors import ConfigError
@@ -16,7 +18,7 @@ from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
-from pardata.pool.options import check_least, check_setup, count_workers
+from pardata.pool.options import MAY_AWAIT, check_awaits_nothing, check_least, check_setup, count_workers
 from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadBackend
@@ -268,6 +270,8 @@ class WorkerPool(ArrayMethods, Executor):
         """Return the encoded function."""
         if not callable(fn):
             raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
+        if (fn.__code__.co_flags & CO_COROUTINE) if fn.__class__ is FunctionType else fn.__class__ in MAY_AWAIT:
+            check_awaits_nothing(fn)
         return self._backend.encode(fn)
 
     def __reduce__(self) -> NoReturn:

@@ -9,9 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.codec.main_globals import script
 from pardata.errors import RemoteError, RemoteTraceback
 from pardata.runtime.carried_errors import add_note, kind_of, pack_error, set_last_cause, text_of, unpack_error
 
+_NO_TERMINAL: Final = (
+    "breakpoint() or pdb.set_trace() was called in a worker process, which has no terminal: debug the stream by "
+    'run(engine="serial") or iterate(engine="serial"), and the function of a pool by calling it yourself'
+)
 _LONGEST_TEXT: Final = 20_000
 
 
@@ -118,13 +123,15 @@ class Fault:
 def exit_as_error(error: BaseException) -> BaseException:
     """Return the error to tell for an exception that would end a worker, or the caller's program, without a word.
 
-    Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore) and `GeneratorExit`; all others are
-    told as they are.
+    Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore) and `GeneratorExit`, and that of a
+    debugger in a worker process; all others are told as they are.
     """
     if isinstance(error, SystemExit):
         text = f"the function called sys.exit({error.code!r})"
     elif isinstance(error, KeyboardInterrupt | GeneratorExit):
         text = f"the function raised {type(error).__name__}"
+    elif type(error).__module__ == "bdb" and script() is not None:  # its prompt has come to the end of the input
+        text = _NO_TERMINAL
     else:
         return error
     return RuntimeError(text).with_traceback(error.__traceback__)

@@ -16,6 +16,7 @@ from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, Work
 from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
+from pardata.pool.options import check_awaits_nothing
 from pardata.runtime.progress import Bars
 
 
@@ -177,6 +178,7 @@ def _run(
     chunks = Chunks(policy, workers, inputs.rows, block)
     backend.recent.append(chunks)
 
+    check_awaits_nothing(work.fn)
     code = backend.encode(work.fn)
 
     def encode(work: Work) -> Any:
