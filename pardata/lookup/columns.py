@@ -11,7 +11,7 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.files.pickling import dumps
 from pardata.lookup.base import Array
-from pardata.memory.foreign import Read, columns_of, is_column, is_frame, read_column
+from pardata.memory.foreign import Read, columns_of, is_frame, read_values
 from pardata.memory.plain import numbers_of, objects
 
 Given = dict[str | None, Any]  # columns by name, as a user has given them
@@ -74,7 +74,7 @@ def as_column(values: Any) -> Read:
     """Return a column as an array without objects where that loses nothing, else as a list."""
     if is_frame(values):
         raise ConfigError(f"a column is expected, not a {type(values).__name__}")
-    read = read_column(values) if is_column(values) else Read(values)
+    read = read_values(values)
     return read if read.missing is not None else Read(_as_array(read.values))
 
 

@@ -22,7 +22,7 @@ from pardata.files.locking import HolderLock
 from pardata.lookup import writing
 from pardata.lookup.keys import times_hint
 from pardata.lookup.rows import cells_of, tuple_of
-from pardata.memory.foreign import Read, is_column, read_column
+from pardata.memory.foreign import read_values
 from pardata.memory.plain import check_unit
 from pardata.pool.pool import WorkerPool
 
@@ -208,11 +208,11 @@ def _values(column: Any) -> list[Any]:
     if isinstance(column, str | bytes) or not isinstance(column, Iterable) or getattr(column, "ndim", 1) != 1:
         raise ConfigError(f"a column is put as an array or a sequence of one value per row, not as {column!r}")
     given: Any = column
-    read = read_column(given) if is_column(given) else Read(given)
+    read = read_values(given)
     values: Any = read.values
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "mM":
             raise ConfigError(f"a database keeps no {values.dtype}{times_hint(values)}")
         check_unit(values, "a column holds")
-        return cells_of(read.as_list())  # None for masked entries
+        return cells_of(read.as_list())
     return cells_of(values.tolist() if hasattr(values, "tolist") else list(values))

@@ -1,4 +1,6 @@
-"""Columns of pandas, polars and pyarrow, read without rounding: these give integers with missing values as floats.
+"""Columns of pandas, polars, pyarrow and masked arrays, read without rounding.
+
+The libraries give integers with missing values as floats; a masked value is a missing one.
 
 None of the libraries is imported: their columns are recognised by their methods.
 """
@@ -49,6 +51,13 @@ def columns_of(frame: Any) -> dict[Any, Any]:
     return {name: frame[name] for name in getattr(frame, "column_names", frame.columns)}
 
 
+def read_values(values: Any) -> Read:
+    """Return the exact values of a column, of a masked array, or of anything else as it is."""
+    if isinstance(values, np.ma.MaskedArray):
+        return _read_masked(values)
+    return read_column(values) if is_column(values) else Read(values)
+
+
 def read_column(column: Any) -> Read:
     """Return the exact values of a column. Raises `LossError` where its library gives rounded ones only."""
     if hasattr(column, "to_pylist"):
@@ -58,6 +67,22 @@ def read_column(column: Any) -> Read:
     if hasattr(column, "isna") and getattr(column, "ndim", 1) == 1:
         return _read_pandas(column)
     return Read(column.to_numpy())
+
+
+def _read_masked(array: np.ma.MaskedArray[Any, Any]) -> Read:
+    """Return a masked array as it is unless it has one axis, and some of its numbers, times or texts are masked."""
+    kind = array.dtype.kind
+    if array.ndim != 1 or kind not in "biufcmMSU" or not np.ma.is_masked(array):
+        return Read(array)
+    data = array.data
+    if type(data) is not np.ndarray:  # it may have a unit
+        return Read(array)
+    if kind in "biu":
+        return _with_gaps(data, array.mask)
+    if kind in "SU":
+        return Read(_with_gaps(data, array.mask).as_list())
+    missing: Any = np.nan if kind in "fc" else np.array("NaT", array.dtype)
+    return Read(np.asarray(array.filled(missing)))
 
 
 def _with_gaps(values: Array, missing: Any) -> Read:

@@ -77,12 +77,12 @@ def test_decimals_and_fractions_are_keys_in_what_is_in_this_process(tmp_path):
 
 
 def test_keys_that_are_missing_are_refused(make):  # noqa: F811
-    for column in ("pandas Int64", "polars", "pyarrow"):
+    for column in ("pandas Int64", "polars", "pyarrow", "masked"):
         with pytest.raises(pardata.ConfigError, match="key 1 is missing"):
             make(COLUMNS[column]([ODD, None]), [1, 2])
 
 
-@pytest.mark.parametrize("column", [name for name in COLUMNS if name != "masked"])
+@pytest.mark.parametrize("column", COLUMNS)
 def test_integers_with_missing_values_are_kept(make, column):  # noqa: F811
     values = [ODD, None, 2**63 - 1, -1]
     known = make([0, 1, 2, 3], {"id": COLUMNS[column](values), "x": np.arange(4.0)})
@@ -96,7 +96,8 @@ def test_integers_with_missing_values_are_kept(make, column):  # noqa: F811
 
 
 def test_booleans_with_missing_values_are_kept(make):  # noqa: F811
-    for column in (pandas_column([True, None, False], "boolean"), COLUMNS["polars"]([True, None, False])):
+    masked = np.ma.masked_array([True, True, False], [0, 1, 0])
+    for column in (pandas_column([True, None, False], "boolean"), COLUMNS["polars"]([True, None, False]), masked):
         known = make([0, 1, 2], column)
         assert [known[key] for key in range(3)] == [True, None, False]
         assert same(known.get_many([0, 2]), np.array([True, False]))
@@ -105,11 +106,29 @@ def test_booleans_with_missing_values_are_kept(make):  # noqa: F811
 
 
 def test_floats_times_and_texts_keep_what_is_missing(make):  # noqa: F811
-    assert np.isnan(make([0, 1], pandas_column([1.5, None], "Float64"))[1])
-    assert np.isnat(make([0, 1], pandas_column(["2020-01-01", None], "datetime64[ns]"))[1])
+    for floats in (pandas_column([1.5, None], "Float64"), np.ma.masked_array([1.5, 9.97e36], [0, 1])):
+        known = make([0, 1], floats)
+        assert known[0] == 1.5 and np.isnan(known[1])
+    times = np.array(["2020-01-01", "2021-01-01"], "M8[ns]")
+    for column in (pandas_column(["2020-01-01", None], "datetime64[ns]"), np.ma.masked_array(times, [0, 1])):
+        known = make([0, 1], column)
+        assert known[0] == times[0] and np.isnat(known[1])
+    masked = make([0, 1], np.ma.masked_array(["a", "b"], [0, 1]))
+    assert [masked[0], masked[1]] == ["a", None]
     for kind in ("string", "str", "category"):
         texts = make([0, 1], pandas_column(["a", None], kind))
         assert [texts[0], texts[1]] == ["a", None]
+
+
+def test_masks_of_rows_that_are_arrays_and_units_are_refused(make):  # noqa: F811
+    with pytest.raises(pardata.LossError, match="mask would be lost"):
+        make([0, 1], np.ma.masked_array([[1, 2], [3, 4]], [[0, 1], [0, 0]]))
+    with pytest.raises(pardata.LossError, match="mask would be lost"):
+        make([0, 1], np.ma.masked_array([(1, 2), (3, 4)], [(0, 1), (0, 0)], dtype=[("a", int), ("b", int)]))
+    units = pytest.importorskip("astropy.units")
+    for column in ([1.0, 2.0] * units.m, np.ma.masked_array([1.0, 2.0] * units.m, [0, 1])):
+        with pytest.raises(pardata.LossError, match="unit m|mask would be lost"):
+            make([0, 1], column)
 
 
 def test_a_table_of_columns_as_values_keeps_each_column(make):  # noqa: F811
@@ -155,15 +174,16 @@ def test_a_writer_keeps_them_too_and_refuses_what_it_would_convert(tmp_path):
         writer.put([{"key": 4, "id": pd.NA}, {"key": np.int64(5), "id": np.int64(ODD)}])
         writer.put(pd.DataFrame({"key": [6, 7], "id": pandas_column([True, None], "boolean")}))
         writer.put({"key": [8], "id": np.ma.masked_array([1], [True])})
+        writer.put({"key": [9, 10], "id": np.ma.masked_array([9.97e36, 0.5], [1, 0])})
         for wrong in (
             pd.Series(["2020-01-01"], dtype="datetime64[ns]"),
             np.array(["2020-01-01"], "M8[D]"),
             pd.Series(["2020-01-01"], dtype="datetime64[us]").tolist(),
         ):
             with pytest.raises(pardata.ConfigError, match="keeps"):
-                writer.put({"key": [9], "id": wrong})
+                writer.put({"key": [11], "id": wrong})
     known = pardata.Database(path)
-    assert [row["id"] for row in known.values()] == [ODD, None, None, ODD, None, ODD, 1, None, None]
+    assert [row["id"] for row in known.values()] == [ODD, None, None, ODD, None, ODD, 1, None, None, None, 0.5]
 
 
 def test_a_database_refuses_what_it_would_convert(tmp_path):

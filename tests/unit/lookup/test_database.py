@@ -1,6 +1,7 @@
 """The features of a database alone: files of all kinds, SQL, pieces of a query, freezing."""
 
 import datetime
+import errno
 import gc
 import os
 import pickle
@@ -338,8 +339,9 @@ def test_a_full_disk_leaves_the_old_database(tmp_path, limit):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-        with pytest.raises(OSError, match=r"a\.db"):
+        with pytest.raises(OSError, match=rf"may have {limit} bytes, `ulimit -f`.*a\.db") as caught:
             pardata.Database.create(path, np.arange(30_000), np.arange(30_000))
+        assert caught.value.errno == errno.EFBIG
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)

@@ -115,8 +115,8 @@ class Metres(np.ndarray):
 WAYS = {
     "array": pardata.array,
     "split": split,
-    "table": lambda values: pardata.Table(range(len(values)), values),
-    "table of columns": lambda values: pardata.Table(range(len(values)), {"a": values}),
+    "table": lambda values: pardata.Table([0], values.reshape(1, -1)),  # masks of whole entries are kept
+    "table of columns": lambda values: pardata.Table([0], {"a": values.reshape(1, -1)}),
 }
 
 
@@ -131,7 +131,7 @@ def test_every_way_into_shared_memory_asks(way, given):
 def test_every_way_into_a_file_asks(given, tmp_path):
     path = tmp_path / "made"
     for write in (
-        lambda: pardata.Database.create(path, [1, 2], given),
+        lambda: pardata.Database.create(path, [1], given.reshape(1, -1)),
         lambda: pardata.source([given]).to(f"{path}.npy").run(engine="serial"),
         lambda: pardata.files.write_pieces(given, path),
     ):
