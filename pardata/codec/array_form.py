@@ -23,6 +23,7 @@ from typing import Any, Final
 import cloudpickle
 import numpy as np
 
+from pardata.memory.byte_order import native_array
 from pardata.memory.mapped import mapping_of, rebuild_memmap
 from pardata.memory.shared_array import is_array
 
@@ -85,6 +86,7 @@ def _is_carried_now(array: Any) -> bool:
     if isinstance(array, np.ma.MaskedArray):
         return False  # its mask is of its shape
     plain = np.ndarray.view(array, np.ndarray)[(slice(0, 1),) * array.ndim].copy()
+    plain = native_array(plain)  # the pickle of a subclass brings any other order back as that
     try:
         own = pickle.loads(cloudpickle.dumps(_with_state(plain, type(array), array), 5))
         made = _rebuild(pickle.loads(cloudpickle.dumps(_sample(array), 5)), plain)

@@ -63,7 +63,7 @@ class _Run(SerialRun):
         for stage in sources[len(items) :]:
             if isinstance(stage.fn, Iterator | QueueItems):
                 raise ConfigError(f"source {stage.name!r} can be read only once: give dry_run() an item for it")
-            stage.fn = partial(_first, source_maker(stage.fn))
+            stage.fn = partial(_first, source_maker(stage))
         for stage in plan.stages:
             if stage.kind is Kind.SINK:
                 stage.fn = _ignore

@@ -113,7 +113,7 @@ class SerialRun(Run):
         readers = [OutputReader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
         giver, inputs = Giver(stage, passed_of(stage)), _inputs_of(stage, readers)
         if stage.kind is Kind.SOURCE:
-            make, context = source_maker(stage.fn), self._context(stage)
+            make, context = source_maker(stage), self._context(stage)
             giver.made = self._iterated(stage, make, lambda: self._statistics[stage].items, context)
         elif stage.kind is Kind.GENERATOR:
             giver.made = self._generated(stage, inputs)

@@ -67,7 +67,7 @@ def async_source(make: Callable[[], AsyncIterator[Any]]) -> Callable[[], Iterato
     return partial(iterate_async, make)
 
 
-def source(items: Any, *, name: str | None = None, until: Any = None) -> Stream:
+def source(items: Any, *, name: str | None = None, until: Any = None, native: bool = False) -> Stream:
     """Return the stream of `items`, numbered from 0 on.
 
     Parameters
@@ -86,6 +86,9 @@ def source(items: Any, *, name: str | None = None, until: Any = None) -> Stream:
     until : object
         The last item of a queue, which is not handed out. None, texts, numbers and members of enums are recognized by
         what they are, other objects by identity.
+    native : bool
+        Convert arrays of another byte order, at any depth of an item, to the machine's: for code behind it that needs
+        that order. They are copies then, those of a `numpy.memmap` too.
 
     Raises
     ------
@@ -127,9 +130,8 @@ def source(items: Any, *, name: str | None = None, until: Any = None) -> Stream:
             raise ConfigError("source(...): a loop over a table gives the names of its columns; use table.itertuples()")
     elif not _is_generator_factory(items):
         raise ConfigError(f"source({name_of(items)}): a function must be a generator function")
-    return Stream(
-        Node(Kind.SOURCE, name or ("source" if not callable(items) else name_of(items)), items, where=user_line())
-    )
+    name = name or ("source" if not callable(items) else name_of(items))
+    return Stream(Node(Kind.SOURCE, name, items, native=native, where=user_line()))
 
 
 def _is_generator_factory(items: Any) -> bool:

@@ -24,3 +24,4 @@ class Setup:
     finalizer: Callable[..., object] | None = None
     finalargs: tuple[Any, ...] = ()
     cores: int = 1  # the share of each worker
+    native: bool = False

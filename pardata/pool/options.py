@@ -16,6 +16,7 @@ from pardata.errors import ConfigError
 from pardata.memory.sizes import count_bytes
 from pardata.pool.configuration import Setup
 from pardata.runtime.library_limits import share_cores, usable_cores
+from pardata.runtime.native import as_native
 
 MAY_AWAIT: Final = (MethodType, partial)  # `inspect` finds out
 
@@ -62,7 +63,7 @@ def check_setup(setup: Setup) -> Setup:
         raise ConfigError(f"name must be a str, not {setup.name!r}")
     check_least("seed", setup.seed, int, 0)
     seed = int.from_bytes(os.urandom(8), "little") if setup.seed is None else setup.seed
-    return replace(
+    setup = replace(
         setup,
         memory_limit=memory_limit,
         initargs=tuple(setup.initargs),
@@ -70,6 +71,10 @@ def check_setup(setup: Setup) -> Setup:
         seed=seed,
         cores=share_cores(setup.workers),
     )
+    if not setup.native:
+        return setup
+    initargs, finalargs, shared = as_native((setup.initargs, setup.finalargs, setup.shared))
+    return replace(setup, initargs=initargs, finalargs=finalargs, shared=shared)
 
 
 def check_least(name: str, value: Any, kind: Any, least: float) -> None:

@@ -59,6 +59,9 @@ class WorkerPool(ArrayMethods, Executor):
         Travels to each worker once: ``pardata.worker().shared``. Its large arrays are shared, and read-only there.
     seed : int, optional
         Of ``pardata.worker().random``. Default: another one for every pool.
+    native : bool
+        Arrays of another byte order that functions get - in arguments and items at any depth, as blocks of
+        `map_array`, in `shared` - are converted to the machine's; those that a function has captured are not.
     name : str
         For messages, and as the tag of lines that workers print.
 
@@ -91,12 +94,13 @@ class WorkerPool(ArrayMethods, Executor):
         kind: Literal["process", "thread"] = "process",
         shared: Any = None,
         seed: int | None = None,
+        native: bool = False,
         name: str = "pool",
     ) -> None:
         self.workers = self._max_workers = count_workers(workers, max_workers)
         setup = Setup(
             self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed, finalizer, finalargs,
+            shared, seed, finalizer, finalargs, native,
         )  # fmt: skip
         self.kind = kind
         self._backend: Backend = _make_backend(kind, check_setup(setup))

@@ -24,7 +24,7 @@ from pardata.pool.jobs.job import Effect, Job, Outcome, Task
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
 from pardata.pool.statistics import Log
 from pardata.pool.worker.finalizer import finalize
-from pardata.pool.worker.loop import perform
+from pardata.pool.worker.tasks import performer
 from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, TaskProgress
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.context import WorkerContext, set_context
@@ -60,6 +60,7 @@ class ThreadBackend:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self._perform = performer(setup.native)
         self.places: Places = LocalPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -286,7 +287,7 @@ class ThreadBackend:
         outer, progress.job = progress.job, task.job  # a task that waits for others does them meanwhile
         task.position = lambda: int(progress.words[POSITION])
         try:
-            outcome = perform(message, message[1], progress, context)
+            outcome = self._perform(message, message[1], progress, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(exit_as_error(error), "a pool's task"), 0.0)
         context.leave()

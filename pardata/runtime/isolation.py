@@ -104,7 +104,9 @@ class _Pickler(pickle.Pickler):
         return (bytes, (obj.tobytes(),)) if type(obj) is memoryview else NotImplemented  # as between processes
 
 
-class _Unpickler(pickle.Unpickler):
+class TakenUnpickler(pickle.Unpickler):
+    """Puts what was taken out of a stream back into its place."""
+
     def __init__(self, file: io.BytesIO, taken: list[Any]) -> None:
         super().__init__(file)
         self._taken = taken
@@ -120,7 +122,7 @@ def _copy(item: Any, inplace: bool) -> tuple[Any, int, bool]:
     try:
         pickler.dump(item)
         file.seek(0)
-        copied = _Unpickler(file, pickler.taken).load()
+        copied = TakenUnpickler(file, pickler.taken).load()
     except Exception:
         if type(item) in _CONTAINERS:
             return _copy_parts(item, inplace)

@@ -51,6 +51,8 @@ class Node:
         The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
     concurrency : int
         Of a coroutine function: how many calls are at work at a time in each worker; 0: of another function.
+    native : bool
+        Of a source: its arrays are converted to the machine's byte order.
     """
 
     kind: Kind
@@ -67,6 +69,7 @@ class Node:
     branches: int = 1
     branch: int = 0
     concurrency: int = 0
+    native: bool = False
     where: str = ""
 
     def __post_init__(self) -> None:

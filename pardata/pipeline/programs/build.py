@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pardata.pipeline.plan.error_policy import Errors
@@ -16,6 +17,7 @@ from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Paired
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.runtime.isolation import Passed
+from pardata.runtime.native import native_items
 
 StageProgram = ItemProgram | GeneratorProgram | SourceProgram
 
@@ -30,7 +32,7 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     node, identity = stage.node, identity_of(stage, seed)
     if stage.kind is Kind.SOURCE:
         assert stage.own_sequence is not None
-        return SourceProgram(stage.name, source_maker(stage.fn), stage.own_sequence, _sizes(stage, plan), identity)
+        return SourceProgram(stage.name, source_maker(stage), stage.own_sequence, _sizes(stage, plan), identity)
     if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
         return GeneratorProgram(
@@ -65,9 +67,11 @@ def _sizes(stage: Stage, plan: Plan) -> Sizes:
     return Sizes(plan.chunksizes[stage.own_sequence], plan.widths[stage.own_sequence])
 
 
-def source_maker(items: Any) -> Any:
+def source_maker(stage: Stage) -> Any:
     """Return a function that returns the iterable of a source."""
-    return items if callable(items) and not hasattr(items, "__iter__") else lambda: items
+    items: Any = stage.fn
+    make = items if callable(items) and not hasattr(items, "__iter__") else lambda: items
+    return partial(native_items, make) if stage.node.native else make
 
 
 def passed_of(stage: Stage) -> Passed | None:

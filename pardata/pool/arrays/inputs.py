@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pardata.errors import ConfigError
+from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import ArrayRef, Places, is_paged
 from pardata.pool.jobs.chunking import BLOCK_BYTES, ChunkPolicy, parse_chunksize
@@ -57,6 +58,11 @@ class InputArrays:
     def nbytes(self) -> int:
         """Of the largest array."""
         return max(int(math.prod(array.shape) * array.dtype.itemsize) for array in self.arrays)
+
+    def whole(self, native: bool) -> list[Any]:
+        """Return the arrays as one block each."""
+        blocks = [array[:] for array in self.arrays]
+        return list(map(native_array, blocks)) if native else blocks
 
     def hold(self, places: Places) -> None:
         """Have every array where the workers can get at it."""

@@ -85,9 +85,9 @@ class ArrayMethods:
         output = Output(backend.places, out, inputs, dtype)
         parse_chunksize(chunksize)
         if inputs.rows == 0:
-            return _map_nothing(fn, inputs, out, output)
+            return _map_nothing(fn, inputs, out, output, backend.setup.native)
         inputs.hold(backend.places)
-        work = Work(fn, inputs.addresses(backend.places), "first", inputs.axis, halo)
+        work = Work(fn, inputs.addresses(backend.places), "first", inputs.axis, halo, native=backend.setup.native)
         try:
             _run(backend, "map_array", work, inputs, chunksize, progress, output.make(work))
             return output.finish(out)
@@ -117,9 +117,10 @@ class ArrayMethods:
         inputs = InputArrays("reduce_array", [array], axis, 0)
         parse_chunksize(chunksize)
         if inputs.rows == 0:
-            return fn(inputs.arrays[0][:])
+            return fn(*inputs.whole(backend.setup.native))
         inputs.hold(backend.places)
-        work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine)
+        work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine,
+                    native=backend.setup.native)  # fmt: skip
         return _run(backend, "reduce_array", work, inputs, chunksize, progress).combined()
 
     def foreach_array(
@@ -153,7 +154,7 @@ class ArrayMethods:
             return
         allocate_mapped(array)
         inputs.hold(backend.places)
-        work = Work(fn, inputs.addresses(backend.places), "each", inputs.axis)
+        work = Work(fn, inputs.addresses(backend.places), "each", inputs.axis, native=backend.setup.native)
         _run(backend, "foreach_array", work, inputs, chunksize, progress)
         if not backend.places.reaches(array):
             array[...] = inputs.arrays[0]
@@ -209,8 +210,8 @@ def _run(
     return job
 
 
-def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: Output) -> Any:
-    made = plain_array(fn(*(array[:] for array in inputs.arrays)), "the function returned")
+def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: Output, native: bool) -> Any:
+    made = plain_array(fn(*inputs.whole(native)), "the function returned")
     if isinstance(out, np.ndarray):
         if out.shape != made.shape:
             raise ConfigError(f"out has shape {out.shape}; the function's results need {made.shape}")

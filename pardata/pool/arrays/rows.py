@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import ArrayRef
 from pardata.pool.jobs.job import Outcome
@@ -40,6 +41,8 @@ class Work:
         Results must have the dtype of `out`; else one that NumPy casts to it as "same_kind".
     combine : callable
         Of "reduce".
+    native : bool
+        Blocks are converted to the machine's byte order.
     """
 
     fn: Any
@@ -51,6 +54,7 @@ class Work:
     place: int = 0
     exact: bool = True
     combine: Callable[[Any, Any], Any] | None = None
+    native: bool = False
 
 
 class OpenWork:
@@ -65,14 +69,25 @@ class OpenWork:
                     array.setflags(write=False)
         self.out = None if work.out is None else opened(work.out)
         self.length: int = self.inputs[0].shape[work.axis]
+        self._cut = _cut_natively if work.native else cut
 
     def call(self, begin: int, end: int) -> tuple[Any, int, int]:
         """Return the function's result for the entries ``[begin, end)``, and the range with its halo."""
         low, high = max(0, begin - self.work.halo), min(self.length, end + self.work.halo)
         here = forked_child.generation
-        made = self.work.fn(*(cut(array, self.work.axis, low, high) for array in self.inputs))
+        made = self.work.fn(*(self._cut(array, self.work.axis, low, high) for array in self.inputs))
         leave_if_forked(here)  # a child's result is not to be put into the output
         return made, low, high
+
+    def change(self, begin: int, end: int) -> None:
+        """Have the function change the entries ``[begin, end)`` in place; a converted block is copied back."""
+        here = forked_child.generation
+        block = cut(self.inputs[0], self.work.axis, begin, end)
+        given = native_array(block) if self.work.native else block
+        self.work.fn(given)
+        leave_if_forked(here)
+        if given is not block:
+            block[...] = given
 
     def part(self, begin: int, end: int) -> Any:
         """Return the function's result as one that the next call cannot fill again, for a sum of parts."""
@@ -112,6 +127,15 @@ def _array(made: Any) -> Array:
 def cut(array: Any, axis: int, begin: int, end: int) -> Any:
     """Return the entries ``[begin, end)`` of `array` along `axis`."""
     return array[begin:end] if axis == 0 else array[(slice(None),) * axis + (slice(begin, end),)]
+
+
+def _cut_natively(array: Any, axis: int, begin: int, end: int) -> Any:
+    """As `cut`, in the machine's byte order; a converted block is read-only as others are."""
+    block = cut(array, axis, begin, end)
+    made = native_array(block)
+    if made is not block:
+        made.setflags(write=False)
+    return made
 
 
 def trimmed(value: Array, axis: int, begin: int, end: int, low: int, high: int) -> Array:
@@ -199,7 +223,7 @@ def run_rows(
                 value = opened.first(at, upto)
                 end = upto
             elif work.kind == "each":
-                opened.call(at, upto)
+                opened.change(at, upto)
             else:
                 made = opened.part(at, upto)
                 assert work.combine is not None

@@ -243,7 +243,7 @@ def _encode_program(setup: Setup) -> tuple[TaskProgram, Encoded]:
     """Return the program of every worker, and the same encoded. Raises `ConfigError` if it cannot be pickled."""
     program = TaskProgram(
         setup.name, setup.workers, setup.initializer, setup.initargs, setup.finalizer, setup.finalargs,
-        setup.max_tasks_per_worker, setup.shared, setup.seed,
+        setup.max_tasks_per_worker, setup.shared, setup.seed, setup.native,
     )  # fmt: skip
     what = "the pool's initializer or finalizer, or what it shares,"
     return program, encode_program(program, what, program, HeapSink(shared_heap()))

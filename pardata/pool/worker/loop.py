@@ -22,11 +22,11 @@ from pardata.memory.arena import HEADER_WORDS
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
 from pardata.pool.arrays.addresses import ArrayRef
-from pardata.pool.arrays.rows import OpenWork, Work, run_rows
+from pardata.pool.arrays.rows import OpenWork, Work
 from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.messages import CALL, ITEMS, CodeAddress, pack, squeeze, unpack
-from pardata.pool.worker.tasks import run_call, run_items
+from pardata.pool.worker.tasks import Performer, performer
 from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
@@ -57,6 +57,8 @@ class TaskProgram:
         Called once in every worker process that ends in peace, after its last task.
     most_tasks : int, optional
         After so many tasks the process makes room for a fresh one.
+    native : bool
+        Arguments are converted to the machine's byte order.
     """
 
     pool: str
@@ -68,6 +70,7 @@ class TaskProgram:
     most_tasks: int | None = None
     shared: Any = None
     seed: int | None = None
+    native: bool = False
 
     name = "pool"
     inplace = False
@@ -84,7 +87,7 @@ class TaskProgram:
         self._initialize(port)
         port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
         try:
-            is_leaving = self._work(_Loop(port, context))
+            is_leaving = self._work(_Loop(port, context, performer(self.native)))
         except Cancelled:  # the pool has no more work
             self._finalize(port)
             raise
@@ -126,11 +129,12 @@ class TaskProgram:
 
 
 class _Loop:
-    def __init__(self, port: WorkerPort, context: WorkerContext) -> None:
+    def __init__(self, port: WorkerPort, context: WorkerContext, do: Performer) -> None:
         segment, at = port.outbox.arena.segment, port.spec.parent_at
         parent = memoryview(segment.map)[at : at + 8 * HEADER_WORDS].cast("q")
         self._port = port
         self._context = context
+        self._do = do
         self._progress = TaskProgress(port.words, parent)
         self._functions = _Functions(segment)
         self._gap_s = 0.0
@@ -189,7 +193,7 @@ class _Loop:
             fn = self._functions.get(CodeAddress(*task[1]))
         except Exception as error:
             return Outcome(1, None, Fault.of(error, "a pool's task", item="while its function was being loaded"), 0.0)
-        return perform(task, fn, self._progress, self._context)
+        return self._do(task, fn, self._progress, self._context)
 
     def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
         port = self._port
@@ -199,23 +203,6 @@ class _Loop:
             port.publish(batch.with_items([message], None))
         except Exception as error:  # no memory, or a value that cannot be pickled
             port.publish(batch.with_items([tuple(_unsent(outcome, error))], None))
-
-
-def perform(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: WorkerContext) -> Outcome:
-    """Do a task with its function."""
-    kind, _, job = task[:3]
-    if kind == CALL:
-        args, kwargs = task[3:]
-        context.enter(job, 0)
-        progress.begin(0, 1)
-        return run_call(fn, args, kwargs, job)
-    if kind == ITEMS:
-        begin, packed, star, limit_ns, careful = task[3:]
-        values: list[Any] = []
-        context.enter(job, begin, values)
-        return run_items(fn, unpack(packed), begin, star, limit_ns, careful, progress, values)
-    begin, end, block, limit_ns = task[3:]
-    return run_rows(fn, begin, end, block, limit_ns, progress, context.enter, job)
 
 
 def _unsent(outcome: Outcome, error: Exception) -> Outcome:

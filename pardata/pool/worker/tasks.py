@@ -6,15 +6,52 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from pardata.pool.arrays.rows import run_rows
 from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.faults import fault_of
+from pardata.pool.worker.messages import CALL, ITEMS, unpack
 from pardata.pool.worker.words import TaskProgress
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.context import WorkerContext
 from pardata.runtime.isolation import IMMUTABLE, settle
+from pardata.runtime.native import as_native
+
+Performer = Callable[[tuple[Any, ...], Any, TaskProgress, WorkerContext], Outcome]
 
 _SHORT_NS: Final = 10_000  # calls shorter than this are looked after a few at a time
 _MOST_AT_ONCE: Final = 32  # should they turn out long after all, so many are done before anything is given back
+
+
+def performer(native: bool) -> Performer:
+    """Return the function that does tasks."""
+    return _perform_natively if native else perform
+
+
+def _perform_natively(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: WorkerContext) -> Outcome:
+    """As `perform`, with the arguments of calls in the machine's byte order. (Blocks of rows: `OpenWork`.)"""
+    if task[0] == CALL:
+        task = (*task[:3], *as_native(task[3:]))
+    elif task[0] == ITEMS:
+        task = (*task[:4], as_native(unpack(task[4])), *task[5:])
+    return perform(task, fn, progress, context)
+
+
+def perform(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: WorkerContext) -> Outcome:
+    """Do a task with its function."""
+    kind, _, job = task[:3]
+    if kind == CALL:
+        args, kwargs = task[3:]
+        context.enter(job, 0)
+        progress.begin(0, 1)
+        return run_call(fn, args, kwargs, job)
+    if kind == ITEMS:
+        begin, packed, star, limit_ns, careful = task[3:]
+        values: list[Any] = []
+        context.enter(job, begin, values)
+        return run_items(fn, unpack(packed), begin, star, limit_ns, careful, progress, values)
+    begin, end, block, limit_ns = task[3:]
+    return run_rows(fn, begin, end, block, limit_ns, progress, context.enter, job)
 
 
 def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Outcome:

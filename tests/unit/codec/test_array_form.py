@@ -119,6 +119,17 @@ def test_it_is_read_only_as_arrays_are(send, name, inplace):
     assert received[0].flags.writeable is inplace
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_it_keeps_its_byte_order_which_its_own_pickle_does_not(send, order):
+    class First(Tagged):  # the first of a class decides how others go
+        pass
+
+    array = np.arange(N).astype(f"{order}f8").view(First)
+    received, nbytes = send([array])
+    assert received[0].dtype.str == f"{order}f8" and nbytes < array.nbytes / 2
+    np.testing.assert_array_equal(received[0], array)
+
+
 def test_it_is_one_object_where_it_was_one(send):
     array = of(Tagged, "x")
     (one, other, view), _ = send((array, array, array[:10]))

@@ -1,0 +1,197 @@
+"""`native=True` gives functions arrays in the machine's byte order, at every depth; without it the order is kept."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+import pardata
+from pardata.runtime.native import as_native
+from tests.conformance.kinds import Box, Tagged
+
+ENGINES = ["processes", "threads", "serial"]
+OTHER, OWN = (">", "<") if sys.byteorder == "little" else ("<", ">")
+RECORD = np.dtype([("a", f"{OTHER}i4"), ("b", f"{OTHER}f8", (2,)), ("c", [("d", f"{OTHER}u2")])])
+
+
+def numbers(n, kind="f8"):
+    return np.arange(n).astype(f"{OTHER}{kind}")
+
+
+def records(n):
+    made = np.zeros(n, RECORD)
+    made["a"], made["b"], made["c"]["d"] = np.arange(n), np.arange(2 * n).reshape(n, 2), 7
+    return made
+
+
+def tagged():
+    made = numbers(3000).view(Tagged)
+    made.tag = "m"
+    return made
+
+
+def objects():
+    made = np.empty(2, object)
+    made[:] = [numbers(3), "x"]
+    return made
+
+
+MAKERS = {
+    "small": lambda: numbers(5),
+    "large": lambda: numbers(5000),
+    "Fortran order": lambda: np.asfortranarray(numbers(6000).reshape(60, 100)),
+    "without entries": lambda: numbers(0),
+    "without axes": lambda: numbers(1)[:].reshape(()),
+    "sliding window": lambda: sliding_window_view(numbers(200), 20),
+    "every second": lambda: numbers(6000)[::-2],
+    "text": lambda: np.array(["a", "bc"]).astype(f"{OTHER}U2"),
+    "times": lambda: np.array(["2020-01-01"], f"{OTHER}M8[s]"),
+    "records": lambda: records(2000),
+    "a record": lambda: records(3)[1],
+    "array in a field only": lambda: np.ones(9, [("b", f"{OTHER}f8", (2,))]),
+    "recarray": lambda: records(9).view(np.recarray),
+    "matrix": lambda: numbers(6).reshape(2, 3).view(np.matrix),
+    "masked": lambda: np.ma.masked_array(numbers(3000), numbers(3000) > 5, fill_value=7),
+    "subclass": tagged,
+    "container": lambda: {"x": [numbers(3), (numbers(5000), 1)], "y": "text"},
+    "object": lambda: Box(Box(numbers(5000))),
+    "objects": objects,
+    "dtype with metadata": lambda: np.zeros(3, np.dtype(f"{OTHER}i4", metadata={"unit": "m"})),
+    "own order": lambda: np.arange(3.0),
+    "no array": lambda: ["x", None],
+}
+
+
+def arrays_in(obj):
+    if isinstance(obj, np.ndarray | np.void):
+        return [each for part in obj for each in arrays_in(part)] if obj.dtype.hasobject else [obj]
+    if isinstance(obj, Box):
+        return arrays_in(obj.value)
+    parts = obj.values() if isinstance(obj, dict) else obj if isinstance(obj, list | tuple) else ()
+    return [array for part in parts for array in arrays_in(part)]
+
+
+def order_of(dtype):
+    """Return the orders of bytes in a dtype, looked up in its description."""
+    text = str(dtype.descr if dtype.names else dtype.str)
+    return {order for order in "<>" if order in text}
+
+
+def numbers_of(array):
+    """Return the values of an array as Python's own."""
+    names = array.dtype.names
+    return {name: numbers_of(array[name]) for name in names} if names else array.tolist()
+
+
+def looked_at(obj):
+    """Return the orders of bytes in an object, and all of its numbers."""
+    orders, values = set(), []
+    for array in arrays_in(obj):
+        orders |= order_of(array.dtype)
+        values.append((type(array).__name__, array.shape, numbers_of(array), getattr(array, "tag", None)))
+    return orders, values
+
+
+def item(name):
+    return MAKERS[name]()
+
+
+def items():
+    for make in MAKERS.values():
+        yield make()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("as_function", [True, False], ids=["generator function", "list"])
+def test_a_source_converts_all_that_it_gives(engine, as_function):
+    source = items if as_function else list(items())
+    kept = list(pardata.source(source).map(looked_at).iterate(engine=engine))
+    converted = list(pardata.source(source, native=True).map(looked_at).iterate(engine=engine))
+    for name, (before, values), (after, same) in zip(MAKERS, kept, converted, strict=True):
+        assert before <= {OTHER} or name == "own order", name
+        assert after <= {OWN} and bool(after) == bool(before) and repr(values) == repr(same), name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_arrays_and_of_files_are_converted(engine, tmp_path):
+    np.save(tmp_path / "rows.npy", numbers(6000).reshape(3, 2000))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for rows in (str(tmp_path / "rows.npy"), mapped, np.array(mapped), records(3)):
+        found = list(pardata.source(rows, native=True).map(looked_at).iterate(engine=engine))
+        assert [orders for orders, _ in found] == [{OWN}] * 3
+    assert isinstance(next(iter(pardata.source(mapped).map(lambda row: row))), np.memmap)
+
+
+def shared_order(_):
+    return looked_at(pardata.worker().shared)[0]
+
+
+def doubled(rows):
+    assert order_of(rows.dtype) == {OWN} and not (rows.size and rows.flags.writeable)
+    return rows * 2
+
+
+def halve(rows):
+    assert order_of(rows.dtype) == {OWN}
+    rows /= 2
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_functions_of_a_pool_get_converted_arguments(kind):
+    captured = numbers(3)
+    with pardata.WorkerPool(2, kind=kind, native=True, shared={"x": numbers(5000)}) as pool:
+        for name, make in MAKERS.items():
+            orders, values = pool.submit(looked_at, make()).result()
+            assert orders <= {OWN} and repr(values) == repr(looked_at(make())[1]), name
+        assert [orders for orders, _ in pool.map(looked_at, [numbers(3)] * 3)] == [{OWN}] * 3
+        assert list(pool.map(lambda x, y: looked_at([x, y])[0], [numbers(3)], [numbers(5000)])) == [{OWN}]
+        assert pool.submit(lambda: order_of(captured.dtype)).result() == {OTHER}
+        assert pool.submit(shared_order, 0).result() == {OWN}
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_blocks_of_arrays_are_converted(kind, tmp_path):
+    given = numbers(5000)
+    np.save(tmp_path / "rows.npy", given)
+    with pardata.WorkerPool(2, kind=kind, native=True) as pool:
+        for array in (given, pardata.array(given), np.load(tmp_path / "rows.npy", mmap_mode="r"), given[:0]):
+            made = pool.map_array(doubled, array)
+            assert order_of(made.dtype) == {OWN} and made.tolist() == (2 * array).tolist()
+        assert pool.reduce_array(lambda rows: doubled(rows).sum(), given, np.add) == 2 * given.sum()
+        out = np.zeros_like(given)
+        pool.map_array(doubled, given, out=out)
+        assert out.dtype == given.dtype and out.tolist() == (2 * given).tolist()
+        pool.foreach_array(halve, out)
+        assert out.tolist() == given.tolist()
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_without_it_a_pool_keeps_the_order(kind):
+    with pardata.WorkerPool(1, kind=kind) as pool:
+        assert pool.submit(looked_at, [numbers(3), numbers(5000)]).result()[0] == {OTHER}
+        assert order_of(pool.map_array(lambda rows: rows, numbers(5000)).dtype) == {OTHER}
+
+
+def test_what_needs_no_conversion_is_not_copied():
+    for obj in ({"x": np.arange(3)}, [1], (np.zeros(3), threading.Lock()), np.arange(3), "text", Box(np.arange(3))):
+        assert as_native(obj) is obj
+    shared = numbers(3)
+    made = as_native([shared, {"again": shared}])
+    assert made[0] is made[1]["again"]
+
+
+def test_beside_what_cannot_be_pickled_the_rest_is_converted():
+    lock = threading.Lock()
+    made = as_native({"x": numbers(3), "lock": lock, "y": (numbers(3), lock)})
+    assert order_of(made["x"].dtype) == order_of(made["y"][0].dtype) == {OWN} and made["lock"] is lock
+
+
+def test_layout_and_attributes_stay():
+    assert as_native(MAKERS["Fortran order"]()).flags.f_contiguous
+    windows = as_native(MAKERS["sliding window"]())
+    assert windows.strides == (8, 8) and not windows.flags.writeable
+    assert as_native(MAKERS["dtype with metadata"]()).dtype.metadata == {"unit": "m"}
+    masked = as_native(MAKERS["masked"]())
+    assert masked.fill_value == 7 and masked.mask.tolist() == MAKERS["masked"]().mask.tolist()
