@@ -119,6 +119,7 @@ def _reduce_masked(array: Any) -> Any:
 
 def _rebuild_masked(data: Array, mask: Array | None, fill_value: Array | None, state: dict[str, Any]) -> Any:
     made = np.ndarray.view(data, np.ma.MaskedArray)
+    made.__dict__.update(state.get("_optinfo", {}))  # attributes of the array under the mask, as a unit
     made.__dict__.update(
         state,
         _mask=np.ma.nomask if mask is None else mask,

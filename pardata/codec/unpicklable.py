@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pardata.codec.by_value import dumps
 
-_DEEPEST: Final = 4
+_DEEPEST: Final = 8
 
 # Handles of what belongs to one process, and what is sent in their place.
 _WAYS: Final = (

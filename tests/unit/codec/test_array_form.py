@@ -161,6 +161,14 @@ MASKED = {
 }
 
 
+def test_under_a_mask_it_keeps_its_attributes_which_its_own_pickle_does_not(send):
+    array = np.ma.masked_array(of(Tagged, "m"), np.arange(N) % 2)
+    assert pickle.loads(pickle.dumps(array, 5)).data.tag is None
+    received, nbytes = send(array)
+    assert (received.tag, received.data.tag, type(received.data)) == ("m", "m", Tagged) and nbytes < 12_000
+    assert received[3:].tag == "m"
+
+
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("name", MASKED)
 def test_a_masked_array_keeps_all_that_it_has(send, name, inplace):
