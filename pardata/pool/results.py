@@ -179,8 +179,8 @@ class Results:
             raise StopIteration
         self._pull()
         if job.ranges.is_complete and self._number >= job.ranges.total:
+            self._backend.catch_up()  # before its bar is closed: that is the last one
             self.close()
-            self._backend.catch_up()
             raise StopIteration
         deadline = self._deadline if timeout is None else time.monotonic() + timeout
         try:

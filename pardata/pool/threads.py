@@ -289,7 +289,7 @@ class ThreadBackend:
         try:
             outcome = self._perform(message, message[1], progress, context)
         except BaseException as error:  # SystemExit and the like
-            outcome = Outcome(1, None, Fault.of(exit_as_error(error), "a pool's task"), 0.0)
+            outcome = Outcome(1, None, Fault.of(exit_as_error(error), "pool", place="a task of the pool"), 0.0)
         context.leave()
         progress.end()
         progress.job = outer

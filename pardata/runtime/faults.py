@@ -52,7 +52,13 @@ NO_ITEM: Final = object()
 
 @dataclass(frozen=True)
 class Fault:
-    """An exception on its way: all of it as text, and the object itself as `carried_errors` packs it."""
+    """An exception on its way: all of it as text, and the object itself as `carried_errors` packs it.
+
+    Attributes
+    ----------
+    place : str
+        The place in words, if it is not a stage: "the call of 'denoise'".
+    """
 
     stage: str
     number: int
@@ -61,9 +67,12 @@ class Fault:
     text: str
     trace: str
     pickled: bytes | None
+    place: str = ""
 
     @classmethod
-    def of(cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> Fault:
+    def of(
+        cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM, *, place: str = ""
+    ) -> Fault:
         """Describe an exception that was just caught."""
         trace = "".join(traceback.format_exception(error))
         return cls(
@@ -74,6 +83,7 @@ class Fault:
             text_of(error)[:_LONGEST_TEXT],
             trace[-_LONGEST_TEXT:],
             pack_error(error),
+            place,
         )
 
     def shortened(self, longest: int) -> Fault:
@@ -87,6 +97,7 @@ class Fault:
             self.text[:longest],
             self.trace[-longest:],
             self.pickled if keeps_type else None,
+            self.place[:longest],
         )
 
     def with_pickled(self, pickled: bytes | None) -> Fault:
@@ -102,7 +113,8 @@ class Fault:
     def note(self) -> str:
         """The place of the error: stage, item number and item, as far as they are known."""
         number = f", item {self.number}" if self.number >= 0 else ""
-        return f"in stage {self.stage!r}{number}" + (f": {self.item}" if self.item else "")
+        place = self.place or f"stage {self.stage!r}"
+        return f"in {place}{number}" + (f": {self.item}" if self.item else "")
 
     def exception(self) -> BaseException:
         """Return the exception to raise: of its own type, with a note, and the remote traceback as its last cause."""

@@ -126,7 +126,7 @@ def facts(error, depth=0):
         return "cannot be pickled", text.removeprefix(f"{__name__}.Broken: ")
     found = [type(error).__qualname__, text, [repr(part) for part in error.args if isinstance(part, str | int)]]
     found += [part.sum() for part in error.args if isinstance(part, np.ndarray)]
-    found += [[note for note in getattr(error, "__notes__", []) if not note.startswith("in stage")]]
+    found += [[note for note in getattr(error, "__notes__", []) if not note.startswith(("in stage", "in the call"))]]
     found += [getattr(error, "code", None)]
     if isinstance(error, BaseExceptionGroup):
         found += [[facts(part, depth + 1) for part in error.exceptions]]

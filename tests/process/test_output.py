@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import importlib
 import io
 import logging
 import logging.handlers
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -232,9 +234,10 @@ def work(x):
 def test_handlers_of_a_module_are_called_once_and_those_that_a_function_adds_in_the_worker(
     engine, tmp_path, monkeypatch, caplog
 ):
-    (tmp_path / f"lab_module_{engine}.py").write_text(MODULE.format(path=str(tmp_path / "log")))
+    name = f"lab_{uuid4().hex}"
+    (tmp_path / f"{name}.py").write_text(MODULE.format(path=str(tmp_path / "log")))
     monkeypatch.syspath_prepend(tmp_path)
-    module = __import__(f"lab_module_{engine}")
+    module = importlib.import_module(name)
     pardata.source(range(4)).map(module.work).run(engine=engine)
     module.log.handlers[0].close()
     assert (tmp_path / "log").read_text() == "item 0\nitem 1\nitem 3\n"

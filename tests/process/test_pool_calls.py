@@ -392,6 +392,22 @@ def test_log_records_of_any_size_and_contents_arrive(caplog):
     assert "RuntimeError" in record.odd
 
 
+def test_notes_of_errors_speak_of_the_call(pool):
+    def fail(x, y=0):
+        raise ValueError(x)
+
+    def notes(make):
+        with pytest.raises(ValueError) as caught:
+            make()
+        return caught.value.__notes__
+
+    assert notes(lambda: pool.submit(fail, 7).result()) == ["in the call of 'fail': 7"]
+    assert notes(lambda: pool.submit(fail, 7, 8).result()) == ["in the call of 'fail': (7, 8)"]
+    assert notes(lambda: list(pool.map(fail, [7]))) == ["in the call of 'fail', item 0: 7"]
+    told = notes(lambda: pool.map_array(fail, np.zeros(3), chunksize=3))
+    assert told == ["in the call of 'fail' for rows 0 to 3"]
+
+
 def test_an_error_larger_than_a_message_reaches_the_caller():
     class Wordy(ValueError):
         def __str__(self):

@@ -231,7 +231,7 @@ def run_rows(
                 leave_if_forked(here)
         except BaseException as error:
             leave_if_forked(here, error)
-            fault = fault_of(error, work.fn, at, f"rows {at} to {upto}")
+            fault = fault_of(error, work.fn, rows=f" for rows {at} to {upto}")
         now = time.perf_counter_ns()
         if now - last > longest_ns:
             longest_ns, longest = now - last, at

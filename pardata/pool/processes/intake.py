@@ -64,7 +64,7 @@ class Intake:
         try:
             outcome = Outcome(*unpack(claim.receiver.read(claim).items.pop()))
         except Exception as failure:  # the result cannot be unpickled
-            fault = Fault.of(failure, "pool", item="its result cannot be loaded here")
+            fault = Fault.of(failure, "pool", place="a task of the pool, while its result was being loaded here")
             outcome = Outcome(1, None, fault, 0.0, is_unread=True)
         claim.receiver.commit(claim)
         if claim.receiver.owes >= _MOST_OWED and not claim.receiver.flush():

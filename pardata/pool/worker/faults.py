@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
 
 _HERE: Final = os.path.dirname(__file__)
 
@@ -16,10 +16,21 @@ def name_of(fn: Callable[..., Any]) -> str:
     return str(getattr(fn, "__name__", type(fn).__name__))
 
 
-def fault_of(error: BaseException, fn: Callable[..., Any], number: int, item: object) -> Fault:
-    """Describe an error of the user's function, without the pool's own files in its traceback."""
+def fault_of(
+    error: BaseException, fn: Callable[..., Any], number: int = -1, item: object = NO_ITEM, rows: str = ""
+) -> Fault:
+    """Describe an error of the user's function, without the pool's own files in its traceback.
+
+    Parameters
+    ----------
+    number, item
+        Of the item that the call was for; a single call has no number, and its item is its arguments.
+    rows : str
+        The rows that the call was for, in words.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     error = exit_as_error(error.with_traceback(trace))
-    return Fault.of(error, name_of(fn), number, item)
+    name = name_of(fn)
+    return Fault.of(error, name, number, item, place=f"the call of {name!r}{rows}")

@@ -124,7 +124,7 @@ class TaskProgram:
         except BaseException as error:
             leave_if_forked(here, error)
             error = exit_as_error(error)
-            raise StageFailure(Fault.of(error, "the pool's initializer"), error) from None
+            raise StageFailure(Fault.of(error, "pool", place="the pool's initializer"), error) from None
         port.loaded()
 
 
@@ -146,7 +146,7 @@ class _Loop:
             batches = self._take()
         except Exception as error:  # an argument cannot be unpickled
             batch = port.claimed()
-            fault = Fault.of(error, "a pool's task", item="while its arguments were loaded")
+            fault = Fault.of(error, "pool", place="a task of the pool, while its arguments were loaded")
             outcome = Outcome(1, None, fault, 0.0, is_unread=True)
             kind = CALL
         else:
@@ -192,7 +192,8 @@ class _Loop:
         try:
             fn = self._functions.get(CodeAddress(*task[1]))
         except Exception as error:
-            return Outcome(1, None, Fault.of(error, "a pool's task", item="while its function was being loaded"), 0.0)
+            fault = Fault.of(error, "pool", place="a task of the pool, while its function was being loaded")
+            return Outcome(1, None, fault, 0.0)
         return self._do(task, fn, self._progress, self._context)
 
     def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
@@ -212,7 +213,7 @@ def _unsent(outcome: Outcome, error: Exception) -> Outcome:
     if not isinstance(error, MemoryError):
         told = SerializationError(f"the result cannot be sent back: {explain_unpicklable(values[index])}")
         error = told.with_traceback(error.__traceback__)
-    fault = Fault.of(error, "pool", item="its result")
+    fault = Fault.of(error, "pool", place="a task of the pool, while its result was sent")
     before = values[:index] if isinstance(outcome.values, list) else None
     return Outcome(index + 1, before, fault, outcome.seconds)
 

@@ -44,7 +44,7 @@ def perform(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: Wor
         args, kwargs = task[3:]
         context.enter(job, 0)
         progress.begin(0, 1)
-        return run_call(fn, args, kwargs, job)
+        return run_call(fn, args, kwargs)
     if kind == ITEMS:
         begin, packed, star, limit_ns, careful = task[3:]
         values: list[Any] = []
@@ -54,7 +54,7 @@ def perform(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: Wor
     return run_rows(fn, begin, end, block, limit_ns, progress, context.enter, job)
 
 
-def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Outcome:
+def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
     """Make one call."""
     here = forked_child.generation
     begin = time.perf_counter()
@@ -63,7 +63,7 @@ def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         leave_if_forked(here)
     except BaseException as error:  # as SystemExit: the future has an error that says so, and the worker goes on
         leave_if_forked(here, error)
-        value, fault = None, fault_of(error, fn, number, args[0] if len(args) == 1 else args)
+        value, fault = None, fault_of(error, fn, item=args[0] if len(args) == 1 else args)
     seconds = time.perf_counter() - begin
     return Outcome(1, value, fault, seconds, (seconds, 0))
 
