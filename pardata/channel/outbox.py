@@ -11,7 +11,9 @@ from pardata.channel.leases import OWN, ROWS, Lease, LeaseTable
 from pardata.channel.placing import BlockPlacer
 from pardata.channel.sender import Sender
 from pardata.channel.words import CAPACITY, LEASE
-from pardata.codec.batch_codec import Batch, Encoded, encode
+from pardata.codec.access import Access
+from pardata.codec.batch_codec import Batch, encode
+from pardata.codec.object_codec import Encoded
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor
@@ -63,15 +65,16 @@ class Outbox(BlockPlacer):
         leases: LeaseTable,
         edges: list[EdgeSenders],
         in_parent: bool = False,
-        has_inplace: bool = False,
+        writers: Access = Access.READ,
     ) -> None:
-        super().__init__(arena, in_parent, has_inplace)
+        super().__init__(arena, in_parent, writers)
         self.leases = leases
         self.edges = edges
         self._only = edges[0] if len(edges) == 1 else None
         self._fan_out = len(edges) > 1
         self.block_bytes = 0  # of the blocks that were sent
         self.is_lasting = False  # whether the caller goes on using the arrays that are sent: arguments
+        self.is_private = False  # whether the receiver may write to arrays of the objects that are sent
         self._branches: dict[int | None, list[int]] = {}  # the edges of each
         for index, edge in enumerate(edges):
             self._branches.setdefault(edge.branch, []).append(index)
@@ -139,7 +142,7 @@ class Outbox(BlockPlacer):
     def _pack(self, batch: Batch, fan_out: bool) -> _Packed:
         """Return a batch as it is sent, the block for what does not fit into a slot, and the origins of its blocks."""
         self._fan_out = fan_out
-        encoded = encode(batch.items, self, self._has_inplace, self.is_lasting)
+        encoded = encode(batch.items, self, self._writers is not Access.READ, self.is_lasting, self.is_private)
         if not encoded.anchors and batch.positions is None and len(encoded.payload) <= CAPACITY:
             self.sent_bytes += len(encoded.payload)
             return encoded, None, []  # as most small messages are

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pardata.channel.leases import BORROWED, OWN, Lease
+from pardata.codec.access import Access
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
@@ -16,15 +17,17 @@ Array = np.ndarray[Any, Any]
 
 
 class BlockPlacer:
-    """The block sink of one process (`codec.batch_codec.BlockSink`).
+    """The block sink of one process (`codec.object_codec.BlockSink`).
 
     Parameters
     ----------
     in_parent : bool
         The sender is a thread of the process that the user started. It is never replaced, so it may pass on any block
         of the segment; a worker must be able to tell its successor where a block came from.
-    has_inplace : bool
-        Some stage of the run changes its input: a block may be given away to be changed, once, if nobody else has it.
+    writers : Access
+        The most that any reader of the run may do. A block may be given away to be changed, once, if nobody else has
+        it: INPLACE, to a stage; RESULT, to the caller only, and not while a suspended generator has it in a variable
+        and may yield it again.
 
     Attributes
     ----------
@@ -34,13 +37,13 @@ class BlockPlacer:
         Bytes of all arrays that were placed; those of the blocks that were made for them.
     """
 
-    def __init__(self, arena: Arena, in_parent: bool, has_inplace: bool) -> None:
+    def __init__(self, arena: Arena, in_parent: bool, writers: Access) -> None:
         self.arena = arena
         self.generator: object = None
         self.sent_bytes = 0
         self.made_bytes = 0
         self.in_parent = in_parent
-        self._has_inplace = has_inplace
+        self._writers = writers
         self._fan_out = False  # whether the batch that is being packed goes to several edges
         self._memory = arena.segment.map
         self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
@@ -55,18 +58,19 @@ class BlockPlacer:
             return self._copy(arrays[index])
         known = 1 + block.claimed  # references of this variable, and of the message that has brought the block
         is_alone = is_bare and self._is_alone(arrays, index, known)  # unknown for a part of an object
-        array = arrays[index]
-        if array.flags.writeable and not is_alone:
-            return self._copy(array)  # user code may still write to it
-        array.setflags(write=False)
-        if self._has_inplace and not block.shared:
+        if arrays[index].flags.writeable and not is_alone:
+            return self._copy(arrays[index])  # user code may still write to it
+        arrays[index].setflags(write=False)
+        if self._writers and not block.shared:
             if block.given_away:
                 raise ValueError(
                     "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
                     "one, or a copy"
                 )
-            block.shared = not is_alone
+            may_come_again = self.generator is not None and self._writers is Access.RESULT
+            block.shared = not (is_alone and (not may_come_again or is_sole_owner(arrays, index)))
             block.given_away = not (block.shared or self._fan_out)
+        array = arrays[index]
         offset = array.__array_interface__["data"][0] - self._address - block.offset
         return block, offset, array
 

@@ -35,6 +35,7 @@ from pardata.channel.words import (
     TOP,
     slot_at,
 )
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch, decode
 from pardata.codec.loadable import decode_loadable
 from pardata.memory.array import Anchor, Drop, anchor
@@ -213,19 +214,19 @@ class Receiver(ChannelEnd):
             claim.anchors.append(block)
         return start
 
-    def read(self, claim: Claim, inplace: bool = False) -> Batch:
+    def read(self, claim: Claim, access: Access = Access.READ) -> Batch:
         """Return the batch; its arrays keep their blocks, and so does `claim` until it is committed."""
         kind, places, payload = self._payload(claim, self.open(claim))
-        items = decode(kind, payload, claim.anchors, inplace)
+        items = decode(kind, payload, claim.anchors, access)
         return Batch(claim.sequence, claim.number, claim.count, claim.cell, items, places)
 
-    def read_loadable(self, claim: Claim, inplace: bool, error: Exception) -> Batch:
+    def read_loadable(self, claim: Claim, access: Access, error: Exception) -> Batch:
         """As `read`, which has raised `error`, with `Unloadable` where an item cannot be loaded."""
         at = slot_at(claim.slot)
         start = self._words[at + BODY] + LEASE.size * self._words[at + LEASES]
         kind, places, payload = self._payload(claim, start)
         count = claim.count if places is None else len(places)
-        items = decode_loadable(kind, payload, claim.anchors, inplace, count, error)
+        items = decode_loadable(kind, payload, claim.anchors, access, count, error)
         return Batch(claim.sequence, claim.number, claim.count, claim.cell, items, places)
 
     def _payload(self, claim: Claim, start: int) -> tuple[int, list[int] | None, memoryview]:

@@ -36,7 +36,8 @@ from pardata.channel.words import (
     STAMP,
     slot_at,
 )
-from pardata.codec.batch_codec import Batch, Encoded
+from pardata.codec.batch_codec import Batch
+from pardata.codec.object_codec import Encoded
 from pardata.memory.array import Anchor
 from pardata.memory.segment import Segment
 

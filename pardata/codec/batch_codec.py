@@ -8,28 +8,38 @@ by itself).
 
 from __future__ import annotations
 
-import io
 import marshal
 import pickle
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
+from pardata.codec.access import IMMUTABLE, Access
 from pardata.codec.by_value import INLINE_BYTES as INLINE_BYTES
 from pardata.codec.by_value import is_script_in
+from pardata.codec.object_codec import (
+    PICKLE,
+    BlockSink,
+    Encoded,
+    accessed,
+    decode_object,
+    index_of,
+    pickled,
+    strides_of,
+    with_blocks,
+)
 from pardata.codec.picklers import MOST_BLOCKS as MOST_BLOCKS
-from pardata.codec.picklers import ArrayPickler, ArrayUnpickler, CodePickler
+from pardata.codec.picklers import ArrayPickler, CodePickler
 from pardata.memory.array import Anchor, view
-from pardata.memory.layout import held_bytes, is_overlapping
+from pardata.memory.layout import held_bytes
 from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 
-PICKLE, ARRAYS, RAW, BYTES, APART = 0, 1, 2, 3, 4
+ARRAYS, RAW, BYTES, APART = 1, 2, 3, 4
 # bool to complex256, bytes, str, times, half: types that `dtype.str` describes whole, but for metadata of the user
 _NUMBERED: Final = frozenset((*range(17), 18, 19, 21, 22, 23))
-_VALUES: Final = frozenset((int, float, complex, bool, str, bytes, type(None)))  # nothing to look for in them
 _NO_ADDRESSES: Final = bytes(4)
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
@@ -89,63 +99,13 @@ class Batch:
         return f"<Batch {self.sequence}:{self.number}+{self.count}, {len(self.items)} items>"
 
 
-class BlockSink(Protocol):
-    """Takes the arrays of an encoder into blocks."""
-
-    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
-        """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
-
-        `is_bare`: the array is an item itself, not a part of one, and nothing else of pardata holds it.
-        """
-
-
-class Encoded:
-    """A payload and the anchors of the blocks it refers to by index."""
-
-    __slots__ = ("anchors", "kind", "payload")
-
-    def __init__(self, kind: int, payload: bytes, anchors: list[Anchor]) -> None:
-        self.kind = kind
-        self.payload = payload
-        self.anchors = anchors
-
-
 def _is_plain(dtype: np.dtype[Any]) -> bool:
     return dtype.num in _NUMBERED and dtype.metadata is None
 
 
-def _index(anchors: list[Anchor], block: Anchor) -> int:
-    for index, known in enumerate(anchors):
-        if known is block:
-            return index
-    anchors.append(block)
-    return len(anchors) - 1
-
-
-def _strides(array: Array) -> tuple[int, ...] | None:
-    return None if array.flags.c_contiguous else array.strides
-
-
-def pickled(pickler: type[ArrayPickler | CodePickler], obj: Any, is_lasting: bool) -> tuple[bytes, list[Array], bool]:
-    """Return a pickle stream, the arrays that have left it, and whether it names one several times."""
-    file = io.BytesIO()
-    made = pickler(file, is_lasting)
-    made.dump(obj)
-    return file.getvalue(), made.arrays, made.has_repeats
-
-
-def with_blocks(stream: bytes, arrays: list[Array], sink: BlockSink) -> Encoded:
-    """Put the arrays of a pickle stream into blocks; their addresses stand before the stream."""
-    anchors: list[Anchor] = []
-    addresses = []
-    for index in range(len(arrays)):
-        block, offset, placed = sink.place(arrays, index, False)
-        addresses.append((_index(anchors, block), offset, placed.dtype, placed.shape, _strides(placed)))
-    head = pickle.dumps(addresses, 5) if addresses else b""
-    return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
-
-
-def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
+def encode_pickle(
+    obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False, is_private: bool = False
+) -> Encoded:
     """Encode any object. Objects of the script are taken by value: no other process has that module.
 
     Parameters
@@ -154,17 +114,22 @@ def encode_pickle(obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bo
         `obj` is a list of items that may be changed where they arrive: two that hold one array get one each.
     is_lasting : bool
         See `memory.mapped.file_address`.
+    is_private : bool
+        All arrays are the receiver's own.
     """
     try:
-        stream, arrays, has_repeats = pickled(ArrayPickler, obj, is_lasting)
+        stream, pickler = pickled(ArrayPickler, obj, is_lasting)
     except (pickle.PicklingError, AttributeError, TypeError):
-        stream, arrays, has_repeats = pickled(CodePickler, obj, is_lasting)
+        stream, pickler = pickled(CodePickler, obj, is_lasting)
     else:
         if is_script_in(stream):
-            stream, arrays, has_repeats = pickled(CodePickler, obj, is_lasting)
-    if apart and has_repeats and len(obj) > 1:
+            stream, pickler = pickled(CodePickler, obj, is_lasting)
+    if apart and pickler.has_repeats and len(obj) > 1:
         return _encode_apart(obj, sink)
-    return with_blocks(stream, arrays, sink)
+    private: Sequence[bool] = ()
+    if pickler.arrays:
+        private = [True] * len(pickler.arrays) if is_private else pickler.private(obj)
+    return with_blocks(stream, pickler, private, sink)
 
 
 def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:
@@ -172,38 +137,40 @@ def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:
     parts = []
     for item in items:
         part = encode_pickle([item], sink)
-        parts.append((part.payload, [_index(anchors, block) for block in part.anchors]))
+        parts.append((part.payload, [index_of(anchors, block) for block in part.anchors]))
     return Encoded(APART, marshal.dumps(parts), anchors)
 
 
-def encode(items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: bool = False) -> Encoded:
+def encode(
+    items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: bool = False, is_private: bool = False
+) -> Encoded:
     """Encode the items of a batch; else as `encode_pickle`."""
     if len(items) == 1 and type(items[0]) is bytes:
         return Encoded(BYTES, items[0], [])
     if not items:
         return Encoded(ARRAYS, b"", [])
-    if type(items[0]) in _VALUES and set(map(type, items)) <= _VALUES:
+    if type(items[0]) in IMMUTABLE and set(map(type, items)) <= IMMUTABLE:
         return Encoded(PICKLE, _NO_ADDRESSES + pickle.dumps(items, 5), [])
     dtype: Any = None
     for item in items:
         if not is_array(item) or not item.nbytes:
-            return encode_pickle(items, sink, apart, is_lasting)
+            return encode_pickle(items, sink, apart, is_lasting, is_private)
         if item.dtype is not dtype:
             dtype = item.dtype
             if not _is_plain(dtype):
-                return encode_pickle(items, sink, apart, is_lasting)
+                return encode_pickle(items, sink, apart, is_lasting, is_private)
     del item  # a sink counts the references to an item
     if items[0].nbytes >= INLINE_BYTES:
         if len(items) > MOST_BLOCKS or not all(map(_fills_block, items)):
-            return encode_pickle(items, sink, apart, is_lasting)
+            return encode_pickle(items, sink, apart, is_lasting, is_private)
         return _encode_arrays(items, sink)
     dtype, shape = items[0].dtype, items[0].shape
     has_axes = len(shape) > 1
     for item in items:
         if (has_axes or item.base is not None) and not item.flags.c_contiguous:
-            return encode_pickle(items, sink, apart, is_lasting)
+            return encode_pickle(items, sink, apart, is_lasting, is_private)
         if item.shape != shape or item.dtype != dtype:
-            return encode_pickle(items, sink, apart, is_lasting)
+            return encode_pickle(items, sink, apart, is_lasting, is_private)
     return Encoded(RAW, b"".join([_raw_head(dtype, shape), *[item.tobytes() for item in items]]), [])
 
 
@@ -234,59 +201,34 @@ def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
     addresses = []
     for index in range(len(items)):
         block, offset, placed = sink.place(items, index, True)
-        addresses.append((_index(anchors, block), offset, placed.dtype.str, placed.shape, _strides(placed)))
+        addresses.append((index_of(anchors, block), offset, placed.dtype.str, placed.shape, strides_of(placed)))
     return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
 
 
-def _writable(block: Anchor, array: Array, inplace: bool) -> Array:
-    """Return `array` for its reader: read-only, or writable if `inplace`, then a copy if others may read the block."""
-    if not inplace or is_overlapping(array):
-        array.setflags(write=False)
-        return array
-    return array.copy(order="K") if block.shared else array
-
-
-def arrays_of(file: io.BytesIO, anchors: Sequence[Anchor], inplace: bool) -> list[Array]:
-    """Return the arrays in blocks of a `PICKLE` payload; `file` is read up to the pickle."""
-    length = int.from_bytes(file.read(4), "little")
-    addresses = pickle.loads(file.read(length)) if length else ()
-    return [
-        _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
-        for index, offset, dtype, shape, strides in addresses
-    ]
-
-
-def decode_object(payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> Any:
-    """Return the object of a `PICKLE` payload; its arrays are views of the blocks."""
-    file = io.BytesIO(payload)
-    return ArrayUnpickler(file, arrays_of(file, anchors, inplace), inplace).load()
-
-
-def decode(kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool = False) -> list[Any]:
+def decode(kind: int, payload: Any, anchors: Sequence[Anchor], access: Access = Access.READ) -> list[Any]:
     """Return the items of a batch. Nothing that is returned refers to `payload`."""
     if kind == PICKLE:
-        items: list[Any] = decode_object(payload, anchors, inplace)
+        items: list[Any] = decode_object(payload, anchors, access)
         return items
     if kind == ARRAYS:
         return [
-            _writable(anchors[index], view(anchors[index], offset, dtype, shape, strides), inplace)
+            accessed(anchors[index], view(anchors[index], offset, dtype, shape, strides), access)
             for index, offset, dtype, shape, strides in (marshal.loads(payload) if len(payload) else ())
         ]
-    data = bytes(payload)
     if kind == BYTES:
-        return [data]
+        return [bytes(payload)]
     if kind == APART:
         return [
-            decode_object(part, [anchors[index] for index in indices], inplace)[0]
-            for part, indices in marshal.loads(data)
+            decode_object(part, [anchors[index] for index in indices], access)[0]
+            for part, indices in marshal.loads(payload)
         ]
+    data = bytearray(payload)
     start = int.from_bytes(data[:2], "little")
-    return _decode_raw(data, start, *_raw_layout(data[:start]), inplace)
+    return _decode_raw(data, start, *_raw_layout(bytes(data[:start])))
 
 
-def _decode_raw(data: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...], inplace: bool) -> list[Any]:
-    buffer: bytes | bytearray = bytearray(data) if inplace else data
-    entries = np.frombuffer(buffer, dtype, offset=start)
+def _decode_raw(data: bytearray, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> list[Any]:
+    entries = np.frombuffer(data, dtype, offset=start)
     if shape == entries.shape:
         return [entries]  # a single one
     rows = entries.reshape(-1, *shape)

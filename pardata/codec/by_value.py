@@ -26,7 +26,7 @@ from pardata.codec.array_form import reduce_array
 from pardata.codec.main_globals import Captured, module_of, script_globals, set_function, set_module
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.mapped import file_address
-from pardata.memory.shared_array import is_array
+from pardata.memory.shared_array import is_array, is_meant_shared
 from pardata.modules.changes import changed
 from pardata.modules.own import SCRIPTS, reach
 
@@ -259,14 +259,15 @@ class _Marker(_CloudPickler):
         return None
 
     def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
-        head = (array.dtype, array.shape, array.strides)
+        is_frozen = not array.flags.writeable
+        head = (array.dtype, array.shape, array.strides, is_frozen)
         if find_named(array) is not None:
             return (*head, array.__array_interface__["data"][0])
         address = None if array.base is None else file_address(array, True)
         if address is not None:
             return tuple(address)
-        is_shared = find_anchor(array) is not None
-        self.has_large |= is_shared or array.nbytes >= INLINE_BYTES
+        is_shared = find_anchor(array) is not None and is_meant_shared(array)
+        self.has_large |= is_shared or (is_frozen and array.nbytes >= INLINE_BYTES)  # others are the worker's own
         if is_shared:
             return (*head, array.__array_interface__["data"][0])
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

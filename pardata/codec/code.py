@@ -10,10 +10,10 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pardata.codec.batch_codec import BlockSink, Encoded, decode_object, pickled, with_blocks
 from pardata.codec.by_value import marked
 from pardata.codec.main_globals import Captured, script
-from pardata.codec.picklers import CodePickler
+from pardata.codec.object_codec import BlockSink, Encoded, decode_object, pickled, private_bytes, with_blocks
+from pardata.codec.picklers import StatePickler
 from pardata.memory.array import Anchor
 from pardata.modules.finder import follow
 from pardata.modules.own import reach
@@ -23,23 +23,36 @@ from pardata.modules.reads import Attribute, Reads, look
 _LENGTH: Final = 4  # bytes of a length
 
 
-def encode_code(obj: Any, sink: BlockSink) -> Encoded:
-    """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks."""
+def encode_code(obj: Any, sink: BlockSink, is_shared: bool = False) -> Encoded:
+    """Encode functions and classes by value where they cannot be imported; captured arrays leave as blocks.
+
+    Large arrays are the worker's own unless they are frozen; none of them is if `is_shared`.
+    """
     reads = look(obj)
     before = _Before(reads) if reads.sent or reads.kept or reads.modules else None
-    stream, arrays, _ = pickled(CodePickler, (before, obj), True)
-    made = with_blocks(stream, arrays, sink)
+    stream, pickler = pickled(StatePickler, (before, obj), True)
+    private = [False] * len(pickler.arrays) if is_shared else pickler.private(obj)
+    made = with_blocks(stream, pickler, private, sink)
     made.payload = b"".join((len(reach.places).to_bytes(_LENGTH, "little"), reach.places, made.payload))
     return made
 
 
 def decode_code(payload: Any, anchors: Sequence[Anchor]) -> Any:
     """Return what `encode_code` has encoded; a worker enters its surroundings first."""
-    start = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
+    start = _start(payload)
     if script() is not None:
         follow(bytes(payload[_LENGTH:start]))
     _, obj = decode_object(payload[start:], anchors)
     return obj
+
+
+def own_bytes(payload: Any) -> int:
+    """Return the bytes of the large arrays that are the own state of what is decoded, once more for each time."""
+    return private_bytes(payload[_start(payload) :])
+
+
+def _start(payload: Any) -> int:
+    return _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
 
 
 class _Before:

@@ -10,7 +10,9 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
-from pardata.codec.batch_codec import APART, PICKLE, arrays_of
+from pardata.codec.access import Access
+from pardata.codec.batch_codec import APART
+from pardata.codec.object_codec import PICKLE, arrays_of
 from pardata.codec.picklers import BringArrays
 from pardata.memory.array import Anchor
 
@@ -91,7 +93,7 @@ class _LenientUnpickler(BringArrays, pickle._Unpickler):
 
 
 def decode_loadable(
-    kind: int, payload: Any, anchors: Sequence[Anchor], inplace: bool, count: int, error: Exception
+    kind: int, payload: Any, anchors: Sequence[Anchor], access: Access, count: int, error: Exception
 ) -> list[Any]:
     """Return the `count` items of a message for which `decode` has raised `error`; `Unloadable` for those that fail.
 
@@ -102,10 +104,10 @@ def decode_loadable(
     """
     try:
         if kind == PICKLE:
-            items = _loaded(payload, anchors, inplace)
+            items = _loaded(payload, anchors, access)
         elif kind == APART:
             parts = [(part, [anchors[index] for index in indices]) for part, indices in marshal.loads(payload)]
-            items = [_loaded(part, own, inplace)[0] for part, own in parts]
+            items = [_loaded(part, own, access)[0] for part, own in parts]
         else:
             items = []
         found = [_first_unloadable(item) or item for item in items]
@@ -115,9 +117,9 @@ def decode_loadable(
     return found if is_told else [Unloadable(error)] * count
 
 
-def _loaded(payload: Any, anchors: Sequence[Anchor], inplace: bool) -> list[Any]:
+def _loaded(payload: Any, anchors: Sequence[Anchor], access: Access) -> list[Any]:
     file = io.BytesIO(payload)
-    items: list[Any] = _LenientUnpickler(file, arrays_of(file, anchors, inplace), inplace).load()
+    items: list[Any] = _LenientUnpickler(file, arrays_of(file, anchors, access), access).load()
     return items
 
 

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.codec.access import Access, bare_arrays
 from pardata.codec.array_form import reduce_array
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler
 from pardata.codec.main_globals import script
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.layout import ArrayLayout, bytes_of, is_overlapping, layout_of
 from pardata.memory.mapped import FileAddress, file_address
-from pardata.memory.shared_array import SharedArray
+from pardata.memory.shared_array import SharedArray, is_meant_shared
 from pardata.modules.own import SCRIPTS
 
 # The most blocks of one message; the contents of further arrays travel inside its payload.
@@ -39,9 +40,13 @@ class _TakeArrays:
 
     has_repeats = False
     takes_shared = False  # small ones that lie in shared memory leave as well: readers are to see later writes
+    is_state = False  # what is pickled is a function and its state, not an item
 
     def __init__(self, is_lasting: bool) -> None:
         self.arrays: list[Array] = []
+        self._has_objects = False  # other than plain containers, arrays and simple values
+        self._plain: dict[int, set[int]] = {}  # by id of an array of a subclass: of the plain arrays in its place
+        self._sealed: set[int] = set()  # ids of arrays over read-only buffers of objects: nobody writes to these
         self._is_lasting = is_lasting  # see `memory.mapped.file_address`
         self._others: list[Any] = []  # arrays in the message itself; kept, so that no other object gets their ids
         self._numbers: dict[int, int] = {}  # by id: in `arrays`, or counted from -1 downwards in `_others`
@@ -70,8 +75,30 @@ class _TakeArrays:
             return number
         if kind is pickle.PickleBuffer:
             array = np.frombuffer(obj.raw(), np.uint8)
-            return None if array.nbytes < INLINE_BYTES else self._take(array)
+            if array.nbytes < INLINE_BYTES:
+                return None
+            if not array.flags.writeable:
+                self._sealed.add(id(array))
+            return self._take(array)
         return None
+
+    def private(self, obj: Any) -> list[bool]:
+        """Return for each array in `arrays` whether it is the reader's own; `obj` is what was pickled.
+
+        Of the state of a function those are that somebody may write to, but for the ones in shared memory.
+        """
+        if self.is_state:
+            return [array.flags.writeable and not is_meant_shared(array) for array in self.arrays]
+        if not self._has_objects or not self.arrays:
+            return [False] * len(self.arrays)
+        bare = bare_arrays(obj, self._plain) | self._sealed
+        return [id(array) not in bare for array in self.arrays]
+
+    def _reduced(self, array: Any) -> Any:
+        reduced = reduce_array(array)
+        if reduced is not NotImplemented:
+            self._plain[id(array)] = {id(part) for part in reduced[1] if type(part) is np.ndarray}
+        return reduced
 
     def _take(self, array: Array) -> Any:
         if array.dtype.hasobject:
@@ -83,7 +110,8 @@ class _TakeArrays:
             if address is not None:
                 return self._in_message(array, tuple(address))
         layout = layout_of(array)
-        if layout.nbytes < INLINE_BYTES and not (self.takes_shared and find_anchor(array) is not None):
+        stays = self.takes_shared and is_meant_shared(array) and find_anchor(array) is not None
+        if layout.nbytes < INLINE_BYTES and not stays:
             return self._inline(array, layout)
         if len(self.arrays) >= MOST_BLOCKS:
             return self._inline(array, layout)
@@ -95,8 +123,12 @@ class _TakeArrays:
         dtype: Any = array.dtype
         if dtype.metadata is not None:  # it may hold arrays of its own, which are not to be numbered before this one
             dtype = pickle.dumps(dtype, 5)
-        pid = (bytes_of(array, layout), dtype, array.shape)
-        return self._in_message(array, pid if layout.strides is None else (*pid, layout.strides, layout.offset))
+        pid: tuple[Any, ...] = bytes_of(array, layout), dtype, array.shape
+        if self.is_state and not array.flags.writeable:
+            pid = (*pid, layout.strides, layout.offset, False)
+        elif layout.strides is not None:
+            pid = (*pid, layout.strides, layout.offset)
+        return self._in_message(array, pid)
 
     def _in_message(self, array: Array, pid: Any) -> Any:
         self._others.append(array)
@@ -112,7 +144,10 @@ class ArrayPickler(_TakeArrays, pickle.Pickler):
         _TakeArrays.__init__(self, is_lasting)
 
     def reducer_override(self, obj: Any) -> Any:
-        return reduce_array(obj) if isinstance(obj, np.ndarray) else NotImplemented
+        if isinstance(obj, np.ndarray):
+            return self._reduced(obj)
+        self._has_objects = True
+        return NotImplemented
 
 
 class CodePickler(_TakeArrays, ValuePickler):
@@ -125,15 +160,28 @@ class CodePickler(_TakeArrays, ValuePickler):
         _TakeArrays.__init__(self, is_lasting)
 
     def reducer_override(self, obj: Any) -> Any:
-        return reduce_array(obj) if isinstance(obj, np.ndarray) else super().reducer_override(obj)
+        if isinstance(obj, np.ndarray):
+            return self._reduced(obj)
+        self._has_objects = True
+        return super().reducer_override(obj)
+
+
+class StatePickler(CodePickler):
+    """`CodePickler` for functions and their state, of which a frozen array stays frozen."""
+
+    is_state = True
+
+    def persistent_id(self, obj: Any) -> Any:
+        is_new = (type(obj) is np.ndarray or type(obj) is SharedArray) and id(obj) not in self._numbers
+        return self._take(obj) if is_new else super().persistent_id(obj)
 
 
 class BringArrays:
     """Brings the arrays back, for an unpickler."""
 
-    def __init__(self, file: io.BytesIO, arrays: list[Array], inplace: bool) -> None:
+    def __init__(self, file: io.BytesIO, arrays: list[Array], access: Access) -> None:
         super().__init__(file)  # type: ignore[call-arg]
-        self._arrays, self._inplace = arrays, inplace
+        self._arrays, self._access = arrays, access
         self._others: list[Array] = []
 
     def persistent_load(self, pid: Any) -> Any:
@@ -144,22 +192,29 @@ class BringArrays:
         return made
 
     def _inlined(
-        self, data: bytes, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None = None, offset: int = 0
+        self,
+        data: bytes,
+        dtype: Any,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None = None,
+        offset: int = 0,
+        is_writable: bool = True,
     ) -> Array:
         if type(dtype) is bytes:
             dtype = pickle.loads(dtype)
-        if strides is None:
-            array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
-            return array.copy() if self._inplace else array
-        memory = bytearray(data) if self._inplace else data
-        array = np.ndarray(shape, dtype, memory, offset, strides)
-        if self._inplace and is_overlapping(array):
+        if not data:
+            array = np.empty(shape, dtype)
+        elif strides is None:
+            array = np.frombuffer(bytearray(data), dtype).reshape(shape)
+        else:
+            array = np.ndarray(shape, dtype, bytearray(data), offset, strides)
+        if not is_writable or (strides is not None and is_overlapping(array)):
             array.setflags(write=False)
         return array
 
     def _in_file(self, address: FileAddress) -> Array:
         array = address.open()
-        return array.copy(order="K") if self._inplace else array
+        return array.copy(order="K") if self._access is Access.INPLACE else array
 
     def find_class(self, module: str, name: str, /) -> Any:
         known = script() if module in SCRIPTS else None

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
+from functools import cached_property
 from typing import Protocol, TypeVar
 
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.ordering import InOrder, Policy
 from pardata.pipeline.plan.stage import Edge, Stage
@@ -33,15 +35,26 @@ class Giver:
         self.readers: list[OutputReader] = []
         self.has_ended = False
 
+    @cached_property
+    def access(self) -> Access | None:
+        """The access of its reader, or of the readers of its branches; asked for when all of them are there.
+
+        None: several read the same items, and each takes what it may change from what all may read.
+        """
+        accesses = {reader.access for reader in self.readers}
+        branches = {reader.branch for reader in self.readers}
+        return accesses.pop() if len(accesses) == 1 and len(branches) == len(self.readers) else None
+
 
 class OutputReader:
     """A reader of the output of a stage: an input of another stage, or the run."""
 
-    def __init__(self, giver: Giver, edge: Edge | None = None, inplace: bool = False) -> None:
+    def __init__(self, giver: Giver, edge: Edge | None = None, access: Access = Access.READ) -> None:
         self.giver = giver
         self.batches: deque[Batch] = deque()
         self._edge = edge
-        self._inplace = inplace
+        self.branch = None if edge is None else edge.branch
+        self.access = access
         giver.readers.append(self)
 
     def take(self) -> Batch | None:
@@ -52,7 +65,9 @@ class OutputReader:
         if edge is None:
             return whole
         batch = whole if edge.branch is None or whole.branches is None else whole.select(edge.branch)
-        items, _ = isolate(list(batch.items), self._inplace)
+        items = batch.items
+        if self.giver.access is None:  # else they were isolated for this reader when they were made
+            items, _ = isolate(list(items), Access.READ if self.access is Access.RESULT else self.access)
         sequence = edge.renamed.get(batch.sequence, batch.sequence)
         return Batch(sequence, batch.number, batch.count, 0, items, batch.positions)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
 from pardata.engines.local import bars_of, original_error
 from pardata.engines.nesting import check_nesting
@@ -110,7 +111,8 @@ class SerialRun(Run):
     # -- the stages ------------------------------------------------------------------------------------------------
 
     def _giver(self, stage: Stage) -> Giver:
-        readers = [OutputReader(self._givers[edge.stage], edge, stage.node.inplace) for edge in stage.edges]
+        access = self._plan.access(stage)
+        readers = [OutputReader(self._givers[edge.stage], edge, access) for edge in stage.edges]
         giver, inputs = Giver(stage, passed_of(stage)), _inputs_of(stage, readers)
         if stage.kind is Kind.SOURCE:
             make, context = source_maker(stage), self._context(stage)
@@ -157,8 +159,9 @@ class SerialRun(Run):
                 self._hand_on(giver, made)
 
     def _hand_on(self, giver: Giver, batch: Batch) -> None:
-        batch.items, nbytes = isolate(batch.items, passed=giver.passed, number=batch.number)
-        self._statistics[giver.stage].bytes += nbytes
+        if not self._plan.is_consumer(giver.stage):  # what that hands on are the items that it has got
+            batch.items, nbytes = isolate(batch.items, giver.access or Access.READ, giver.passed, batch.number)
+            self._statistics[giver.stage].bytes += nbytes
         for reader in giver.readers:
             reader.batches.append(batch)
 

@@ -7,7 +7,7 @@ None of the libraries is imported: their columns are recognised by their methods
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,24 @@ def is_frame(values: object) -> bool:
     if isinstance(values, np.ndarray):
         return False
     return hasattr(values, "columns") and (hasattr(values, "dtypes") or hasattr(values, "column_names"))
+
+
+_ROWS: Final = {
+    "itertuples": "table.itertuples()",
+    "iter_rows": "table.iter_rows(named=True)",
+    "collect_schema": "table.collect().iter_rows(named=True)",
+    "to_batches": "table.to_pylist(), or table.to_batches() for some rows at a time",
+    "to_pylist": "table.to_pylist()",
+    "data_vars": 'the rows of a variable, dataset["name"].values, or a generator of dataset.isel(...)',
+}
+
+
+def rows_of_table(values: object) -> str | None:
+    """Return an expression for the rows of a table, over which a loop gives columns; None: it is no table."""
+    kind = type(values)  # a lazy table would make its schema, to be asked itself
+    if not (hasattr(kind, "collect_schema") or hasattr(kind, "data_vars") or is_frame(values)):
+        return None
+    return next((rows for method, rows in _ROWS.items() if hasattr(kind, method)), "a list of its rows")
 
 
 def columns_of(frame: Any) -> dict[Any, Any]:

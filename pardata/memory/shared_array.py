@@ -127,6 +127,15 @@ def shared_view(
     return np.ndarray.__new__(SharedArray, shape, dtype, base, offset, strides)
 
 
+def is_meant_shared(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether an array in shared memory is to be shared with functions that have captured it.
+
+    Those of `pardata.empty` and its like are, and those that nobody writes to. An ordinary array, as a result is,
+    belongs to whoever has it.
+    """
+    return type(array) is SharedArray or not array.flags.writeable
+
+
 def _rebuild(
     where: str | BlockAddress,
     offset: int,

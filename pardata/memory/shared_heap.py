@@ -19,7 +19,7 @@ from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import view
 from pardata.memory.exchange.addresses import set_exports
 from pardata.memory.exchange.exports import Exports
-from pardata.memory.layout import compact_strides, fill, is_overlapping, layout_of
+from pardata.memory.layout import compact_strides, copy, fill, is_overlapping, layout_of
 from pardata.memory.plain import plain_array
 from pardata.memory.segment import Segment
 from pardata.memory.shared_array import shared_view
@@ -28,6 +28,7 @@ from pardata.process.system import at_fork
 LEVELS_AT, LEVELS_BYTES = HEADER_BYTES, 16_384  # of the parent's span: the log levels, for its workers
 SPANS: Final = 512  # 64 GiB each in a segment of full size: the most that one process may have live
 _SMALLEST_SPAN_BYTES: Final = 128 << 20
+_WARM_BYTES: Final = 16 << 10  # smaller copies are as fast in ordinary memory
 _KEPT_BYTES: Final = 256 << 20  # free memory of the user's deleted arrays that is kept for the next ones
 
 
@@ -146,6 +147,14 @@ def shared_copy(arena: Arena, array: np.ndarray[Any, Any]) -> Any:
     fill(made, array)
     if is_overlapping(array):
         made.setflags(write=False)
+    return made
+
+
+def own_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a writable copy for a function of this process; one that is large, in warm memory of a worker's arena."""
+    if _worker_arena is None or array.nbytes < _WARM_BYTES:
+        return copy(array)
+    made: np.ndarray[Any, Any] = shared_copy(_worker_arena, array)
     return made
 
 

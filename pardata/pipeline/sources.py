@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ConfigError
+from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
 from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
@@ -93,7 +94,8 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
     Raises
     ------
     ConfigError
-        `items` is none of these, or a file that cannot be read as an array; or `until` is given without a queue, or
+        `items` is none of these, or a file that cannot be read as an array, or a table (of pandas,
+        polars, pyarrow or xarray: it says how to get its rows); or `until` is given without a queue, or
         would not be recognized. Nothing was started.
 
     Examples
@@ -120,14 +122,15 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
             raise ConfigError(
                 f"source({name_of(items)}): a generator function is called without arguments; use functools.partial"
             )
+    elif (rows := rows_of_table(items)) is not None:
+        kind = type(items).__name__
+        raise ConfigError(f"source(...): a loop over a {kind} gives its columns, not its rows; use {rows}")
     elif not callable(items) or hasattr(items, "__iter__"):
         try:
             iter(items)
         except TypeError:
             hint = ": for a queue without timeouts take iter(queue.get, None)" if hasattr(items, "get") else ""
             raise ConfigError(f"source(...): {type(items).__name__} is not iterable{hint}") from None
-        if hasattr(items, "itertuples"):
-            raise ConfigError("source(...): a loop over a table gives the names of its columns; use table.itertuples()")
     elif not _is_generator_factory(items):
         raise ConfigError(f"source({name_of(items)}): a function must be a generator function")
     name = name or ("source" if not callable(items) else name_of(items))

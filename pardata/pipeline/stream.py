@@ -31,8 +31,8 @@ class Stream(Regrouping):
     """The output of a stage.
 
     Using a stream twice is a fan-out: both readers get every item, large arrays from the same block. Received arrays
-    are read-only unless the stage says ``inplace=True``. A stage that is given wrong arguments raises `ConfigError`
-    at once.
+    are read-only unless the stage says ``writable=True`` or ``inplace=True``; small ones (below 16 KiB) and those that
+    other objects hold are the reader's own. A stage that is given wrong arguments raises `ConfigError` at once.
 
     Examples
     --------
@@ -52,6 +52,7 @@ class Stream(Regrouping):
         workers: int = 1,
         ordered: bool = True,
         inplace: bool = False,
+        writable: bool = False,
         chunksize: StreamChunksize = "auto",
         errors: Errors = "raise",
         max_errors: int | float | None = None,
@@ -81,6 +82,9 @@ class Stream(Regrouping):
         inplace : bool
             `fn` may change the arrays of its item. To return the changed array passes on the same memory. If a
             worker is killed half-way, the item is lost and the run fails.
+        writable : bool
+            `fn` may change the arrays of its item, which are copies of its own: others may read the item as well, and
+            it may be tried again.
         chunksize : int (items per message) or "auto"
             The least that any stage asks for counts, from the source on.
         errors : "raise", "skip" or "stream"
@@ -118,7 +122,7 @@ class Stream(Regrouping):
         """
         return self._then(
             Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered, inplace=inplace,
-            chunksize=checked_size(chunksize),
+            chunksize=checked_size(chunksize), writable=writable,
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
@@ -148,6 +152,7 @@ class Stream(Regrouping):
         *,
         workers: int = 1,
         ordered: bool = True,
+        writable: bool = False,
         chunksize: StreamChunksize = "auto",
         errors: Errors = "raise",
         max_errors: int | float | None = None,
@@ -167,7 +172,7 @@ class Stream(Regrouping):
         """
         return self._then(
             Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=checked_size(chunksize),
-            on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
+            writable=writable, on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
 
@@ -177,6 +182,7 @@ class Stream(Regrouping):
         *,
         workers: int = 1,
         ordered: bool = True,
+        writable: bool = False,
         errors: Literal["raise", "skip"] = "raise",
         max_errors: int | float | None = None,
         retries: int = 0,
@@ -185,8 +191,8 @@ class Stream(Regrouping):
     ) -> Stream:
         """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew. Else as `map`.
 
-        One worker sends each item of `fn` as it comes. With several workers, ``errors="skip"``, `retries` or
-        `timeout_s` all items of a call are sent together, and a failed call leaves nothing behind.
+        One worker sends each item of `fn` as it comes. With several workers, `writable`, ``errors="skip"``, `retries`
+        or `timeout_s` all items of a call are sent together, and a failed call leaves nothing behind.
 
         >>> import pardata
         >>> list(pardata.source([2, 3]).flat_map(range))
@@ -195,10 +201,13 @@ class Stream(Regrouping):
         if errors not in ("raise", "skip"):
             raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
         name = name or name_of(plain_function(fn))
-        if workers == 1 and errors == "raise" and not retries and timeout_s is None:
+        if workers == 1 and errors == "raise" and not (retries or writable) and timeout_s is None:
             return self._then(Kind.GENERATOR, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
         on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
-        return self._then(Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, on_error=on_error).unbatch()
+        made = self._then(
+            Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, writable=writable, on_error=on_error
+        )
+        return made.unbatch()
 
     def reduce(self, fn: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Stream:
         """Return the stream of one item: ``fn(... fn(fn(initial, item), item) ..., item)``.

@@ -25,3 +25,4 @@ class Setup:
     finalargs: tuple[Any, ...] = ()
     cores: int = 1  # the share of each worker
     native: bool = False
+    writable: bool = False

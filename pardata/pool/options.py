@@ -77,6 +77,15 @@ def check_setup(setup: Setup) -> Setup:
     return replace(setup, initargs=initargs, finalargs=finalargs, shared=shared)
 
 
+def check_writable(value: Any, kind: str) -> bool:
+    """Return the option. Raises `ConfigError` unless it is a bool, and for threads unless it is False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"writable must be True or False, not {value!r}")
+    if value and kind == "thread":
+        raise ConfigError('writable=True is for processes: with kind="thread" functions get the caller\'s own arrays')
+    return value
+
+
 def check_least(name: str, value: Any, kind: Any, least: float) -> None:
     """Raise `ConfigError` unless an option is None, or a number of that kind and at least that large."""
     if isinstance(value, np.number):

@@ -18,7 +18,14 @@ from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
-from pardata.pool.options import MAY_AWAIT, check_awaits_nothing, check_least, check_setup, count_workers
+from pardata.pool.options import (
+    MAY_AWAIT,
+    check_awaits_nothing,
+    check_least,
+    check_setup,
+    check_writable,
+    count_workers,
+)
 from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.results import Results, TaskFuture
 from pardata.pool.threads import ThreadBackend
@@ -30,8 +37,9 @@ class WorkerPool(ArrayMethods, Executor):
 
     A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a
     `WorkerLostError`, and the pool goes on. Functions may be lambdas and closures; arrays that they have captured
-    travel once, not once per task. Arrays that a task gets, and those among its results, are read-only. Lines that
-    workers print and log appear in this process, tagged.
+    travel once, not once per task. Large arrays among the arguments are read-only, unless `writable`; small ones, those
+    that other objects hold, and those of a function's own state are the task's own. Results are the caller's. Lines
+    that workers print and log appear in this process, tagged.
 
     Parameters
     ----------
@@ -62,6 +70,9 @@ class WorkerPool(ArrayMethods, Executor):
     native : bool
         Arrays of another byte order that functions get - in arguments and items at any depth, as blocks of
         `map_array`, in `shared` - are converted to the machine's; those that a function has captured are not.
+    writable : bool
+        Functions get arrays of their own among their arguments (not those of `map_array`): copies that the worker makes
+        of large ones. Threads get the caller's arrays themselves, and refuse it.
     name : str
         For messages, and as the tag of lines that workers print.
 
@@ -95,14 +106,16 @@ class WorkerPool(ArrayMethods, Executor):
         shared: Any = None,
         seed: int | None = None,
         native: bool = False,
+        writable: bool = False,
         name: str = "pool",
     ) -> None:
         self.workers = self._max_workers = count_workers(workers, max_workers)
         setup = Setup(
             self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed, finalizer, finalargs, native,
+            shared, seed, finalizer, finalargs, native=native, writable=writable,
         )  # fmt: skip
         self.kind = kind
+        check_writable(writable, kind)
         self._backend: Backend = _make_backend(kind, check_setup(setup))
         self._backend.start()
 
@@ -133,7 +146,8 @@ class WorkerPool(ArrayMethods, Executor):
         """
         future = TaskFuture(self._backend)
         number = self._backend.next_number()
-        job = CallJob(future, self._code(fn), number, args, kwargs, self._backend.setup.retries)
+        setup = self._backend.setup
+        job = CallJob(future, self._code(fn), number, args, kwargs, setup.retries, setup.writable)
         future.begin(job)
         return future
 
@@ -144,6 +158,7 @@ class WorkerPool(ArrayMethods, Executor):
         timeout: float | None = None,
         chunksize: Chunksize = "auto",
         buffersize: int | None = None,
+        writable: bool | None = None,
         progress: Any = False,
     ) -> Iterator[Any]:
         """Return an iterator over ``fn(*items)``, in order; work begins at once.
@@ -160,6 +175,8 @@ class WorkerPool(ArrayMethods, Executor):
             one task per worker, "guided" for shorter and shorter ones. Short tasks of a fixed number travel together.
         buffersize : int, optional
             How many items may be taken from `iterables` whose results were not taken: for long or endless ones.
+        writable : bool, optional
+            As that of the pool, for this call; default: the pool's.
         progress : bool, or a class or function like tqdm
             Show a bar while results are waited for.
 
@@ -175,7 +192,7 @@ class WorkerPool(ArrayMethods, Executor):
         star = len(iterables) != 1
         items: Any = zip(*iterables, strict=False) if star else iterables[0]
         return self.results(fn, items, star=star, deadline=deadline, chunksize=chunksize, window=buffersize,
-                            lazy=buffersize is not None, progress=progress)  # fmt: skip
+                            lazy=buffersize is not None, writable=writable, progress=progress)  # fmt: skip
 
     def results(
         self,
@@ -189,6 +206,7 @@ class WorkerPool(ArrayMethods, Executor):
         window: int | None = None,
         lazy: bool = False,
         ends: bool = True,
+        writable: bool | None = None,
         progress: Any = False,
     ) -> Results:
         """Return an iterator over results: all kinds of `map` are made of it, and differ in its options.
@@ -211,7 +229,7 @@ class WorkerPool(ArrayMethods, Executor):
             `window` at a time.
         ends : bool
             The first error ends the iterator; else the call after it gives the next result.
-        chunksize, progress
+        chunksize, writable, progress
             As of `map`.
         """
         policy = parse_chunksize(chunksize)
@@ -223,6 +241,7 @@ class WorkerPool(ArrayMethods, Executor):
         job = MapJob(
             self._code(fn), backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
             window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
+            writable=backend.setup.writable if writable is None else check_writable(writable, self.kind),
         )  # fmt: skip
         bars = Bars(["map"], [None if lazy else len(given)], "item", progress) if progress else None
         return Results(backend, job, deadline, ends, bars)

@@ -1,36 +1,44 @@
 """Passes items from one stage to the next within a process, as a channel does between two processes.
 
 Every reader has objects of its own. So no other stage sees its changes, and a generator may fill a buffer again that it
-has yielded. Arrays are read-only and share one memory, or are the reader's own if it asked for that. An array is not
-copied if no one else can write to it: it has just been made, or came from another stage.
+has yielded. The rule of `codec.access` says which arrays are its own as well, and which are read-only and share one
+memory. An array is not copied if no one else can write to it: it has just been made, or came from another stage.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import mmap
 import pickle
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from pardata.codec.access import IMMUTABLE as IMMUTABLE
+from pardata.codec.access import Access, bare_arrays
 from pardata.codec.array_form import reduce_array
+from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.ownership import is_sole_owner, is_sole_owner_of_base
 from pardata.errors import SerializationError
 from pardata.memory.array import Anchor
-from pardata.memory.layout import copy, is_overlapping
+from pardata.memory.layout import copy, held_bytes, is_overlapping
+from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
+from pardata.memory.shared_heap import own_copy
 from pardata.runtime.faults import Fault
 from pardata.runtime.worker.program import StageFailure
 
 Array = np.ndarray[Any, Any]
 
-IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
+Own = Callable[[list[Any], bool], Array]  # the array in a box as its reader gets it; True: it is not bare
+
 _CONTAINERS: Final = (list, tuple, dict)
 _BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
+_WITHOUT_STATE: Final = (*_BY_REFERENCE, types.BuiltinFunctionType, np.ufunc, np.generic)
 
 
 def _is_array(obj: Any) -> bool:
@@ -52,8 +60,13 @@ def _is_bottom(base: Any) -> bool:
 
 
 def _is_sealed(array: Any) -> bool:
-    """Return whether the memory of an array is read-only through every reference to it."""
+    """Return whether the memory of an array is read-only through every reference to it.
+
+    The bytes of a block themselves are never given to anybody: a received array is sealed.
+    """
     while isinstance(array, np.ndarray):
+        if type(array) is Anchor:
+            return True
         if array.flags.writeable:
             return False
         array = array.base
@@ -62,27 +75,41 @@ def _is_sealed(array: Any) -> bool:
     return array is None or type(array) is bytes
 
 
-def _own(box: list[Any], inplace: bool) -> Array:
-    """Return the array in `box` for a reader; copied if others could write to it, or see what the reader writes."""
-    if not _is_alone(box) and (inplace or not _is_sealed(box[0])):
-        box[0] = copy(box[0])
-    array: Array = box.pop()
-    writable = inplace and not is_overlapping(array)
-    for part in (array.base, array):
-        if isinstance(part, np.ndarray):
-            part.setflags(write=writable)
-    return array
+def _handed(access: Access) -> Own:
+    """Return the rule for a reader with this access."""
+
+    def own(box: list[Any], is_held: bool) -> Array:
+        array: Array = box[0]
+        is_private = is_held or (array.nbytes if array.flags.c_contiguous else held_bytes(array)) < INLINE_BYTES
+        del array  # references to it are counted
+        if not _is_alone(box):
+            is_copied = access is Access.INPLACE or (is_private and not is_mapped(box[0]))
+            if is_copied or not _is_sealed(box[0]):
+                box[0] = copy(box[0])
+            elif access is Access.RESULT or is_private:
+                return box.pop()  # type: ignore[no-any-return]
+        array = box.pop()
+        writable = (access is not Access.READ or is_private) and not is_overlapping(array)
+        for part in (array.base, array):
+            if isinstance(part, np.ndarray):
+                part.setflags(write=writable)
+        return array
+
+    return own
+
+
+_RULES: Final[dict[Access, Own]] = {access: _handed(access) for access in Access}
 
 
 class _Pickler(pickle.Pickler):
     """Takes arrays, functions, classes and modules out of the stream; an array that is met again is one."""
 
-    def __init__(self, file: io.BytesIO, inplace: bool) -> None:
+    def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, 5)
         self.taken: list[Any] = []
-        self._inplace = inplace
         self._numbers: dict[int, int] = {}
-        self._met: list[Any] = []  # kept, so that no other array gets the id of one
+        self._plain: dict[int, set[int]] = {}  # as `bare_arrays` has it
+        self._has_objects = False
 
     def persistent_id(self, obj: Any) -> int | None:
         if _is_array(obj):
@@ -90,8 +117,7 @@ class _Pickler(pickle.Pickler):
             if known is not None:
                 return known
             self._numbers[id(obj)] = len(self.taken)
-            self._met.append(obj)
-            self.taken.append(_own([obj], self._inplace))
+            self.taken.append(obj)
         elif isinstance(obj, _BY_REFERENCE):
             self.taken.append(obj)
         else:
@@ -100,8 +126,21 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, np.ndarray):
-            return reduce_array(obj)
+            reduced = reduce_array(obj)
+            if reduced is not NotImplemented:
+                self._plain[id(obj)] = {id(part) for part in reduced[1] if type(part) is np.ndarray}
+            return reduced
+        self._has_objects = True
         return (bytes, (obj.tobytes(),)) if type(obj) is memoryview else NotImplemented  # as between processes
+
+    def hand_over(self, item: Any, own: Own) -> int:
+        """Replace the arrays that were taken out of `item` by those of its reader; return their bytes."""
+        places = list(self._numbers.values())
+        bare = bare_arrays(item, self._plain) if self._has_objects and places else None
+        held = [bare is not None and id(self.taken[place]) not in bare for place in places]
+        for place, is_held in zip(places, held, strict=True):
+            self.taken[place] = own([self.taken[place]], is_held)
+        return sum(self.taken[place].nbytes for place in places)
 
 
 class TakenUnpickler(pickle.Unpickler):
@@ -115,26 +154,27 @@ class TakenUnpickler(pickle.Unpickler):
         return self._taken[index]
 
 
-def _copy(item: Any, inplace: bool) -> tuple[Any, int, bool]:
+def _copy(item: Any, own: Own) -> tuple[Any, int, bool]:
     """Return a copy of an item, the bytes of its arrays, and whether it is the item itself: it cannot be pickled."""
     file = io.BytesIO()
-    pickler = _Pickler(file, inplace)
+    pickler = _Pickler(file)
     try:
         pickler.dump(item)
+        nbytes = pickler.hand_over(item, own)
         file.seek(0)
         copied = TakenUnpickler(file, pickler.taken).load()
     except Exception:
         if type(item) in _CONTAINERS:
-            return _copy_parts(item, inplace)
+            return _copy_parts(item, own)
         return item, 0, True
-    return copied, sum(taken.nbytes for taken in pickler.taken if is_array(taken)), False
+    return copied, nbytes, False
 
 
-def _copy_parts(item: Any, inplace: bool) -> tuple[Any, int, bool]:
+def _copy_parts(item: Any, own: Own) -> tuple[Any, int, bool]:
     """Copy a container of which a part cannot be pickled: that part is passed on uncopied, the others are copied."""
     parts = list(item.values() if type(item) is dict else item)
     try:
-        handed, nbytes = isolate(parts, inplace)
+        handed, nbytes = isolate(parts, own=own)
     except RecursionError:  # it contains itself
         return item, 0, True
     return (dict(zip(item, handed, strict=True)) if type(item) is dict else type(item)(handed)), nbytes, False
@@ -191,12 +231,18 @@ def settle(results: list[Any]) -> None:
 
 
 def isolate(
-    items: list[Any], inplace: bool = False, passed: Passed | None = None, number: int = 0
+    items: list[Any],
+    access: Access = Access.READ,
+    passed: Passed | None = None,
+    number: int = 0,
+    own: Own | None = None,
 ) -> tuple[list[Any], int]:
     """Return the items for a reader, and the bytes of their arrays. Empties `items`: the reader alone is to have them.
 
-    `passed`: the check of the generator that has yielded them; `number`: that of the first item.
+    `passed`: the check of the generator that has yielded them; `number`: that of the first item. `own`: another rule
+    than that of `access`.
     """
+    own = own or _RULES[access]
     handed: list[Any] = []
     nbytes = 0
     items.reverse()
@@ -205,12 +251,52 @@ def isolate(
         if type(box[0]) in IMMUTABLE or isinstance(box[0], np.number):
             handed.append(box[0])
         elif _is_array(box[0]):
-            handed.append(_own(box, inplace))
+            handed.append(own(box, False))
             nbytes += handed[-1].nbytes
         else:
-            copied, more, is_itself = _copy(box[0], inplace)
+            copied, more, is_itself = _copy(box[0], own)
             if is_itself and passed is not None:
                 passed.check(copied, number + len(handed))
             handed.append(copied)
             nbytes += more
     return handed, nbytes
+
+
+# -- what a call gets --------------------------------------------------------------------------------------------------
+
+
+def _kept(box: list[Any], is_held: bool) -> Array:
+    return own_copy(box[0]) if box[0].flags.writeable else box[0]
+
+
+def _writable(box: list[Any], is_held: bool) -> Array:
+    return own_copy(box[0])
+
+
+def for_attempt(item: Any) -> Any:
+    """Return an item for one of several attempts: what the function changes of it, the next attempt does not see."""
+    return _for_call(item, _kept)
+
+
+def for_writing(item: Any) -> Any:
+    """Return an item with arrays that a function may write to; `item` itself stays as it is."""
+    return _for_call(item, _writable)
+
+
+def _for_call(item: Any, own: Own) -> Any:
+    return item if type(item) in IMMUTABLE else isolate([item], own=own)[0][0]
+
+
+def apart(items: Sequence[Any]) -> Sequence[Any]:
+    """Return the items of several calls; if two of them have one object, also as parts of tuples, each gets its own."""
+    if IMMUTABLE.issuperset(map(type, items)):
+        return items
+    parts = itertools.chain.from_iterable(items) if set(map(type, items)) == {tuple} else items
+    known = [
+        id(part)
+        for part in parts
+        if type(part) not in IMMUTABLE
+        and not isinstance(part, _WITHOUT_STATE)
+        and not (isinstance(part, np.ndarray) and not part.flags.writeable)
+    ]
+    return items if len(set(known)) == len(known) else list(map(for_attempt, items))

@@ -17,8 +17,9 @@ from pardata.channel.leases import Lease
 from pardata.channel.tokens import TerminalSpec, TokenSpec
 from pardata.channel.window import Window
 from pardata.channel.words import words_bytes
-from pardata.codec.batch_codec import Encoded
+from pardata.codec.access import Access
 from pardata.codec.code import encode_code
+from pardata.codec.object_codec import Encoded
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span
@@ -28,6 +29,7 @@ from pardata.memory.gaps import align
 from pardata.memory.layout import fill, layout_of
 from pardata.memory.retained_blocks import RetainedBlocks
 from pardata.memory.segment import PAGE_BYTES, Segment
+from pardata.memory.shared_array import is_meant_shared
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
 from pardata.process.environment import given_environment
@@ -53,7 +55,7 @@ class HeapSink:
         """Return the block that holds an array; copied there if it is elsewhere, and has not been copied before."""
         array = arrays[index]
         block = find_anchor(array)
-        if block is not None and is_in(block, self._heap.segment.map):
+        if block is not None and is_in(block, self._heap.segment.map) and is_meant_shared(array):
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array
         copied, layout = self._copies.find(array), layout_of(array)
         if copied is None:
@@ -65,10 +67,13 @@ class HeapSink:
         return block, layout.offset, copied
 
 
-def encode_program(program: Any, what: str, fn: object, sink: HeapSink) -> Encoded:
-    """Encode the program of a worker; raises `ConfigError` naming the part that cannot be pickled."""
+def encode_program(program: Any, what: str, fn: object, sink: HeapSink, is_shared: bool = False) -> Encoded:
+    """Encode the program of a worker; raises `ConfigError` naming the part of `fn` that cannot be pickled.
+
+    `is_shared`: its arrays lie in one memory for all workers, and are not the own state of each.
+    """
     try:
-        return encode_code(program, sink)
+        return encode_code(program, sink, is_shared)
     except MemoryError:
         raise
     except Exception as error:
@@ -107,7 +112,7 @@ class WorkerImage:
     most_owed: tuple[int, int]
     sequences: list[int]
     in_parent: bool = False
-    has_inplace: bool = False
+    writers: Access = Access.READ
     position: int = CHANNELS_AT
     touched: int = PAGE_BYTES
     inputs: list[InputSpec] = field(default_factory=list)
@@ -127,7 +132,7 @@ class WorkerImage:
         """Return the description that the worker gets."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.sequences, self.most_owed, self.has_inplace, budget, inflight, self.state, parent_at,
+            self.sequences, self.most_owed, self.writers, budget, inflight, self.state, parent_at,
         )  # fmt: skip
 
 

@@ -38,6 +38,13 @@ class Box:
     value: object
 
 
+class Holder:
+    """Holds something, as a library's object does: nobody else knows where."""
+
+    def __init__(self, held):
+        self.held = held
+
+
 Pair = collections.namedtuple("Pair", "first second")
 
 
@@ -204,8 +211,8 @@ def facts(obj):
         return kind, [facts(part) for part in obj], [arrays.index(one) for one in arrays]
     if isinstance(obj, dict):
         return kind, [(key, facts(value)) for key, value in obj.items()]
-    if isinstance(obj, Box):
-        return kind, facts(obj.value)
+    if isinstance(obj, Box | Holder):
+        return kind, facts(*vars(obj).values())
     special = next((look for name, look in SPECIAL.items() if kind.startswith(name)), repr)
     return kind, special(obj)
 
@@ -225,6 +232,13 @@ SPECIAL = {
 OF_FILE = ("filename", "mode")
 
 
+def _values(flat):
+    """Return the values of an array without the bytes that say nothing."""
+    if flat.dtype.names and not flat.dtype.hasobject:
+        return [_values(np.ascontiguousarray(flat[name])) for name in flat.dtype.names]
+    return repr(flat.tolist()) if flat.dtype.hasobject or flat.dtype == np.longdouble else flat.tobytes()
+
+
 def _facts_of_array(array):
     plain = np.asarray(array.view(np.ndarray))
     kind = np.ndarray if is_array(array) else type(array)
@@ -233,14 +247,34 @@ def _facts_of_array(array):
     found |= {"shape": array.shape, "order": (laid_out.flags.c_contiguous, laid_out.flags.f_contiguous)}
     for order in "CK":
         flat = plain.ravel(order=order)
-        has_gaps = flat.dtype.hasobject or flat.dtype.names or flat.dtype == np.longdouble  # bytes that say nothing
-        found[f"values in order {order}"] = repr(flat.tolist()) if has_gaps else flat.tobytes()
+        found[f"values in order {order}"] = _values(flat)
     if kind is not np.recarray:  # there these would be columns
         names = ("unit", "units", "tag", "hardmask", "fill_value", *OF_FILE)
         found |= {name: repr(getattr(array, name, None)) for name in names}
     if isinstance(array, np.ma.MaskedArray):
         found["mask"] = array.mask is np.ma.nomask, array.mask.tobytes()
     return found
+
+
+def arrays_in(obj, is_held=False):
+    """Yield the arrays of an object, and whether only another object knows them."""
+    if isinstance(obj, np.ma.MaskedArray):
+        yield obj.view(np.ndarray), is_held
+        if obj.mask is not np.ma.nomask:
+            yield obj._mask, is_held
+    elif isinstance(obj, np.ndarray):
+        yield obj, is_held
+    elif isinstance(obj, tuple | list | dict):
+        for part in obj.values() if isinstance(obj, dict) else obj:
+            yield from arrays_in(part, is_held)
+    elif isinstance(obj, Box | Holder) or type(obj).__module__.startswith("scipy"):
+        for part in vars(obj).values():
+            yield from arrays_in(part, is_held or not isinstance(obj, Box))
+
+
+def writability(obj):
+    """Return for each array of an object whether it can be written to."""
+    return [bool(array.flags.writeable) for array, _ in arrays_in(obj)]
 
 
 def without_file(found):

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 import pardata
-from tests.conformance.kinds import KINDS, Box, facts, without_file
+from pardata.codec.by_value import INLINE_BYTES
+from pardata.memory.layout import held_bytes, is_overlapping
+from tests.conformance.kinds import KINDS, Box, Holder, arrays_in, facts, without_file, writability
 
 ENGINES = ["processes", "threads", "serial"]
-WRAPS = {"item": lambda x: x, "in a container": lambda x: {"x": x, "y": (1, x)}, "in an object": Box}
+WRAPS = {"item": lambda x: x, "in a container": lambda x: {"x": x, "y": (1, Box(x))}, "in an object": Holder}
 PAGE = Path(__file__).parents[2] / "docs" / "faithful.md"
 SAME, COPY = "same", "same, copied"
 
@@ -27,7 +29,17 @@ def made(place):
 def looked_at(pair):
     """Look at it in the next worker, and hand it on."""
     place, obj = pair
-    return place, facts(obj), obj
+    return place, facts(obj), writability(obj), obj
+
+
+class Keeper:
+    """A stage with objects of all kinds as its state."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def __call__(self, name):
+        return name, facts(self.kept[name]), writability(self.kept[name])
 
 
 def looked_at_alone(obj):
@@ -64,9 +76,20 @@ def streamed(names, engine):
     cells = {(name, wrap): "refused" for name in names for wrap in WRAPS}
     stream = pardata.source(list(cells)).map(made, errors="skip").map(looked_at)
     run = stream.iterate(engine=engine)
-    for (name, wrap), seen, obj in run:
+    flags = {}
+    for (name, wrap), seen, can_write, obj in run:
         cells[name, wrap] = verdict(name, wrap, seen, facts(obj))
-    return cells
+        flags[name, wrap] = can_write, writability(obj)
+    return cells, flags
+
+
+def kept(names, engine):
+    """Return what a stage has of its own: (where, kind) -> facts and writability."""
+    held, captured = ({name: KINDS[name]() for name in names if name not in REFUSED} for _ in "ab")
+    source = pardata.source(list(held))
+    both = pardata.zip(source.map(Keeper(held)), source.map(lambda name: Keeper(captured)(name)))
+    run = both.iterate(engine=engine)
+    return {(where, found[0]): found[1:] for pair in run for where, found in zip(STATES, pair, strict=True)}
 
 
 def called(name, route):
@@ -121,6 +144,7 @@ def shared(names):
     return cells
 
 
+STATES = ("state", "captured")
 REFUSED = (
     "open text file", "open binary file", "temporary file", "socket", "mmap", "lock", "generator",
     "database connection",
@@ -128,10 +152,10 @@ REFUSED = (
 ROUTES = ("argument", "captured", "map item", "shared=", "Queue", "joblib", "Pool")
 
 
-def table(names):
+def table(names, tables):
     """Return kind -> column -> cell."""
     rows = {name: {} for name in names}
-    streams = {engine: streamed(names, engine) for engine in ENGINES}
+    streams = {engine: cells for engine, (cells, _) in tables.items()}
     for name in names:
         for wrap in WRAPS:
             found = {engine: streams[engine][name, wrap] for engine in ENGINES}
@@ -166,9 +190,15 @@ def head():
     return ["| kind | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
 
 
-def test_what_arrives_is_what_was_sent_or_it_is_refused():
+@pytest.fixture(scope="module")
+def tables():
+    """Return what streams on each engine show: one run each."""
+    return {engine: streamed(kinds(), engine) for engine in ENGINES}
+
+
+def test_what_arrives_is_what_was_sent_or_it_is_refused(tables):
     try:
-        rows = table(kinds())
+        rows = table(kinds(), tables)
     finally:
         pardata.shutdown()  # of joblib's backend
     for name, row in rows.items():
@@ -177,6 +207,36 @@ def test_what_arrives_is_what_was_sent_or_it_is_refused():
     printed = PAGE.read_text().splitlines()
     missing = [line for line in lines(rows) if line not in printed]
     assert not missing, f"docs/faithful.md says otherwise: run {__spec__.name}"
+
+
+def own_by_rule(name, wrap):
+    """Return for each array of an object whether the rule makes it its reader's own, and so writable."""
+    obj = WRAPS[wrap](KINDS[name]())
+    return [
+        (is_held or held_bytes(array) < INLINE_BYTES or not array.size) and not is_overlapping(array)
+        for array, is_held in arrays_in(obj)
+    ]
+
+
+def test_whose_array_it_is(tables):
+    """Large bare arrays are read-only, all others the reader's own; a mapped file stays as it was opened."""
+    names = [name for name in kinds() if name not in REFUSED]
+    found = {engine: tables[engine][1] for engine in ENGINES}
+    for name in names:
+        for wrap in WRAPS:
+            by_engine = {engine: found[engine][name, wrap] for engine in ENGINES}
+            assert by_engine["threads"] == by_engine["serial"] == by_engine["processes"], (name, wrap, by_engine)
+            wanted = [False] * len(by_engine["serial"][0]) if "memmap" in name else own_by_rule(name, wrap)
+            assert by_engine["serial"][0] == wanted, (name, wrap)
+
+
+def test_state_of_a_stage_is_its_own_unless_it_is_frozen():
+    names = [name for name in kinds() if name != "pardata.array"]  # that one is shared memory, and its workers read it
+    found = {engine: kept(names, engine) for engine in ENGINES}
+    assert found["threads"] == found["serial"]
+    assert found["processes"] == found["serial"]
+    for where, name in found["serial"]:
+        assert found["serial"][where, name][1] == writability(KINDS[name]()), (where, name)
 
 
 WAYS = {
@@ -205,7 +265,9 @@ def write_page():
     text = PAGE.read_text()
     begin, end = "<!-- made by tests.conformance.test_faithful -->\n", "<!-- until here -->"
     before, rest = text.split(begin)
-    made_of = "\n".join([*head(), *lines(table(list(KINDS)))])
+    made_of = "\n".join(
+        [*head(), *lines(table(list(KINDS), {engine: streamed(list(KINDS), engine) for engine in ENGINES}))]
+    )
     PAGE.write_text(f"{before}{begin}{made_of}\n{end}{rest.split(end, 1)[1]}")
 
 

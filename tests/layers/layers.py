@@ -27,6 +27,7 @@ PURE = [
     "memory.named.lifecycle",
     "memory.named.list_layout",
     "modules.plain",
+    "codec.access",
     "channel.order",
     "channel.window",
     "channel.words",

@@ -10,9 +10,10 @@ from hypothesis.extra import numpy as hnp
 
 from pardata.channel.outbox import Outbox
 from pardata.codec import batch_codec
-from pardata.codec.batch_codec import MOST_BLOCKS, decode, encode
+from pardata.codec.access import Access
+from pardata.codec.batch_codec import INLINE_BYTES, MOST_BLOCKS, decode, encode
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
-from pardata.memory.layout import is_overlapping
+from pardata.memory.layout import held_bytes, is_overlapping
 from pardata.memory.segment import Segment
 
 FEW_BYTES = 64  # instead of 16 KiB: from here on an array leaves in a block
@@ -95,10 +96,13 @@ def every_array(obj):
 def test_batch_of_arrays_arrives_as_it_was(items, inplace):
     with outbox() as sink:
         encoded = encode(list(items), sink)
-        received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, inplace)
+        received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, Access(inplace))
         assert_same(received, items)
         for array in received:
-            assert array.flags.writeable is ((inplace and not is_overlapping(array)) or not array.size)
+            if inplace or not array.size:
+                assert array.flags.writeable is (not is_overlapping(array) or not array.size)
+            elif held_bytes(array) >= INLINE_BYTES:
+                assert not array.flags.writeable
 
 
 @settings(deadline=None)
@@ -107,7 +111,7 @@ def test_batch_of_objects_arrives_as_it_was(items, inplace):
     with outbox() as sink:
         encoded = encode(list(items), sink)
         assert len(encoded.anchors) <= MOST_BLOCKS
-        received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, inplace)
+        received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, Access(inplace))
         assert_same(received, items)
 
 
@@ -117,7 +121,7 @@ def test_equal_arrays_in_place_are_separate(array, copies, inplace):
     with outbox() as sink:
         items = [array.copy() for _ in range(copies)]
         encoded = encode(list(items), sink)
-        received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, inplace=True)
+        received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, Access.INPLACE)
         received[0][:] = 7
         assert_same(received[1:], items[1:])
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pardata.codec.access import Access
 from pardata.engines.processes.layout import Layout, descriptors_of
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.engines.processes.outcome import RunOutcome
@@ -42,6 +43,7 @@ class _ConsumerProgram:
     """Stands for the consumer in its port: takes in order, gives nothing on."""
 
     inplace = False
+    access = Access.RESULT
     name = "consumer"
     blames_senders = True
 

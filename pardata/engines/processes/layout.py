@@ -9,6 +9,7 @@ from typing import Final
 from pardata.channel.channel import CAN_ELIDE_WAKEUPS
 from pardata.channel.window import Window
 from pardata.channel.words import AREA_BYTES, RECORD_BYTES
+from pardata.codec.access import Access
 from pardata.engines.processes.parts import Parts
 from pardata.errors import CapacityError
 from pardata.memory.arena import Span
@@ -93,8 +94,9 @@ class Layout:
         self._plan = plan
         self._parts = parts
         self._window = window = fitting(window, plan, parts.heap.span_bytes)
-        has_inplace = any(stage.node.inplace for stage in plan.stages)
-        self.wired = {stage: self._workers(stage, has_inplace) for stage in plan.stages}
+        accesses = {plan.access(stage) for stage in plan.stages}
+        self._writers = Access.INPLACE if Access.INPLACE in accesses else max(accesses)
+        self.wired = {stage: self._workers(stage) for stage in plan.stages}
         for stage in plan.stages:
             self._connect(stage)
         for stage in plan.stages:
@@ -118,9 +120,9 @@ class Layout:
         self.budgeted += [(span, "the main process") for span in (self.consumer.span, parts.heap.arena.span)]
         self.inflight = self._inflight()
 
-    def _workers(self, stage: Stage, has_inplace: bool) -> list[WorkerImage]:
+    def _workers(self, stage: Stage) -> list[WorkerImage]:
         sequences = sorted(stage.taken_sequences | stage.sequences)
-        is_consumer = stage is self._plan.last and self._plan.iterated
+        is_consumer = self._plan.is_consumer(stage)
         here = is_consumer or runs_here(stage)
         window = self._window
         owed = (1, 1)  # the sender to a farm goes by the commits of its workers
@@ -128,7 +130,7 @@ class Layout:
             with_blocks = 1 if is_consumer else _MOST_OWED_BLOCKS  # its loop may take long
             owed = max(1, min(_MOST_OWED, window.most // 4)), max(1, min(with_blocks, window.fewest // 4))
         return [
-            WorkerImage(stage.name, index, self._parts.take_span(), owed, sequences, here, has_inplace)
+            WorkerImage(stage.name, index, self._parts.take_span(), owed, sequences, here, self._writers)
             for index in range(stage.workers)
         ]
 

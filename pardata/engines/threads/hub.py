@@ -34,6 +34,7 @@ class Hub:
         self.failures = Failures(plan)
         self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
         self._stages = {stage.name: stage for stage in plan.stages}
+        self.plan = plan
         self.roots = plan.roots
         self.cores = share_cores(sum(stage.workers for stage in plan.worker_stages))
         self.programs = {stage: program_of(stage, plan, seed) for stage in plan.stages}

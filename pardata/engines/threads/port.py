@@ -7,11 +7,13 @@ import time
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
 from pardata.engines.local import original_error
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.inbox import Inbox
-from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Edge, Stage
 from pardata.pipeline.programs.build import StageProgram, passed_of
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.carried_errors import add_note
@@ -30,7 +32,7 @@ class _Output(NamedTuple):
     inbox: Inbox
     edge: int
     renamed: dict[int, int]
-    inplace: bool
+    access: Access
     branch: int | None
 
 
@@ -53,7 +55,7 @@ class ThreadPort:
                 hub.inboxes[reader],
                 index if reader.fanin.edges > 1 else 0,
                 edge.renamed,
-                reader.node.inplace,
+                _access(hub.plan, stage, reader, edge),
                 edge.branch,
             )
             for reader in dict.fromkeys(stage.consumers)
@@ -124,7 +126,7 @@ class ThreadPort:
         for output in self._outputs:
             part = parts[output.branch]
             items = list(handed[output.branch]) if output.branch in handed else part.items
-            handed[output.branch], self.last_bytes = isolate(items, output.inplace, self.passed, batch.number)
+            handed[output.branch], self.last_bytes = isolate(items, output.access, self.passed, batch.number)
             sequence = output.renamed.get(batch.sequence, batch.sequence)
             sent = Batch(sequence, batch.number, batch.count, 0, handed[output.branch], part.positions)
             made.append((output, sent))
@@ -230,6 +232,14 @@ class ThreadPort:
             self.close_outputs()
             self._account()
             self._ended_s = self._mark_s
+
+
+def _access(plan: Plan, stage: Stage, reader: Stage, edge: Edge) -> Access:
+    """Return the access of a reader; the caller's is READ if another stage reads the same items."""
+    readers = [other for consumer in set(stage.consumers) for other in consumer.edges if other.stage is stage]
+    is_shared = [other.branch for other in readers].count(edge.branch) > 1
+    access = plan.access(reader)
+    return Access.READ if access is Access.RESULT and is_shared else access
 
 
 def _part(batch: Batch, branch: int | None) -> Batch:

@@ -43,6 +43,8 @@ class Node:
     ----------
     on_error : ErrorPolicy
         The treatment of items that fail.
+    inplace, writable : bool
+        It changes its items: in their memory, or in copies that each call gets.
     thread : bool
         Its workers are threads of the process that runs the plan.
     policy : str
@@ -62,6 +64,7 @@ class Node:
     workers: int = 1
     ordered: bool = True
     inplace: bool = False
+    writable: bool = False
     chunksize: int | None = None
     on_error: ErrorPolicy = field(default_factory=ErrorPolicy)
     thread: bool = False
@@ -97,8 +100,11 @@ class Node:
             )
         self._need(
             not (self.inplace and self.on_error.tries_again),
-            "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again",
+            "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again; with "
+            "writable=True each try gets a copy",
         )
+        self._need(isinstance(self.writable, bool), f"writable must be True or False, not {self.writable!r}")
+        self._need(not (self.inplace and self.writable), "inplace=True and writable=True: one of them")
         self._need(
             not (self.thread and self.on_error.timeout_s is not None and not self.concurrency),
             'timeout_s= needs kind="process": a thread cannot be ended',

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from pardata.channel.window import Window
+from pardata.codec.access import Access
 from pardata.pipeline.plan.checks import (
     check_branches,
     check_inplace,
@@ -87,6 +88,16 @@ class Plan:
             self._check()
         self.chunksizes = chunksizes_of(self.stages, self.roots)
         self.widths = widths_of(self.stages, self.roots)
+
+    def is_consumer(self, stage: Stage) -> bool:
+        """Return whether a stage is the caller, who takes the output."""
+        return self.iterated and stage is self.last
+
+    def access(self, stage: Stage) -> Access:
+        """Return the access of a stage to the arrays that it receives."""
+        if self.is_consumer(stage):
+            return Access.RESULT
+        return Access.INPLACE if stage.node.inplace else Access.READ
 
     def window(self, tokens: int | None = None) -> Window:
         """Return how many batches of a source may be in flight; `tokens`: as many as the user says.

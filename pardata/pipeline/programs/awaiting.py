@@ -50,7 +50,7 @@ class AwaitingProgram(ItemProgram):
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:
         """Give the calls of a worker: its own object of a stage with state is opened and closed in its event loop."""
-        with EventLoop() as loop, opened(self.fn, 0, self.name, loop.complete) as fn:
+        with EventLoop() as loop, opened(self.fn, 0, self.name, self.given, loop.complete) as fn:
             yield Calls(fn, loop, self.concurrency, 1 + self.retries, self.timeout_s, self.identity)
 
     def run(self, port: OverlappingPort) -> None:  # type: ignore[override]

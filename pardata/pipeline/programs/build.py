@@ -42,7 +42,7 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     options = (
         stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches,
-        identity,
+        identity, node.writable,
     )  # fmt: skip
     if node.concurrency and stage.fn is node.fn:  # a trial of the plan has functions of its own
         return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)

@@ -25,7 +25,7 @@ from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.carried_errors import pack_error, unpack_error
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
-from pardata.runtime.isolation import is_settled, isolate
+from pardata.runtime.isolation import for_attempt, for_writing, is_settled, isolate
 from pardata.runtime.worker.program import StageFailure, UnloadableError
 
 _ANY: Final = Fanin()
@@ -123,6 +123,7 @@ class ItemProgram:
     retries: int = 0
     branches: int = 1
     identity: StageIdentity = _NOBODY
+    writable: bool = False
     redoable = True
     blames_senders = True
 
@@ -130,9 +131,16 @@ class ItemProgram:
         """Return the order in which batches are taken."""
         return self.fanin.order(following)
 
+    @property
+    def given(self) -> Callable[[Any], Any] | None:
+        """What makes the item that an attempt gets; None: the item itself."""
+        if self.writable:
+            return for_writing
+        return for_attempt if self.retries else None
+
     def opened(self) -> contextlib.AbstractContextManager[Any]:
         """Give a worker what `process` calls."""
-        return opened(self.fn, self.retries, self.name)
+        return opened(self.fn, self.retries, self.name, self.given)
 
     def run(self, port: Port) -> None:
         """Process batches until there are no more."""

@@ -15,6 +15,7 @@ from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.context import worker
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
+from pardata.runtime.read_only import explain_read_only
 from pardata.runtime.worker.program import StageFailure
 
 
@@ -34,6 +35,7 @@ def failure_of(error: BaseException, stage: str, number: int = -1, item: object 
     `SystemExit` is turned into an error: as it is, it would end the process without a word.
     """
     error = exit_as_error(without_frame(error))
+    explain_read_only(error, item, "say writable=True in the map stage that takes it, for copies of its own")
     return StageFailure(Fault.of(error, stage, number, item), error)
 
 
@@ -59,19 +61,28 @@ def close_generator(generator: Generator[Any, Any, Any]) -> None:
 
 @contextlib.contextmanager
 def opened(
-    fn: Any, retries: int, stage: str, complete: Callable[[Any], Any] | None = None
+    fn: Any,
+    retries: int,
+    stage: str,
+    given: Callable[[Any], Any] | None = None,
+    complete: Callable[[Any], Any] | None = None,
 ) -> Iterator[Callable[[Any], Any]]:
     """Give a worker its own object of a stage with state: made, opened, and closed whatever happens.
 
-    `complete` is called with what `open` and `close` return.
-
     A class whose objects can be called is such a stage, and so is an object with `open` or `close`. A function is
     given as it is.
+
+    Parameters
+    ----------
+    given : callable, optional
+        Returns the item that one attempt gets.
+    complete : callable, optional
+        Called with what `open` and `close` return.
     """
     if isinstance(fn, Wrapped):
         with opened(fn.func, 0, stage) as inner:
             made = fn.around(inner)
-            yield partial(_try_again, made, retries) if retries else made
+            yield _called(made, retries, given)
         return
     if has_calls(fn):
         made = _call(fn, stage)
@@ -82,7 +93,7 @@ def opened(
     if made is not fn:
         _call(getattr(made, "open", _nothing), stage, complete)
     try:
-        yield partial(_try_again, made, retries) if retries else made
+        yield _called(made, retries, given)
     finally:
         if made is not fn:
             _call(getattr(made, "close", _nothing), stage, complete)
@@ -99,6 +110,15 @@ def _call(fn: Callable[[], Any], stage: str, complete: Callable[[Any], Any] | No
     except (Exception, SystemExit) as error:
         leave_if_forked(here, error)
         raise failure_of(error, stage) from None
+
+
+def _called(fn: Callable[[Any], Any], retries: int, given: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    attempt = fn if given is None else partial(_call_with, given, fn)
+    return partial(_try_again, attempt, retries) if retries else attempt
+
+
+def _call_with(given: Callable[[Any], Any], fn: Callable[[Any], Any], item: Any) -> Any:
+    return fn(given(item))
 
 
 def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:

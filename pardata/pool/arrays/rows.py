@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pardata.codec.access import Access
 from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import ArrayRef
@@ -93,7 +94,7 @@ class OpenWork:
         """Return the function's result as one that the next call cannot fill again, for a sum of parts."""
         results = [self.call(begin, end)[0]]
         if not is_settled(results):
-            results, _ = isolate(results, inplace=True)
+            results, _ = isolate(results, Access.INPLACE)
         return results.pop()
 
     def put(self, begin: int, end: int) -> None:

@@ -63,8 +63,9 @@ class PardataBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def submit(self, func: Any, callback: Callable[[Any], object] | None = None) -> Future[Any]:
         functions = list({id(fn): fn for fn, _, _ in func.items}.values())
         places = {id(fn): place for place, fn in enumerate(functions)}
-        func.items = [(places[id(fn)], *self._share((args, kwargs))) for fn, args, kwargs in func.items]
-        future = self._pool.submit(_Batch(functions), func)
+        calls = [(places[id(fn)], *self._share((args, kwargs))) for fn, args, kwargs in func.items]
+        func.items = []
+        future = self._pool.submit(_Batch(functions), func, calls)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         if callback is not None:
@@ -131,13 +132,16 @@ def _settled(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 
 class _Batch:
-    """Runs a batch of joblib's. The functions travel as a pool's do, and not as arguments: as they are now."""
+    """Runs a batch of joblib's. The functions travel as a pool's do, and not as arguments: as they are now.
+
+    The arguments of its calls come beside it: arrays that it held would be its own, and copied.
+    """
 
     def __init__(self, functions: list[Callable[..., Any]]) -> None:
         self._functions = functions
 
-    def __call__(self, func: Any) -> Any:
-        is_batch = len(func.items) > 1
+    def __call__(self, func: Any, calls: list[Any]) -> Any:
+        is_batch = len(calls) > 1
         functions = [partial(_settled, fn) if is_batch else fn for fn in self._functions]
-        func.items = [(functions[place], args, kwargs) for place, args, kwargs in func.items]
+        func.items = [(functions[place], args, kwargs) for place, args, kwargs in calls]
         return func()

@@ -1,7 +1,8 @@
 """`Pool`: the interface of `multiprocessing.Pool` over a `WorkerPool`.
 
 Differences: a worker that is killed does not hang a map, `imap` needs little memory for endless iterables, `chunksize`
-is "auto" unless it is given, functions may be lambdas, and the exceptions of workers carry their traceback.
+is "auto" unless it is given, functions may be lambdas, and the exceptions of workers carry their traceback. As there,
+arrays among the arguments are the function's own.
 """
 
 from __future__ import annotations
@@ -123,7 +124,11 @@ class Pool:
         context: object = None,
     ) -> None:
         self.executor = WorkerPool(
-            processes, initializer=initializer, initargs=tuple(initargs), max_tasks_per_worker=maxtasksperchild
+            processes,
+            initializer=initializer,
+            initargs=tuple(initargs),
+            max_tasks_per_worker=maxtasksperchild,
+            writable=True,
         )
         self._max_workers = self.executor.workers
         self._kept: set[Results] = set()

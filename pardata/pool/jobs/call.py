@@ -21,10 +21,18 @@ class CallJob:
     """One call and its future."""
 
     def __init__(
-        self, future: Future[Any], code: Any, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], retries: int
+        self,
+        future: Future[Any],
+        code: Any,
+        number: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        retries: int,
+        writable: bool,
     ) -> None:
         self.queued = False
         self.thread = threading.get_ident()
+        self.writable = writable
         self.future = future
         self._code = code
         self._number = number

@@ -113,6 +113,8 @@ class Job(Protocol):
     """Set while the job is in the queue that tasks are taken from."""
     thread: int
     """Identity of the thread that has given it to the pool."""
+    writable: bool
+    """Whether the function gets arrays of its own among its arguments."""
 
     @property
     def exhausted(self) -> bool:

@@ -28,6 +28,8 @@ class MapJob(RangeJob):
         Values come in the order of their items.
     timed : bool
         An item has a time limit: each is a call of its own.
+    writable : bool
+        The function gets arrays of its own.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class MapJob(RangeJob):
         window: int | None = None,
         retries: int = 0,
         timed: bool = False,
+        writable: bool = False,
     ) -> None:
         super().__init__(code, chunks, len(items), retries)
         self.items = MapItems(items, chunks, source, window)
@@ -51,6 +54,7 @@ class MapJob(RangeJob):
         self._number = number
         self._star = star
         self._timed = timed
+        self.writable = writable
 
     def message(self, task: Task) -> tuple[Any, ...]:
         items = pack(self.items.cut(task.begin, task.end))

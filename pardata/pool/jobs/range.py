@@ -22,6 +22,8 @@ class RangeJob(ABC):
         Items that killed their worker in one call may be tried in calls of fewer.
     """
 
+    writable = False
+
     def __init__(self, code: Any, chunks: Chunks, total: int, retries: int, splits: bool = False) -> None:
         self.queued = False
         self.thread = threading.get_ident()

@@ -74,6 +74,7 @@ class Assignments:
         if is_call:
             message = squeeze(message, *message[3], *message[4].values())
         outbox = slot.outbox
+        outbox.is_private = task.job.writable
         outbox.publish(Batch(0, task.number, 1, 0, [message]))
         if not is_call:
             task.job.note_sent(task, outbox.sent_bytes)

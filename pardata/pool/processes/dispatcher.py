@@ -22,7 +22,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
-from pardata.codec.batch_codec import Encoded
+from pardata.codec.object_codec import Encoded
 from pardata.errors import WorkerLostError
 from pardata.memory.shared_heap import shared_heap
 from pardata.pool.arrays.addresses import Places, SharedPlaces
@@ -37,6 +37,7 @@ from pardata.pool.processes.inline import Inline
 from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.processes.pool_thread import PoolThread
 from pardata.pool.worker.loop import TaskProgram
+from pardata.pool.worker.shared import SharedValue
 from pardata.process.interrupts import Hastened, Uninterrupted
 from pardata.runtime.header import INCARNATION, SENT_BYTES
 from pardata.runtime.wiring import HeapSink, encode_program
@@ -246,4 +247,8 @@ def _encode_program(setup: Setup) -> tuple[TaskProgram, Encoded]:
         setup.max_tasks_per_worker, setup.shared, setup.seed, setup.native,
     )  # fmt: skip
     what = "the pool's initializer or finalizer, or what it shares,"
-    return program, encode_program(program, what, program, HeapSink(shared_heap()))
+    sink = HeapSink(shared_heap())
+    if setup.shared is not None:
+        shared = SharedValue(encode_program(setup.shared, what, program, sink, is_shared=True))
+        return program, encode_program(replace(program, shared=shared), what, program, sink)
+    return program, encode_program(program, what, program, sink)

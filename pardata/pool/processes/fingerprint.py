@@ -20,7 +20,7 @@ import numpy as np
 
 from pardata.codec.by_value import INLINE_BYTES, is_importable, serial
 from pardata.memory.array import find_anchor, find_named
-from pardata.memory.shared_array import is_array
+from pardata.memory.shared_array import is_array, is_meant_shared
 from pardata.modules.names import names_in
 from pardata.modules.own import SCRIPTS, reach
 from pardata.runtime.captured_arrays import CapturedArrays
@@ -69,7 +69,7 @@ class Fingerprint:
         One that lives in shared memory needs none: workers see its changes. `gone` is called when one is no more.
         """
         for array in self._arrays:
-            if find_anchor(array) is not None:
+            if _is_shared(array):
                 self._copies.append(None)
                 continue
             copy = copies.find(array)
@@ -129,8 +129,8 @@ class Fingerprint:
     def _add_array(self, array: Array) -> None:
         if array.dtype.hasobject or find_named(array) is not None:
             raise _ChangeableError
-        self._values += (array.dtype, array.shape, array.strides)
-        if array.nbytes < INLINE_BYTES and find_anchor(array) is None:
+        self._values += (array.dtype, array.shape, array.strides, array.flags.writeable)
+        if array.nbytes < INLINE_BYTES and not _is_shared(array):
             self._values.append(array.tobytes())
         else:
             self._arrays.append(array)
@@ -157,6 +157,11 @@ class Fingerprint:
                 self._add(_ABSENT)
         for name in (*_BASICS, *names_in(fn.__code__)):
             self._add(fn.__globals__.get(name, _ABSENT))
+
+
+def _is_shared(array: Array) -> bool:
+    """Return whether workers see what is written to an array: it is in shared memory, and meant to be."""
+    return find_anchor(array) is not None and is_meant_shared(array)
 
 
 def fingerprint(fn: Callable[..., Any]) -> Fingerprint | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pardata.channel.collector import Collector
+from pardata.codec.access import Access
 from pardata.pool.jobs.job import Effect, Effects, Job, Outcome, Task
 from pardata.pool.processes.assignments import Assignments, WorkerSlot
 from pardata.pool.statistics import Log
@@ -62,7 +63,7 @@ class Intake:
         claim = claims[0]
         number = claim.number
         try:
-            outcome = Outcome(*unpack(claim.receiver.read(claim).items.pop()))
+            outcome = Outcome(*unpack(claim.receiver.read(claim, Access.RESULT).items.pop()))
         except Exception as failure:  # the result cannot be unpickled
             fault = Fault.of(failure, "pool", place="a task of the pool, while its result was being loaded here")
             outcome = Outcome(1, None, fault, 0.0, is_unread=True)

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from pardata.codec.batch_codec import Encoded
+from pardata.codec.object_codec import Encoded
 from pardata.errors import WorkerLostError
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.job import Effects

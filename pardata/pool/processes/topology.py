@@ -9,7 +9,8 @@ from typing import Final
 
 from pardata.channel.channel import socket_pair
 from pardata.channel.outbox import EdgeSenders, Outbox
-from pardata.codec.batch_codec import Encoded
+from pardata.codec.access import Access
+from pardata.codec.object_codec import Encoded
 from pardata.memory.arena import Span
 from pardata.memory.budget import available_bytes
 from pardata.memory.shared_heap import SharedHeap, shared_heap
@@ -81,7 +82,7 @@ class Topology:
     def _wired(self, name: str, index: int, in_parent: bool) -> WorkerImage:
         span = self._heap.take_span()
         self._spans.append(span)
-        return WorkerImage(name, index, span, _MOST_OWED, [0], in_parent)
+        return WorkerImage(name, index, span, _MOST_OWED, [0], in_parent, Access.RESULT)
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         pair = socket_pair()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
+from pardata.runtime.read_only import explain_read_only
 
 _HERE: Final = os.path.dirname(__file__)
 
@@ -32,5 +33,6 @@ def fault_of(
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     error = exit_as_error(error.with_traceback(trace))
+    explain_read_only(error, item, "say writable=True to the pool or its map, for copies of its own")
     name = name_of(fn)
     return Fault.of(error, name, number, item, place=f"the call of {name!r}{rows}")

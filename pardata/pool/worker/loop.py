@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pardata.channel.order import Arrival
 from pardata.codec.batch_codec import Batch
-from pardata.codec.code import decode_code
+from pardata.codec.code import decode_code, own_bytes
 from pardata.codec.main_globals import Captured, script
 from pardata.codec.unpicklable import explain_unpicklable, is_picklable
 from pardata.errors import SerializationError
@@ -26,6 +26,7 @@ from pardata.pool.arrays.rows import OpenWork, Work
 from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.messages import CALL, ITEMS, CodeAddress, pack, squeeze, unpack
+from pardata.pool.worker.shared import SharedValue
 from pardata.pool.worker.tasks import Performer, performer
 from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
@@ -35,11 +36,13 @@ from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.events import Departing
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
+from pardata.runtime.isolation import apart
 from pardata.runtime.output.forwarding import flush_output
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
 
 _FUNCTIONS_KEPT: Final = 64
+_MOST_OWN_BYTES: Final = 64 << 20  # of arrays that are the state of functions which are kept
 # A worker looks for its next task so long before it goes to sleep: to wake it costs 40 us and more. It does so only
 # while tasks come quickly one after the other.
 _SPIN_S: Final = 200e-6
@@ -82,7 +85,8 @@ class TaskProgram:
 
     def run(self, port: WorkerPort) -> None:
         """Run tasks until the pool closes, or as many as this process may."""
-        context = WorkerContext(port.spec.index, self.workers, self.pool, self.shared, self.seed)
+        shared = self.shared.open() if isinstance(self.shared, SharedValue) else self.shared
+        context = WorkerContext(port.spec.index, self.workers, self.pool, shared, self.seed)
         set_context(context)
         self._initialize(port)
         port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
@@ -194,6 +198,8 @@ class _Loop:
         except Exception as error:
             fault = Fault.of(error, "pool", place="a task of the pool, while its function was being loaded")
             return Outcome(1, None, fault, 0.0)
+        if task[0] == ITEMS and type(task[4]) is not bytes:
+            task = (*task[:4], apart(task[4]), *task[5:])
         return self._do(task, fn, self._progress, self._context)
 
     def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
@@ -219,14 +225,17 @@ def _unsent(outcome: Outcome, error: Exception) -> Outcome:
 
 
 class _Functions:
-    """Decoded functions, the most recent ones, with the globals of the script that they have brought."""
+    """Decoded functions, the most recent ones, with the globals of the script that they have brought.
+
+    Those with much state of their own are let go of when the next one comes: it may be the same one with another state.
+    """
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         known = script()
         assert known is not None
         self._script = known
-        self._known: OrderedDict[int, tuple[Any, Captured]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[Any, Captured, int]] = OrderedDict()  # the last: bytes of its own arrays
         self._last = -1  # whose globals are set
 
     def get(self, code: CodeAddress) -> Any:
@@ -238,24 +247,30 @@ class _Functions:
     def _load(self, code: CodeAddress) -> tuple[Any, Captured]:
         """Return the decoded object, and the globals that it has brought; they are set now."""
         if code.key in self._known:
-            made, captured = self._known[code.key]
+            made, captured, _ = self._known[code.key]
             if code.key != self._last:  # the script may have changed a global and set it back since
                 self._known.move_to_end(code.key)
                 self._script.apply(captured)
         else:
+            self._make_room()
             with self._script.recording() as captured:
-                made = self._decode(code)
+                made, nbytes = self._decode(code)
             if isinstance(made, Work):
                 fn, brought = self._load(CodeAddress(*made.fn))
                 made, captured = OpenWork(replace(made, fn=fn), self._open), {**captured, **brought}
-            self._known[code.key] = made, captured
-            if len(self._known) > _FUNCTIONS_KEPT:
-                self._known.popitem(last=False)
+            self._known[code.key] = made, captured, nbytes
         self._last = code.key
         return made, captured
 
-    def _decode(self, code: CodeAddress) -> Any:
+    def _make_room(self) -> None:
+        """Let go of the oldest functions, before another one is decoded."""
+        known = self._known
+        while len(known) >= _FUNCTIONS_KEPT or sum(nbytes for *_, nbytes in known.values()) > _MOST_OWN_BYTES:
+            known.popitem(last=False)
+
+    def _decode(self, code: CodeAddress) -> tuple[Any, int]:
+        """Return the object, and the bytes of the large arrays that are its own."""
         memory = self._segment.map
         blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
         payload = memoryview(memory)[code.offset : code.offset + code.length]
-        return decode_code(payload, blocks)
+        return decode_code(payload, blocks), own_bytes(payload)

@@ -17,6 +17,7 @@ from typing import Protocol
 from pardata.channel.order import Order
 from pardata.channel.outbox import Outbox
 from pardata.channel.receiver import Claim
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, WIDEST
@@ -92,14 +93,15 @@ class WorkerPort(WorkNotes):
         budget = spec.budget.open(segment)
         is_successor, in_parent = self._takeover.is_successor, shared_arena is not None
         arena = recover(spec, segment, budget, ends, is_successor) if shared_arena is None else shared_arena
-        self.outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.has_inplace)
+        self.outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.writers)
         self.control = Control(ends.control)
         following = {sequence: words[NEXT_NUMBER + sequence] for sequence in spec.sequences}
         self.collector = ends.collector(program.order(following), self.control.receive)
         self.lock, self.last_bytes = threading.RLock(), 0
         self._at_hand = Transaction()
         self._account = account = TimeAccount(words, self.control, self.collector, arena)
-        self._reader = ClaimReader(program.inplace, getattr(program, "blames_senders", False), spec.inputs)
+        access = getattr(program, "access", Access.INPLACE if program.inplace else Access.READ)
+        self._reader = ClaimReader(access, getattr(program, "blames_senders", False), spec.inputs)
         self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
         self._retirers = ends.retirers
         self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes)

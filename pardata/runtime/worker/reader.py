@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pardata.channel.receiver import Claim
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
 from pardata.codec.loadable import Unloadable
 from pardata.runtime.worker.program import UnloadableError
@@ -18,8 +19,8 @@ class ClaimReader:
 
     Parameters
     ----------
-    inplace : bool
-        The program changes its arrays.
+    access : Access
+        That of the program to its arrays.
     blames_senders : bool
         Items that cannot be loaded are an `UnloadableError` that names the stage which has sent them. Otherwise the
         error of unpickling is raised as it is.
@@ -27,10 +28,10 @@ class ClaimReader:
         Of each receiver.
     """
 
-    __slots__ = ("_blames_senders", "_inplace", "_inputs")
+    __slots__ = ("_access", "_blames_senders", "_inputs")
 
-    def __init__(self, inplace: bool, blames_senders: bool, inputs: list[InputSpec]) -> None:
-        self._inplace = inplace
+    def __init__(self, access: Access, blames_senders: bool, inputs: list[InputSpec]) -> None:
+        self._access = access
         self._blames_senders = blames_senders
         self._inputs = inputs
 
@@ -40,11 +41,11 @@ class ClaimReader:
         lost: Unloaded = []
         for claim in claims:
             try:
-                batches.append(claim.receiver.read(claim, self._inplace))
+                batches.append(claim.receiver.read(claim, self._access))
             except Exception as error:
                 if not self._blames_senders or isinstance(error, MemoryError):
                     raise
-                batch = claim.receiver.read_loadable(claim, self._inplace, error)
+                batch = claim.receiver.read_loadable(claim, self._access, error)
                 batches.append(_without_unloadable(batch, self._inputs[claim.receiver.index].sender, lost))
         if lost:
             raise UnloadableError(batches, lost)

@@ -8,6 +8,7 @@ from typing import Final
 from pardata.channel.channel import ChannelSpec
 from pardata.channel.leases import TABLE_BYTES
 from pardata.channel.tokens import TerminalSpec, TokenSpec
+from pardata.codec.access import Access
 from pardata.memory.arena import HEADER_BYTES, Span
 from pardata.memory.budget import Budget
 from pardata.memory.segment import Segment
@@ -73,8 +74,8 @@ class WorkerSpec:
         All sequences whose batches it takes or sends.
     most_owed : (int, int)
         So many commits are told to the senders at a time; the second number counts where they hold blocks.
-    has_inplace : bool
-        Some stage of the run changes its input.
+    writers : Access
+        The most that a reader of the run does with arrays; see `channel.placing.BlockPlacer`.
     inflight : InFlightSpec, optional
         None: a worker that gets no memory fails.
     state : (int, int), optional
@@ -93,7 +94,7 @@ class WorkerSpec:
     terminals: list[TerminalSpec]
     sequences: list[int]
     most_owed: tuple[int, int]
-    has_inplace: bool
+    writers: Access
     budget: BudgetSpec
     inflight: InFlightSpec | None = None
     state: tuple[int, int] | None = None

@@ -70,7 +70,7 @@ class Takeover:
         if self._inplace:
             raise WorkerLostError(
                 f"a worker of stage {self._stage!r} was lost while it changed item {first.number} in place, so the "
-                f"item cannot be run again. Without inplace=True it could"
+                f"item cannot be run again. With writable=True in place of inplace=True it could"
             )
         return False
 

@@ -8,6 +8,7 @@ import pytest
 
 from pardata.channel.channel import socket_pair
 from pardata.channel.words import CAPACITY
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import INLINE_BYTES, Batch
 from pardata.errors import BrokenError
 from pardata.memory.array import view
@@ -374,7 +375,7 @@ def test_views_held_after_the_run_end_at_what_remains(rig):
 
 def read_in_place(rig):
     (claim,) = rig.receiver.receive()
-    (array,) = rig.receiver.read(claim, inplace=True).items
+    (array,) = rig.receiver.read(claim, Access.INPLACE).items
     return array
 
 
@@ -394,7 +395,7 @@ def test_reader_of_a_block_that_another_message_carries_as_well_gets_a_copy(rig)
     for _ in range(2):
         rig.outbox.publish(Batch(0, 1, 1, 0, [array]))
     _, second = rig.receiver.receive()
-    (copied,) = rig.receiver.read(second, inplace=True).items
+    (copied,) = rig.receiver.read(second, Access.INPLACE).items
     copied[:] = 9
     assert values([array]) == [1]
 

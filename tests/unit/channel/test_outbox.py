@@ -10,6 +10,7 @@ from pardata.channel.leases import TABLE_BYTES, Lease, LeaseTable
 from pardata.channel.outbox import EdgeSenders, Outbox
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
+from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
@@ -25,7 +26,7 @@ def make_outbox(segment):
     """Make an outbox with edges to farms of these sizes; ``outbox.receivers`` are the other ends, edge by edge."""
     socks = []
 
-    def make(*farms, in_parent=False, has_inplace=True):
+    def make(*farms, in_parent=False, writers=Access.INPLACE):
         span = Span(1 << 30, 1 << 30)
         at = span.offset + HEADER_BYTES + TABLE_BYTES
         header = span.words(segment)
@@ -43,7 +44,7 @@ def make_outbox(segment):
                 index += 1
             edges.append(EdgeSenders(edge))
             receivers.append(ends)
-        outbox = Outbox(arena, table, edges, in_parent, has_inplace)
+        outbox = Outbox(arena, table, edges, in_parent, writers)
         outbox.receivers = receivers
         return outbox
 
@@ -84,7 +85,7 @@ def receive(outbox, edge=0, worker=0, inplace=False):
     """Return the items of the next message on a channel."""
     receiver = outbox.receivers[edge][worker]
     (claim,) = receiver.receive()
-    items = receiver.read(claim, inplace).items
+    items = receiver.read(claim, Access(inplace)).items
     receiver.commit(claim)
     return items
 
@@ -208,12 +209,12 @@ def kept_with_its_view(array):
 SPLITS = [kept_itself, kept_view, kept_whole, kept_sibling, kept_memoryview, kept_with_its_view]
 
 
-@pytest.mark.parametrize("has_inplace", [False, True])
+@pytest.mark.parametrize("writers", Access)
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("wrap", list(WRAPS))
-def test_what_user_code_can_still_write_to_is_not_what_was_sent(make_outbox, has_inplace, wrap, split):
+def test_what_user_code_can_still_write_to_is_not_what_was_sent(make_outbox, writers, wrap, split):
     """As with a buffer that is kept from item to item, of which all or a part is returned."""
-    outbox = make_outbox(1, has_inplace=has_inplace)
+    outbox = make_outbox(1, writers=writers)
     sent, kept = split(new_array(outbox))
     publish(outbox, [WRAPS[wrap](sent)])
     del sent
@@ -302,7 +303,7 @@ def test_array_that_was_given_away_is_not_sent_again(outbox):
 
 
 def test_received_array_may_be_sent_again_and_again_where_nobody_changes_it(make_outbox):
-    outbox = make_outbox(1, has_inplace=False)
+    outbox = make_outbox(1, writers=Access.READ)
     kept = borrowed(outbox)
     for number in range(3):
         publish(outbox, [kept], number)

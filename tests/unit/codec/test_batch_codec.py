@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pardata.channel.outbox import Outbox
-from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, PICKLE, RAW, decode, encode
-from pardata.codec.code import encode_code
+from pardata.codec.access import Access
+from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, RAW, decode, encode
+from pardata.codec.code import decode_code, encode_code
+from pardata.codec.object_codec import PICKLE
 from pardata.memory.array import find_anchor, view
 
 HANG_S = 60
@@ -31,7 +33,7 @@ def send(sink):
 
     def make(*items, inplace=False):
         encoded = encode(list(items), sink)
-        return decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, inplace)
+        return decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, Access(inplace))
 
     return make
 
@@ -334,12 +336,50 @@ def arrays_in(received):
     return [received] if isinstance(received, np.ndarray) else [received["k"][0]]
 
 
-@pytest.mark.parametrize("n", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("wrap", [lambda a: a, lambda a: {"k": [a]}], ids=["bare", "wrapped"])
-def test_received_arrays_are_read_only(send, n, wrap):
-    (array,) = arrays_in(send(wrap(np.ones(n)))[0])
+def test_large_arrays_are_read_only_and_small_ones_the_readers_own(send, wrap):
+    (array,) = arrays_in(send(wrap(np.ones(LARGE)))[0])
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 5
+    first, second = (arrays_in(item)[0] for item in send(wrap(np.ones(SMALL)), wrap(np.ones(SMALL))))
+    first[:] = 7
+    assert second.sum() == SMALL
+
+
+class Table:
+    """Holds an array that nobody else can copy."""
+
+    def __init__(self, held):
+        self.held = held
+
+
+@pytest.mark.parametrize("access", Access)
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_array_that_an_object_holds_is_the_readers_own(sink, access, is_shared):
+    array = np.ones((LARGE, 2), order="F")
+    encoded = encode([[array, Table(array), {"t": Table(array + 1)}]], sink)
+    for block in encoded.anchors:
+        block.shared = is_shared
+    bare, also, inner = decode(encoded.kind, encoded.payload, encoded.anchors, access)[0]
+    assert bare is also.held and bare.flags.f_contiguous and inner["t"].held.flags.f_contiguous
+    is_writable = access is Access.INPLACE or (access is Access.RESULT and not is_shared)
+    assert (bare.flags.writeable, inner["t"].held.flags.writeable) == (is_writable, True)
+    inner["t"].held[:] = 7
+    again = decode(encoded.kind, encoded.payload, encoded.anchors)[0][2]["t"].held
+    assert (again == (7 if access and not is_shared else 2)).all()
+
+
+def test_state_is_the_workers_own_unless_it_is_frozen(sink):
+    frozen, own = np.ones(LARGE), np.ones(LARGE)
+    small = np.ones(3)
+    frozen.setflags(write=False)
+    state = {"frozen": frozen, "own": own, "small": small, "frozen, small": small[:]}
+    state["frozen, small"].setflags(write=False)
+    encoded = encode_code(state, sink)
+    first, second = (decode_code(encoded.payload, encoded.anchors) for _ in "ab")
+    assert [array.flags.writeable for array in first.values()] == [False, True, True, False]
+    first["own"][:] = first["small"][:] = 7
+    assert all((array == 1).all() for array in second.values())
 
 
 @pytest.mark.parametrize("n", [SMALL, LARGE], ids=["small", "large"])
@@ -352,7 +392,7 @@ def test_arrays_received_in_place_are_writable_and_separate(send, n, wrap):
 
 def test_in_place_gives_the_block_itself_to_its_only_reader(sink):
     encoded = encode([np.ones(LARGE)], sink)
-    (array,) = decode(encoded.kind, encoded.payload, encoded.anchors, inplace=True)
+    (array,) = decode(encoded.kind, encoded.payload, encoded.anchors, Access.INPLACE)
     assert find_anchor(array) is encoded.anchors[0]
 
 
@@ -360,7 +400,7 @@ def test_in_place_gives_the_block_itself_to_its_only_reader(sink):
 def test_in_place_gives_a_copy_where_others_read_the_block(sink, wrap):
     encoded = encode([wrap(np.ones((LARGE, 2), order="F"))], sink)
     encoded.anchors[0].shared = True
-    (array,) = arrays_in(decode(encoded.kind, encoded.payload, encoded.anchors, inplace=True)[0])
+    (array,) = arrays_in(decode(encoded.kind, encoded.payload, encoded.anchors, Access.INPLACE)[0])
     assert find_anchor(array) is None
     assert array.flags.f_contiguous
     array[:] = 7
@@ -388,7 +428,7 @@ def test_axes_keep_their_order_in_memory(send, layout, rows, inplace, wrap):
     assert_same(received, sent)
     assert_same(received.ravel(order="K"), sent.ravel(order="K"))
     assert received.flags.f_contiguous is sent.copy(order="K").flags.f_contiguous
-    assert received.flags.writeable is inplace
+    assert received.flags.writeable is (inplace or received.nbytes < INLINE_BYTES)
 
 
 @pytest.mark.parametrize("wrap", [lambda a: a, lambda a: (a, 5)], ids=["bare", "wrapped"])
@@ -398,7 +438,7 @@ def test_entries_that_share_memory_are_sent_as_that_memory(sink, n, inplace, wra
     view = np.lib.stride_tricks.sliding_window_view(np.arange(n * 1.0), 50)
     encoded = encode([wrap(view)], sink)
     assert len(encoded.payload) + sum(block.nbytes for block in encoded.anchors) < 8 * n + 5000
-    (received,) = decode(encoded.kind, encoded.payload, encoded.anchors, inplace)
+    (received,) = decode(encoded.kind, encoded.payload, encoded.anchors, Access(inplace))
     received = received[0] if type(received) is tuple else received
     assert_same(received, view)
     assert received.strides == view.strides and not received.flags.writeable
@@ -435,7 +475,7 @@ def test_items_that_are_changed_in_place_have_nothing_in_common(sink, n):
     array = np.zeros(n)
     encoded = encode([(array, array), (array, 1)], sink, apart=True)
     assert encoded.kind == APART
-    first, second = decode(encoded.kind, encoded.payload, encoded.anchors, inplace=True)
+    first, second = decode(encoded.kind, encoded.payload, encoded.anchors, Access.INPLACE)
     first[0][:] = 1
     assert first[1] is first[0] and not second[0].any()
     del first, second

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from pardata.codec import ownership
+from pardata.codec.access import Access
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_owner_of_base, is_sole_view
 from pardata.memory.array import anchor, view
 from pardata.runtime.isolation import isolate
 
 COUNTS = not ownership._may_differ_later()
 counts = pytest.mark.skipif(not COUNTS, reason="a free-threaded build or a compiler: nothing is solely owned")
-N = 100
+N = 5000
 
 
 def owner():
@@ -340,6 +341,6 @@ def test_array_is_copied_where_that_cannot_be_told(monkeypatch, make, inplace):
     monkeypatch.setattr(ownership, "sole", ownership.Sole(0, 0, 0))
     items = [make()]
     before = items[0].__array_interface__["data"][0]
-    (handed,), _ = isolate(items, inplace)
+    (handed,), _ = isolate(items, Access(inplace))
     assert handed.__array_interface__["data"][0] != before
     assert handed.flags.writeable == inplace and (handed == 1).all()

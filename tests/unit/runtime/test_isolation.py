@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.runtime.isolation import isolate
+from pardata.codec.access import Access
+from pardata.runtime.isolation import apart, for_attempt, for_writing, isolate
 
 
 def address(array):
@@ -18,16 +19,17 @@ def hand(make, inplace=False):
     """Hand over one array that `make()` has just made; return it, and whether it is where it was."""
     items = [make()]
     before = address(items[0])
-    handed, nbytes = isolate(items, inplace)
+    handed, nbytes = isolate(items, Access(inplace))
     assert items == [] and nbytes == handed[0].nbytes
     return handed[0], address(handed[0]) == before
 
 
+LARGE = 4000
 FRESH = {
-    "array": lambda: np.ones((4, 5)),
-    "view": lambda: np.ones((4, 5))[1:, ::2],
-    "transposed": lambda: np.ones((4, 5)).T,
-    "shared": lambda: pardata.zeros((4, 5)),
+    "array": lambda: np.ones((LARGE, 5)),
+    "view": lambda: np.ones((LARGE, 5))[1:, ::2],
+    "transposed": lambda: np.ones((LARGE, 5)).T,
+    "shared": lambda: pardata.zeros((LARGE, 5)),
 }
 
 
@@ -41,7 +43,7 @@ def test_array_that_nobody_holds_is_not_copied(kind, inplace):
 
 @pytest.mark.parametrize("inplace", [False, True])
 def test_array_that_its_maker_holds_is_copied(inplace):
-    held = np.arange(10)
+    held = np.arange(LARGE)
     for make in (lambda: held, lambda: held[2:], lambda: held[2:].view()):
         array, stayed = hand(make, inplace)
         assert not stayed
@@ -51,7 +53,7 @@ def test_array_that_its_maker_holds_is_copied(inplace):
 
 
 def test_array_that_was_handed_over_passes_to_all_readers():
-    array, _ = hand(lambda: np.ones(10))
+    array, _ = hand(lambda: np.ones(LARGE))
     for make in (lambda: array, lambda: array[3:]):
         again, stayed = hand(make)
         assert stayed and not again.flags.writeable
@@ -76,7 +78,7 @@ def test_read_only_view_of_what_can_be_written_is_copied():
 
 
 def test_memory_of_bytes_is_not_copied():
-    array, stayed = hand(lambda: np.frombuffer(b"12345678"))
+    array, stayed = hand(lambda: np.frombuffer(bytes(8 * LARGE)))
     assert stayed and not array.flags.writeable
 
 
@@ -86,20 +88,65 @@ def test_copy_keeps_the_order_in_memory():
     assert hand(lambda: held.T)[0].flags.c_contiguous
 
 
-def test_objects_are_the_readers_own_and_their_arrays_are_read_only():
+class Table:
+    """Holds an array that nobody else can copy."""
+
+    def __init__(self, held):
+        self.held = held
+
+
+@pytest.mark.parametrize("access", Access)
+def test_small_arrays_and_those_that_objects_hold_are_the_readers_own(access):
+    small, large = (isolate([np.ones(n)])[0][0] for n in (5, LARGE))
+    item = [small, Table(large), [Table(large[1:])]]
+    (own,), _ = isolate([item], access)
+    assert [part.flags.writeable for part in (own[0], own[1].held, own[2][0].held)] == [True] * 3
+    own[0][:] = own[1].held[:] = own[2][0].held[:] = 7
+    assert small.sum() == 5 and large.sum() == LARGE
+    (bare,), _ = isolate([[large, Table(large)]], access)
+    assert bare[0] is bare[1].held and bare[0].flags.writeable is (access is Access.INPLACE)
+
+
+def test_result_is_the_callers_where_nobody_else_reads_it():
+    held = isolate([np.ones(LARGE)])[0][0]
+    (fresh, seen, pair), _ = isolate([np.ones(LARGE), held, (np.ones(LARGE), held)], Access.RESULT)
+    assert [part.flags.writeable for part in (fresh, seen, *pair)] == [True, False, True, False]
+
+
+def test_attempts_do_not_see_what_others_have_changed():
+    large = isolate([np.ones(LARGE)])[0][0]
+    item = {"small": np.ones(5), "large": large, "list": [1]}
+    first, second = for_attempt(item), for_attempt(item)
+    first["small"][:] = 7
+    first["list"].append(2)
+    assert second["small"].sum() == 5 and second["list"] == [1] and second["large"] is large
+    own = for_writing(item)
+    own["large"][:] = own["small"][:] = 7
+    assert large.sum() == LARGE and item["small"].sum() == 5
+
+
+def test_calls_that_have_one_object_get_one_each():
+    small, table, large = np.ones(5), Table(np.ones(LARGE)), isolate([np.ones(LARGE)])[0][0]
+    for items in ([small, small], [(small, 1), (small, 2)], [(1, table), (2, table)], [table, table]):
+        assert all(one is not items[index] for index, one in enumerate(apart(items)))
+    for items in ([(large, 1), (large, 2)], [(len, 1), (len, 1)], [small, small[:]], [1, 1]):
+        assert apart(items) is items
+
+
+def test_objects_are_the_readers_own_and_large_bare_arrays_are_read_only():
     @dataclasses.dataclass
     class Frame:
         pixels: np.ndarray
         labels: list[str]
 
-    frame = Frame(np.ones(10), ["a"])
+    frame = Frame(np.ones(LARGE), ["a"])
     (got,), nbytes = isolate([frame])
     assert type(got) is Frame and got is not frame and got.labels is not frame.labels
     assert not got.pixels.flags.writeable and not np.shares_memory(got.pixels, frame.pixels)
-    assert nbytes == 80
+    assert nbytes == 8 * LARGE
     ((pair, again),), _ = isolate([[(got.pixels, 1), got.pixels]])
     assert np.shares_memory(pair[0], got.pixels) and np.shares_memory(again, got.pixels)
-    (own,), _ = isolate([{"x": got.pixels}], inplace=True)
+    (own,), _ = isolate([{"x": got.pixels}], Access.INPLACE)
     assert own["x"].flags.writeable and not np.shares_memory(own["x"], got.pixels)
 
 

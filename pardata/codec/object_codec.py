@@ -1,0 +1,113 @@
+"""An object <-> its pickle stream + the blocks that its large arrays live in. No I/O.
+
+The stream stands behind the addresses of the arrays: the number of the block, the place in it, and whether the array is
+the reader's own (`codec.access`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from pardata.codec.access import Access
+from pardata.codec.picklers import ArrayPickler, ArrayUnpickler, CodePickler
+from pardata.memory.array import Anchor, view
+from pardata.memory.layout import is_overlapping
+
+PICKLE = 0  # the kind of such a payload
+
+Array = np.ndarray[Any, Any]
+AnyPickler = ArrayPickler | CodePickler
+
+
+class BlockSink(Protocol):
+    """Takes the arrays of an encoder into blocks."""
+
+    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+        """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
+
+        `is_bare`: the array is an item itself, not a part of one, and nothing else of pardata holds it.
+        """
+
+
+class Encoded:
+    """A payload and the anchors of the blocks it refers to by index."""
+
+    __slots__ = ("anchors", "kind", "payload")
+
+    def __init__(self, kind: int, payload: bytes, anchors: list[Anchor]) -> None:
+        self.kind = kind
+        self.payload = payload
+        self.anchors = anchors
+
+
+def index_of(anchors: list[Anchor], block: Anchor) -> int:
+    for index, known in enumerate(anchors):
+        if known is block:
+            return index
+    anchors.append(block)
+    return len(anchors) - 1
+
+
+def strides_of(array: Array) -> tuple[int, ...] | None:
+    return None if array.flags.c_contiguous else array.strides
+
+
+def pickled(kind: type[AnyPickler], obj: Any, is_lasting: bool) -> tuple[bytes, AnyPickler]:
+    """Return a pickle stream, and the pickler that knows the arrays that have left it."""
+    file = io.BytesIO()
+    pickler = kind(file, is_lasting)
+    pickler.dump(obj)
+    return file.getvalue(), pickler
+
+
+def with_blocks(stream: bytes, pickler: AnyPickler, private: Sequence[bool], sink: BlockSink) -> Encoded:
+    """Put the arrays of a pickle stream into blocks; their addresses stand before it, and whether each is private."""
+    anchors: list[Anchor] = []
+    addresses = []
+    for index, is_private in enumerate(private):
+        block, offset, placed = sink.place(pickler.arrays, index, False)
+        addresses.append((index_of(anchors, block), offset, placed.dtype, placed.shape, strides_of(placed), is_private))
+    head = pickle.dumps(addresses, 5) if addresses else b""
+    return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
+
+
+def accessed(block: Anchor, array: Array, access: Access, is_private: bool = False) -> Array:
+    """Return the array in `block` for its reader (`codec.access`)."""
+    if (access or is_private) and not is_overlapping(array):
+        if access and not block.shared:
+            return array
+        if is_private or access is Access.INPLACE:
+            return array.copy(order="K")
+    array.setflags(write=False)
+    return array
+
+
+def arrays_of(file: io.BytesIO, anchors: Sequence[Anchor], access: Access) -> list[Array]:
+    """Return the arrays in blocks of a `PICKLE` payload; `file` is read up to the pickle."""
+    return [
+        accessed(anchors[index], view(anchors[index], offset, dtype, shape, strides), access, is_private)
+        for index, offset, dtype, shape, strides, is_private in _addresses(file)
+    ]
+
+
+def decode_object(payload: Any, anchors: Sequence[Anchor], access: Access = Access.READ) -> Any:
+    """Return the object of a `PICKLE` payload; its arrays are views of the blocks, or copies that are its own."""
+    file = io.BytesIO(payload)
+    return ArrayUnpickler(file, arrays_of(file, anchors, access), access).load()
+
+
+def private_bytes(payload: Any) -> int:
+    """Return the bytes of the large arrays of an encoded object that its reader copies."""
+    addresses = _addresses(io.BytesIO(payload))
+    return sum(math.prod(shape) * dtype.itemsize for *_, dtype, shape, _, is_private in addresses if is_private)
+
+
+def _addresses(file: io.BytesIO) -> Any:
+    length = int.from_bytes(file.read(4), "little")
+    return pickle.loads(file.read(length)) if length else ()
