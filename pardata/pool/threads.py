@@ -25,7 +25,7 @@ from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
 from pardata.pool.statistics import Log
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.tasks import performer
-from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, TaskProgress
+from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, ThreadProgress
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.faults import Fault, exit_as_error
@@ -44,15 +44,6 @@ def _take(effects: Iterable[Effect | None]) -> None:
     for effect in effects:
         if effect is not None:
             effect()
-
-
-class _ThreadProgress(TaskProgress):
-    """Also stops after the call at hand if the job was cancelled: a thread cannot be ended."""
-
-    job: Any = None
-
-    def must_stop(self, spent_ns: int, done: int, rest: int, limit_ns: int) -> bool:
-        return getattr(self.job, "cancelled", False) or super().must_stop(spent_ns, done, rest, limit_ns)
 
 
 class ThreadBackend:
@@ -237,7 +228,7 @@ class ThreadBackend:
             set_context(context, is_thread=True)
             limit_thread(self.setup.cores)
             self._here.context = context
-            self._here.progress = _ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
+            self._here.progress = ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
             if self._initialize():
                 self._log.workers[index]["start_s"] = self._log.spent_s
                 self._work(context)
@@ -283,7 +274,7 @@ class ThreadBackend:
 
     def _do(self, task: Task, message: tuple[Any, ...], context: WorkerContext) -> None:
         set_context(context, is_thread=True)
-        progress: _ThreadProgress = self._here.progress
+        progress: ThreadProgress = self._here.progress
         outer, progress.job = progress.job, task.job  # a task that waits for others does them meanwhile
         task.position = lambda: int(progress.words[POSITION])
         try:

@@ -57,7 +57,6 @@ class PoolLoop:
         self._losses: list[Lost] = []
         self.topology = topology = Topology(setup, program, life, self._on_event, self._losses.append)
         self._supervisor = topology.supervisor
-        self._console = topology.console
         self._collector = topology.port.collector
         self.scheduler = Scheduler(life, topology.slots, self.assignments, self.effects, topology.port.words)
         self.terminations = Terminations(topology.slots, self.assignments, setup.timeout_s)
@@ -137,10 +136,10 @@ class PoolLoop:
             self._life.on(PoolEvent.BREAK, lost.error("the pool"))
             return
         slot = self.topology.slot_of(lost.worker)
-        self._console.close_bars(self.topology.tag(slot.index))
+        self.topology.console.close_bars(self.topology.tag(slot.index))
         task, effect, is_blamed = self.terminations.on_worker_death(slot, lost.batch[1])
         if effect is not None:
-            self._console.after(effect)  # what it has printed comes before the error
+            self.topology.console.after(effect)  # what it has printed comes before the error
         if task is not None:
             self.scheduler.queue(task.job, first=True)  # the calls behind it have waited less, and may rely on it
         self.terminations.withdraw_dropped(slot)
@@ -164,8 +163,8 @@ class PoolLoop:
             self._supervisor.stop()
             self._supervisor.listen()
             if self._life.error is not None:
-                self._console.hurry()
-            self._console.close()  # without the lock: it waits while standard output is blocked
+                self.topology.console.hurry()
+            self.topology.console.close()  # without the lock: it waits while standard output is blocked
         finally:
             with self._lock:
                 self._fail_rest()

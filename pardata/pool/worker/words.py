@@ -7,7 +7,7 @@ and their outcomes go over the channels alone.
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 # In a worker's span; the first three are zero between two tasks.
 POSITION: Final = 16  # how many calls of its task are done
@@ -50,3 +50,12 @@ class TaskProgress:
         if not limit_ns or rest <= 0:
             return False
         return spent_ns > limit_ns or (bool(self._parent[HAS_IDLE_WORKER]) and spent_ns * rest > _WORTH_NS * done)
+
+
+class ThreadProgress(TaskProgress):
+    """Also stops after the call at hand if the job was cancelled: a thread cannot be ended."""
+
+    job: Any = None
+
+    def must_stop(self, spent_ns: int, done: int, rest: int, limit_ns: int) -> bool:
+        return getattr(self.job, "cancelled", False) or super().must_stop(spent_ns, done, rest, limit_ns)
