@@ -25,7 +25,6 @@ class Backend(Protocol):
     """Workers, and the part of the parent that feeds them."""
 
     setup: Setup
-    places: Places
     recent: deque[Chunks]
     """The chunks of the last maps."""
     lazy: weakref.WeakSet[Any]
@@ -36,6 +35,10 @@ class Backend(Protocol):
 
         If this is interrupted, or raises, the workers that were started are gone: as after `end_now`.
         """
+
+    @property
+    def places(self) -> Places:
+        """Return the places of arrays that workers read and write."""
 
     @property
     def is_open(self) -> bool:

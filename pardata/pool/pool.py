@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import atexit
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from inspect import CO_COROUTINE
 from types import FunctionType
@@ -16,23 +15,20 @@ from pardata.pool.arrays.map import ArrayMethods
 from pardata.pool.backend import Backend, close_all
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
-from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
-from pardata.pool.jobs.map import MapJob
+from pardata.pool.maps import MapMethods
 from pardata.pool.options import (
     MAY_AWAIT,
     check_awaits_nothing,
-    check_least,
     check_setup,
     check_writable,
     count_workers,
 )
 from pardata.pool.processes.dispatcher import Dispatcher
-from pardata.pool.results import Results, TaskFuture
+from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
-from pardata.runtime.progress import Bars
 
 
-class WorkerPool(ArrayMethods, Executor):
+class WorkerPool(MapMethods, ArrayMethods, Executor):
     """Workers for tasks: a `concurrent.futures.Executor` that knows arrays.
 
     A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a
@@ -150,101 +146,6 @@ class WorkerPool(ArrayMethods, Executor):
         job = CallJob(future, self._code(fn), number, args, kwargs, setup.retries, setup.writable)
         future.begin(job)
         return future
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: Chunksize = "auto",
-        buffersize: int | None = None,
-        writable: bool | None = None,
-        progress: Any = False,
-    ) -> Iterator[Any]:
-        """Return an iterator over ``fn(*items)``, in order; work begins at once.
-
-        Parameters
-        ----------
-        iterables : iterables
-            Read to the end of the shortest before anything else happens; with `buffersize`, as results are taken.
-        timeout : float, optional
-            Seconds from now on until the last result, else TimeoutError.
-        chunksize : int or str
-            Items per task. "auto" aims at tasks of 20 ms; when a task turns out long, its worker gives back the items
-            that were not begun. "20ms" (or another time) asks for another aim, "4MB" for so much per task, "static" for
-            one task per worker, "guided" for shorter and shorter ones. Short tasks of a fixed number travel together.
-        buffersize : int, optional
-            How many items may be taken from `iterables` whose results were not taken: for long or endless ones.
-        writable : bool, optional
-            As that of the pool, for this call; default: the pool's.
-        progress : bool, or a class or function like tqdm
-            Show a bar while results are waited for.
-
-        Raises
-        ------
-        ConfigError
-            A wrong `chunksize` or `buffersize`, or `fn` cannot be pickled. An error of `fn` is raised where its result
-            would come.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if buffersize is not None:
-            check_least("buffersize", buffersize, int, 1)
-        star = len(iterables) != 1
-        items: Any = zip(*iterables, strict=False) if star else iterables[0]
-        return self.results(fn, items, star=star, deadline=deadline, chunksize=chunksize, window=buffersize,
-                            lazy=buffersize is not None, writable=writable, progress=progress)  # fmt: skip
-
-    def results(
-        self,
-        fn: Callable[..., Any],
-        items: Iterable[Any],
-        *,
-        star: bool = False,
-        ordered: bool = True,
-        deadline: float | None = None,
-        chunksize: Chunksize = "auto",
-        window: int | None = None,
-        lazy: bool = False,
-        ends: bool = True,
-        writable: bool | None = None,
-        progress: Any = False,
-    ) -> Results:
-        """Return an iterator over results: all kinds of `map` are made of it, and differ in its options.
-
-        Besides ``next(it)`` it has ``it.next(timeout)``, in seconds, which raises TimeoutError and can be called again,
-        and ``it.close()``: items that were not begun are not done.
-
-        Parameters
-        ----------
-        fn, items
-            ``fn(item)`` is called for each of `items`.
-        star : bool
-            Items are tuples of arguments.
-        ordered : bool
-            Results come in the order of their items; else as they are there.
-        deadline : float, optional
-            Of `time.monotonic`.
-        window, lazy
-            `lazy`: items are taken as results are taken, so that an endless iterable needs little memory; at most
-            `window` at a time.
-        ends : bool
-            The first error ends the iterator; else the call after it gives the next result.
-        chunksize, writable, progress
-            As of `map`.
-        """
-        policy = parse_chunksize(chunksize)
-        backend = self._backend
-        source = iter(items) if lazy else None
-        given = [] if lazy else items if isinstance(items, range) else list(items)
-        chunks = Chunks(policy, self.workers, None if lazy else len(given))
-        backend.recent.append(chunks)
-        job = MapJob(
-            self._code(fn), backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
-            window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
-            writable=backend.setup.writable if writable is None else check_writable(writable, self.kind),
-        )  # fmt: skip
-        bars = Bars(["map"], [None if lazy else len(given)], "item", progress) if progress else None
-        return Results(backend, job, deadline, ends, bars)
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics so far.

@@ -52,7 +52,6 @@ class ThreadBackend:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self._perform = performer(setup.native)
-        self.places: Places = LocalPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._numbers = itertools.count()
@@ -81,6 +80,10 @@ class ThreadBackend:
             self._threads = [(thread, end) for thread, end in self._threads if thread.ident is not None]
             self.end_now()
             raise
+
+    @property
+    def places(self) -> Places:
+        return LocalPlaces()
 
     @property
     def is_open(self) -> bool:
