@@ -5,13 +5,11 @@ A transition that is not in the table cannot happen: `PoolLife.on` raises then, 
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import Final
 
-from pardata.errors import InternalError, WorkerLostError
-
-_REMEMBERED: Final = 12  # events that an error tells
+from pardata.errors import WorkerLostError
+from pardata.process.transitions import LifeCycle
 
 
 class PoolState(Enum):
@@ -64,7 +62,7 @@ _TABLE: Final[dict[PoolState, dict[PoolEvent, PoolState]]] = {
 }
 
 
-class PoolLife:
+class PoolLife(LifeCycle[PoolState, PoolEvent, PoolState]):
     """The state of one pool. `on` is called with the pool's lock held, so that no transition overwrites another.
 
     Attributes
@@ -79,18 +77,13 @@ class PoolLife:
     """
 
     def __init__(self) -> None:
-        self.state = PoolState.STARTING
+        super().__init__("a pool", PoolState.STARTING, _TABLE)
         self.error: BaseException | None = None
         self.is_abandoned = self.is_hurried = False
-        self._history: deque[PoolEvent] = deque(maxlen=_REMEMBERED)
 
     def on(self, event: PoolEvent, error: BaseException | None = None) -> None:
         """Take in an event; `error`: of `BREAK`. Raises `InternalError`, and stays, if it cannot happen here."""
-        state = _TABLE[self.state].get(event)
-        if state is None:
-            past = ", ".join(known.value for known in self._history) or "nothing"
-            raise InternalError(f"a pool {event.value} while it is {self.state.value}; before that: {past}")
-        self._history.append(event)
+        state = self.look_up(event)
         if state is PoolState.OVER:
             error = WorkerLostError("the pool has ended")
         self.error = self.error or error  # before the state: Ctrl-C in between leaves a pool that ends
@@ -113,6 +106,3 @@ class PoolLife:
         if self.state is PoolState.BROKEN:
             raise WorkerLostError(f"the pool has ended: {self.error}") from self.error
         raise RuntimeError("cannot schedule new futures after shutdown")
-
-    def __repr__(self) -> str:
-        return f"<PoolLife: {self.state.value}>"
