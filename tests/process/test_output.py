@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -292,7 +293,8 @@ def test_output_of_c_code_goes_where_that_of_the_main_process_goes(tmp_path):
         "with pardata.WorkerPool(1) as pool: pool.submit(work, 1).result()\n"
     )
     with open(tmp_path / "out", "wb") as out:
-        subprocess.run([sys.executable, program], stdout=out, check=True, timeout=60)
+        environment = {**os.environ, "PYTHONPATH": str(Path(pardata.__file__).parents[1])}
+        subprocess.run([sys.executable, program], stdout=out, env=environment, check=True, timeout=60)
     assert sorted((tmp_path / "out").read_text().splitlines()) == ["from C"] * 2 + ["from below"] * 2
 
 
