@@ -10,6 +10,8 @@ import types
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
+
 from pardata.codec.by_value import dumps
 
 _DEEPEST: Final = 8
@@ -20,6 +22,7 @@ _WAYS: Final = (
     (mmap.mmap, "a mapped file: send its path, or a numpy.memmap, which is opened there by its path"),
     (socket.socket, "a connection: send the address, and connect there"),
     (types.GeneratorType, "a running function: send its items, as a list"),
+    (np.ufunc, "a ufunc that was made at run time: use numpy.vectorize, or make it in the function"),
 )
 
 

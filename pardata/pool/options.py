@@ -26,8 +26,8 @@ def check_awaits_nothing(fn: Any) -> None:
     if inspect.iscoroutinefunction(fn):
         name = getattr(fn, "__name__", None) or getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)
         raise ConfigError(
-            f"{name!r} is a coroutine function, and a pool's worker awaits nothing: call asyncio.run in a function, "
-            "as lambda item: asyncio.run(fetch(item))"
+            f"{name!r} is a coroutine function, and a pool's worker awaits nothing: give it to a stream, as "
+            f"pardata.source(items).map({name}), or call asyncio.run in a function"
         )
 
 

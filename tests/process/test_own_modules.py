@@ -5,13 +5,16 @@ One pool lives through all of it: its workers have imported what was there befor
 
 import argparse
 import functools
+import gc
 import importlib
 import importlib.util
 import os
+import subprocess
 import sys
 import threading
 import types
 import warnings
+import weakref
 from importlib.machinery import SourceFileLoader
 
 import joblib
@@ -470,3 +473,62 @@ def test_circular_imports(write, here, check):
     check(case_round.f, 1)
     case_round.V = 10
     check(case_round.f, 1)
+
+
+def test_classes_of_a_script_that_come_from_a_module_that_is_reloaded(tmp_path):
+    """The script's name goes on meaning one class, as autoreload has it, which goes by value from then on."""
+    text = "class C:\n    def name(self): return 'old'\n"
+    script = f"""
+import importlib, os, sys
+import pardata
+sys.path.insert(0, "")
+sys.dont_write_bytecode = True
+open("case_of_script.py", "w").write({text!r})
+import case_of_script
+from case_of_script import C
+def name(x): return C().name()
+with pardata.WorkerPool(1) as pool:
+    assert pool.submit(name, 1).result() == "old"
+    open("case_of_script.py", "w").write({text.replace("old", "newer")!r})
+    importlib.reload(case_of_script)
+    C.name = case_of_script.C.name
+    assert pool.submit(name, 1).result() == name(1) == "newer"
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_of_a_local_function_is_kept(pool):
+    """A look at a function does not keep it, nor what it has captured."""
+
+    def submit_one():
+        table = np.zeros(100_000)
+
+        def local(x, table=table):
+            return table[0] + (0 if x == 0 else local(0))
+
+        assert pool.submit(local, 1).result() == 0
+        return weakref.ref(local), weakref.ref(table)
+
+    gone = [*submit_one(), *submit_one()]
+    gc.collect()
+    assert [found() for found in gone] == [None] * 4
+
+
+def test_debuggers_and_coroutine_functions_say_what_to_do(pool):
+    def stops(x):
+        breakpoint()
+
+    async def fetch(x):
+        return x
+
+    for call in (lambda: pool.submit(stops, 1).result(), lambda: list(pardata.source([1]).map(stops))):
+        with pytest.raises(RuntimeError, match='engine="serial"'):
+            call()
+    with pardata.WorkerPool(1, kind="thread") as threads:
+        for each in (pool, threads):
+            for function in (fetch, functools.partial(fetch)):
+                with pytest.raises(pardata.ConfigError, match="'fetch' is a coroutine function"):
+                    each.submit(function, 1)
+                with pytest.raises(pardata.ConfigError, match="'fetch' is a coroutine function"):
+                    each.map_array(function, np.ones(3))
