@@ -33,7 +33,11 @@ def source_of(module: types.ModuleType) -> ModuleSource:
     found = _sources.get(module)
     if found is None:
         found = _sources[module] = ModuleSource(module)
-    found.refresh()
+    if found.refresh() and found.is_compiled:
+        _warn(
+            f"the extension module {module.__name__!r} was built anew since it was imported: worker processes that "
+            "import it from now on run the new one. Start Python again, to have it here, too"
+        )
     if found.edited:
         reach.add_by_value({module.__name__})
     return found
@@ -96,24 +100,24 @@ def sendable(source: ModuleSource, name: str, value: Any) -> bool:
     try:
         cloudpickle.Pickler(_Nowhere(), 5).dump(value)
     except Exception as error:
-        _warn(source.module.__name__, name, value, error)
+        module = source.module.__name__
+        if (module, name) not in _told:
+            _told.add((module, name))
+            _warn(
+                f"{module}.{name} was set at run time to a {type(value).__qualname__}, which cannot be sent to worker "
+                f"processes ({error}): they use what the import of {module!r} gives. Set it in an initializer, or make "
+                "it in the function"
+            )
         return False
     return True
 
 
-def _warn(module: str, name: str, value: Any, error: Exception) -> None:
-    if (module, name) in _told:
-        return
-    _told.add((module, name))
+def _warn(text: str) -> None:
+    """Warn at the line of the user's code that has called pardata."""
     frame = sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
         frame = frame.f_back
-    warnings.warn_explicit(
-        f"{module}.{name} was set at run time to a {type(value).__qualname__}, which cannot be sent to worker "
-        f"processes ({error}): they use what the import of {module!r} gives. Set it in an initializer, or make it in "
-        "the function",
-        RuntimeWarning, frame.f_code.co_filename, frame.f_lineno,
-    )  # fmt: skip
+    warnings.warn_explicit(text, RuntimeWarning, frame.f_code.co_filename, frame.f_lineno)
 
 
 class _Nowhere:

@@ -8,6 +8,8 @@ import types
 from functools import lru_cache
 from typing import Any, Final
 
+from pardata.modules.own import is_installed
+
 _PACKAGE: Final = __name__.partition(".")[0]
 _STORES: Final = ("STORE_GLOBAL", "DELETE_GLOBAL")
 _ATTRIBUTES: Final = ("__func__", "__self__", "__wrapped__", "fget", "fset", "fdel", "func", "args", "keywords")
@@ -15,6 +17,7 @@ _HOLDERS: Final = (
     types.MethodType, types.BuiltinMethodType, staticmethod, classmethod, property, functools.partial,
     functools.partialmethod, functools.cached_property, type(functools.lru_cache(len)),
 )  # fmt: skip
+_CALLED: Final = (types.FunctionType, types.MethodType, functools.partial)
 
 
 @lru_cache(4096)
@@ -66,7 +69,10 @@ def parts_of(value: Any) -> list[Any]:
         return [getattr(value, name) for name in _ATTRIBUTES if hasattr(value, name)]
     if isinstance(value, types.ModuleType):
         return []
-    return [kind, *_attributes(value)]
+    attributes = _attributes(value)
+    if is_installed(kind.__module__):  # what such an object holds is not followed, but a function that it was given
+        return [part for part in attributes if isinstance(part, _CALLED)]
+    return [kind, *attributes]
 
 
 def _captured(function: types.FunctionType) -> list[Any]:

@@ -68,6 +68,13 @@ def _directory() -> str:
         return "/"
 
 
+def is_installed(name: str) -> bool:
+    """Return whether a module is a part of Python or of an installed package; pardata counts as the user's here."""
+    if name in SCRIPTS or name.partition(".")[0] == _PACKAGE:
+        return False
+    return not is_own(sys.modules.get(name))
+
+
 class Reach:
     """The user's modules to which the path does not lead.
 

@@ -200,8 +200,12 @@ class _Walk:
         if not (is_plain(value) or (_is_of_user(type(value)) and is_record(value))):
             return False
         contents = contents_of(value)
+        try:
+            kept = copy.deepcopy(contents)
+        except RuntimeError:  # another thread changes it: a cache
+            return False
         self.reads.contents.append(contents)
-        self.reads.copies.append(copy.deepcopy(contents))
+        self.reads.copies.append(kept)
         return True
 
     def _take_module(self, name: str) -> None:

@@ -8,7 +8,7 @@ import os
 import time
 import types
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from typing import Any, Final, TypeGuard
 
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -68,12 +68,19 @@ class ModuleSource:
             return None
         return found.st_mtime_ns, found.st_size
 
-    def refresh(self) -> None:
-        """Look at the file again."""
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is an extension module, of which nothing can go by value."""
+        return isinstance(vars(self.module).get("__loader__"), ExtensionFileLoader)
+
+    def refresh(self) -> bool:
+        """Look at the file again; return whether it has changed."""
         stamp = self._look()
         if stamp != self._stamp:
             self._stamp, self._codes, self._bound = stamp, None, None
-            self.edited = True
+            self.edited = not self.is_compiled
+            return True
+        return False
 
     def is_as_imported(self, function: types.FunctionType) -> bool:
         """Return whether a worker that imports the module has this code, too."""

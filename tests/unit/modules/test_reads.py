@@ -1,0 +1,92 @@
+"""What a function uses of the user's modules, and what it costs to ask whether that is still the same."""
+
+import cProfile
+import importlib
+import pstats
+import sys
+
+import numpy as np
+import pytest
+
+from pardata.modules.reads import NOTHING, look
+
+TEXT = """
+import logging
+import threading
+import numpy as np
+lock, log, table, cache = threading.Lock(), logging.getLogger("a"), np.zeros(3), {}
+model = None
+RATE, OPTIONS, UNUSED = 1, {"a": 1}, 2
+class Config:
+    LEVEL = 3
+def load():
+    global model
+    if model is None:
+        model = object()
+    return model
+def helper(x):
+    with lock:
+        log.info("x")
+        cache[x] = table
+        return x * RATE
+def use(x):
+    return helper(x), load(), OPTIONS, Config.LEVEL, np.sqrt(x)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    many = "\n".join(f"V{n} = {n}\ndef f{n}(x): return x + V{n}" for n in range(2000))
+    (tmp_path / "case_reads.py").write_text(f"{TEXT}\n{many}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("case_reads")
+    del sys.modules["case_reads"]
+
+
+def names(reads):
+    return {name for module, name in reads.sent if module == "case_reads"}
+
+
+def calls(fn):
+    profile = cProfile.Profile()
+    profile.runcall(fn)
+    return pstats.Stats(profile).total_calls
+
+
+def test_plain_data_is_sent_and_what_the_function_makes_is_not(module):
+    module.load()
+    reads = look(module.use)
+    assert names(reads) == {"RATE", "OPTIONS", "Config.LEVEL", "cache"}
+    assert ("case_reads", "model") in reads.kept
+    assert reads.is_same()
+    module.cache["x"] = np.zeros(3)
+    assert names(look(module.use)) == {"RATE", "OPTIONS", "Config.LEVEL"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: setattr(module, "RATE", 2),
+        lambda module: module.OPTIONS.update(b=1),
+        lambda module: setattr(module.Config, "LEVEL", 4),
+        lambda module: setattr(module.Config, "NEW", 4),
+        lambda module: setattr(module, "helper", len),
+        lambda module: setattr(module.helper, "__code__", module.load.__code__.replace(co_name="helper")),
+    ],
+)
+def test_changes_are_seen(module, change):
+    reads = look(module.use)
+    assert reads.is_same()
+    change(module)
+    assert not reads.is_same()
+    assert look(module.use) is not reads
+
+
+def test_a_function_that_is_known_costs_few_calls(module):
+    look(module.f1)
+    assert look(module.f1) is look(module.f1)
+    assert calls(look(module.f1).is_same) <= 4
+    assert calls(look(module.use).is_same) <= 10
+    assert len(look(module.f1).values) == 2
+    assert look(np.linalg.norm) is NOTHING
+    assert look(np.sqrt) is NOTHING
