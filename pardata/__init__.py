@@ -1,5 +1,6 @@
 """Pipelines and pools of processes over large NumPy arrays: arrays do not move, nothing is lost, nothing is left."""
 
+import sys as _sys
 from typing import TYPE_CHECKING, Any
 
 from pardata.engines.registry import enter_engines as _enter_engines
@@ -128,7 +129,7 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
-        raise AttributeError(f"module 'pardata' has no attribute {name!r}")
+        raise AttributeError(f"module 'pardata' has no attribute {name!r}", name=name, obj=_sys.modules[__name__])
     from importlib import import_module
 
     module = import_module(_LATE[name])

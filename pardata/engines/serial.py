@@ -34,7 +34,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import identity_of, pairing_of, passed_of, program_of, source_maker
 from pardata.pipeline.programs.context import StageContext, Taken
-from pardata.pipeline.programs.generator import has_state
+from pardata.pipeline.programs.generator import begin_filter, has_state
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Pairing
 from pardata.pipeline.programs.user_code import close_generator, failure_of
@@ -208,7 +208,9 @@ class SerialRun(Run):
 
         assert stage.fn is not None
         generator_function = copy.copy(stage.fn) if has_state(stage.fn) else stage.fn
-        return self._iterated(stage, lambda: generator_function(inputs()), lambda: number, context)
+        return self._iterated(
+            stage, lambda: begin_filter(generator_function, inputs(), stage.name), lambda: number, context
+        )
 
     def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
         program = program_of(stage, self._plan, self._seed)

@@ -56,7 +56,8 @@ class LookupApp:
 
     def __init__(self, lookup: Lookup, token: str | None = None) -> None:
         if not isinstance(lookup, Lookup):
-            raise ConfigError(f"a service needs a Table, a Database or a Service, not {type(lookup).__name__}")
+            way = ": pardata.Table(...) makes one of it" if isinstance(lookup, dict) else ""
+            raise ConfigError(f"a service needs a Table, a Database or a Service, not {type(lookup).__name__}{way}")
         self._lookup = lookup
         self._token = token
         self._routes: dict[tuple[str, str], Callable[[Request], tuple[bytes, str]]] = {

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pardata.errors import LossError
+from pardata.errors import ConfigError, LossError
 from pardata.memory.foreign import columns_of, is_column, is_frame, read_column
 
 Array = np.ndarray[Any, Any]
@@ -37,7 +37,21 @@ def plain_array(values: ArrayLike, what: str, dtype: DTypeLike | None = None) ->
         _check_parts(given, what)
         if hasattr(given, "__array__"):
             given = np.asanyarray(given)  # may give a masked array
-    return np.asarray(numbers_of(given, what) if isinstance(given, np.ndarray) else given, dtype)
+    if isinstance(given, np.ndarray):
+        return np.asarray(numbers_of(given, what), dtype)
+    try:
+        return np.asarray(given, dtype)
+    except ValueError as error:
+        raise _uneven(error, given, what) from None
+
+
+def _uneven(error: ValueError, values: Any, what: str) -> ValueError:
+    """Return the error for rows of different lengths, which NumPy does not tell; another one as it is."""
+    if "inhomogeneous" not in str(error):
+        return error
+    lengths = list(dict.fromkeys(len(row) if hasattr(row, "__len__") else 0 for row in values))
+    told = f"of different lengths, {', '.join(map(str, lengths[:5]))}" if len(lengths) > 1 else "whose parts differ"
+    return ConfigError(f"{what} rows {told}: an array has rows of one length; fill them up, or keep them in a list")
 
 
 def numbers_of(array: Array, what: str) -> Array:

@@ -109,10 +109,15 @@ at_fork(after_in_child=_forget)
 
 def check_shape(shape: int | tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Return shape, dtype and size in bytes of an array. Raises `ConfigError`."""
+    if isinstance(dtype, int):
+        raise TypeError(f"{dtype!r} is no dtype: the shape of several axes is a tuple, ({shape!r}, {dtype!r})")
     kind = np.dtype(dtype)
     if kind.hasobject:
         raise ConfigError(f"an array of {kind} holds Python objects or pointers: it cannot be shared")
-    sizes = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
+    try:
+        sizes = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
+    except TypeError:
+        raise TypeError(f"a shape is an int or a tuple of ints, not {shape!r}") from None
     count = 1
     for size in sizes:
         if size < 0:
@@ -256,6 +261,8 @@ def array(values: ArrayLike, dtype: DTypeLike | None = None, *, readonly: bool =
                  [3., 4.]])
     """
     given = plain_array(values, "pardata.array got", dtype)
+    if given.ndim == 0 and given.dtype.hasobject:
+        raise ConfigError(f"pardata.array needs numbers, or a list or array of them, not {type(values).__name__}")
     strides = None if given.flags.c_contiguous else compact_strides(given)  # of an overlapping view all entries, too
     made = new_array(_arena(), given.shape, given.dtype, strides=strides)
     made[...] = given

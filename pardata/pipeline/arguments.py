@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pardata.errors import ConfigError
-from pardata.pipeline.plan.node import name_of
+from pardata.pipeline.plan.node import has_calls, name_of, no_function
 
 _OPTIONS = (
     "workers", "ordered", "inplace", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind", "concurrency",
@@ -63,7 +63,7 @@ def with_arguments(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     if not args and not kwargs:
         return fn
     if not callable(fn):
-        raise ConfigError(f"map: a function is needed, not {type(fn).__name__}")
+        raise ConfigError(f"map: {no_function(fn)}")
     _check(fn.func if isinstance(fn, Unpacking) else fn, args, kwargs, isinstance(fn, Unpacking))
     return Following(fn, args, kwargs)
 
@@ -88,9 +88,3 @@ def _check(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], unpacks: bool
     except TypeError as error:
         given = ", ".join(["item", *["..."] * len(args), *(f"{name}=..." for name in kwargs)])
         raise ConfigError(f"map({name_of(fn)}): it cannot be called with ({given}): {error}") from None
-
-
-def has_calls(fn: Any) -> bool:
-    """Return whether a stage is given as a class whose objects can be called: `type` and its like make classes."""
-    is_class = isinstance(fn, type) and not issubclass(fn, type)
-    return is_class and any("__call__" in kind.__dict__ for kind in fn.__mro__)

@@ -25,6 +25,9 @@ Array = np.ndarray[Any, Any]
 _AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+_NEEDED: Final = "flat_map takes a function that returns a list or another iterable"
+
+
 def pass_on(items: Iterator[Any]) -> Iterator[Any]:
     """Yield the items as they come."""
     yield from items
@@ -33,7 +36,10 @@ def pass_on(items: Iterator[Any]) -> Iterator[Any]:
 def flatten(items: Iterator[Iterable[Any]]) -> Iterator[Any]:
     """Yield the contents of each item."""
     for group in items:
-        yield from group
+        try:
+            yield from group
+        except TypeError as error:
+            raise _named(error, group, "unbatch takes items that are lists, arrays or other iterables") from None
 
 
 class Batches:
@@ -112,7 +118,12 @@ class FlatMap:
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the results."""
         for item in items:
-            yield from self._fn(item)
+            made = self._fn(item)
+            try:
+                yield from made
+            except TypeError as error:
+                raise _named(error, made, _NEEDED) from None
+            del made
 
     def snapshot(self) -> None:
         """Return nothing."""
@@ -129,7 +140,18 @@ class ListOf:
 
     def __call__(self, item: Any) -> list[Any]:
         """Return the list."""
-        return list(self._fn(item))
+        made = self._fn(item)
+        try:
+            return list(made)
+        except TypeError as error:
+            raise _named(error, made, _NEEDED) from None
+
+
+def _named(error: TypeError, made: Any, needed: str) -> TypeError:
+    """Return the error of what is no iterable; another one as it is."""
+    if hasattr(made, "__iter__") or hasattr(made, "__getitem__"):
+        return error
+    return TypeError(f"{needed}, not {type(made).__name__}")
 
 
 class Reduce:

@@ -163,7 +163,9 @@ def _nodes(what: str, streams: tuple[Stream, ...]) -> tuple[Node, ...]:
         raise ConfigError(f"{what}() needs at least one stream")
     for stream in streams:
         if not isinstance(stream, Stream):
-            raise ConfigError(f"{what}() takes streams, not {type(stream).__name__}: use pardata.source(...)")
+            is_list = isinstance(stream, list | tuple) and any(isinstance(part, Stream) for part in stream)
+            way = f"unpack it, {what}(*streams)" if is_list else "use pardata.source(...)"
+            raise ConfigError(f"{what}() takes streams, not {type(stream).__name__}: {way}")
     return tuple(stream._node for stream in streams)
 
 

@@ -11,8 +11,10 @@ from typing import Any, Final, Literal
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.builtin_generators import NpyWriter
-from pardata.pipeline.plan.node import Kind, Node, is_coroutine_function, name_of, user_line
+from pardata.pipeline.lost_writes import only_filled
+from pardata.pipeline.plan.node import Kind, Node, is_coroutine_function, name_of, no_function, takes, user_line
 from pardata.pipeline.plan.numbers import is_count
+from pardata.runtime.faults import describe_item
 
 WorkerKind = Literal["process", "thread"]
 StreamChunksize = int | Literal["auto"]
@@ -75,13 +77,22 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
             f"to({sink.__self__.__class__.__name__}.{sink.__name__}): a process would fill a copy of it; give a "
             f'list itself, or say kind="thread"'
         )
+    filled = None if thread else only_filled(sink)
+    if filled is not None:
+        raise ConfigError(
+            f"to({name_of(sink)}): it fills {filled[0]!r}, a {type(filled[1]).__name__} of this process, and a process "
+            f'of its own would fill a copy of it; give a list itself, or say kind="thread"'
+        )
     if isinstance(sink, str | os.PathLike):
         path = os.path.abspath(os.fspath(sink))
         if not path.endswith(".npy"):
             raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
         return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), thread=thread)
     if not callable(sink):
-        raise ConfigError(f"to({sink!r}): a sink is a list, the path of a .npy file, or a function")
+        raise ConfigError(
+            f"to({describe_item(sink)}): a sink is a list, the path of a .npy file, or a function, as found.add or "
+            f'file.write with kind="thread"'
+        )
     return new_stage(given, Kind.SINK, sink, name, thread=thread, concurrency=concurrency)
 
 
@@ -108,7 +119,16 @@ def checked_count(method: str, name: str, value: Any, least: int | None = 1) -> 
 def checked_function(fn: Any) -> Any:
     """Return an argument that must be callable."""
     if not callable(fn):
-        raise ConfigError(f"a function is needed, not {type(fn).__name__}")
+        raise ConfigError(f"({user_line()}): {no_function(fn)}")
+    return fn
+
+
+def checked_fold(fn: Any) -> Any:
+    """Return the function of `Stream.reduce`, which is called with two arguments."""
+    if not takes(checked_function(fn), 2):
+        raise ConfigError(
+            f"reduce({name_of(fn)}): it is called with the value so far and an item, and does not take two arguments"
+        )
     return fn
 
 

@@ -18,7 +18,7 @@ from pardata.pipeline.lifecycle import RunLife, RunState
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
-from pardata.runtime.progress import RunReport
+from pardata.runtime.progress import RunReport, check_progress
 
 STALL_S: Final = 60.0
 
@@ -50,6 +50,7 @@ class RunOptions:
         ):
             if value is not None and not is_count(value, least):
                 raise PlanError(f"{user_line()}: {name} must be an int of at least {least}, not {value!r}")
+        check_progress(self.progress)
         if self.tokens is not None and self.tokens > MOST_TOKENS:
             raise PlanError(f"{user_line()}: tokens must be at most {MOST_TOKENS}, not {self.tokens}")
         if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
@@ -140,9 +141,14 @@ def _use_up(sources: list[Node]) -> None:
     """Refuse a run over an iterator that an earlier one has read: it would be empty, or begin in the middle."""
     iterators = [node for node in sources if isinstance(node.fn, Iterator)]
     for node in iterators:
-        if type(node.fn).__weakrefoffset__ and node.fn in _used_up:
+        if _lasting(node) in _used_up:
             raise ConfigError(
                 f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array or "
                 f"a generator function can be run again"
             )
-    _used_up.update(node.fn for node in iterators if type(node.fn).__weakrefoffset__)
+    _used_up.update(map(_lasting, iterators))
+
+
+def _lasting(node: Node) -> Any:
+    """Return the iterator of a source; where it cannot be remembered, as those of lists, the source itself."""
+    return node.fn if type(node.fn).__weakrefoffset__ else node

@@ -32,7 +32,8 @@ def npy_source(path: str | os.PathLike[str]) -> Callable[[], Iterator[Any]]:
     try:
         dimensions = np.load(name, mmap_mode="r").ndim
     except (OSError, ValueError) as error:
-        raise ConfigError(f"source({str(path)!r}): {error}") from error
+        hint = f": for several files give their paths, glob.glob({str(path)!r})" if "*" in name else ""
+        raise ConfigError(f"source({str(path)!r}): {error}{hint}") from error
     if not dimensions:
         raise ConfigError(f"source({str(path)!r}): the array in it is a single number, which has no rows")
     return partial(rows_of_file, name)
@@ -129,10 +130,17 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
         try:
             iter(items)
         except TypeError:
-            hint = ": for a queue without timeouts take iter(queue.get, None)" if hasattr(items, "get") else ""
+            hint = ": give a list, an array, a generator function or the path of a .npy file"
+            if hasattr(items, "get"):
+                hint = ": for a queue without timeouts take iter(queue.get, None)"
+            elif isinstance(items, int):
+                hint = f": for so many numbers give range({items})"
             raise ConfigError(f"source(...): {type(items).__name__} is not iterable{hint}") from None
     elif not _is_generator_factory(items):
-        raise ConfigError(f"source({name_of(items)}): a function must be a generator function")
+        raise ConfigError(
+            f"source({name_of(items)}): a function must be a generator function, which yields the items; give what "
+            f"another one returns, {name_of(items)}(...)"
+        )
     name = name or ("source" if not callable(items) else name_of(items))
     return Stream(Node(Kind.SOURCE, name, items, native=native, where=user_line()))
 

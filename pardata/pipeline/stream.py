@@ -14,6 +14,7 @@ from pardata.pipeline.new_stage import (
     StreamChunksize,
     WorkerKind,
     checked_count,
+    checked_fold,
     checked_function,
     checked_size,
     is_thread,
@@ -218,7 +219,7 @@ class Stream(Regrouping):
         >>> list(pardata.source([1, 2, 3]).reduce(lambda total, item: total + item, 0))
         [6]
         """
-        return self._then(Kind.GENERATOR, Reduce(plain_function(fn), initial), name or name_of(fn))
+        return self._then(Kind.GENERATOR, Reduce(checked_fold(plain_function(fn)), initial), name or name_of(fn))
 
     def partition(self, key: Callable[[Any], Any], n: int, *, name: str | None = None) -> tuple[Stream, ...]:
         """Return `n` streams that share the items by key: the same key goes always to the same one. Read them all.

@@ -11,7 +11,7 @@ from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
 from pardata.pool.options import check_least, check_writable
 from pardata.pool.results import Results
-from pardata.runtime.progress import Bars
+from pardata.runtime.progress import Bars, check_progress
 
 
 class MapMethods:
@@ -104,13 +104,15 @@ class MapMethods:
             As of `map`.
         """
         policy = parse_chunksize(chunksize)
+        check_progress(progress)
+        code = self._code(fn)
         backend = self._backend
         source = iter(items) if lazy else None
         given = [] if lazy else items if isinstance(items, range) else list(items)
         chunks = Chunks(policy, self.workers, None if lazy else len(given))
         backend.recent.append(chunks)
         job = MapJob(
-            self._code(fn), backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
+            code, backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
             window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
             writable=backend.setup.writable if writable is None else check_writable(writable, self.kind),
         )  # fmt: skip

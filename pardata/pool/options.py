@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from math import isfinite
@@ -59,6 +60,9 @@ def check_setup(setup: Setup) -> Setup:
     for what, fn in (("initializer", setup.initializer), ("finalizer", setup.finalizer)):
         if fn is not None and not callable(fn):
             raise ConfigError(f"{what} must be a function, not {type(fn).__name__}")
+    for what, arguments in (("initargs", setup.initargs), ("finalargs", setup.finalargs)):
+        if isinstance(arguments, str) or not isinstance(arguments, Iterable):
+            raise ConfigError(f"{what} must be a tuple of arguments, as ({arguments!r},), not {arguments!r}")
     if not isinstance(setup.name, str):
         raise ConfigError(f"name must be a str, not {setup.name!r}")
     check_least("seed", setup.seed, int, 0)

@@ -193,7 +193,9 @@ class WorkerPool(MapMethods, ArrayMethods, Executor):
     def _code(self, fn: Callable[..., Any]) -> Any:
         """Return the encoded function."""
         if not callable(fn):
-            raise ConfigError(f"a pool runs functions, not {type(fn).__name__}")
+            raise ConfigError(
+                f"a pool runs functions, not {type(fn).__name__}: it comes first, then its arguments; not its result"
+            )
         if (fn.__code__.co_flags & CO_COROUTINE) if fn.__class__ is FunctionType else fn.__class__ in MAY_AWAIT:
             check_awaits_nothing(fn)
         return self._backend.encode(fn)

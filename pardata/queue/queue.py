@@ -70,6 +70,8 @@ class Queue(QueueEnds):
     """
 
     def __init__(self, maxsize: int = 0) -> None:
+        if not hasattr(maxsize, "__index__"):
+            raise TypeError(f"maxsize must be an int (0: for any number of items), not {maxsize!r}")
         count = max(0, operator.index(maxsize))
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")

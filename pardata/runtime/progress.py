@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
+from pardata.errors import ConfigError
 from pardata.memory.budget import format_bytes
 from pardata.runtime.faults import Fault
 from pardata.runtime.report_page import as_html
@@ -179,6 +182,12 @@ class RunReport:
         if len(self.skipped) > _MOST_SKIPPED_SHOWN:
             lines.append(f"... and {len(self.skipped) - _MOST_SKIPPED_SHOWN} more skipped items")
         return "\n".join(lines)
+
+
+def check_progress(progress: Any) -> None:
+    """Raise `ConfigError` for an argument ``progress=`` that is neither yes or no nor makes bars."""
+    if not (progress is None or isinstance(progress, bool | int | np.bool_) or callable(progress)):
+        raise ConfigError(f"progress must be True, False, or a class or function like tqdm, not {progress!r}")
 
 
 def beside_bars(stream: Any) -> contextlib.AbstractContextManager[None]:

@@ -97,19 +97,15 @@ class Layout:
         accesses = {plan.access(stage) for stage in plan.stages}
         self._writers = Access.INPLACE if Access.INPLACE in accesses else max(accesses)
         self.wired = {stage: self._workers(stage) for stage in plan.stages}
-        for stage in plan.stages:
-            self._connect(stage)
-        for stage in plan.stages:
-            first = self.wired[stage][0]
-            if stage.kind is Kind.GENERATOR and has_state(stage.fn):
-                nbytes = min(_STATE_BYTES, parts.heap.span_bytes // 4)
-                first.state = (first.take(nbytes), nbytes)
-                first.touched += PAGE_BYTES
-            if stage.own_sequence is not None:
-                give_tokens(first, window, self._terminals(stage.own_sequence))
         everybody = [worker for workers in self.wired.values() for worker in workers]
-        for worker in everybody:
-            parts.socks += worker.socks.all()
+        try:
+            for stage in plan.stages:
+                self._connect(stage)
+            for stage in plan.stages:
+                self._give_state_and_tokens(stage)
+        finally:  # also if there were too few descriptors
+            for worker in everybody:
+                parts.socks += worker.socks.all()
         if plan.iterated:
             self.consumer = self.wired[plan.last][0]
         else:
@@ -133,6 +129,15 @@ class Layout:
             WorkerImage(stage.name, index, self._parts.take_span(), owed, sequences, here, self._writers)
             for index in range(stage.workers)
         ]
+
+    def _give_state_and_tokens(self, stage: Stage) -> None:
+        first = self.wired[stage][0]
+        if stage.kind is Kind.GENERATOR and has_state(stage.fn):
+            nbytes = min(_STATE_BYTES, self._parts.heap.span_bytes // 4)
+            first.state = (first.take(nbytes), nbytes)
+            first.touched += PAGE_BYTES
+        if stage.own_sequence is not None:
+            give_tokens(first, self._window, self._terminals(stage.own_sequence))
 
     def _connect(self, stage: Stage) -> None:
         for index, edge in enumerate(stage.edges):

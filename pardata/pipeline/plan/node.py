@@ -80,7 +80,10 @@ class Node:
             raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
         self._need(is_count(self.workers, 1), f"workers must be an int of at least 1, not {self.workers!r}")
         size = self.chunksize
-        self._need(size is None or is_count(size, 1), f'chunksize must be "auto" or an int of at least 1, not {size!r}')
+        self._need(
+            size is None or is_count(size, 1),
+            f'chunksize must be "auto" or an int of at least 1 (items per message), not {size!r}',
+        )
         self._need(
             is_count(self.concurrency, 0) and self.concurrency <= MOST_CONCURRENT,
             f"concurrency must be an int of at least 1 and at most {MOST_CONCURRENT}, not {self.concurrency!r}",
@@ -92,11 +95,16 @@ class Node:
         problem = self.on_error.problem()
         self._need(problem is None, problem or "")
         if self.kind in _WITH_FUNCTION:
-            self._need(callable(self.fn), f"a function is needed, not {type(self.fn).__name__}")
+            self._need(callable(self.fn), no_function(self.fn))
             self._need(
-                _takes_one(self.fn),
+                takes(self.fn, 1),
                 "it is called with one argument, which its function does not take"
-                + ("" if self.kind is Kind.GENERATOR else " (an item of a zip is a tuple)"),
+                + ("" if self.kind is Kind.GENERATOR else " (an item of a zip is a tuple: starmap unpacks it)"),
+            )
+            self._need(
+                not has_calls(self.fn) or takes(self.fn, 0),
+                f"each worker calls the class without arguments, which it does not take: give an object, "
+                f"{name_of(self.fn)}(...)",
             )
         self._need(
             not (self.inplace and self.on_error.tries_again),
@@ -137,12 +145,23 @@ def inputs_first(last: Node) -> list[Node]:
     return list(found)
 
 
-def _takes_one(fn: Any) -> bool:
-    """Return whether a function can be called with one argument, as far as can be told."""
-    if not (inspect.isroutine(fn) or isinstance(fn, functools.partial)):
+def no_function(fn: Any) -> str:
+    """Return the text for an argument that is no function: often it is what a call of one has returned."""
+    return f"a function is needed, not {type(fn).__name__}: give the function itself, and not what a call returns"
+
+
+def has_calls(fn: Any) -> bool:
+    """Return whether a stage is given as a class whose objects can be called; those of `type` are classes."""
+    is_class = isinstance(fn, type) and not issubclass(fn, type)
+    return is_class and any("__call__" in kind.__dict__ for kind in fn.__mro__)
+
+
+def takes(fn: Any, count: int) -> bool:
+    """Return whether a function can be called with `count` arguments, as far as can be told."""
+    if not (inspect.isroutine(fn) or isinstance(fn, functools.partial) or (has_calls(fn) and not count)):
         return True
     try:
-        inspect.signature(fn).bind(None)
+        inspect.signature(fn).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:

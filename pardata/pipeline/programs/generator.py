@@ -26,6 +26,25 @@ def has_state(fn: object) -> bool:
     return callable(getattr(fn, "snapshot", None)) and callable(getattr(fn, "restore", None))
 
 
+def begin_filter(fn: Callable[[Iterator[Any]], Iterable[Any]], items: Iterator[Any], name: str) -> Iterator[Any]:
+    """Return the iterator over a filter's outputs. An error says what it was called with: often `map` is meant."""
+    try:
+        made = fn(items)
+    except (Exception, SystemExit) as error:
+        if not isinstance(error, StageFailure):
+            error.add_note(
+                f"{name!r} was called with the iterator of all items. For a function of one item use stream.map"
+            )
+        raise
+    try:
+        return iter(made)
+    except TypeError:
+        raise TypeError(
+            f"a filter gets the iterator of all items and yields items; {name!r} returned a {type(made).__name__}. For "
+            f"a function of one item use stream.map"
+        ) from None
+
+
 class GeneratorProgram:
     """A generator function over the items: a stateful filter.
 
@@ -140,23 +159,12 @@ class _GeneratorRun:
     def _outputs(self) -> Iterator[Any]:
         here = forked_child.generation
         try:
-            made = self._fn(self._inputs)
+            return begin_filter(self._fn, self._inputs, self._program.name)
         except StageFailure:
             raise
         except (Exception, SystemExit) as error:
             leave_if_forked(here, error)
-            error.add_note(
-                f"{self._program.name!r} was called with the iterator of all items. For a function of one item use "
-                f"stream.map"
-            )
             raise failure_of(error, self._program.name, self._number) from None
-        try:
-            return iter(made)
-        except TypeError:
-            raise TypeError(
-                f"a filter gets the iterator of all items and yields items; {self._program.name!r} returned a "
-                f"{type(made).__name__}. For a function of one item use stream.map"
-            ) from None
 
     def _items(self) -> Iterator[Any]:
         port, here = self._port, forked_child.generation
@@ -202,4 +210,4 @@ class _GeneratorRun:
             self._port.save_state(Saved(data, self._batcher.next_number, sequence, number, False))
 
 
-__all__ = ["GeneratorProgram", "has_state"]
+__all__ = ["GeneratorProgram", "begin_filter", "has_state"]

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from pardata.errors import PardataError
-from pardata.pipeline.arguments import Wrapped, has_calls
+from pardata.pipeline.arguments import Wrapped
+from pardata.pipeline.plan.node import has_calls
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.context import worker

@@ -94,7 +94,7 @@ def _checked(what: str, array: Any) -> Any:
         return array
     given = plain_array(array, f"{what} got")
     if given.ndim == 0:
-        raise ConfigError(f"{what} needs an array with at least one axis, not {type(array).__name__}")
+        raise ConfigError(f"{what} needs an array or a list, with at least one axis, not {type(array).__name__}")
     if given.dtype.hasobject:
         raise ConfigError(f"{what} cannot share an array of {given.dtype}: it holds Python objects")
     return given

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pardata.errors import WorkerLostError
-from pardata.pool.arrays.rows import Array, Work, cut, place
+from pardata.pool.arrays.rows import NONE_COMBINED, Array, Work, cut, place
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob
@@ -162,7 +162,12 @@ class ArrayJob(RangeJob):
         combine = self._work.combine
         assert combine is not None
         values = [self.partials[begin] for begin in sorted(self.partials)]
-        while len(values) > 1:
-            pairs = [combine(*values[at : at + 2]) for at in range(0, len(values) - 1, 2)]
-            values = pairs + values[len(pairs) * 2 :]
+        try:
+            while len(values) > 1:
+                pairs = [combine(*values[at : at + 2]) for at in range(0, len(values) - 1, 2)]
+                values = pairs + values[len(pairs) * 2 :]
+        except Exception as error:
+            if any(value is None for value in self.partials.values()):
+                error.add_note(NONE_COMBINED)
+            raise
         return values[0]

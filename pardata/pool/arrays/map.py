@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from pardata.pool.arrays.rows import Array, Work
 from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.options import check_awaits_nothing
-from pardata.runtime.progress import Bars
+from pardata.runtime.progress import Bars, check_progress
 
 
 class ArrayMethods:
@@ -113,6 +114,7 @@ class ArrayMethods:
         """
         _check_function("reduce_array", fn)
         _check_function("reduce_array", combine)
+        _check_combine(combine)
         backend = self._backend
         inputs = InputArrays("reduce_array", [array], axis, 0)
         parse_chunksize(chunksize)
@@ -162,7 +164,21 @@ class ArrayMethods:
 
 def _check_function(what: str, fn: object) -> None:
     if not callable(fn):
-        raise ConfigError(f"{what} needs a function, not {type(fn).__name__}")
+        swapped = "; the function comes first, then the array" if isinstance(fn, np.ndarray | list | tuple) else ""
+        raise ConfigError(f"{what} needs a function, not {type(fn).__name__}{swapped}")
+
+
+def _check_combine(combine: Any) -> None:
+    if not inspect.isroutine(combine):
+        return
+    try:
+        inspect.signature(combine).bind(None, None)
+    except TypeError:
+        raise ConfigError(
+            "reduce_array combines two results at a time, combine(first, second), and this function does not take two"
+        ) from None
+    except ValueError:
+        pass  # of some functions written in C
 
 
 def _run(
@@ -174,6 +190,7 @@ def _run(
     progress: Any,
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
 ) -> ArrayJob:
+    check_progress(progress)
     workers = backend.setup.workers
     block, policy, splits = inputs.blocks(chunksize, workers)
     chunks = Chunks(policy, workers, inputs.rows, block)

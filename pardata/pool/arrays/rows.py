@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class OpenWork:
         made, low, high = self.call(begin, end)
         value = _array(made)
         ndim = len(self.inputs[0].shape)
-        places = places_of(value.shape, ndim, self.work.axis, high - low)
+        places = places_of(value, ndim, self.work.axis, high - low)
         if len(places) > 1 and high - low < self.length:  # two axes are as long as the block: ask with another length
             other, low_, high_ = self.call(*((begin, end - 1) if end - begin > 1 else self._longer(begin, end)))
             shape = _array(other).shape
@@ -144,29 +144,49 @@ def trimmed(value: Array, axis: int, begin: int, end: int, low: int, high: int) 
     if (low, high) == (begin, end):
         return value
     if value.ndim <= axis or value.shape[axis] != high - low:
-        raise ValueError(_wrong(value.shape, high - low))
+        raise ValueError(_wrong(value, high - low))
     kept: Array = cut(value, axis, begin - low, end - low)
     return kept
 
 
-def _wrong(shape: tuple[int, ...], length: int) -> str:
-    return f"the function returned shape {shape} for {length} rows: it must return one row per row, all of one shape"
+NONE_COMBINED: Final = "reduce_array: the function has returned None for some rows (is its `return` missing?)"
 
 
-def places_of(shape: tuple[int, ...], ndim: int, axis: int, length: int) -> list[int]:
+def _wrong(value: Array, length: int) -> str:
+    """Return the text for a result that has not one row per row; it names the method that may be meant."""
+    needed = "it must return one row per row, all of one shape"
+    if value.ndim:
+        return f"the function returned shape {value.shape} for {length} rows: {needed}"
+    if not value.dtype.hasobject:
+        return (
+            f"the function returned a single number for {length} rows: {needed}; for one value of all rows there is "
+            f"reduce_array(fn, array, combine)"
+        )
+    if value.item() is None:
+        return (
+            f"the function returned None for {length} rows: {needed} (is its `return` missing?); for a function that "
+            f"changes its block in place there is foreach_array(fn, array)"
+        )
+    return f"the function returned a {type(value.item()).__name__} for {length} rows: {needed}"
+
+
+def places_of(value: Array, ndim: int, axis: int, length: int) -> list[int]:
     """Return which axes of a result may belong to `axis` of an input of `ndim` axes, of which the call got `length`.
 
     It stays where it is; if the function has put or dropped an axis in front of it, it is counted from the end.
     """
+    shape = value.shape
     candidates = dict.fromkeys((axis, axis - ndim + len(shape)))
     places = [where for where in candidates if 0 <= where < len(shape) and shape[where] == length]
     if not places:
-        raise ValueError(_wrong(shape, length))
+        raise ValueError(_wrong(value, length))
     return places
 
 
 def place(out: Any, value: Array, axis: int, exact: bool) -> None:
     """Put a result into its place; raises ValueError if its shape or (`exact`) its dtype differs."""
+    if value.shape != out.shape and not value.ndim:
+        raise ValueError(_wrong(value, out.shape[axis]))
     if value.shape != out.shape:
         raise ValueError(
             f"the function returned shape {value.shape} for {out.shape[axis]} rows where {out.shape} was expected: it "
@@ -208,6 +228,7 @@ def run_rows(
     """
     work = opened.work
     value: Any = None
+    made: Any = ()
     at, upto = begin, begin
     fault = None
     here = forked_child.generation
@@ -232,6 +253,8 @@ def run_rows(
                 leave_if_forked(here)
         except BaseException as error:
             leave_if_forked(here, error)
+            if work.combine is not None and (made is None or (value is None and at > begin)):
+                error.add_note(NONE_COMBINED)
             fault = fault_of(error, work.fn, rows=f" for rows {at} to {upto}")
         now = time.perf_counter_ns()
         if now - last > longest_ns:

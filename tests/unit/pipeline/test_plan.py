@@ -279,8 +279,8 @@ def test_window_is_two_tokens_per_worker_and_one_per_stage_and_wide_for_small_ba
         ({"workers": 0}, "): workers must be an int of at least 1, not 0"),
         ({"workers": 2.0}, "workers must be an int of at least 1, not 2.0"),
         ({"workers": None}, "workers must be an int of at least 1, not None"),
-        ({"chunksize": 0}, 'chunksize must be "auto" or an int of at least 1, not 0'),
-        ({"chunksize": "many"}, "chunksize must be \"auto\" or an int of at least 1, not 'many'"),
+        ({"chunksize": 0}, 'chunksize must be "auto" or an int of at least 1 (items per message), not 0'),
+        ({"chunksize": "many"}, "chunksize must be \"auto\" or an int of at least 1 (items per message), not 'many'"),
         ({"errors": "ignore"}, 'errors must be "raise", "skip" or "stream", not \'ignore\''),
     ],
 )
