@@ -53,6 +53,7 @@ class Action(Enum):
     START = "start the next one, after a pause"
     TELL = "tell that it is lost"
     CLEAN_UP = "take back what it had"
+    GIVE_BACK = "give its memory back to the budget"
 
 
 _TABLE: Final[dict[State, dict[Event, tuple[State, Action]]]] = {
@@ -87,7 +88,7 @@ _TABLE: Final[dict[State, dict[Event, tuple[State, Action]]]] = {
     },
     State.DONE: {
         Event.SAID_DONE: (State.DONE, Action.NONE),  # it has failed after its last step
-        Event.DIED: (State.ENDED, Action.NONE),
+        Event.DIED: (State.ENDED, Action.GIVE_BACK),
         Event.STOP: (State.STOPPING, Action.ASK),
     },
     State.LOST: {

@@ -18,6 +18,7 @@ from typing import Final
 
 from pardata.channel.collector import Collector
 from pardata.errors import CapacityError
+from pardata.memory.budget import LIVE, RESERVED
 from pardata.memory.segment import Segment
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
@@ -179,6 +180,10 @@ class Supervisor:
         elif action is Action.ASK:
             with contextlib.suppress(OSError):
                 worker.control.send(b"cancel")
+        elif action is Action.GIVE_BACK:
+            # It was done and saw its arrays off. If it was killed there, nobody counts any more which of them are
+            # released; the others keep their pages until the end of the run. Its words have no other writer now.
+            worker.words[LIVE] = worker.words[RESERVED] = 0
 
     # -- the time --------------------------------------------------------------------------------------------------
 

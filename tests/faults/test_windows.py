@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import pardata
+from tests.faults.memory_stages import ARRAY_BYTES, make
 from tests.faults.windows import CHOOSER, MAKER, SAVER, WINDOWS, AwaitingTrap, Trap, TrappedFilter, items, number_of
 
 COUNT = 12
@@ -189,3 +191,28 @@ def test_scatter_behind_an_unordered_farm_does_not_wait_for_what_it_has_not_take
     farm = pardata.source(range(40)).map(first_comes_last, workers=3, ordered=False, chunksize=1)
     with pardata.merge(*farm.scatter(2), policy="ordered").iterate(tokens=64) as run:
         assert list(run) == list(range(40))
+
+
+class Making(Trap):
+    """Makes an array of a number; killed in the window."""
+
+    def __call__(self, x: int) -> Any:
+        return make(x)
+
+
+def test_memory_of_a_worker_that_is_killed_when_it_is_done_is_given_back(tmp_path: Path) -> None:
+    trap, limit_bytes = Making("when it is done", tmp_path / "killed"), 11 * ARRAY_BYTES
+    first = pardata.source(range(8)).map(trap, chunksize=1, name="first")
+    stream = pardata.concat(first, pardata.source(range(8)).map(make, chunksize=1))
+    kept = []
+    with stream.iterate(memory_limit=limit_bytes) as run:
+        kept += [next(run) for _ in range(8)]
+        supervisor = run._parts.supervisor
+        worker = next(worker for worker in supervisor.workers if worker.stage == "first")
+        select.select([worker.process.sentinel], [], [])
+        supervisor._watch(worker)
+        assert [int(array[0]) for array in kept] == list(range(8))  # whoever has them reads them still
+        kept.clear()
+        kept += run
+    assert [int(array[0]) for array in kept] == list(range(8))
+    assert trap.marker.exists()

@@ -286,3 +286,43 @@ def test_a_load_that_is_killed_leaves_the_old_file(tmp_path, window):
         assert dict(database) == ({1: {"b": 2}} if window == "never" else {"old": 1})
     pardata.Database.create(path, {"new": 1}).close()  # nobody's lock, and what was left is thrown away
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
+
+
+KILLED_AT_A_LINE = """
+import os, signal, sys
+from pardata.files import locking
+
+path, line = sys.argv[1], 0
+while True:
+    line += 1
+    pid = os.fork()
+    if not pid:
+        seen = 0
+        def trace(frame, event, _):
+            global seen
+            if frame.f_code.co_filename != locking.__file__:
+                return None
+            seen += event == "line"
+            if event == "line" and seen == line:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+        sys.settrace(trace)
+        locking.HolderLock(path).release()
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    lock = locking.HolderLock(path)
+    assert lock.is_mine
+    lock.release()
+    assert not os.path.exists(f"{path}.lock"), line
+    if not status:
+        break
+print(line)
+"""
+
+
+def test_a_lock_of_a_process_that_was_killed_at_any_line_can_be_had(tmp_path):
+    """Also between the file and its lock, and between the lock and what is written there."""
+    command = [sys.executable, "-W", "ignore", "-c", KILLED_AT_A_LINE, str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 25

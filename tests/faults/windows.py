@@ -19,6 +19,7 @@ from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import view
 from pardata.runtime.events import Done
+from pardata.runtime.worker.memory_wait import MemoryWait
 from pardata.runtime.worker.port import WorkerPort
 
 Die = Callable[[], None]
@@ -106,6 +107,7 @@ MAKER = {
     "before CLOSE": before(Sender, "close", 1),
     "in CLOSE": before(Sender, "_ring", 1, lambda _, doorbell: doorbell == CLOSE),
     "after CLOSE": before(WorkerPort, "report", 1, lambda _, event: event == Done()),
+    "when it is done": before(MemoryWait, "wait_for_release", 1),
 }
 WINDOWS = {"in a half-written block": half_written_block, **TAKER, **MAKER}
 

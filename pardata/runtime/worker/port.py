@@ -274,6 +274,8 @@ class WorkerPort(WorkNotes):
         self._account.end()
         with self.lock:
             while not self.collector.flush():
+                if self.control.is_cancelled:  # what is owed may be for a worker that has ended: nobody reads it
+                    raise Cancelled
                 self.collector.wait()
         self.report(Done())
         self.memory.wait_for_release()
