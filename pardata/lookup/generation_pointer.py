@@ -23,6 +23,7 @@ import weakref
 from typing import Final
 
 from pardata.errors import BrokenError, StaleBlockError
+from pardata.memory.mapping import mapping_error
 from pardata.memory.sealed import TAG_BYTES, SealedFile, open_shareable, shareable_file
 
 _SLOT: Final = struct.Struct("<qq")  # generation, bytes of the path that follows
@@ -69,8 +70,11 @@ class GenerationPointer:
         else:
             fd, self.path = shareable_file("pardata-generation")
             weakref.finalize(self, os.close, fd)
-            os.ftruncate(fd, mmap.PAGESIZE)
-            self._memory = mmap.mmap(fd, mmap.PAGESIZE)
+            try:
+                os.ftruncate(fd, mmap.PAGESIZE)
+                self._memory = mmap.mmap(fd, mmap.PAGESIZE)
+            except OSError as error:
+                raise mapping_error(error, mmap.PAGESIZE) from error
             self._memory[_ID_AT : _ID_AT + ID_BYTES] = identity
         self.words = memoryview(self._memory).cast("q")
 

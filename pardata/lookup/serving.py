@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -12,15 +13,19 @@ import stat
 import threading
 from typing import Any, Final
 
-from pardata.errors import ConfigError, MissingExtraError
+from pardata.errors import CapacityError, ConfigError, MissingExtraError
 from pardata.files.locking import HolderLock
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
 from pardata.memory.named import session
+from pardata.process.capacity import check_descriptors, free_descriptors, lacks_descriptors, refusal
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import HAS_SHARED_MEMORY, unsupported
 
 _POLL_S: Final = 30.0  # between two checks of idle connections; a stop does not wait for it
+_FULL_S: Final = 0.1  # between tries to accept where this process may open no more descriptors
+_OWN_DESCRIPTORS: Final = 5  # lock, listener, and the pipe that wakes waitress, one end of which it has twice
+_MOST_CONNECTIONS: Final = 100
 _END_S: Final = 1.0  # to wait for a thread that still answers when waitress has stopped; it is a daemon
 
 
@@ -42,6 +47,7 @@ class Server:
     """
 
     def __init__(self, lookup: Lookup, address: str | None, token: str | None, threads: int) -> None:
+        check_descriptors("a look-up service", _OWN_DESCRIPTORS + 2)  # with a connection, and its client's end
         try:
             from waitress import server, wasyncore
 
@@ -53,6 +59,7 @@ class Server:
         self._connections: dict[Any, Any] = {}
         self._answering: set[threading.Thread] = set()
         self._stopping = True  # until it runs
+        self._is_full = False  # this process may open no more descriptors
         self._pid = os.getpid()
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # no warning for each request that waits
         app = LookupApp(lookup, self.token)
@@ -72,18 +79,25 @@ class Server:
         # The default is in the session's directory: no other user may enter it, and it is removed after a kill, too.
         if not address:
             has_paths = HAS_SHARED_MEMORY and hasattr(socket, "AF_UNIX")
-            address = f"unix:{session.tree().new_socket_path()}" if has_paths else "127.0.0.1:0"
+            address = f"unix:{_new_path()}" if has_paths else "127.0.0.1:0"
         listener, self.address, self._lock = _listen(address)
         self._socket = _identity(self.address)
-        self._server = create(
-            app,
-            map=self._connections,
-            sockets=[listener],
-            threads=threads,
-            max_request_body_size=most_bytes,
-            clear_untrusted_proxy_headers=True,
-            ident="pardata",
-        )
+        try:
+            self._server = create(
+                app,
+                map=self._connections,
+                sockets=[listener],
+                threads=threads,
+                connection_limit=_most_open(),
+                max_request_body_size=most_bytes,
+                clear_untrusted_proxy_headers=True,
+                ident="pardata",
+            )
+        except BaseException:
+            listener.close()
+            self._release()
+            raise
+        self._accept, self._server.accept = self._server.accept, self._accept_if_possible
         self._thread = threading.Thread(target=self._run, name="pardata-service", daemon=True)
         self._stopping = False
         self._thread.start()
@@ -91,7 +105,22 @@ class Server:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wasyncore.loop(timeout=_POLL_S, use_poll=True, map=self._connections, count=1)
+            waits, self._is_full = self._is_full, False
+            polled, timeout_s = self._connections, _POLL_S
+            if waits:  # the listener stays readable: it is left out for a moment, else this would go round and round
+                polled = {fd: each for fd, each in polled.items() if each is not self._server}
+                timeout_s = _FULL_S
+            self._wasyncore.loop(timeout=timeout_s, use_poll=True, map=polled, count=1)
+
+    def _accept_if_possible(self) -> Any:
+        """Accept a connection; where this process may open no more descriptors, let its client wait."""
+        try:
+            return self._accept()
+        except OSError as error:
+            if not lacks_descriptors(error):
+                raise
+            self._is_full = True
+            return None
 
     def lookup(self, **options: Any) -> Service:
         """Return a client of this service, with its address and token.
@@ -134,6 +163,9 @@ class Server:
         for thread in list(self._answering):  # it still holds its last answer
             thread.join(_END_S)
         self._wasyncore.close_all(self._connections)  # at last, since the trigger is one of them
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             if _identity(self.address) == self._socket:  # else another server has that path by now
                 with contextlib.suppress(FileNotFoundError):
@@ -150,10 +182,23 @@ class Server:
         return f"<Server at {self.address}{', closed' if self._stopping else ''}>"
 
 
+def _new_path() -> str:
+    try:
+        return session.tree().new_socket_path()
+    except (OSError, CapacityError) as error:
+        error.add_note("a service can do without: give serve() an address, 'unix:<path>' or '127.0.0.1:0'")
+        raise
+
+
+def _most_open() -> int:
+    """Return the number of listeners and connections that waitress may have: half of the descriptors that are free."""
+    return min(_MOST_CONNECTIONS, 2 + max(1, free_descriptors() // 2))
+
+
 def _listen(address: str) -> tuple[socket.socket, str, HolderLock | None]:
     """Return a socket bound to an address, the address with its port, and the lock on its path, if it has one.
 
-    Raises `ConfigError` if the address is taken or of another form.
+    Raises `ConfigError` if the address is taken or of another form, `CapacityError` for want of descriptors.
     """
     try:
         if address.startswith("unix:"):
@@ -171,6 +216,8 @@ def _listen(address: str) -> tuple[socket.socket, str, HolderLock | None]:
             stack.pop_all()
         return sock, f"http://127.0.0.1:{sock.getsockname()[1]}", None
     except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and lacks_descriptors(error):
+            raise refusal(error.errno or errno.EMFILE, "a look-up service", _OWN_DESCRIPTORS) from error
         raise ConfigError(f"no service can be opened at {address}: {error}") from error
 
 
@@ -239,6 +286,8 @@ def serve(lookup: Lookup, address: str | None = None, *, token: str | None = Non
     ------
     ConfigError
         An argument is wrong, or the address is taken.
+    CapacityError
+        This process may not open so many descriptors (``ulimit -n``).
     MissingExtraError
         Werkzeug or waitress is not installed.
 

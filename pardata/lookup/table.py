@@ -13,6 +13,7 @@ from pardata.lookup.columns import split_columns
 from pardata.lookup.generation_pointer import ID_BYTES, GenerationPointer, tag_of
 from pardata.lookup.table_file import TableGeneration, build
 from pardata.memory.budget import format_bytes
+from pardata.process.capacity import check_descriptors
 
 
 class Table(Lookup):
@@ -56,6 +57,7 @@ class Table(Lookup):
     def __init__(self, data: Any, values: Any = None, *, key: str | None = None) -> None:
         self._replacing = threading.Lock()
         self._maker = os.getpid()
+        check_descriptors("a table", 4)  # a file for the pointer and one for the contents, each with its mapping's
         self._set_up(GenerationPointer(os.urandom(ID_BYTES)))
         self.replace(data, values, key=key)
 

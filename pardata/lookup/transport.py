@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from pardata.errors import BrokenError, ClosedError, ConfigError, DeadlineExceeded
+from pardata.process.capacity import lacks_descriptors, refusal
 
 # Between two tries, doubled each time: a service that is away or busy cannot tell when it is back.
 _FIRST_RETRY_S: Final = 0.01
@@ -85,6 +87,8 @@ class Transport:
         ------
         BrokenError
             The service has not answered, tried for `retry_s`.
+        CapacityError
+            This process can open no connection: it has as many descriptors open as it may.
         DeadlineExceeded
             The answer takes longer than `timeout_s`.
         ClosedError
@@ -108,6 +112,8 @@ class Transport:
                 raise DeadlineExceeded(f"{self.address} has not answered for {self._timeout_s:g} s") from error
             except (OSError, http.client.HTTPException) as error:
                 self._disconnect()
+                if isinstance(error, OSError) and lacks_descriptors(error):  # this process is at its limit
+                    raise refusal(error.errno or errno.EMFILE, "a connection to a look-up service", 1) from error
                 if time.monotonic() + pause > end:
                     said = str(error) or type(error).__name__
                     raise BrokenError(

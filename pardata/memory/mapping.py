@@ -8,6 +8,7 @@ import mmap
 from typing import Any, Final
 
 from pardata.errors import CapacityError
+from pardata.process.capacity import lacks_descriptors, refusal
 from pardata.process.system import module
 
 resource: Any = module("resource")
@@ -37,7 +38,7 @@ def keep_out_of_dumps(memory: mmap.mmap) -> None:
 
 
 def mapping_error(error: OSError, nbytes: int) -> OSError | CapacityError:
-    """Return the error to raise where a file for shared memory could not get its size, or could not be mapped.
+    """Return the error to raise where a file for shared memory could not be opened, sized or mapped.
 
     A limit of the system becomes a `CapacityError` that names it; any other error is returned as it is.
     """
@@ -47,6 +48,8 @@ def mapping_error(error: OSError, nbytes: int) -> OSError | CapacityError:
             f"{_limit(resource.RLIMIT_FSIZE)} bytes (`ulimit -f`): raise that limit. Such a file takes memory only "
             f"where something was written"
         )
+    if lacks_descriptors(error):
+        return refusal(error.errno or errno.EMFILE, "shared memory", 2)
     if error.errno != errno.ENOMEM:
         return error
     used, most = _mappings(), _read_int(_MOST_MAPPINGS)

@@ -45,23 +45,29 @@ Array = np.ndarray[Any, Any]
 
 
 def shareable_file(name: str) -> tuple[int, str]:
-    """Return a descriptor of a new empty file in memory, and the path by which other processes open it."""
+    """Return a descriptor of a new empty file in memory, and the path by which other processes open it.
+
+    Raises `CapacityError` if this process can open no more files.
+    """
     check_linux(_WHAT)
-    fd = memory_file(name, seals=True)
+    try:
+        fd = memory_file(name, seals=True)
+    except OSError as error:
+        raise mapping_error(error, 0) from error
     return fd, f"/proc/{os.getpid()}/fd/{fd}"
 
 
 def open_shareable(path: str) -> int:
     """Return a descriptor of another process's file.
 
-    Raises `BrokenError` if its maker has ended or let it go, OSError if this process can open no more files.
+    Raises `BrokenError` if its maker has ended or let it go, `CapacityError` if this process can open no more files.
     """
     try:
         # The number may belong to a pipe or a terminal of the maker by now: neither wait for it nor adopt it.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno in SHORTAGES:
-            raise
+            raise mapping_error(error, 0) from error
         raise BrokenError(f"{path} is gone: the process that made it has ended or let it go ({error})") from error
 
 

@@ -12,6 +12,7 @@ import os
 from typing import Final
 
 from pardata.memory.mapping import advise, keep_out_of_dumps, mapping_error
+from pardata.process.capacity import lacks_descriptors
 from pardata.process.system import check_linux, memory_file
 
 HUGE_PAGE_BYTES: Final = 2 << 20
@@ -45,12 +46,15 @@ class Segment:
     def create(cls) -> Segment:
         """Create a segment as large as this process may map (32 TiB; less under ``ulimit -v``).
 
-        Raises `CapacityError` if not even 2 GiB of addresses are left, or files may not be so large (``ulimit -f``);
-        `PlatformError` where there is no Linux.
+        Raises `CapacityError` if not even 2 GiB of addresses are left, files may not be so large (``ulimit -f``), or
+        there are no descriptors (``ulimit -n``); `PlatformError` where there is no Linux.
         """
         check_linux("arrays in shared memory and worker processes")
-        fd = memory_file("pardata")
         size_bytes = _LARGEST_BYTES
+        try:
+            fd = memory_file("pardata")
+        except OSError as error:
+            raise mapping_error(error, size_bytes) from error
         has_collected = False
         while True:
             try:
@@ -61,7 +65,7 @@ class Segment:
                     has_collected = True
                     gc.collect()
                     continue
-                if size_bytes > _SMALLEST_BYTES:
+                if size_bytes > _SMALLEST_BYTES and not lacks_descriptors(error):
                     size_bytes //= 2
                     continue
                 os.close(fd)

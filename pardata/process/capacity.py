@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pardata.errors import CapacityError
+from pardata.errors import CapacityError, PlatformError
 from pardata.process.system import module
 
 resource: Any = module("resource")
 
 _DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
 _PROCESSES: Final = (errno.EAGAIN, errno.ENOMEM)
+_MANY: Final = 1 << 16
 
 
 @contextlib.contextmanager
@@ -26,6 +27,37 @@ def explained(what: str, descriptors: int = 0) -> Iterator[None]:
         if error.errno is None or error.errno not in (*_DESCRIPTORS, *_PROCESSES):
             raise
         raise refusal(error.errno, what, descriptors) from error
+
+
+@contextlib.contextmanager
+def descriptors_for(what: str, descriptors: int) -> Iterator[None]:
+    """As `explained`, for `what` is no process: EAGAIN and ENOMEM are left as they are."""
+    try:
+        yield
+    except OSError as error:
+        if not lacks_descriptors(error):
+            raise
+        raise refusal(error.errno or errno.EMFILE, what, descriptors) from error
+
+
+def check_descriptors(what: str, descriptors: int) -> None:
+    """Raise `CapacityError`, as `refusal`, unless this process may open so many descriptors now.
+
+    It is tried: a limit says nothing of what is open. No handler of a signal may break in.
+    """
+    opened: list[int] = []
+    with descriptors_for(what, descriptors):
+        try:
+            opened.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+            opened += (os.dup(opened[0]) for _ in range(descriptors - 1))
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+
+def lacks_descriptors(error: OSError) -> bool:
+    """Return whether the system has refused a descriptor."""
+    return error.errno in _DESCRIPTORS
 
 
 def refusal(number: int, what: str, descriptors: int = 0) -> CapacityError:
@@ -47,10 +79,11 @@ def _descriptors(number: int, what: str, needed: int) -> str:
     if number == errno.ENFILE:
         return f"{what} needs file descriptors, and the whole system has no more of them (sysctl fs.file-max)"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    counted = f"{needed} file descriptors" if needed else "more file descriptors"
+    counted = "more file descriptors" if not needed else f"{needed} file descriptor{'s' * (needed > 1)}"
     return (
         f"{what} needs {counted}; this process has {_open_descriptors()} open and may have {soft}. Raise the limit "
-        f"(`ulimit -n`; up to {hard} without the administrator), or use fewer workers, stages or branches"
+        f"(`ulimit -n`; up to {hard} without the administrator), close files and connections, or use fewer workers, "
+        f"stages or branches"
     )
 
 
@@ -80,11 +113,19 @@ def limit_descriptors(count: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
+def free_descriptors() -> int:
+    """Return the number of descriptors that this process may open now; where nothing tells it, a large one."""
+    try:
+        return max(0, descriptor_limit() - _open_descriptors())
+    except PlatformError:
+        return _MANY
+
+
 def _open_descriptors() -> int:
     with contextlib.suppress(OSError):
         return len(os.listdir("/proc/self/fd")) - 1  # that of the listing
     soft = descriptor_limit()
-    return sum(_is_open(fd) for fd in range(min(soft, 1 << 16)))  # /proc cannot be read without a descriptor either
+    return sum(_is_open(fd) for fd in range(min(soft, _MANY)))  # /proc cannot be read without a descriptor either
 
 
 def _is_open(fd: int) -> bool:

@@ -21,6 +21,7 @@ from queue import Empty
 from typing import Any, Final
 
 from pardata.memory.exchange.addresses import forget_the_gone
+from pardata.process.capacity import check_descriptors
 from pardata.process.interrupts import Uninterrupted
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
@@ -76,6 +77,7 @@ class Queue(QueueEnds):
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
         with Uninterrupted():  # descriptors that no object has yet would stay open
+            check_descriptors("a queue", 5 if count else 3)
             self._set_up(PacketPipe.create(), count, make_free_slots(count) if count else -1)
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:

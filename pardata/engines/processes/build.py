@@ -27,7 +27,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import program_of, runs_here
 from pardata.pipeline.run import RunOptions
-from pardata.process.capacity import explained
+from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
 from pardata.runtime.library_limits import share_cores
@@ -95,7 +95,9 @@ class Builder:
         fork_server.start()
         limit = int(self._options.memory_limit or available_bytes() // 2)
         window = plan.window(self._options.tokens)
-        with explained("this run", descriptors_of(plan)):
+        descriptors = descriptors_of(plan)
+        check_descriptors("this run", descriptors)
+        with explained("this run", descriptors):
             parts.console = Console(parts.heap)
             layout = Layout(plan, window, parts)
             self._statistics.begin_s = time.perf_counter()

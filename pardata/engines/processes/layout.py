@@ -45,7 +45,8 @@ def descriptors_of(plan: Plan) -> int:
     processes = sum(stage.workers for stage in plan.worker_stages) - here
     consumer = 1 if plan.iterated else 3  # its selector, and its control sockets where it is no stage of the plan
     output = 2
-    return 2 * pairs + 2 * processes + here + consumer + output
+    passing = 1 if processes else 0  # while a process is started
+    return 2 * pairs + 2 * processes + here + consumer + output + passing
 
 
 def fitting(window: Window, plan: Plan, span_bytes: int) -> Window:

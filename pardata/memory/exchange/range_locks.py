@@ -10,6 +10,7 @@ import os
 import struct
 from typing import Any, Final
 
+from pardata.process.capacity import descriptors_for
 from pardata.process.system import module
 
 fcntl: Any = module("fcntl")
@@ -33,10 +34,14 @@ def is_locked(fd: int, offset: int, nbytes: int) -> bool:
 
 
 def reopen(fd: int, flags: int, pid: int | None = None) -> int:
-    """Open a process's descriptor anew, this one's if not told which: the new one has locks of its own."""
+    """Open a process's descriptor anew, this one's if not told which: the new one has locks of its own.
+
+    Raises OSError, and `CapacityError` if this process can open no more.
+    """
     # Once the process is gone, the number may be another one's pipe or terminal: neither wait for it nor adopt it.
     path = f"/proc/{pid if pid is not None else os.getpid()}/fd/{fd}"
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with descriptors_for("what other processes share", 1):
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def hold(fd: int, places: list[tuple[int, int]]) -> int:

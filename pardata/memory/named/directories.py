@@ -38,15 +38,23 @@ def _name() -> str:
 def _candidates() -> list[str]:
     """Return the paths whose names are fixed, the best first."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    folders = [guardian.SHM]
+    folders = [guardian.SHM] if os.access(guardian.SHM, os.W_OK) else []  # it may be mounted for reading alone
     if os.path.isabs(runtime) and _state(runtime) == _OURS:
         folders.append(runtime)
-    return [os.path.join(folder, _name()) for folder in (*folders, tempfile.gettempdir())]
+    return [os.path.join(folder, _name()) for folder in (*folders, _temporary())]
+
+
+def _temporary() -> str:
+    """Return the directory of temporary files; the usual one where this process can write to none at the moment."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/tmp"
 
 
 def _others() -> list[str]:
     """Return this user's directories with random names, which nobody could have taken before."""
-    folder, prefix = tempfile.gettempdir(), f"{_name()}-"
+    folder, prefix = _temporary(), f"{_name()}-"
     paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.startswith(prefix)]
     return [path for path in paths if _state(path) == _OURS]
 
@@ -64,7 +72,7 @@ def base_directory(make: bool = True) -> str:
             except PermissionError:
                 break  # this user may make nothing there
     others = _others()
-    path = others[0] if others else os.path.join(tempfile.gettempdir(), f"{_name()}-{secrets.token_hex(8)}")
+    path = others[0] if others else os.path.join(_temporary(), f"{_name()}-{secrets.token_hex(8)}")
     if make:
         make_private(path)
     return path

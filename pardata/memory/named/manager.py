@@ -32,6 +32,7 @@ from pardata.memory.named.shareable_list import ShareableList as List
 from pardata.memory.plain import plain_array
 from pardata.memory.shared_array import shared_view
 from pardata.memory.shared_heap import check_shape
+from pardata.process.capacity import descriptors_for
 from pardata.process.interrupts import aside
 
 
@@ -95,8 +96,9 @@ class SharedMemoryManager:
         group = secrets.randbits(62)
         owner.watch()
         path, target = link_path(self._address), link_target(owner.path, group, self._digest)
-        if not take_address(path, target):
-            raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running")
+        with descriptors_for("a manager of shared memory", 2):
+            if not take_address(path, target):
+                raise OSError(errno.EADDRINUSE, f"a manager with the address {self._address!r} is running")
         self._owner, self._group, self._state = owner, group, state
         self._finalizer = weakref.finalize(self, _shut_down, path, target, owner, group, os.getpid())
 

@@ -95,9 +95,12 @@ def link(fd: int, path: str, directory: int | None = None) -> None:
 
 
 def open_block(name: str) -> int:
-    """Return a descriptor of an existing block. Raises `FileNotFoundError`."""
+    """Return a descriptor of an existing block. Raises `FileNotFoundError`, `CapacityError`."""
     check_shm()
-    return os.open(f"{SHM}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.open(f"{SHM}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise mapping_error(error, 0) from None
 
 
 class Overcommit:
@@ -186,11 +189,27 @@ def no_room(needed: int, free: int, what: str) -> str:
 
 
 def mount_error(error: OSError, needed: int) -> OSError | CapacityError:
-    """Return the error to raise where the mount has refused `needed` bytes: a full mount becomes a `CapacityError`."""
+    """Return the error to raise where the mount has refused `needed` bytes: a full mount becomes a `CapacityError`.
+
+    One that cannot be written to stays an `OSError` of its kind, with a remedy.
+    """
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return OSError(
+            error.errno,
+            f"shared memory with a name is a file in {SHM}, and this process cannot write there ({error.strerror}): "
+            f"have it mounted for writing (docker: --tmpfs {SHM}), or use pardata.empty, whose memory has no name",
+            SHM,
+        )
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return mapping_error(error, needed)
     mount = os.statvfs(SHM)
-    return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, f"{SHM} (or its {mount.f_files} inodes)"))
+    if mount.f_files and not mount.f_favail:
+        return CapacityError(
+            f"a block does not fit: {SHM} has {mount.f_files} inodes, and all are in use. Remove files there ('python "
+            f"-m pardata ls' shows blocks), have it mounted with more (nr_inodes=), or use pardata.empty, whose memory "
+            f"has no name"
+        )
+    return CapacityError(no_room(needed, mount.f_bavail * mount.f_frsize, SHM))
 
 
 def map_block(fd: int, nbytes: int, offset: int = 0) -> mmap.mmap:

@@ -245,7 +245,7 @@ def new_socket_path(register: str) -> str:
 
 def is_guarded(session: str) -> bool:
     """Return whether any process of the session has started a guardian."""
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(session, ROOT), "rb") as file:
+    with contextlib.suppress(OSError), open(os.path.join(session, ROOT), "rb") as file:
         return file.read(GUARDED_AT + 1)[GUARDED_AT:] == b"\1"
     return False
 

@@ -26,9 +26,12 @@ from pardata.memory.named import directories, guardian, os_objects
 from pardata.memory.named.guardian import GUARDED_AT, ROOT, FileId
 from pardata.memory.named.owner import caller
 from pardata.memory.named.register import Register, appear, is_guarded, lives, new_socket_path, prune
+from pardata.process.capacity import descriptors_for
 from pardata.process.system import at_fork
 
 VARIABLE: Final = "PARDATA_SESSION"
+_WHAT: Final = "shared memory with a name"
+_DESCRIPTORS: Final = 3  # at a time: a register that is new, a directory, and a file in it
 _MOST_GUARDIANS: Final = 5  # started by one process; where none can run, the sweep at the next start does its work
 
 
@@ -92,19 +95,23 @@ class Session:
         if not self._has_appeared:
             with self._lock:  # no other thread makes a block before it has
                 if not self._has_appeared:
-                    for base in directories.base_directories():
-                        guardian.sweep(base)
-                    try:
-                        appear(self.path)
-                    except FileNotFoundError:
-                        _replace(self)
-                        appear(self.path)
-                    self._has_appeared = True
+                    self._appear()
         self._watched += 1
         if self._watched % 16 != 1 or self._guardians >= _MOST_GUARDIANS:
             return
         if self.is_root or not is_guarded(self.path):
             self._start_guardian()
+
+    def _appear(self) -> None:
+        with descriptors_for(_WHAT, _DESCRIPTORS):
+            for base in directories.base_directories():
+                guardian.sweep(base)
+            try:
+                appear(self.path)
+            except FileNotFoundError:
+                _replace(self)
+                appear(self.path)
+            self._has_appeared = True
 
     def _start_guardian(self) -> None:
         if self._guardian is None or self._guardian.poll() is not None:
@@ -178,7 +185,7 @@ def tree() -> Session:
     os_objects.check_shm()
     with _lock:
         if _tree is None:
-            # Any other OSError is raised: for want of descriptors no second session begins beside the first.
+            # Any other error is raised: for want of descriptors no second session begins beside the first.
             with contextlib.suppress(KeyError, FileNotFoundError):
                 _tree = joined(os.environ[VARIABLE])
             if _tree is None:
@@ -209,7 +216,8 @@ def joined(path: str) -> Session:
         if path not in _sessions:
             if not directories.may_hold(path):
                 raise FileNotFoundError(path)
-            _sessions[path] = Session.join(path)
+            with descriptors_for(_WHAT, _DESCRIPTORS):
+                _sessions[path] = Session.join(path)
         return _sessions[path]
 
 
@@ -221,7 +229,8 @@ def taking_part(session: Session) -> Iterator[bool]:
 
 
 def _begin() -> Session:
-    session = Session.begin()
+    with descriptors_for(_WHAT, _DESCRIPTORS):
+        session = Session.begin()
     _sessions[session.path] = session
     return session
 
@@ -247,8 +256,13 @@ def _end_all() -> None:
     global _tree
     with _lock:
         while _sessions:
-            with contextlib.suppress(MemoryError):  # no memory to read the records: the guardian removes the blocks
+            try:
                 _sessions.popitem()[1].end()
+            except MemoryError:  # no memory to read the records: the guardian removes the blocks
+                pass
+            except OSError as error:
+                if error.errno not in guardian.SHORTAGES:
+                    raise
         _tree = None
 
 

@@ -18,7 +18,7 @@ from pardata.pool.configuration import Setup
 from pardata.pool.lifecycle import PoolLife
 from pardata.pool.processes.assignments import WorkerSlot
 from pardata.pool.processes.waiting import Waiting
-from pardata.process.capacity import explained
+from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import WorkerEvent
 from pardata.runtime.output.console import Console
@@ -66,14 +66,16 @@ class Topology:
         self._undo.callback(self._dissolve)
         fork_server.start()
         self._name = setup.name
+        what, descriptors = f"a pool of {setup.workers} workers", 8 * setup.workers + 9  # one of them for a moment
         try:
-            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 8):
+            check_descriptors(what, descriptors)
+            with explained(what, descriptors):
                 self.console = Console(self._heap)
                 self._undo.callback(self.console.close)
                 wired = self._connect(setup)
             self.supervisor = Supervisor(self._heap.segment, self.port.collector, on_event, on_lost, 1)
             self._undo.callback(self.supervisor.stop)
-            with explained(f"a pool of {setup.workers} workers", 8 * setup.workers + 8):
+            with explained(what, descriptors):
                 self._start(setup, life, wired)
         except BaseException:
             self.close()

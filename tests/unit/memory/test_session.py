@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from pardata.errors import CapacityError
 from pardata.memory.named import directories, guardian, register, session
 from pardata.memory.named.register import appear, lives, open_nameless
 
@@ -164,7 +165,7 @@ def test_child_that_could_open_no_file_joins_later(root, fail_once, monkeypatch,
     monkeypatch.setattr(session, "_tree", None)
     monkeypatch.setenv(session.VARIABLE, root.path)
     fail_once(path)
-    with pytest.raises(OSError):
+    with pytest.raises(CapacityError, match="needs 3 file descriptors"):
         session.tree()
     joined = session.tree()
     assert (joined.path, joined.is_root) == (root.path, False)
