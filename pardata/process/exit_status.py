@@ -18,7 +18,7 @@ def describe_exit(status: int | None) -> str:
         signal.SIGABRT: " (native code gave up)",
     }
     if status is None:
-        return "gone together with the fork server"
+        return "gone, and the fork server, dead or stopped, does not tell how"
     if status >= 0:
         return f"exited with code {status}"
     try:

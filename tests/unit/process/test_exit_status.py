@@ -19,7 +19,7 @@ from pardata.process.exit_status import describe_exit
         (-signal.SIGABRT, "killed by SIGABRT (native code gave up)"),
         (-signal.SIGTERM, "killed by SIGTERM"),
         (-35, "killed by signal 35"),
-        (None, "gone together with the fork server"),
+        (None, "gone, and the fork server, dead or stopped, does not tell how"),
     ],
 )
 def test_end_of_a_process_is_told_in_words(status, words):
