@@ -7,8 +7,8 @@ from typing import Literal
 
 from benchmarks.results import Results
 
-Kind = Literal["faster than", "as long as", "at most", "at least", "alike", "of case"]
-UPWARDS, ABSOLUTE = ("faster than", "at least"), ("at most", "at least")
+Kind = Literal["faster than", "as long as", "at most", "at least", "alike", "of case", "more than case"]
+UPWARDS, ABSOLUTE = ("faster than", "at least"), ("at most", "at least", "more than case")
 Verdict = Literal["pass", "falls short", "not measured"]
 
 
@@ -23,7 +23,7 @@ class Bar:
     kind : the comparison. "faster than": at least `limit` times as fast as the side `other`. "as long as": at most
         `limit` times the time (or memory) of it. "at most", "at least": `limit`, in the case's unit. "alike": the case
         and the cases in `other` (a comma between) differ by at most the factor `limit`. "of case": at most `limit`
-        times as much as pardata in the case `other`
+        times as much as pardata in the case `other`. "more than case": at most `limit`, in the case's unit, more
     """
 
     issue: int
@@ -102,6 +102,13 @@ BARS = (
     Bar(7, "gather", "of case", 1.5, "gather_one"),
     Bar(14, "memory_farm_64", "at most", 30),
     Bar(14, "memory_farm_128", "at most", 60),
+    Bar(15, "stage_masked", "of case", 1.2, "stage_array"),
+    Bar(15, "stage_matrix", "of case", 1.2, "stage_array"),
+    Bar(15, "stage_recarray", "of case", 1.2, "stage_array"),
+    Bar(15, "stage_memmap", "of case", 1.2, "stage_array"),
+    Bar(15, "windows", "of case", 1.3, "windows_shared"),
+    Bar(15, "memory_windows", "more than case", 10, "memory_windows_shared"),
+    Bar(15, "memmap_tasks", "as long as", 1.5, "joblib"),
 )
 
 
@@ -118,6 +125,9 @@ def _measured(bar: Bar, results: Results) -> float | None:
     ours = results.median(bar.case, "pardata")
     if ours is None:
         return None
+    if bar.kind == "more than case":
+        theirs = results.median(bar.other, "pardata")
+        return None if theirs is None else max(0.0, ours - theirs)
     if bar.kind in ABSOLUTE:
         return ours
     if bar.kind == "alike":

@@ -99,6 +99,7 @@ def _asked(bar: Bar, unit: str) -> str:
         "at least": f">= {limit}",
         "alike": f"<= {limit} from {bar.other.replace(',', ' and ')}",
         "of case": f"<= {limit} of {bar.other}",
+        "more than case": f"<= {limit} more than {bar.other}",
     }[bar.kind]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import joblib
@@ -18,6 +19,12 @@ from benchmarks.rivals import rival
 from benchmarks.rivals.rival import ArrayWork, Flow, Pool
 
 CHUNKS = 64
+
+
+def run_tasks(parallel: joblib.Parallel, fn: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    """The results of some calls, as tasks of a `Parallel`."""
+    results: list[Any] = parallel(joblib.delayed(fn)(*arguments) for arguments in calls)
+    return results
 
 
 class Rival(rival.Rival):
@@ -41,6 +48,11 @@ class Rival(rival.Rival):
         a = work.filled()
         with joblib.Parallel(workers) as parallel:
             yield lambda: np.concatenate(parallel(joblib.delayed(work.fn)(x) for x in np.array_split(a, CHUNKS)))
+
+    @contextmanager
+    def tasks(self, workers: int) -> Iterator[Callable[[Callable[..., Any], list[tuple[Any, ...]]], list[Any]]]:
+        with joblib.Parallel(workers) as parallel:
+            yield partial(run_tasks, parallel)
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:

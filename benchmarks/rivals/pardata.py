@@ -6,9 +6,11 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 import pardata
 from benchmarks.rivals import rival
@@ -71,6 +73,25 @@ class Rival(rival.Rival):
         a = work.filled(pardata.empty)
         with pardata.WorkerPool(workers) as pool:
             yield lambda: pool.map_array(work.fn, a)
+
+    @contextmanager
+    def map_windows(
+        self, work: ArrayWork, array: Any, length: int, is_shared: bool, workers: int
+    ) -> Iterator[Callable[[], Any]]:
+        windows = sliding_window_view(pardata.array(array) if is_shared else array, length)
+        with pardata.WorkerPool(workers) as pool:
+            yield lambda: pool.map_array(work.fn, windows)
+
+    @contextmanager
+    def tasks(self, workers: int) -> Iterator[Callable[[Callable[..., Any], list[tuple[Any, ...]]], list[Any]]]:
+        import joblib
+
+        from benchmarks.rivals.joblib import run_tasks
+
+        pardata.register_joblib()
+        with joblib.parallel_config(backend="pardata", n_jobs=workers), joblib.Parallel() as parallel:
+            yield partial(run_tasks, parallel)
+        pardata.shutdown()
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:

@@ -143,6 +143,18 @@ class Rival:
         workers on parts along the first axis, as one array."""
         raise NotImplementedError
 
+    def map_windows(
+        self, work: ArrayWork, array: Any, length: int, is_shared: bool, workers: int
+    ) -> AbstractContextManager[Callable[[], Any]]:
+        """As `map_array` over all windows of an array; `is_shared`: of a copy of it in shared memory."""
+        raise NotImplementedError
+
+    def tasks(
+        self, workers: int
+    ) -> AbstractContextManager[Callable[[Callable[..., Any], list[tuple[Any, ...]]], list[Any]]]:
+        """A function that makes calls by joblib: it gets a function and a tuple of arguments for each."""
+        raise NotImplementedError
+
     def survive(self) -> AbstractContextManager[Callable[[Callable[[str], Any], str], Any]]:
         """A function that gives ``fn(x)``, computed in a process that is killed the first time: with all that a user
         has to do to get it."""

@@ -16,6 +16,7 @@ ORDER = (
     "ping_pong",
     "map_array",
     "map_tasks",
+    "kinds",
     "loads",
     "start_up",
     "recovery",

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks import rivals
 from benchmarks.rivals import ArrayWork, Flow
+from benchmarks.scenarios.kinds import row_sums
 from benchmarks.scenarios.lookups import look_one_by_one
 from benchmarks.victims import kill_when_ready, victim
 
@@ -106,6 +107,18 @@ class Checks:
                     found = call()
                     assert found.shape == shape and np.array_equal(found.reshape(-1), np.arange(found.size) + 1)
                 del found
+
+    def map_windows(self):
+        a = np.arange(50.0)
+        for is_shared in (True, False):
+            with self.rival.map_windows(ArrayWork(row_sums, fill, (50,)), a, 7, is_shared, 2) as call:
+                assert call().tolist() == [7 * begin + 21.0 for begin in range(44)]
+
+    def tasks(self):
+        if rivals.missing("joblib"):
+            return
+        with self.rival.tasks(2) as call:
+            assert call(pow, [(2, 3), (3, 2)]) == [8, 9]
 
     def survive(self):
         with tempfile.TemporaryDirectory() as folder, self.rival.survive() as call:

@@ -60,6 +60,26 @@ def test_a_side_that_gives_a_wrong_result_does_not_count(tmp_path):
     assert "failed: exit status 1" in done.stdout and "NotImplementedError" in done.stdout, done.stderr
 
 
+def test_cases_on_kinds_of_arrays_are_right_on_little():
+    script = (
+        "from functools import partial\n"
+        "from benchmarks import rivals\n"
+        "from benchmarks.scenarios import kinds\n"
+        "small = {kinds._stage: (6000,), kinds._windows: (2000, 100), kinds._memmap_tasks: (20_000,)}\n"
+        "for case in kinds.CASES:\n"
+        "    work = case.measure\n"
+        "    kind = work.args[: len(work.args) - len(small[work.func])]\n"
+        "    needs_joblib = case.name == 'memmap_tasks' and rivals.missing('joblib')\n"
+        "    for side in () if needs_joblib else case.sides:\n"
+        "        if rivals.missing(side) is None:\n"
+        "            assert work.func(*kind, *small[work.func], rivals.load(side), 0.01)['value'] > 0\n"
+        "            print(case.name, side)\n"
+    )
+    done = run("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert "stage_memmap pardata" in done.stdout and "windows_shared pardata" in done.stdout
+
+
 def test_unknown_names_are_told():
     done = run("-m", "benchmarks", "chian")
     assert done.returncode == 2 and "no scenario or case 'chian'" in done.stderr and "chain_copy" in done.stderr

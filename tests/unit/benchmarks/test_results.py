@@ -82,6 +82,10 @@ def test_a_bar_between_cases():
     assert judge(Bar(1, "a", "alike", 1.3, "b"), both).verdict == "falls short"
     assert judge(Bar(1, "b", "of case", 1.5, "a"), both).measured == pytest.approx(1.4)
     assert judge(Bar(1, "a", "alike", 1.5, "b,c"), both).verdict == "not measured"
+    assert judge(Bar(1, "b", "more than case", 0.5, "a"), both).measured == pytest.approx(0.4)
+    assert judge(Bar(1, "b", "more than case", 0.3, "a"), both).verdict == "falls short"
+    assert judge(Bar(1, "a", "more than case", 0.3, "b"), both).measured == 0
+    assert judge(Bar(1, "a", "more than case", 0.3, "c"), both).verdict == "not measured"
 
 
 @pytest.mark.parametrize("bar", [Bar(1, "work", "faster than", 2, "rival"), Bar(1, "other", "at most", 2)])
@@ -94,7 +98,7 @@ def test_bars_are_about_cases_and_sides_that_there_are():
     cases = {case.name: case for group in scenarios().values() for case in group}
     for bar in BARS:
         assert bar.case in cases
-        others = bar.other.split(",") if bar.kind in ("alike", "of case") else []
+        others = bar.other.split(",") if bar.kind in ("alike", "of case", "more than case") else []
         assert all(other in cases for other in others)
         assert sides_of(bar.case) <= set(cases[bar.case].sides)
     assert bars_of({"block_fill"}) == [bar for bar in BARS if bar.case == "block_fill"]
