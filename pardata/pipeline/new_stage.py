@@ -12,7 +12,7 @@ from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.lost_writes import only_filled
-from pardata.pipeline.plan.node import Kind, Node, is_coroutine_function, name_of, no_function, takes, user_line
+from pardata.pipeline.plan.node import Kind, Node, Writes, is_coroutine_function, name_of, no_function, takes, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.runtime.faults import describe_item
 
@@ -99,6 +99,15 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
 def checked_size(chunksize: StreamChunksize) -> int | None:
     """Return a chunksize, None for "auto"."""
     return None if isinstance(chunksize, str) and chunksize == "auto" else chunksize
+
+
+def checked_writes(inplace: bool, writable: bool) -> Writes:
+    """Return in which way a stage changes its items."""
+    if not isinstance(writable, bool):
+        raise ConfigError(f"({user_line()}): writable must be True or False, not {writable!r}")
+    if inplace and writable:
+        raise ConfigError(f"({user_line()}): inplace=True and writable=True: one of them")
+    return "inplace" if inplace else "copies" if writable else ""
 
 
 def is_thread(kind: str) -> bool:

@@ -1,17 +1,55 @@
-"""The methods of a stream that regroup, cut and count its items. They call no function of the user's."""
+"""The methods of a stream that regroup, cut and count its items, and that make several items of one."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Self
 
-from pardata.pipeline.builtin_generators import Batches, Enumerated, Slice, Windows, flatten
-from pardata.pipeline.new_stage import checked_count, new_stage
-from pardata.pipeline.plan.node import Kind
+from pardata.errors import ConfigError
+from pardata.pipeline.builtin_generators import Batches, Enumerated, FlatMap, ListOf, Slice, Windows, flatten
+from pardata.pipeline.new_stage import checked_count, checked_writes, new_stage, plain_function
+from pardata.pipeline.plan.error_policy import ErrorPolicy
+from pardata.pipeline.plan.node import Kind, name_of
 from pardata.pipeline.runnable import Runnable
 
 
 class Regrouping(Runnable):
     """A stream whose items can be put together otherwise; they are numbered anew."""
+
+    def flat_map(
+        self,
+        fn: Callable[[Any], Iterable[Any]],
+        *,
+        workers: int = 1,
+        ordered: bool = True,
+        writable: bool = False,
+        errors: Literal["raise", "skip"] = "raise",
+        max_errors: int | float | None = None,
+        retries: int = 0,
+        timeout_s: float | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew. Else as `map`.
+
+        One worker sends each item of `fn` as it comes. With several workers, `writable`, ``errors="skip"``, `retries`
+        or `timeout_s` all items of a call are sent together, and a failed call leaves nothing behind.
+
+        >>> import pardata
+        >>> list(pardata.source([2, 3]).flat_map(range))
+        [0, 1, 0, 1, 2]
+        """
+        if errors not in ("raise", "skip"):
+            raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
+        name = name or name_of(plain_function(fn))
+        if workers == 1 and errors == "raise" and not (retries or writable) and timeout_s is None:
+            given = new_stage(
+                self._node, Kind.GENERATOR, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors)
+            )
+            return type(self)(given)
+        on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
+        writes = checked_writes(False, writable)
+        options: dict[str, Any] = {"workers": workers, "ordered": ordered, "writes": writes, "on_error": on_error}
+        return type(self)(new_stage(self._node, Kind.MAP, ListOf(fn), name, **options)).unbatch()
 
     def batch(self, n: int, *, drop_last: bool = False) -> Self:
         """Return the stream of lists of `n` items (at least 1); the last one may be shorter, unless `drop_last`.

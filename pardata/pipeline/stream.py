@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Unpacking, with_arguments
-from pardata.pipeline.builtin_generators import FlatMap, ListOf, Reduce
+from pardata.pipeline.builtin_generators import Reduce
 from pardata.pipeline.never_run import note_used
 from pardata.pipeline.new_stage import (
     StreamChunksize,
@@ -17,6 +17,7 @@ from pardata.pipeline.new_stage import (
     checked_fold,
     checked_function,
     checked_size,
+    checked_writes,
     is_thread,
     new_branch,
     new_sink,
@@ -122,8 +123,8 @@ class Stream(Regrouping):
         [1, 4, 9]
         """
         return self._then(
-            Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered, inplace=inplace,
-            chunksize=checked_size(chunksize), writable=writable,
+            Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered,
+            writes=checked_writes(inplace, writable), chunksize=checked_size(chunksize),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
@@ -173,42 +174,10 @@ class Stream(Regrouping):
         """
         return self._then(
             Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=checked_size(chunksize),
-            writable=writable, on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
+            writes=checked_writes(False, writable), thread=is_thread(kind),
+            on_error=ErrorPolicy(errors, max_errors, retries, timeout_s),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
-
-    def flat_map(
-        self,
-        fn: Callable[[Any], Iterable[Any]],
-        *,
-        workers: int = 1,
-        ordered: bool = True,
-        writable: bool = False,
-        errors: Literal["raise", "skip"] = "raise",
-        max_errors: int | float | None = None,
-        retries: int = 0,
-        timeout_s: float | None = None,
-        name: str | None = None,
-    ) -> Stream:
-        """Return the stream of the items of ``fn(item)``, any number for each; they are numbered anew. Else as `map`.
-
-        One worker sends each item of `fn` as it comes. With several workers, `writable`, ``errors="skip"``, `retries`
-        or `timeout_s` all items of a call are sent together, and a failed call leaves nothing behind.
-
-        >>> import pardata
-        >>> list(pardata.source([2, 3]).flat_map(range))
-        [0, 1, 0, 1, 2]
-        """
-        if errors not in ("raise", "skip"):
-            raise ConfigError(f'flat_map: errors must be "raise" or "skip", not {errors!r}')
-        name = name or name_of(plain_function(fn))
-        if workers == 1 and errors == "raise" and not (retries or writable) and timeout_s is None:
-            return self._then(Kind.GENERATOR, FlatMap(fn), name, on_error=ErrorPolicy(max_errors=max_errors))
-        on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
-        made = self._then(
-            Kind.MAP, ListOf(fn), name, workers=workers, ordered=ordered, writable=writable, on_error=on_error
-        )
-        return made.unbatch()
 
     def reduce(self, fn: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Stream:
         """Return the stream of one item: ``fn(... fn(fn(initial, item), item) ..., item)``.

@@ -8,12 +8,11 @@ memory. An array is not copied if no one else can write to it: it has just been 
 from __future__ import annotations
 
 import io
-import itertools
 import mmap
 import pickle
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +27,6 @@ from pardata.memory.array import Anchor
 from pardata.memory.layout import copy, held_bytes, is_overlapping
 from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
-from pardata.memory.shared_heap import own_copy
 from pardata.runtime.faults import Fault
 from pardata.runtime.worker.program import StageFailure
 
@@ -38,7 +36,6 @@ Own = Callable[[list[Any], bool], Array]  # the array in a box as its reader get
 
 _CONTAINERS: Final = (list, tuple, dict)
 _BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
-_WITHOUT_STATE: Final = (*_BY_REFERENCE, types.BuiltinFunctionType, np.ufunc, np.generic)
 
 
 def _is_array(obj: Any) -> bool:
@@ -260,43 +257,3 @@ def isolate(
             handed.append(copied)
             nbytes += more
     return handed, nbytes
-
-
-# -- what a call gets --------------------------------------------------------------------------------------------------
-
-
-def _kept(box: list[Any], is_held: bool) -> Array:
-    return own_copy(box[0]) if box[0].flags.writeable else box[0]
-
-
-def _writable(box: list[Any], is_held: bool) -> Array:
-    return own_copy(box[0])
-
-
-def for_attempt(item: Any) -> Any:
-    """Return an item for one of several attempts: what the function changes of it, the next attempt does not see."""
-    return _for_call(item, _kept)
-
-
-def for_writing(item: Any) -> Any:
-    """Return an item with arrays that a function may write to; `item` itself stays as it is."""
-    return _for_call(item, _writable)
-
-
-def _for_call(item: Any, own: Own) -> Any:
-    return item if type(item) in IMMUTABLE else isolate([item], own=own)[0][0]
-
-
-def apart(items: Sequence[Any]) -> Sequence[Any]:
-    """Return the items of several calls; if two of them have one object, also as parts of tuples, each gets its own."""
-    if IMMUTABLE.issuperset(map(type, items)):
-        return items
-    parts = itertools.chain.from_iterable(items) if set(map(type, items)) == {tuple} else items
-    known = [
-        id(part)
-        for part in parts
-        if type(part) not in IMMUTABLE
-        and not isinstance(part, _WITHOUT_STATE)
-        and not (isinstance(part, np.ndarray) and not part.flags.writeable)
-    ]
-    return items if len(set(known)) == len(known) else list(map(for_attempt, items))

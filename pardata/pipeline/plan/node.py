@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError
 from pardata.pipeline.plan.error_policy import ErrorPolicy
@@ -30,6 +30,7 @@ class Kind(enum.Enum):
     BRANCH = "branch"  # not a stage: one of several outputs of its input
 
 
+Writes = Literal["", "inplace", "copies"]
 JOINS = (Kind.ZIP, Kind.MERGE)
 MOST_CONCURRENT: Final = 1024
 _WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
@@ -43,7 +44,7 @@ class Node:
     ----------
     on_error : ErrorPolicy
         The treatment of items that fail.
-    inplace, writable : bool
+    writes : str
         It changes its items: in their memory, or in copies that each call gets.
     thread : bool
         Its workers are threads of the process that runs the plan.
@@ -63,8 +64,7 @@ class Node:
     inputs: tuple[Node, ...] = ()
     workers: int = 1
     ordered: bool = True
-    inplace: bool = False
-    writable: bool = False
+    writes: Writes = ""
     chunksize: int | None = None
     on_error: ErrorPolicy = field(default_factory=ErrorPolicy)
     thread: bool = False
@@ -74,6 +74,16 @@ class Node:
     concurrency: int = 0
     native: bool = False
     where: str = ""
+
+    @property
+    def inplace(self) -> bool:
+        """Whether it changes its items in their memory."""
+        return self.writes == "inplace"
+
+    @property
+    def writable(self) -> bool:
+        """Whether each of its calls gets copies to change."""
+        return self.writes == "copies"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -111,8 +121,6 @@ class Node:
             "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again; with "
             "writable=True each try gets a copy",
         )
-        self._need(isinstance(self.writable, bool), f"writable must be True or False, not {self.writable!r}")
-        self._need(not (self.inplace and self.writable), "inplace=True and writable=True: one of them")
         self._need(
             not (self.thread and self.on_error.timeout_s is not None and not self.concurrency),
             'timeout_s= needs kind="process": a thread cannot be ended',

@@ -22,10 +22,11 @@ from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.call_items import for_attempt, for_writing
 from pardata.runtime.carried_errors import pack_error, unpack_error
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
-from pardata.runtime.isolation import for_attempt, for_writing, is_settled, isolate
+from pardata.runtime.isolation import is_settled, isolate
 from pardata.runtime.worker.program import StageFailure, UnloadableError
 
 _ANY: Final = Fanin()

@@ -32,11 +32,11 @@ from pardata.pool.worker.words import START_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.call_items import apart
 from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.events import Departing
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING
-from pardata.runtime.isolation import apart
 from pardata.runtime.output.forwarding import flush_output
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure

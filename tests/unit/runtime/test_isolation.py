@@ -8,7 +8,8 @@ import pytest
 
 import pardata
 from pardata.codec.access import Access
-from pardata.runtime.isolation import apart, for_attempt, for_writing, isolate
+from pardata.runtime.call_items import apart, for_attempt, for_writing
+from pardata.runtime.isolation import isolate
 
 
 def address(array):
