@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import logging
 import os
 import secrets
 import socket
-import stat
 import threading
 from typing import Any, Final
 
 from pardata.errors import CapacityError, ConfigError, MissingExtraError
-from pardata.files.locking import HolderLock
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
+from pardata.lookup.listening import OWN_DESCRIPTORS, identity_of, listen
 from pardata.memory.named import session
-from pardata.process.capacity import check_descriptors, free_descriptors, lacks_descriptors, refusal
+from pardata.process.capacity import check_descriptors, free_descriptors, lacks_descriptors
 from pardata.process.interrupts import Uninterrupted
-from pardata.process.system import HAS_SHARED_MEMORY, unsupported
+from pardata.process.system import HAS_SHARED_MEMORY
 
 _POLL_S: Final = 30.0  # between two checks of idle connections; a stop does not wait for it
 _FULL_S: Final = 0.1  # between tries to accept where this process may open no more descriptors
-_OWN_DESCRIPTORS: Final = 5  # lock, listener, and the pipe that wakes waitress, one end of which it has twice
 _MOST_CONNECTIONS: Final = 100
 _END_S: Final = 1.0  # to wait for a thread that still answers when waitress has stopped; it is a daemon
 
@@ -47,7 +44,7 @@ class Server:
     """
 
     def __init__(self, lookup: Lookup, address: str | None, token: str | None, threads: int) -> None:
-        check_descriptors("a look-up service", _OWN_DESCRIPTORS + 2)  # with a connection, and its client's end
+        check_descriptors("a look-up service", OWN_DESCRIPTORS + 2)  # with a connection, and its client's end
         try:
             from waitress import server, wasyncore
 
@@ -80,8 +77,8 @@ class Server:
         if not address:
             has_paths = HAS_SHARED_MEMORY and hasattr(socket, "AF_UNIX")
             address = f"unix:{_new_path()}" if has_paths else "127.0.0.1:0"
-        listener, self.address, self._lock = _listen(address)
-        self._socket = _identity(self.address)
+        listener, self.address, self._lock = listen(address)
+        self._socket = identity_of(self.address)
         try:
             self._server = create(
                 app,
@@ -167,7 +164,7 @@ class Server:
 
     def _release(self) -> None:
         if self._lock is not None:
-            if _identity(self.address) == self._socket:  # else another server has that path by now
+            if identity_of(self.address) == self._socket:  # else another server has that path by now
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.address.removeprefix("unix:"))
             self._lock.release()
@@ -193,74 +190,6 @@ def _new_path() -> str:
 def _most_open() -> int:
     """Return the number of listeners and connections that waitress may have: half of the descriptors that are free."""
     return min(_MOST_CONNECTIONS, 2 + max(1, free_descriptors() // 2))
-
-
-def _listen(address: str) -> tuple[socket.socket, str, HolderLock | None]:
-    """Return a socket bound to an address, the address with its port, and the lock on its path, if it has one.
-
-    Raises `ConfigError` if the address is taken or of another form, `CapacityError` for want of descriptors.
-    """
-    try:
-        if address.startswith("unix:"):
-            return _listen_at(address.removeprefix("unix:"))
-        host, _, port = address.removeprefix("http://").partition(":")
-        if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
-            raise ConfigError(
-                f"address must be unix:<path> or 127.0.0.1:<port>, not {address!r}; for other machines have a server "
-                f"of your choice run pardata.lookup.service.LookupApp behind TLS"
-            )
-        with contextlib.ExitStack() as stack:
-            sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", int(port)))
-            stack.pop_all()
-        return sock, f"http://127.0.0.1:{sock.getsockname()[1]}", None
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and lacks_descriptors(error):
-            raise refusal(error.errno or errno.EMFILE, "a look-up service", _OWN_DESCRIPTORS) from error
-        raise ConfigError(f"no service can be opened at {address}: {error}") from error
-
-
-def _listen_at(place: str) -> tuple[socket.socket, str, HolderLock]:
-    """Return the same as `_listen`, for a path.
-
-    The lock is a file of this process beside the path; if it is taken, this raises at once. A lock on the folder could
-    be held by any other program.
-    """
-    if not hasattr(socket, "AF_UNIX"):
-        unsupported("a service at a path", "a POSIX system")
-    lock = HolderLock(place, "served")
-    with contextlib.ExitStack() as stack:
-        stack.callback(lock.release)
-        sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        _remove_stale(place)
-        sock.bind(place)
-        os.chmod(place, 0o600)  # before `listen`, so before any connection
-        sock.listen()
-        stack.pop_all()
-    return sock, f"unix:{place}", lock
-
-
-def _identity(address: str) -> tuple[int, int] | None:
-    """Return device and inode number of the socket at an address; None if there is none."""
-    if not address.startswith("unix:"):
-        return None
-    with contextlib.suppress(FileNotFoundError):
-        status = os.lstat(address.removeprefix("unix:"))
-        return status.st_dev, status.st_ino
-    return None
-
-
-def _remove_stale(path: str) -> None:
-    """Remove the socket of a server that was killed; a socket that answers, and any other file, stays."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                os.unlink(path)
 
 
 def serve(lookup: Lookup, address: str | None = None, *, token: str | None = None, threads: int = 4) -> Server:

@@ -13,6 +13,7 @@ import select
 from queue import Full
 from typing import Any, Final
 
+from pardata.process.capacity import check_descriptors
 from pardata.process.system import module
 from pardata.queue.packet_pipe import PacketPipe, seconds_left, unread_bytes, wait_for
 
@@ -22,6 +23,15 @@ MOST: Final = 1 << 19  # the largest pipe of any user has 1 MiB, see `make_free_
 _RECOUNT: Final = (
     1.0  # s without a place before the places are counted: a process that was killed with one tells nobody
 )
+
+
+def make_pipes(count: int) -> tuple[PacketPipe, int, int]:
+    """Return the pipe of a new queue, the number of its places (0: without a bound), and a descriptor of these, or -1.
+
+    Raises `CapacityError` if this process may not open so many descriptors.
+    """
+    check_descriptors("a queue", 5 if count else 3)
+    return PacketPipe.create(), count, make_free_slots(count) if count else -1
 
 
 def make_free_slots(count: int) -> int:

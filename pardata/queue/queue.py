@@ -21,11 +21,10 @@ from queue import Empty
 from typing import Any, Final
 
 from pardata.memory.exchange.addresses import forget_the_gone
-from pardata.process.capacity import check_descriptors
 from pardata.process.interrupts import Uninterrupted
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
-from pardata.queue.free_slots import MOST, make_free_slots
+from pardata.queue.free_slots import MOST, make_pipes
 from pardata.queue.packet_codec import pack, unpack
 from pardata.queue.packet_pipe import PacketPipe, deadline_of, seconds_left, wait_for
 from pardata.queue.sent import Sent, wait_until_received
@@ -77,8 +76,7 @@ class Queue(QueueEnds):
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
         with Uninterrupted():  # descriptors that no object has yet would stay open
-            check_descriptors("a queue", 5 if count else 3)
-            self._set_up(PacketPipe.create(), count, make_free_slots(count) if count else -1)
+            self._set_up(*make_pipes(count))
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
         super()._set_up(pipe, count, places)

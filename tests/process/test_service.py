@@ -24,8 +24,8 @@ import werkzeug.test
 import pardata
 from pardata.lookup import transport, wire
 from pardata.lookup.known import KnownContents
+from pardata.lookup.listening import listen
 from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
-from pardata.lookup.serving import _listen
 from pardata.lookup.transport import _UnixConnection
 
 KEYS = np.arange(0, 3000, 3)
@@ -381,9 +381,9 @@ def test_a_place_that_somebody_else_has_taken_is_left_to_him(table, tmp_path):
 
 
 def test_a_place_is_taken_as_soon_as_it_is_bound(tmp_path):
-    sock, _, lock = _listen(f"unix:{tmp_path}/service")
+    sock, _, lock = listen(f"unix:{tmp_path}/service")
     with sock, pytest.raises(pardata.ConfigError, match=f"being served by process {os.getpid()} already"):
-        _listen(f"unix:{tmp_path}/service")
+        listen(f"unix:{tmp_path}/service")
     lock.release()
 
 
