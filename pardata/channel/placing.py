@@ -11,7 +11,7 @@ from pardata.codec.access import Access
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
-from pardata.memory.layout import fill, held_bytes, layout_of
+from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
 
 Array = np.ndarray[Any, Any]
 
@@ -55,11 +55,11 @@ class BlockPlacer:
         self.sent_bytes += arrays[index].nbytes if is_whole else held_bytes(arrays[index])
         block = find_anchor(arrays[index])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
-            return self._copy(arrays[index])
+            return self._copy(arrays[index], is_whole)
         known = 1 + block.claimed  # references of this variable, and of the message that has brought the block
         is_alone = is_bare and self._is_alone(arrays, index, known)  # unknown for a part of an object
         if arrays[index].flags.writeable and not is_alone:
-            return self._copy(arrays[index])  # user code may still write to it
+            return self._copy(arrays[index], is_whole)  # user code may still write to it
         arrays[index].setflags(write=False)
         if self._writers and not block.shared:
             if block.given_away:
@@ -83,11 +83,14 @@ class BlockPlacer:
     def _may_pass(self, block: Anchor) -> bool:
         return self.in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
 
-    def _copy(self, array: Array) -> tuple[Anchor, int, Array]:
-        if array.flags.c_contiguous:
-            block = self._reserve(array.nbytes)
-            copied = view(block, 0, array.dtype, array.shape, None)
-            np.copyto(copied, array)
+    def _copy(self, array: Array, is_whole: bool) -> tuple[Anchor, int, Array]:
+        if is_whole:
+            block, dtype = self._reserve(array.nbytes), array.dtype
+            copied = view(block, 0, dtype, array.shape, None)
+            if dtype.names:
+                copy_records(copied, array)
+            else:
+                np.copyto(copied, array)
             return block, 0, copied
         layout = layout_of(array)
         block = self._reserve(layout.nbytes)

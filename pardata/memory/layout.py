@@ -114,14 +114,26 @@ def fill(copied: Array, array: Array) -> None:
     """Copy `array` into `copied`, which has its layout."""
     if is_overlapping(array):
         memory_of(copied)[...] = memory_of(array)
+    elif array.dtype.names:
+        copy_records(copied, array)
     else:
         np.copyto(copied, array)
+
+
+def copy_records(copied: Array, array: Array) -> None:
+    """Copy an array of records, each as its bytes: NumPy 2.4 takes seven times as long, as it copies field by field."""
+    record = f"V{array.itemsize}"
+    np.copyto(np.ndarray.view(copied, record), np.ndarray.view(array, record))
 
 
 def copy(array: Array) -> Array:
     """Return a copy with the layout of `array`; one whose entries share memory is read-only."""
     if not is_overlapping(array):
-        return array.copy(order="K")
+        if not array.dtype.names or array.dtype.hasobject:
+            return array.copy(order="K")
+        copied = np.empty_like(array, subok=False)
+        fill(copied, array)
+        return copied
     copied = layout_of(array).view(array, memory_of(array).copy())
     copied.setflags(write=False)
     return copied

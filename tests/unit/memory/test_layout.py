@@ -59,6 +59,33 @@ def test_entries_that_share_memory_share_it_in_the_copy(name):
     np.testing.assert_array_equal(layout.view(view, bytes_of(view, layout)), view)
 
 
+RECORDS = [
+    [("a", "i4"), ("b", ">f8")],
+    np.dtype([("a", "i1"), ("b", "f8", (2,))], align=True),
+    [("a", [("b", "u2"), ("c", "U3")])],
+    np.dtype({"names": ["b"], "formats": ["i4"], "offsets": [8], "itemsize": 24}),
+    [],
+]
+
+
+@pytest.mark.parametrize("dtype", RECORDS, ids=str)
+def test_records_are_copied_as_their_bytes(dtype):
+    whole = np.frombuffer(np.arange(60 * max(1, np.dtype(dtype).itemsize), dtype="u4").astype("u1"), "u1")
+    whole = whole[: 60 * np.dtype(dtype).itemsize].copy()
+    array = np.ndarray((6, 10), dtype, whole) if whole.size else np.zeros((6, 10), dtype)
+    for view in (array, array.T, array[::2, ::-3], array[:0]):
+        layout, made, numpys = layout_of(view), copy(view), view.copy(order="K")
+        filled = layout.view(view, bytearray(layout.nbytes)) if view.nbytes else made
+        if view.nbytes:
+            fill(filled, view)
+        for one in (made, filled):
+            assert one.dtype == view.dtype and one.strides == numpys.strides
+            assert one.flags.f_contiguous == numpys.flags.f_contiguous
+            assert [[one[i, j].tobytes() for j in range(one.shape[1])] for i in range(len(one))] == [
+                [view[i, j].tobytes() for j in range(view.shape[1])] for i in range(len(view))
+            ]
+
+
 def test_bounds_reach_from_the_first_byte_to_the_last():
     array = np.arange(24.0).reshape(4, 6)[::-1, 1:5:2]
     assert bounds(array.shape, array.strides, 8) == (-18 * 8, 3 * 8)
