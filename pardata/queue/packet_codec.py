@@ -28,6 +28,14 @@ def _as_ndarray(array: SharedArray) -> np.ndarray[Any, Any]:
     return array.view(np.ndarray)
 
 
+def _is_lazy(tensor: Any) -> bool:
+    """Return whether a tensor of torch is conjugated or negated when it is read.
+
+    What torch has registered with multiprocessing sends the memory alone: the other process would read other numbers.
+    """
+    return bool(tensor.is_conj() or tensor.is_neg())
+
+
 def _unpickle(stream: SharedArray) -> Any:
     return pickle.loads(stream.data)
 
@@ -56,7 +64,7 @@ class _PacketPickler(ForkingPickler):
                 self.sent.append(reduced[1][0])
             return reduced
         if not isinstance(obj, np.ndarray):
-            return NotImplemented
+            return obj.__reduce_ex__(5) if hasattr(type(obj), "resolve_conj") and _is_lazy(obj) else NotImplemented
         if type(obj) is not np.ndarray or obj.dtype.hasobject:
             return reduce_array(obj)
         if obj.nbytes >= INLINE_BYTES or not (obj.flags.c_contiguous or obj.flags.f_contiguous):

@@ -5,6 +5,7 @@ import multiprocessing
 import queue
 import sys
 import threading
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -343,3 +344,27 @@ def test_queues_are_looked_at_while_others_are_made():
     finally:
         sys.settrace(None)
     assert len(made) > 2
+
+
+class Lazy:
+    """As torch's tensors: conjugated when it is read, which its own pickle keeps, and multiprocessing's does not."""
+
+    def __init__(self, number, conjugated=False):
+        self.number, self.conjugated = number, conjugated
+
+    def is_conj(self):
+        return self.conjugated
+
+    def is_neg(self):
+        return False
+
+    def resolve_conj(self):
+        return self.number.conjugate() if self.conjugated else self.number
+
+
+def test_what_is_converted_when_it_is_read_goes_as_its_own_pickle(monkeypatch):
+    monkeypatch.setitem(ForkingPickler._extra_reducers, Lazy, lambda lazy: (Lazy, (lazy.number,)))
+    made = Queue()
+    for conjugated in (True, False):
+        made.put([Lazy(1 + 2j, conjugated)])
+        assert made.get()[0].resolve_conj() == (1 - 2j if conjugated else 1 + 2j)
