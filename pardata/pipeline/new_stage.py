@@ -12,7 +12,16 @@ from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.lost_writes import only_filled
-from pardata.pipeline.plan.node import Kind, Node, Writes, is_coroutine_function, name_of, no_function, takes, user_line
+from pardata.pipeline.plan.node import (
+    ArrayUse,
+    Kind,
+    Node,
+    is_coroutine_function,
+    name_of,
+    no_function,
+    takes,
+    user_line,
+)
 from pardata.pipeline.plan.numbers import is_count
 from pardata.runtime.faults import describe_item
 
@@ -101,7 +110,7 @@ def checked_size(chunksize: StreamChunksize) -> int | None:
     return None if isinstance(chunksize, str) and chunksize == "auto" else chunksize
 
 
-def checked_writes(inplace: bool, writable: bool) -> Writes:
+def array_use(inplace: bool, writable: bool) -> ArrayUse:
     """Return in which way a stage changes its items."""
     if not isinstance(writable, bool):
         raise ConfigError(f"({user_line()}): writable must be True or False, not {writable!r}")

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import Batches, Enumerated, FlatMap, ListOf, Slice, Windows, flatten
-from pardata.pipeline.new_stage import checked_count, checked_writes, new_stage, plain_function
+from pardata.pipeline.new_stage import array_use, checked_count, new_stage, plain_function
 from pardata.pipeline.plan.error_policy import ErrorPolicy
 from pardata.pipeline.plan.node import Kind, name_of
 from pardata.pipeline.runnable import Runnable
@@ -47,8 +47,8 @@ class Regrouping(Runnable):
             )
             return type(self)(given)
         on_error = ErrorPolicy(errors, max_errors, retries, timeout_s)
-        writes = checked_writes(False, writable)
-        options: dict[str, Any] = {"workers": workers, "ordered": ordered, "writes": writes, "on_error": on_error}
+        arrays = array_use(False, writable)
+        options: dict[str, Any] = {"workers": workers, "ordered": ordered, "arrays": arrays, "on_error": on_error}
         return type(self)(new_stage(self._node, Kind.MAP, ListOf(fn), name, **options)).unbatch()
 
     def batch(self, n: int, *, drop_last: bool = False) -> Self:

@@ -142,7 +142,7 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
             f"another one returns, {name_of(items)}(...)"
         )
     name = name or ("source" if not callable(items) else name_of(items))
-    return Stream(Node(Kind.SOURCE, name, items, native=native, where=user_line()))
+    return Stream(Node(Kind.SOURCE, name, items, arrays="native" if native else "", where=user_line()))
 
 
 def _is_generator_factory(items: Any) -> bool:

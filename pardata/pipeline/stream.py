@@ -13,11 +13,11 @@ from pardata.pipeline.never_run import note_used
 from pardata.pipeline.new_stage import (
     StreamChunksize,
     WorkerKind,
+    array_use,
     checked_count,
     checked_fold,
     checked_function,
     checked_size,
-    checked_writes,
     is_thread,
     new_branch,
     new_sink,
@@ -124,7 +124,7 @@ class Stream(Regrouping):
         """
         return self._then(
             Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered,
-            writes=checked_writes(inplace, writable), chunksize=checked_size(chunksize),
+            arrays=array_use(inplace, writable), chunksize=checked_size(chunksize),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
@@ -174,7 +174,7 @@ class Stream(Regrouping):
         """
         return self._then(
             Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=checked_size(chunksize),
-            writes=checked_writes(False, writable), thread=is_thread(kind),
+            arrays=array_use(False, writable), thread=is_thread(kind),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip

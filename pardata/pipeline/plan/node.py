@@ -30,7 +30,7 @@ class Kind(enum.Enum):
     BRANCH = "branch"  # not a stage: one of several outputs of its input
 
 
-Writes = Literal["", "inplace", "copies"]
+ArrayUse = Literal["", "inplace", "copies", "native"]
 JOINS = (Kind.ZIP, Kind.MERGE)
 MOST_CONCURRENT: Final = 1024
 _WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
@@ -44,8 +44,9 @@ class Node:
     ----------
     on_error : ErrorPolicy
         The treatment of items that fail.
-    writes : str
-        It changes its items: in their memory, or in copies that each call gets.
+    arrays : str
+        It changes those of its items: in their memory, or in copies that each call gets. A source converts its own to
+        the machine's byte order.
     thread : bool
         Its workers are threads of the process that runs the plan.
     policy : str
@@ -54,8 +55,6 @@ class Node:
         The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
     concurrency : int
         Of a coroutine function: how many calls are at work at a time in each worker; 0: of another function.
-    native : bool
-        Of a source: its arrays are converted to the machine's byte order.
     """
 
     kind: Kind
@@ -64,7 +63,7 @@ class Node:
     inputs: tuple[Node, ...] = ()
     workers: int = 1
     ordered: bool = True
-    writes: Writes = ""
+    arrays: ArrayUse = ""
     chunksize: int | None = None
     on_error: ErrorPolicy = field(default_factory=ErrorPolicy)
     thread: bool = False
@@ -72,18 +71,22 @@ class Node:
     branches: int = 1
     branch: int = 0
     concurrency: int = 0
-    native: bool = False
     where: str = ""
 
     @property
     def inplace(self) -> bool:
         """Whether it changes its items in their memory."""
-        return self.writes == "inplace"
+        return self.arrays == "inplace"
 
     @property
     def writable(self) -> bool:
         """Whether each of its calls gets copies to change."""
-        return self.writes == "copies"
+        return self.arrays == "copies"
+
+    @property
+    def native(self) -> bool:
+        """Whether it converts arrays to the machine's byte order."""
+        return self.arrays == "native"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
