@@ -7,6 +7,8 @@ come next, in the same pickle as the function, so that objects which both have a
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from pardata.modules.finder import follow
 from pardata.modules.own import reach
 from pardata.modules.plain import is_plain
 from pardata.modules.reads import Attribute, Reads, look
+from pardata.modules.source import Version, stamp_of
 
 _LENGTH: Final = 4  # bytes of a length
 
@@ -29,7 +32,7 @@ def encode_code(obj: Any, sink: BlockSink, is_shared: bool = False) -> Encoded:
     Large arrays are the worker's own unless they are frozen; none of them is if `is_shared`.
     """
     reads = look(obj)
-    before = _Before(reads) if reads.sent or reads.kept or reads.modules else None
+    before = _Before(reads) if reads.sent or reads.kept or reads.modules or reads.sources else None
     stream, pickler = pickled(StatePickler, (before, obj), True)
     private = [False] * len(pickler.arrays) if is_shared else pickler.private(obj)
     made = with_blocks(stream, pickler, private, sink)
@@ -64,7 +67,8 @@ class _Before:
     def __reduce__(self) -> tuple[Any, ...]:
         reads = self._reads
         kept = sorted(reads.kept)
-        return _enter, (kept, reads.modules), (_captured(reads), os.getpid()), None, None, _set_attributes
+        versions = {name: source.version for name, source in reads.sources.items() if name not in reach.by_value}
+        return _enter, (kept, reads.modules, versions), (_captured(reads), os.getpid()), None, None, _set_attributes
 
 
 def _captured(reads: Reads) -> Captured:
@@ -84,11 +88,25 @@ class _Entered:
     """Stands for a `_Before` that has been unpickled."""
 
 
-def _enter(kept: list[Attribute], modules: list[Any]) -> _Entered:
-    """Note in a worker which attributes are its own. `modules`, which go by value, are there by now."""
+def _enter(kept: list[Attribute], modules: list[Any], versions: dict[str, Version]) -> _Entered:
+    """Note in a worker which attributes are its own. `modules`, which go by value, are there by now.
+
+    Parameters
+    ----------
+    versions : dict
+        By module: the version of its file that the sender has imported.
+    """
     known = script()
     if known is not None:
         known.keep(kept)
+        for name, (file, stamp) in versions.items():
+            if name not in sys.modules and stamp_of(file) != stamp:
+                warnings.warn(
+                    f"the module {name!r} was edited since the calling process has imported it, and this worker, which "
+                    "has begun later, runs what it is now: reload it there",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
     return _Entered()
 
 

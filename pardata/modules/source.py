@@ -22,6 +22,18 @@ _OPEN: Final = {"exec", "globals", "vars", "setattr", "__dict__", "__getattr__"}
 _CACHED: Final = type(functools.lru_cache(len))
 
 
+Version = tuple[str, tuple[int, int] | None]  # of a module: its file, and `stamp_of` it
+
+
+def stamp_of(file: str) -> tuple[int, int] | None:
+    """Return what tells one version of a file from another; None if there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def is_code(value: Any) -> TypeGuard[Any]:
     """Return whether a value is a function, also a cached one, or a class."""
     return isinstance(value, types.FunctionType | type | _CACHED)
@@ -62,11 +74,12 @@ class ModuleSource:
         self.edited = False
 
     def _look(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._file)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size
+        return stamp_of(self._file)
+
+    @property
+    def version(self) -> Version:
+        """The file, and what it was at the first look."""
+        return self._file, self._first
 
     @property
     def is_compiled(self) -> bool:

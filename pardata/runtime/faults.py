@@ -132,18 +132,26 @@ class Fault:
         return error
 
 
+def _is_of_debugger(error: BaseException) -> bool:
+    """Return whether the prompt of pdb has come to the end of its input: `BdbQuit`, from Python 3.14 on SystemExit."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") in ("pdb", "bdb")
+
+
 def exit_as_error(error: BaseException) -> BaseException:
     """Return the error to tell for an exception that would end a worker, or the caller's program, without a word.
 
     Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore) and `GeneratorExit`, and that of a
     debugger in a worker process; all others are told as they are.
     """
-    if isinstance(error, SystemExit):
+    if script() is not None and _is_of_debugger(error):
+        text = _NO_TERMINAL
+    elif isinstance(error, SystemExit):
         text = f"the function called sys.exit({error.code!r})"
     elif isinstance(error, KeyboardInterrupt | GeneratorExit):
         text = f"the function raised {type(error).__name__}"
-    elif type(error).__module__ == "bdb" and script() is not None:  # its prompt has come to the end of the input
-        text = _NO_TERMINAL
     else:
         return error
     return RuntimeError(text).with_traceback(error.__traceback__)

@@ -125,7 +125,8 @@ def test_all_that_can_be_called(how, tmp_path):
     elif how == "input":
         command, given = ["-"], script
     elif how == "text":
-        script = f"space = {{'__name__': 'made'}}\nexec({SCRIPT!r}, space)\nspace['main']()\n"
+        (tmp_path / "text").write_text(SCRIPT)
+        script = "space = {'__name__': 'made'}\nexec(open('text').read(), space)\nspace['main']()\n"
     (tmp_path / "script.py").write_text(textwrap.dedent(script))
     done = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, input=given, capture_output=True, text=True, timeout=HANG_S

@@ -532,3 +532,15 @@ def test_debuggers_and_coroutine_functions_say_what_to_do(pool):
                     each.submit(function, 1)
                 with pytest.raises(pardata.ConfigError, match="'fetch' is a coroutine function"):
                     each.map_array(function, np.ones(3))
+
+
+def test_a_worker_that_begins_after_an_edit_says_that_it_runs_another_version(write, here, capfd):
+    write("case_versions.py", "def f(x): return 'old'")
+    import case_versions
+
+    with pardata.WorkerPool(1, max_tasks_per_worker=1) as pool:
+        assert pool.submit(case_versions.f, 1).result() == "old"
+        write("case_versions.py", "def f(x): return 'newer'")
+        with pytest.warns(RuntimeWarning, match="'case_versions' was edited since"):
+            assert pool.submit(case_versions.f, 1).result() == "newer"
+        assert list(pardata.source([1]).map(case_versions.f)) == ["old"]
