@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pardata.lookup.database import Database
     from pardata.lookup.serving import serve
     from pardata.lookup.writer import Writer
+    from pardata.queue.joinable import JoinableQueue
     from pardata.queue.queue import Queue
 
 _enter_engines()
@@ -66,6 +67,7 @@ __all__ = [
     "DeadLetter",
     "DeadlineExceeded",
     "InternalError",
+    "JoinableQueue",
     "LossError",
     "MissingExtraError",
     "PagedFile",
@@ -114,6 +116,7 @@ __all__ = [
 # What needs more of the standard library is loaded at its first use: `import pardata` stays as fast as NumPy's.
 _LATE = {
     "Database": "pardata.lookup.database",
+    "JoinableQueue": "pardata.queue.joinable",
     "PagedFile": "pardata.files.paged",
     "Queue": "pardata.queue.queue",
     "Service": "pardata.lookup.client",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from operator import length_hint
 from typing import Any
 
 from pardata.pool.backend import Backend
@@ -116,5 +117,6 @@ class MapMethods:
             window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
             writable=backend.setup.writable if writable is None else check_writable(writable, self.kind),
         )  # fmt: skip
-        bars = Bars(["map"], [None if lazy else len(given)], "item", progress) if progress else None
+        total = (length_hint(items) or None) if lazy else len(given)
+        bars = Bars(["map"], [total], "item", progress) if progress else None
         return Results(backend, job, deadline, ends, bars)

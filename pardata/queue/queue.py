@@ -24,6 +24,7 @@ from pardata.memory.exchange.addresses import forget_the_gone
 from pardata.process.interrupts import Uninterrupted
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
+from pardata.queue.forms import OtherForms
 from pardata.queue.free_slots import MOST, make_pipes
 from pardata.queue.packet_codec import pack, unpack
 from pardata.queue.packet_pipe import PacketPipe, deadline_of, seconds_left, wait_for
@@ -36,7 +37,7 @@ class EndOfQueueError(EOFError, Empty):
     """A queue is empty, and no process is left that could put. Also a `queue.Empty`, as code for the others expects."""
 
 
-class Queue(QueueEnds):
+class Queue(QueueEnds, OtherForms):
     """A queue for processes and threads, in which arrays travel by address: else as `multiprocessing.Queue`.
 
     It is handed to processes as an argument of `multiprocessing.Process` (fork, spawn or forkserver). Any number of
@@ -119,10 +120,6 @@ class Queue(QueueEnds):
             if is_done:
                 self._free_slots.filled()
 
-    def put_nowait(self, obj: Any) -> None:
-        """As ``put(obj, False)``."""
-        self.put(obj, False)
-
     def _check_open(self) -> None:
         if self._is_closed:
             raise ValueError(f"{self!r} is closed")
@@ -198,10 +195,6 @@ class Queue(QueueEnds):
                     threading.Event().wait()  # the program ends, not the queue: this thread ends with it, silently
                 raise EndOfQueueError("nothing is left in the queue, and nobody is left who could put")
             self._wait(deadline)
-
-    def get_nowait(self) -> Any:
-        """As ``get(False)``."""
-        return self.get(False)
 
     def _wait(self, deadline: float | None) -> None:
         """Return when there is something to read, or the end."""

@@ -30,6 +30,31 @@ def test_maps(pool):
         pool.map(lambda x: 1 // x, [1, 0, 2])
 
 
+def test_every_map_draws_a_bar(pool):
+    class Bar:
+        made = []  # noqa: RUF012
+
+        def __init__(self, **options):
+            self.n, self.total = 0, options["total"]
+            Bar.made.append(self)
+
+        def refresh(self): ...
+        def close(self): ...
+
+    Bar.made.clear()
+    pairs = [(2, number) for number in range(30)]
+    found = [
+        pool.map(abs, range(30), progress=Bar), pool(abs, range(30), progress=Bar),
+        pool.map_async(abs, range(30), progress=Bar).get(), list(pool.imap(abs, range(30), progress=Bar)),
+        sorted(pool.imap_unordered(abs, range(30), progress=Bar)), list(pool.imap(abs, iter(range(30)), progress=Bar)),
+        sorted(pool.imap(abs, (number for number in range(30)), progress=Bar)),
+    ]  # fmt: skip
+    assert found == [list(range(30))] * 7
+    assert pool.starmap(pow, pairs, progress=Bar) == pool.starmap_async(pow, pairs, progress=Bar).get()
+    assert [bar.n for bar in Bar.made] == [30] * 9
+    assert [bar.total for bar in Bar.made] == [30] * 6 + [None] + [30] * 2
+
+
 def test_imap_gives_the_results_behind_an_error(pool):
     for imap in (pool.imap, pool.imap_unordered):
         results = imap(lambda x: 10 // x, [5, 2, 0, 1], chunksize=1)

@@ -7,94 +7,17 @@ arrays among the arguments are the function's own.
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
 from pardata.pool.backend import give_up
+from pardata.pool.compat.async_results import AsyncResult, IMapIterator
 from pardata.pool.jobs.chunking import Chunksize
-from pardata.pool.jobs.values import ResultTimeoutError
 from pardata.pool.pool import WorkerPool
 from pardata.pool.results import Results, TaskFuture
 from pardata.process.interrupts import start_thread
-
-
-class PoolTimeoutError(multiprocessing.TimeoutError, TimeoutError):
-    """A result did not come in time: as `multiprocessing` calls it, and as Python does."""
-
-
-class AsyncResult:
-    """A result that will be there: `multiprocessing.pool.AsyncResult` over a future."""
-
-    def __init__(
-        self,
-        future: Future[Any],
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> None:
-        self._future = future
-        self._callback = callback
-        self._error_callback = error_callback
-        if callback is not None or error_callback is not None:
-            future.add_done_callback(self._call_back)
-
-    def _call_back(self, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None and self._callback is not None:
-            self._callback(future.result())
-        elif error is not None and self._error_callback is not None:
-            self._error_callback(error)
-
-    def get(self, timeout: float | None = None) -> Any:
-        """Return the result; raises the error of the call, `multiprocessing.TimeoutError` after `timeout` seconds."""
-        self.wait(timeout)
-        if not self.ready():
-            raise PoolTimeoutError(f"no result after {timeout} s")
-        return self._future.result()
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until the result is there, or for `timeout` seconds."""
-        try:
-            self._future.exception(timeout)
-        except TimeoutError:
-            pass
-
-    def ready(self) -> bool:
-        """Return whether the result is there."""
-        return self._future.done()
-
-    def successful(self) -> bool:
-        """Return whether the call came to its end without an exception; raises ValueError before that."""
-        if not self.ready():
-            raise ValueError(f"{self!r} not ready")
-        return self._future.exception() is None
-
-
-class IMapIterator:
-    """An iterator over results, as they are ready: an error is raised in its place, the next results follow.
-
-    `kept` holds results whose iterator may be dropped before it was used: their work is done at `Pool.join`.
-    """
-
-    def __init__(self, results: Results, kept: set[Results]) -> None:
-        self._results = results
-        self._kept = kept
-        kept.add(results)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def next(self, timeout: float | None = None) -> Any:
-        """Return the next result; raises `multiprocessing.TimeoutError` after `timeout` seconds."""
-        self._kept.discard(self._results)  # from now on it ends with its iterator
-        try:
-            return self._results.next(timeout)
-        except ResultTimeoutError as error:
-            raise PoolTimeoutError(f"no result after {timeout} s") from error
-
-    __next__ = next
 
 
 class Pool:
@@ -165,17 +88,35 @@ class Pool:
         chunks = "auto" if chunksize is None else chunksize
         return self.executor.results(func, iterable, chunksize=chunks, **options)
 
-    def map(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Chunksize | None = None) -> list[Any]:
-        """Return the list of results."""
-        return list(self._results(func, iterable, chunksize))
+    def map(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Chunksize | None = None,
+        *,
+        progress: Any = False,
+    ) -> list[Any]:
+        """Return the list of results. `progress`, here and in the methods below: as of `WorkerPool.map`.
+
+        >>> import pardata
+        >>> with pardata.Pool(2) as pool:
+        ...     pool.map(abs, [-1, -2])
+        [1, 2]
+        """
+        return list(self._results(func, iterable, chunksize, progress=progress))
 
     __call__ = map
 
     def starmap(
-        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: Chunksize | None = None
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Chunksize | None = None,
+        *,
+        progress: Any = False,
     ) -> list[Any]:
         """Return the list of results; items are the arguments of calls."""
-        return list(self._results(func, _tuples(iterable), chunksize, star=True))
+        return list(self._results(func, _tuples(iterable), chunksize, star=True, progress=progress))
 
     def map_async(
         self,
@@ -184,9 +125,11 @@ class Pool:
         chunksize: Chunksize | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        progress: Any = False,
     ) -> AsyncResult:
         """Return the result-to-be of `map`."""
-        return self._collect(self._results(func, iterable, chunksize), callback, error_callback)
+        return self._collect(self._results(func, iterable, chunksize, progress=progress), callback, error_callback)
 
     def starmap_async(
         self,
@@ -195,21 +138,35 @@ class Pool:
         chunksize: Chunksize | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        progress: Any = False,
     ) -> AsyncResult:
         """Return the result-to-be of `starmap`."""
-        return self._collect(self._results(func, _tuples(iterable), chunksize, star=True), callback, error_callback)
+        results = self._results(func, _tuples(iterable), chunksize, star=True, progress=progress)
+        return self._collect(results, callback, error_callback)
 
     def imap(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Chunksize | None = None
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Chunksize | None = None,
+        *,
+        progress: Any = False,
     ) -> IMapIterator:
         """Return an iterator over results in order; items are taken as results are, so the iterable may be endless."""
-        return IMapIterator(self._results(func, iterable, chunksize, lazy=True, ends=False), self._kept)
+        results = self._results(func, iterable, chunksize, lazy=True, ends=False, progress=progress)
+        return IMapIterator(results, self._kept)
 
     def imap_unordered(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Chunksize | None = None
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Chunksize | None = None,
+        *,
+        progress: Any = False,
     ) -> IMapIterator:
         """Return an iterator over results as they come; else as `imap`."""
-        results = self._results(func, iterable, chunksize, lazy=True, ends=False, ordered=False)
+        results = self._results(func, iterable, chunksize, lazy=True, ends=False, ordered=False, progress=progress)
         return IMapIterator(results, self._kept)
 
     def _collect(

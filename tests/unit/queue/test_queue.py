@@ -10,6 +10,7 @@ from multiprocessing.reduction import ForkingPickler
 import numpy as np
 import pytest
 
+import pardata
 from pardata import Queue, array
 from pardata.memory.shared_heap import shared_heap
 from pardata.queue import fork_and_exit
@@ -40,6 +41,44 @@ def test_items_come_in_their_order_and_as_they_were():
     for item in items:
         np.testing.assert_equal(made.get(), item)
     assert made.empty()
+
+
+def test_several_items_go_with_one_call():
+    made = Queue(maxsize=4)
+    made.put_many([1, np.arange(10_000), "text", 0])
+    with pytest.raises(ValueError, match="most"):
+        made.get_many(0)
+    first, array_, *rest = made.get_many(3)
+    assert (first, array_.sum(), rest) == (1, 49_995_000, ["text"])
+    assert made.get_many(10) == [0]
+    with pytest.raises(queue.Empty):
+        made.get_many(2, block=False)
+    with pytest.raises(pardata.SerializationError):
+        made.put_many([1, 2, threading.Lock(), 3])
+    assert made.get_many(10) == [1, 2]
+    made.put_many("ab")
+    made.close()
+    assert made.get_many(10) == ["a", "b"]
+    with pytest.raises(EOFError):
+        made.get_many(10)
+
+
+def test_what_was_got_in_front_of_a_lost_item_is_there(monkeypatch):
+    made = Queue()
+    made.put_many("abc")
+    get = made.get
+    results = iter(["a", "b", pardata.StaleBlockError("it was killed"), "c"])
+
+    def fail(*args):
+        result = next(results)
+        if isinstance(result, Exception):
+            raise result
+        return get(*args) and result
+
+    monkeypatch.setattr(made, "get", fail)
+    with pytest.raises(pardata.StaleBlockError) as caught:
+        made.get_many(5)
+    assert caught.value.got == ["a", "b"]
 
 
 @pytest.mark.parametrize("shape", [(100, 100), (100_000,), (10, 20, 30)])

@@ -1,0 +1,233 @@
+"""JoinableQueue: a queue that knows when all that was put into it has been worked on.
+
+    put ------> [counter: put] ------------------------.
+    task_done -> [counter: done] --event--> join: until both are equal, or what is missing was lost
+
+The counters are eventfds that nobody reads: they only grow, and outlive every process. An item that is not done is in
+the pipe or in the hands of a process: of one that puts it, or that has got it. A process with something in its hands
+holds a shared lock, which ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import weakref
+from multiprocessing.reduction import DupFd
+from queue import Empty
+from typing import Any, Final
+
+from pardata.errors import WorkerLostError
+from pardata.memory.exchange.range_locks import is_locked, lock_range
+from pardata.process.capacity import check_descriptors
+from pardata.process.interrupts import Uninterrupted
+from pardata.process.system import check_linux, module
+from pardata.queue.free_slots import FreeSlots
+from pardata.queue.packet_pipe import PacketPipe
+from pardata.queue.queue import Queue
+
+fcntl: Any = module("fcntl")
+
+_HANDS: Final = (1, 1)  # offset and bytes of the lock, behind that of `PacketPipe.enter`
+_LOOK_S: Final = 1.0  # without an event, until it is asked whether somebody was killed: that tells nobody
+
+
+class _Counter:
+    """A number that all processes which have it see, and can only raise."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def create(cls) -> _Counter:
+        return cls(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+
+    def add(self, count: int = 1) -> None:
+        os.eventfd_write(self.fd, count)
+
+    @property
+    def value(self) -> int:
+        with open(f"/proc/self/fdinfo/{self.fd}") as file:
+            return next(int(line.split()[1], 16) for line in file if line.startswith("eventfd-count"))
+
+    def dispose(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class _TakingSlots(FreeSlots):
+    """Also tells the queue that a packet has been read, while its process is in between (`PacketPipe.enter`)."""
+
+    def __init__(self, pipe: PacketPipe, count: int, fd: int, queue: JoinableQueue) -> None:
+        super().__init__(pipe, count, fd)
+        self._queue = weakref.ref(queue)
+
+    def give_back(self) -> None:
+        queue = self._queue()
+        if queue is not None:
+            queue._change_hands(got=1)
+        super().give_back()
+
+
+class JoinableQueue(Queue):
+    """A `Queue` with `task_done` and `join`: else as `multiprocessing.JoinableQueue`.
+
+    A consumer calls `task_done` once for each item that it has got, when its work on it is done; `join` waits for all.
+    A consumer that ends, or is killed, before that has lost the item: when no other one is at work, `join` raises
+    `WorkerLostError` about a second later, in place of waiting for ever. Call it again to wait for the rest. Items that
+    nobody gets are waited for: a consumer may be started yet.
+
+    Parameters
+    ----------
+    maxsize : int
+        The most items in the queue, 0 for any number.
+
+    Examples
+    --------
+    >>> import pardata, threading
+    >>> queue = pardata.JoinableQueue()
+    >>> queue.put_many([1, 2, 3])
+    >>> def work():
+    ...     for _ in range(3):
+    ...         queue.get()
+    ...         queue.task_done()
+    >>> threading.Thread(target=work).start()
+    >>> queue.join()
+    >>> queue.unfinished
+    0
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        with Uninterrupted():  # descriptors that no object has yet would stay open
+            check_linux("a queue between processes")
+            check_descriptors("a queue", 7)
+            self._put, self._done = _Counter.create(), _Counter.create()
+            try:
+                super().__init__(maxsize)
+            except BaseException:
+                self._put.dispose()
+                self._done.dispose()
+                raise
+
+    def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
+        super()._set_up(pipe, count, places)
+        self._free_slots = _TakingSlots(pipe, count, places, self)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._got = self._putting = 0
+        self._has_hands_full = False
+
+    def __getstate__(self) -> Any:
+        return super().__getstate__(), DupFd(self._put.fd), DupFd(self._done.fd)
+
+    def __setstate__(self, state: Any) -> None:
+        ends, *counters = state
+        fds = [counter.detach() for counter in counters]
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        self._put, self._done = _Counter(fds[0]), _Counter(fds[1])
+        super().__setstate__(ends)
+
+    def _dispose(self) -> None:
+        super()._dispose()
+        self._put.dispose()
+        self._done.dispose()
+
+    # -- hands ---------------------------------------------------------------------------------------------------------
+
+    def _change_hands(self, got: int = 0, putting: int = 0) -> None:
+        """Count what this process has in its hands, and hold the lock while there is something. SYNC POINT: hands."""
+        with self._lock:
+            self._got = max(0, self._got + got)
+            self._putting += putting
+            are_full = bool(self._got or self._putting or self._buffer)
+            if are_full != self._has_hands_full:
+                self._has_hands_full = are_full
+                lock_range(self._pipe.reader, fcntl.F_RDLCK if are_full else fcntl.F_UNLCK, *_HANDS)
+
+    def _settle(self) -> None:
+        super()._settle()
+        if self._has_hands_full and self._pipe.reader >= 0:  # the feeder has emptied the buffer
+            self._change_hands()
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an object, as `Queue.put`."""
+        self._check_open()
+        self._change_hands(putting=1)
+        self._put.add()  # before anybody can call `task_done` for it
+        try:
+            super().put(obj, block, timeout)
+        except Exception:  # it is not in the queue
+            self._done.add()
+            raise
+        finally:
+            self._change_hands(putting=-1)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return the next object, as `Queue.get`. For one that is lost nothing is to be called."""
+        try:
+            return super().get(block, timeout)
+        except Empty:
+            raise
+        except Exception:  # it was got, and cannot be opened
+            self.task_done()
+            raise
+
+    # -- joining -------------------------------------------------------------------------------------------------------
+
+    @property
+    def unfinished(self) -> int:
+        """How many of the items that were put are not done."""
+        done = self._done.value  # first: what was done had been put
+        return self._put.value - done
+
+    def task_done(self) -> None:
+        """Say that the work on an item that was got is done. Raises ValueError if none is left."""
+        with self._lock:
+            if self.unfinished <= 0:
+                raise ValueError("task_done() called too many times")
+            self._done.add()
+            self._change_hands(got=-1)  # SYNC POINT: hands. Behind the count
+
+    def join(self) -> None:
+        """Wait until `task_done` was called for every item that was put.
+
+        Raises
+        ------
+        WorkerLostError
+            Processes have ended with items for which they had not called it, or before they had sent them. Those count
+            as done from here on.
+        """
+        with contextlib.closing(select.epoll()) as news:
+            news.register(self._done.fd, select.EPOLLIN | select.EPOLLET)
+            while self.unfinished > 0:
+                if news.poll(_LOOK_S):
+                    continue
+                lost = self._write_off()
+                if lost:
+                    raise WorkerLostError(
+                        f"{lost} of the items that were put were in the hands of a process that has ended, or was "
+                        f"killed, before it called task_done: their work may not have been done"
+                    )
+
+    def _write_off(self) -> int:
+        """Return how many items are lost, and count them as done."""
+        alone = self._pipe.try_alone()  # SYNC POINT: between. Nobody takes a packet out of the pipe meanwhile
+        if alone < 0:
+            return 0
+        try:
+            put = self._put.value
+            # SYNC POINT: hands. If nobody has anything in his hands, all that is not done is in the pipe, and cannot
+            # leave it now. What is put meanwhile is in the pipe and not in `put`: too few are found lost, never too
+            # many.
+            if is_locked(alone, *_HANDS):
+                return 0
+            lost = max(0, put - self._done.value - self._pipe.packets)
+            if lost:
+                self._done.add(lost)
+            return lost
+        finally:
+            os.close(alone)

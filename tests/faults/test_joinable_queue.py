@@ -1,0 +1,123 @@
+"""JoinableQueue between processes, some of which are killed: `join` waits for nobody who is gone."""
+
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.queue import joinable
+
+pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_is_opened_once():
+    made = pardata.Queue()
+    made.put(bytes(5_000))
+    made.get()
+    process = multiprocessing.get_context("spawn").Process()
+    process.start()
+    process.join()
+    process.close()
+
+
+@pytest.fixture
+def start(request):
+    context = multiprocessing.get_context(getattr(request, "param", "fork"))
+    started = []
+
+    def start(target, *args):
+        process = context.Process(target=target, args=args)
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.join()
+        process.close()
+
+
+@pytest.fixture(autouse=True)
+def look_soon(monkeypatch):
+    monkeypatch.setattr(joinable, "_LOOK_S", 0.01)
+
+
+def work(queue, dies_at=None, leaves_at=None):
+    try:
+        while True:
+            item = queue.get()
+            if isinstance(item, int) and item == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if isinstance(item, int) and item == leaves_at:
+                return
+            queue.task_done()
+    except EOFError:
+        pass
+
+
+def put_more_than_fits_and_die(queue):
+    queue.put_many(range(1000))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"], indirect=True)
+def test_join_waits_for_all_processes(start):
+    queue = pardata.JoinableQueue(maxsize=50)
+    for _ in range(2):
+        start(work, queue)
+    queue.put_many(range(300))
+    queue.put(np.zeros(100_000))
+    queue.join()
+    assert (queue.unfinished, queue.qsize()) == (0, 0)
+    queue.close()
+
+
+@pytest.mark.parametrize("way", ["killed", "gone"])
+def test_an_item_of_a_consumer_that_is_gone_is_told(start, way):
+    queue = pardata.JoinableQueue()
+    consumer = start(work, queue, 5, None) if way == "killed" else start(work, queue, None, 5)
+    queue.put_many(range(5))
+    queue.join()
+    queue.put_many([5, *range(100, 110)])
+    consumer.join()
+    with pytest.raises(pardata.WorkerLostError, match="1 of the items that were put"):
+        queue.join()
+    assert queue.unfinished == queue.qsize() == 10
+    start(work, queue)
+    queue.join()
+    assert queue.unfinished == 0
+    queue.close()
+
+
+def test_what_a_killed_producer_had_not_sent_is_told(start):
+    queue = pardata.JoinableQueue()
+    producer = start(put_more_than_fits_and_die, queue)
+    producer.join()
+    start(work, queue)
+    with pytest.raises(pardata.WorkerLostError, match=f"{1000 - 256} of the items"):
+        queue.join()
+    queue.join()
+    queue.close()
+
+
+def test_a_process_at_work_is_waited_for(start):
+    here, there = multiprocessing.get_context("fork").Pipe()
+    queue = pardata.JoinableQueue()
+    start(hold_until_told, queue, there)
+    queue.put("item")
+    here.recv()
+    assert queue._write_off() == 0  # as `join` asks when nothing happens
+    here.send("go on")
+    queue.join()
+    queue.close()
+
+
+def hold_until_told(queue, told):
+    queue.get()
+    told.send("has it")
+    told.recv()
+    queue.task_done()
