@@ -316,7 +316,7 @@ def test_is_handed_over_only_at_the_start_of_a_process():
 
 
 def test_wrong_numbers_of_places():
-    with pytest.raises(TypeError, match="float"):
+    with pytest.raises(TypeError, match="not 1.5"):
         Queue(1.5)
     with pytest.raises(ValueError, match="at most"):
         Queue(1 << 30)
