@@ -101,6 +101,20 @@ def of(module, make):
 
 TEXT_FILE, BINARY_FILE = open(__file__, encoding="utf-8"), open(__file__, "rb")  # noqa: SIM115
 TEMPORARY_FILE = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
+
+
+def text_file():
+    return TEXT_FILE
+
+
+def binary_file():
+    return BINARY_FILE
+
+
+def temporary_file():
+    return TEMPORARY_FILE
+
+
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.random(LARGE)
 
@@ -165,7 +179,10 @@ KINDS = {
     "masked array, nothing masked": lambda: np.ma.masked_array(np.arange(LARGE)),
     "masked array, hard mask": lambda: masked(hard_mask=True),
     "masked structured": lambda: np.ma.masked_array(np.zeros(3, "i4,f8"), [(0, 1)] * 3),
+    "masked, under it a subclass": lambda: np.ma.masked_array(tagged(), np.arange(LARGE) % 3 == 0),
     "subclass with an attribute": tagged,
+    "subclass, big-endian": lambda: tagged().astype(">f8"),
+    "record, big-endian": lambda: np.ones(3, [("a", ">f8", (2,)), ("b", "U3")])[1],
     "scipy.sparse": of("scipy.sparse", lambda m: m.csr_matrix(np.eye(500))),
     "Generator of random numbers": lambda: np.random.default_rng(5),
     "PIL.Image": of("PIL.Image", lambda m: m.fromarray(np.zeros((200, 200), np.uint8))),
@@ -184,9 +201,9 @@ KINDS = {
     "bfloat16": of("ml_dtypes", lambda m: np.arange(LARGE).astype(m.bfloat16)),
     "float8_e4m3fn, small": of("ml_dtypes", lambda m: np.arange(SMALL).astype(m.float8_e4m3fn)),
     "int4": of("ml_dtypes", lambda m: (np.arange(LARGE) % 7).astype(m.int4)),
-    "open text file": lambda: TEXT_FILE,
-    "open binary file": lambda: BINARY_FILE,
-    "temporary file": lambda: TEMPORARY_FILE,
+    "open text file": text_file,
+    "open binary file": binary_file,
+    "temporary file": temporary_file,
     "socket": lambda: _closed(socket.socket()),  # Python warns of one that is left open
     "mmap": lambda: _closed(mmap.mmap(-1, 10)),
     "lock": threading.Lock,
@@ -205,6 +222,8 @@ def facts(obj):
     kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
     if isinstance(obj, np.ndarray):
         return _facts_of_array(obj)
+    if isinstance(obj, np.void):
+        return kind, repr(obj.dtype), obj.tobytes()
     if isinstance(obj, tuple | list | collections.deque) and not hasattr(obj, "_fields"):
         arrays = [id(part) for part in obj if isinstance(part, np.ndarray)]
         arrays += [id(part) for one in obj if isinstance(one, dict) for part in one.values()]
@@ -253,6 +272,7 @@ def _facts_of_array(array):
         found |= {name: repr(getattr(array, name, None)) for name in names}
     if isinstance(array, np.ma.MaskedArray):
         found["mask"] = array.mask is np.ma.nomask, array.mask.tobytes()
+        found["under it"] = type(array.data).__name__, repr(getattr(array.data, "tag", None))
     return found
 
 
