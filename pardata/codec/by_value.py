@@ -114,7 +114,7 @@ class ValuePickler(_CloudPickler):
         if kind is types.FunctionType and "_clear_cache" in obj.__dict__ and not is_importable(obj):
             # `functools.singledispatch` has made it: its cache refers weakly to classes.
             return _new_dispatcher, (), (dict(obj.registry), obj.__dict__["__wrapped__"]), None, None, _fill_dispatcher
-        if kind is types.ModuleType and obj.__name__ in reach.by_value:
+        if kind is types.ModuleType and obj.__name__ in reach.whole:
             return _reduce_module(obj)
         reduced = super().reducer_override(obj)
         if reduced is NotImplemented and (changed or reach.by_value) and goes_by_value(obj):

@@ -67,7 +67,7 @@ class _Before:
     def __reduce__(self) -> tuple[Any, ...]:
         reads = self._reads
         kept = sorted(reads.kept)
-        versions = {name: source.version for name, source in reads.sources.items() if name not in reach.by_value}
+        versions = {name: source.version for name, (source, is_edited) in reads.sources.items() if not is_edited}
         return _enter, (kept, reads.modules, versions), (_captured(reads), os.getpid()), None, None, _set_attributes
 
 

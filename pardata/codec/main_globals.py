@@ -72,15 +72,18 @@ class Script:
     def apply(self, captured: Captured) -> None:
         """Set those globals that were other ones the last time."""
         for key, (mark, value, is_placed) in captured.items():
-            module, path = key
-            *outer, name = path.split(".")
-            owner = functools.reduce(getattr, outer[1:], self.globals_of(module)[outer[0]]) if outer else None
-            names = self.globals_of(module) if owner is None else vars(owner)
+            module, name = key
+            is_script = module in SCRIPTS
+            names = self.globals if is_script else self.globals_of(module)
+            owner = None
+            if "." in name:
+                owner, name = _owner_of(names, name)
+                names = vars(owner)
             current = names.get(name, _ABSENT)
-            is_as_given = current is self._given.get(key) and (is_placed or _is_bare(current))
-            if mark and self._marks.get(key) == mark and not is_as_given:
+            is_known = mark and self._marks.get(key) == mark
+            if is_known and (current is not self._given.get(key) or not (is_placed or _is_bare(current))):
                 continue
-            if current is not _ABSENT and module not in SCRIPTS and (key in self._kept or is_equal(current, value)):
+            if not is_script and current is not _ABSENT and (key in self._kept or is_equal(current, value)):
                 value = current
             self._marks[key] = mark
             self._given[key] = value
@@ -111,6 +114,12 @@ class Script:
                 "it into a module of its own and import it from there"
             ) from None
         return found
+
+
+def _owner_of(names: dict[str, Any], path: str) -> tuple[Any, str]:
+    """Return a class among globals, or a class in it, and the name of an attribute of it."""
+    first, *inner, name = path.split(".")
+    return functools.reduce(getattr, inner, names[first]), name
 
 
 def _is_bare(value: object) -> bool:

@@ -40,6 +40,8 @@ def source_of(module: types.ModuleType) -> ModuleSource:
         )
     if found.edited:
         reach.add_by_value({module.__name__})
+        if found.is_gone:
+            reach.whole |= {module.__name__}
     return found
 
 
@@ -95,11 +97,8 @@ def sendable(source: ModuleSource, name: str, value: Any) -> bool:
     """Return whether an object was set after the import of its module, and can be sent; warns if it cannot."""
     if not source.says_otherwise(name, value):
         return False
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return True
-    try:
-        cloudpickle.Pickler(_Nowhere(), 5).dump(value)
-    except Exception as error:
+    error = why_unpicklable(value)
+    if error is not None:
         module = source.module.__name__
         if (module, name) not in _told:
             _told.add((module, name))
@@ -108,8 +107,18 @@ def sendable(source: ModuleSource, name: str, value: Any) -> bool:
                 f"processes ({error}): they use what the import of {module!r} gives. Set it in an initializer, or make "
                 "it in the function"
             )
-        return False
-    return True
+    return error is None
+
+
+def why_unpicklable(value: Any) -> Exception | None:
+    """Return the error that pickling a value raises; None if it can be pickled."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return None
+    try:
+        cloudpickle.Pickler(_Nowhere(), 5).dump(value)
+    except Exception as error:
+        return error
+    return None
 
 
 def _warn(text: str) -> None:

@@ -84,6 +84,8 @@ class Reach:
         By name: the file, and the folders of submodules.
     by_value : frozenset of str
         Those that no process can import. A worker adds those that it has got.
+    whole : frozenset of str
+        Those of them that have no file, and travel with all that is in them.
     own : dict
         All of the user's modules that were there at the last look; `state`: tells whether that is old.
     places : bytes
@@ -95,6 +97,7 @@ class Reach:
     def __init__(self) -> None:
         self.homes: dict[str, Home] = {}
         self.by_value: frozenset[str] = frozenset()
+        self.whole: frozenset[str] = frozenset()
         self.needles: tuple[bytes, ...] = ()
         self.places = b""
         self.own: dict[str, Any] = {}
@@ -113,7 +116,7 @@ class Reach:
             own = {**{name: sys.modules[name] for name in self.own if name in sys.modules}, **own}
         self._seen |= new
         self.own |= own
-        homes, by_value = dict(self.homes), set(self.by_value)
+        homes, by_value = dict(self.homes), set(self.whole)
         for name, module in own.items():
             homes.pop(name, None)
             if _leads_to(name, module):
@@ -127,6 +130,7 @@ class Reach:
             _add_parents(name, homes, by_value)
         self.homes = homes
         self.state = state
+        self.whole |= by_value
         self.add_by_value(by_value)
         self._pickle()
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pardata.modules.changes import note_if_changed, sendable, source_of, was_sent
+from pardata.modules.changes import note_if_changed, sendable, source_of, was_sent, why_unpicklable
 from pardata.modules.names import functions_of, names_in, parts_of, stores_in
 from pardata.modules.own import SCRIPTS, is_own, reach
 from pardata.modules.plain import contents_of, is_plain, is_record, is_simple
@@ -61,7 +61,7 @@ class Reads:
         self.members: list[Any] = []
         self.contents: list[Any] = []  # of containers that may be changed in place
         self.copies: list[Any] = []
-        self.sources: dict[str, ModuleSource] = {}
+        self.sources: dict[str, tuple[ModuleSource, bool]] = {}  # and whether it was edited
 
         self.marks: dict[Attribute, Any] = {}  # of those of `sent` that can be changed by nobody unnoticed
 
@@ -80,7 +80,10 @@ class Reads:
 
     def is_as_in_files(self) -> bool:
         """Return whether no file of these modules was edited since they were looked at."""
-        return all(source_of(source.module) is source and not source.edited for source in self.sources.values())
+        return all(
+            source_of(source.module) is source and source.edited == was_edited
+            for source, was_edited in self.sources.values()
+        )
 
 
 NOTHING: Final = Reads()
@@ -94,6 +97,8 @@ class _Walk:
         self._seen: dict[int, Any] = {}  # what was visited; kept, so that nothing else gets its id
         self._found: set[int] = set()  # what workers find in a module
         self._candidates: dict[Attribute, tuple[ModuleSource, Any]] = {}  # for `sent`; `kept` is known at the end
+        self._imported: set[str] = set()  # modules that workers import, or have as an attribute of one
+        self._asked: set[Attribute] = set()  # attributes that code of other modules asks for
         self._waiting: list[Any] = [root]
 
     def run(self) -> Reads:
@@ -101,9 +106,10 @@ class _Walk:
         while self._waiting:
             self._visit(self._waiting.pop())
         reads = self.reads
+        for module in self._imported:
+            self._take_module(module)
         for (module, name), (source, value) in self._candidates.items():
-            if module in reach.by_value:
-                self._take_module(module)
+            if module in reach.whole:  # it is only to be compared later
                 self._is_data(value)
             elif ((module, name) not in reads.kept or is_code(value)) and self._is_sent(source, name, value):
                 reads.sent[module, name] = value
@@ -140,7 +146,7 @@ class _Walk:
         source = self._source_of(module)
         self.reads.classes.append(kind)
         self.reads.members += vars(kind).values()
-        if isinstance(kind, enum.EnumMeta):
+        if isinstance(kind, enum.EnumMeta) or source.edited:  # these come with it
             return
         for name, value in vars(kind).items():
             if not name.startswith("__") and self._is_data(value):
@@ -173,7 +179,10 @@ class _Walk:
             elif not isinstance(value, types.ModuleType):
                 self._waiting.append(value)
             if is_own(value):
+                if is_there or name not in fn.__globals__:
+                    self._imported.add(value.__name__)
                 for inner in names & vars(value).keys():
+                    self._asked.add((value.__name__, inner))
                     self._read(value, inner)
 
     def _read(self, module: Any, name: str) -> None:
@@ -190,7 +199,8 @@ class _Walk:
         self._candidates[module.__name__, name] = self._source_of(module), value
 
     def _source_of(self, module: types.ModuleType) -> ModuleSource:
-        found = self.reads.sources[module.__name__] = source_of(module)
+        found = source_of(module)
+        self.reads.sources[module.__name__] = found, found.edited
         return found
 
     def _is_data(self, value: Any) -> bool:
@@ -209,16 +219,18 @@ class _Walk:
         return True
 
     def _take_module(self, name: str) -> None:
-        """Have a module travel whole if it goes by value: what imports it in a worker finds it there."""
-        if name in reach.by_value and sys.modules[name] not in self.reads.modules:
+        """Have a module without a file travel: what imports it in a worker finds it there."""
+        if name in reach.whole and sys.modules[name] not in self.reads.modules:
             self.reads.modules.append(sys.modules[name])
 
     def _is_sent(self, source: ModuleSource, name: str, value: Any) -> bool:
         """Return whether workers may have another value. Plain data is always sent: they compare it with theirs."""
-        if isinstance(value, types.ModuleType) or name.startswith("__"):
+        if name.startswith("__") or (isinstance(value, types.ModuleType) and not source.edited):
             return False
         if self._is_data(value):
             return True
+        if source.edited:  # its own functions have it with them
+            return (source.module.__name__, name) in self._asked and why_unpicklable(value) is None
         if is_code(value):
             if note_if_changed(source.module.__name__, name, value):
                 return True
@@ -236,7 +248,7 @@ def look(root: Any) -> Reads:
     reach.refresh()
     if not reach.own:
         return NOTHING
-    found = [look for leaf in _code_in(root) if (look := _look_at(leaf)) is not NOTHING]
+    found = [reads for leaf in _code_in(root) if (reads := _look_at(leaf)) is not NOTHING]
     if len(found) < 2:
         return found[0] if found else NOTHING
     joined = Reads()

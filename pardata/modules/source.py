@@ -82,6 +82,11 @@ class ModuleSource:
         return self._file, self._first
 
     @property
+    def is_gone(self) -> bool:
+        """Whether there is no such file any more."""
+        return self._stamp is None
+
+    @property
     def is_compiled(self) -> bool:
         """Whether it is an extension module, of which nothing can go by value."""
         return isinstance(vars(self.module).get("__loader__"), ExtensionFileLoader)

@@ -544,3 +544,29 @@ def test_a_worker_that_begins_after_an_edit_says_that_it_runs_another_version(wr
         with pytest.warns(RuntimeWarning, match="'case_versions' was edited since"):
             assert pool.submit(case_versions.f, 1).result() == "newer"
         assert list(pardata.source([1]).map(case_versions.f)) == ["old"]
+
+
+def test_what_a_function_does_not_use_stays_here(write, here, check):
+    """A module that was edited may hold more than its functions need: a table, a model."""
+    text = """
+class Model:
+    seen = []
+    def __reduce__(self):
+        Model.seen.append(1)
+        return Model, ()
+model = Model()
+def f(x): return 'old'
+"""
+    write("case_model.py", text)
+    import case_model
+
+    check(case_model.f, 1)
+    write("case_model.py", text.replace("old", "newer"))
+    importlib.reload(case_model)
+    check(case_model.f, 1)
+    check(lambda x: case_model.f(x), 1)
+    write("case_of_model.py", "from case_model import f\ndef g(x): return f(x)")
+    import case_of_model
+
+    assert case_model.Model.seen == []
+    check(case_of_model.g, 1)
