@@ -15,6 +15,7 @@ from pardata.errors import ConfigError, PlanError
 from pardata.memory.sizes import count_bytes
 from pardata.pipeline.dry_run_report import DryRun
 from pardata.pipeline.lifecycle import RunLife, RunState
+from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
@@ -128,6 +129,8 @@ dry_run: Callable[[Plan, tuple[Any, ...]], DryRun]
 
 def start(plan: Plan, engine: str, options: RunOptions) -> Run:
     """Start a run on an engine. Raises ConfigError if there is no such engine, or if the plan cannot run on it."""
+    for stage in plan.stages:
+        note_used(stage.node)
     _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
     if engine not in engines:
         raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')

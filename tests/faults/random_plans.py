@@ -45,7 +45,7 @@ def items_of(steps: Any, known: Any, engine: Engine, end: str = "loop", seed: in
     """Return the items as they can be compared, and how many workers were replaced."""
     items: list[Any] = []
     stream = build(steps)
-    sink = stream.to(items) if end == "list" else stream
+    sink = stream if end == "loop" else stream.to(items if end == "list" else items.append, kind="thread")
     with start(Plan(sink._node, iterated=end == "loop"), engine, RunOptions(seed=1)) as run:
         killer = Killer(run, seed, MOST_KILLS) if isinstance(run, ProcessRun) else None
         if killer is not None:
@@ -84,7 +84,7 @@ def play(kills: int, seed: int = 0) -> Count:
         assert found == items_of(steps, known, "serial")[0]
 
     plans = graphs(MOST_ITEMS, without=("pipe",))  # which loses its state
-    given = hypothesis.given(plans, st.sampled_from(["loop", "loop", "list"]), st.integers(0, 1000))
+    given = hypothesis.given(plans, st.sampled_from(["loop", "loop", "list", "thread"]), st.integers(0, 1000))
     settings = hypothesis.settings(
         max_examples=PLANS_AT_A_TIME, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
     )

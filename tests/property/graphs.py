@@ -6,6 +6,7 @@ the source and the inputs of merges that it came through, so its order among its
 
 from __future__ import annotations
 
+import queue
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -89,7 +90,7 @@ def graphs(draw, most_items=40, without=()):
         return len(steps) - 1
 
     def add_source():
-        kind = draw(st.sampled_from(["list", "function"]))
+        kind = draw(st.sampled_from(["list", "function", "queue"]))
         count = draw(st.one_of(st.integers(0, most_items), st.just(most_items)))
         add(Traits(len(steps)), "source", kind, count, are_arrays)
 
@@ -171,6 +172,11 @@ def make_source(number, made, kind, count, are_arrays):
         for value in range(count):
             yield f"source{number}", value_of(value, are_arrays)
 
+    if kind == "queue":
+        made_of = queue.SimpleQueue()
+        for item in (*generate(), None):
+            made_of.put(item)
+        return pardata.source(made_of)
     return pardata.source(list(generate()) if kind == "list" else generate)
 
 
