@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pardata.errors import CapacityError, PlatformError
+from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import module
 
 resource: Any = module("resource")
@@ -43,10 +44,10 @@ def descriptors_for(what: str, descriptors: int) -> Iterator[None]:
 def check_descriptors(what: str, descriptors: int) -> None:
     """Raise `CapacityError`, as `refusal`, unless this process may open so many descriptors now.
 
-    It is tried: a limit says nothing of what is open. No handler of a signal may break in.
+    It is tried: a limit says nothing of what is open.
     """
     opened: list[int] = []
-    with descriptors_for(what, descriptors):
+    with Uninterrupted(), descriptors_for(what, descriptors):
         try:
             opened.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
             opened += (os.dup(opened[0]) for _ in range(descriptors - 1))
