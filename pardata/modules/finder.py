@@ -53,4 +53,12 @@ def follow(places: bytes) -> None:
     _finder.homes |= homes
     reach.add_by_value(by_value)
     missing = [entry for entry in path if entry not in sys.path]
-    sys.path[:0] = missing if directory == os.getcwd() else [os.path.join(directory, entry) for entry in missing]
+    sys.path[:0] = missing if directory == _here() else [os.path.join(directory, entry) for entry in missing]
+
+
+def _here() -> str:
+    """Return the working directory; "" if it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""

@@ -90,7 +90,7 @@ def main(offset: int, length: int, fds: list[int]) -> int:
     try:
         spec: ProcessSpec = pickle.loads(memoryview(segment.map)[offset : offset + length])
     except BaseException as error:
-        return _cannot_load("a worker process", error, socks[0])
+        return _cannot_load("a worker process", error, socks)
     try:
         return _work(spec, segment, socks, output)
     finally:
@@ -104,7 +104,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_code(spec.program, blocks)
     except BaseException as error:
-        return _cannot_load(spec.worker.stage, error, socks[0])
+        return _cannot_load(spec.worker.stage, error, socks)
     port = open_port(spec.worker, segment, socks, program)
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
@@ -113,11 +113,13 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
     return run_program(port, program)
 
 
-def _cannot_load(stage: str, error: BaseException, control: socket.socket) -> int:
-    """Tell why a worker cannot begin; return its exit code."""
+def _cannot_load(stage: str, error: BaseException, socks: list[socket.socket]) -> int:
+    """Tell why a worker cannot begin, and close its sockets, which no port has; return its exit code."""
     told = exit_as_error(error)
     fault = Fault.of(told, stage, -1, "while its function was being loaded in the worker")
-    send_event(control, Failed(fault))
+    send_event(socks[0], Failed(fault))
+    for sock in socks:
+        sock.close()
     return 1
 
 
