@@ -14,12 +14,14 @@ from __future__ import annotations
 import builtins
 import contextlib
 import logging
+import os
 import socket
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import pardata.errors
 from pardata.memory.segment import Segment
 from pardata.process.system import at_fork
 from pardata.runtime import bars
@@ -29,6 +31,7 @@ from pardata.runtime.output.lines import Lines
 from pardata.runtime.output.logged_here import call_handlers, note_what_modules_add
 from pardata.runtime.output.records import pack_record, pack_warning
 
+_PACKAGE: Final = os.path.dirname(pardata.errors.__file__) + os.sep
 _Filter = tuple[str, str | None, str, str | None, int]
 
 
@@ -131,6 +134,8 @@ def _forward_warnings(sender: OutputSender, filters: list[_Filter]) -> None:
             warnings.filterwarnings(action, message or "", kind, module or "", line)  # type: ignore[arg-type]
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        if issubclass(category, ResourceWarning) and filename.startswith(_PACKAGE):
+            return  # of the worker's own sockets, at its end
         packed, own = pack_warning(message, category)
         sender.send(Warned(sender.tag, packed, own, filename, lineno))
 
