@@ -137,17 +137,17 @@ class Supervisor:
         process.close()
         self._hear(worker)  # its events before it ended
         if worker.life.state in (State.ALIVE, State.OVERDUE):
-            event, lost = self._judge(worker)
+            event, lost = self._decide(worker)
         else:
             event, lost = Event.DIED, None
         self._do(worker, worker.life.on(event), lost)
 
-    def _judge(self, worker: Worker) -> tuple[Event, Lost | None]:
+    def _decide(self, worker: Worker) -> tuple[Event, Lost | None]:
         """Return whether a worker that has died of itself may be replaced, and the loss to tell if not."""
         doing, deaths = worker.doing, worker.deaths
         late, worker.late = worker.late, None
         if late is not None:
-            return self._judge_late(worker, batch_of_word(doing) if doing == late else None)
+            return self._decide_late(worker, batch_of_word(doing) if doing == late else None)
         if doing == LOADING or (doing == 0 and worker.redoable):
             lived_s = (time.monotonic_ns() - worker.words[BEGUN_NS]) / 1e9
             count, limit, is_redoable = deaths.for_nothing(worker.finished, lived_s), IN_A_ROW, True
@@ -159,8 +159,8 @@ class Supervisor:
             return Event.DIED, None
         return Event.DIED_FOR_GOOD, Lost(worker, batch, count)
 
-    def _judge_late(self, worker: Worker, batch: tuple[int, int] | None) -> tuple[Event, Lost | None]:
-        """As `_judge` for one that was killed because it was late with `batch`; None: it had just got over it."""
+    def _decide_late(self, worker: Worker, batch: tuple[int, int] | None) -> tuple[Event, Lost | None]:
+        """As `_decide` for one that was killed because it was late with `batch`; None: it had just got over it."""
         if batch is None:
             return Event.DIED, None
         limits, times = worker.limits_of(batch), worker.deaths.late(batch)

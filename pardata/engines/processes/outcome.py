@@ -70,14 +70,14 @@ class RunOutcome:
         note_poison_item(words, batch, lost.deaths, lost.status, lost.timeout_s)
         supervisor.restart(lost.worker)
 
-    def judge_at_end(self) -> None:
+    def check_at_end(self) -> None:
         """Fail a complete run of which too many items were skipped."""
         self.failure = self.failure or self._failures.at_end(self._statistics.items_of)
 
     def _skip(self, event: ItemSkipped) -> None:
-        verdict = self._failures.note(event.fault, event.sequence, event.is_listed, self._statistics.items_of)
-        if verdict is not None:
-            self._fail(verdict)
+        failure = self._failures.note(event.fault, event.sequence, event.is_listed, self._statistics.items_of)
+        if failure is not None:
+            self._fail(failure)
 
     def _fail(self, failure: BaseException) -> None:
         if self.failure is None:

@@ -79,7 +79,7 @@ class Loop:
                 port.commit()
             elif self._at_end():
                 self._listen()
-                outcome.judge_at_end()
+                outcome.check_at_end()
                 if outcome.failure is None:
                     break
             else:

@@ -95,7 +95,7 @@ class ThreadRun(Run):
     def _fill(self) -> None:
         batches = self._inlet.take(REFRESH_S if self._bars is not None else None)
         if batches is None:
-            self._hub.judge_at_end()
+            self._hub.check_at_end()
             self.close()
         elif batches:
             self._items.extend(join_batches(batches, self._plan.last.fanin.policy).items)

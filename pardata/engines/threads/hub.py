@@ -63,11 +63,11 @@ class Hub:
         """Return how many items a stage has taken."""
         return sum(part.items for part in self.statistics[self._stages[stage]])
 
-    def judge_at_end(self) -> None:
+    def check_at_end(self) -> None:
         """Fail a run of which too many items were skipped."""
-        verdict = self.failures.at_end(self.items_of)
-        if verdict is not None:
-            self.cancel(verdict)
+        failure = self.failures.at_end(self.items_of)
+        if failure is not None:
+            self.cancel(failure)
 
     def take_failure(self) -> BaseException:
         """Return the failure, to be raised, and forget it: its traceback holds the hub, which would be a cycle."""

@@ -170,9 +170,9 @@ class ThreadPort:
         """Note an item that was skipped, or that the timer has failed."""
         if isinstance(event, ItemSkipped):
             with self._hub.lock:
-                verdict = self._hub.failures.note(event.fault, event.sequence, event.is_listed, self._hub.items_of)
-            if verdict is not None:
-                self._hub.cancel(verdict)
+                failure = self._hub.failures.note(event.fault, event.sequence, event.is_listed, self._hub.items_of)
+            if failure is not None:
+                self._hub.cancel(failure)
         elif isinstance(event, Failed):
             self._hub.cancel(event.fault.exception())
 

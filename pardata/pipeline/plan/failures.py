@@ -36,14 +36,14 @@ class Failures:
             self._skipped[key] = Skipped.of(fault)
         self._failed[fault.stage] += 1
         self._last[fault.stage] = fault
-        return self._verdict(fault.stage, items(fault.stage), _ENOUGH)
+        return self._failure_of(fault.stage, items(fault.stage), _ENOUGH)
 
     def at_end(self, items: Callable[[str], int]) -> BaseException | None:
         """Return the error that fails a complete run with too many failed items."""
-        verdicts = (self._verdict(stage, items(stage), 0) for stage in self._last)
-        return next((verdict for verdict in verdicts if verdict is not None), None)
+        found = (self._failure_of(stage, items(stage), 0) for stage in self._last)
+        return next((failure for failure in found if failure is not None), None)
 
-    def _verdict(self, stage: str, items: int, enough: int) -> BaseException | None:
+    def _failure_of(self, stage: str, items: int, enough: int) -> BaseException | None:
         limit, failed = self._limits.get(stage), self._failed[stage]
         if limit is None:
             return None

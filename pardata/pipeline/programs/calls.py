@@ -69,7 +69,7 @@ class Calls:
         context = StageContext(port.index, self._identity)
         context.at_work = _Call(place)
         async with self._free:
-            port.attempt(*place[:2])  # raises the verdict on an item that has cost lives
+            port.attempt(*place[:2])  # raises the error for an item that has cost lives
             for left in range(self._tries - 1, -1, -1):
                 try:
                     return await self._once(value, context, port)

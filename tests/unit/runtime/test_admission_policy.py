@@ -38,9 +38,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "verdict"), CASES)
-def test_verdict(changes, verdict):
-    assert decide(replace(FULL, **changes)) is verdict
+@pytest.mark.parametrize(("changes", "decision"), CASES)
+def test_decision(changes, decision):
+    assert decide(replace(FULL, **changes)) is decision
 
 
 def test_each_rule_decides_some_case_and_the_last_one_all_that_are_left():
