@@ -114,6 +114,7 @@ class _Walk:
             elif ((module, name) not in reads.kept or is_code(value)) and self._is_sent(source, name, value):
                 reads.sent[module, name] = value
                 self._take_module(str(getattr(value, "__module__", None)))
+        reads.sent = _in_order(reads.sent)
         was_sent.update(reads.sent)
         return reads
 
@@ -243,6 +244,15 @@ def _is_of_user(kind: type) -> bool:
     return kind.__module__ in SCRIPTS or is_own(sys.modules.get(kind.__module__))
 
 
+def _in_order(sent: dict[Attribute, Any]) -> dict[Attribute, Any]:
+    """Return attributes in the order in which workers can import their modules, also if these import each other.
+
+    `sys.modules` has a module behind those that it has imported, so they begin at its end.
+    """
+    order = {name: place for place, name in enumerate(sys.modules)}
+    return dict(sorted(sent.items(), key=lambda entry: -order.get(entry[0][0], 0)))
+
+
 def look(root: Any) -> Reads:
     """Return what a function, or any object that holds functions, uses of the user's modules."""
     reach.refresh()
@@ -256,6 +266,7 @@ def look(root: Any) -> Reads:
         joined.sent |= each.sent
         joined.kept |= each.kept
         joined.modules += [module for module in each.modules if module not in joined.modules]
+    joined.sent = _in_order(joined.sent)
     return joined
 
 

@@ -475,6 +475,16 @@ def test_circular_imports(write, here, check):
     check(case_round.f, 1)
 
 
+def test_modules_that_must_be_imported_in_one_order(write, here, check):
+    write("case_first.py", "X = 1\nfrom case_second import g\ndef f(x): return g(x)")
+    write("case_second.py", "import case_first\nY = case_first.X\ndef g(x): return x + Y + case_first.X\n")
+    import case_first
+    import case_second
+
+    check(case_first.f, 1)
+    check(lambda x: case_second.g(x) + case_first.X, 1)
+
+
 def test_classes_of_a_script_that_come_from_a_module_that_is_reloaded(tmp_path):
     """The script's name goes on meaning one class, as autoreload has it, which goes by value from then on."""
     text = "class C:\n    def name(self): return 'old'\n"
