@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import signal
 
@@ -155,6 +156,24 @@ def test_as_many_calls_are_at_work_as_was_asked_for(engine):
     assert items(pardata.source([np.zeros(5000)] * 8).map(Meeting(), concurrency=4), engine) == [4] * 8
 
 
+def test_a_call_may_write_to_copies_of_its_own(engine):
+    async def raise_by_one(array):
+        await asyncio.sleep(0)
+        array += 1
+        return array
+
+    arrays = pardata.source([np.full(5000, number) for number in range(6)])
+    pairs = items(pardata.zip(arrays.map(raise_by_one, writable=True), arrays), engine)
+    assert [(one[0], other[-1]) for one, other in pairs] == [(number + 1, number) for number in range(6)]
+    with pytest.raises(ValueError, match="read-only"):
+        items(arrays.map(raise_by_one), engine)
+
+
+def test_the_end_of_an_endless_stream(engine):
+    endless = pardata.source(itertools.count()).map(double)
+    assert items(endless.take(5), engine) == [0, 2, 4, 6, 8]
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
@@ -282,7 +301,8 @@ def test_all_calls_that_were_at_work_are_made_again(tmp_path):
 
     for stream in pardata.source(range(12)), pardata.source(range(12)).map(int, workers=2):
         (tmp_path / "killed").unlink(missing_ok=True)
-        with stream.map(Meeting(), concurrency=4).iterate() as run:
+        # One item per message: so those in front of the four at the barrier are committed, and four are left each time.
+        with stream.map(Meeting(), concurrency=4, chunksize=1).iterate() as run:
             assert list(run) == list(range(12))
             assert run.report().stages[-1].restarts == 1
 
