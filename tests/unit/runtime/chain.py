@@ -20,7 +20,7 @@ from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
-from pardata.runtime.worker.port import WorkerPort
+from pardata.runtime.worker.awaiting_port import open_port
 from pardata.runtime.worker.spec import BudgetSpec
 
 PACKAGE = str(Path(pardata.__file__).parent)
@@ -66,7 +66,7 @@ class KillAtLine:
 class Program:
     """As much of a program as a port needs."""
 
-    inplace = False
+    inplace = awaits = False
     name = "program"
 
     def __init__(self, policy="arrival", edges=1, ordered=True):
@@ -99,12 +99,22 @@ class Chain:
         Whether the sink keeps all that it gets until `let_go`.
     sink_is_worker : bool
         Else the sink is the consumer in the main process, which is never killed.
+    awaits : bool
+        Whether the middle begins two items and hands on the one that it has begun last.
     policy : str, optional
         There is a second source, "rival", and this is how the middle takes from both.
     """
 
     def __init__(
-        self, edges=1, farm=False, spills=False, passes_on=True, keeps=False, sink_is_worker=False, policy=None
+        self,
+        edges=1,
+        farm=False,
+        spills=False,
+        passes_on=True,
+        keeps=False,
+        sink_is_worker=False,
+        awaits=False,
+        policy=None,
     ):
         self.segment = Segment.create()
         self.policy = policy
@@ -133,7 +143,10 @@ class Chain:
         for sequence, name in enumerate(self.sources):
             give_tokens(self._wired[name], Window(TOKENS, TOKENS), [[(sink, sequence)]])
         self._controls = {name: socket_pair() for name in self.names}
-        middle = Program(policy or "arrival", len(self.sources) if policy not in (None, "arrival") else 1, not farm)
+        inputs = len(self.sources) if policy not in (None, "arrival") else 1
+        middle = Program(policy or "arrival", inputs, not farm and not awaits)
+        middle.awaits = awaits
+        self._begun = []
         self._programs = dict.fromkeys(self.sources, Program()) | dict.fromkeys(middles, middle)
         self._programs["sink"] = Program("zip", edges)
         self._ports = {}
@@ -152,7 +165,7 @@ class Chain:
         arena = None if self._is_worker[name] else self._parent
         spans = [(worker.span, worker.stage) for worker in self._wired.values()]
         socks = [self._controls[name][1], *wired.socks.all()]
-        self._ports[name] = WorkerPort(
+        self._ports[name] = open_port(
             wired.spec(BudgetSpec(1 << 40, spans)), self.segment, socks, self._programs[name], arena
         )
         if name in self.sources:  # as `pipeline.programs.source.SourceProgram` does
@@ -166,6 +179,8 @@ class Chain:
             vars(port.collector).clear()
         if name == "sink":
             self._kept.clear()
+        elif name not in self.sources:
+            self._begun.clear()
 
     def _item(self, number):
         return np.full(LARGE, float(number)), self._rest
@@ -180,6 +195,8 @@ class Chain:
         port.poll()
         if name in self.sources:
             self._send(port, name)
+        elif self._programs[name].awaits:
+            self._overlap(port)
         else:
             self._process(port, name)
 
@@ -192,6 +209,22 @@ class Chain:
             cell = port.token(number)
             port.publish(Batch(self.sources.index(name), number, 1, cell, [self._item(number)]))
             self._next[name] += 1
+
+    def _overlap(self, port):
+        begun = self._begun
+        while len(begun) < 2 and (batches := port.try_begin()) is not None:
+            begun += batches
+        if not begun or not port.has_room_for(begun[-1]):
+            port.rest(len(begun), True, bool(begun))
+            port.wake(True)
+            return
+        batch = begun.pop()
+        items, batch.items = batch.items, []
+        if not self._passes_on:
+            items = [(items[0][0] + 0, items[0][1])]
+        port.turn_to(batch)
+        port.publish(batch.with_items(items, None))
+        port.commit()
 
     def _process(self, port, name):
         batches = port.try_take() if port.outbox.has_room else None

@@ -22,6 +22,8 @@ SETUPS = {  # which stage is killed, after how many items, and what the run is l
     "stage with two readers": ("middle", 4, {"edges": 2, "keeps": True}),
     "stage with two readers that keep nothing": ("middle", 4, {"edges": 2}),
     "worker of a farm": ("middle", 4, {"farm": True, "keeps": True}),
+    "stage that awaits": ("middle", 4, {"awaits": True, "keeps": True}),
+    "stage that awaits, with two readers": ("middle", 4, {"awaits": True, "edges": 2, "passes_on": False}),
     "sink at its first item": ("sink", 0, {"sink_is_worker": True}),
     "sink": ("sink", 4, {"sink_is_worker": True}),
     "stage that takes what comes first": ("middle", 4, {"policy": "arrival", "passes_on": False}),
