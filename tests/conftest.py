@@ -46,6 +46,7 @@ def holdings():
         is_watcher = isinstance(thread, Watcher) and not thread.watched.is_alive()
         if thread.name == "pardata-closer" or is_watcher:  # ends a run that nobody held any more, or looks at queues
             thread.join()
+            gc.collect()  # it may have had what is garbage now
     prune(session.tree().path)
     return {
         "spans of the segment": Counter(spans=shared_heap().spans_in_use),
