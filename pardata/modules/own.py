@@ -14,32 +14,33 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from typing import Any, Final, TypeGuard
 
 SCRIPTS: Final = ("__main__", "__mp_main__")  # the second: in processes that multiprocessing has spawned
 
 _PACKAGE: Final = __name__.partition(".")[0]
-_ROOTS: Final = tuple(
-    os.path.join(os.path.realpath(path), "")
-    for path in {
-        *(sysconfig.get_paths().get(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        *site.getsitepackages(),
-        site.getusersitepackages(),
-    }
-    if path
-)
-
 _FOLDERS: Final = {"site-packages", "dist-packages"}
 
 Home = tuple[str | None, list[str] | None]  # the file of a module, and where its submodules are
 
 
+@cache
+def _roots() -> tuple[str, ...]:
+    """Return the folders of Python and of installed packages, each with a separator at its end."""
+    paths = {
+        *(sysconfig.get_paths().get(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+    }
+    return tuple(os.path.join(os.path.realpath(path), "") for path in paths if path)
+
+
 @lru_cache(4096)
 def _is_own_file(file: str) -> bool:
     file = os.path.realpath(file)
-    return not (file.startswith(_ROOTS) or _FOLDERS.intersection(file.split(os.sep)))
+    return not (file.startswith(_roots()) or _FOLDERS.intersection(file.split(os.sep)))
 
 
 def is_own(module: Any) -> TypeGuard[types.ModuleType]:
