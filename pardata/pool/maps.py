@@ -19,7 +19,6 @@ class MapMethods:
     """The methods of a pool that call a function for each item."""
 
     workers: int
-    kind: str
     _backend: Backend
     _code: Callable[[Callable[..., Any]], Any]
 
@@ -115,7 +114,7 @@ class MapMethods:
         job = MapJob(
             code, backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
             window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
-            writable=backend.setup.writable if writable is None else check_writable(writable, self.kind),
+            writable=backend.setup.writable if writable is None else check_writable(writable),
         )  # fmt: skip
         total = (length_hint(items) or None) if lazy else len(given)
         bars = Bars(["map"], [total], "item", progress) if progress else None

@@ -81,12 +81,10 @@ def check_setup(setup: Setup) -> Setup:
     return replace(setup, initargs=initargs, finalargs=finalargs, shared=shared)
 
 
-def check_writable(value: Any, kind: str) -> bool:
-    """Return the option. Raises `ConfigError` unless it is a bool, and for threads unless it is False."""
+def check_writable(value: Any) -> bool:
+    """Return the option. Raises `ConfigError` unless it is a bool."""
     if not isinstance(value, bool):
         raise ConfigError(f"writable must be True or False, not {value!r}")
-    if value and kind == "thread":
-        raise ConfigError('writable=True is for processes: with kind="thread" functions get the caller\'s own arrays')
     return value
 
 

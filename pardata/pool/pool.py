@@ -68,7 +68,7 @@ class WorkerPool(MapMethods, ArrayMethods, Executor):
         `map_array`, in `shared` - are converted to the machine's; those that a function has captured are not.
     writable : bool
         Functions get arrays of their own among their arguments (not those of `map_array`): copies that the worker makes
-        of large ones. Threads get the caller's arrays themselves, and refuse it.
+        of large ones. Without it threads get the caller's arrays themselves.
     name : str
         For messages, and as the tag of lines that workers print.
 
@@ -111,7 +111,7 @@ class WorkerPool(MapMethods, ArrayMethods, Executor):
             shared, seed, finalizer, finalargs, native=native, writable=writable,
         )  # fmt: skip
         self.kind = kind
-        check_writable(writable, kind)
+        check_writable(writable)
         self._backend: Backend = _make_backend(kind, check_setup(setup))
         self._backend.start()
 

@@ -23,6 +23,7 @@ from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Effect, Job, Outcome, Task
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
 from pardata.pool.statistics import Log
+from pardata.pool.worker.copies import OnCopies
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.tasks import performer
 from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, ThreadProgress
@@ -281,7 +282,8 @@ class ThreadBackend:
         outer, progress.job = progress.job, task.job  # a task that waits for others does them meanwhile
         task.position = lambda: int(progress.words[POSITION])
         try:
-            outcome = self._perform(message, message[1], progress, context)
+            fn = OnCopies(message[1]) if task.job.writable else message[1]
+            outcome = self._perform(message, fn, progress, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(exit_as_error(error), "pool", place="a task of the pool"), 0.0)
         context.leave()

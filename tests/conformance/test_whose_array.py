@@ -11,6 +11,7 @@ import pytest
 
 import pardata
 from pardata.memory.array import find_anchor
+from pardata.runtime.library_limits import usable_cores
 from tests.conformance.kinds import Holder
 
 ENGINES = ["serial", "threads", "processes"]
@@ -226,13 +227,63 @@ def test_pool_that_looks_like_multiprocessing_gives_writable_arguments():
         assert add_one(pool.apply(add_one, (large,)))[0] == 2
         assert [array[0] for array in pool.map(add_one, [large] * 3, 3)] == [1] * 3
         assert pool.starmap(lambda array, n: add_one(array)[0] + n, [(large, n) for n in range(3)], 3) == [1, 2, 3]
-    with pardata.WorkerPool(1, writable=True) as pool:
-        assert pool.submit(add_one, array := np.zeros(LARGE)).result()[0] == 1 and array.sum() == 0
-        assert not next(pool.map(lambda array: array.flags.writeable, [large], writable=False))
-    with pytest.raises(pardata.ConfigError, match="functions get the caller's own arrays"):
-        pardata.WorkerPool(1, kind="thread", writable=True)
+
+
+def to_both(first, second, *, more):
+    add_one(first)
+    add_one(more["held"].held)
+    return first[0], second[0], more["held"].held[0]
+
+
+class FailsAtFirst:
+    """Raises in its first call, when it has changed its argument."""
+
+    def __init__(self):
+        self.is_first = True
+
+    def __call__(self, array):
+        add_one(array)
+        if self.is_first:
+            self.is_first = False
+            raise ValueError
+        return array[0]
+
+
+def fails(array):
+    add_one(array)
+    raise KeyError(array[0])
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_pool_with_writable_gives_each_call_copies_of_its_own(kind):
+    array, small, held = np.zeros(LARGE), np.zeros(3), Holder(np.zeros(LARGE))
+    with pardata.WorkerPool(1, kind=kind, writable=True, retries=1) as pool:
+        assert pool.submit(add_one, array).result()[0] == 1
+        assert pool.submit(to_both, array, array, more={"held": held}).result() == (1, 1, 1)  # one array stays one
+        assert [each[0] for each in pool.map(add_one, [array, small, array, small], chunksize=4)] == [1] * 4
+        assert list(pool.map(lambda a, b: add_one(a)[0] + b[0], [array] * 2, [small] * 2, chunksize=2)) == [1] * 2
+        assert pool.submit(FailsAtFirst(), array).result() == 1  # the second attempt gets what the first one got
+        with pytest.raises(KeyError) as caught:
+            pool.submit(fails, array).result()
+        assert "1.0" in str(caught.value) and any("'fails'" in note for note in caught.value.__notes__)
+    frozen(array)
+    with pardata.WorkerPool(1, kind=kind) as pool:
+        assert next(pool.map(add_one, [array], writable=True))[0] == 1
+        assert not next(pool.map(lambda each: each.flags.writeable, [array], writable=False))
+        with pytest.raises(pardata.ConfigError, match="writable must be True or False"):
+            pool.map(add_one, [array], writable="yes")
+    assert array.sum() == small.sum() == held.held.sum() == 0
     with pytest.raises(pardata.ConfigError, match="writable must be True or False"):
-        pardata.WorkerPool(1, writable="yes")
+        pardata.WorkerPool(1, kind=kind, writable="yes")
+
+
+def nested(array):
+    return [each[0] for each in pardata.map(add_one, [array] * 2, writable=True)]
+
+
+def test_map_within_a_worker_takes_the_options_of_the_main_process():
+    with pardata.WorkerPool(usable_cores()) as pool:  # each worker has one core, so a pool of its own has threads
+        assert pool.submit(nested, np.zeros(LARGE)).result() == [1, 1]
 
 
 def test_value_that_a_pool_shares_is_one_for_all():
