@@ -17,7 +17,9 @@ from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.dry_run_report import DryEdge, DryRun
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.programs.build import source_maker
+from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.programs.build import pairing_of, source_maker
+from pardata.pipeline.programs.pairing import Pairing
 from pardata.pipeline.queue_items import QueueItems
 from pardata.pipeline.run import RunOptions
 
@@ -70,6 +72,9 @@ class _Run(SerialRun):
             elif isinstance(stage.fn, NpyWriter):
                 stage.fn = _ignore_all
         super().__init__(plan, RunOptions())
+
+    def _pairing(self, stage: Stage) -> Pairing:
+        return Pairing(pairing_of(stage), may_be_uneven=True)  # one item of each source says nothing of their lengths
 
     def _hand_on(self, giver: Giver, batch: Batch) -> None:
         super()._hand_on(giver, batch)

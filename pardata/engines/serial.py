@@ -113,7 +113,7 @@ class SerialRun(Run):
     def _giver(self, stage: Stage) -> Giver:
         access = self._plan.access(stage)
         readers = [OutputReader(self._givers[edge.stage], edge, access) for edge in stage.edges]
-        giver, inputs = Giver(stage, passed_of(stage)), _inputs_of(stage, readers)
+        giver, inputs = Giver(stage, passed_of(stage)), self._inputs(stage, readers)
         if stage.kind is Kind.SOURCE:
             make, context = source_maker(stage), self._context(stage)
             giver.made = self._iterated(stage, make, lambda: self._statistics[stage].items, context)
@@ -122,6 +122,15 @@ class SerialRun(Run):
         else:
             giver.made = self._mapped(stage, inputs)
         return giver
+
+    def _inputs(self, stage: Stage, readers: list[OutputReader]) -> Inputs:
+        policy = stage.fanin.policy
+        if policy == "position":
+            return PairedInputs(readers, self._pairing(stage))
+        return JoinedInputs(readers, policy) if stage.fanin.is_zipped else InterleavedInputs(readers, policy)
+
+    def _pairing(self, stage: Stage) -> Pairing:
+        return Pairing(pairing_of(stage))
 
     def _run(self, taking: Taking[T]) -> T:
         """Run a taking, and each stage that it waits for, to the end; return the taking's value.
@@ -256,13 +265,6 @@ class SerialRun(Run):
         if self._bars is not None:
             self._bars.close()
         self._life.on(RunEvent.CLOSED)
-
-
-def _inputs_of(stage: Stage, readers: list[OutputReader]) -> Inputs:
-    policy = stage.fanin.policy
-    if policy == "position":
-        return PairedInputs(readers, Pairing(pairing_of(stage)))
-    return JoinedInputs(readers, policy) if stage.fanin.is_zipped else InterleavedInputs(readers, policy)
 
 
 __all__ = ["SerialRun"]

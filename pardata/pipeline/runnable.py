@@ -173,7 +173,8 @@ class Runnable:
         Returns
         -------
         DryRun
-            ``print`` shows, per stage, shape, dtype and bytes of its outputs, and the seconds it took.
+            ``print`` shows, per stage, shape, dtype and bytes of its outputs, and the seconds it took; "nothing" for
+            a stage that one item is not enough for, as behind ``skip(1)``, and those behind it.
 
         Raises
         ------

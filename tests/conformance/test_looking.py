@@ -40,6 +40,28 @@ def test_dry_run_takes_the_first_item_of_each_source():
     assert [edge.first for edge in pardata.merge(a, b).dry_run().edges] == ["float64 (3,)", "int", "float64 (3,)"]
 
 
+def test_dry_run_pairs_by_position_what_one_item_of_each_source_gives():
+    source = pardata.source
+    for stream, other, gives in (
+        (source(range(10)).skip(1), source(range(9)), 0),
+        (source(range(5)).window(3), source(range(3)), 0),
+        (source(range(3)).flat_map(lambda x: [x, x]), source(range(6)), 1),
+        (source([[1, 2], [3]]).unbatch(), source(range(3)), 1),
+        (source([[1, 2], [3]]).unbatch(), source([[1, 2, 3]]).unbatch(), 2),
+        (source(range(2)), source(range(2)), 1),
+    ):
+        for streams in ((stream, other), (other, stream)):
+            pairs = pardata.zip(*streams, by="position").map(list, name="pairs")
+            made = len(list(pairs.iterate(engine="serial")))
+            edges = {edge.stage: edge for edge in pairs.dry_run().edges}
+            assert made >= edges["pairs"].items == gives
+            assert edges["pairs"].first == ("list of 2: int, int" if gives else "nothing")
+    longer = pardata.zip(source(range(6)), source(range(3)).flat_map(lambda x: [x] * 5, name="many"), by="position")
+    assert {edge.stage: edge.items for edge in longer.dry_run().edges}["many"] == 5  # it is run to its end
+    with pytest.raises(pardata.LossError, match="different numbers of items"):
+        list(longer.iterate(engine="serial"))
+
+
 def test_dry_run_needs_an_item_where_a_source_is_read_once():
     with pytest.raises(ConfigError, match="can be read only once"):
         pardata.source(iter(range(3))).map(abs).dry_run()

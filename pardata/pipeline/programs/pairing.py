@@ -20,9 +20,12 @@ class Pairing:
     """behind -> add -> ... -> end.
 
     The stream that is behind is read, so at most one message of each other stream is kept.
+
+    `may_be_uneven`: pairs are made up to the end of the shortest stream, and the others are read to their ends.
     """
 
-    def __init__(self, streams: Collection[Paired]) -> None:
+    def __init__(self, streams: Collection[Paired], may_be_uneven: bool = False) -> None:
+        self._may_be_uneven = may_be_uneven
         self._names = [stream.name for stream in streams]
         self._edges = {stream.sequence: edge for edge, stream in enumerate(streams)}
         self._reached = [0] * len(self._names)  # numbers below have come
@@ -39,7 +42,7 @@ class Pairing:
         Raises `LossError` if it is ahead of another stream: that has ended.
         """
         edge = self._edges[batch.sequence]
-        if self._reached[edge] > min(self._reached):
+        if self._reached[edge] > min(self._reached) and not self._may_be_uneven:
             raise LossError(self._uneven(edge))
         items, batch.items = batch.items, []
         places = range(batch.count) if batch.positions is None else batch.positions
@@ -61,8 +64,8 @@ class Pairing:
         return batch.with_items(pairs, positions)
 
     def end(self) -> None:
-        """Raise `LossError` if the streams have not ended evenly."""
-        if len(set(self._reached)) > 1:
+        """Raise `LossError` if the streams have not ended evenly and must."""
+        if len(set(self._reached)) > 1 and not self._may_be_uneven:
             raise LossError(self._uneven(None))
 
     def _uneven(self, open_: int | None) -> str:
