@@ -11,8 +11,8 @@ from pardata.errors import ConfigError
 from pardata.pipeline.plan.node import has_calls, name_of, no_function
 
 _OPTIONS = (
-    "workers", "ordered", "inplace", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind", "concurrency",
-    "name",
+    "workers", "ordered", "inplace", "writable", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind",
+    "concurrency", "name",
 )  # fmt: skip
 
 

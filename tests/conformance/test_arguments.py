@@ -1,5 +1,6 @@
 """More arguments of a stage's function, and the methods that cut and count a stream."""
 
+import inspect
 import itertools
 
 import numpy as np
@@ -107,6 +108,7 @@ def test_what_others_read_goes_on_behind_take(engine):
     [
         (lambda: numbers().map(abs, worker=2), r"map\(abs\): there is no option 'worker'; did you mean 'workers'"),
         (lambda: numbers().map(lambda x: x, chunk_size=2), "did you mean 'chunksize'"),
+        (lambda: numbers().map(lambda x: x, writeable=True), "did you mean 'writable'"),
         (lambda: numbers().map(lambda x: x, 1), r"cannot be called with \(item, \.\.\.\): too many positional"),
         (lambda: numbers().map(lambda x: x, axis=1), r"\(item, axis=...\): got an unexpected keyword argument 'axis'"),
         (lambda: numbers().map(lambda x, y, z: x, 1), "missing a required argument: 'z'"),
@@ -125,3 +127,12 @@ def test_what_others_read_goes_on_behind_take(engine):
 def test_wrong_arguments_are_refused_at_once(make, words):
     with pytest.raises(pardata.ConfigError, match=words):
         make()
+
+
+def test_each_option_of_map_is_named_when_it_is_misspelt():
+    parameters = inspect.signature(pardata.Stream.map).parameters.values()
+    options = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert "writable" in options
+    for option in options:
+        with pytest.raises(pardata.ConfigError, match=f"no option '{option}x'; did you mean '{option}'"):
+            numbers().map(abs, **{option + "x": 1})
