@@ -65,13 +65,13 @@ def half_written_block(die: Die) -> None:
     """The third array is copied into its block to the half."""
     method, left = Outbox._copy, [3]
 
-    def trapped(self: Outbox, array: Any) -> Any:
+    def trapped(self: Outbox, array: Any, is_whole: bool) -> Any:
         left[0] -= 1
         if not left[0]:
             block = self.arena.reserve(array.nbytes)
             view(block, 0, array.dtype, array.shape, None)[: len(array) // 2] = array[: len(array) // 2]
             die()
-        return method(self, array)
+        return method(self, array, is_whole)
 
     Outbox._copy = trapped  # type: ignore[method-assign]
 
