@@ -229,6 +229,27 @@ def test_a_call_that_takes_too_long_is_cancelled_and_no_other(engine, tmp_path, 
         items(stream.map(wait, timeout_s=0.01, kind=kind), engine)
 
 
+@pytest.mark.parametrize("engine", CONCURRENT)
+def test_other_calls_are_handed_on_while_one_that_took_too_long_cleans_up(engine):
+    class Slow:
+        async def open(self):
+            self.others = asyncio.Event()
+
+        async def __call__(self, number):
+            try:
+                if number < 2:
+                    await asyncio.Event().wait()
+            finally:
+                if number == 0:
+                    await self.others.wait()
+            if number == 3:  # it begins when item 1, which took too long as well, was handed on
+                self.others.set()
+            return number
+
+    stream = pardata.source(range(10)).map(Slow(), concurrency=2, timeout_s=0.01, errors="skip", chunksize=1)
+    assert items(stream, engine) == list(range(2, 10))
+
+
 def test_what_a_call_raises_of_asyncio_is_its_own(engine):
     async def late(number):
         raise TimeoutError("of the server")

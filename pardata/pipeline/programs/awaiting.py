@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,9 +77,15 @@ class AwaitingProgram(ItemProgram):
 
         return super().process(batch, port, replay, context)
 
-    async def outcomes(self, batch: Batch, port: Steps, calls: Calls) -> list[CallResult]:
-        """Make the calls for a batch. Raises StageFailure for the first that fails, if the run is to end then."""
+    def outcomes(self, batch: Batch, port: Steps, calls: Calls) -> Coroutine[Any, Any, list[CallResult]]:
+        """Return what makes the calls for a batch; they count at once, so no more are begun than may be at work.
+
+        It raises StageFailure for the first that fails, if the run is to end then.
+        """
         calls.count += len(batch.items)
+        return self._outcomes(batch, port, calls)
+
+    async def _outcomes(self, batch: Batch, port: Steps, calls: Calls) -> list[CallResult]:
         here = [asyncio.ensure_future(self._outcome(batch, at, port, calls)) for at in range(len(batch.items))]
         try:
             return list(await asyncio.gather(*here))

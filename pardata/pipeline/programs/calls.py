@@ -101,10 +101,10 @@ class Calls:
         return results
 
     def postpone_limits(self, seconds: float) -> None:
-        """Allow all calls more time: the event loop stood still."""
+        """Allow all calls more time, but for those whose time is over already: the event loop stood still."""
         for limit in self._limits:
             when = limit.when()
-            if when is not None:
+            if when is not None and not limit.expired():
                 limit.reschedule(when + seconds)
 
 
