@@ -121,6 +121,17 @@ def test_a_session_is_opened_and_closed_in_the_loop_of_its_calls(engine, tmp_pat
     assert items(pardata.source(range(3)).map(functools.partial(double)), engine) == [0, 2, 4]
 
 
+def test_a_session_whose_calls_have_more_arguments_is_opened_and_closed_as_well(engine, tmp_path):
+    class Adding(Session):
+        async def __call__(self, number, more):
+            return await super().__call__(number) + more
+
+    adding = Adding(tmp_path / "log")
+    assert items(pardata.source([1, 2]).map(adding, 5), engine) == [7, 8]
+    assert items(pardata.source([(1, 2), (3, 4)]).starmap(adding), engine) == [4, 8]
+    assert words(tmp_path / "log") == ["open", "close"] * 2
+
+
 def test_calls_have_more_arguments_and_numbers_of_their_own(engine):
     async def add(number, more, *, times=1):
         first = pardata.worker().random.random()

@@ -81,7 +81,7 @@ def opened(
         Called with what `open` and `close` return.
     """
     if isinstance(fn, Wrapped):
-        with opened(fn.func, 0, stage) as inner:
+        with opened(fn.func, 0, stage, complete=complete) as inner:
             made = fn.around(inner)
             yield _called(made, retries, given)
         return
