@@ -50,8 +50,9 @@ class WorkerContext:
         self._bars_of: tuple[int, ...] = ()
 
     def enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
-        """Note that calls begin: for item ``begin + len(done)`` of a job of the pool."""
+        """Note that calls begin: for item ``begin + len(done)`` of a job of the pool; perhaps at another attempt."""
         self._job, self._begin, self._done = job, begin, done
+        self._random = None
 
     def leave(self) -> None:
         """Note that the calls are over."""

@@ -1,5 +1,6 @@
 """With `seed=` an item draws the same random numbers in every run: on all engines, in any message, at every attempt."""
 
+import numpy as np
 import pytest
 
 import pardata
@@ -42,6 +43,20 @@ class Retried:
         return found
 
 
+class RetriedRows(Retried):
+    """The same of blocks of rows."""
+
+    def __call__(self, rows):
+        return rows * 0 + super().__call__(int(rows[0]))[1]
+
+
+class RetriedAwaiting(Retried):
+    """The same of a coroutine function."""
+
+    async def __call__(self, item):
+        return super().__call__(item)
+
+
 class Opened:
     def open(self):
         self.weight = number()
@@ -80,6 +95,7 @@ STREAMS = {
     "flat_map": lambda: numbers().flat_map(lambda x: [draw(x), draw(x)]).map(draw),
     "reduce": lambda: numbers().reduce(lambda total, _: total + number(), 0),
     "retries": lambda: numbers().map(Retried(), retries=1),
+    "awaited retries": lambda: numbers().map(RetriedAwaiting(), retries=1),
     "object": lambda: numbers().map(Opened(), workers=2),
     "ordered merge": woven,
     "merge": lambda: pardata.merge(numbers().map(draw), numbers().map(draw)).map(draw),
@@ -102,6 +118,23 @@ def expected():
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_run_with_a_seed_draws_the_same_numbers(engine, expected):
     assert items_of(engine, 5) == expected
+
+
+def test_another_attempt_draws_the_same_numbers():
+    found = []
+
+    def fail_at_first(item):
+        found.append(draw(item))
+        if len(found) % 2:
+            raise ArithmeticError
+
+    async def fail_at_first_awaiting(item):
+        fail_at_first(item)
+
+    for fn in fail_at_first, fail_at_first_awaiting:
+        found.clear()
+        numbers().map(fn, retries=1).to([]).run(engine="serial", seed=5)
+        assert found[::2] == found[1::2]
 
 
 @pytest.mark.parametrize("seed", [6, None])
@@ -139,6 +172,18 @@ def test_a_serial_run_in_a_task_of_a_pool_leaves_the_pools_context():
         inner = list(pool.map(task, [0]))
     with pardata.WorkerPool(1, kind="thread", name="outer", seed=3) as pool:
         assert inner == [("outer", *pool.map(lambda _: number(), [0]))]
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_task_of_a_pool_draws_the_same_at_another_attempt(kind):
+    with pardata.WorkerPool(1, kind=kind, retries=1, seed=3) as pool:
+        called = pool.submit(Retried(), 0).result()
+        mapped = list(pool.map(Retried(), range(4)))
+        rows = pool.map_array(RetriedRows(), np.arange(4), chunksize=1)
+    with pardata.WorkerPool(1, kind=kind, seed=3) as pool:
+        assert called == pool.submit(draw, 0).result()
+        assert mapped == list(pool.map(draw, range(4)))
+        assert rows.tolist() == pool.map_array(lambda rows: rows * 0 + number(), np.arange(4), chunksize=1).tolist()
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", True])
