@@ -71,12 +71,22 @@ class FreeSlots:
             if not wait_for(self.fd, select.POLLIN, min(left, _RECOUNT)):
                 self._recount()
 
+    def stay(self) -> None:
+        """Stay in between until one more `filled`: packets are in a buffer."""
+        if self.count:
+            self._pipe.enter()
+
     def filled(self) -> None:
-        """Say that the packet is in the pipe, or will never be."""
+        """Say that the packet is in the pipe, or will never be, or that the buffer is empty."""
         if self.count:
             self._pipe.leave()
 
     def give_back(self) -> None:
+        """Say that a place was taken and stays empty."""
+        if self.count:
+            os.write(self.fd, b".")
+
+    def emptied(self) -> None:
         """Say that a packet has left the pipe."""
         if self.count:
             os.write(self.fd, b".")

@@ -13,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 import weakref
 from multiprocessing.reduction import DupFd
-from queue import Empty
 from typing import Any, Final
 
 from pardata.errors import WorkerLostError
@@ -64,11 +64,11 @@ class _TakingSlots(FreeSlots):
         super().__init__(pipe, count, fd)
         self._queue = weakref.ref(queue)
 
-    def give_back(self) -> None:
+    def emptied(self) -> None:
         queue = self._queue()
         if queue is not None:
-            queue._change_hands(got=1)
-        super().give_back()
+            queue._take()
+        super().emptied()
 
 
 class JoinableQueue(Queue):
@@ -117,8 +117,9 @@ class JoinableQueue(Queue):
 
     def _reset(self) -> None:
         super()._reset()
-        self._got = self._putting = 0
+        self._got = 0
         self._has_hands_full = False
+        self._call = threading.local()  # of `get`, in each thread
 
     def __getstate__(self) -> Any:
         return super().__getstate__(), DupFd(self._put.fd), DupFd(self._done.fd)
@@ -138,42 +139,49 @@ class JoinableQueue(Queue):
 
     # -- hands ---------------------------------------------------------------------------------------------------------
 
-    def _change_hands(self, got: int = 0, putting: int = 0) -> None:
-        """Count what this process has in its hands, and hold the lock while there is something. SYNC POINT: hands."""
-        with self._lock:
-            self._got = max(0, self._got + got)
-            self._putting += putting
-            are_full = bool(self._got or self._putting or self._buffer)
-            if are_full != self._has_hands_full:
-                self._has_hands_full = are_full
-                lock_range(self._pipe.reader, fcntl.F_RDLCK if are_full else fcntl.F_UNLCK, *_HANDS)
+    def _hold_hands(self, is_putting: bool = False) -> None:
+        """Hold the lock while this process has something in its hands. SYNC POINT: hands.
+
+        With the lock of the threads held, and uninterrupted, as the counts that it goes by.
+        """
+        are_full = is_putting or bool(self._got or self._buffer)
+        if are_full != self._has_hands_full:
+            self._has_hands_full = are_full
+            lock_range(self._pipe.reader, fcntl.F_RDLCK if are_full else fcntl.F_UNLCK, *_HANDS)
 
     def _settle(self) -> None:
         super()._settle()
-        if self._has_hands_full and self._pipe.reader >= 0:  # the feeder has emptied the buffer
-            self._change_hands()
+        with self._lock, Uninterrupted():
+            if self._has_hands_full and self._pipe.reader >= 0:  # the feeder may have emptied the buffer
+                self._hold_hands()
 
-    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put an object, as `Queue.put`."""
-        self._check_open()
-        self._change_hands(putting=1)
-        self._put.add()  # before anybody can call `task_done` for it
-        try:
-            super().put(obj, block, timeout)
-        except Exception:  # it is not in the queue
-            self._done.add()
-            raise
-        finally:
-            self._change_hands(putting=-1)
+    def _send(self, packet: bytes) -> None:
+        with Uninterrupted():
+            self._hold_hands(is_putting=True)  # SYNC POINT: hands. In front of the count
+            self._put.add()  # before anybody can call `task_done` for it
+            try:
+                super()._send(packet)
+            except BaseException:  # it is not in the queue
+                self._done.add()
+                raise
+            finally:
+                self._hold_hands()
+
+    def _take(self) -> None:
+        """Note that this thread has read a packet."""
+        with self._lock, Uninterrupted():
+            self._got += 1
+            self._hold_hands()
+            self._call.has_taken = True
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Return the next object, as `Queue.get`. For one that is lost nothing is to be called."""
+        self._call.has_taken = False
         try:
             return super().get(block, timeout)
-        except Empty:
-            raise
-        except Exception:  # it was got, and cannot be opened
-            self.task_done()
+        except BaseException:
+            if self._call.has_taken:  # it cannot be opened, or was interrupted
+                self.task_done()
             raise
 
     # -- joining -------------------------------------------------------------------------------------------------------
@@ -186,11 +194,12 @@ class JoinableQueue(Queue):
 
     def task_done(self) -> None:
         """Say that the work on an item that was got is done. Raises ValueError if none is left."""
-        with self._lock:
+        with self._lock, Uninterrupted():
             if self.unfinished <= 0:
                 raise ValueError("task_done() called too many times")
             self._done.add()
-            self._change_hands(got=-1)  # SYNC POINT: hands. Behind the count
+            self._got = max(0, self._got - 1)
+            self._hold_hands()  # SYNC POINT: hands. Behind the count
 
     def join(self) -> None:
         """Wait until `task_done` was called for every item that was put.
@@ -198,8 +207,8 @@ class JoinableQueue(Queue):
         Raises
         ------
         WorkerLostError
-            Processes have ended with items for which they had not called it, or before they had sent them. Those count
-            as done from here on.
+            Processes have ended with items for which they had not called it, or before they had sent them, or Ctrl-C
+            has come while `get` took an item. Those count as done from here on.
         """
         with contextlib.closing(select.epoll()) as news:
             news.register(self._done.fd, select.EPOLLIN | select.EPOLLET)
@@ -209,8 +218,8 @@ class JoinableQueue(Queue):
                 lost = self._write_off()
                 if lost:
                     raise WorkerLostError(
-                        f"{lost} of the items that were put were in the hands of a process that has ended, or was "
-                        f"killed, before it called task_done: their work may not have been done"
+                        f"{lost} of the items that were put were in the hands of a process that has ended, was killed, "
+                        f"or was interrupted in get, before it called task_done: their work may not have been done"
                     )
 
     def _write_off(self) -> int:

@@ -110,15 +110,13 @@ class Queue(QueueEnds, OtherForms):
         """
         self._check_open()
         self._free_slots.take(deadline_of(block, timeout))
-        is_done = True
         try:
             packet = self._pack(obj)
             with self._lock:
                 self._check_open()
-                is_done = self._send(packet)
+                self._send(packet)
         finally:
-            if is_done:
-                self._free_slots.filled()
+            self._free_slots.filled()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -133,17 +131,25 @@ class Queue(QueueEnds, OtherForms):
         self._sent.add(sent)
         return packet
 
-    def _send(self, packet: bytes) -> bool:
-        """Write a packet; False: the feeder will. With the lock held."""
+    def _send(self, packet: bytes) -> None:
+        """Write a packet, or leave it to the feeder; if it raises, neither. With the lock held."""
         self._has_ended = False
         self._pipe.hold_writer()
-        if not self._buffer and self._pipe.write(packet):
-            return True
-        self._buffer.append(packet)
-        if self._feeder is None:
-            self._feeder = threading.Thread(target=self._feed, name="pardata-queue", daemon=True)
-            self._feeder.start()
-        return False
+        if self._buffer or not self._pipe.write(packet):
+            if self._feeder is None:
+                self._start_feeder()
+            self._buffer.append(packet)
+
+    def _start_feeder(self) -> None:
+        feeder = threading.Thread(target=self._feed, name="pardata-queue", daemon=True)
+        with Uninterrupted():
+            self._free_slots.stay()
+            try:
+                feeder.start()
+            except RuntimeError:  # the system has no thread left
+                self._free_slots.filled()
+                raise
+            self._feeder = feeder
 
     def _feed(self) -> None:
         while True:
@@ -152,11 +158,11 @@ class Queue(QueueEnds, OtherForms):
                 try:
                     while self._buffer and self._pipe.write(self._buffer[0]):
                         self._buffer.popleft()
-                        self._free_slots.filled()
                 except BrokenPipeError:  # at the end of this process: no reader is left
                     self._buffer.clear()
                 if not self._buffer:
                     self._feeder = None
+                    self._free_slots.filled()
                     self._settle()
                     return
 
@@ -185,7 +191,7 @@ class Queue(QueueEnds, OtherForms):
                 packet = self._pipe.read()
                 if packet:
                     self._has_ended = False
-                    self._free_slots.give_back()
+                    self._free_slots.emptied()
                     return unpack(packet)
             finally:
                 self._pipe.leave()

@@ -95,7 +95,7 @@ def wait_and_tell(queue: Any, told: Any) -> None:
 def get_and_die_at(queue: Any, place: str) -> None:
     """Be killed between the read and the next step."""
     if place == "place":
-        queue._free_slots.give_back = kill_me
+        queue._free_slots.emptied = kill_me
     else:
         queue_module.unpack = kill_me
     queue.get()

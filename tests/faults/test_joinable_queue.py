@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -90,6 +91,17 @@ def test_an_item_of_a_consumer_that_is_gone_is_told(start, way):
     start(work, queue)
     queue.join()
     assert queue.unfinished == 0
+    queue.close()
+
+
+def test_a_put_that_failed_hides_no_killed_consumer(start):
+    queue = pardata.JoinableQueue()
+    with pytest.raises(pardata.SerializationError):
+        queue.put(threading.Lock())
+    queue.put(5)
+    start(work, queue, 5).join()
+    assert queue._write_off() == 1  # as `join` asks when nothing happens
+    queue.join()
     queue.close()
 
 

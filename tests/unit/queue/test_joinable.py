@@ -8,6 +8,8 @@ import pytest
 
 import pardata
 from pardata import JoinableQueue
+from pardata.queue import free_slots
+from tests.faults.interrupting import interrupt_at, lines_of
 
 pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
 
@@ -48,6 +50,90 @@ def test_what_is_not_in_the_queue_is_not_waited_for():
         made.get() and made.put(threading.Lock())
     made.task_done()
     made.join()
+
+
+def has_nothing(made):
+    return (made.unfinished, made._got, made._has_hands_full) == (0, 0, False)
+
+
+@pytest.mark.parametrize("maxsize", [0, 1, 300])
+def test_a_put_that_fails_leaves_the_accounts_as_they_were(maxsize, monkeypatch):
+    made = JoinableQueue(maxsize)
+    with pytest.raises(pardata.SerializationError):
+        made.put(threading.Lock())
+    assert has_nothing(made) and not made.full()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    if maxsize:
+        made.put_many(range(min(maxsize, 256)))
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(free_slots, "wait_for", interrupt)
+            patch.setattr("pardata.queue.queue.pack", interrupt)
+            made.put("waits for a place, or to be pickled")
+    if maxsize != 1:
+        made.put_many(range(256 - made.qsize()))
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no thread is left"):
+            patch.setattr(threading.Thread, "start", no_thread)
+            made.put("more than fits into the pipe")
+    count = made.qsize()
+    for _ in range(count):
+        made.get()
+        made.task_done()
+    assert has_nothing(made) and made._pipe._in_between == 0
+    made.close()
+    with pytest.raises(ValueError, match="closed"):
+        made.put("late")
+    assert has_nothing(made) and count == (1 if maxsize == 1 else 256)
+
+
+def no_thread(thread):
+    raise RuntimeError("no thread is left")
+
+
+@pytest.mark.parametrize("call", ["put", "get", "task_done"])
+def test_ctrl_c_at_each_line_leaves_the_accounts_right(call):
+    """An item that `get` has taken and does not return is lost: it is done, or `join` tells."""
+    calls = {"put": lambda made: made.put("item"), "get": JoinableQueue.get, "task_done": JoinableQueue.task_done}
+
+    def ready():
+        made = JoinableQueue()
+        if call != "put":
+            made.put("item")
+        if call == "task_done":
+            made.get()
+        return made
+
+    made = ready()
+    lines = [line for line in lines_of(lambda: calls[call](made))[1] if line[0].endswith("joinable.py")]
+    assert len(lines) > 5
+    for line in lines:
+        made = ready()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt_at(line, lambda made=made: calls[call](made))
+        if call == "task_done" and made._got:
+            made.task_done()  # it was interrupted in front of its first step
+        while made.qsize():
+            assert made.unfinished == 1
+            made.get()
+            made.task_done()
+        lost = made._write_off()
+        assert has_nothing(made) and lost <= (call == "get"), line
+
+
+def test_an_error_before_an_item_was_taken_is_none_of_an_item(monkeypatch):
+    made = JoinableQueue()
+    made.put("item")
+    with monkeypatch.context() as patch, pytest.raises(pardata.CapacityError):
+        patch.setattr(made._pipe, "hold_writer", no_descriptor)
+        made.get()
+    assert made.unfinished == 1 and made.get() == "item"
+    made.task_done()
+
+
+def no_descriptor():
+    raise pardata.CapacityError("no descriptor is left")
 
 
 def test_an_item_that_cannot_be_opened_is_done(monkeypatch):
