@@ -33,6 +33,8 @@ class BlockPlacer:
     ----------
     generator
         Of user code, suspended in the yield of the item that is being sent.
+    given : list of Anchor, optional
+        Gets the blocks that are given away, for a caller that may have to take them back.
     sent_bytes, made_bytes : int
         Bytes of all arrays that were placed; those of the blocks that were made for them.
     """
@@ -40,6 +42,7 @@ class BlockPlacer:
     def __init__(self, arena: Arena, in_parent: bool, writers: Access) -> None:
         self.arena = arena
         self.generator: object = None
+        self.given: list[Anchor] | None = None
         self.sent_bytes = 0
         self.made_bytes = 0
         self.in_parent = in_parent
@@ -70,6 +73,8 @@ class BlockPlacer:
             may_come_again = self.generator is not None and self._writers is Access.RESULT
             block.shared = not (is_alone and (not may_come_again or is_sole_owner(arrays, index)))
             block.given_away = not (block.shared or self._fan_out)
+            if self.given is not None and block.given_away:
+                self.given.append(block)
         array = arrays[index]
         offset = array.__array_interface__["data"][0] - self._address - block.offset
         return block, offset, array

@@ -359,6 +359,29 @@ def test_results_that_do_not_fit_the_memory_limit_wait():
     assert items(totals, "processes", memory_limit=100_000_000) == [500_000 * number for number in range(60)]
 
 
+def test_calls_go_on_while_results_wait_for_memory(tmp_path):
+    class Fill:
+        def __init__(self):
+            self.here = 0
+
+        async def __call__(self, number):
+            if number == 0:
+                while len(words(tmp_path / "seen")) < 5:
+                    await asyncio.sleep(0)
+            self.here += 1
+            while number and self.here < 15:  # they return together: 126 MB
+                await asyncio.sleep(0)
+            return np.full(1_000_000, number)
+
+    def see(array):
+        note(tmp_path / "seen", "one")
+        return array
+
+    stream = pardata.source(range(30)).map(Fill(), concurrency=16, chunksize=1).map(see, workers=2)
+    with stream.iterate(memory_limit=60_000_000) as run:
+        assert [int(array[-1]) for array in run] == list(range(30))
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
 from pardata.runtime.faults import Fault
-from pardata.runtime.worker.program import StageFailure, UnloadableError
+from pardata.runtime.worker.program import MemoryShort, StageFailure, UnloadableError
 
 CallResult = list[Any] | BaseException  # of a call: its result, in a list, or its error
 
@@ -121,7 +121,7 @@ class _Work:
         self._context = context
         self._lost: dict[tuple[int, int], list[tuple[int, Fault]]] = {}  # items that could not be loaded, by batch
         self._at_work: dict[asyncio.Future[list[CallResult]], Batch] = {}
-        self._made: tuple[Batch, Batch] | None = None  # a batch and what became of it, which waits for room
+        self._made: dict[asyncio.Future[list[CallResult]], Batch] = {}  # by those at work, what waits for room
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class _Work:
                     port.poll()
                     self._hand_on()
                     self._begin()
-                    if not self._at_work and self._made is None and port.at_end:
+                    if not self._at_work and port.at_end:
                         return
                     await self._rest()
             finally:
@@ -143,7 +143,7 @@ class _Work:
     @property
     def _wants_more(self) -> bool:
         """Whether further calls may begin: not while results wait for room behind this stage."""
-        return self._made is None and self._calls.count < self._program.concurrency
+        return not self._made and self._calls.count < self._program.concurrency
 
     def _begin(self) -> None:
         """Begin the calls of as many batches as may be at work."""
@@ -166,40 +166,57 @@ class _Work:
             self._at_work[task] = batch
 
     def _hand_on(self) -> None:
-        """Publish and commit what is done, as far as there is room."""
-        program, port = self._program, self._port
-        self._publish()
-        for task in [task for task in self._at_work if task.done()]:
-            if self._made is not None:
-                return
-            batch = self._at_work.pop(task)
-            lost = self._lost.pop((batch.sequence, batch.number), None)
-            made = program.completed(batch, port, task.result(), self._context)
-            self._made = batch, program._with_lost(made, lost, port) if lost else made
-            self._publish()
+        """Publish and commit what is done, as far as there is room: of each sequence the oldest first.
 
-    def _publish(self) -> None:
-        """Publish and commit what is made, if there is room."""
+        The oldest batch of a run may pass the memory limit, so it is not to wait for one behind it.
+        """
+        at_work = self._at_work
+        done = [task for task in at_work if task.done()]
+        if len(done) > 1:
+            done.sort(key=lambda task: at_work[task].number)
+        held: set[int] = set()
+        for task in done:
+            batch = at_work[task]
+            if batch.sequence in held:
+                continue
+            made = self._made.pop(task, None) or self._completed(batch, task.result())
+            left = self._publish(batch, made)
+            if left is None:
+                del at_work[task]
+            else:
+                self._made[task] = left
+                held.add(batch.sequence)
+
+    def _completed(self, batch: Batch, outcomes: list[CallResult]) -> Batch:
+        """Return what a batch becomes."""
         program, port = self._program, self._port
-        if self._made is None or not port.has_room_for(self._made[1]):
-            return
-        (batch, made), self._made = self._made, None
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
+        made = program.completed(batch, port, outcomes, self._context)
+        lost = self._lost.pop((batch.sequence, batch.number), None)
+        return program._with_lost(made, lost, port) if lost else made
+
+    def _publish(self, batch: Batch, made: Batch) -> Batch | None:
+        """Publish and commit what is made of a batch. Return what is left to do: None, or the same for want of room."""
+        program, port = self._program, self._port
+        if not port.has_room_for(made):
+            return made
         port.turn_to(batch)
         try:
-            publish(port, made, program.name)
-        except StageFailure as failure:
-            if program.errors == "raise" or not isinstance(failure.original, SerializationError):
-                raise
-            publish(port, program._without_unpicklable(made, port), program.name)
+            try:
+                publish(port, made, program.name)
+            except StageFailure as failure:
+                if program.errors == "raise" or not isinstance(failure.original, SerializationError):
+                    raise
+                made = program._without_unpicklable(made, port)
+                publish(port, made, program.name)
+        except MemoryShort:
+            return made
         port.commit()
-        self._calls.postpone_limits(loop.time() - begin)  # it may have waited for memory
+        return None
 
     async def _rest(self) -> None:
         """Sleep until there is news."""
         port = self._port
-        seconds = port.rest(self._calls.count, self._wants_more, self._made is not None)
+        seconds = port.rest(self._calls.count, self._wants_more, bool(self._made))
         if not seconds:
             self._news.set()
         with contextlib.suppress(TimeoutError):

@@ -59,7 +59,6 @@ class Calls:
         self._tries = tries
         self._timeout_s = timeout_s
         self._identity = identity
-        self._limits: set[asyncio.Timeout] = set()
 
     async def call(self, value: Any, place: Place, port: Steps) -> list[Any]:
         """Return the result for a value, when there is room for the call; it is tried again as often as was asked for.
@@ -83,7 +82,6 @@ class Calls:
         timeout_s = self._timeout_s
         try:
             async with asyncio.timeout(timeout_s) as limit:
-                self._limits.add(limit)
                 results = [await _stepped(self._fn(value), context, port)]
         except TimeoutError:
             if not limit.expired():  # the function's own
@@ -96,17 +94,8 @@ class Calls:
             if task is not None and task.cancelling():
                 raise
             raise RuntimeError("the function raised CancelledError, and nobody has cancelled its call") from error
-        finally:
-            self._limits.discard(limit)
         settle(results)  # it waits for its turn, and another call may change it meanwhile
         return results
-
-    def postpone_limits(self, seconds: float) -> None:
-        """Allow all calls more time, but for those whose time is over already: the event loop stood still."""
-        for limit in self._limits:
-            when = limit.when()
-            if when is not None and not limit.expired():
-                limit.reschedule(when + seconds)
 
 
 @types.coroutine

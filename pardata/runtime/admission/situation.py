@@ -44,18 +44,27 @@ class Situation:
         """Begin to wait for memory: `decide` is asked again and again from here on."""
         self._quiescence.begin()
 
-    def decide(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None) -> Decision | None:
+    def decide(
+        self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None, others: Sequence[Claim] = ()
+    ) -> Decision | None:
         """Return the decision on a block, None: wait. Raises `CapacityError` if there will never be enough memory.
 
-        `claims` is what the worker has taken, `publishing` what it is about to hand on.
+        `claims` is what the worker has taken and `publishing` what it is about to hand on. `others` are batches that go
+        on meanwhile: they are not held up by this one.
         """
-        request = self._describe(needed_bytes, claims, publishing)
+        request = self._describe(needed_bytes, claims, publishing, others)
         decision = decide(request)
         if decision is Decision.FAIL:
             raise CapacityError(explain_refusal(request, self._label, self._budget.holders()))
         return None if decision is Decision.WAIT else decision
 
-    def _describe(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None) -> AllocationRequest:
+    def may_try(self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch, others: Sequence[Claim]) -> bool:
+        """Return whether it is worth while to ask for the blocks of a batch, which need so many bytes together."""
+        return decide(self._describe(needed_bytes, claims, publishing, others)) is not Decision.WAIT
+
+    def _describe(
+        self, needed_bytes: int, claims: Sequence[Claim], publishing: Batch | None, others: Sequence[Claim]
+    ) -> AllocationRequest:
         live = self._budget.live_bytes()
         under_way = self.inflight.all()
         items, own = 1, sum(block.extent_bytes for claim in claims for block in claim.anchors)
@@ -65,6 +74,7 @@ class Situation:
             items, own = publishing.count, own + self._outbox.made_bytes
         # A batch that waits here for its turn is as much held up as the one at work.
         behind = {self.inflight.key(*batch) for receiver in self._receivers for batch in receiver.waiting()}
+        behind -= {self.inflight.key(claim.sequence, claim.number) for claim in others}
         return AllocationRequest(
             needed_bytes,
             live,

@@ -12,28 +12,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import Arena
 from pardata.memory.segment import Segment
+from pardata.runtime.admission.policy import TICK_S
 from pardata.runtime.header import (
     AWAITS,
     BEGUN_NS,
     BLOCKED_NS,
     CURRENT_BATCH,
     CURRENT_CALL,
+    MEMORY,
     STARVED_NS,
     WAITS_FOR,
     batch_word,
 )
 from pardata.runtime.worker.port import Program, WorkerPort
+from pardata.runtime.worker.program import MemoryShort
 from pardata.runtime.worker.spec import WorkerSpec
 
 
 class AwaitingPort(WorkerPort):
-    """A port whose worker never waits in it for input or for room: it rests in its event loop until there is news."""
+    """A port whose worker waits in it for nothing: it rests in its event loop until there is news."""
 
     def __init__(
         self,
@@ -46,6 +50,12 @@ class AwaitingPort(WorkerPort):
         super().__init__(spec, segment, socks, program, shared_arena)
         self._rests_for: int | None = None
         self._rests_since_ns = 0
+        self._publisher = 0  # the thread that is in `publish`
+        self._short: dict[tuple[int, int], int] = {}  # the bytes that batches need for which there was no memory
+        arena = self.outbox.arena
+        if arena.on_shortage is not None and shared_arena is None:
+            arena.on_shortage = self._on_shortage
+            self.outbox.given = []
 
     @contextlib.contextmanager
     def watched(self, news: Callable[[], None]) -> Iterator[None]:
@@ -80,8 +90,11 @@ class AwaitingPort(WorkerPort):
         return self.collector.at_end
 
     def has_room_for(self, batch: Batch) -> bool:
-        """Return whether `publish` would not wait."""
-        return self.outbox.has_room_for(batch)
+        """Return whether a worker behind is free and, as far as is known, there is memory: `publish` may be tried."""
+        if not self.outbox.has_room_for(batch):
+            return False
+        needed_bytes = self._short.get((batch.sequence, batch.number)) if self._short else None
+        return needed_bytes is None or self.memory.may_try(needed_bytes, batch)
 
     def turn_to(self, batch: Batch) -> None:
         """Say which of the batches that were begun is published and committed next."""
@@ -89,6 +102,38 @@ class AwaitingPort(WorkerPort):
         at_hand.claims = at_hand.begun.pop((batch.sequence, batch.number))
         # SYNC POINT: choice. As in `WorkerPort.try_take`: nothing of this batch has been published before.
         self.words[CURRENT_BATCH] = batch_word(batch.sequence, batch.number)
+
+    def publish(self, batch: Batch) -> None:
+        """Hand over the batch that was turned to. Raises `MemoryShort` in place of waiting: it is begun again then.
+
+        Its blocks may be asked for again and again, so nothing of it is to be left: no bytes that count, and no
+        block that its reader may change.
+        """
+        outbox, at_hand, key = self.outbox, self._at_hand, (batch.sequence, batch.number)
+        self._publisher = threading.get_ident()
+        try:
+            super().publish(batch)
+        except MemoryShort as short:
+            outbox.sent_bytes = outbox.block_bytes = outbox.made_bytes = 0
+            for block in outbox.given or ():
+                block.given_away = False
+            if not self._short and self.memory.situation is not None:
+                self.memory.situation.begin()
+            self._short[key] = max(short.needed_bytes, self._short.get(key, 0))
+            at_hand.begun[key], at_hand.claims, at_hand.publishing = at_hand.claims, [], None
+            raise
+        finally:
+            self._publisher = 0
+            if outbox.given:
+                outbox.given.clear()
+        if self._short:
+            self._short.pop(key, None)
+
+    def _on_shortage(self, needed_bytes: int) -> bool:
+        """Answer as `MemoryWait.wait`; it waits only for arrays that the user's code makes in shared memory itself."""
+        if self._publisher == threading.get_ident():
+            return self.memory.ask(needed_bytes)
+        return self.memory.wait(needed_bytes)
 
     def step(self, item: tuple[int, int]) -> None:
         """Note the item whose call runs at this moment."""
@@ -109,14 +154,17 @@ class AwaitingPort(WorkerPort):
             self._rests_for = BLOCKED_NS if is_blocked else None if calls else STARVED_NS
             self._rests_since_ns = time.perf_counter_ns()
             words[CURRENT_CALL] = AWAITS if calls else 0
-            words[WAITS_FOR], words[BEGUN_NS] = self._rests_for or STARVED_NS, time.monotonic_ns()
-            return self.collector.prepare_sleep(wants_input)
+            waits_for = MEMORY if self._short else self._rests_for or STARVED_NS
+            if waits_for != MEMORY or words[WAITS_FOR] != MEMORY:
+                words[WAITS_FOR], words[BEGUN_NS] = waits_for, time.monotonic_ns()
+            longest_s = self.collector.prepare_sleep(wants_input)
+            return min(longest_s, TICK_S) if self._short else longest_s
 
     def wake(self, has_news: bool) -> None:
         """End the rest; without news give free memory back."""
         if self._rests_for is not None:
             self._account.count_wait(self._rests_for, time.perf_counter_ns() - self._rests_since_ns)
-        if not has_news:
+        if not has_news and not self._short:
             self.collector.idle()
 
 

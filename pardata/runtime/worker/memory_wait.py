@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from pardata.channel.outbox import Outbox
+from pardata.codec.batch_codec import Batch
 from pardata.memory.budget import LIVE, Budget
 from pardata.memory.segment import Segment
 from pardata.runtime.admission.inflight import InFlight
@@ -15,7 +16,7 @@ from pardata.runtime.admission.quiescence import Quiescence
 from pardata.runtime.admission.situation import Situation
 from pardata.runtime.header import MEMORY
 from pardata.runtime.worker.accounting import TimeAccount
-from pardata.runtime.worker.program import Cancelled
+from pardata.runtime.worker.program import Cancelled, MemoryShort
 from pardata.runtime.worker.spec import WorkerSpec
 from pardata.runtime.worker.transaction import Transaction
 
@@ -74,13 +75,29 @@ class MemoryWait:
         finally:
             self._lock.release()
 
+    def ask(self, needed_bytes: int) -> bool:
+        """Return as `wait` does for the batch that is being published, but raise `MemoryShort` in place of waiting."""
+        assert self.situation is not None
+        self._outbox.arena.collect()
+        at_hand = self._at_hand
+        decision = self.situation.decide(needed_bytes, at_hand.claims, at_hand.publishing, at_hand.others)
+        if decision is None:
+            raise MemoryShort(self._outbox.made_bytes + needed_bytes)
+        return decision is Decision.PASS_LIMIT
+
+    def may_try(self, needed_bytes: int, batch: Batch) -> bool:
+        """Return whether a batch that was begun, for which there was no memory, is to be published again."""
+        assert self.situation is not None
+        at_hand = self._at_hand
+        claims = at_hand.begun[batch.sequence, batch.number]
+        return self.situation.may_try(needed_bytes, claims, batch, at_hand.others)
+
     def _decide(self, needed_bytes: int) -> Decision | None:
         assert self.situation is not None
         self._account.collector.poll()
         self._outbox.arena.collect()
         at_hand = self._at_hand
-        claims = [*at_hand.claims, *(claim for others in at_hand.begun.values() for claim in others)]
-        return self.situation.decide(needed_bytes, claims, at_hand.publishing)
+        return self.situation.decide(needed_bytes, [*at_hand.claims, *at_hand.others], at_hand.publishing)
 
     def poll(self) -> None:
         """Take in what the readers have given back, unless another thread is in the port."""

@@ -19,6 +19,20 @@ class Leaving(BaseException):
     """This process makes room for a fresh one, which goes on: leave."""
 
 
+class MemoryShort(BaseException):
+    """There is no memory for a batch now, and its worker does not wait for it where it asks; nothing was handed on.
+
+    Parameters
+    ----------
+    needed_bytes : int
+        Of the blocks of the batch that are known to be needed.
+    """
+
+    def __init__(self, needed_bytes: int) -> None:
+        super().__init__(f"{needed_bytes} bytes are needed")
+        self.needed_bytes = needed_bytes
+
+
 class StageFailure(Exception):
     """The user's code raised; carries the fault to tell the parent."""
 

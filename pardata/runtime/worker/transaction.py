@@ -25,3 +25,8 @@ class Transaction:
     claims: list[Claim] = field(default_factory=list)
     publishing: Batch | None = None
     begun: dict[tuple[int, int], list[Claim]] = field(default_factory=dict)
+
+    @property
+    def others(self) -> list[Claim]:
+        """The claims of all batches that were begun."""
+        return [claim for claims in self.begun.values() for claim in claims]
