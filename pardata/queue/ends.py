@@ -8,6 +8,7 @@ from multiprocessing import context
 from multiprocessing.reduction import DupFd
 from typing import Any
 
+from pardata.memory.exchange.range_locks import reopen
 from pardata.queue.free_slots import FreeSlots
 from pardata.queue.lent import Lent, from_lent, lend
 from pardata.queue.packet_pipe import PacketPipe
@@ -43,15 +44,17 @@ class QueueEnds:
         with self._lock:
             self._lent.add(lent)
         places = DupFd(self._free_slots.fd) if self._free_slots.count else None
-        return DupFd(self._pipe.reader), DupFd(lent), self._free_slots.count, places
+        return DupFd(self._pipe.reader), DupFd(lent), DupFd(self._pipe.locks), self._free_slots.count, places
 
     def __setstate__(self, state: Any) -> None:
-        reader, lent, count, places = state
+        reader, lent, shared, count, places = state
         fds = [reader.detach(), from_lent(lent.detach()), places.detach() if places is not None else -1]
         for fd in fds:
             if fd >= 0:
                 os.set_inheritable(fd, False)
-        self._set_up(PacketPipe(fds[0], fds[1]), count, fds[2])
+        locks = shared.detach()
+        self._set_up(PacketPipe(fds[0], fds[1], reopen(locks, os.O_RDWR)), count, fds[2])
+        os.close(locks)
 
     # -- forked processes ----------------------------------------------------------------------------------------------
 

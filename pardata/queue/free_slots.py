@@ -30,7 +30,7 @@ def make_pipes(count: int) -> tuple[PacketPipe, int, int]:
 
     Raises `CapacityError` if this process may not open so many descriptors.
     """
-    check_descriptors("a queue", 5 if count else 3)
+    check_descriptors("a queue", 6 if count else 3)
     return PacketPipe.create(), count, make_free_slots(count) if count else -1
 
 

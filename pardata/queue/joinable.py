@@ -102,7 +102,7 @@ class JoinableQueue(Queue):
     def __init__(self, maxsize: int = 0) -> None:
         with Uninterrupted():  # descriptors that no object has yet would stay open
             check_linux("a queue between processes")
-            check_descriptors("a queue", 7)
+            check_descriptors("a queue", 8)
             self._put, self._done = _Counter.create(), _Counter.create()
             try:
                 super().__init__(maxsize)
@@ -147,12 +147,12 @@ class JoinableQueue(Queue):
         are_full = is_putting or bool(self._got or self._buffer)
         if are_full != self._has_hands_full:
             self._has_hands_full = are_full
-            lock_range(self._pipe.reader, fcntl.F_RDLCK if are_full else fcntl.F_UNLCK, *_HANDS)
+            lock_range(self._pipe.locks, fcntl.F_RDLCK if are_full else fcntl.F_UNLCK, *_HANDS)
 
     def _settle(self) -> None:
         super()._settle()
         with self._lock, Uninterrupted():
-            if self._has_hands_full and self._pipe.reader >= 0:  # the feeder may have emptied the buffer
+            if self._has_hands_full:  # the feeder may have emptied the buffer
                 self._hold_hands()
 
     def _send(self, packet: bytes) -> None:

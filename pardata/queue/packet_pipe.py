@@ -5,7 +5,9 @@ writer, and a read reports the end of file when the pipe is empty and no write e
 a queue is in shared memory, and a process that is killed holds nothing that another one waits for.
 
 SYNC POINT: between. A process between two steps that belong together (a packet is read, its arrays are opened) holds a
-shared lock on the pipe, which ends with the process. If a process gets the lock alone, nobody is in between.
+shared lock, which ends with the process. If a process gets the lock alone, nobody is in between. The locks are those of
+a file without content, as an end of the pipe may be closed meanwhile: the read end of a process that ends is, while
+packets are still in its buffer.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from time import monotonic
 from typing import Any, Final
 
 from pardata.memory.exchange.range_locks import lock_range, reopen
-from pardata.process.system import check_linux, module
+from pardata.process.system import check_linux, memory_file, module
 
 fcntl: Any = module("fcntl")
 termios: Any = module("termios")
@@ -52,18 +54,17 @@ def wait_for(fd: int, events: int, seconds: float = inf) -> int:
 
 
 class PacketPipe:
-    """One process's ends of a pipe. The read end stays open, the write end comes and goes.
+    """One process's ends of a pipe, and its locks. The read end stays open, the write end comes and goes.
 
     Parameters
     ----------
-    reader, writer : int
-        Descriptors; `reader` is reopened: its lock belongs to this process alone. They are closed by `dispose`.
+    reader, writer, locks : int
+        Descriptors. `locks` has been opened by this process: its locks belong to this process alone. They are closed by
+        `dispose`.
     """
 
-    def __init__(self, reader: int, writer: int) -> None:
-        self.reader = reopen(reader, os.O_RDONLY)
-        os.close(reader)
-        self.writer = writer
+    def __init__(self, reader: int, writer: int, locks: int) -> None:
+        self.reader, self.writer, self.locks = reader, writer, locks
         self._in_between = 0  # threads of this process
         self._mutex = threading.Lock()
 
@@ -76,7 +77,7 @@ class PacketPipe:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
             pass  # this user has too many pipes of this size: this one has room for 16 packets, or for 2
-        return cls(reader, writer)
+        return cls(reader, writer, memory_file("pardata-queue"))
 
     def open_writer(self) -> int:
         """Return one more write end."""
@@ -103,9 +104,12 @@ class PacketPipe:
             self.reader = -1
 
     def dispose(self) -> None:
-        """Close both ends."""
+        """Close both ends, and end the locks."""
         self.hold_writer(False)
         self.close_reader()
+        if self.locks >= 0:
+            os.close(self.locks)
+            self.locks = -1
 
     def write(self, packet: bytes) -> bool:
         """Write a packet of at most `PACKET_BYTES`. Return False, and write nothing, if there is no room."""
@@ -132,18 +136,18 @@ class PacketPipe:
         with self._mutex:
             self._in_between += 1
             if self._in_between == 1:
-                lock_range(self.reader, fcntl.F_RDLCK, 0, 1, wait=True)
+                lock_range(self.locks, fcntl.F_RDLCK, 0, 1, wait=True)
 
     def leave(self) -> None:
         """End the steps that `enter` has begun."""
         with self._mutex:
             self._in_between -= 1
             if not self._in_between:
-                lock_range(self.reader, fcntl.F_UNLCK, 0, 1)
+                lock_range(self.locks, fcntl.F_UNLCK, 0, 1)
 
     def try_alone(self) -> int:
         """Return a descriptor; until it is closed nobody is in between. -1 if somebody is. SYNC POINT: between."""
-        alone = self.open_writer()
+        alone = reopen(self.locks, os.O_RDWR)
         try:
             lock_range(alone, fcntl.F_WRLCK, 0, 1)
         except OSError:
@@ -152,9 +156,12 @@ class PacketPipe:
         return alone
 
     def after_fork(self, writer: int) -> None:
-        """In a forked child: replace the inherited ends by ends of its own."""
-        inherited = [fd for fd in (self.reader, self.writer) if fd >= 0]
-        self.reader, self.writer = reopen(inherited[0], os.O_RDONLY), writer
-        for fd in inherited:
-            os.close(fd)
+        """In a forked child: replace what it shares with its parent by its own; what is read may be shared."""
+        shared, self.locks = self.locks, reopen(self.locks, os.O_RDWR)
+        os.close(shared)
+        if self.reader < 0:  # the parent is about to end
+            self.reader = reopen(self.writer, os.O_RDONLY)
+        if self.writer >= 0:
+            os.close(self.writer)
+        self.writer = writer
         self._in_between, self._mutex = 0, threading.Lock()

@@ -41,6 +41,12 @@ def put_and_tell_at_the_end(queue: Any, told: Any) -> None:
     util.Finalize(None, told.send, ("at the end",), exitpriority=-4)  # right before queues are waited for
 
 
+def put_and_tell_when_it_leaves(queue: Any, items: Any, told: Any) -> None:
+    close = queue._pipe.close_reader
+    queue._pipe.close_reader = lambda: [close(), told.send("has no read end")]
+    queue.put_many(items)
+
+
 def get_all(queue: Any, results: Any) -> None:
     got = []
     try:

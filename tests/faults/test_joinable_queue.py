@@ -10,6 +10,7 @@ import pytest
 
 import pardata
 from pardata.queue import joinable
+from tests.faults.queue_workers import put_and_tell_when_it_leaves
 
 pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
 
@@ -114,6 +115,33 @@ def test_what_a_killed_producer_had_not_sent_is_told(start):
         queue.join()
     queue.join()
     queue.close()
+
+
+@pytest.mark.parametrize("maxsize", [0, 1000])
+@pytest.mark.parametrize("way", ["ends", "is killed"])
+def test_what_an_ended_producer_has_in_its_buffer_is_waited_for(start, way, maxsize):
+    """A consumer is started late."""
+    here, there = multiprocessing.get_context("fork").Pipe()
+    queue = pardata.JoinableQueue(maxsize)
+    producer = start(put_and_tell_when_it_leaves, queue, range(1000), there)
+    here.recv()
+    assert (queue._write_off(), queue.unfinished, queue.qsize()) == (0, 1000, 256)
+    if maxsize:
+        queue._free_slots._recount()
+        assert queue.full()
+    if way == "is killed":
+        producer.kill()
+        producer.join()
+    consumer = start(work, queue)
+    if way == "is killed":
+        with pytest.raises(pardata.WorkerLostError, match=f"{1000 - 256} of the items"):
+            queue.join()
+    queue.join()
+    queue.close()
+    consumer.join()
+    producer.join()
+    assert (queue.unfinished, consumer.exitcode) == (0, 0)
+    assert producer.exitcode == (0 if way == "ends" else -signal.SIGKILL)
 
 
 def test_a_process_at_work_is_waited_for(start):

@@ -275,6 +275,16 @@ def test_buffer_is_written_out_at_the_end(start):
     assert all_of(queue) == list(range(3 * SLOTS))
 
 
+def test_places_of_items_in_a_buffer_stay_taken_at_the_end(fork, talk, capfd):
+    queue = pardata.Queue(2 * SLOTS)
+    process = fork(workers.put_and_tell_when_it_leaves, queue, range(2 * SLOTS), talk[1])
+    assert talk[0].recv() == "has no read end"
+    queue._free_slots._recount()  # as one does who waits for a place
+    assert queue.full() and all_of(queue) == list(range(2 * SLOTS))
+    process.join()
+    assert (process.exitcode, capfd.readouterr().err) == (0, "")
+
+
 @pytest.mark.parametrize(("items", "nbytes"), [(1, 100_000), (2 * SLOTS, 1)])
 def test_nobody_is_waited_for_if_nobody_is_left(items, nbytes):
     call = f"from tests.faults.queue_workers import *; make_queue_and_leave({items}, {nbytes})"
