@@ -143,6 +143,12 @@ def test_scatter_shares_the_items(engine):
     assert run(pardata.merge(*numbers(100).scatter(2), policy="ordered"), engine) == list(range(100))
 
 
+def test_scatter_to_one_branch_passes_all_items(engine):
+    (only,) = numbers(9).scatter(1)
+    assert run(only, engine) == list(range(9))
+    assert run(only.map(lambda x: -x).batch(4), engine) == [[0, -1, -2, -3], [-4, -5, -6, -7], [-8]]
+
+
 def test_scatter_goes_round_a_branch_that_is_busy():
     """Here the first of two branches does nothing until the other has done all the rest."""
     done = threading.Event()

@@ -183,7 +183,7 @@ class ItemProgram:
         if fn is None:
             port.count(taken)
             made = batch.with_items(items, batch.positions)
-            if self.what is Kind.SCATTER:
+            if self.what is Kind.SCATTER and self.branches > 1:
                 made.branches = [port.choose(self.branches)] * taken
             return made
         context.at_work = out = _Made(batch, self.branches > 1)
