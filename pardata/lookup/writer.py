@@ -25,6 +25,7 @@ from pardata.lookup.rows import cells_of, tuple_of
 from pardata.memory.foreign import read_values
 from pardata.memory.plain import check_unit
 from pardata.pool.pool import WorkerPool
+from pardata.process.interrupts import Uninterrupted
 
 
 class Writer:
@@ -54,6 +55,9 @@ class Writer:
     -----
     At the end of the ``with`` block all rows are written. If the writing process is killed, no row is lost and none is
     written twice. If all processes are killed, the file holds whole batches.
+
+    Ctrl-C in the block ends it: what was put before is written, then the KeyboardInterrupt is raised. Another one
+    meanwhile ends the writer at once, and the batches that wait are dropped.
 
     Examples
     --------
@@ -130,8 +134,9 @@ class Writer:
         while len(self._waiting) >= self._queue:
             self._take()
         oldest = self._number - len(self._waiting)
-        self._waiting.append(self._pool.submit(writing.write, self._target, self._number, oldest, batch))
-        self._number += 1
+        with Uninterrupted():  # a batch that is given to the pool is known here: else its number would be used again
+            self._waiting.append(self._pool.submit(writing.write, self._target, self._number, oldest, batch))
+            self._number += 1
 
     def flush(self) -> int:
         """Wait until all rows that were put are written. Raises as `put`.
@@ -154,25 +159,29 @@ class Writer:
 
     def _take(self) -> None:
         try:
-            self._written += self._waiting[0].result()
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt):
-                self._closed = True
+            count = Future.result(self._waiting[0])  # that of the pool's futures cancels all batches at Ctrl-C
+        except Exception:
+            self._closed = True
             raise
-        self._waiting.popleft()
+        with Uninterrupted():
+            self._written += count
+            self._waiting.popleft()
 
     def close(self) -> None:
-        """Write all rows that were put, end the writing process and unlock the file. Raises as `put`."""
+        """Write all rows that were put, end the writing process and unlock the file. Raises as `put`.
+
+        Ctrl-C meanwhile drops the batches that wait; those that are written stay, each whole.
+        """
         try:
-            if not self._closed:
-                self.flush()
-                self._pool.submit(writing.finish, self._target).result()
-            else:  # after a batch that failed: the earlier ones stay
-                with contextlib.suppress(Exception):
+            with self._pool:  # which ends at once if the block is interrupted
+                if not self._closed:
+                    self.flush()
                     self._pool.submit(writing.finish, self._target).result()
+                else:  # after a batch that failed: the earlier ones stay
+                    with contextlib.suppress(Exception):
+                        self._pool.submit(writing.finish, self._target).result()
         finally:
             self._closed = True
-            self._pool.shutdown()
             self._waiting.clear()
             self._lock.release()
 

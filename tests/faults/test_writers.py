@@ -1,6 +1,7 @@
 """Writers that are killed: nothing is lost, nothing is there twice, no file is torn."""
 
 import contextlib
+import itertools
 import os
 import pickle
 import signal
@@ -14,6 +15,7 @@ import pytest
 import pardata
 from pardata.files.locking import HolderLock
 from tests.conftest import worker_processes
+from tests.faults.interrupting import interrupt_at, lines_of
 
 BATCHES, ROWS = 60, 20
 
@@ -143,6 +145,49 @@ def test_the_writing_process_is_killed_again_and_again(tmp_path, key):
             if number % 6 == 5:
                 writer.flush()  # three deaths at one batch would be blamed on it
     assert contents(path) == (ALL, [])
+
+
+def test_ctrl_c_at_each_line_of_put_loses_no_batch_that_was_put(tmp_path):
+    path = tmp_path / "a.db"
+    numbers, returned = itertools.count(), []
+
+    def put():
+        number = next(numbers)
+        writer.put([(number,)])
+        returned.append(number)
+
+    with pytest.raises(KeyboardInterrupt), pardata.Writer(path, ["n"], queue=1) as writer:
+        put()
+        _, lines = lines_of(put)  # it waits for the first batch
+        for line in lines:
+            with contextlib.suppress(KeyboardInterrupt):
+                interrupt_at(line, put)
+        put()
+        raise KeyboardInterrupt
+    rows, left = contents(path)
+    assert set(returned) <= {n for (n,) in rows}
+    assert len(set(rows)) == len(rows)
+    assert left == []
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def test_another_ctrl_c_while_a_writer_is_closed_drops_what_waits(tmp_path, monkeypatch):
+    fifo = str(tmp_path / "never opened at its other end")
+    os.mkfifo(fifo)
+    writer = pardata.Writer(tmp_path / "a.db", ["id", "name"])
+    writer.put(batch(0))
+    writer.flush()
+    monkeypatch.setattr("pardata.lookup.writing.write", lambda *_: os.open(fifo, os.O_RDONLY))
+    writer.put(batch(1))
+    monkeypatch.setattr(writer, "flush", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    assert not worker_processes()
+    writer.close()
+    assert contents(tmp_path / "a.db")[0] == batch(0)
 
 
 @pytest.mark.parametrize("window", ["begin", "middle", "before", "after"])
