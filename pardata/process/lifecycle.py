@@ -138,7 +138,8 @@ class Deaths:
 
     A death at an item counts against the item, which is given up at its limit. A death with no item to blame (at the
     start, or while it waited for work) counts in a row: the first replacement starts at once, each further one after
-    twice the pause, and ten in a row end the worker.
+    twice the pause, and ten in a row end the worker. A death while several calls were awaited has one of their items to
+    blame: to find out which, the calls are made one at a time after three.
     """
 
     def __init__(self) -> None:
@@ -146,6 +147,7 @@ class Deaths:
         self.late_at: Counter[tuple[int, int]] = Counter()
         self.in_a_row = 0
         self.refusals = 0
+        self._while_awaiting = 0
         self._done_before = 0
 
     def at_item(self, item: tuple[int, int] | None) -> int:
@@ -159,6 +161,16 @@ class Deaths:
         self.in_a_row = 0
         self.late_at[item] += 1
         return self.late_at[item]
+
+    def while_awaiting(self) -> int:
+        """Count a death while calls were awaited, of which each may be to blame; return the number of such deaths.
+
+        At the limit the count begins anew, and the next process makes one call at a time: a further death has an item.
+        What is finished between two deaths does not reset the count, as the calls beside the one to blame go on.
+        """
+        self.in_a_row = 0
+        self._while_awaiting = self._while_awaiting % DEATHS_PER_ITEM + 1
+        return self._while_awaiting
 
     def for_nothing(self, done: int, lived_s: float) -> int:
         """Count a death with no item to blame, of a process that lived for `lived_s` seconds; return the row's length.

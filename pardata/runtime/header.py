@@ -30,6 +30,10 @@ AWAITS: Final = -3  # calls of coroutine functions are awaited, and none of them
 
 EXITS_NS: Final = 59  # since when its work is over and Python's exit functions run (time.monotonic_ns); 0: they do not
 THREAD: Final = 61  # the system's number of the thread that runs the worker
+# Of a stage that awaits: while BATCHES is less than this, one call is made at a time. The parent writes ALONE between
+# two processes, and the next one puts the number in its place (`runtime.worker.awaiting_port`).
+ALONE_UNTIL: Final = 58
+ALONE: Final = -1
 TURN: Final = 57  # the input that was to be served next when the last batch was finished
 CONSUMER_BUSY: Final = 62  # of the consumer: 1 while its loop, or a thread of it, is at an item or has not begun
 

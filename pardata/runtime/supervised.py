@@ -11,7 +11,7 @@ from pardata.errors import CapacityError, PardataError, WorkerLostError
 from pardata.process.exit_status import describe_exit
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import Deaths, Life, State
-from pardata.runtime.header import AWAITS, BATCHES, BEGUN_NS, CURRENT_CALL, EXITS_NS, ITEMS, LOADING, batch_of_word
+from pardata.runtime.header import BATCHES, BEGUN_NS, CURRENT_CALL, EXITS_NS, ITEMS, LOADING, batch_of_word
 
 
 class Limits(NamedTuple):
@@ -80,8 +80,6 @@ class Worker:
     def doing(self) -> int:
         """The last CURRENT_CALL of its process that has ended, or LOADING if it left without being killed."""
         doing = int(self.words[CURRENT_CALL])
-        if doing == AWAITS:  # of several calls, none is to blame
-            return 0
         status = None if self.process is None else self.process.status
         return LOADING if doing == 0 and status is not None and status >= 0 else doing
 

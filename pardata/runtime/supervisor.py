@@ -24,7 +24,7 @@ from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import DEATHS_PER_ITEM, IN_A_ROW, Action, Event, State
 from pardata.runtime.events import Closed, Departing, Done, Failed, Hurried, WorkerEvent, encode, receive_event
-from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
+from pardata.runtime.header import ALONE, ALONE_UNTIL, AWAITS, BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
 from pardata.runtime.output.descriptors import standard_streams
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
@@ -148,6 +148,10 @@ class Supervisor:
         late, worker.late = worker.late, None
         if late is not None:
             return self._decide_late(worker, batch_of_word(doing) if doing == late else None)
+        if doing == AWAITS:
+            if deaths.while_awaiting() == DEATHS_PER_ITEM:
+                worker.words[ALONE_UNTIL] = ALONE
+            return Event.DIED, None
         if doing == LOADING or (doing == 0 and worker.redoable):
             lived_s = (time.monotonic_ns() - worker.words[BEGUN_NS]) / 1e9
             count, limit, is_redoable = deaths.for_nothing(worker.finished, lived_s), IN_A_ROW, True

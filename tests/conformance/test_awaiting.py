@@ -359,6 +359,24 @@ def test_results_that_do_not_fit_the_memory_limit_wait():
     assert items(totals, "processes", memory_limit=100_000_000) == [500_000 * number for number in range(60)]
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_item_that_kills_its_worker_while_calls_are_awaited_is_found_out(ordered):
+    """Of the calls at work when they wait none is known to have done it, until they are made one at a time."""
+
+    async def crash(number):
+        if number == 6:
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)  # when no step is at work
+            await asyncio.Event().wait()
+        return number
+
+    stream = pardata.source(range(40)).map(crash, errors="skip", concurrency=4, ordered=ordered)
+    with stream.iterate() as run:
+        assert sorted(run) == [*range(6), *range(7, 40)]
+        assert run.report().stages[1].restarts < 10  # without it, as often as items are finished meanwhile
+    with pytest.raises(pardata.WorkerLostError, match="they worked on item 6"):
+        items(pardata.source(range(40)).map(crash), "processes")
+
+
 def test_calls_go_on_while_results_wait_for_memory(tmp_path):
     class Fill:
         def __init__(self):

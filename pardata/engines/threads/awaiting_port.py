@@ -62,6 +62,10 @@ class AwaitingThreadPort(ThreadPort):
         """Say which of the batches that were begun is published and committed next."""
         self._taken = batch.sequence, batch.number
 
+    def makes_one_call(self) -> bool:
+        """Return False: a thread is never lost."""
+        return False
+
     def step(self, item: tuple[int, int]) -> None:
         """Do nothing: a thread is never lost."""
 

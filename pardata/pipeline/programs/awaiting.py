@@ -32,6 +32,7 @@ class OverlappingPort(Port, Steps, Protocol):
     def turn_to(self, batch: Batch) -> None: ...
     def rest(self, calls: int, wants_input: bool, is_blocked: bool) -> float: ...
     def wake(self, has_news: bool) -> None: ...
+    def makes_one_call(self) -> bool: ...
     @property
     def at_end(self) -> bool: ...
 
@@ -123,6 +124,9 @@ class _Work:
         self._at_work: dict[asyncio.Future[list[CallResult]], Batch] = {}
         self._made: dict[asyncio.Future[list[CallResult]], Batch] = {}  # by those at work, what waits for room
         self._news = asyncio.Event()
+        self._is_alone = port.makes_one_call()
+        if self._is_alone:
+            calls.limit(1, is_alone=True)
 
     async def run(self) -> None:
         """Process batches until there are no more; cancel what is at work if the run ends before that."""
@@ -143,11 +147,14 @@ class _Work:
     @property
     def _wants_more(self) -> bool:
         """Whether further calls may begin: not while results wait for room behind this stage."""
-        return not self._made and self._calls.count < self._program.concurrency
+        return not self._made and self._calls.count < self._calls.most
 
     def _begin(self) -> None:
         """Begin the calls of as many batches as may be at work."""
         program, port = self._program, self._port
+        if self._is_alone and not self._at_work and not port.makes_one_call():
+            self._is_alone = False
+            self._calls.limit(program.concurrency, is_alone=False)
         while self._wants_more:
             lost: list[tuple[int, Fault]] = []
             try:

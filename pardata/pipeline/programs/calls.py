@@ -41,6 +41,8 @@ class Calls:
     ----------
     count : int
         Calls that were asked for and have not ended.
+    most : int
+        So many are made at a time.
     """
 
     def __init__(
@@ -54,11 +56,17 @@ class Calls:
     ) -> None:
         self.run = loop.run
         self.count = 0
+        self.most = concurrency
         self._fn = fn
         self._free = asyncio.Semaphore(concurrency)
+        self._is_alone = False
         self._tries = tries
         self._timeout_s = timeout_s
         self._identity = identity
+
+    def limit(self, most: int, is_alone: bool) -> None:
+        """Make so many calls at a time from now on, when none is at work; one that is alone is not said to pause."""
+        self.most, self._free, self._is_alone = most, asyncio.Semaphore(most), is_alone
 
     async def call(self, value: Any, place: Place, port: Steps) -> list[Any]:
         """Return the result for a value, when there is room for the call; it is tried again as often as was asked for.
@@ -79,10 +87,10 @@ class Calls:
         raise AssertionError
 
     async def _once(self, value: Any, context: StageContext, port: Steps) -> list[Any]:
-        timeout_s = self._timeout_s
+        timeout_s, pause = self._timeout_s, _go_on if self._is_alone else port.pause
         try:
             async with asyncio.timeout(timeout_s) as limit:
-                results = [await _stepped(self._fn(value), context, port)]
+                results = [await _stepped(self._fn(value), context, port, pause)]
         except TimeoutError:
             if not limit.expired():  # the function's own
                 raise
@@ -98,8 +106,14 @@ class Calls:
         return results
 
 
+def _go_on() -> None:
+    """Leave it at the item whose step was the last: if the process dies, it is to blame."""
+
+
 @types.coroutine
-def _stepped(call: Coroutine[Any, Any, Any], context: StageContext, port: Steps) -> Generator[Any, Any, Any]:
+def _stepped(
+    call: Coroutine[Any, Any, Any], context: StageContext, port: Steps, pause: Callable[[], None]
+) -> Generator[Any, Any, Any]:
     """Await a call, and say before each of its steps that it is the one which runs."""
     sent: Any = None
     thrown: BaseException | None = None
@@ -117,7 +131,7 @@ def _stepped(call: Coroutine[Any, Any, Any], context: StageContext, port: Steps)
             leave_if_forked(here, error)
             raise
         finally:
-            port.pause()
+            pause()
         leave_if_forked(here)
         try:
             sent, thrown = (yield awaited), None

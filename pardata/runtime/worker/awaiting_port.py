@@ -3,6 +3,9 @@
       try_begin, try_begin, ...    the calls of all these batches go on in one event loop
       turn_to -> publish -> commit one of them, when its calls have returned
 
+A process that dies while calls are awaited has no item to blame. After a few such deaths the parent asks for one call
+at a time, until all that may have been at work is done: CURRENT_CALL stays at the item then.
+
 CURRENT_BATCH names the one that was turned to. All that were begun and are not committed lie in their slots, and a
 successor begins them again.
 """
@@ -21,7 +24,10 @@ from pardata.memory.arena import Arena
 from pardata.memory.segment import Segment
 from pardata.runtime.admission.policy import TICK_S
 from pardata.runtime.header import (
+    ALONE,
+    ALONE_UNTIL,
     AWAITS,
+    BATCHES,
     BEGUN_NS,
     BLOCKED_NS,
     CURRENT_BATCH,
@@ -52,6 +58,11 @@ class AwaitingPort(WorkerPort):
         self._rests_since_ns = 0
         self._publisher = 0  # the thread that is in `publish`
         self._short: dict[tuple[int, int], int] = {}  # the bytes that batches need for which there was no memory
+        words = self.words
+        if words[ALONE_UNTIL] == ALONE:  # what was begun is among those that are unfinished
+            unfinished = sum(len(receiver.waiting()) for receiver in self.collector.receivers)
+            words[ALONE_UNTIL] = words[BATCHES] + unfinished
+        self._is_alone = words[BATCHES] < words[ALONE_UNTIL]
         arena = self.outbox.arena
         if arena.on_shortage is not None and shared_arena is None:
             arena.on_shortage = self._on_shortage
@@ -135,12 +146,17 @@ class AwaitingPort(WorkerPort):
             return self.memory.ask(needed_bytes)
         return self.memory.wait(needed_bytes)
 
+    def makes_one_call(self) -> bool:
+        """Return whether one call is to be made at a time, without `pause`: one has killed predecessors."""
+        self._is_alone = self.words[BATCHES] < self.words[ALONE_UNTIL]
+        return self._is_alone
+
     def step(self, item: tuple[int, int]) -> None:
         """Note the item whose call runs at this moment."""
         self.words[CURRENT_CALL] = batch_word(*item)
 
     def pause(self) -> None:
-        """Note that no code of the user's runs at this moment, and calls are awaited: a death has no item to blame."""
+        """Note that no code of the user's runs at this moment, and calls are awaited: a death may be due to each."""
         self.words[CURRENT_CALL] = AWAITS
 
     def rest(self, calls: int, wants_input: bool, is_blocked: bool) -> float:
@@ -153,7 +169,8 @@ class AwaitingPort(WorkerPort):
             self.outbox.arena.collect()  # other processes read in this span how much is live
             self._rests_for = BLOCKED_NS if is_blocked else None if calls else STARVED_NS
             self._rests_since_ns = time.perf_counter_ns()
-            words[CURRENT_CALL] = AWAITS if calls else 0
+            if not (calls and self._is_alone):
+                words[CURRENT_CALL] = AWAITS if calls else 0
             waits_for = MEMORY if self._short else self._rests_for or STARVED_NS
             if waits_for != MEMORY or words[WAITS_FOR] != MEMORY:
                 words[WAITS_FOR], words[BEGUN_NS] = waits_for, time.monotonic_ns()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pardata.errors import InternalError
-from pardata.process.lifecycle import _TABLE, IN_A_ROW, Action, Deaths, Event, Life, State
+from pardata.process.lifecycle import _TABLE, DEATHS_PER_ITEM, IN_A_ROW, Action, Deaths, Event, Life, State
 
 
 def reachable(start):
@@ -86,6 +86,14 @@ def test_a_death_at_an_item_counts_for_the_item_and_is_not_paused():
     assert [deaths.at_item((0, 5)), deaths.at_item((0, 6)), deaths.at_item((0, 5))] == [1, 1, 2]
     assert deaths.pause_s == 0
     assert [deaths.late((0, 5)), deaths.late((0, 5))] == [1, 2]
+
+
+def test_deaths_while_calls_are_awaited_are_counted_up_to_the_limit_and_not_paused():
+    deaths = Deaths()
+    deaths.for_nothing(0, 0)
+    deaths.for_nothing(0, 0)
+    assert [deaths.while_awaiting() for _ in range(5)] == [1, 2, DEATHS_PER_ITEM, 1, 2]
+    assert deaths.pause_s == 0
 
 
 def test_refusals_of_the_system_are_paused_and_end_after_ten():

@@ -6,7 +6,8 @@ from pardata.memory import budget
 from pardata.pool.worker import words as pool
 from pardata.runtime import header
 
-NO_WORDS = {header.ENDED, header.MEMORY, header.LOADING, header.MOST_SEQUENCES}  # values of words, and a number
+# Values of words, and a number.
+NO_WORDS = {header.ENDED, header.MEMORY, header.LOADING, header.ALONE, header.MOST_SEQUENCES}
 
 
 def test_no_word_of_the_header_has_two_uses():
