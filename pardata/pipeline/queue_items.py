@@ -6,19 +6,18 @@ import enum
 import inspect
 import pickle
 import queue
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
 
-from pardata.errors import ConfigError
+from pardata.errors import ConfigError, WorkerLostError
+from pardata.queue.queue import EndOfQueueError
 
 # A thread that waits for an item looks this often whether its run is over: of most queues nothing else can wake it.
 _LOOK_S: Final = 0.1
-_ENDS: Final = (
-    EOFError,
-    getattr(queue, "ShutDown", EOFError),
-)  # nobody is left who could put; Python 3.13's `shutdown`
+_ENDS: Final = (EndOfQueueError, getattr(queue, "ShutDown", EndOfQueueError))  # the latter came with Python 3.13
 _COMPARED: Final = (str, bytes, int, float, enum.Enum, np.generic)  # by ==; all else by identity
 
 
@@ -71,6 +70,15 @@ class QueueItems:
             except queue.Empty:
                 poll()
                 continue
+            except (EOFError, OSError) as error:
+                if _is_proxy(self._queue):
+                    raise WorkerLostError(
+                        "the manager whose queue this source reads has ended, or was killed; the items that were still "
+                        "in the queue are lost with it"
+                    ) from error
+                if isinstance(error, EOFError):  # nobody is left who could put
+                    return
+                raise
             if item is until or (isinstance(until, _COMPARED) and isinstance(item, _COMPARED) and item == until):
                 return
             yield item
@@ -79,6 +87,12 @@ class QueueItems:
 
 def _go_on() -> None:
     """Do nothing: a serial run waits in the thread that Ctrl-C interrupts."""
+
+
+def _is_proxy(items: object) -> bool:
+    """Return whether a queue is in the process of a manager, which is then at the other end of a connection."""
+    managers = sys.modules.get("multiprocessing.managers")  # whoever has a proxy has loaded them
+    return managers is not None and isinstance(items, managers.BaseProxy)
 
 
 def _keeps_identity(obj: object) -> bool:

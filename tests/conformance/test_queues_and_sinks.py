@@ -88,6 +88,63 @@ def test_a_queue_ends_when_nobody_is_left_who_could_put(engine):
         assert list(pardata.source(made).iterate(engine=engine)) == [1]
 
 
+def kill(manager):
+    manager._process.kill()
+    manager._process.join()
+
+
+@pytest.fixture
+def manager():
+    made = multiprocessing.get_context("fork").Manager()
+    yield made
+    kill(made)
+    made.shutdown()
+    made._process.close()
+
+
+def test_a_queue_whose_manager_is_killed_does_not_end_as_a_whole_one(engine, manager):
+    """It is killed while the source has a connection; the next source finds nobody who accepts one."""
+    made = manager.Queue()
+    made.put(1)
+    made.put(2)
+    before = set(threading.enumerate())
+    run = pardata.source(made).map(abs).iterate(engine=engine)
+    assert next(run) == 1
+    kill(manager)
+    with pytest.raises(pardata.WorkerLostError, match="the manager whose queue") as caught:
+        list(run)
+    assert isinstance(caught.value.__cause__, EOFError | OSError)
+    run.close()
+    found = []
+    with pytest.raises(pardata.WorkerLostError, match="the manager whose queue"):
+        for item in pardata.source(made).iterate(engine=engine):
+            found.append(item)
+    assert not found and set(threading.enumerate()) <= before
+
+
+class Ending(queue.Queue):
+    """Raises an error when it is empty."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def get(self, block=True, timeout=None):
+        try:
+            return super().get(False)
+        except queue.Empty:
+            raise self.error from None
+
+
+def test_a_queue_that_ends_by_an_error(engine):
+    """As one whose writers are gone, and one whose connection broke."""
+    made = Ending(EOFError())
+    made.put(1)
+    assert list(pardata.source(made).iterate(engine=engine)) == [1]
+    with pytest.raises(ConnectionResetError):
+        pardata.source(Ending(ConnectionResetError())).run(engine=engine)
+
+
 @pytest.mark.parametrize("engine", ENGINES[1:])
 def test_a_run_that_is_left_while_its_queue_is_empty_takes_nothing_more(engine):
     waits = threading.Event()
