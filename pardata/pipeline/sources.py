@@ -82,7 +82,8 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
         needed. The rows of a `numpy.memmap` are opened in the stages' processes by the name of its file, for reading. A
         queue (`queue.Queue`, `multiprocessing.Queue`, `pardata.Queue` and their like) is read by a thread of the
         calling process. It ends at the first item that is `until`, and when nobody is left who could put, or it is shut
-        down. A run that is left early may have taken items that it does not hand out.
+        down; if it was in a manager that has died, `WorkerLostError` is raised. A run that is left early may have taken
+        items that it does not hand out.
     name : str, optional
         The stage's name in reports, errors and drawings; default: that of the function or file, else "source".
     until : object

@@ -1,5 +1,6 @@
 """`native=True` gives functions arrays in the machine's byte order, at every depth; without it the order is kept."""
 
+import queue
 import sys
 import threading
 
@@ -103,15 +104,55 @@ def items():
         yield make()
 
 
+def queue_of_items():
+    made = queue.Queue()
+    for made_item in [*items(), None]:
+        made.put(made_item)
+    return made
+
+
+SOURCES = {
+    "generator function": lambda: items,
+    "list": lambda: list(items()),
+    "generator": items,
+    "iterator": lambda: iter(list(items())),
+    "queue": queue_of_items,
+}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("as_function", [True, False], ids=["generator function", "list"])
-def test_a_source_converts_all_that_it_gives(engine, as_function):
-    source = items if as_function else list(items())
-    kept = list(pardata.source(source).map(looked_at).iterate(engine=engine))
-    converted = list(pardata.source(source, native=True).map(looked_at).iterate(engine=engine))
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_source_converts_all_that_it_gives(engine, kind):
+    kept = list(pardata.source(SOURCES[kind]()).map(looked_at).iterate(engine=engine))
+    converted = list(pardata.source(SOURCES[kind](), native=True).map(looked_at).iterate(engine=engine))
     for name, (before, values), (after, same) in zip(MAKERS, kept, converted, strict=True):
         assert before <= {OTHER} or name == "own order", name
         assert after <= {OWN} and bool(after) == bool(before) and repr(values) == repr(same), name
+
+
+class Closing:
+    """Items of a generator that says when it is closed."""
+
+    def __init__(self):
+        self.is_closed = threading.Event()
+
+    def __iter__(self):
+        try:
+            while True:
+                yield 1.0
+        finally:
+            self.is_closed.set()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("begin", [lambda made: made, iter], ids=["iterable", "generator"])
+def test_a_run_that_is_left_closes_its_source(engine, native, begin):
+    made = Closing()
+    source = begin(made)
+    with pardata.source(source, native=native).iterate(engine=engine) as run:
+        assert next(run) == 1
+    assert made.is_closed.wait(60)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

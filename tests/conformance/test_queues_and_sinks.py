@@ -53,15 +53,16 @@ QUEUES = {
 LASTS = [None, "stop", -1, Word.END, Final]
 
 
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("kind", QUEUES)
-def test_a_queue_is_a_source_until_its_last_item(engine, kind):
+def test_a_queue_is_a_source_until_its_last_item(engine, kind, native):
     """The items are arrays, which == would compare entry by entry, and the last one has an equal of another kind."""
     made, found = QUEUES[kind](), []
     for last in LASTS:
         for item in (np.arange(3), np.float64(1.5), "text", None if last is not None else 0, last):
             made.put(item)
     for last in LASTS:
-        with pardata.source(made, until=last).map(lambda item: item).iterate(engine=engine) as run:
+        with pardata.source(made, until=last, native=native).map(lambda item: item).iterate(engine=engine) as run:
             found.append([np.asarray(item).tolist() for item in run])
     assert found == [[[0, 1, 2], 1.5, "text", None if last is not None else 0] for last in LASTS]
     if hasattr(made, "close"):
@@ -145,22 +146,24 @@ def test_a_queue_that_ends_by_an_error(engine):
         pardata.source(Ending(ConnectionResetError())).run(engine=engine)
 
 
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("engine", ENGINES[1:])
-def test_a_run_that_is_left_while_its_queue_is_empty_takes_nothing_more(engine):
+def test_a_run_that_is_left_while_its_queue_is_empty_takes_nothing_more(engine, native):
     waits = threading.Event()
     made = Told(waits.set)
     made.put(1)
-    with pardata.source(made).map(abs).iterate(engine=engine) as run:
+    with pardata.source(made, native=native).map(abs).iterate(engine=engine) as run:
         assert next(run) == 1
         assert waits.wait(60)
     made.put(2)
     assert made.get(timeout=0) == 2
 
 
-def test_ctrl_c_while_a_queue_is_empty(engine):
+@pytest.mark.parametrize("native", [False, True])
+def test_ctrl_c_while_a_queue_is_empty(engine, native):
     made = Told(lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        pardata.source(made).map(abs).run(engine=engine)
+        pardata.source(made, native=native).map(abs).run(engine=engine)
     made.put(2)
     assert made.get(timeout=0) == 2
 

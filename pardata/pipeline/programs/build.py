@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from pardata.pipeline.programs.generator import GeneratorProgram
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Paired
 from pardata.pipeline.programs.source import SourceProgram
+from pardata.pipeline.queue_items import QueueItems
 from pardata.runtime.isolation import Passed
 from pardata.runtime.native import native_items
 
@@ -67,11 +69,21 @@ def _sizes(stage: Stage, plan: Plan) -> Sizes:
     return Sizes(plan.chunksizes[stage.own_sequence], plan.widths[stage.own_sequence])
 
 
-def source_maker(stage: Stage) -> Any:
-    """Return a function that returns the iterable of a source."""
+def source_maker(stage: Stage) -> Callable[..., Iterator[Any]]:
+    """Return a function that begins to iterate a source.
+
+    It may be given a function, which is called while the source is a queue without an item, and may raise.
+    """
     items: Any = stage.fn
     make = items if callable(items) and not hasattr(items, "__iter__") else lambda: items
-    return partial(native_items, make) if stage.node.native else make
+    return partial(_begin, make, stage.node.native)
+
+
+def _begin(make: Callable[[], Iterable[Any]], is_native: bool, poll: Callable[[], None] | None = None) -> Iterator[Any]:
+    if is_native:
+        return native_items(partial(_begin, make, False, poll))
+    made = make()
+    return made.reading(poll) if isinstance(made, QueueItems) and poll is not None else iter(made)
 
 
 def passed_of(stage: Stage) -> Passed | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pardata.errors import WorkerLostError
@@ -11,7 +11,6 @@ from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.user_code import closing, failure_of
-from pardata.pipeline.queue_items import QueueItems
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 
@@ -30,7 +29,7 @@ class SourceProgram:
     fanin = Fanin()  # takes nothing
 
     def __init__(
-        self, name: str, make: Callable[[], Iterable[Any]], sequence: int, sizes: Sizes, identity: StageIdentity
+        self, name: str, make: Callable[..., Iterator[Any]], sequence: int, sizes: Sizes, identity: StageIdentity
     ) -> None:
         self.name = name
         self.make = make
@@ -48,8 +47,7 @@ class SourceProgram:
         port.loaded()
         batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
         try:
-            made = self.make()
-            items = made.reading(port.poll) if isinstance(made, QueueItems) else iter(made)
+            items = self.make(port.poll)
             port.expect_generator(items)
             self._resume(port, batcher, items)
             with closing(items):
