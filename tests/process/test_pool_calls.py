@@ -69,7 +69,7 @@ def test_an_error_of_the_iterable_is_raised_where_it_is_read(pool):
 def test_map_times_out(pool):
     event = threading.Event() if pool.kind == "thread" else None
     results = pool.map(lambda x: event.wait() if event else time.sleep(60), [0], timeout=0.05)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="result 0 did not come before the timeout was over"):
         next(results)
     if event:
         event.set()

@@ -84,7 +84,7 @@ class MapValues:
         while not self.has(number):
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
-                raise ResultTimeoutError
+                raise ResultTimeoutError(f"result {number} did not come before the timeout was over")
             if show is not None:
                 show()
                 rest = REFRESH_S if rest is None else min(rest, REFRESH_S)
