@@ -353,3 +353,16 @@ def test_error_in_a_pool_names_it_as_well():
             assert any(
                 note.startswith("the item") and "writable=True to the pool" in note for note in caught.value.__notes__
             )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_way_out_that_an_error_names_is_one_that_stages_have(engine):
+    def change_all(arrays):
+        for array in arrays:
+            yield add_one(array)
+
+    source = pardata.source([np.ones(LARGE)])
+    for stream in (source | change_all, source.filter(add_one), source.map(add_one), source.to(add_one)):
+        with pytest.raises(ValueError, match="read-only") as caught:
+            stream.run(engine=engine)
+        assert "say writable=True to map, filter or flat_map, whose function then gets copies" in caught.value.__notes__[0]

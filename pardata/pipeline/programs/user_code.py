@@ -36,7 +36,7 @@ def failure_of(error: BaseException, stage: str, number: int = -1, item: object 
     `SystemExit` is turned into an error: as it is, it would end the process without a word.
     """
     error = exit_as_error(without_frame(error))
-    explain_read_only(error, item, "say writable=True in the map stage that takes it, for copies of its own")
+    explain_read_only(error, item, "say writable=True to map, filter or flat_map, whose function then gets copies")
     return StageFailure(Fault.of(error, stage, number, item), error)
 
 
