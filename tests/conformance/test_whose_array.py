@@ -365,4 +365,5 @@ def test_the_way_out_that_an_error_names_is_one_that_stages_have(engine):
     for stream in (source | change_all, source.filter(add_one), source.map(add_one), source.to(add_one)):
         with pytest.raises(ValueError, match="read-only") as caught:
             stream.run(engine=engine)
-        assert "say writable=True to map, filter or flat_map, whose function then gets copies" in caught.value.__notes__[0]
+        (note, *_) = caught.value.__notes__
+        assert "say writable=True to map, filter or flat_map, whose function then gets copies" in note
