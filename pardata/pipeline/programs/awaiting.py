@@ -147,6 +147,8 @@ class _Work:
     @property
     def _wants_more(self) -> bool:
         """Whether further calls may begin: not while results wait for room behind this stage."""
+        if self._is_alone and self._at_work:  # its commit would hide the item whose call has begun
+            return False
         return not self._made and self._calls.count < self._calls.most
 
     def _begin(self) -> None:
