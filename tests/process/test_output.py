@@ -361,3 +361,55 @@ def test_a_loop_that_does_not_ask_for_items_does_not_keep_output_waiting(capsys,
             done.read_text()
     lines = untagged(capsys.readouterr().out)
     assert lines == [f"{x} {number}" for x in range(4) for number in range(10_000)]
+
+
+class Locked(io.StringIO):
+    """Takes a lock in each write."""
+
+    def __init__(self, lock):
+        super().__init__()
+        self.lock = lock
+
+    def write(self, text):
+        with self.lock:
+            return super().write(text)
+
+
+def say_much(x):
+    print("x" * 4000)
+    logging.getLogger("lab.locked").error("of %s", x)
+    return x
+
+
+def fail_loudly(x):
+    print("failed")
+    raise ValueError(x)
+
+
+def test_a_caller_that_holds_a_lock_of_the_output_gets_its_results(monkeypatch):
+    monkeypatch.setattr("pardata.runtime.output.relief._LOOK_S", 0.01)
+    handler = logging.StreamHandler(io.StringIO())
+    logging.getLogger("lab.locked").addHandler(handler)
+    stdout = Locked(threading.Lock())
+    monkeypatch.setattr(sys, "stdout", stdout)
+    numbers = list(range(60))  # whose lines are more than fits into a socket
+    try:
+        with pardata.WorkerPool(1) as pool:
+            for lock in (stdout.lock, handler.lock):
+                with lock:
+                    assert list(pardata.source(numbers).map(say_much)) == numbers
+                    assert pool.submit(say_much, 1).result() == 1
+                    assert pool.submit(fail_loudly, 1).exception().args == (1,)
+                    assert list(pool.map(say_much, numbers)) == numbers
+                    assert pool.map_array(lambda block: print("block") or block, np.arange(3)).tolist() == [0, 1, 2]
+                    with pardata.WorkerPool(1) as other:
+                        other.submit(say_much, 2)
+            pool.submit(say_much, 3).result()
+        for thread in threading.enumerate():
+            if thread.name == "pardata-console":  # of the runs and pools that have ended under the lock
+                thread.join()
+    finally:
+        logging.getLogger("lab.locked").removeHandler(handler)
+    lines = [line.partition("] ")[2] for line in stdout.getvalue().splitlines()]
+    assert sorted(set(lines)) == ["block", "failed", "x" * 4000]
+    assert lines.count("x" * 4000) == len(handler.stream.getvalue().splitlines()) == 2 * (2 * 60 + 2) + 1

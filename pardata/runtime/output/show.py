@@ -30,6 +30,11 @@ class Shower:
         else:
             self._warn(event)
 
+    @property
+    def is_due(self) -> bool:
+        """Return whether something is to be flushed."""
+        return self._unflushed is not None
+
     def flush(self) -> None:
         """Flush the stream that was written to."""
         stream, self._unflushed = self._unflushed, None

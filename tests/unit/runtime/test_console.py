@@ -1,7 +1,9 @@
 """What workers have said is shown by a thread: in their order, and whatever the streams and handlers do."""
 
+import contextlib
 import io
 import logging
+import os
 import sys
 import threading
 import time
@@ -35,9 +37,10 @@ def logged(text, level=logging.ERROR, was_handled=False, is_sure=False, **attrib
 
 
 class Stuck(io.StringIO):
-    """Takes nothing until it may."""
+    """Takes nothing until it may, as a pager that is not read."""
 
-    def __init__(self):
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr("pardata.runtime.output.relief._is_blocked", lambda: True)
         super().__init__()
         self.asked, self.may = threading.Event(), threading.Event()
 
@@ -60,7 +63,7 @@ def test_lines_of_both_streams_and_records_come_in_their_order(console, monkeypa
 
 
 def test_a_stream_that_takes_nothing_holds_up_the_workers_and_loses_nothing(console, monkeypatch):
-    stuck = Stuck()
+    stuck = Stuck(monkeypatch)
     monkeypatch.setattr(sys, "stdout", stuck)
     total, sent, shown = 20_000, [], []
 
@@ -83,7 +86,7 @@ def test_a_stream_that_takes_nothing_holds_up_the_workers_and_loses_nothing(cons
 
 def test_after_an_interrupt_a_stream_that_takes_nothing_is_not_waited_for(monkeypatch):
     monkeypatch.setattr("pardata.runtime.output.console._STUCK_S", 0.01)
-    console, stuck = Console(shared_heap()), Stuck()
+    console, stuck = Console(shared_heap()), Stuck(monkeypatch)
     monkeypatch.setattr(sys, "stdout", stuck)
     say(console, Said("f", "stdout", "text\n"))
     stuck.asked.wait()
@@ -91,6 +94,92 @@ def test_after_an_interrupt_a_stream_that_takes_nothing_is_not_waited_for(monkey
     console.close()
     stuck.may.set()
     next(thread for thread in threading.enumerate() if thread.name == "pardata-console").join()
+
+
+class Locked(io.StringIO):
+    """Takes a lock in each write."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def write(self, text):
+        with self.lock:
+            return super().write(text)
+
+
+def test_a_lock_that_the_waiting_thread_holds_holds_up_neither_it_nor_the_workers(monkeypatch, capfd):
+    monkeypatch.setattr("pardata.runtime.output.relief._LOOK_S", 0.01)
+    console, locked, total = Console(shared_heap()), Locked(), 5000
+    called, closed = [], []
+    monkeypatch.setattr(sys, "stdout", locked)
+    monkeypatch.setattr(console._bars, "close", lambda tag: closed.append(locked.getvalue()))
+    with locked.lock:
+        for number in range(total):  # more than fits into the socket
+            say(console, Said("f", "stdout", f"{number}\n"))
+        console.close_bars("f")  # that is to come at its place
+        console.after(lambda: called.append(locked.getvalue()))
+        console.catch_up()
+        say(console, Said("f", "stdout", "last\n"))
+        console.close()
+        console.catch_up()
+        console.close()
+        assert called == [""] and not locked.getvalue() and not closed
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "pardata-console"]
+    thread.join()
+    assert closed == ["".join(f"[f] {number}\n" for number in range(total))]
+    assert locked.getvalue() == closed[0] + "[f] last\n"
+    assert capfd.readouterr().err.count("waits for a lock") == 1
+    console.after(lambda: called.append("later"))
+    assert called == ["", "later"]
+
+
+def test_a_console_that_a_lock_has_held_up_goes_on_as_before(monkeypatch):
+    monkeypatch.setattr("pardata.runtime.output.relief._LOOK_S", 0.01)
+    console, locked = Console(shared_heap()), Locked()
+    monkeypatch.setattr(sys, "stdout", locked)
+    for number in range(3):
+        with locked.lock:
+            say(console, Said("f", "stdout", f"{number}\n"))
+            console.catch_up()
+        while f"{number}" not in locked.getvalue():
+            console.catch_up()
+    assert locked.getvalue() == "[f] 0\n[f] 1\n[f] 2\n"
+    console.close()
+    console._thread.join()  # for this moment it may look as if it were held up still
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_a_pipe_that_is_not_read_is_no_lock(console, monkeypatch, is_direct):
+    source, sink = os.pipe()
+    full = os.fdopen(sink, "w")
+    os.set_blocking(sink, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(sink, bytes(1 << 16))
+    os.set_blocking(sink, True)
+    looks, has_looked, locked = [], threading.Event(), Locked()
+
+    def wait(self, timeout):
+        looks.append(1)
+        if len(looks) == 100:
+            has_looked.set()
+        return self.is_set()
+
+    monkeypatch.setattr(sys, "stdout", full)
+    if not is_direct:  # this thread has the lock, and another one of the program the full pipe
+        locked.lock.acquire()
+        monkeypatch.setattr(sys, "stderr", locked)
+    console._relief._over.wait = wait.__get__(console._relief._over)
+    say(console, Said("f", "stdout" if is_direct else "stderr", "text\n"))
+    has_looked.wait()
+    assert not console._relief.is_needed
+    os.read(source, 1 << 20)
+    if not is_direct:
+        locked.lock.release()
+    console.catch_up()
+    full.close()
+    os.close(source)
 
 
 class Broken(io.StringIO):
