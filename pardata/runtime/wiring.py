@@ -67,17 +67,21 @@ class HeapSink:
         return block, layout.offset, copied
 
 
-def encode_program(program: Any, what: str, fn: object, sink: HeapSink, is_shared: bool = False) -> Encoded:
+def encode_program(
+    program: Any, what: str, fn: object, sink: HeapSink, is_shared: bool = False, way: str = ""
+) -> Encoded:
     """Encode the program of a worker; raises `ConfigError` naming the part of `fn` that cannot be pickled.
 
-    `is_shared`: its arrays lie in one memory for all workers, and are not the own state of each.
+    `is_shared`: its arrays lie in one memory for all workers, and are not the own state of each. `way`: what the error
+    says at its end.
     """
     try:
         return encode_code(program, sink, is_shared)
     except MemoryError:
         raise
     except Exception as error:
-        raise ConfigError(f"{what} cannot be sent to a worker process: {explain_unpicklable(fn)} ({error})") from error
+        told = f"{what} cannot be sent to a worker process: {explain_unpicklable(fn)} ({error}){way}"
+        raise ConfigError(told) from error
 
 
 @dataclass(eq=False)

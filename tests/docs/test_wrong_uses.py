@@ -1,8 +1,10 @@
 """What a user may do wrong, and the words that the error must have: what happened, with numbers, and what to do."""
 
+import queue
 import re
 import resource
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +23,11 @@ def numbers():
 
 def pass_on(items):
     yield from items
+
+
+def pass_on_with(lock, items):
+    with lock:
+        yield from items
 
 
 def items_of_list():
@@ -74,6 +81,9 @@ def turns_of_one_source():
 
 
 STREAMS = [
+    (lambda: numbers().to(queue.Queue().put).run(), 'lock, which cannot be pickled .*; kind="thread" has it called'),
+    (lambda: numbers().map(queue.Queue().put).run(), 'lock, which cannot be pickled .*; kind="thread" has it called'),
+    (lambda: (numbers() | partial(pass_on_with, lock)).run(), r"lock, which cannot be pickled \([^()]*\)$"),
     # sources
     (lambda: pardata.source(5), "int is not iterable: for so many numbers give range.5."),
     (lambda: pardata.source(None), "NoneType is not iterable: give a list, an array, a generator function or the path"),

@@ -22,6 +22,8 @@ from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
 from pardata.errors import ConfigError, InternalError, PlanError
 from pardata.memory.budget import available_bytes
+from pardata.pipeline.builtin_generators import ListOf
+from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -57,6 +59,13 @@ class _ConsumerProgram:
         raise InternalError("the consumer is the caller's loop")
 
 
+def _way_out(stage: Stage) -> str:
+    """Return what can be done if the function of a stage cannot be sent to a process, if anything."""
+    if stage.kind in (Kind.MAP, Kind.FILTER, Kind.SINK) and not isinstance(stage.fn, ListOf):
+        return '; kind="thread" has it called in this process'
+    return ""
+
+
 class Builder:
     """Builds the run of one plan into its `Parts`.
 
@@ -81,7 +90,9 @@ class Builder:
         self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
         sink = HeapSink(parts.heap)
         self._encoded = {
-            stage: encode_program(self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink)
+            stage: encode_program(
+                self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink, way=_way_out(stage)
+            )
             for stage in plan.worker_stages
             if not runs_here(stage)
         }
