@@ -32,5 +32,8 @@ def count_bytes(name: str, value: Any, most: int = sys.maxsize) -> int:
     is_number = isinstance(count, int | float | np.integer | np.floating) and not isinstance(count, bool)
     if not is_number or not 1 <= count <= most or count != int(count):
         limit = "at least 1" if most == sys.maxsize else f"1 to {most}"
-        raise ConfigError(f'{name} must be an int of {limit} (bytes), or a size such as "500MB", not {value!r}')
+        raise ConfigError(
+            f'{name} must be an int of {limit} (bytes), or a size such as "500MB", not {value!r}; the units are '
+            f"{', '.join(UNITS)}"
+        )
     return int(count)
