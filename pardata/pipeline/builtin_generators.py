@@ -92,6 +92,7 @@ class Slice:
     def __init__(self, begin: int, end: int | None) -> None:
         self._begin = begin
         self._end = end
+        self.ends_early = end is not None
 
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the items."""

@@ -212,6 +212,9 @@ class Stream(Regrouping):
     def scatter(self, n: int) -> tuple[Stream, ...]:
         """Return `n` streams (at least 1) that share the items: each message goes to one that is free. Read them all.
 
+        Read them to their ends, too: a `take` on some of them is a PlanError, since the items that still went there
+        would be lost, as they are behind a generator filter that ends early.
+
         >>> import pardata
         >>> sorted(pardata.merge(*pardata.source([1, 2, 3]).scatter(2)))
         [1, 2, 3]

@@ -149,6 +149,19 @@ def test_scatter_to_one_branch_passes_all_items(engine):
     assert run(only.map(lambda x: -x).batch(4), engine) == [[0, -1, -2, -3], [-4, -5, -6, -7], [-8]]
 
 
+def test_take_on_one_branch_of_a_scatter_is_refused(engine):
+    first, second = numbers().scatter(2)
+    for stream in (pardata.merge(first.take(2), second), pardata.merge(first.map(abs).take(2), second | iter)):
+        with pytest.raises(PlanError, match=r"take\(2\) .* ends one branch of scatter .* partition"):
+            run(stream, engine)
+    with pytest.raises(PlanError, match=r"take\(2\) .* ends one branch of scatter"):
+        pardata.run(first.take(2), second, engine=engine)
+    assert len(run(pardata.merge(first, second | iter).take(5), engine)) == 5
+    branches = numbers().take(6).scatter(2)
+    assert sorted(run(pardata.merge(*(branch.skip(0) for branch in branches)), engine)) == list(range(6))
+    assert run(numbers().scatter(1)[0].take(2), engine) == [0, 1]
+
+
 def test_scatter_goes_round_a_branch_that_is_busy():
     """Here the first of two branches does nothing until the other has done all the rest."""
     done = threading.Event()

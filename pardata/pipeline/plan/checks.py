@@ -115,3 +115,21 @@ def check_branches(stage: Stage, taken: set[int | None]) -> None:
             f"{stage.name} ({stage.node.where}): nobody reads branch {', '.join(map(str, sorted(unread)))} of "
             f"{stage.node.branches}"
         )
+
+
+def check_scatters(stages: list[Stage], taken: set[Stage]) -> None:
+    """Refuse a `take` on one branch of a scatter: behind its end the branch is always free, and gets most of the items.
+
+    `taken`: the stages of which the run itself takes a branch.
+    """
+    scatters = [stage for stage in stages if stage.kind is Kind.SCATTER and stage.node.branches > 1]
+    ends = [stage for stage in stages if getattr(stage.fn, "ends_early", False)] if scatters else []
+    for end in ends:
+        above = upstream(end)
+        for scatter in scatters:
+            if scatter in above and (scatter in taken or not above.issuperset(scatter.consumers)):
+                raise PlanError(
+                    f"{end.name} ({end.node.where}) ends one branch of {scatter.name} ({scatter.node.where}), which "
+                    f"would take items from the other branches then, and drop them: partition shares the items by a "
+                    f"key, whoever is free; or put the take before the scatter, or behind a merge of all its branches"
+                )

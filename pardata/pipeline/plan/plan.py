@@ -16,6 +16,7 @@ from pardata.pipeline.plan.checks import (
     check_branches,
     check_inplace,
     check_positions,
+    check_scatters,
     check_turns,
     check_zip,
     upstream,
@@ -203,6 +204,7 @@ class Plan:
             if stage.node.branches > 1:
                 taken = {edge.branch for edge in map(self._edge, self._lasts) if edge.stage is stage}
                 check_branches(stage, taken)
+        check_scatters(self.stages, {edge.stage for edge in map(self._edge, self._lasts) if edge.branch is not None})
 
 
 def _with_branches(node: Node) -> Node:
