@@ -7,17 +7,16 @@ from typing import Any
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.totals import totals
 from pardata.runtime.carried_errors import add_note
+from pardata.runtime.faults import Fault
 from pardata.runtime.progress import Bars
-from pardata.runtime.worker.program import StageFailure
 
 
-def original_error(failure: StageFailure) -> BaseException:
+def original_error(error: BaseException, fault: Fault) -> BaseException:
     """Return the exception that the user's code raised, with a note of the stage and the item."""
-    error = failure.original
     if isinstance(error, StopIteration):  # it would end the loop of the caller silently (PEP 479)
-        error = RuntimeError("the function raised StopIteration")
-        error.__cause__ = failure.original
-    add_note(error, failure.fault.note)
+        told = RuntimeError("the function raised StopIteration")
+        told.__cause__, error = error, told
+    add_note(error, fault.note)
     return error
 
 

@@ -82,7 +82,7 @@ class SerialRun(Run):
         try:
             self._fill()
         except StageFailure as failure:
-            self._failure = [original_error(failure)]
+            self._failure = [original_error(failure.original, failure.fault)]
             self.close()
         except TooManyErrors as error:
             self._failure = [error.failure]

@@ -708,3 +708,15 @@ def test_a_function_of_one_item_behind_a_bar_is_told_so(engine):
     with pytest.raises(TypeError, match="unsupported operand") as caught:
         list((pardata.source([1, 2]) | square).iterate(engine=engine))
     assert any("use stream.map" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("engine", ["processes", "threads", "serial"])
+@pytest.mark.parametrize("method", ["map", "filter", "to"])
+def test_a_stop_iteration_in_a_thread_of_the_run_is_an_error(engine, method):
+    def stop(item):
+        return item if item != 2 else next(iter([]))
+
+    stage = getattr(pardata.source(range(5)), method)(stop, kind="thread")
+    with pytest.raises(RuntimeError, match="the function raised StopIteration") as caught:
+        stage.run(engine=engine) if method == "to" else list(stage.iterate(engine=engine))
+    assert "in stage 'stop', item 2: 2" in caught.value.__notes__

@@ -7,11 +7,11 @@ import socket
 import threading
 from typing import Final
 
+from pardata.engines.local import original_error
 from pardata.memory.shared_heap import shared_heap
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
-from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import THREAD
@@ -78,8 +78,7 @@ class LocalWorker:
                 shared_heap().return_spans([self.port.spec.span])
 
     def _tell(self, error: BaseException, fault: Fault) -> Event:
-        add_note(error, fault.note)
-        self.error = error
+        self.error = original_error(error, fault)
         with contextlib.suppress(Exception):  # the parent may have closed its end
             self.port.report(Failed(fault))
         return Event.DIED_FOR_GOOD

@@ -223,7 +223,7 @@ class ThreadPort:
         except Cancelled:
             pass
         except StageFailure as failure:
-            self._hub.cancel(original_error(failure))
+            self._hub.cancel(original_error(failure.original, failure.fault))
         except BaseException as error:
             told = exit_as_error(error)
             add_note(told, f"in stage {self._stage.name!r}")
