@@ -72,10 +72,11 @@ class QueueItems:
                 continue
             except (EOFError, OSError) as error:
                 if _is_proxy(self._queue):
+                    # Without its frames: the garbage collector complains of a buffer that multiprocessing's have.
                     raise WorkerLostError(
                         "the manager whose queue this source reads has ended, or was killed; the items that were still "
                         "in the queue are lost with it"
-                    ) from error
+                    ) from error.with_traceback(None)
                 if isinstance(error, EOFError):  # nobody is left who could put
                     return
                 raise
