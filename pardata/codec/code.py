@@ -18,9 +18,10 @@ from pardata.codec.object_codec import BlockSink, Encoded, decode_object, pickle
 from pardata.codec.picklers import StatePickler
 from pardata.memory.array import Anchor
 from pardata.modules.finder import follow
+from pardata.modules.look import look
 from pardata.modules.own import reach
 from pardata.modules.plain import is_plain
-from pardata.modules.reads import Attribute, Reads, look
+from pardata.modules.reads import Attribute, Reads
 from pardata.modules.source import Version, stamp_of
 
 _LENGTH: Final = 4  # bytes of a length

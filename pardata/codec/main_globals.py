@@ -3,7 +3,7 @@
 No other process has the module ``__main__``, so functions of the user's script travel by value (`codec.by_value`), each
 with the globals that it uses. In a worker they share one dictionary, so all of them see a value that an initializer has
 stored. The same is true of other modules that go by value, whose globals are those of a module of that name, and of
-attributes that were set in the user's modules (`modules.reads`).
+attributes that were set in the user's modules (`modules.look`).
 Each global comes with a mark of its contents and is set when the mark differs from that of the last time; otherwise the
 worker's own value stays. Values with large arrays lie in memory that is theirs only as long as tasks name their
 function: those of the task at hand are set each time, unless code of the worker has bound the name anew.

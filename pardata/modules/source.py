@@ -119,7 +119,7 @@ class ModuleSource:
         """
         bound = self._bindings()
         if name not in bound:
-            is_submodule = isinstance(value, types.ModuleType)
+            is_submodule = isinstance(value, types.ModuleType) and value.__name__ == f"{self.module.__name__}.{name}"
             return not (self._is_open or is_submodule or name.startswith("__"))
         node = bound[name]
         if isinstance(node, _DEFINITIONS):

@@ -23,6 +23,8 @@ import pytest
 
 import pardata
 
+case_pk = None  # a package, set by `package`
+
 
 @pytest.fixture(scope="module")
 def pool():
@@ -381,6 +383,90 @@ def test_settings(write, here, check):
         check(settings.use, 5)
     check(lambda x: (settings.THRESHOLD, settings.Config.RATE), 5)
     check(imports_it, 5)
+
+
+@pytest.fixture
+def package(write, here, monkeypatch):
+    """A package with a setting in a module, in a package in it, and beside it a module that uses them."""
+    write("case_pk/__init__.py", "")
+    write("case_pk/config.py", "RATE, LABEL = 1, 'unset'\ndef get(): return RATE")
+    write("case_pk/sub/__init__.py", "")
+    write("case_pk/sub/deep.py", "RATE = 1\ndef get(): return RATE")
+    write(
+        "case_pk/work.py",
+        """
+import case_pk.config
+from case_pk import config
+backend = None
+def dotted(): return case_pk.config.RATE
+def by_attribute(): return config.RATE
+def inside():
+    from . import config
+    from .config import LABEL
+    from .sub import deep
+    return config.RATE, LABEL, deep.RATE
+def set_with_dots(rate): case_pk.config.RATE = rate
+def set_with_setattr(rate): setattr(case_pk.config, "RATE", rate)
+def set_with_import(rate):
+    from . import config
+    config.RATE = rate
+def rates(): return case_pk.config.RATE, case_pk.config.get(), by_attribute()
+def of(module): return module.RATE
+def of_backend(): return backend and backend.RATE
+""",
+    )
+    importlib.import_module("case_pk.sub.deep")
+    importlib.import_module("case_pk.work")
+    monkeypatch.setitem(globals(), "case_pk", sys.modules["case_pk"])
+    return case_pk
+
+
+WAYS = """
+import importlib, sys
+import case_pk.config, case_pk.work, case_pk.sub.deep
+def captures(module): return lambda x: module.get()
+class Holder: config = case_pk.config
+def attributes(x): return case_pk.config.RATE
+def two_levels(x): return case_pk.sub.deep.RATE
+def its_function(x): return case_pk.sub.deep.get()
+def another_module(x): return case_pk.work.dotted(), case_pk.work.by_attribute()
+def an_import(x):
+    from case_pk.sub import deep
+    return deep.RATE
+def a_relative_import(x): return case_pk.work.inside()
+def by_getattr(x): return getattr(case_pk.config, "RATE")
+def by_vars(x): return vars(case_pk.config)["RATE"]
+def by_sys_modules(x): return sys.modules["case_pk.sub.deep"].RATE
+def by_import_module(x): return importlib.import_module("case_pk.sub.deep").RATE
+def an_argument(x): return case_pk.work.of(case_pk.config)
+captured = captures(case_pk.config)
+def a_default(x, module=case_pk.sub.deep): return module.RATE
+def a_class(x): return Holder.config.RATE
+def a_module_that_was_set(x): return case_pk.work.of_backend()
+"""
+
+
+def test_settings_of_modules_of_a_package(package, write, check, pool):
+    """However a function gets at the module. Each has a value that no other has brought."""
+    write("case_pk_ways.py", WAYS)
+    ways = importlib.import_module("case_pk_ways")
+    package.work.backend = package.sub.deep
+    functions = [value for name, value in vars(ways).items() if callable(value) and name not in ("captures", "Holder")]
+    assert len(functions) == 15
+    for value, function in enumerate(functions, 10):
+        package.config.RATE = package.sub.deep.RATE = value
+        package.config.LABEL = str(value)
+        assert pool.submit(function, 0).result() == function(0), function
+    check(lambda x: (case_pk.config.RATE, case_pk.sub.deep.get()), 0)
+
+
+def test_what_an_initializer_sets_in_modules_of_a_package_stays(package):
+    work = package.work
+    for start in (work.set_with_dots, work.set_with_import, work.set_with_setattr):
+        with pardata.WorkerPool(1, initializer=start, initargs=(5,)) as pool:
+            assert pool.submit(work.rates).result() == (5, 5, 5), start
+            package.config.RATE += 1
+            assert pool.submit(work.rates).result() == (5, 5, 5), start
 
 
 def test_the_other_ways_to_a_pool(write, here):

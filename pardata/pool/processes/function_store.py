@@ -12,8 +12,9 @@ import cloudpickle
 
 from pardata.codec.by_value import is_importable
 from pardata.memory.shared_heap import shared_heap
+from pardata.modules.look import look
 from pardata.modules.own import reach
-from pardata.modules.reads import NOTHING, Reads, look
+from pardata.modules.reads import NOTHING, Reads
 from pardata.pool.processes.fingerprint import Fingerprint, fingerprint
 from pardata.pool.worker.messages import CodeAddress
 from pardata.runtime.captured_arrays import CapturedArrays

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from pardata.modules.reads import NOTHING, look
+from pardata.modules.look import look
+from pardata.modules.names import stores_in, texts_in
+from pardata.modules.reads import NOTHING
 
 TEXT = """
 import logging
@@ -32,6 +34,8 @@ def helper(x):
 def use(x):
     return helper(x), load(), OPTIONS, Config.LEVEL, np.sqrt(x)
 """
+
+case_chain = a = None  # a package, set by a fixture; and one that is only named
 
 
 @pytest.fixture
@@ -90,3 +94,65 @@ def test_a_function_that_is_known_costs_few_calls(module):
     assert len(look(module.f1).values) == 2
     assert look(np.linalg.norm) is NOTHING
     assert look(np.sqrt) is NOTHING
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    (tmp_path / "case_chain" / "sub").mkdir(parents=True)
+    for name in ("__init__", "conf", "sub/__init__", "sub/deep"):
+        (tmp_path / "case_chain" / f"{name}.py").write_text("A, B, C = 1, 2, 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("case_chain.sub.deep")
+    yield importlib.import_module("case_chain.conf") and sys.modules["case_chain"]
+    for name in [name for name in sys.modules if name.startswith("case_chain")]:
+        del sys.modules[name]
+
+
+def test_modules_that_are_attributes_of_packages_are_followed(package, monkeypatch):
+    monkeypatch.setitem(globals(), "case_chain", package)
+
+    def use():
+        return case_chain.sub.deep.A, getattr(case_chain.conf, "B")  # noqa: B009
+
+    reads = look(use)
+    assert {("case_chain.sub.deep", "A"), ("case_chain.conf", "B")} <= reads.sent.keys()
+    assert {name for _, name in reads.sent} == {"A", "B"}
+    assert calls(reads.is_same) <= 4
+    package.sub.deep.A = 5
+    assert not reads.is_same()
+    monkeypatch.setattr(package, "conf", package.sub.deep)
+    assert ("case_chain", "conf") in look(use).sent
+
+
+def test_texts_count_only_in_code_that_gets_attributes_by_them():
+    def by_text(module):
+        return [getattr(module, name) for name in ("RATE", "sub.LEVEL")], "not a name"
+
+    def plain(module):
+        return module, "RATE"
+
+    assert {"RATE", "sub", "LEVEL", "sub.LEVEL"} == texts_in(by_text.__code__)
+    assert texts_in(plain.__code__) == frozenset()
+
+
+def test_the_modules_are_found_whose_attributes_code_assigns():
+    def dots(value):
+        a.b.X = value
+        a.Y = value
+
+    def imports(value):
+        import a.b
+        import a.b.c as alias
+        from a import d
+        from a import e as other
+
+        a.b.X = alias.X = value
+        d.X = other.X = value
+
+    def by_setattr(value):
+        value.own = 1
+        setattr(a.b, "X", value)  # noqa: B010
+
+    assert stores_in(dots.__code__) == {("a.b", "X"), ("a", "Y")}
+    assert stores_in(imports.__code__) == {("a.b", "X"), ("a.b.c", "X"), ("a.d", "X"), ("a.e", "X")}
+    assert stores_in(by_setattr.__code__) == {("a.b", "X")}
