@@ -73,7 +73,8 @@ class Stream(Regrouping):
             Any: a lambda or a closure as well. Must not depend on other items: each worker has its own copy. The calls
             of a coroutine function (``async def``) are awaited, several at a time in one event loop. A class
             whose objects can be called, or an object with `open` or `close`, is a stage with a state per worker:
-            `open` is called before its first item, `close` at the end, also if the run is ended early.
+            `open` is called before its first item, `close` at the end, also if the run is ended early
+            and the call under way ends within two seconds.
         *args, **kwargs
             More arguments of `fn`, the same for all items; large arrays among them are shared. A parameter of `fn` that
             has the name of an option of `map` can be given by a `functools.partial`.

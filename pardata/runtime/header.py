@@ -1,4 +1,7 @@
-"""The words of a span's header. Written by the owner only; read by the parent for reports, progress and recovery."""
+"""The words of a span's header. Written by the owner only; read by the parent for reports, progress and recovery.
+
+The parent writes LOADING before a start, and is the single writer of LEAVE.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ INCARNATION: Final = 13  # how many processes have had this span: more than one 
 LOADING: Final = -1  # written by the parent before a start
 AWAITS: Final = -3  # calls of coroutine functions are awaited, and none of them runs at this moment
 
-EXITS_NS: Final = 59  # since when its work is over and Python's exit functions run (time.monotonic_ns); 0: they do not
+EXITS_NS: Final = 59  # since when it cleans up: the user's code, then Python's exit functions (time.monotonic_ns); or 0
+LEAVE: Final = 56  # 1: it is to begin nothing more
 THREAD: Final = 61  # the system's number of the thread that runs the worker
 # Of a stage that awaits: while BATCHES is less than this, one call is made at a time. The parent writes ALONE between
 # two processes, and the next one puts the number in its place (`runtime.worker.awaiting_port`).

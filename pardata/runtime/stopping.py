@@ -11,31 +11,34 @@ from typing import Final
 from pardata.process.ending import EXIT_S
 from pardata.runtime.supervised import Worker
 
-COOPERATIVE_S: Final = 0.5  # how long a worker may take to come back from the user's function when it is cancelled
+RUN_CALLS_S: Final = 2.0  # for calls that are under way when a run is left: `close` and `finally` come behind them
+POOL_CALLS_S: Final = 0.5  # for those of a pool that is ended before its work is done: nobody wants their results
 TERMINATE_S: Final = 1.0  # from SIGTERM to SIGKILL
 _SLACK_S: Final = 0.5  # a worker ends itself after EXIT_S; this is for one that cannot
 
 
-def wait_for_ends(workers: Iterable[Worker], hear: Callable[[Worker], None], watch: Callable[[Worker], None]) -> None:
+def wait_for_ends(
+    workers: Iterable[Worker], calls_s: float, hear: Callable[[Worker], None], watch: Callable[[Worker], None]
+) -> None:
     """Return when no worker has a process any more.
 
-    A worker has `COOPERATIVE_S` to come back from the user's code, then SIGTERM and `TERMINATE_S`, then SIGKILL; while
-    its exit functions run, `EXIT_S` since they began. Its events are heard meanwhile.
+    A worker has `calls_s` to come back from the call that is under way, then SIGTERM and `TERMINATE_S`, then SIGKILL;
+    while the user's clean-up or its exit functions run, `EXIT_S` since they began. Its events are heard meanwhile.
     """
     begin_s = time.monotonic()
     sent: dict[Worker, signal.Signals] = {}
     while alive := [worker for worker in workers if worker.is_alive]:
-        due_s = [_press(worker, begin_s, sent) for worker in alive]
+        due_s = [_press(worker, begin_s + calls_s, sent) for worker in alive]
         _sleep(alive, min(due_s), hear, watch)
 
 
-def _press(worker: Worker, begin_s: float, sent: dict[Worker, signal.Signals]) -> float:
+def _press(worker: Worker, until_s: float, sent: dict[Worker, signal.Signals]) -> float:
     """Send a worker the signal that its time asks for, once; return when to look at it again (time.monotonic)."""
     since_s = worker.exits_since_s
     if since_s is not None:
         steps = [(since_s + EXIT_S + _SLACK_S, signal.SIGKILL)]
     else:
-        steps = [(begin_s + COOPERATIVE_S, signal.SIGTERM), (begin_s + COOPERATIVE_S + TERMINATE_S, signal.SIGKILL)]
+        steps = [(until_s, signal.SIGTERM), (until_s + TERMINATE_S, signal.SIGKILL)]
     now_s = time.monotonic()
     for at_s, number in steps:
         if sent.get(worker) in (number, signal.SIGKILL):

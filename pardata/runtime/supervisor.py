@@ -24,7 +24,17 @@ from pardata.process.interrupts import Uninterrupted
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import DEATHS_PER_ITEM, IN_A_ROW, Action, Event, State
 from pardata.runtime.events import Closed, Departing, Done, Failed, Hurried, WorkerEvent, encode, receive_event
-from pardata.runtime.header import ALONE, ALONE_UNTIL, AWAITS, BEGUN_NS, CURRENT_CALL, EXITS_NS, LOADING, batch_of_word
+from pardata.runtime.header import (
+    ALONE,
+    ALONE_UNTIL,
+    AWAITS,
+    BEGUN_NS,
+    CURRENT_CALL,
+    EXITS_NS,
+    LEAVE,
+    LOADING,
+    batch_of_word,
+)
 from pardata.runtime.output.descriptors import standard_streams
 from pardata.runtime.stopping import wait_for_ends
 from pardata.runtime.supervised import Limits, Lost, Worker
@@ -67,7 +77,8 @@ class Supervisor:
 
     def _launch(self, worker: Worker) -> None:
         socks = [sock.fileno() for sock in worker.child_socks]
-        worker.words[CURRENT_CALL], worker.words[BEGUN_NS], worker.words[EXITS_NS] = LOADING, time.monotonic_ns(), 0
+        worker.words[CURRENT_CALL], worker.words[BEGUN_NS] = LOADING, time.monotonic_ns()
+        worker.words[EXITS_NS] = worker.words[LEAVE] = 0
         with Uninterrupted():  # a process that was started is known
             with standard_streams() as streams:
                 worker.process = Process(*worker.spec_at, [self._segment.fd, *socks, *streams])
@@ -182,6 +193,7 @@ class Supervisor:
             assert lost is not None
             self._on_lost(lost)
         elif action is Action.ASK:
+            worker.words[LEAVE] = 1  # looked at before each item; the message wakes a worker that waits
             with contextlib.suppress(OSError):
                 worker.control.send(b"cancel")
         elif action is Action.GIVE_BACK:
@@ -234,16 +246,17 @@ class Supervisor:
         if worker.process is not None:
             worker.process.signal(signal.SIGKILL)
 
-    def stop(self) -> None:
+    def stop(self, calls_s: float) -> None:
         """End every worker: ask, then SIGTERM, then SIGKILL. Returns when all are gone, also on Ctrl-C.
 
-        A worker that ends by itself has `process.ending.EXIT_S` seconds for its exit functions.
+        The calls that are under way have `calls_s` seconds. A worker that has come back from them has
+        `process.ending.EXIT_S` seconds for the user's clean-up, and as many for its exit functions.
         """
         try:
             for worker in self.workers:
                 self._do(worker, worker.life.on(Event.STOP), None)
-            wait_for_ends(self.workers, self._hear, self._watch)
+            wait_for_ends(self.workers, calls_s, self._hear, self._watch)
         finally:
             for worker in self.workers:
                 self._kill(worker)
-            wait_for_ends(self.workers, self._hear, self._watch)
+            wait_for_ends(self.workers, 0.0, self._hear, self._watch)

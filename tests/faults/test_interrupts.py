@@ -8,12 +8,13 @@ import time
 import pytest
 
 import pardata
+from pardata.engines.processes import engine
 from pardata.pool import default
 from pardata.pool.default import _Warm
+from pardata.pool.processes import loop
 from pardata.pool.processes.pool_thread import PoolThread
 from pardata.process import interrupts
 from pardata.process.interrupts import Aside, Hastened
-from pardata.runtime import stopping
 from tests.conftest import holdings
 from tests.faults.interrupting import Starters, interrupt_at, lines_of
 
@@ -105,7 +106,8 @@ def test_a_second_ctrl_c_while_a_pool_cleans_up_leaves_nothing(capfd, monkeypatc
 @pytest.fixture
 def sleeper(monkeypatch):
     """A path to give to `sleep`, and a function that waits until it has begun; workers are not ended soon."""
-    monkeypatch.setattr(stopping, "COOPERATIVE_S", 3600.0)
+    monkeypatch.setattr(engine, "RUN_CALLS_S", 3600.0)
+    monkeypatch.setattr(loop, "POOL_CALLS_S", 3600.0)
     reading, writing = os.pipe()
     yield f"/proc/{os.getpid()}/fd/{writing}", lambda: os.read(reading, 1)
     os.close(reading)

@@ -36,6 +36,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import Aside, Hastened, Uninterrupted, aside
 from pardata.runtime.progress import RunReport
+from pardata.runtime.stopping import RUN_CALLS_S
 
 
 class ProcessRun(Run):
@@ -139,7 +140,7 @@ class ProcessRun(Run):
         with self._changing:
             try:
                 if self._parts.supervisor is not None:
-                    self._parts.supervisor.stop()
+                    self._parts.supervisor.stop(RUN_CALLS_S)
             finally:
                 if self._loop is not None:
                     self._report = self.report()

@@ -14,7 +14,7 @@ from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
 from pardata.runtime.events import Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
-from pardata.runtime.header import THREAD
+from pardata.runtime.header import LEAVE, THREAD
 from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, StageFailure
@@ -96,6 +96,7 @@ class LocalWorker:
     def cancel(self) -> None:
         """Ask the thread to leave."""
         if self._on(Event.STOP) is Action.ASK:
+            self.port.words[LEAVE] = 1
             with contextlib.suppress(OSError):
                 self.control.send(b"cancel")
 

@@ -27,6 +27,7 @@ from pardata.pool.processes.terminations import Terminations
 from pardata.pool.processes.topology import Topology
 from pardata.pool.statistics import Log
 from pardata.runtime.events import Failed, WorkerEvent
+from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.port import Program
 
@@ -160,7 +161,7 @@ class PoolLoop:
         try:
             if self._life.is_hurried:
                 self.hurry()
-            self._supervisor.stop()
+            self._supervisor.stop(POOL_CALLS_S)
             self._supervisor.listen()
             if self._life.error is not None:
                 self.topology.console.hurry()

@@ -22,6 +22,7 @@ from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import WorkerEvent
 from pardata.runtime.output.console import Console
+from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Supervisor, Worker
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
 from pardata.runtime.worker.port import Program, WorkerPort
@@ -74,7 +75,7 @@ class Topology:
                 self._undo.callback(self.console.close)
                 wired = self._connect(setup)
             self.supervisor = Supervisor(self._heap.segment, self.port.collector, on_event, on_lost, 1)
-            self._undo.callback(self.supervisor.stop)
+            self._undo.callback(self.supervisor.stop, POOL_CALLS_S)
             with explained(what, descriptors):
                 self._start(setup, life, wired)
         except BaseException:

@@ -20,7 +20,7 @@ from pardata.runtime.header import (
     WAITS_FOR,
 )
 from pardata.runtime.worker.control import Control
-from pardata.runtime.worker.program import TIMER_NAME, Cancelled
+from pardata.runtime.worker.program import TIMER_NAME, leave
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class TimeAccount:
         try:
             while not (result := ready()):
                 if self.control.is_cancelled:
-                    raise Cancelled
+                    leave(words)
                 self._arena.collect()  # other processes read in this span how much is live
                 self.collector.wait(tick_s, for_input=counter == STARVED_NS)
         finally:

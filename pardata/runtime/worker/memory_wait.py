@@ -16,7 +16,7 @@ from pardata.runtime.admission.quiescence import Quiescence
 from pardata.runtime.admission.situation import Situation
 from pardata.runtime.header import MEMORY
 from pardata.runtime.worker.accounting import TimeAccount
-from pardata.runtime.worker.program import Cancelled, MemoryShort
+from pardata.runtime.worker.program import MemoryShort, leave
 from pardata.runtime.worker.spec import WorkerSpec
 from pardata.runtime.worker.transaction import Transaction
 
@@ -47,10 +47,11 @@ class MemoryWait:
         self.situation: Situation | None = None
         self._at_hand = at_hand
         self._lock = lock
+        self._words = words = spec.span.words(segment)
         self._outbox = outbox
         self._account = account
         # A thread of the parent has no arena of its own: it waits for the leases that it has given.
-        self._live = outbox.leases.__len__ if in_parent else partial(spec.span.words(segment).__getitem__, LIVE)
+        self._live = outbox.leases.__len__ if in_parent else partial(words.__getitem__, LIVE)
         if spec.inflight is not None:
             inflight, quiescence = InFlight(spec.inflight, segment), Quiescence(spec.inflight, segment)
             receivers = account.collector.receivers
@@ -65,7 +66,7 @@ class MemoryWait:
             # is asked again after this pause.
             time.sleep(TICK_S)
             if self._account.control.is_cancelled:
-                raise Cancelled
+                leave(self._words)
             return False
         assert self.situation is not None
         self.situation.begin()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from pardata.errors import PardataError
-from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, DROPPED, FAILED, ITEMS, batch_of_word, batch_word
+from pardata.runtime.header import BEGUN_NS, CURRENT_CALL, DROPPED, FAILED, ITEMS, LEAVE, batch_of_word, batch_word
+from pardata.runtime.worker.program import leave
 from pardata.runtime.worker.spec import WorkerSpec
 
 
@@ -35,10 +36,15 @@ class WorkNotes:
         self.words[CURRENT_CALL] = 0
 
     def attempt(self, sequence: int, number: int) -> None:
-        """Note the item that the user's code is called for; raises the parent's error for a poison item."""
+        """Note the item that the user's code is called for; raises the parent's error for a poison item.
+
+        Raises `Cancelled` if the run is over: a message may have many items, each of which takes long.
+        """
         poison, words = self._poison, self.words
         if poison and (sequence, number) in poison:
             raise poison[sequence, number]
+        if words[LEAVE]:
+            leave(words)
         words[BEGUN_NS] = time.monotonic_ns()
         words[CURRENT_CALL] = batch_word(sequence, number)
 

@@ -29,6 +29,7 @@ from pardata.runtime.header import (
     BLOCKED_NS,
     CURRENT_BATCH,
     CURRENT_CALL,
+    LEAVE,
     NEXT_NUMBER,
     SENT_BYTES,
     STARVED_NS,
@@ -41,7 +42,7 @@ from pardata.runtime.worker.control import Control
 from pardata.runtime.worker.endpoints import Endpoints
 from pardata.runtime.worker.memory_wait import MemoryWait
 from pardata.runtime.worker.notes import WorkNotes
-from pardata.runtime.worker.program import Cancelled
+from pardata.runtime.worker.program import leave
 from pardata.runtime.worker.reader import ClaimReader
 from pardata.runtime.worker.recovery import recover
 from pardata.runtime.worker.spec import WorkerSpec
@@ -115,8 +116,8 @@ class WorkerPort(WorkNotes):
             control.takes += 1
             if not control.takes & 15:
                 self.collector.poll()
-            if control.is_cancelled:
-                raise Cancelled
+            if self.words[LEAVE]:  # the message that says so is read at times only
+                leave(self.words)
             batches = self.try_take()
             if batches is None:
                 found = self._account.wait(STARVED_NS, lambda: self.try_take() or self.collector.at_end)
@@ -260,7 +261,7 @@ class WorkerPort(WorkNotes):
         with self.lock:
             self.collector.poll()
             if self.control.is_cancelled:
-                raise Cancelled
+                leave(self.words)
 
     def close_outputs(self) -> None:
         """Close every output and tell the parent so."""
@@ -275,7 +276,7 @@ class WorkerPort(WorkNotes):
         with self.lock:
             while not self.collector.flush():
                 if self.control.is_cancelled:  # what is owed may be for a worker that has ended: nobody reads it
-                    raise Cancelled
+                    leave(self.words)
                 self.collector.wait()
         self.report(Done())
         self.memory.wait_for_release()

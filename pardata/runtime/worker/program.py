@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from typing import Final, NoReturn
 
 from pardata.codec.batch_codec import Batch
 from pardata.errors import SerializationError
 from pardata.runtime.faults import Fault
+from pardata.runtime.header import EXITS_NS
 
 TIMER_NAME: Final = "pardata-flusher"  # the thread of a source that sends batches which were begun and not filled
 
 
 class Cancelled(BaseException):
     """The parent has cancelled the run: leave."""
+
+
+def leave(words: memoryview) -> NoReturn:
+    """Raise `Cancelled`; a word tells the parent since when the user's `finally` and `close` have been running.
+
+    The first time counts: code that catches the exception and goes on gets no more time.
+    """
+    words[EXITS_NS] = words[EXITS_NS] or time.monotonic_ns()
+    raise Cancelled
 
 
 class Leaving(BaseException):
