@@ -41,6 +41,42 @@ def test_stage_that_awaits_is_killed(window: str, workers: int, tmp_path: Path) 
     assert trap.marker.exists() or (workers == 2 and "block" in window)
 
 
+class KilledAt:
+    """A coroutine function whose worker is killed at each of some items, once; it begins when all items are there."""
+
+    def __init__(self, folder: Path, *items: int) -> None:
+        self._folder, self._items = folder, items
+
+    async def __call__(self, x: int) -> int:
+        marker = self._folder / str(x)
+        if x in (1, *self._items) and not marker.exists():
+            marker.touch()
+            if x == 1:
+                open(self._folder / "gate").close()  # opening one end waits for the other
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stage_that_awaits_is_killed_between_empty_batches(workers: int, concurrency: int, tmp_path: Path) -> None:
+    """Batches without items have no calls, and are done before one that was begun earlier."""
+    gate, last = tmp_path / "gate", 4 * COUNT
+    os.mkfifo(gate)
+
+    def is_odd(x: int) -> bool:
+        if x == last:
+            open(gate, "w").close()
+        return x % 2 == 1
+
+    killed = KilledAt(tmp_path, 9, 21, 35)
+    odd = pardata.source(range(last + 1)).filter(is_odd, workers=workers, chunksize=1)
+    with odd.map(killed, concurrency=concurrency, chunksize=1).iterate(tokens=64) as run:
+        assert list(run) == list(range(1, last, 2))
+    assert {path.name for path in tmp_path.iterdir()} == {"gate", "1", "9", "21", "35"}
+
+
 @pytest.mark.parametrize("window", MAKER)
 def test_source_is_killed(window: str, tmp_path: Path) -> None:
     trap = Trap(window, tmp_path / "killed")

@@ -146,8 +146,16 @@ class _Work:
 
     @property
     def _wants_more(self) -> bool:
-        """Whether further calls may begin: not while results wait for room behind this stage."""
-        if self._is_alone and self._at_work:  # its commit would hide the item whose call has begun
+        """Whether a further batch may begin: not while results wait for room behind this stage.
+
+        One call at a time means one batch at a time, also if a batch has no items and so no calls:
+
+        * The commit of another batch would hide the item whose call has begun and kills.
+        * With ``concurrency=1`` the stage is no farm to the plan, and may take its input in order or in turn. A
+          successor goes by the last commit (`NEXT_NUMBER`, `TURN`): after one out of order it would wait for a batch
+          that is finished, or drop one that is not.
+        """
+        if self._at_work and self._calls.most == 1:
             return False
         return not self._made and self._calls.count < self._calls.most
 
