@@ -11,6 +11,7 @@ import pickle
 from typing import Any, Final, NamedTuple
 
 from pardata.codec.by_value import dumps
+from pardata.codec.exits import EXITS, may_be_ctrl_c, refuse_exit
 from pardata.errors import RemoteError, RemoteTraceback
 
 _LONGEST_TEXT: Final = 20_000
@@ -46,7 +47,9 @@ def text_of(error: BaseException) -> str:
     """Return the text of an exception, also if its `__str__` raises."""
     try:
         return str(error)
-    except Exception as failure:
+    except (Exception, *EXITS) as failure:
+        if may_be_ctrl_c(failure):
+            raise
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
@@ -69,6 +72,14 @@ def _set(error: BaseException, name: str, value: object) -> None:
 
 def pack_error(error: BaseException, most_bytes: int = MOST_PICKLED_BYTES) -> bytes:
     """Return an exception, and those that it is linked with, as bytes. What would pass `most_bytes` loses its type."""
+    try:
+        packed = _packed(error, most_bytes)
+    except Exception:  # its class does not let us look at it
+        packed = [tuple(_Part(None, line_of(error)[:_LONGEST_TEXT], None, _NONE, _NONE, False, None))]
+    return pickle.dumps(packed, 5)
+
+
+def _packed(error: BaseException, most_bytes: int) -> list[tuple[Any, ...]]:
     errors = [error]
     numbers = {id(error): 0}
     for known in errors:  # grows
@@ -83,7 +94,7 @@ def pack_error(error: BaseException, most_bytes: int = MOST_PICKLED_BYTES) -> by
             pickled = None
         most_bytes -= len(pickled or b"")
         packed.append(tuple(_part(known, pickled, numbers)))
-    return pickle.dumps(packed, 5)
+    return packed
 
 
 def _parts_of(error: BaseException) -> tuple[BaseException, ...]:
@@ -122,7 +133,7 @@ def _pickled_group(group: BaseExceptionGroup[Any]) -> bytes | None:
 
 
 def _regroup(data: bytes, parts: list[BaseException]) -> BaseExceptionGroup[Any]:
-    kind, message, rest, state = pickle.loads(data)
+    kind, message, rest, state = _loads(data)
     made: BaseExceptionGroup[Any] = BaseExceptionGroup.__new__(kind, message, parts)
     _set(made, "args", (message, parts, *rest))
     made.__dict__.update(state)
@@ -155,10 +166,18 @@ def _round_trip(error: BaseException) -> bytes | None:
 def _attempt(pickled: object, error: BaseException) -> bytes | None:
     try:
         data = dumps(pickled)
-        again: Any = pickle.loads(data)
+        again = _loads(data)
     except Exception:
         return None
     return data if _is_same(again, error) else None
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return pickle.loads(data)
+    except EXITS as error:
+        refuse_exit(error, "unpickling")
+        raise
 
 
 def _is_same(again: BaseException, error: BaseException) -> bool:
@@ -171,34 +190,52 @@ def _is_same(again: BaseException, error: BaseException) -> bool:
 def unpack_error(data: bytes) -> BaseException:
     """Return the exception; what cannot be unpickled here is a `RemoteError`."""
     parts = [_Part(*part) for part in pickle.loads(data)]
-    made: dict[int, BaseException] = {}
-    for number, part in enumerate(parts):
-        error = _made(number, parts, made)
-        if part.notes is not None:
-            _set(error, "__notes__", part.notes)
+    try:
+        return _linked(parts)
+    except Exception:  # a class of the user's does not take what it had
+        return RemoteError(parts[0].text)
+
+
+def _linked(parts: list[_Part]) -> BaseException:
+    made = _made(parts)
     for number, part in enumerate(parts):
         error = made[number]
+        if part.notes is not None:
+            _set(error, "__notes__", part.notes)
         _set(error, "__cause__", made.get(part.cause))
         _set(error, "__context__", made.get(part.context))
         _set(error, "__suppress_context__", part.suppresses)
     return made[0]
 
 
-def _made(number: int, parts: list[_Part], made: dict[int, BaseException]) -> BaseException:
-    if number not in made:
+def _made(parts: list[_Part]) -> dict[int, BaseException]:
+    """Return the exceptions by their numbers, without links. Groups may be nested deeper than calls may be."""
+    made: dict[int, BaseException] = {}
+    opened: set[int] = set()
+    waiting = [*range(len(parts))]
+    while waiting:
+        number = waiting[-1]
         part = parts[number]
+        if number not in opened and part.parts is not None:
+            opened.add(number)  # it is made when it is met again, behind its parts
+            waiting += [inner for inner in part.parts if inner not in opened]
+            continue
+        waiting.pop()
+        if number in made:
+            continue
         if part.parts is None:
             made[number] = _unpickled(part)
-        else:
-            made[number] = _unpickled_group(part, [_made(inner, parts, made) for inner in part.parts])
-    return made[number]
+        else:  # a part that is not made is a group around this one, by a class that gives other parts than it has
+            inner_parts = [made[one] if one in made else RemoteError(parts[one].text) for one in part.parts]
+            made[number] = _unpickled_group(part, inner_parts)
+    return made
 
 
 def _unpickled(part: _Part) -> BaseException:
     error: object = None
     if part.pickled is not None:
         try:
-            error = pickle.loads(part.pickled)
+            error = _loads(part.pickled)
         except Exception:
             error = None
     return error if isinstance(error, BaseException) else RemoteError(part.text)

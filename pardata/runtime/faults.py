@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.codec.exits import EXITS, may_be_ctrl_c
 from pardata.codec.main_globals import script
 from pardata.errors import RemoteError, RemoteTraceback
-from pardata.runtime.carried_errors import add_note, kind_of, pack_error, set_last_cause, text_of, unpack_error
+from pardata.runtime.carried_errors import add_note, kind_of, line_of, pack_error, set_last_cause, text_of, unpack_error
 
 _NO_TERMINAL: Final = (
     "breakpoint() or pdb.set_trace() was called in a worker process, which has no terminal: debug the stream by "
@@ -28,7 +29,9 @@ def describe_item(item: object) -> str:
     """
     try:
         text = _text(item, 4)
-    except Exception:
+    except (Exception, *EXITS) as failure:
+        if may_be_ctrl_c(failure):
+            raise
         text = f"<{type(item).__name__} whose repr fails>"
     return text if len(text) <= 200 else text[:197] + "..."
 
@@ -48,6 +51,15 @@ def _text(item: Any, depth: int) -> str:
 
 
 NO_ITEM: Final = object()
+
+
+def _trace_of(error: BaseException) -> str:
+    """Return the traceback as Python prints it; of groups nested deeper than it can print, that of the outermost."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:
+        lines = traceback.format_tb(error.__traceback__)
+        return f"Traceback (most recent call last):\n{''.join(lines)}{line_of(error)}\n"
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Fault:
         cls, error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM, *, place: str = ""
     ) -> Fault:
         """Describe an exception that was just caught."""
-        trace = "".join(traceback.format_exception(error))
+        trace = _trace_of(error)
         return cls(
             stage,
             number,
@@ -118,8 +130,13 @@ class Fault:
 
     def exception(self) -> BaseException:
         """Return the exception to raise: of its own type, with a note, and the remote traceback as its last cause."""
-        error = self.carried()
-        set_last_cause(error, RemoteTraceback(self.trace))
+        try:
+            error = self.carried()
+            set_last_cause(error, RemoteTraceback(self.trace))
+        except Exception:  # its class does not let us look at it: whoever waits for it has to get an error
+            error = RemoteError(self.error)
+            add_note(error, self.note)
+            error.__cause__ = RemoteTraceback(self.trace)
         return error
 
     def carried(self) -> BaseException:

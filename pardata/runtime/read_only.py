@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.codec.access import contents_of
+from pardata.runtime.carried_errors import text_of
 from pardata.runtime.faults import NO_ITEM
 
 _Named = tuple[str, Any]  # the name by which user code knows an array, and the array
@@ -33,7 +34,7 @@ def explain_read_only(error: BaseException, item: object, way_out: str) -> None:
     way_out : str
         The way to get arrays that may be changed.
     """
-    if not isinstance(error, ValueError) or not _ABOUT.search(str(error)):
+    if not isinstance(error, ValueError) or not _ABOUT.search(text_of(error)):
         return
     traces = _traces(error.__traceback__)
     received = list(_received(item))

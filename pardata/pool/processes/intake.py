@@ -64,7 +64,7 @@ class Intake:
         number = claim.number
         try:
             outcome = Outcome(*unpack(claim.receiver.read(claim, Access.RESULT).items.pop()))
-        except Exception as failure:  # the result cannot be unpickled
+        except BaseException as failure:  # the result cannot be unpickled; a Ctrl-C is delayed (`Uninterrupted`)
             fault = Fault.of(failure, "pool", place="a task of the pool, while its result was being loaded here")
             outcome = Outcome(1, None, fault, 0.0, is_unread=True)
         claim.receiver.commit(claim)
@@ -84,7 +84,10 @@ class Intake:
         slot: WorkerSlot = task.slot
         self._log.add(slot.index, task, outcome)
         job = task.job
-        effect = job.finish(task, outcome)
+        try:
+            effect = job.finish(task, outcome)
+        except Exception as failure:  # no worker has the task any more: its caller would wait for ever
+            effect = job.fail(None, failure)
         if outcome.has_said and effect is not None:
             self._after(effect)
         else:

@@ -167,6 +167,64 @@ def test_links_may_run_in_a_circle():
     assert made.__cause__.__cause__ is made and type(made.__cause__) is KeyError
 
 
+def nested(depth):
+    error = ValueError("innermost")
+    for _ in range(depth):
+        error = ExceptionGroup("all", [error])
+    return error
+
+
+def chained(depth):
+    error = first = ValueError("first")
+    for number in range(depth):
+        error.__cause__ = ValueError(number)
+        error = error.__cause__
+    return first
+
+
+@pytest.mark.parametrize("depth", [900, 5000])
+def test_groups_may_be_nested_deeper_than_calls(depth):
+    error = fault_of(nested(depth), number=3).exception()
+    assert error.__notes__ == ["in stage 'sobel', item 3"] and "ExceptionGroup: all" in str(error.__cause__)
+    for _ in range(depth):
+        (error,) = error.exceptions
+    assert repr(error) == "ValueError('innermost')"
+
+
+def test_chains_of_causes_may_be_longer_than_calls_may_be_nested():
+    error = fault_of(chained(5000)).exception()
+    for number in range(5000):
+        error = error.__cause__
+        assert error.args == (number,)
+
+
+def test_an_exception_that_is_its_own_argument_arrives_as_text():
+    error = ValueError("a")
+    error.args = (error,)
+    assert type(fault_of(error).exception()) is RemoteError
+
+
+class Closed(Exception):
+    """Does not let others look at it."""
+
+    @property
+    def __cause__(self):
+        raise RuntimeError("closed")
+
+
+def test_an_exception_that_cannot_be_looked_at_arrives_as_text():
+    fault = fault_of(Closed("no"), number=3)
+    assert "Closed: no" in str(fault.exception())
+    assert fault.exception().__notes__ == ["in stage 'sobel', item 3"]
+
+
+def test_a_group_that_says_it_is_its_own_part_arrives():
+    class Circle(ExceptionGroup):
+        exceptions = property(lambda self: (self,))
+
+    assert isinstance(unpack_error(pack_error(Circle("round", [KeyError("k")]))), ExceptionGroup)
+
+
 def test_the_text_of_an_earlier_worker_is_not_told_twice():
     inner = fault_of(ValueError("bad")).exception()
     raised = fault_of(inner).exception()
