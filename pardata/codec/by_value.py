@@ -23,6 +23,7 @@ import cloudpickle
 import numpy as np
 
 from pardata.codec.array_form import reduce_array
+from pardata.codec.exits import EXITS, refuse_exit
 from pardata.codec.main_globals import Captured, module_of, script_globals, set_function, set_module
 from pardata.memory.array import find_anchor, find_named
 from pardata.memory.mapped import file_address
@@ -66,7 +67,11 @@ def dumps(value: object) -> bytes:
     """Pickle `value`; parts of it that belong to the script are pickled by value."""
     _take_spawned_by_value()
     file = io.BytesIO()
-    _CloudPickler(file, 5).dump(value)
+    try:
+        _CloudPickler(file, 5).dump(value)
+    except EXITS as error:
+        refuse_exit(error, "pickling")
+        raise
     return file.getvalue()
 
 
@@ -246,7 +251,11 @@ class _Marker(_CloudPickler):
 
     def look_at(self, value: Any) -> bytes:
         """Return the mark."""
-        self.dump(value)
+        try:
+            self.dump(value)
+        except EXITS as error:
+            refuse_exit(error, "pickling")
+            raise
         return self._file.getvalue()
 
     def persistent_id(self, obj: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import APART
+from pardata.codec.exits import EXITS, may_be_ctrl_c
 from pardata.codec.object_codec import PICKLE, arrays_of
 from pardata.codec.picklers import BringArrays
 from pardata.memory.array import Anchor
@@ -56,7 +57,9 @@ class _LenientUnpickler(BringArrays, pickle._Unpickler):
         lost = next((part for part in (make, *args, *kwargs.values()) if isinstance(part, Unloadable)), None)
         try:
             self.stack[-1] = make(*args, **kwargs) if lost is None else lost
-        except Exception as error:
+        except (Exception, *EXITS) as error:
+            if may_be_ctrl_c(error):
+                raise
             self.stack[-1] = Unloadable(error)
 
     def _reduce(self) -> None:
@@ -80,7 +83,9 @@ class _LenientUnpickler(BringArrays, pickle._Unpickler):
                 self.stack.pop()
             else:
                 pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]
-        except Exception as error:
+        except (Exception, *EXITS) as error:
+            if may_be_ctrl_c(error):
+                raise
             lost = Unloadable(error)
             self.stack[:] = [lost if part is made else part for part in self.stack]
             for key in [key for key, part in self.memo.items() if part is made]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pardata.codec.access import Access
+from pardata.codec.exits import EXITS, refuse_exit
 from pardata.codec.picklers import ArrayPickler, ArrayUnpickler, CodePickler
 from pardata.memory.array import Anchor, view
 from pardata.memory.layout import is_overlapping
@@ -62,7 +63,11 @@ def pickled(kind: type[AnyPickler], obj: Any, is_lasting: bool) -> tuple[bytes, 
     """Return a pickle stream, and the pickler that knows the arrays that have left it."""
     file = io.BytesIO()
     pickler = kind(file, is_lasting)
-    pickler.dump(obj)
+    try:
+        pickler.dump(obj)
+    except EXITS as error:
+        refuse_exit(error, "pickling")
+        raise
     return file.getvalue(), pickler
 
 
@@ -99,7 +104,11 @@ def arrays_of(file: io.BytesIO, anchors: Sequence[Anchor], access: Access) -> li
 def decode_object(payload: Any, anchors: Sequence[Anchor], access: Access = Access.READ) -> Any:
     """Return the object of a `PICKLE` payload; its arrays are views of the blocks, or copies that are its own."""
     file = io.BytesIO(payload)
-    return ArrayUnpickler(file, arrays_of(file, anchors, access), access).load()
+    try:
+        return ArrayUnpickler(file, arrays_of(file, anchors, access), access).load()
+    except EXITS as error:
+        refuse_exit(error, "unpickling")
+        raise
 
 
 def private_bytes(payload: Any) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.codec.by_value import dumps
+from pardata.codec.exits import EXITS
 
 _DEEPEST: Final = 8
 
@@ -63,7 +64,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(obj, type):  # of a class, that is the method of its objects
         try:
             obj.__reduce_ex__(5)
-        except Exception:
+        except (Exception, *EXITS):
             return  # it refuses by itself: its attributes are not the reason
     for name, value in getattr(obj, "__dict__", {}).items():
         yield f"the attribute {name!r}", value

@@ -1,6 +1,7 @@
 """An exception arrives as what it was: its type, what it holds, its notes, what it is linked with; on every engine."""
 
 import dataclasses
+import sys
 import threading
 
 import numpy as np
@@ -172,3 +173,93 @@ def test_the_remote_traceback_is_the_last_cause():
                 chain.append(chain[-1].__cause__)
             assert len(chain) == causes + 1 and isinstance(chain[-1], pardata.errors.RemoteTraceback)
             assert "raise MAKERS[name]()" in chain[-1].text
+
+
+class Leaves(Exception):
+    """Ends the program that pickles it."""
+
+    def __reduce__(self):
+        sys.exit(3)
+
+
+class Interrupts:
+    """Interrupts the program that pickles it, as a result or as an exception."""
+
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+class InterruptsAsError(Interrupts, Exception):
+    pass
+
+
+class LeavesThere:
+    """Ends the program that unpickles it."""
+
+    def __reduce__(self):
+        return sys.exit, (5,)
+
+
+class Silent(Exception):
+    """Does not let others look at it."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError("no")
+
+
+def deep():
+    error = ValueError("innermost")
+    for _ in range(900):
+        error = ExceptionGroup("all", [error])
+    return error
+
+
+def own_argument():
+    error = ValueError("a")
+    error.args = (error,)
+    return error
+
+
+RESULTS = {"interrupts": Interrupts, "leaves there": LeavesThere}
+ERRORS = {
+    "leaves": Leaves,
+    "interrupts as error": InterruptsAsError,
+    "deep": deep,
+    "own argument": own_argument,
+    "silent": Silent,
+}
+
+
+def hostile(name):
+    if name in ERRORS:
+        raise ERRORS[name]()
+    return RESULTS[name]() if name in RESULTS else name
+
+
+def test_a_pool_goes_on_after_a_call_whose_error_or_result_cannot_be_carried():
+    expected = {name: pardata.errors.SerializationError for name in RESULTS}
+    expected |= {"leaves": Leaves, "interrupts as error": InterruptsAsError, "deep": ExceptionGroup}
+    expected |= dict.fromkeys(["own argument", "silent"], pardata.errors.RemoteError)
+    with pardata.WorkerPool(1) as pool:
+        for name, kind in expected.items():
+            error = pool.submit(hostile, name).exception(timeout=60)
+            assert type(error) is kind, name
+            with pytest.raises(kind):
+                list(pool.map(hostile, [name], timeout=60))
+            assert pool.submit(hostile, "good").result(timeout=60) == "good"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stage_skips_items_whose_error_or_result_cannot_be_carried(engine):
+    names = ["leaves", "deep", "own argument", "good"]
+    if engine == "processes":
+        names += ["interrupts", "interrupts as error"]  # in the main thread they may be Ctrl-C
+    stream = pardata.source(names).map(hostile, errors="skip").map(str)
+    assert list(stream.iterate(engine=engine)) == ["good"]
+
+
+def test_a_result_that_ends_whoever_loads_it_is_an_error():
+    with pytest.raises(pardata.errors.SerializationError, match="SystemExit"):
+        list(pardata.source(["leaves there"]).map(hostile).iterate())
+    stream = pardata.source(["leaves there", "good"]).map(hostile).map(str, errors="skip")
+    assert list(stream.iterate()) in (["good"], [])

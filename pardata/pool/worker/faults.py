@@ -29,10 +29,18 @@ def fault_of(
     rows : str
         The rows that the call was for, in words.
     """
+    try:
+        error = _explained(error, item)
+    except Exception as failure:  # the class of the error does not let us look at it
+        error = failure
+    name = name_of(fn)
+    return Fault.of(error, name, number, item, place=f"the call of {name!r}{rows}")
+
+
+def _explained(error: BaseException, item: object) -> BaseException:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     error = exit_as_error(error.with_traceback(trace))
     explain_read_only(error, item, "say writable=True to the pool or its map, for copies of its own")
-    name = name_of(fn)
-    return Fault.of(error, name, number, item, place=f"the call of {name!r}{rows}")
+    return error
