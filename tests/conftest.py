@@ -20,6 +20,8 @@ from pardata.memory.shared_heap import shared_heap
 from pardata.process.launcher import fork_server
 from pardata.queue.waiters import Watcher
 
+ENDING = ("pardata-closer", "pardata-relief")  # end runs that nobody held any more, or themselves when nothing is said
+
 
 def worker_processes():
     """Process ids of the fork server's children."""
@@ -44,7 +46,7 @@ def holdings():
     gc.collect()
     for thread in threading.enumerate():
         is_watcher = isinstance(thread, Watcher) and not thread.watched.is_alive()
-        if thread.name == "pardata-closer" or is_watcher:  # ends a run that nobody held any more, or looks at queues
+        if thread.name in ENDING or is_watcher:  # the last ones look at queues
             thread.join()
             gc.collect()  # it may have had what is garbage now
     prune(session.tree().path)
