@@ -121,7 +121,7 @@ def log_much(x):
         "lazy %s", Unpicklable(), extra={"user": {"name": "ann", "ids": [1, 2]}, "day": np.datetime64("2020-01-01")}
     )
     try:
-        raise OwnError("inner")
+        raise OwnError("inner") from None  # the context would be that of the thread: pytest has one
     except OwnError:
         log.exception("failed %d", x)
     log.warning("here", stack_info=True)
