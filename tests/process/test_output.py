@@ -216,7 +216,8 @@ def test_a_log_file_that_is_turned_over_meanwhile_gets_the_records(engine, tmp_p
     try:
         with pardata.source(range(3)).map(lambda x: logger.error("item %d", x)).iterate(engine=engine) as run:
             next(run)
-            handler.doRollover()
+            with handler.lock:  # as `emit` has it when it does so
+                handler.doRollover()
             assert len(list(run)) == 2
     finally:
         logger.removeHandler(handler)
