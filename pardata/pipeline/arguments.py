@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,14 +17,14 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class Wrapped:
+class Wrapped(ABC):
     """A function around `func`, which may be a stage with a state: each worker makes and opens its own."""
 
     func: Callable[..., Any]
 
+    @abstractmethod
     def around(self, made: Callable[..., Any]) -> Callable[[Any], Any]:
         """Return the same around the object that a worker has made of `func`."""
-        raise NotImplementedError
 
 
 class Following(Wrapped):

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -29,20 +28,24 @@ def test_items_and_their_order(engine):
 
 def test_the_event_loop_goes_on_while_an_item_is_awaited(engine, tmp_path):
     go = tmp_path / "go"
+    os.mkfifo(go)
+    ours = os.open(go, os.O_RDWR)  # so that neither end waits for the other one
 
     def wait(number):
-        while not go.exists():  # it comes from the event loop
-            time.sleep(0.001)
+        if number == 1:
+            with open(go, "rb", buffering=0) as file:
+                file.read(1)  # from the event loop
         return number
 
     async def main():
         items = pardata.source([1, 2]).map(wait).aiter(engine=engine)
         first = asyncio.ensure_future(anext(items))
         await asyncio.sleep(0)
-        go.touch()
+        os.write(ours, b"x")
         return [await first, *[item async for item in items]]
 
     assert asyncio.run(main()) == [1, 2]
+    os.close(ours)
 
 
 def test_nothing_is_taken_before_it_is_asked_for(engine):
@@ -110,22 +113,27 @@ def test_the_run_ends_with_the_loop(engine, way, tmp_path):
 
 def test_a_cancelled_wait_for_an_item_ends_the_run(engine, tmp_path):
     begun, go = tmp_path / "begun", tmp_path / "go"
+    os.mkfifo(begun)
+    os.mkfifo(go)
+    ours = os.open(go, os.O_RDWR)  # so that neither end waits for the other one
 
     def wait(number):
-        begun.touch()
-        while not go.exists():
-            time.sleep(0.001)
+        begun.write_text("begun")
+        with open(go, "rb", buffering=0) as file:
+            file.read(1)
 
     async def main():
         task = asyncio.ensure_future(anext(pardata.source([1]).map(wait).aiter(engine=engine)))
-        while not begun.exists():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(begun.read_text)
         task.cancel()
-        asyncio.get_running_loop().call_later(0.01, go.touch)  # a serial run and a thread end with their item
+        asyncio.get_running_loop().call_later(
+            0.01, os.write, ours, b"x"
+        )  # a serial run and a thread end with their item
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
     asyncio.run(main())
+    os.close(ours)
 
 
 def test_errors_come_as_what_they_are(engine):

@@ -1,16 +1,20 @@
-"""What the processes of test_queue.py do: a spawned one imports this by name."""
+"""The processes of the tests of queues, and what they do: a spawned one imports this by name."""
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from multiprocessing import util
 from typing import Any
 
 import numpy as np
 
 import pardata
+from pardata.memory.exchange.addresses import forget_the_gone
 from pardata.queue import queue as queue_module
 
 LARGE = 40_000  # numbers in an array
@@ -152,3 +156,24 @@ def put_and_cancel(queue: Any) -> None:
     for number in range(2 * SLOTS):
         queue.put(number)
     queue.cancel_join_thread()
+
+
+def starter(method: str) -> Iterator[Callable[..., Any]]:
+    """Start processes; all are over at the end of the test."""
+    context = multiprocessing.get_context(method)
+    started = []
+
+    def start(target: Any, *args: Any) -> Any:
+        process = context.Process(target=target, args=args)
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.is_alive():
+            process.kill()
+        process.join()
+        process.close()
+    gc.collect()
+    forget_the_gone()  # happens by itself with the next queue, or the next array of a new process

@@ -10,7 +10,7 @@ import pytest
 
 import pardata
 from pardata.queue import joinable
-from tests.faults.queue_workers import put_and_tell_when_it_leaves
+from tests.faults.queue_workers import put_and_tell_when_it_leaves, starter
 
 pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
 
@@ -28,19 +28,7 @@ def what_is_opened_once():
 
 @pytest.fixture
 def start(request):
-    context = multiprocessing.get_context(getattr(request, "param", "fork"))
-    started = []
-
-    def start(target, *args):
-        process = context.Process(target=target, args=args)
-        process.start()
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.join()
-        process.close()
+    yield from starter(getattr(request, "param", "fork"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Queues between processes that pardata did not start, some of which are killed."""
 
-import gc
 import multiprocessing
 import signal
 import subprocess
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.memory.exchange.addresses import forget_the_gone
 from tests.faults import queue_workers as workers
+from tests.faults.queue_workers import starter
 
 SLOTS = workers.SLOTS
 
@@ -45,27 +44,6 @@ def start(method):
 @pytest.fixture
 def fork():
     yield from starter("fork")
-
-
-def starter(method):
-    """Start processes; all are over at the end of the test."""
-    context = multiprocessing.get_context(method)
-    started = []
-
-    def start(target, *args):
-        process = context.Process(target=target, args=args)
-        process.start()
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.is_alive():
-            process.kill()
-        process.join()
-        process.close()
-    gc.collect()
-    forget_the_gone()  # happens by itself with the next queue, or the next array of a new process
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 import pardata
 from pardata.pool import default
 from pardata.pool.default import default_pool, shutdown
+from tests.process.bars import Bar
 
 KINDS = ["process", "thread"]
 
@@ -423,16 +424,6 @@ def test_an_error_larger_than_a_message_reaches_the_caller():
 
 
 def test_progress_counts_items(pool):
-    class Bar:
-        made = []  # noqa: RUF012
-
-        def __init__(self, **options):
-            self.n, self.total = 0, options["total"]
-            Bar.made.append(self)
-
-        def refresh(self): ...
-        def close(self): ...
-
     Bar.made.clear()
     assert sum(pool.map(abs, range(100), chunksize=7, progress=Bar)) == 4950
     pool.map_array(lambda block: block, np.zeros(1000), progress=Bar)

@@ -11,6 +11,7 @@ import pytest
 
 import pardata
 from pardata.pool.default import shutdown
+from tests.process.bars import Bar
 
 
 @pytest.fixture
@@ -31,16 +32,6 @@ def test_maps(pool):
 
 
 def test_every_map_draws_a_bar(pool):
-    class Bar:
-        made = []  # noqa: RUF012
-
-        def __init__(self, **options):
-            self.n, self.total = 0, options["total"]
-            Bar.made.append(self)
-
-        def refresh(self): ...
-        def close(self): ...
-
     Bar.made.clear()
     pairs = [(2, number) for number in range(30)]
     found = [

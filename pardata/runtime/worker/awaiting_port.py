@@ -43,7 +43,7 @@ from pardata.runtime.worker.spec import WorkerSpec
 
 
 class AwaitingPort(WorkerPort):
-    """A port whose worker waits in it for nothing: it rests in its event loop until there is news."""
+    """A port that does not make its worker wait: the worker rests in its event loop until there is news."""
 
     def __init__(
         self,
