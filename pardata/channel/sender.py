@@ -20,6 +20,7 @@ from pardata.channel.channel import (
 from pardata.channel.lease_report import LeaseReport, ReportReader
 from pardata.channel.leases import Lease, LeaseTable
 from pardata.channel.slots import SenderSlots
+from pardata.channel.takeover import PledgeWords, Step, decide
 from pardata.channel.words import (
     CLOSED,
     HEAD,
@@ -146,17 +147,16 @@ class Sender(SenderSlots):
         SYNC POINT: together.
         """
         words = self._words
-        stamp = words[PLEDGED]
-        if stamp <= self.last_stamp:
-            return  # it was published
-        if senders[words[LEADER]].last_stamp < words[LEADER_STAMP]:
-            words[PLEDGED] = 0  # otherwise the leader's next message, with the same stamp, would redeem it
-            return
-        slot = words[PLEDGED_SLOT]
-        self._free.remove(slot)
-        self._is_free[slot] = False
-        self._prepared = slot, stamp
-        self._store()
+        leader = senders[words[LEADER]]
+        step = decide(PledgeWords(words[PLEDGED], self.last_stamp, words[LEADER_STAMP], leader.last_stamp))
+        if step is Step.FORGET_PLEDGE:
+            words[PLEDGED] = 0
+        elif step is Step.PUBLISH:
+            slot = words[PLEDGED_SLOT]
+            self._free.remove(slot)
+            self._is_free[slot] = False
+            self._prepared = slot, words[PLEDGED]
+            self._store()
 
     def abandon(self, number: int) -> None:
         """Finish message `number` in place of a receiver that is dead: nobody will process it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from pardata.channel.channel import ChannelEnd, ChannelSpec
+from pardata.channel.takeover import SlotWords, Step, decide
 from pardata.channel.words import KIND, SEQUENCE, STAMP, TOP, TOUCHED, area_at, slot_at, words_bytes
 from pardata.memory.budget import CONTROL
 from pardata.memory.gaps import align
@@ -32,7 +33,7 @@ class SenderSlots(ChannelEnd):
         self._free: list[int] = []
         self._is_free = bytearray(self._top)
         for slot in reversed(range(self._top)):
-            if self._done[slot] == stamps[slot]:  # SYNC POINT: commit
+            if decide(SlotWords(stamps[slot], self._done[slot])) is Step.FREE_SLOT:  # SYNC POINT: commit
                 self._add_free(slot)
 
     @property

@@ -16,6 +16,7 @@ import struct
 from dataclasses import dataclass, field
 
 from pardata.channel.channel import receive_all, try_send, words_at
+from pardata.channel.takeover import CellWords, Step, decide
 from pardata.channel.window import Window
 from pardata.memory.segment import Segment
 
@@ -110,7 +111,7 @@ class Tokens(TokenTable):
     def holder(self, number: int) -> int | None:
         """Return the cell that a dead predecessor took for batch `number`, if any. SYNC POINT: token."""
         for cell in range(self.spec.cells):
-            if self._holders[cell] == number + 1 and cell not in self._known:
+            if decide(CellWords(self._holders[cell], number, cell in self._known)) is Step.KEEP_CELL:
                 return cell
         return None
 

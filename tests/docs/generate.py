@@ -5,10 +5,12 @@ of it now.
 """
 
 import ast
+import inspect
 import re
 from functools import partial
 from pathlib import Path
 
+from pardata.channel.takeover import FINDINGS
 from pardata.memory.named import lifecycle as manager_lifecycle
 from pardata.pipeline import lifecycle as run_lifecycle
 from pardata.pool import lifecycle as pool_lifecycle
@@ -68,12 +70,22 @@ def life_of(what, table, *more):
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
+def takeover():
+    """Return the decisions of a successor as a table: the words that it reads, what they say, and what it does."""
+    cells = [["words", "what they say", "what the successor does"], ["---"] * 3]
+    for kind, findings in FINDINGS.items():
+        about = inspect.getdoc(kind).partition("\n")[0]
+        cells += [[f"`{kind.__name__}`: {about}", finding.says, finding.step.value] for finding in findings]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
 PARTS = {
     "layers": layers,
     "folders": folders,
     "pure files": pure_files,
     "api": api,
     "decisions": decisions,
+    "takeover": takeover,
     "life of a worker": partial(life_of, "a worker", worker_lifecycle._TABLE, "its owner does"),
     "life of a run": partial(life_of, "a run", run_lifecycle._TABLE),
     "life of a pool": partial(life_of, "a pool", pool_lifecycle._TABLE),

@@ -29,6 +29,7 @@ PURE = [
     "modules.plain",
     "codec.access",
     "channel.order",
+    "channel.takeover",
     "channel.window",
     "channel.words",
     "runtime.admission.policy",

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from pardata.channel.takeover import StateWords, Step, decide
 from pardata.codec.by_value import dumps
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
@@ -185,8 +186,10 @@ class _GeneratorRun:
             if pairing is not None:
                 batch = pairing.add(batch)
             sequence, number = batch.sequence, batch.number
-            if self._saved is not None and (sequence, number) == (self._saved.sequence, self._saved.number):
-                batch.items.clear()  # it was saved, and not committed
+            if self._saved is not None:
+                saved, self._saved = self._saved, None  # it tells about the first batch alone
+                if decide(StateWords((saved.sequence, saved.number), (sequence, number))) is Step.DROP_ITEMS:
+                    batch.items.clear()
             batch.items.reverse()
             self.taken.batch = batch
             taken = len(batch.items)

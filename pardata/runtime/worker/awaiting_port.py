@@ -81,17 +81,14 @@ class AwaitingPort(WorkerPort):
     def try_begin(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip, if it is here; others may be at work."""
         with self.lock:
-            takeover = self._takeover
+            recovery = self._recovery
             while (claims := self.collector.next()) is not None:
-                if takeover.inherited is not None and takeover.has_published(claims, self.outbox):
-                    self._at_hand.claims = claims
-                    self.commit()
-                    takeover.forget_recovered()
+                if recovery.inherited is not None and self._commits_inherited(claims):
                     continue
                 self._at_hand.begun[claims[0].sequence, claims[0].number] = claims
                 batches = self._reader.read(claims)
-                if takeover.holds_recovered:
-                    takeover.forget_recovered()
+                if recovery.holds_recovered:
+                    recovery.forget_recovered()
                 return batches
             return None
 

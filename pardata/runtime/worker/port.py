@@ -44,10 +44,9 @@ from pardata.runtime.worker.memory_wait import MemoryWait
 from pardata.runtime.worker.notes import WorkNotes
 from pardata.runtime.worker.program import leave
 from pardata.runtime.worker.reader import ClaimReader
-from pardata.runtime.worker.recovery import recover
+from pardata.runtime.worker.recovery import Recovery, recover
 from pardata.runtime.worker.spec import WorkerSpec
 from pardata.runtime.worker.state import Saved
-from pardata.runtime.worker.takeover import Takeover
 from pardata.runtime.worker.token_gate import TokenGate
 from pardata.runtime.worker.transaction import Transaction
 from pardata.runtime.worker.unreported import UnreportedCommits
@@ -66,7 +65,7 @@ class WorkerPort(WorkNotes):
     """A transaction: `take` a batch, `publish` what becomes of it, `commit` it.
 
     Until the commit a successor takes the same batch again; after it, no worker does. The other jobs have files of
-    their own: `accounting` (time), `takeover` (a predecessor's work), `memory_wait`, `control`, `token_gate`.
+    their own: `accounting` (time), `recovery` (a predecessor's work), `memory_wait`, `control`, `token_gate`.
 
     Attributes
     ----------
@@ -87,12 +86,12 @@ class WorkerPort(WorkNotes):
         shared_arena: Arena | None = None,
     ) -> None:
         words = spec.span.words(segment)
-        self._takeover = Takeover(spec, segment, words, program.inplace)
-        super().__init__(spec, words, self._takeover.poison)
+        self._recovery = Recovery(spec, segment, words, program.inplace)
+        super().__init__(spec, words, self._recovery.poison)
         words[THREAD] = threading.get_native_id()
         ends = Endpoints(spec, segment, socks)
         budget = spec.budget.open(segment)
-        is_successor, in_parent = self._takeover.is_successor, shared_arena is not None
+        is_successor, in_parent = self._recovery.is_successor, shared_arena is not None
         arena = recover(spec, segment, budget, ends, is_successor) if shared_arena is None else shared_arena
         self.outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.writers)
         self.control = Control(ends.control)
@@ -107,7 +106,7 @@ class WorkerPort(WorkNotes):
         self._retirers = ends.retirers
         self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes)
         self.memory = MemoryWait(spec, segment, budget, self._at_hand, self.lock, self.outbox, account, in_parent)
-        self._takeover.resume(ends, self.collector, words)
+        self._recovery.resume(ends, self.collector, self.outbox, words[TURN])
 
     def take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""
@@ -127,12 +126,9 @@ class WorkerPort(WorkNotes):
     def try_take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip, if it is here."""
         with self.lock:
-            takeover, words = self._takeover, self.words
+            recovery, words = self._recovery, self.words
             while (claims := self.collector.next()) is not None:
-                if takeover.inherited is not None and takeover.has_published(claims, self.outbox):
-                    self._at_hand.claims = claims
-                    self.commit()
-                    takeover.forget_recovered()
+                if recovery.inherited is not None and self._commits_inherited(claims):
                     continue
                 self._at_hand.claims = claims
                 words[BEGUN_NS] = time.monotonic_ns()
@@ -140,10 +136,19 @@ class WorkerPort(WorkNotes):
                 # by then: nothing of it can have been published, nor saved, before this store.
                 words[CURRENT_BATCH] = words[CURRENT_CALL] = batch_word(claims[0].sequence, claims[0].number)
                 batches = self._reader.read(claims)
-                if takeover.holds_recovered:
-                    takeover.forget_recovered()
+                if recovery.holds_recovered:
+                    recovery.forget_recovered()
                 return batches
             return None
+
+    def _commits_inherited(self, claims: list[Claim]) -> bool:
+        """Commit the batch that a predecessor had begun, if it has published all of it; return whether so."""
+        if not self._recovery.begin(claims):
+            return False
+        self._at_hand.claims = claims
+        self.commit()
+        self._recovery.forget_recovered()
+        return True
 
     def claimed(self) -> Batch:
         """Return the batch at hand without its items: its numbers are known also if it cannot be read."""
@@ -239,16 +244,16 @@ class WorkerPort(WorkNotes):
 
     def resume_point(self) -> int:
         """Return the number behind the last batch that a dead predecessor of this source or filter has published."""
-        return self._takeover.resume_point(self.outbox)
+        return self._recovery.resume_point(self.outbox)
 
     def load_state(self) -> Saved | None:
         """Return the state that a predecessor has saved."""
-        state = self._takeover.state
+        state = self._recovery.state
         return None if state is None else state.load()
 
     def save_state(self, saved: Saved) -> None:
         """Save a state for a successor."""
-        state = self._takeover.state
+        state = self._recovery.state
         if state is not None:
             state.save(saved)
 

@@ -25,7 +25,8 @@ class TokenGate:
     def take(self, number: int) -> int:
         """Return a token for batch `number`; waits until there is one, and memory for one more batch."""
         tokens = self.tokens
-        if self._is_successor:  # the predecessor may have taken it
+        if self._is_successor:  # the predecessor may have taken it, for the first batch that it had not published
+            self._is_successor = False
             held = tokens.holder(number)
             if held is not None:
                 return held

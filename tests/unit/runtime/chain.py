@@ -203,7 +203,7 @@ class Chain:
     def _send(self, port, name):
         number = self._next[name]
         has_token = port._gate.tokens.has_free or (
-            port._takeover.is_successor and port._gate.tokens.holder(number) is not None
+            port._recovery.is_successor and port._gate.tokens.holder(number) is not None
         )
         if has_token and port.outbox.has_room:  # else it would wait
             cell = port.token(number)
