@@ -1,4 +1,8 @@
-"""The life of a manager of named blocks, as a table of transitions. Pure."""
+"""The life of a manager of named blocks, as a table of transitions. Pure.
+
+It is no `process.transitions.LifeCycle`: there an event that is not in the table is a mistake of pardata's, an
+`InternalError` with the history. Here each event is a call of the user, who gets a ConfigError and knows the history.
+"""
 
 from __future__ import annotations
 

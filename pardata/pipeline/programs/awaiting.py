@@ -124,14 +124,13 @@ class _Work:
         self._at_work: dict[asyncio.Future[list[CallResult]], Batch] = {}
         self._made: dict[asyncio.Future[list[CallResult]], Batch] = {}  # by those at work, what waits for room
         self._news = asyncio.Event()
-        self._is_alone = port.makes_one_call()
-        if self._is_alone:
-            calls.limit(1, is_alone=True)
 
     async def run(self) -> None:
         """Process batches until there are no more; cancel what is at work if the run ends before that."""
         port, news = self._port, self._news
         with port.watched(news.set):
+            if port.makes_one_call():
+                self._calls.limit(1, is_alone=True)
             try:
                 while True:
                     news.clear()
@@ -161,10 +160,9 @@ class _Work:
 
     def _begin(self) -> None:
         """Begin the calls of as many batches as may be at work."""
-        program, port = self._program, self._port
-        if self._is_alone and not self._at_work and not port.makes_one_call():
-            self._is_alone = False
-            self._calls.limit(program.concurrency, is_alone=False)
+        program, port, calls = self._program, self._port, self._calls
+        if calls.is_alone and not self._at_work and not port.makes_one_call():
+            calls.limit(program.concurrency, is_alone=False)
         while self._wants_more:
             lost: list[tuple[int, Fault]] = []
             try:
@@ -178,7 +176,7 @@ class _Work:
             batch = join_batches(batches, program.fanin.policy)
             if lost:
                 self._lost[batch.sequence, batch.number] = lost
-            task = asyncio.ensure_future(program.outcomes(batch, port, self._calls))
+            task = asyncio.ensure_future(program.outcomes(batch, port, calls))
             task.add_done_callback(lambda _: self._news.set())
             self._at_work[task] = batch
 

@@ -43,6 +43,9 @@ class Calls:
         Calls that were asked for and have not ended.
     most : int
         So many are made at a time.
+    is_alone : bool
+        One call is made at a time, as one of them has killed the processes before (until `makes_one_call` of the port
+        is false). It is not said to pause: if the process dies while it is awaited, it is to blame.
     """
 
     def __init__(
@@ -59,14 +62,14 @@ class Calls:
         self.most = concurrency
         self._fn = fn
         self._free = asyncio.Semaphore(concurrency)
-        self._is_alone = False
+        self.is_alone = False
         self._tries = tries
         self._timeout_s = timeout_s
         self._identity = identity
 
     def limit(self, most: int, is_alone: bool) -> None:
-        """Make so many calls at a time from now on, when none is at work; one that is alone is not said to pause."""
-        self.most, self._free, self._is_alone = most, asyncio.Semaphore(most), is_alone
+        """Make so many calls at a time from now on, when none is at work."""
+        self.most, self._free, self.is_alone = most, asyncio.Semaphore(most), is_alone
 
     async def call(self, value: Any, place: Place, port: Steps) -> list[Any]:
         """Return the result for a value, when there is room for the call; it is tried again as often as was asked for.
@@ -87,7 +90,7 @@ class Calls:
         raise AssertionError
 
     async def _once(self, value: Any, context: StageContext, port: Steps) -> list[Any]:
-        timeout_s, pause = self._timeout_s, _go_on if self._is_alone else port.pause
+        timeout_s, pause = self._timeout_s, _go_on if self.is_alone else port.pause
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 results = [await _stepped(self._fn(value), context, port, pause)]

@@ -30,9 +30,16 @@ class TimeAccount:
 
     The worker is the single writer of these words. All times are in ns; BEGUN_NS is on the clock that all processes
     share (time.monotonic_ns).
+
+    Attributes
+    ----------
+    rests_for : int, optional
+        Of a worker that sleeps in an event loop: the word that counts its rest; None: its calls go on, so it is busy.
+    rests_since_ns : int
+        When the rest began (time.perf_counter_ns).
     """
 
-    __slots__ = ("_arena", "_mark_ns", "_words", "collector", "control")
+    __slots__ = ("_arena", "_mark_ns", "_words", "collector", "control", "rests_for", "rests_since_ns")
 
     def __init__(self, words: memoryview, control: Control, collector: Collector, arena: Arena) -> None:
         self._words = words
@@ -40,6 +47,8 @@ class TimeAccount:
         self.collector = collector
         self._arena = arena
         self._mark_ns = time.perf_counter_ns()
+        self.rests_for: int | None = None
+        self.rests_since_ns = 0
 
     def count_busy(self) -> None:
         """Count the time since the last call as busy, but for what was spent in `wait`."""
@@ -75,9 +84,11 @@ class TimeAccount:
                 words[CURRENT_CALL], words[WAITS_FOR] = words[CURRENT_CALL] or call, counter
         return result
 
-    def count_wait(self, counter: int, waited_ns: int) -> None:
-        """Count a time that was spent waiting elsewhere."""
-        self._words[counter] += waited_ns
+    def end_rest(self) -> None:
+        """Count the time since `rests_since_ns` as spent waiting."""
+        assert self.rests_for is not None
+        waited_ns = time.perf_counter_ns() - self.rests_since_ns
+        self._words[self.rests_for] += waited_ns
         self._mark_ns += waited_ns
 
     def end(self) -> None:

@@ -45,38 +45,25 @@ from pardata.runtime.worker.spec import WorkerSpec
 class AwaitingPort(WorkerPort):
     """A port that does not make its worker wait: the worker rests in its event loop until there is news."""
 
-    def __init__(
-        self,
-        spec: WorkerSpec,
-        segment: Segment,
-        socks: list[socket.socket],
-        program: Program,
-        shared_arena: Arena | None = None,
-    ) -> None:
-        super().__init__(spec, segment, socks, program, shared_arena)
-        self._rests_for: int | None = None
-        self._rests_since_ns = 0
-        self._publisher = 0  # the thread that is in `publish`
-        self._short: dict[tuple[int, int], int] = {}  # the bytes that batches need for which there was no memory
-        words = self.words
-        if words[ALONE_UNTIL] == ALONE:  # what was begun is among those that are unfinished
-            unfinished = sum(len(receiver.waiting()) for receiver in self.collector.receivers)
-            words[ALONE_UNTIL] = words[BATCHES] + unfinished
-        self._is_alone = words[BATCHES] < words[ALONE_UNTIL]
-        arena = self.outbox.arena
-        if arena.on_shortage is not None and shared_arena is None:
-            arena.on_shortage = self._on_shortage
-            self.outbox.given = []
-
     @contextlib.contextmanager
     def watched(self, news: Callable[[], None]) -> Iterator[None]:
-        """Have the running event loop call `news` whenever `poll` would find something."""
+        """Have the running event loop call `news` whenever `poll` would find something; first of all steps."""
+        self._set_up()
         loop, fd = asyncio.get_running_loop(), self.collector.selector.fileno()
         loop.add_reader(fd, news)
         try:
             yield
         finally:
             loop.remove_reader(fd)
+
+    def _set_up(self) -> None:
+        words, arena = self.words, self.outbox.arena
+        if words[ALONE_UNTIL] == ALONE:  # what was begun is among those that are unfinished
+            unfinished = sum(len(receiver.waiting()) for receiver in self.collector.receivers)
+            words[ALONE_UNTIL] = words[BATCHES] + unfinished
+        if arena.on_shortage is not None and not self.is_thread:
+            arena.on_shortage = self._on_shortage
+            self.outbox.given = []
 
     def try_begin(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip, if it is here; others may be at work."""
@@ -101,7 +88,8 @@ class AwaitingPort(WorkerPort):
         """Return whether a worker behind is free and, as far as is known, there is memory: `publish` may be tried."""
         if not self.outbox.has_room_for(batch):
             return False
-        needed_bytes = self._short.get((batch.sequence, batch.number)) if self._short else None
+        short = self._at_hand.short
+        needed_bytes = short.get((batch.sequence, batch.number)) if short else None
         return needed_bytes is None or self.memory.may_try(needed_bytes, batch)
 
     def turn_to(self, batch: Batch) -> None:
@@ -118,35 +106,34 @@ class AwaitingPort(WorkerPort):
         block that its reader may change.
         """
         outbox, at_hand, key = self.outbox, self._at_hand, (batch.sequence, batch.number)
-        self._publisher = threading.get_ident()
+        at_hand.publisher = threading.get_ident()
         try:
             super().publish(batch)
         except MemoryShort as short:
             outbox.sent_bytes = outbox.block_bytes = outbox.made_bytes = 0
             for block in outbox.given or ():
                 block.given_away = False
-            if not self._short and self.memory.situation is not None:
+            if not at_hand.short and self.memory.situation is not None:
                 self.memory.situation.begin()
-            self._short[key] = max(short.needed_bytes, self._short.get(key, 0))
+            at_hand.short[key] = max(short.needed_bytes, at_hand.short.get(key, 0))
             at_hand.begun[key], at_hand.claims, at_hand.publishing = at_hand.claims, [], None
             raise
         finally:
-            self._publisher = 0
+            at_hand.publisher = 0
             if outbox.given:
                 outbox.given.clear()
-        if self._short:
-            self._short.pop(key, None)
+        if at_hand.short:
+            at_hand.short.pop(key, None)
 
     def _on_shortage(self, needed_bytes: int) -> bool:
         """Answer as `MemoryWait.wait`; it waits only for arrays that the user's code makes in shared memory itself."""
-        if self._publisher == threading.get_ident():
+        if self._at_hand.publisher == threading.get_ident():
             return self.memory.ask(needed_bytes)
         return self.memory.wait(needed_bytes)
 
     def makes_one_call(self) -> bool:
         """Return whether one call is to be made at a time, without `pause`: one has killed predecessors."""
-        self._is_alone = self.words[BATCHES] < self.words[ALONE_UNTIL]
-        return self._is_alone
+        return self.words[BATCHES] < self.words[ALONE_UNTIL]
 
     def step(self, item: tuple[int, int]) -> None:
         """Note the item whose call runs at this moment."""
@@ -162,23 +149,24 @@ class AwaitingPort(WorkerPort):
         `calls`: how many are awaited; `is_blocked`: a batch waits for room.
         """
         with self.lock:
-            words = self.words
+            words, account, is_short = self.words, self._account, bool(self._at_hand.short)
             self.outbox.arena.collect()  # other processes read in this span how much is live
-            self._rests_for = BLOCKED_NS if is_blocked else None if calls else STARVED_NS
-            self._rests_since_ns = time.perf_counter_ns()
-            if not (calls and self._is_alone):
+            account.rests_for = rests_for = BLOCKED_NS if is_blocked else None if calls else STARVED_NS
+            account.rests_since_ns = time.perf_counter_ns()
+            if not calls or words[BATCHES] >= words[ALONE_UNTIL]:  # as `makes_one_call`, without a call per rest
                 words[CURRENT_CALL] = AWAITS if calls else 0
-            waits_for = MEMORY if self._short else self._rests_for or STARVED_NS
+            waits_for = MEMORY if is_short else rests_for or STARVED_NS
             if waits_for != MEMORY or words[WAITS_FOR] != MEMORY:
                 words[WAITS_FOR], words[BEGUN_NS] = waits_for, time.monotonic_ns()
             longest_s = self.collector.prepare_sleep(wants_input)
-            return min(longest_s, TICK_S) if self._short else longest_s
+            return min(longest_s, TICK_S) if is_short else longest_s
 
     def wake(self, has_news: bool) -> None:
         """End the rest; without news give free memory back."""
-        if self._rests_for is not None:
-            self._account.count_wait(self._rests_for, time.perf_counter_ns() - self._rests_since_ns)
-        if not has_news and not self._short:
+        account = self._account
+        if account.rests_for is not None:
+            account.end_rest()
+        if not has_news and not self._at_hand.short:
             self.collector.idle()
 
 

@@ -103,8 +103,7 @@ class WorkerPort(WorkNotes):
         access = getattr(program, "access", Access.INPLACE if program.inplace else Access.READ)
         self._reader = ClaimReader(access, getattr(program, "blames_senders", False), spec.inputs)
         self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
-        self._retirers = ends.retirers
-        self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes)
+        self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes, ends.retirers)
         self.memory = MemoryWait(spec, segment, budget, self._at_hand, self.lock, self.outbox, account, in_parent)
         self._recovery.resume(ends, self.collector, self.outbox, words[TURN])
 
@@ -180,17 +179,17 @@ class WorkerPort(WorkNotes):
     def commit(self) -> None:
         """Finish the batch at hand: it will not come again."""
         with self.lock:
-            words, at_hand = self.words, self._at_hand
+            words, at_hand, unreported = self.words, self._at_hand, self._unreported
             claims = at_hand.claims
             first = claims[0]
-            retirer = self._retirers.get(first.sequence)
+            retirer = unreported.retirers.get(first.sequence)
             if retirer is not None:
                 retirer.retire(first.cell, first.number)
             # SYNC POINT: choice. The turn is noted before anything says that the batch is finished: a successor that
             # still finds the batch goes by it (`Collector.resume`); one that does not finds the turn.
             words[TURN] = self.collector.turn
             words[NEXT_NUMBER + first.sequence] = first.number + first.count
-            is_due = self._unreported.add(claims)  # while they know their blocks
+            is_due = unreported.add(claims)  # while they know their blocks
             for claim in claims:
                 claim.receiver.commit(claim)
             at_hand.claims = []
@@ -225,7 +224,7 @@ class WorkerPort(WorkNotes):
 
     def keep_tokens(self) -> None:
         """Give back no more tokens: the sources of what is taken from now on stop when they have no more."""
-        self._retirers = {}
+        self._unreported.retirers = {}
 
     @property
     def came_out(self) -> int:

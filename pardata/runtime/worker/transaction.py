@@ -20,11 +20,17 @@ class Transaction:
         The batch that is being packed.
     begun : dict
         By (sequence, number), the claims of further batches whose calls are awaited (`runtime.worker.awaiting_port`).
+    short : dict
+        By (sequence, number), the bytes that batches need for which there was no memory; they are begun again.
+    publisher : int
+        The thread that publishes a batch and is not to wait for memory there; 0: none.
     """
 
     claims: list[Claim] = field(default_factory=list)
     publishing: Batch | None = None
     begun: dict[tuple[int, int], list[Claim]] = field(default_factory=dict)
+    short: dict[tuple[int, int], int] = field(default_factory=dict)
+    publisher: int = 0
 
     @property
     def others(self) -> list[Claim]:

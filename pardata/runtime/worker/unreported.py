@@ -1,4 +1,4 @@
-"""Decides when a worker tells the stages in front of it about its commits: several at a time cost one system call."""
+"""Tells a worker's commits to the stages in front of it: several at a time cost one system call."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pardata.channel.receiver import Claim
+from pardata.channel.tokens import Retirer
 
 _SHARE_OF_LIMIT: Final = 64  # commits are told at once if their blocks hold more than this part of the memory limit
 
@@ -19,11 +20,14 @@ class UnreportedCommits:
         So many commits are told together; the second number counts where they hold blocks.
     limit_bytes : int
         Memory limit of the run.
+    retirers : dict
+        Per sequence whose way ends here, the `Retirer` of its tokens: to be used before the commit.
     """
 
-    __slots__ = ("_count", "_most", "_most_bytes", "_nbytes")
+    __slots__ = ("_count", "_most", "_most_bytes", "_nbytes", "retirers")
 
-    def __init__(self, most: tuple[int, int], limit_bytes: int) -> None:
+    def __init__(self, most: tuple[int, int], limit_bytes: int, retirers: dict[int, Retirer]) -> None:
+        self.retirers = retirers
         self._most = most
         self._most_bytes = limit_bytes // _SHARE_OF_LIMIT
         self._count = self._nbytes = 0

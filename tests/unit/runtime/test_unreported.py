@@ -24,6 +24,6 @@ def holding(*nbytes):
     ],
 )
 def test_told_together(claims, due_at):
-    unreported = UnreportedCommits((4, 2), 1 << 16)
+    unreported = UnreportedCommits((4, 2), 1 << 16, {})
     told = [unreported.add(claims) for _ in range(3 * due_at)]
     assert told == 3 * ([False] * (due_at - 1) + [True])
