@@ -15,6 +15,93 @@ from pardata.pool.worker.messages import ROWS
 from pardata.runtime.progress import REFRESH_S, Bars
 
 
+class Gathered:
+    """The results of a job on arrays: rows of an output that the first block's result makes, or values to combine.
+
+    Attributes
+    ----------
+    out : array, optional
+        The output, once it is made.
+    partials : dict
+        By the first row of their tasks, the values to combine.
+    work : Work
+        What a task does with its rows; another one from the moment on at which there is an output.
+    """
+
+    __slots__ = ("_make_out", "out", "partials", "work")
+
+    def __init__(self, work: Work, make_out: Callable[[Array, int], tuple[Array, Work]] | None) -> None:
+        self.out: Array | None = None
+        self.partials: dict[int, Any] = {}
+        self.work = work
+        self._make_out = make_out
+
+    def begin_out(self, begin: int, end: int, first: Array, axis: int) -> None:
+        """Make the output for the first block's result, and put that in its place."""
+        assert self._make_out is not None
+        self.out, self.work = self._make_out(first, axis)
+        place(cut(self.out, axis, begin, end), first, axis, self.work.exact)
+
+    def combined(self) -> Any:
+        """Return the partial results, combined two by two in the order of their rows."""
+        combine = self.work.combine
+        assert combine is not None
+        values = [self.partials[begin] for begin in sorted(self.partials)]
+        try:
+            while len(values) > 1:
+                pairs = [combine(*values[at : at + 2]) for at in range(0, len(values) - 1, 2)]
+                values = pairs + values[len(pairs) * 2 :]
+        except Exception as error:
+            if any(value is None for value in self.partials.values()):
+                error.add_note(NONE_COMBINED)
+            raise
+        return values[0]
+
+
+class JobEnd:
+    """The end of a job, as its waiting caller sees it, who does not have the pool's lock.
+
+    Attributes
+    ----------
+    is_over : bool
+        No task is out, none will follow, and everything of the last one is taken in.
+    error : BaseException, optional
+        The first one that ended it.
+    """
+
+    __slots__ = ("_changed", "error", "is_over")
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def note(self, is_over: bool) -> None:
+        """Say whether the job is over. Called with the pool's lock held."""
+        with self._changed:
+            self.is_over = is_over
+            self._changed.notify_all()
+
+    def wait(
+        self,
+        run_inline: Callable[[Callable[[], bool], float | None], bool],
+        progress: Callable[[], int],
+        bars: Bars | None,
+    ) -> None:
+        """Wait until the last task is done. Called without the pool's lock."""
+
+        def is_over() -> bool:  # read without the pool's lock: nothing else of the job may be
+            return self.is_over
+
+        rest = None if bars is None else REFRESH_S
+        while not self.is_over:
+            if not run_inline(is_over, rest):
+                with self._changed:
+                    self._changed.wait_for(is_over, rest)
+            if bars is not None:
+                bars.update([progress()])
+
+
 class ArrayJob(RangeJob):
     """Keeps inputs and output alive until its last task is done, even if the caller is gone.
 
@@ -44,21 +131,16 @@ class ArrayJob(RangeJob):
         splits: bool = False,
     ) -> None:
         super().__init__(encode(work), chunks, rows, retries, splits)
-        self.out: Array | None = None
-        self.partials: dict[int, Any] = {}
-        self.error: BaseException | None = None
+        self.results = Gathered(work, make_out)
+        self.end = JobEnd()
         self._encode = encode
-        self._work = work
         self._number = number
         self._block = block
         self._keeps = keeps
-        self._make_out = make_out
-        self._changed = threading.Condition()
-        self._retries *= work.kind != "each"  # rows that were changed half-way cannot be done again
-        self.is_over = False  # no task is out, none will follow, and everything of the last one is taken in
+        self.repeats.most *= work.kind != "each"  # rows that were changed half-way cannot be done again
 
     def next_task(self, ahead: bool) -> Task | None:
-        if self._work.kind == "first" and self.active:
+        if self.results.work.kind == "first" and self.active:
             return None  # the first block decides the shape of the output
         return super().next_task(ahead)
 
@@ -71,7 +153,7 @@ class ArrayJob(RangeJob):
 
     def finish(self, task: Task, outcome: Outcome) -> Effect | None:
         super().finish(task, outcome)
-        self._settle()
+        self.end.note(not self.active and self.exhausted)
         return None
 
     def _failed_from(self, task: Task, outcome: Outcome) -> int:
@@ -81,48 +163,43 @@ class ArrayJob(RangeJob):
     def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
         if not count:
             return
-        if self._work.kind == "first":
+        if self.results.work.kind == "first":
             try:
-                self._begin_out(task.begin, task.begin + count, *outcome.values)
+                self.results.begin_out(task.begin, task.begin + count, *outcome.values)
+                self.code = self._encode(self.results.work)
             except BaseException as error:
                 self._stop(error)
-        elif self._work.kind == "reduce":
-            self.partials[task.begin] = outcome.values
-
-    def _begin_out(self, begin: int, end: int, first: Array, axis: int) -> None:
-        assert self._make_out is not None
-        self.out, self._work = self._make_out(first, axis)
-        place(cut(self.out, axis, begin, end), first, axis, self._work.exact)
-        self.code = self._encode(self._work)
+        elif self.results.work.kind == "reduce":
+            self.results.partials[task.begin] = outcome.values
 
     def put_error(self, begin: int, end: int, error: BaseException) -> None:
         self._stop(error)
 
     def lost(self, task: Task, death: Death) -> Effect | None:
-        if self._work.kind == "each":
+        if self.results.work.kind == "each":
             self.active.discard(task)
             self._stop(death.error(f"{self.describe(death.begin, death.end)}, which it changed in place", 1))
         else:
             super().lost(task, death)
-        self._settle()
+        self.end.note(not self.active and self.exhausted)
         return None
 
     def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
         super().overdue(task, begin, end, timeout_s)
-        self._settle()
+        self.end.note(not self.active and self.exhausted)
         return None
 
     def again(self, task: Task, has_begun: bool) -> Effect | None:
         super().again(task, has_begun)
-        if has_begun and self._work.kind == "each":
+        if has_begun and self.results.work.kind == "each":
             what = f"rows {task.begin} to {task.end - 1} of an array, or some of them,"
             self._stop(WorkerLostError(f"the pool: {what} were changed in place by a worker that had to be ended"))
-        self._settle()
+        self.end.note(not self.active and self.exhausted)
         return None
 
     def drop_rest(self, error: BaseException) -> Effect | None:
         self._stop(error)
-        self._settle()
+        self.end.note(not self.active and self.exhausted)
         return None
 
     def fail(self, task: Task | None, error: BaseException) -> Effect | None:
@@ -131,43 +208,9 @@ class ArrayJob(RangeJob):
         else:
             self.active.clear()
         self._stop(error)
-        self._settle()
+        self.end.note(not self.active and self.exhausted)
         return None
 
     def _stop(self, error: BaseException) -> None:
-        self.error = self.error or error
+        self.end.error = self.end.error or error
         self.cancelled = True
-
-    def _settle(self) -> None:
-        with self._changed:
-            self.is_over = not self.active and self.exhausted
-            self._changed.notify_all()
-
-    def wait(self, run_inline: Callable[[Callable[[], bool], float | None], bool], bars: Bars | None) -> None:
-        """Wait until the last task is done. Called without the pool's lock."""
-
-        def is_over() -> bool:  # read without the pool's lock: nothing else of the job may be
-            return self.is_over
-
-        rest = None if bars is None else REFRESH_S
-        while not self.is_over:
-            if not run_inline(is_over, rest):
-                with self._changed:
-                    self._changed.wait_for(is_over, rest)
-            if bars is not None:
-                bars.update([self.progress])
-
-    def combined(self) -> Any:
-        """Return the partial results, combined two by two in the order of their rows."""
-        combine = self._work.combine
-        assert combine is not None
-        values = [self.partials[begin] for begin in sorted(self.partials)]
-        try:
-            while len(values) > 1:
-                pairs = [combine(*values[at : at + 2]) for at in range(0, len(values) - 1, 2)]
-                values = pairs + values[len(pairs) * 2 :]
-        except Exception as error:
-            if any(value is None for value in self.partials.values()):
-                error.add_note(NONE_COMBINED)
-            raise
-        return values[0]

@@ -123,7 +123,7 @@ class ArrayMethods:
         inputs.hold(backend.places)
         work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine,
                     native=backend.setup.native)  # fmt: skip
-        return _run(backend, "reduce_array", work, inputs, chunksize, progress).combined()
+        return _run(backend, "reduce_array", work, inputs, chunksize, progress).results.combined()
 
     def foreach_array(
         self,
@@ -207,7 +207,7 @@ def _run(
     bars = Bars([what], [inputs.rows], "row", progress) if progress else None
     try:
         backend.add(job)
-        job.wait(backend.run_inline, bars)
+        job.end.wait(backend.run_inline, lambda: job.progress, bars)
         backend.catch_up()
     except BaseException as interrupt:  # no error of the function's: as Ctrl-C
         give_up(backend, job, interrupt)
@@ -218,8 +218,8 @@ def _run(
         if bars is not None:
             bars.update([job.progress], final=True)
             bars.close()
-    if job.error is not None:
-        error, job.error = job.error, None
+    if job.end.error is not None:
+        error, job.end.error = job.end.error, None
         try:
             raise error
         finally:

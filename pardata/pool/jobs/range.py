@@ -11,15 +11,45 @@ from pardata.pool.jobs.job import Death, Effect, Outcome, Task, late
 from pardata.process.lifecycle import DEATHS_PER_ITEM
 
 
-class RangeJob(ABC):
-    """A job over numbered items, in chunks; items that are lost, late or given back are handed out again.
+class Repeats:
+    """The items of a job that are tried again: those that have failed, and the suspects of deaths.
 
-    Parameters
+    Attributes
     ----------
-    retries : int
+    suspects : list of (begin, end, deaths)
+        Items that their workers died of, or that could not be read: each part is a task of its own.
+    most : int
         How often an item may fail before that counts.
     splits : bool
         Items that killed their worker in one call may be tried in calls of fewer.
+    """
+
+    __slots__ = ("_failures", "most", "splits", "suspects")
+
+    def __init__(self, most: int, splits: bool) -> None:
+        self.suspects: list[tuple[int, int, int]] = []
+        self.most = most
+        self.splits = splits
+        self._failures: dict[int, int] = {}
+
+    def halve(self, begin: int, end: int, deaths: int) -> None:
+        """Suspect both halves of some items: one of them is to blame, and halving finds it."""
+        middle = (begin + end) // 2
+        self.suspects += [(middle, end, deaths), (begin, middle, deaths)]
+
+    def allows(self, begin: int) -> bool:
+        """Count a failure of the items that begin here; return whether they are tried again."""
+        self._failures[begin] = self._failures.get(begin, 0) + 1
+        if self._failures[begin] <= self.most:
+            return True
+        self._failures.pop(begin)
+        return False
+
+
+class RangeJob(ABC):
+    """A job over numbered items, in chunks; items that are lost, late or given back are handed out again.
+
+    See `Repeats` for `retries` and `splits`.
     """
 
     writable = False
@@ -33,10 +63,7 @@ class RangeJob(ABC):
         self.active: set[Task] = set()
         self.done_items = 0
         self.cancelled = False
-        self._suspects: list[tuple[int, int, int]] = []  # begin, end, deaths
-        self._retries = retries
-        self._splits = splits
-        self._tries: dict[int, int] = {}
+        self.repeats = Repeats(retries, splits)
 
     # -- different for each kind of job ------------------------------------------------------------------------------
 
@@ -72,7 +99,7 @@ class RangeJob(ABC):
 
     @property
     def exhausted(self) -> bool:
-        return self.cancelled or not (self._suspects or self.ranges.rest)
+        return self.cancelled or not (self.repeats.suspects or self.ranges.rest)
 
     @property
     def progress(self) -> int:
@@ -83,14 +110,18 @@ class RangeJob(ABC):
     def lowest(self) -> int:
         """The lowest item that is not done."""
         return min(
-            [self.ranges.first, *(task.begin for task in self.active), *(begin for begin, _, _ in self._suspects)]
+            [
+                self.ranges.first,
+                *(task.begin for task in self.active),
+                *(begin for begin, _, _ in self.repeats.suspects),
+            ]
         )
 
     def next_task(self, ahead: bool) -> Task | None:
         if self.exhausted or (ahead and not self.chunks.goes_ahead):
             return None
-        if self._suspects:
-            task = Task(self, *self._suspects.pop(), careful=True)
+        if self.repeats.suspects:
+            task = Task(self, *self.repeats.suspects.pop(), careful=True)
         else:
             rest = self.ranges.rest
             task = Task(self, *self.ranges.take(self.chunks.size(rest, self.ranges.is_complete)))
@@ -108,8 +139,7 @@ class RangeJob(ABC):
     def finish(self, task: Task, outcome: Outcome) -> Effect | None:
         self.active.discard(task)
         if outcome.is_unread and task.end - task.begin > 1:
-            middle = (task.begin + task.end) // 2  # one of the items is to blame; halving finds it
-            self._suspects += [(middle, task.end, task.deaths), (task.begin, middle, task.deaths)]
+            self.repeats.halve(task.begin, task.end, task.deaths)
             return None
         done = outcome.done
         self.chunks.record(done, outcome.seconds)
@@ -129,11 +159,9 @@ class RangeJob(ABC):
         return outcome.done - 1
 
     def _failed(self, begin: int, end: int, error: BaseException) -> None:
-        self._tries[begin] = self._tries.get(begin, 0) + 1
-        if self._tries[begin] <= self._retries:
+        if self.repeats.allows(begin):
             self.ranges.give_back(begin, end)
         else:
-            self._tries.pop(begin)
             self.done_items += end - begin
             self.put_error(begin, end, error)
 
@@ -143,13 +171,12 @@ class RangeJob(ABC):
         self.ranges.give_back(task.begin, begin)
         self.ranges.give_back(end, task.end)
         is_one_call = task.careful or end - begin == 1
-        if deaths >= DEATHS_PER_ITEM - 1 and self._splits and end - begin > 1:
-            middle = (begin + end) // 2
-            self._suspects += [(begin, middle, 1), (middle, end, 1)]
+        if deaths >= DEATHS_PER_ITEM - 1 and self.repeats.splits and end - begin > 1:
+            self.repeats.halve(begin, end, 1)
         elif deaths >= DEATHS_PER_ITEM and is_one_call:
             self.put_error(begin, end, death.error(self.describe(begin, end), deaths))
         else:
-            self._suspects.append((begin, end, deaths))
+            self.repeats.suspects.append((begin, end, deaths))
         return None
 
     def overdue(self, task: Task, begin: int, end: int, timeout_s: float) -> Effect | None:
