@@ -11,6 +11,7 @@ Rows are used from the front and never return to zeros, so the first row of zero
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -46,19 +47,52 @@ class Lease(NamedTuple):
 
 
 class Returns:
-    """The list to which the anchors of one receiver drop their leases."""
+    """What a receiver has to tell its sender; its anchors drop their leases here.
 
-    __slots__ = ("append", "leases")
+    Attributes
+    ----------
+    leases : list of Lease
+        Those that have ended.
+    settled : list of int
+        Pairs of words, see `channel`.
+    reports : list of bytes
+        Messages about leases; they go before pairs that were settled later.
+    """
+
+    __slots__ = ("append", "leases", "reports", "settled")
 
     def __init__(self) -> None:
         self.leases: list[Lease] = []
         self.append: Callable[[Lease], None] = self.leases.append
+        self.settled: list[int] = []
+        self.reports: list[bytes] = []
 
     def redirect(self, drop: Drop) -> None:
         """Have `drop` get all leases from now on, and those that are in the list."""
         self.append = drop.append
         while self.leases:
             drop.append(self.leases.pop())
+
+
+class HeldBlocks:
+    """The blocks that one receiver holds on leases.
+
+    Attributes
+    ----------
+    memory : mmap
+        In which they lie.
+    live : dict
+        Per lease, offset and extent of its block in bytes.
+    recovered : dict
+        Blocks that a dead predecessor has passed on: a lease has one anchor, also if its message is read again.
+    """
+
+    __slots__ = ("live", "memory", "recovered")
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self.memory = memory
+        self.live: dict[Lease, tuple[int, int]] = {}
+        self.recovered: dict[Lease, Anchor] = {}
 
 
 class Row(NamedTuple):

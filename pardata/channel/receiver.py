@@ -20,7 +20,7 @@ from pardata.channel.channel import (
     try_send,
 )
 from pardata.channel.lease_report import encode_report
-from pardata.channel.leases import Lease, Returns
+from pardata.channel.leases import HeldBlocks, Lease, Returns
 from pardata.channel.words import (
     BEFORE,
     BODY,
@@ -89,18 +89,13 @@ class Receiver(ChannelEnd):
         super().__init__(spec, sock, segment, index)
         self.edge = edge
         self.renamed = renamed or {}
-        self.live: dict[Lease, tuple[int, int]] = {}  # (offset, extent) of the blocks that are held here
-        # Blocks that a dead predecessor has passed on: a lease has one anchor, also if its message is read again.
-        self.recovered: dict[Lease, Anchor] = {}
+        self.held = HeldBlocks(segment.map)
         self.returns = Returns()
-        self._segment = segment
         done = self._done[: self._words[TOP]].tolist()
         self._seen = done or [0]  # stamps by slot, as far as slots have been looked at
-        self._settled: list[int] = []  # pairs of words for the sender, see `channel`
-        self._reports: list[bytes] = []  # of leases; they go before pairs that were settled later
         self._unfinished = 0
-        self._taken = 0
-        self._is_successor = any(done)
+        newest, unfinished = self._published()
+        self._taken = newest - len(unfinished)  # messages that were seen here, or finished by a predecessor
         self._newest = max(done, default=0)  # the highest stamp that was seen
         self._announced_sleep = False  # the sender may take a predecessor for awake
 
@@ -109,19 +104,21 @@ class Receiver(ChannelEnd):
         """The slots that the sender has ever used."""
         return range(self._words[TOP])
 
-    def _unfinished_stamps(self) -> list[int]:
+    def _published(self) -> tuple[int, list[int]]:
+        """Return the stamp of the newest message, and those of the unfinished ones up to it.
+
+        SYNC POINT: report. The newest is read first, so that every unfinished message up to it is found: one that is
+        published in between is newer.
+        """
+        newest = max((self._words[slot_at(slot) + STAMP] for slot in self._used), default=0)
         stamps = ((slot, self._words[slot_at(slot) + STAMP]) for slot in self._used)
-        return [stamp for slot, stamp in stamps if stamp != self._done[slot]]
+        return newest, [stamp for slot, stamp in stamps if stamp != self._done[slot] and stamp <= newest]
 
     @property
     def at_end(self) -> bool:
         """Return whether the sender has closed and all its messages are committed."""
         closed = self._words[CLOSED]  # SYNC POINT: close
-        if not closed or self._unfinished:
-            return False
-        if self._is_successor:
-            return not self._unfinished_stamps()
-        return self._taken == closed - 1
+        return bool(closed) and not self._unfinished and self._taken == closed - 1
 
     def waiting(self) -> list[tuple[int, int]]:
         """Return (sequence, number) of the messages that are not committed, seen or not."""
@@ -180,7 +177,7 @@ class Receiver(ChannelEnd):
         """
         if not self._announced_sleep:
             self._announced_sleep = True
-            self._settled += (SLEEPING, self._newest)
+            self.returns.settled += (SLEEPING, self._newest)
 
     def _take_in(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
         """Add a claim of the message in a slot if it was not seen and is not newer than `newest`; return whether so."""
@@ -199,17 +196,17 @@ class Receiver(ChannelEnd):
 
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
-        at = slot_at(claim.slot)
+        at, held = slot_at(claim.slot), self.held
         start = self._words[at + BODY]
         for _ in range(self._words[at + LEASES]):
             row, stamp, offset, extent, shared = LEASE.unpack_from(self._bytes, start)
             start += LEASE.size
             lease = Lease(self.index, row, stamp)
-            block = self.recovered.get(lease)
+            block = held.recovered.get(lease)
             if block is None:
-                block = anchor(self._segment.map, offset, extent, self.returns, lease)
+                block = anchor(held.memory, offset, extent, self.returns, lease)
                 block.shared = bool(shared)
-            self.live[lease] = (offset, extent)
+            held.live[lease] = (offset, extent)
             block.claimed = True
             claim.anchors.append(block)
         return start
@@ -252,37 +249,36 @@ class Receiver(ChannelEnd):
             block.claimed = False
         claim.anchors.clear()
         self._unfinished -= 1
-        self._settled += (DONE - claim.slot, claim.stamp)
+        self.returns.settled += (DONE - claim.slot, claim.stamp)
 
     def report_leases(self) -> None:
         """Tell the sender which leases are held and which messages are not finished: all others have ended."""
-        # SYNC POINT: report. `newest` is read first, so that every unfinished message up to it is found: one that is
-        # published in between is newer.
-        newest = max((self._words[slot_at(slot) + STAMP] for slot in self._used), default=0)
-        unfinished = [stamp for stamp in self._unfinished_stamps() if stamp <= newest]
-        self._reports += encode_report([lease.row for lease in self.live], newest, unfinished)
+        newest, unfinished = self._published()
+        self.returns.reports += encode_report([lease.row for lease in self.held.live], newest, unfinished)
         self.flush()
 
     @property
     def owes(self) -> int:
         """The number of messages, settled slots and ended leases that wait for `flush`."""
-        return len(self._reports) + len(self._settled) // 2 + len(self.returns.leases)
+        returns = self.returns
+        return len(returns.reports) + len(returns.settled) // 2 + len(returns.leases)
 
     def flush(self) -> bool:
         """Tell the sender which messages are finished and which leases have ended. Return False if its socket is full.
 
         What it has not told is kept for the next time.
         """
-        leases, settled = self.returns.leases, self._settled
+        returns, live = self.returns, self.held.live
+        leases, settled, reports = returns.leases, returns.settled, returns.reports
         count = len(leases)  # another thread, or the garbage collector right here, may add more meanwhile
         for lease in leases[:count]:
             settled += lease[1:]
-            self.live.pop(lease, None)
+            live.pop(lease, None)
         del leases[:count]
-        while self._reports:
-            if not try_send(self.sock, self._reports[0]):
+        while reports:
+            if not try_send(self.sock, reports[0]):
                 return False
-            del self._reports[0]
+            del reports[0]
         while settled:
             if not try_send(self.sock, array("q", settled[:WORDS_PER_MESSAGE]).tobytes()):
                 return False

@@ -226,7 +226,9 @@ def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks
     for sock in socks:
         sock.close()
     receivers = [receiver for port in ports for receiver in port.collector.receivers]
-    live = [((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.live.items()]
+    live = [
+        ((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.held.live.items()
+    ]
     lent = [block for port in ports for block in port.outbox.leases.blocks()]
     retained = RetainedBlocks(heap, spans, live, lent)
     for at, receiver in enumerate(receivers):

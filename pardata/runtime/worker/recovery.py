@@ -96,7 +96,7 @@ class Recovery:
         """Let go of the predecessor's blocks: the batch that may have needed them has been read or committed."""
         self.holds_recovered = False
         for receiver in self._receivers:
-            receiver.recovered.clear()
+            receiver.held.recovered.clear()
 
 
 def recover(spec: WorkerSpec, segment: Segment, budget: Budget, ends: Endpoints, is_successor: bool) -> Arena:
@@ -133,6 +133,6 @@ def _held(segment: Segment, receivers: list[Receiver], row: Row) -> Anchor:
     receiver = receivers[row.origin.channel]
     made = anchor(segment.map, row.offset, row.extent_bytes, receiver.returns, row.origin)
     made.shared = True
-    receiver.recovered[row.origin] = made
-    receiver.live[row.origin] = (row.offset, row.extent_bytes)
+    receiver.held.recovered[row.origin] = made
+    receiver.held.live[row.origin] = (row.offset, row.extent_bytes)
     return made

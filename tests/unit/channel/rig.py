@@ -82,7 +82,7 @@ class Rig:
         `handed_on` are the leases that it had handed on, and that the successor therefore holds.
         """
         self.receiver = Receiver(self.spec, self.socks[1], self.segment, 0)
-        self.receiver.live.update(dict.fromkeys(handed_on, (0, 0)))
+        self.receiver.held.live.update(dict.fromkeys(handed_on, (0, 0)))
         self.receiver.report_leases()
         return self.receiver.scan()
 

@@ -258,7 +258,7 @@ def test_end_of_the_other_socket_says_that_the_run_is_gone(rig):
     rig.socks[0].close()
     with pytest.raises(BrokenError, match="the run is gone"):
         rig.receiver.receive()
-    rig.receiver._settled += (0, 0)
+    rig.receiver.returns.settled += (0, 0)
     with pytest.raises(BrokenError, match="the run is gone"):
         rig.receiver.flush()
 
@@ -350,10 +350,10 @@ def test_array_kept_in_a_cycle_returns_with_the_garbage(rig):
 def test_receiver_knows_what_is_held(rig):
     rig.send(0, 1)
     arrays = rig.finish(rig.receiver.receive())
-    assert len(rig.receiver.live) == 2
+    assert len(rig.receiver.held.live) == 2
     del arrays[0]
     rig.settle()
-    ((offset, extent),) = rig.receiver.live.values()
+    ((offset, extent),) = rig.receiver.held.live.values()
     assert extent >= arrays[0].nbytes
     assert rig.segment.map[offset : offset + 8] == arrays[0][:1].tobytes()
 

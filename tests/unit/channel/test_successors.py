@@ -59,7 +59,7 @@ def test_leases_that_a_dead_receiver_had_handed_on_stay(rig):
     rig.send(0, 1)
     claims = rig.receiver.receive()
     rig.finish(claims)
-    lease = next(iter(rig.receiver.live))
+    lease = next(iter(rig.receiver.held.live))
     rig.replace_receiver(handed_on=[lease])
     rig.sender.receive()
     assert rig.live_blocks == 1
