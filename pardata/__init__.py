@@ -44,6 +44,7 @@ from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
     from pardata import files
+    from pardata.data.registry import open_data as open
     from pardata.files.paged import PagedFile
     from pardata.lookup.client import Service
     from pardata.lookup.database import Database
@@ -102,6 +103,7 @@ __all__ = [
     "map",
     "map_array",
     "merge",
+    "open",
     "reduce_array",
     "register_joblib",
     "run",
@@ -123,7 +125,9 @@ _LATE = {
     "Writer": "pardata.lookup.writer",
     "serve": "pardata.lookup.serving",
     "files": "pardata.files",
+    "open": "pardata.data.registry",
 }
+_NAMES = {"open": "open_data"}  # where that in its module differs
 
 
 def __dir__() -> list[str]:
@@ -136,4 +140,4 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = import_module(_LATE[name])
-    return module if name == "files" else getattr(module, name)
+    return module if name == "files" else getattr(module, _NAMES.get(name, name))

@@ -15,7 +15,6 @@ from pardata.pool.arrays.map import ArrayMethods
 from pardata.pool.backend import Backend, close_all
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
-from pardata.pool.maps import MapMethods
 from pardata.pool.options import (
     MAY_AWAIT,
     check_awaits_nothing,
@@ -28,7 +27,7 @@ from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
 
 
-class WorkerPool(MapMethods, ArrayMethods, Executor):
+class WorkerPool(ArrayMethods, Executor):
     """Workers for tasks: a `concurrent.futures.Executor` that knows arrays.
 
     A worker process that is killed is replaced and its work done again; an item that takes down three workers gets a

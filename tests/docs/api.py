@@ -19,6 +19,7 @@ SUBJECTS = {
     "queue": "Queues",
     "lookup": "Look-ups",
     "files": "Files",
+    "data": "Files",
     "errors": "Errors",
 }
 _SPECIAL = {"__or__", "__getitem__", "__setitem__", "__len__", "__iter__", "__next__", "__contains__", "__call__"}

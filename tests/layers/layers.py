@@ -5,6 +5,7 @@ LAYERS = [
     ["errors"],
     ["process"],
     ["memory"],
+    ["data"],
     ["modules"],
     ["codec"],
     ["channel"],
@@ -21,6 +22,7 @@ TOP = [[""], ["__main__"]]  # pardata/__init__.py and __main__.py
 PURE = [
     "process.lifecycle",
     "process.transitions",
+    "data.pages",
     "memory.layout",
     "memory.plain",
     "memory.sizes",

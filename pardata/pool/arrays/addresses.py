@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
+from pardata.data.file_array import FileArray
+from pardata.data.new_file import NewFile
 from pardata.memory.array import find_anchor, find_named, is_in
 from pardata.memory.disk import allocate, missing_bytes
 from pardata.memory.exchange.addresses import open_address
@@ -154,6 +156,7 @@ class Places(Protocol):
     def reaches(self, array: Array) -> bool: ...
     def address(self, array: Any) -> ArrayRef: ...
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array: ...
+    def may_write(self, file: FileArray | NewFile) -> bool: ...
 
 
 class SharedPlaces:
@@ -161,6 +164,8 @@ class SharedPlaces:
 
     def hold(self, array: Any) -> Any:
         """Return `array`, or a copy of it, where workers can get at it."""
+        if isinstance(array, FileArray):
+            array.check_sendable()
         if is_paged(array) or self.reaches(array):
             return array
         return shared_copy(shared_heap().arena, array)
@@ -178,6 +183,10 @@ class SharedPlaces:
         made: Array = new_array(shared_heap().arena, shape, dtype)
         return made
 
+    def may_write(self, file: FileArray | NewFile) -> bool:
+        """Return whether workers may write to an array in a file, each to its own chunks."""
+        return file.writers == "many"
+
 
 class LocalPlaces:
     """The places of threads: an array is its own address."""
@@ -193,6 +202,9 @@ class LocalPlaces:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return np.empty(shape, dtype)
+
+    def may_write(self, file: FileArray | NewFile) -> bool:
+        return file.writers != "none"
 
 
 def overlap(out: Array, array: Any) -> bool:

@@ -7,6 +7,9 @@ import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pardata.data.file_array import FileArray
+from pardata.data.pages import step_of
+from pardata.data.registry import file_array
 from pardata.errors import ConfigError
 from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
@@ -50,9 +53,7 @@ class InputArrays:
             self.halo = -1
         if self.halo < 0 or isinstance(halo, bool):
             raise ConfigError(f"halo must be an int of at least 0, not {halo!r}")
-        self.page_rows: int = max([array.page_rows for array in self.arrays if is_paged(array)], default=1)
-        if self.page_rows > 1 and self.axis:
-            raise ConfigError("rows that are read page by page are cut along axis 0")
+        self._pages = [_page(array, self.axis) for array in self.arrays if is_paged(array)]
 
     @property
     def nbytes(self) -> int:
@@ -71,30 +72,59 @@ class InputArrays:
     def addresses(self, places: Places) -> tuple[ArrayRef, ...]:
         return tuple(places.address(array) for array in self.arrays)
 
-    def blocks(self, chunksize: object, workers: int) -> tuple[int, ChunkPolicy, bool]:
+    def blocks(
+        self, chunksize: object, workers: int, unit: int = 1, least_bytes: int = 0
+    ) -> tuple[int, ChunkPolicy, bool]:
         """Return the entries per call, how calls are put into chunks, and whether a call may be of fewer entries.
 
         An int or a size is the size of a call: chunks are several calls then. Otherwise blocks fit the cache.
+
+        Parameters
+        ----------
+        unit : int
+            The output's entries that only one worker may write: calls are of multiples of it.
+        least_bytes : int
+            A call gets so much, if there is enough for all workers: each makes a chunk of a file.
         """
         policy = parse_chunksize(chunksize)
         if policy.kind == "fixed":
-            return int(policy.value), ChunkPolicy("auto"), False
+            block = int(policy.value)
+            if block % unit and block < self.rows:
+                raise ConfigError(
+                    f"chunksize={block}: two workers would write to one chunk (or shard) of the output, which has "
+                    f"{unit} entries along the axis: give a multiple of that"
+                )
+            return block, ChunkPolicy("auto"), False
         row_bytes = max(1, self.nbytes // max(1, self.rows))
         block = int(policy.value if policy.kind == "bytes" else BLOCK_BYTES) // row_bytes
         if policy.kind != "bytes":  # the cost of a row is not known: each worker gets several calls, if there are rows
-            block = min(block, -(-self.rows // (_CALLS_PER_WORKER * workers)))
+            block = min(max(block, least_bytes // row_bytes), -(-self.rows // (_CALLS_PER_WORKER * workers)))
         block = max(1, block, min(_HALO_SHARE * self.halo, -(-self.rows // workers)))
-        if self.page_rows > 1:
-            block = -(-block // self.page_rows) * self.page_rows  # no two chunks read the same page
-        return min(block, self.rows), ChunkPolicy("auto") if policy.kind == "bytes" else policy, True
+        step = step_of(unit, self._pages)  # no two calls read the same page
+        block = -(-block // step) * step
+        return min(block, self.rows), ChunkPolicy("auto") if policy.kind == "bytes" else policy, unit == 1
 
 
 def _checked(what: str, array: Any) -> Any:
     if is_paged(array):
         return array
+    found = file_array(array)
+    if found is not None:
+        if not found.ndim:
+            raise ConfigError(f"{what} needs an array with at least one axis, and {found.location} is a single number")
+        return found
     given = plain_array(array, f"{what} got")
     if given.ndim == 0:
         raise ConfigError(f"{what} needs an array or a list, with at least one axis, not {type(array).__name__}")
     if given.dtype.hasobject:
         raise ConfigError(f"{what} cannot share an array of {given.dtype}: it holds Python objects")
     return given
+
+
+def _page(array: Any, axis: int) -> int:
+    """Return the entries along an axis that are read as a whole."""
+    if isinstance(array, FileArray):
+        return array.page_shape[axis]
+    if axis:
+        raise ConfigError("rows that are read page by page are cut along axis 0")
+    return int(array.page_rows)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pardata.errors import WorkerLostError
-from pardata.pool.arrays.rows import NONE_COMBINED, Array, Work, cut, place
+from pardata.pool.arrays.rows import NONE_COMBINED, Array, Work, place
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob
@@ -40,7 +40,7 @@ class Gathered:
         """Make the output for the first block's result, and put that in its place."""
         assert self._make_out is not None
         self.out, self.work = self._make_out(first, axis)
-        place(cut(self.out, axis, begin, end), first, axis, self.work.exact)
+        place(self.out, axis, begin, end, first, self.work.exact)
 
     def combined(self) -> Any:
         """Return the partial results, combined two by two in the order of their rows."""

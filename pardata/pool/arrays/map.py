@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pardata.data.file_array import FileArray
+from pardata.data.registry import file_array
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import allocate_mapped
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.job import ArrayJob
+from pardata.pool.arrays.one_writer import captured, map_by_one_writer
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, Work
 from pardata.pool.backend import Backend, give_up
-from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
+from pardata.pool.jobs.chunking import ChunkPolicy, Chunks, Chunksize, parse_chunksize
+from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing
 from pardata.runtime.progress import Bars, check_progress
 
 
-class ArrayMethods:
+class ArrayMethods(MapMethods):
     """The methods of a pool that work on blocks of arrays."""
-
-    _backend: Backend
 
     def map_array(
         self,
@@ -52,13 +57,14 @@ class ArrayMethods:
         array, arrays : array_like, shape (n, ...) if `axis` is 0, any dtype without objects
             Of the same length along `axis`. Not copied if they live in shared memory (`pardata.empty`, a result of this
             method, an item of a run), nor a `numpy.memmap`, which the workers open by its path. Of a file in pages
-            every worker reads its own rows, whole pages at a time.
+            every worker reads its own rows, whole pages at a time, of a `zarr.Array` or `h5py.Dataset` whole chunks.
         chunksize : int or str
             An int (or a size, "4MB") is the size of a call. Else calls get blocks that fit the cache, and workers get
             as many at a time as `chunksize` says: see `map`.
-        out : array, shape as the result, or path of a .npy file, optional
+        out : array, shape as the result, or path of a .npy, .zarr or .h5 file, optional
             Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory or in a
-            `numpy.memmap` and does not overlap an input. A file appears when it is complete.
+            `numpy.memmap` and does not overlap an input. A file appears when it is complete. To a `zarr.Array` each
+            worker writes whole chunks (shards, if it has any), to an `h5py.Dataset` this process writes.
         halo : int
             How many entries more `fn` gets on each side, where there are any. Its result for them is cut off.
         dtype : dtype, optional
@@ -68,13 +74,13 @@ class ArrayMethods:
 
         Returns
         -------
-        array in shared memory; or `out`; of a path a `numpy.memmap`
+        array in shared memory; or `out`; of a path a `numpy.memmap`, a `zarr.Array` or an `h5py.Dataset`
 
         Raises
         ------
         ConfigError
             There is no such axis, arrays differ in length, hold objects, `out` does not fit, or `fn` cannot be pickled.
-            Nothing was written.
+            Workers cannot open a file, or two of them would write to one chunk of `out`. Nothing was written.
         ValueError
             `fn` returned another number of entries, or another shape or dtype than for the first block.
 
@@ -88,12 +94,26 @@ class ArrayMethods:
         if inputs.rows == 0:
             return _map_nothing(fn, inputs, out, output, backend.setup.native)
         inputs.hold(backend.places)
-        work = Work(fn, inputs.addresses(backend.places), "first", inputs.axis, halo, native=backend.setup.native)
+        cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
+        work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
         try:
-            _run(backend, "map_array", work, inputs, chunksize, progress, output.make(work))
+            if output.has_one_writer:
+                self._map_by_one_writer(replace(work, inputs=captured(inputs)), inputs, cuts[0], output, progress)
+            else:
+                work = replace(work, inputs=inputs.addresses(backend.places))
+                _run(backend, "map_array", work, inputs, cuts, progress, output.make(work, cuts[0]))
             return output.finish(out)
         finally:
             output.discard()
+
+    def _map_by_one_writer(self, work: Work, inputs: InputArrays, block: int, output: Output, progress: Any) -> None:
+        check_progress(progress)
+        bars = Bars(["map_array"], [inputs.rows], "row", progress) if progress else None
+        try:
+            map_by_one_writer(partial(self.results, window=2 * self.workers), work, inputs, block, output, bars)
+        finally:
+            if bars is not None:
+                bars.close()
 
     def reduce_array(
         self,
@@ -123,7 +143,8 @@ class ArrayMethods:
         inputs.hold(backend.places)
         work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine,
                     native=backend.setup.native)  # fmt: skip
-        return _run(backend, "reduce_array", work, inputs, chunksize, progress).results.combined()
+        cuts = inputs.blocks(chunksize, backend.setup.workers)
+        return _run(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
 
     def foreach_array(
         self,
@@ -136,7 +157,8 @@ class ArrayMethods:
     ) -> None:
         """Call `fn` with blocks of `array` along `axis` that it may change in place; its results do not count.
 
-        An array in shared memory (or a `numpy.memmap`) is changed where it is; another one is copied there and back.
+        An array in shared memory (a `numpy.memmap`, a `zarr.Array`) is changed where it is; another one is copied there
+        and back.
         A call that is killed half-way cannot be done again: `WorkerLostError` names its rows.
 
         Parameters as of `map_array`.
@@ -147,18 +169,23 @@ class ArrayMethods:
             `array` is not a writable array, holds objects, or has no such axis.
         """
         _check_function("foreach_array", fn)
-        if not isinstance(array, np.ndarray) or not array.flags.writeable:
-            raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
         backend = self._backend
+        found = file_array(array)
+        if found is not None:
+            _check_changeable(found, backend)
+        elif not isinstance(array, np.ndarray) or not array.flags.writeable:
+            raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
         inputs = InputArrays("foreach_array", [array], axis, 0)
         parse_chunksize(chunksize)
         if inputs.rows == 0:
             return
-        allocate_mapped(array)
+        if found is None:
+            allocate_mapped(array)
         inputs.hold(backend.places)
         work = Work(fn, inputs.addresses(backend.places), "each", inputs.axis, native=backend.setup.native)
-        _run(backend, "foreach_array", work, inputs, chunksize, progress)
-        if not backend.places.reaches(array):
+        unit = 1 if found is None else found.unit_shape[inputs.axis]
+        _run(backend, "foreach_array", work, inputs, inputs.blocks(chunksize, backend.setup.workers, unit), progress)
+        if found is None and not backend.places.reaches(array):
             array[...] = inputs.arrays[0]
 
 
@@ -166,6 +193,16 @@ def _check_function(what: str, fn: object) -> None:
     if not callable(fn):
         swapped = "; the function comes first, then the array" if isinstance(fn, np.ndarray | list | tuple) else ""
         raise ConfigError(f"{what} needs a function, not {type(fn).__name__}{swapped}")
+
+
+def _check_changeable(array: FileArray, backend: Backend) -> None:
+    if not backend.places.may_write(array):
+        way = (
+            'open it with mode="r+"'
+            if array.writers == "none"
+            else "worker processes may not write to it: use map_array with another array as out="
+        )
+        raise ConfigError(f"foreach_array changes its array in place, and {array.location}: {way}")
 
 
 def _check_combine(combine: Any) -> None:
@@ -186,13 +223,13 @@ def _run(
     what: str,
     work: Work,
     inputs: InputArrays,
-    chunksize: object,
+    cuts: tuple[int, ChunkPolicy, bool],
     progress: Any,
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
 ) -> ArrayJob:
     check_progress(progress)
     workers = backend.setup.workers
-    block, policy, splits = inputs.blocks(chunksize, workers)
+    block, policy, splits = cuts
     chunks = Chunks(policy, workers, inputs.rows, block)
     backend.recent.append(chunks)
 
@@ -229,10 +266,13 @@ def _run(
 
 def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: Output, native: bool) -> Any:
     made = plain_array(fn(*inputs.whole(native)), "the function returned")
-    if isinstance(out, np.ndarray):
+    if out is not None and not isinstance(out, str | os.PathLike):
         if out.shape != made.shape:
             raise ConfigError(f"out has shape {out.shape}; the function's results need {made.shape}")
         return out
-    target, _ = output.make(Work(fn, (), "first"))(made, min(inputs.axis, made.ndim - 1))
-    target[...] = made
-    return output.finish(out)
+    try:
+        target, _ = output.make(Work(fn, (), "first"), 1)(made, min(inputs.axis, made.ndim - 1))
+        target[...] = made
+        return output.finish(out)
+    finally:
+        output.discard()

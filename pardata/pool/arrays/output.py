@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from pardata.data.file_array import FileArray
+from pardata.data.new_file import NewFile
+from pardata.data.registry import file_array, new_file, output_endings
 from pardata.errors import ConfigError
 from pardata.memory.disk import create_new, naming
 from pardata.memory.dtypes import check_npy
@@ -17,6 +21,8 @@ from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import Places, allocate_mapped, overlap
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.rows import Array, Work, fits, result_shape, writing
+
+_NEW_CHUNK_BYTES: Final = 4 << 20  # of the input, for a chunk of a new file: as the formats' own advice, 1 MB and more
 
 
 class Output:
@@ -26,27 +32,61 @@ class Output:
         self._places = places
         self._inputs = inputs
         self._dtype = _checked_dtype(dtype)
-        self._path = os.fspath(out) if isinstance(out, str | os.PathLike) else None
-        self._given: Array | None = None
-        self._target: Array | None = None
+        self._path: str | None = None
+        self._new: NewFile | None = None
+        self._given: Any = None
+        self._target: Any = None
         self._partial: str | None = None
         self._mode = 0o644
-        if self._path is not None:
-            if not str(self._path).endswith(".npy"):
-                raise ConfigError(f"out must be an array or the path of a .npy file, not {self._path!r}")
-            if not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
-                raise ConfigError(f"out={self._path!r}: there is no such directory")
-            if self._dtype is not None:
-                check_npy(self._dtype, f"out={self._path!r}")
+        if isinstance(out, str | os.PathLike):
+            self._name(os.fspath(out))
         elif out is not None:
-            self._given = _checked_out(out, inputs.rows)
+            self._given = _checked_out(out, inputs)
             if self._dtype not in (None, self._given.dtype):
                 raise ConfigError(f"out is of {self._given.dtype}, dtype={self._dtype} was asked for: give one of them")
 
-    def make(self, work: Work) -> Callable[[Array, int], tuple[Array, Work]]:
-        """Return a function that makes the output when it gets the first block's result and its axis."""
+    def _name(self, path: str) -> None:
+        """Take in the path of a new file."""
+        self._new = new_file(path)
+        if self._new is not None:
+            return
+        if not path.endswith(".npy"):
+            raise ConfigError(f"out must be an array or the path of a .npy file or {output_endings()}, not {path!r}")
+        if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise ConfigError(f"out={path!r}: there is no such directory")
+        if self._dtype is not None:
+            check_npy(self._dtype, f"out={path!r}")
+        self._path = path
 
-        def make_out(first: Array, axis: int) -> tuple[Array, Work]:
+    @property
+    def unit(self) -> int:
+        """The entries that only one worker may write: those of a chunk or shard along any axis that may be meant."""
+        given, inputs = self._given, self._inputs
+        if not isinstance(given, FileArray):
+            return 1
+        axes = {inputs.axis, inputs.axis - len(inputs.arrays[0].shape) + given.ndim}
+        return math.lcm(
+            *(given.unit_shape[axis] for axis in axes if 0 <= axis < given.ndim and given.shape[axis] == inputs.rows)
+        )
+
+    @property
+    def least_bytes(self) -> int:
+        """Of the input, for a call: its result becomes a chunk of a new file."""
+        return 0 if self._new is None else _NEW_CHUNK_BYTES
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Return whether the workers' results are to be written by this process: no other one may open the file."""
+        found = self._given if self._new is None else self._new
+        return isinstance(found, FileArray | NewFile) and not self._places.may_write(found)
+
+    def make(self, work: Work, block: int) -> Callable[[Array, int], tuple[Any, Work]]:
+        """Return a function that makes the output when it gets the first block's result and its axis.
+
+        A new file has chunks of `block` entries along that axis.
+        """
+
+        def make_out(first: Array, axis: int) -> tuple[Any, Work]:
             shape = result_shape(first, axis, self._inputs.rows)
             dtype = self._dtype or first.dtype
             if self._given is not None:
@@ -59,16 +99,21 @@ class Output:
                 raise ValueError(f"the function returned {first.dtype}, which does not fit the output's {dtype}")
             if self._path is not None:
                 check_npy(dtype, f"out={self._path!r}")
-            self._target = self._place(shape, dtype)
+            self._target = self._place(shape, dtype, result_shape(first, axis, max(1, block)))
             exact = self._given is None and self._dtype is None
-            return self._target, writing(work, self._places.address(self._target), axis, exact)
+            address = None if self.has_one_writer else self._places.address(self._target)
+            return self._target, writing(work, address, axis, exact)
 
         return make_out
 
-    def _place(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def _place(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> Any:
+        if self._new is not None:
+            return self._new.create(shape, dtype, tuple(max(1, length) for length in chunks))
         if self._path is not None:
             return self._begin_file(self._path, shape, dtype)
         out = self._given
+        if isinstance(out, FileArray):
+            return out
         if out is not None:
             allocate_mapped(out)
         # An output that overlaps an input is written at the end: a chunk that is done again needs the input unchanged.
@@ -92,6 +137,9 @@ class Output:
     def finish(self, out: Any) -> Any:
         """Return the result for the user; `out` is the user's argument."""
         target = self._target
+        if self._new is not None:
+            self._new.commit()
+            return self._new.open()
         if self._path is not None:
             assert isinstance(target, np.memmap) and self._partial is not None
             with naming(self._path):
@@ -108,6 +156,8 @@ class Output:
 
     def discard(self) -> None:
         """Remove a file that was begun."""
+        if self._new is not None:
+            self._new.discard()
         if self._partial is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._partial)
@@ -125,10 +175,27 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any] | None:
     return made
 
 
-def _checked_out(out: Any, rows: int) -> Array:
+def _checked_out(out: Any, inputs: InputArrays) -> Any:
+    rows = inputs.rows
+    found = file_array(out)
+    if found is not None:
+        return _checked_file(found, inputs)
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         raise ConfigError("out must be writable, and this array is read-only")
     if not isinstance(out, np.ndarray) or rows not in out.shape or not out.flags.writeable or out.dtype.hasobject:
         what = f"an array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ConfigError(f"out must be a writable array of {rows} rows without objects, not {what}")
     return plain_array(out, "out is")
+
+
+def _checked_file(out: FileArray, inputs: InputArrays) -> FileArray:
+    if out.writers == "none":
+        raise ConfigError(f'out={out.location} is open for reading: open it with mode="r+"')
+    if inputs.rows not in out.shape:
+        raise ConfigError(f"out must have {inputs.rows} rows, and {out.location} has shape {out.shape}")
+    if any(isinstance(array, FileArray) and array.location == out.location for array in inputs.arrays):
+        raise ConfigError(
+            f"out={out.location} is an input too: a call that is done again, after its worker was killed, would find "
+            f"it changed. Write to another array, or change this one by foreach_array"
+        )
+    return out

@@ -87,8 +87,8 @@ class OpenWork:
         given = native_array(block) if self.work.native else block
         self.work.fn(given)
         leave_if_forked(here)
-        if given is not block:
-            block[...] = given
+        if given is not block or not isinstance(self.inputs[0], np.ndarray):
+            self.inputs[0][span(self.work.axis, begin, end)] = given
 
     def part(self, begin: int, end: int) -> Any:
         """Return the function's result as one that the next call cannot fill again, for a sum of parts."""
@@ -99,9 +99,13 @@ class OpenWork:
 
     def put(self, begin: int, end: int) -> None:
         """Call the function and write its result."""
+        where = self.work.place
+        place(self.out, where, begin, end, self.result(begin, end, where), self.work.exact)
+
+    def result(self, begin: int, end: int, axis: int) -> Array:
+        """Return the function's result for the entries ``[begin, end)``, which lie along `axis` of it."""
         made, low, high = self.call(begin, end)
-        value = trimmed(_array(made), self.work.place, begin, end, low, high)
-        place(cut(self.out, self.work.place, begin, end), value, self.work.place, self.work.exact)
+        return trimmed(_array(made), axis, begin, end, low, high)
 
     def first(self, begin: int, end: int) -> tuple[Array, int]:
         """Return the function's result for a block, and which of its axes belongs to the inputs' axis."""
@@ -127,7 +131,12 @@ def _array(made: Any) -> Array:
 
 def cut(array: Any, axis: int, begin: int, end: int) -> Any:
     """Return the entries ``[begin, end)`` of `array` along `axis`."""
-    return array[begin:end] if axis == 0 else array[(slice(None),) * axis + (slice(begin, end),)]
+    return array[begin:end] if axis == 0 else array[span(axis, begin, end)]
+
+
+def span(axis: int, begin: int, end: int) -> tuple[slice, ...]:
+    """Return the index of the entries ``[begin, end)`` along `axis`."""
+    return (slice(None),) * axis + (slice(begin, end),)
 
 
 def _cut_natively(array: Any, axis: int, begin: int, end: int) -> Any:
@@ -183,18 +192,19 @@ def places_of(value: Array, ndim: int, axis: int, length: int) -> list[int]:
     return places
 
 
-def place(out: Any, value: Array, axis: int, exact: bool) -> None:
-    """Put a result into its place; raises ValueError if its shape or (`exact`) its dtype differs."""
-    if value.shape != out.shape and not value.ndim:
-        raise ValueError(_wrong(value, out.shape[axis]))
-    if value.shape != out.shape:
+def place(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) -> None:
+    """Put a result into its place in `out`; raises ValueError if its shape or (`exact`) its dtype differs."""
+    shape = (*out.shape[:axis], end - begin, *out.shape[axis + 1 :])
+    if value.shape != shape and not value.ndim:
+        raise ValueError(_wrong(value, end - begin))
+    if value.shape != shape:
         raise ValueError(
-            f"the function returned shape {value.shape} for {out.shape[axis]} rows where {out.shape} was expected: it "
-            f"must return one row per row, all of one shape"
+            f"the function returned shape {value.shape} for {end - begin} rows where {shape} was expected: it must "
+            f"return one row per row, all of one shape"
         )
     if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
         raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
-    out[...] = value
+    out[span(axis, begin, end)] = value
 
 
 def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:

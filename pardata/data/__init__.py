@@ -1,0 +1,1 @@
+"""Arrays in files and stores, which each process opens for itself: one interface, an adapter for each format."""

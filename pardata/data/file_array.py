@@ -1,0 +1,141 @@
+"""The interface of an array in a file: its parts are read and written where they are needed, by any process.
+
+      the user's object (zarr.Array, h5py.Dataset)  --adapt-->  FileArray  --pickle-->  how to open it again
+                                                                    |                          |
+                                                          used in this process        opened in a worker
+
+A new format derives a class from `FileArray` and has a line in `data/registry.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from pardata.errors import BrokenError, ConfigError, StaleBlockError
+
+Array = np.ndarray[Any, Any]
+Selection = tuple[slice, ...]  # one for each axis, with bounds within the shape and step 1
+Writers = Literal["none", "one", "many"]
+
+READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
+
+
+class FileArray(ABC):
+    """An array in a file or a store. Pickles as how to open it again, never as its contents.
+
+    Parameters
+    ----------
+    location : str
+        The file or store, and the place in it: equal for the same array, and named in errors.
+    shape : tuple of int
+    dtype : dtype without objects
+    page_shape : tuple of int
+        The chunks that the format reads as a whole: blocks end where these end.
+    unit_shape : tuple of int
+        The part of the file that one writer at a time must write, a Zarr shard for instance: no two workers write one.
+    writers : "none" (opened for reading), "one" (this process alone) or "many" (any process that opens it)
+    obstacle : str
+        The reason why other processes cannot open it; "" if they can.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        page_shape: tuple[int, ...],
+        unit_shape: tuple[int, ...],
+        writers: Writers,
+        obstacle: str = "",
+    ) -> None:
+        if dtype.hasobject:
+            raise ConfigError(
+                f"{location} holds {dtype}, which NumPy has as Python objects (texts of any length, for instance): "
+                f"they cannot be shared. Read what is needed, and give it as an array of fixed width"
+            )
+        self.location = location
+        self.shape = shape
+        self.dtype = dtype
+        self.page_shape = page_shape
+        self.unit_shape = unit_shape
+        self.writers = writers
+        self.obstacle = obstacle
+
+    @abstractmethod
+    def read_into(self, selection: Selection, out: Array) -> None:
+        """Read a part into `out`, of its shape and this dtype; without a copy in between where the library can."""
+
+    @abstractmethod
+    def write(self, selection: Selection, values: Array) -> None:
+        """Write a part; `values` has its shape, and a dtype that NumPy casts."""
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def page_rows(self) -> int:
+        """Rows per page."""
+        return self.page_shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all entries, in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __getitem__(self, index: Any) -> Array:
+        selection = self._selection(index)
+        made = np.empty([part.stop - part.start for part in selection], self.dtype)
+        if made.size:
+            self.read_into(selection, made)
+        return made
+
+    def __setitem__(self, index: Any, values: Array) -> None:
+        selection = self._selection(index)
+        if values.size:
+            self.write(selection, values)
+
+    def _selection(self, index: Any) -> Selection:
+        given = index if isinstance(index, tuple) else () if index is ... else (index,)
+        whole = (*given, *(slice(None),) * (self.ndim - len(given)))
+        bounds = [part.indices(length) for part, length in zip(whole, self.shape, strict=True)]
+        return tuple(slice(low, max(low, high)) for low, high, _ in bounds)
+
+    def check_sendable(self) -> None:
+        """Raise `ConfigError` if other processes cannot open it."""
+        if self.obstacle:
+            raise ConfigError(f"{self.location} cannot be opened by worker processes: {self.obstacle}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.check_sendable()
+        return self.__dict__
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.location}: {self.shape} {self.dtype}>"
+
+
+def check_same(array: FileArray, shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise `StaleBlockError` if an array that was opened again is not the one that it was."""
+    if (tuple(shape), dtype) != (array.shape, array.dtype):
+        raise StaleBlockError(
+            f"{array.location} was replaced or resized meanwhile: it had shape {array.shape} and dtype {array.dtype}, "
+            f"and has {tuple(shape)} and {dtype}"
+        )
+
+
+def gone(location: str, error: Exception) -> BrokenError:
+    """Return the error for an array that cannot be opened again."""
+    return BrokenError(f"{location} cannot be opened again: {error}")
+
+
+def page_of_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Return a page of whole rows, for a format that has no chunks."""
+    if not shape:
+        return ()
+    row_bytes = max(1, math.prod(shape[1:]) * dtype.itemsize)
+    return (max(1, READ_BYTES // row_bytes), *shape[1:])

@@ -1,0 +1,159 @@
+"""Datasets of HDF5 files (h5py): read by any process, written by the one that has the file open.
+
+A file that is open holds a lock: for reading nobody may write to it, for writing nobody else may open it at all. So a
+worker opens a file for each read, and has closed it when the read is over: a worker of a pool lives long, and would
+keep the user from writing to the file afterwards. (An open takes less than the read of 1 MB.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from pardata.data.file_array import Array, FileArray, Selection, check_same, gone, page_of_rows
+from pardata.data.new_file import NewFile
+from pardata.data.registry import chosen_key
+from pardata.errors import ConfigError
+
+_DRIVERS: Final = ("sec2", "stdio", "direct")  # the others need more than a path, or are no files
+
+
+class DatasetArray(FileArray):
+    """A dataset: opened again by the path of the file and its name in it."""
+
+    def __init__(self, dataset: Any) -> None:
+        if not dataset:
+            raise ConfigError("the h5py dataset is of a file that was closed: open it again")
+        file = dataset.file
+        self._path: str = os.path.abspath(os.fsdecode(file.filename))
+        self._key: str | None = dataset.name
+        self._dataset: Any = dataset
+        self._swmr: bool = file.swmr_mode
+        is_written = file.mode != "r"
+        location = f"{self._path}:{self._key}"
+        if dataset.shape is None:
+            raise ConfigError(f"{location} is empty: it has a dtype, and no shape")
+        shape = tuple(dataset.shape)
+        chunks = dataset.chunks or page_of_rows(shape, dataset.dtype)
+        obstacle = _obstacle(dataset, is_written)
+        super().__init__(location, shape, dataset.dtype, chunks, chunks, "one" if is_written else "none", obstacle)
+
+    def read_into(self, selection: Selection, out: Array) -> None:
+        with self._open() as dataset:
+            if out.flags.c_contiguous:
+                dataset.read_direct(out, selection)
+            else:
+                out[...] = dataset[selection]
+
+    def write(self, selection: Selection, values: Array) -> None:
+        self._dataset[selection] = values
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """Yield the dataset: the user's own one, in the process that has it."""
+        if self._dataset is not None:
+            yield self._dataset
+            return
+        try:
+            file = h5py.File(self._path, "r", swmr=self._swmr)
+        except BlockingIOError as error:
+            raise BlockingIOError(error.errno, _locked(self._path)) from None
+        except OSError as error:
+            raise gone(self.location, error) from error
+        with file:
+            try:
+                dataset = file[self._key]
+                found = dataset.shape, dataset.dtype
+            except (KeyError, AttributeError) as error:
+                raise gone(self.location, error) from error
+            check_same(self, *found)
+            yield dataset
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_dataset": None}
+
+
+def _obstacle(dataset: Any, is_written: bool) -> str:
+    """Return the reason why other processes cannot open a dataset; "" if they can."""
+    file = dataset.file
+    if file.driver not in _DRIVERS:
+        return (
+            f"its file was opened by the driver {file.driver!r}, as one in memory or within another file; save it "
+            f"under a path, or give its values, dataset[:]"
+        )
+    if dataset.name is None:
+        return "it has no name in its file"
+    if is_written and not file.swmr_mode:
+        return f'the file is open for writing (mode {file.mode!r}), and HDF5 lets nobody else in: open it with mode="r"'
+    return ""
+
+
+def _locked(path: str) -> str:
+    return (
+        f"{path} is locked by HDF5: a process has it open for writing, or was forked from one that had, and must close "
+        f"it first (`lsof {path}` names it)"
+    )
+
+
+def adapt(found: Any) -> FileArray | None:
+    """Return the `FileArray` of a dataset; None of other objects. Raises `ConfigError` for a file or a group."""
+    if isinstance(found, h5py.Dataset):
+        return DatasetArray(found)
+    if isinstance(found, h5py.Group):
+        keys = _keys(found) if found else []
+        raise ConfigError(f"an h5py {type(found).__name__} has datasets, {keys[:20]}: give one of them, file[name]")
+    return None
+
+
+def _keys(group: Any) -> list[str]:
+    found: list[str] = []
+    group.visititems(lambda name, node: found.append(name) if isinstance(node, h5py.Dataset) else None)
+    return found
+
+
+def open_path(path: str, key: str | None) -> Any:
+    """Return the dataset of a file that has only one, or the one named `key`; the file is open for reading."""
+    try:
+        file = h5py.File(path, "r")
+    except BlockingIOError as error:
+        raise BlockingIOError(error.errno, _locked(path)) from None
+    except OSError as error:
+        raise ConfigError(f"open({path!r}): {error}") from error
+    try:
+        return file[chosen_key(path, key, _keys(file))]
+    except BaseException:
+        file.close()
+        raise
+
+
+class NewHDF5(NewFile):
+    """A file with one dataset, which this process writes."""
+
+    writers = "one"
+    _file: Any = None
+
+    def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
+        self._file = h5py.File(self.part, "x")
+        least = tuple(map(min, chunks, shape))  # of h5py's: no chunk is longer than the dataset
+        try:
+            made = self._file.create_dataset(self.key, shape, dtype, chunks=least if all(least) else None)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.path}: an HDF5 file cannot hold {dtype}: {error}") from error
+        return DatasetArray(made)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def open(self) -> Any:
+        return h5py.File(self.path, "r")[self.key]
+
+
+def new_file(path: str, key: str | None) -> NewFile:
+    """Return a new file."""
+    return NewHDF5(path, key or "data")

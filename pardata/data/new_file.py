@@ -1,0 +1,79 @@
+"""A new file or folder for output: it is filled under a temporary name beside, and renamed when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from pardata.data.file_array import FileArray, Writers
+from pardata.errors import ConfigError
+
+
+class NewFile(ABC):
+    """A new file with one array; nothing is made before `create`.
+
+    Parameters
+    ----------
+    path : str
+        Absolute. There must be nothing under it: a file of these formats may hold other arrays.
+    key : str
+        The name of the array in the file.
+
+    Raises
+    ------
+    ConfigError
+        There is something under that name, or no such directory.
+    """
+
+    writers: Writers = "many"  # of the array, as those of a `FileArray`
+
+    def __init__(self, path: str, key: str) -> None:
+        folder, name = os.path.split(path.rstrip("/"))
+        if not os.path.isdir(folder):
+            raise ConfigError(f"{path}: there is no such directory")
+        self.path = os.path.join(folder, name)
+        self.key = key
+        ending = os.path.splitext(name)[1]
+        self.part = os.path.join(folder, f".{name}{secrets.token_hex(4)}{ending}")
+        self._check_new()
+
+    def _check_new(self) -> None:
+        if os.path.lexists(self.path):
+            raise ConfigError(
+                f"{self.path} is there already, and may hold more than one array: remove it first, or open it and give "
+                f"the array in it"
+            )
+
+    @abstractmethod
+    def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
+        """Make the file under its temporary name."""
+
+    @abstractmethod
+    def open(self) -> Any:
+        """Return the library's own array, opened for reading, of the file that is whole."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Have everything written to the file."""
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        self.close()
+        self._check_new()
+        os.rename(self.part, self.path)
+
+    def discard(self) -> None:
+        """Remove what was begun; nothing if it has its name."""
+        with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to tell
+            self.close()
+        if os.path.isdir(self.part):
+            shutil.rmtree(self.part, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(self.part)

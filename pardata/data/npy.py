@@ -1,0 +1,48 @@
+"""Files of NumPy: ``.npy``, and the members of ``.npz``. Mapped, they are as any `numpy.memmap` to all of pardata."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from pardata.data.registry import chosen_key
+from pardata.errors import ConfigError
+
+
+def open_path(path: str, key: str | None) -> Any:
+    """Return a memmap; of a compressed member, which can only be read whole, an array."""
+    try:
+        if path.lower().endswith(".npz"):
+            return _open_member(path, key)
+        found = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"open({path!r}): {error}") from error
+    if key is not None:
+        raise ConfigError(f"open({path!r}, key={key!r}): it is one array, which has no key")
+    return found
+
+
+def _open_member(path: str, key: str | None) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        member = archive.getinfo(f"{chosen_key(path, key, names)}.npy")
+        with archive.open(member) as file:
+            if member.compress_type != zipfile.ZIP_STORED:
+                return np.lib.format.read_array(file)
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, is_fortran, dtype = read(file)
+            header_bytes = file.tell()
+    if dtype.hasobject:
+        raise ConfigError(f"open({path!r}): the array holds Python objects")
+    if not np.prod(shape):
+        return np.empty(shape, dtype)
+    with open(path, "rb") as file:  # the lengths of name and extra field may differ from those in the directory
+        file.seek(member.header_offset + 26)
+        name_bytes, extra_bytes = np.frombuffer(file.read(4), "<u2").tolist()
+    offset = member.header_offset + 30 + name_bytes + extra_bytes + header_bytes
+    return np.memmap(path, dtype, "r", offset, shape, "F" if is_fortran else "C")

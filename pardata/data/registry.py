@@ -1,0 +1,141 @@
+"""The table of formats: which library's objects and which names of files an adapter is for.
+
+An adapter is a module that is imported when it is needed. It has
+
+* ``adapt(found)``: the `FileArray` of an object of its library; None if the object is no array;
+* ``open_path(path, key)``: the library's own object, opened for reading;
+* ``new_file(path, key)``: a `NewFile`, for output.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pardata.data.file_array import FileArray
+from pardata.data.new_file import NewFile
+from pardata.errors import ConfigError, MissingExtraError
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format: the module of its adapter, its library and the extra that installs it, and the endings of its names."""
+
+    adapter: str
+    library: str
+    extra: str
+    endings: tuple[str, ...]
+    is_output: bool = True
+
+    def load(self) -> Any:
+        """Return the adapter. Raises `MissingExtraError` if the library is not installed."""
+        try:
+            importlib.import_module(self.library)
+        except ImportError as error:
+            raise MissingExtraError(
+                f"{' and '.join(self.endings)} files need the package {self.library}: "
+                f'pip install "pardata[{self.extra}]"'
+            ) from error
+        return importlib.import_module(self.adapter)
+
+
+FORMATS: Final = (
+    FileFormat("pardata.data.zarr_arrays", "zarr", "zarr", (".zarr",)),
+    FileFormat("pardata.data.hdf5", "h5py", "hdf5", (".h5", ".hdf5")),
+    FileFormat("pardata.data.npy", "numpy", "", (".npy", ".npz"), is_output=False),
+)
+_BY_LIBRARY: Final = {entry.library: entry for entry in FORMATS if entry.library != "numpy"}
+
+
+def file_array(found: Any) -> FileArray | None:
+    """Return the `FileArray` of a library's object; None if it is of no library in the table, or no array.
+
+    Raises
+    ------
+    ConfigError
+        It is closed, has no shape, or holds Python objects.
+    """
+    if isinstance(found, FileArray):
+        return found
+    for kind in type(found).__mro__:
+        entry = _BY_LIBRARY.get(kind.__module__.partition(".")[0])
+        if entry is not None:
+            made: FileArray | None = entry.load().adapt(found)
+            return made
+    return None
+
+
+def format_of(path: str) -> FileFormat | None:
+    """Return the format of a path or a URL by its ending."""
+    name = path.rstrip("/").lower()
+    return next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
+
+
+def new_file(path: str | os.PathLike[str], key: str | None = None) -> NewFile | None:
+    """Return a new file for output, of which nothing is made yet; None if no adapter writes files of that name.
+
+    Raises
+    ------
+    ConfigError
+        There is something under that name already, or no such directory.
+    """
+    name = os.fspath(path)
+    entry = format_of(name)
+    if entry is None or not entry.is_output:
+        return None
+    made: NewFile = entry.load().new_file(os.path.abspath(name), key)
+    return made
+
+
+def output_endings() -> str:
+    """Return the endings of files that can be written, for messages."""
+    return ", ".join(ending for entry in FORMATS if entry.is_output for ending in entry.endings)
+
+
+def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
+    """Open an array in a file for reading, by its library: `map_array`, `source` and their like take what it returns.
+
+    Parameters
+    ----------
+    path : path or URL
+        Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.npy`` or
+        ``.npz`` file.
+    key : str, optional
+        The name of the array in a group or file; not needed if there is only one.
+
+    Returns
+    -------
+    zarr.Array, h5py.Dataset, numpy.memmap; of a compressed ``.npz`` file, which can only be read whole, an array
+
+    Raises
+    ------
+    ConfigError
+        The name has another ending, there is no such file or key, or there are several arrays to choose from.
+    MissingExtraError
+        The library is not installed.
+
+    Examples
+    --------
+    >>> np.savez("two.npz", a=np.arange(3), b=np.ones(2))
+    >>> pardata.open("two.npz", key="a").tolist()
+    [0, 1, 2]
+    """
+    name = os.fspath(path)
+    entry = format_of(name)
+    if entry is None:
+        endings = ", ".join(ending for known in FORMATS for ending in known.endings)
+        raise ConfigError(f"open({name!r}): the name must end in one of {endings}")
+    return entry.load().open_path(name, key)
+
+
+def chosen_key(path: str, key: str | None, keys: list[str]) -> str:
+    """Return the name of an array in a file: the one that is asked for, or the only one."""
+    if key is not None:
+        if key.strip("/") not in keys:
+            raise ConfigError(f"{path} has no array {key!r}; it has {', '.join(map(repr, keys[:20])) or 'none'}")
+        return key.strip("/")
+    if len(keys) != 1:
+        raise ConfigError(f"{path} has {len(keys)} arrays, {', '.join(map(repr, keys[:20]))}: name one of them by key=")
+    return keys[0]

@@ -1,0 +1,133 @@
+"""Zarr arrays (zarr-python 3, formats 2 and 3): read at chunk borders, written at those of shards by any process.
+
+A process that opens an array again reads its description anew: with an old description chunks that are gone would be
+read as the fill value, without an error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import FsspecStore, LocalStore, ZipStore
+
+from pardata.data.file_array import Array, FileArray, Selection, Writers, check_same, gone
+from pardata.data.new_file import NewFile
+from pardata.data.registry import chosen_key
+from pardata.errors import ConfigError
+
+
+class ZarrArray(FileArray):
+    """An array in a store: opened again by the store and the path in it."""
+
+    def __init__(self, array: Any) -> None:
+        self._store, obstacle = _lasting(array.store)
+        self._path: str = array.path
+        writers: Writers = "none" if array.read_only else "one" if obstacle else "many"
+        self._mode = "r" if array.read_only else "r+"
+        location = f"{self._store}/{self._path}" if self._path else str(self._store)
+        chunks, shards = _grid(array)
+        # Of format 3 an array that was just created has the byte order asked for, one that was opened the machine's.
+        found = self._opened = array if obstacle else self._open(location)
+        super().__init__(location, tuple(array.shape), found.dtype, chunks, shards or chunks, writers, obstacle)
+        check_same(self, found.shape, found.dtype)
+
+    def read_into(self, selection: Selection, out: Array) -> None:
+        buffer = default_buffer_prototype().nd_buffer.from_numpy_array(out)
+        self._array().get_basic_selection(selection, out=buffer)
+
+    def write(self, selection: Selection, values: Array) -> None:
+        self._array().set_basic_selection(selection, values)
+
+    def _array(self) -> Any:
+        if self._opened is None:
+            found = self._open(self.location)
+            check_same(self, found.shape, found.dtype)
+            self._opened = found
+        return self._opened
+
+    def _open(self, location: str) -> Any:
+        try:
+            return zarr.open_array(store=self._store, path=self._path, mode=self._mode)
+        except (OSError, KeyError, ValueError) as error:
+            raise gone(location, error) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_opened": None}
+
+
+def _lasting(store: Any) -> tuple[Any, str]:
+    """Return a store that does not depend on the working directory, and the reason why it cannot be opened again."""
+    kind = type(store)
+    if kind is LocalStore:
+        return LocalStore(os.path.abspath(store.root), read_only=store.read_only), ""
+    if kind is FsspecStore:
+        protocols = store.fs.protocol if isinstance(store.fs.protocol, tuple | list) else (store.fs.protocol,)
+        is_here = "memory" in protocols or type(getattr(store.fs, "sync_fs", None)).__name__ == "MemoryFileSystem"
+        return store, _IN_MEMORY if is_here else ""
+    if kind is ZipStore:
+        return store, "" if store.read_only else "a zip file that is open for writing has no other readers"
+    if "Memory" in kind.__name__:
+        return store, _IN_MEMORY
+    return store, f"it is in a {kind.__name__}; folders, fsspec's URLs and zip files can be opened again"
+
+
+_IN_MEMORY = "it is in the memory of this process; save it to a folder, or give its values, array[:]"
+
+
+def _grid(array: Any) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    try:
+        return tuple(array.chunks), array.shards and tuple(array.shards)
+    except NotImplementedError as error:
+        raise ConfigError(f"{array.store}/{array.path} has chunks of different shapes: {error}") from error
+
+
+def adapt(found: Any) -> FileArray | None:
+    """Return the `FileArray` of a zarr.Array; None of other objects. Raises `ConfigError` for a group."""
+    if isinstance(found, zarr.Array):
+        return ZarrArray(found)
+    if isinstance(found, zarr.Group):
+        names = ", ".join(map(repr, list(found.array_keys())[:20]))
+        raise ConfigError(f"{found.store} is a group of arrays, {names}: give one of them, group[name]")
+    return None
+
+
+def open_path(path: str, key: str | None) -> Any:
+    """Return the array in a folder or at a URL, or the one named `key` in a group, opened for reading."""
+    try:
+        found = zarr.open(path, mode="r")
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"open({path!r}): {error}") from error
+    if isinstance(found, zarr.Array):
+        if key is not None:
+            raise ConfigError(f"open({path!r}, key={key!r}): it is one array, which has no key")
+        return found
+    keys = [name for name, node in found.members(max_depth=None) if isinstance(node, zarr.Array)]
+    return found[chosen_key(path, key, keys)]
+
+
+class NewZarr(NewFile):
+    """A folder with one array, and no group around it."""
+
+    def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
+        try:
+            made = zarr.create_array(LocalStore(self.part), shape=shape, dtype=dtype, chunks=chunks)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.path}: a Zarr array cannot hold {dtype}: {error}") from error
+        return ZarrArray(made)
+
+    def close(self) -> None:
+        """Do nothing: each chunk is a file, which is whole."""
+
+    def open(self) -> Any:
+        return zarr.open_array(self.path, mode="r+")
+
+
+def new_file(path: str, key: str | None) -> NewFile:
+    """Return a new folder."""
+    if key is not None:
+        raise ConfigError(f"{path}: it becomes one array, which has no key={key!r}")
+    return NewZarr(path, "")

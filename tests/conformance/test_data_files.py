@@ -1,0 +1,232 @@
+"""One suite over the formats of arrays in files: what workers read and write equals what the format's library does."""
+
+import os
+import pickle
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.data.registry import file_array
+from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, values_of, warm_up
+
+BACKENDS = ("process", "thread")
+
+
+@pytest.fixture(scope="module")
+def pools():
+    """A pool of each kind for all tests of this file: to start one takes longer than most of them."""
+    warm_up()
+    with pardata.WorkerPool(2) as processes, pardata.WorkerPool(2, kind="thread") as threads:
+        yield {"process": processes, "thread": threads}
+
+
+def smooth(block):
+    padded = np.pad(block, ((2, 2), (0, 0), (0, 0)), mode="edge")
+    return sum(padded[shift : shift + len(block)] for shift in range(5))
+
+
+def double(block):
+    block *= 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", each_kind())
+def test_workers_read_blocks(pools, kind, backend, tmp_path):
+    values, pool, numbers = values_of(), pools[backend], np.arange(50)
+    array = kind.save(tmp_path / f"in{kind.ending}", values)
+    assert np.array_equal(pool.map_array(np.sqrt, array), np.sqrt(values))
+    assert np.array_equal(pool.map_array(np.sqrt, array, axis=1), np.sqrt(values))
+    assert np.array_equal(pool.map_array(smooth, array, halo=2, chunksize=5), smooth(values))
+    added = pool.map_array(lambda block, numbers: block + numbers[:, None, None], array, numbers)
+    assert np.array_equal(added, values + numbers[:, None, None])
+    assert np.array_equal(pool.map_array(lambda block: block.sum(axis=0), array, axis=2), values.sum(axis=0))
+    assert pool.reduce_array(np.sum, array, lambda one, other: one + other) == values.sum()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", each_kind())
+def test_blocks_end_where_chunks_and_shards_end(pools, kind, backend, tmp_path):
+    array = kind.save(tmp_path / f"in{kind.ending}", values_of())
+    target = kind.create(tmp_path / f"out{kind.ending}")
+
+    def lengths(block):
+        return np.full_like(block, len(block))
+
+    read = pools[backend].map_array(lengths, array)[:, 0, 0].tolist()
+    pools[backend].map_array(lengths, values_of(), out=target)
+    written = target[:, 0, 0].tolist()
+    kind.close(target)
+    if kind.options:
+        assert read == [7] * 49 + [1]
+        unit = kind.options.get("shards", CHUNKS)[0]
+        assert [length for length in written if length % unit] == [50 % unit] * (50 % unit)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", each_kind())
+def test_workers_write_blocks(pools, kind, backend, tmp_path):
+    values, pool = values_of(), pools[backend]
+    array = kind.save(tmp_path / f"in{kind.ending}", values)
+    target = kind.create(tmp_path / f"out{kind.ending}")
+    assert pool.map_array(np.sqrt, array, out=target) is target
+    assert np.array_equal(target[...], np.sqrt(values))
+    pool.map_array(smooth, values, out=target, halo=2)
+    assert np.array_equal(target[...], smooth(values))
+    pool.map_array(np.negative, values, out=target, axis=1)
+    assert np.array_equal(target[...], -values)
+    for wrong, error in (
+        (lambda block: block[:, :2], pardata.ConfigError),
+        (lambda block: block * 1j, ValueError),
+        (lambda block: block[1:], ValueError),
+    ):
+        with pytest.raises(error):
+            pool.map_array(wrong, array, out=target)
+    assert np.array_equal(target[...], -values)
+    kind.close(target)
+    with pytest.raises(pardata.ConfigError, match="open for reading|closed"):
+        pool.map_array(np.sqrt, values, out=target if kind.library == "h5py" else kind.read(tmp_path / "out.zarr"))
+    with pytest.raises(pardata.ConfigError, match="open for reading|is an input too"):
+        pool.map_array(np.sqrt, array, out=array)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ending", [".zarr", ".h5"])
+def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path):
+    pytest.importorskip(LIBRARIES[ending])
+    values, pool, path = values_of(), pools[backend], str(tmp_path / f"new{ending}")
+
+    def look(block):
+        return np.sqrt(block) + os.path.exists(path)
+
+    def fail(block):
+        raise RuntimeError("no")
+
+    def late(block):
+        return block if block[0, 0, 0] == 1 else fail(block)
+
+    for wrong in (fail, late):
+        with pytest.raises(RuntimeError):
+            pool.map_array(wrong, values, out=path)
+        assert os.listdir(tmp_path) == []
+    made = pool.map_array(look, values, out=path, dtype="f8")
+    assert np.array_equal(made[...], np.sqrt(values)) and made.dtype == "f8"
+    assert os.listdir(tmp_path) == [f"new{ending}"]
+    del made
+    with pytest.raises(pardata.ConfigError, match="is there already"):
+        pool.map_array(look, values, out=path)
+    assert np.array_equal(pardata.open(path)[...], np.sqrt(values))
+    empty = pool.map_array(np.sqrt, values[:0], out=str(tmp_path / f"empty{ending}"))
+    assert empty.shape == (0, 6, 4)
+    with pytest.raises(pardata.ConfigError, match="no such directory"):
+        pool.map_array(look, values, out=str(tmp_path / "no" / f"x{ending}"))
+
+
+@pytest.mark.parametrize("kind", each_kind())
+def test_a_killed_workers_chunks_are_read_and_written_again(kind, tmp_path):
+    values, flag = values_of(), tmp_path / "killed"
+    array = kind.save(tmp_path / f"in{kind.ending}", values)
+    target = kind.create(tmp_path / f"out{kind.ending}")
+
+    def fragile(block):
+        if block[-1, -1, -1] == values[-1, -1, -1] and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.sqrt(block)
+
+    with pardata.WorkerPool(2) as pool:
+        pool.map_array(fragile, array, out=target)
+    assert flag.exists() and np.array_equal(target[...], np.sqrt(values))
+    kind.close(target)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", each_kind(library="zarr"))
+def test_foreach_array_changes_a_zarr_array(pools, kind, backend, tmp_path):
+    array = kind.create(tmp_path / "a.zarr")
+    array[...] = values_of()
+    pools[backend].foreach_array(double, array)
+    assert np.array_equal(array[...], 2 * values_of())
+    pools[backend].foreach_array(double, array, axis=1)
+    assert np.array_equal(array[...], 4 * values_of())
+    with pytest.raises(pardata.ConfigError, match=r'open it with mode="r\+"'):
+        pools[backend].foreach_array(double, kind.read(tmp_path / "a.zarr"))
+    with pytest.raises(pardata.ConfigError, match="two workers would write"):
+        pools[backend].foreach_array(double, array, chunksize=3)
+
+
+@pytest.mark.filterwarnings("ignore:The data type")  # zarr, of S3 in format 3
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", each_kind())
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((0, 3), "f4"), ((1, 3), "i2"), ((9,), ">i4"), ((5, 2), ">f8"), ((6,), "S3"), ((6,), "?")]
+)
+def test_odd_shapes_and_dtypes(pools, kind, backend, shape, dtype, tmp_path):
+    values, options = values_of(shape, dtype), {}
+    if kind.options:
+        options["chunks"] = (4, 2)[: len(shape)] if shape[0] > 1 else (1, 2)
+        options |= {"shards": (8, 4)[: len(shape)] if shape[0] > 1 else (2, 4)} if "shards" in kind.options else {}
+        options |= {"maxshape": (None, 3)} if kind.library == "h5py" and not shape[0] else {}
+    array = kind.save(tmp_path / f"in{kind.ending}", values, **options)
+    made = pools[backend].map_array(lambda block: block, array)
+    assert made.dtype == array.dtype and np.array_equal(made, values)
+    target = kind.create(tmp_path / f"out{kind.ending}", values.shape, values.dtype, **options)
+    pools[backend].map_array(lambda block: block, array, out=target)
+    assert np.array_equal(target[...], values)
+    kind.close(target)
+
+
+@pytest.mark.parametrize("kind", each_kind())
+def test_a_single_number_and_texts_are_refused(pools, kind, tmp_path):
+    if kind.library == "h5py":
+        import h5py
+
+        array = h5py.File(tmp_path / "a.h5", "w")
+        number, texts = array.create_dataset("n", (), "f4"), array.create_dataset("t", (3,), h5py.string_dtype())
+    else:
+        import zarr
+
+        number = zarr.create_array(str(tmp_path / "n.zarr"), shape=(), dtype="f4")
+        texts = zarr.create_array(str(tmp_path / "t.zarr"), shape=(3,), dtype=str)
+    with pytest.raises(pardata.ConfigError, match="is a single number"):
+        pools["thread"].map_array(np.sqrt, number)
+    with pytest.raises(pardata.ConfigError, match="Python objects"):
+        pools["thread"].map_array(np.sqrt, texts)
+    kind.close(texts)
+
+
+@pytest.mark.parametrize("kind", each_kind())
+def test_a_deleted_file_is_an_error_and_no_zeros(pools, kind, tmp_path):
+    array = kind.save(tmp_path / f"in{kind.ending}", values_of())
+
+    file = file_array(array)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(pardata.BrokenError, match="cannot be opened again"):
+        pickle.loads(pickle.dumps(file))[:]
+    if kind.library == "zarr":
+        with pytest.raises(pardata.BrokenError, match="cannot be opened again"):
+            pools["process"].map_array(np.sqrt, array)
+
+
+@pytest.mark.parametrize("kind", each_kind())
+def test_a_file_that_was_replaced_by_another_is_an_error(kind, tmp_path):
+    path = tmp_path / f"in{kind.ending}"
+    array = kind.save(path, values_of())
+    sent = pickle.dumps(file_array(array))
+    kind.close(array)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    kind.save(path, values_of((60, 6, 4)))
+    with pytest.raises(pardata.StaleBlockError, match="replaced or resized"):
+        pickle.loads(sent)[:]
+
+
+@pytest.mark.parametrize("kind", each_kind())
+def test_two_runs_at_once_read_one_file(pools, kind, tmp_path):
+    array, values = kind.save(tmp_path / f"in{kind.ending}", values_of()), values_of()
+    with ThreadPoolExecutor(2) as two:
+        calls = [two.submit(pools["process"].map_array, fn, array) for fn in (np.sqrt, np.negative)]
+        first, second = [call.result() for call in calls]
+    assert np.array_equal(first, np.sqrt(values)) and np.array_equal(second, -values)
