@@ -10,13 +10,16 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from pardata.codec.by_value import marked
 from pardata.codec.main_globals import Captured, script
-from pardata.codec.object_codec import BlockSink, Encoded, decode_object, pickled, private_bytes, with_blocks
+from pardata.codec.object_codec import BlockSink, Encoded, decode_state, pickled, private_bytes, with_blocks
 from pardata.codec.picklers import StatePickler
 from pardata.memory.array import Anchor
+from pardata.memory.private_view import private_copy
+from pardata.memory.segment import Segment
 from pardata.modules.finder import follow
 from pardata.modules.look import look
 from pardata.modules.own import reach
@@ -41,12 +44,15 @@ def encode_code(obj: Any, sink: BlockSink, is_shared: bool = False) -> Encoded:
     return made
 
 
-def decode_code(payload: Any, anchors: Sequence[Anchor]) -> Any:
-    """Return what `encode_code` has encoded; a worker enters its surroundings first."""
+def decode_code(payload: Any, anchors: Sequence[Anchor], segment: Segment | None = None) -> Any:
+    """Return what `encode_code` has encoded; a worker enters its surroundings first.
+
+    Large arrays that are its own are private views of the blocks in `segment`; copies if it is not given.
+    """
     start = _start(payload)
     if script() is not None:
         follow(bytes(payload[_LENGTH:start]))
-    _, obj = decode_object(payload[start:], anchors)
+    _, obj = decode_state(payload[start:], anchors, partial(private_copy, segment))
     return obj
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -106,6 +106,28 @@ def decode_object(payload: Any, anchors: Sequence[Anchor], access: Access = Acce
     file = io.BytesIO(payload)
     try:
         return ArrayUnpickler(file, arrays_of(file, anchors, access), access).load()
+    except EXITS as error:
+        refuse_exit(error, "unpickling")
+        raise
+
+
+def decode_state(payload: Any, anchors: Sequence[Anchor], own: Callable[[Anchor, Array], Array]) -> Any:
+    """Return a function, or another object with a state, of a `PICKLE` payload.
+
+    `own` returns what the object gets in place of an array in a block that is to be its own.
+    """
+    file = io.BytesIO(payload)
+    arrays = []
+    for index, offset, dtype, shape, strides, is_private in _addresses(file):
+        block = anchors[index]
+        array = view(block, offset, dtype, shape, strides)
+        if is_private and not is_overlapping(array):
+            array = own(block, array)
+        else:
+            array.setflags(write=False)
+        arrays.append(array)
+    try:
+        return ArrayUnpickler(file, arrays, Access.READ).load()
     except EXITS as error:
         refuse_exit(error, "unpickling")
         raise

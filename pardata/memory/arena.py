@@ -199,9 +199,7 @@ class Arena:
     def _ask_for_memory(self) -> None:
         if self.before_growth is not None:
             self.before_growth()
-        self.dropped.extend(self._held)
-        self._held.clear()
-        self.collect()
+        self._collect_all()
 
     def collect(self) -> None:
         """Take back the blocks whose anchors have died since the last time."""
@@ -223,6 +221,12 @@ class Arena:
                 self._shrink(max(self._kept_bytes, usage.live_bytes))
             usage.publish()
 
+    def _collect_all(self) -> None:
+        """Collect, also of the blocks that another process needed the last time."""
+        self.dropped.extend(self._held)
+        self._held.clear()
+        self.collect()
+
     def relieve(self) -> None:
         """In a finalizer, collect, unless a thread is at work here: it collects, or the next one does."""
         if self.lock.try_alone():
@@ -241,7 +245,7 @@ class Arena:
     def trim(self) -> None:
         """Give every free block back to the system."""
         with self.lock:
-            self.collect()
+            self._collect_all()
             self._shrink(0)
             self._usage.publish()
 

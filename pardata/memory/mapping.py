@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import functools
 import mmap
+import os
+import sys
 from typing import Any, Final
 
 from pardata.errors import CapacityError
@@ -15,6 +19,9 @@ resource: Any = module("resource")
 
 _MOST_MAPPINGS: Final = "/proc/sys/vm/max_map_count"
 _OWN_MAPPINGS: Final = "/proc/self/maps"
+_TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
+_NO_RESERVE: Final = 0x4000  # MAP_NORESERVE
+_FIXED: Final = 0x10  # MAP_FIXED
 _CHUNK_BYTES: Final = 1 << 16
 _NEAR: Final = 64  # mappings: a refusal with so few left counts as a lack of them, as a new one may split others
 
@@ -35,6 +42,32 @@ def keep_out_of_dumps(memory: mmap.mmap) -> None:
     dump of a small worker took gigabytes of memory and of disk.
     """
     advise(memory, "MADV_DONTDUMP")
+
+
+def map_untracked(fd: int, nbytes: int, offset: int = 0, *, is_private: bool = False) -> mmap.mmap:
+    """Map a part of a file for reading and writing, without keeping a descriptor of it. Raises `OSError`.
+
+    `is_private`: what is written stays in this process and the children that it forks later.
+    """
+    sharing = mmap.MAP_PRIVATE | _NO_RESERVE if is_private else mmap.MAP_SHARED
+    if not _TRACKS_DESCRIPTORS:
+        return mmap.mmap(fd, nbytes, sharing, offset=offset, trackfd=False)  # type: ignore[call-arg, unused-ignore]
+    # An anonymous mapping, which has no descriptor, and the file's pages in its place.
+    made = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(made))
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+    if _libc().mmap(address, nbytes, access, sharing | _FIXED, fd, offset) != address:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{os.strerror(number)} while mapping {nbytes} bytes")
+    return made
+
+
+@functools.cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    return libc
 
 
 def mapping_error(error: OSError, nbytes: int) -> OSError | CapacityError:

@@ -25,6 +25,7 @@ from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span
 from pardata.memory.array import Anchor, find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
+from pardata.memory.exchange.addresses import watch
 from pardata.memory.gaps import align
 from pardata.memory.layout import fill, layout_of
 from pardata.memory.retained_blocks import RetainedBlocks
@@ -59,7 +60,9 @@ class HeapSink:
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array
         copied, layout = self._copies.find(array), layout_of(array)
         if copied is None:
-            copied = layout.view(array, self._heap.arena.reserve(layout.nbytes))
+            made = self._heap.arena.reserve(layout.nbytes)
+            watch(made)  # workers may have private views of it
+            copied = layout.view(array, made)
             fill(copied, array)
             self._copies.keep(array, copied)
         block = find_anchor(copied)

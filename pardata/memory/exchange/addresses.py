@@ -108,6 +108,12 @@ def send_address(array: np.ndarray[Any, Any]) -> tuple[Anchor | NamedAnchor, str
     return block, _exports.address(block)
 
 
+def watch(block: Anchor) -> None:
+    """Keep a block of this process after its last view, as long as another process has it locked."""
+    if _exports is not None and block.drop is _exports.arena.dropped:
+        _exports.watch(block)
+
+
 def is_awaited(address: BlockAddress) -> bool:
     """Return whether a block of this process is on its way to another one, which needs this process meanwhile."""
     return _exports is not None and _exports.is_awaited(address)

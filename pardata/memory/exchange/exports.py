@@ -134,6 +134,7 @@ class Exports:
         self._serial = int.from_bytes(os.urandom(6), "little")
         self._addresses: dict[tuple[int, int], BlockAddress] = {}
         self._anchors: weakref.WeakValueDictionary[tuple[int, int], Anchor] = weakref.WeakValueDictionary()
+        self._watched: set[tuple[int, int]] = set()  # blocks that workers may have private views of
         self._lock = threading.RLock()
         self._has_forked = False
 
@@ -172,6 +173,11 @@ class Exports:
         self._pages.append(page)
         self._free_cells += range(page.offset, page.offset + mmap.PAGESIZE, CELL_BYTES)
 
+    def watch(self, block: Anchor) -> None:
+        """Keep a block from now on while another process has it locked, as for a private view of it."""
+        if self.fd >= 0:  # opened here, at the latest
+            self._watched.add((block.offset, block.extent_bytes))
+
     def received(self, address: BlockAddress) -> Anchor | None:
         """Return the anchor of a block whose address has come back; None if this process has dropped the block."""
         found = self._anchors.get((address.offset, address.extent))
@@ -206,9 +212,14 @@ class Exports:
 
     def is_held(self, offset: int, extent: int) -> bool:
         """Return whether another process still needs a block that this one has dropped; if not, forget it."""
-        address = self._addresses.get((offset, extent))
+        place = (offset, extent)
+        address = self._addresses.get(place)
         if address is None:
-            return self._has_forked and is_locked(self.fd, offset, extent)
+            # SYNC POINT: private view (`private_view.private_copy`). Its maker has locked the block by now.
+            if (self._has_forked or place in self._watched) and is_locked(self.fd, offset, extent):
+                return True
+            self._watched.discard(place)
+            return False
         cell = address.cell
         if self._cells.on_their_way(cell) or is_locked(self.fd, offset, extent):
             return True
@@ -220,7 +231,8 @@ class Exports:
             return True
         # Without `_lock`: the arena's lock is held here, and `_add_page` takes them the other way round. Nothing else
         # can reach this block, which has no anchor.
-        del self._addresses[offset, extent]
+        del self._addresses[place]
+        self._watched.discard(place)
         self._free_cells.append(cell)
         return False
 

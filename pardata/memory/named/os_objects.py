@@ -7,24 +7,18 @@ the record can take another program's block of that name for it.
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import functools
 import mmap
 import os
-import sys
-from typing import Any, Final
+from typing import Final
 
 from pardata.errors import CapacityError
 from pardata.memory.budget import available_bytes, format_bytes
-from pardata.memory.mapping import keep_out_of_dumps, mapping_error
+from pardata.memory.mapping import keep_out_of_dumps, map_untracked, mapping_error
 from pardata.memory.named.guardian import HAS_SHM, SHM, FileId, file_of
 from pardata.process.system import unsupported
 
 # Without a descriptor behind it, a mapping costs no more than address space: 1,000 blocks under `ulimit -n 64`.
-_TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
-_NO_RESERVE: Final = 0x4000  # MAP_NORESERVE
-_FIXED: Final = 0x10  # MAP_FIXED
 
 # A block's pages are allocated when it is made if it, together with all unallocated blocks of this process, would take
 # more than a sixteenth of the free memory: then a full mount is an error here, not a SIGBUS later. Smaller blocks are
@@ -215,32 +209,11 @@ def mount_error(error: OSError, needed: int) -> OSError | CapacityError:
 def map_block(fd: int, nbytes: int, offset: int = 0) -> mmap.mmap:
     """Map a block, or a part of it, without keeping a descriptor of it. Raises `OSError`, `CapacityError`."""
     try:
-        made = _map_block(fd, nbytes, offset)
+        made = map_untracked(fd, nbytes, offset)
     except OSError as error:
         raise mapping_error(error, nbytes) from None
     keep_out_of_dumps(made)
     return made
-
-
-def _map_block(fd: int, nbytes: int, offset: int) -> mmap.mmap:
-    if not _TRACKS_DESCRIPTORS:
-        return mmap.mmap(fd, nbytes, offset=offset, trackfd=False)  # type: ignore[call-arg, unused-ignore]
-    # An anonymous mapping, which has no descriptor, and the block's pages in its place.
-    made = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(made))
-    access, shared_in_place = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | _FIXED
-    if _libc().mmap(address, nbytes, access, shared_in_place, fd, offset) != address:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)} while mapping {nbytes} bytes")
-    return made
-
-
-@functools.cache
-def _libc() -> Any:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
-    return libc
 
 
 def is_linked(name: str, file: FileId) -> bool:

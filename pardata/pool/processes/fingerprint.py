@@ -1,4 +1,4 @@
-"""The fingerprint of a function: it tells a pool that the function need not be pickled once more.
+"""The fingerprint of a function or a partial: it tells a pool that the function need not be pickled once more.
 
 A function that no worker can import travels by value, with the globals that it uses (`codec.by_value`), and any of
 that may have changed since the last call. To look is several times as fast as to pickle. Immutable parts are
@@ -8,6 +8,7 @@ a list, an instance, a class of the script - only a pickle can tell.
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 import types
@@ -38,7 +39,7 @@ class _ChangeableError(Exception):
 
 
 class Fingerprint:
-    """The parts of a function at one time.
+    """The parts of a function or a `functools.partial` at one time.
 
     Raises
     ------
@@ -48,7 +49,7 @@ class Fingerprint:
 
     __slots__ = ("_arrays", "_copies", "_functions", "_modules", "_parts", "_values")
 
-    def __init__(self, fn: types.FunctionType) -> None:
+    def __init__(self, fn: Any) -> None:
         if not cloudpickle.list_registry_pickle_by_value() <= set(SCRIPTS):
             raise ValueError("modules that were registered by the user travel by value as well")
         self._modules = len(sys.modules)  # which submodules are taken along depends on which are there
@@ -59,9 +60,12 @@ class Fingerprint:
         self._copies: list[weakref.ref[Array] | None] = []
         self._functions: set[int] = set()
         try:
-            self._add_function(fn)
+            if type(fn) is functools.partial:
+                self._add_partial(fn)
+            else:
+                self._add_function(fn)
         except (_ChangeableError, NameError, AttributeError) as error:  # an annotation may be evaluated here
-            raise ValueError(f"{fn.__qualname__} has parts that may change") from error
+            raise ValueError("it has parts that may change") from error
 
     def keep(self, copies: CapturedArrays, gone: Callable[[object], None]) -> bool:
         """Let go of the arrays themselves, to be compared with their `copies` later. Return False if one has none.
@@ -119,6 +123,8 @@ class Fingerprint:
             self._add_array(value)
         elif kind is types.FunctionType and not is_importable(value):
             self._add_function(value)
+        elif kind is functools.partial:
+            self._add_partial(value)
         elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | np.ufunc):
             if not is_importable(value):
                 raise _ChangeableError
@@ -134,6 +140,13 @@ class Fingerprint:
             self._values.append(array.tobytes())
         else:
             self._arrays.append(array)
+
+    def _add_partial(self, partial: Any) -> None:
+        for part in (partial.func, partial.args, *partial.keywords, *partial.keywords.values()):
+            self._add(part)
+        self._values.append(len(partial.keywords))
+        if partial.__dict__:
+            raise _ChangeableError
 
     def _add_function(self, fn: types.FunctionType) -> None:
         number = serial(fn)
@@ -166,7 +179,7 @@ def _is_shared(array: Array) -> bool:
 
 def fingerprint(fn: Callable[..., Any]) -> Fingerprint | None:
     """Return the fingerprint of a function; None if only a pickle can tell whether it is still the same."""
-    if type(fn) is not types.FunctionType:
+    if type(fn) is not types.FunctionType and type(fn) is not functools.partial:
         return None
     try:
         return Fingerprint(fn)

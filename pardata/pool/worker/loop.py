@@ -273,4 +273,4 @@ class _Functions:
         memory = self._segment.map
         blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
         payload = memoryview(memory)[code.offset : code.offset + code.length]
-        return decode_code(payload, blocks), own_bytes(payload)
+        return decode_code(payload, blocks, self._segment), own_bytes(payload)

@@ -102,7 +102,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
         forward_output(output, spec.output, segment)
         _settle_in(spec, len(socks) + 1)
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
-        program: Program = decode_code(spec.program, blocks)
+        program: Program = decode_code(spec.program, blocks, segment)
     except BaseException as error:
         return _cannot_load(spec.worker.stage, error, socks)
     port = open_port(spec.worker, segment, socks, program)

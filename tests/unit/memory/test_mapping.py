@@ -107,7 +107,7 @@ def test_a_block_that_cannot_be_mapped_is_not_left_behind(monkeypatch):
         made.append(os.fstat(fd).st_ino)
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(os_objects, "_map_block", refuse)
+    monkeypatch.setattr(os_objects, "map_untracked", refuse)
     monkeypatch.setattr(mapping, "_mappings", lambda: 1 << 30)
     for name in (None, "pd_test_cannot_be_mapped"):
         with pytest.raises(CapacityError, match="vm.max_map_count"):

@@ -132,6 +132,26 @@ def test_what_has_changed_is_encoded_again(script, encoded, what):
     assert made == [top, top]
 
 
+def test_partial_is_encoded_once_until_its_parts_change(script, encoded):
+    codes, made = encoded
+    names = script
+    partial = functools.partial(names["helper"], 3)
+    outer = names["make"](functools.partial(names["helper"], x=4))
+    for fn in (partial, outer):
+        codes.get(fn)
+        codes.get(fn)
+        names["factor"] += 1
+        codes.get(fn)
+    assert made == [partial, partial, outer, outer]
+    for args in ((abs,), (max,), (abs, 1), (abs, (1,)), (abs, 1, 2)):
+        for named in ({}, {"a": 1}, {"b": 1}, {"a": 1, "b": 1}):
+            before = len(made)
+            partial.__setstate__((args[0], args[1:], named, None))
+            codes.get(partial)
+            codes.get(partial)
+            assert len(made) == before + 1
+
+
 small, other, large, larger = np.zeros(3), np.ones(3), np.zeros(9_000), np.ones(9_000)
 SWAPS = [
     (None, small), (1, large), (small, other), (large, larger), (small, large), (None, (None,)), ("a", ("a", "b")),
@@ -204,12 +224,17 @@ def test_a_global_that_a_function_within_uses_counts(script, encoded):
 def test_what_may_change_inside_is_encoded_each_time(script, encoded):
     codes, made = encoded
     names = script
+    with_attribute = functools.partial(names["helper"], 3)
+    with_attribute.unit = "m"
     changeable = [
         names["in_list"],
         names["of_class"],
         *map(names["make"], ([], {}, bytearray(b"x"), names["Own"], names["Own"](), (1, []), [].append)),
         *map(names["make"], (np.array([None]), np.ma.zeros(3), np.rec.array([1]))),
-        functools.partial(names["helper"], 3),
+        functools.partial(names["helper"], []),
+        functools.partial(names["helper"], x=[]),
+        functools.partial(names["Own"]),
+        with_attribute,
         names["Own"]().__init__,
     ]
     for fn in changeable:
