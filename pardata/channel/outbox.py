@@ -34,30 +34,43 @@ class EdgeSenders:
     def pick(self) -> Sender | None:
         """Return the sender to use now: the only one, or that of the least loaded worker. None: all are busy."""
         if self._only is not None:
-            return self._only if self._only.has_room else None
-        best = min(self.senders, key=lambda sender: sender.outstanding)
-        return best if best.outstanding < self.ahead and best.has_room else None
+            return self._only if self._only.slots.has_room else None
+        best = min(self.senders, key=lambda sender: sender.slots.outstanding)
+        return best if best.slots.outstanding < self.ahead and best.slots.has_room else None
 
     @property
     def load(self) -> int:
         """Messages that the least loaded worker has not finished."""
-        return min(sender.outstanding for sender in self.senders)
+        return min(sender.slots.outstanding for sender in self.senders)
 
     def any(self) -> Sender:
         """Return a sender with room for a message without items: such a message may go to a busy worker."""
-        return min((sender for sender in self.senders if sender.has_room), key=lambda sender: sender.outstanding)
+        free = [sender for sender in self.senders if sender.slots.has_room]
+        return min(free, key=lambda sender: sender.slots.outstanding)
 
     def last(self) -> list[tuple[int, int, int, int]]:
         """Return (sequence, number, count, cell) of the last message on each channel."""
-        return [message for message in map(Sender.last, self.senders) if message is not None]
+        return [message for sender in self.senders if (message := sender.slots.last()) is not None]
 
 
 _Packed = tuple[Encoded, Anchor | None, list[Lease]]  # with the block for the rest, and the origins of all blocks
 Packet = tuple[Sequence[int], Batch, _Packed]  # the edges that a part of a batch goes to, and the part
 
 
-class Outbox(BlockPlacer):
-    """pack / send: hand batches over on every edge. See `BlockPlacer` for the other parameters."""
+class Outbox:
+    """pack / send: hand batches over on every edge.
+
+    Attributes
+    ----------
+    placer : BlockPlacer
+        Puts the arrays that are sent into blocks; made of `arena`, `in_parent` and `writers`.
+    block_bytes : int
+        Of the blocks that were sent.
+    is_lasting : bool
+        The caller goes on using the arrays that are sent: arguments.
+    is_private : bool
+        The receiver may write to arrays of the objects that are sent.
+    """
 
     def __init__(
         self,
@@ -67,14 +80,14 @@ class Outbox(BlockPlacer):
         in_parent: bool = False,
         writers: Access = Access.READ,
     ) -> None:
-        super().__init__(arena, in_parent, writers)
+        self.arena = arena
+        self.placer = BlockPlacer(arena, in_parent, writers)
         self.leases = leases
         self.edges = edges
         self._only = edges[0] if len(edges) == 1 else None
-        self._fan_out = len(edges) > 1
-        self.block_bytes = 0  # of the blocks that were sent
-        self.is_lasting = False  # whether the caller goes on using the arrays that are sent: arguments
-        self.is_private = False  # whether the receiver may write to arrays of the objects that are sent
+        self.block_bytes = 0
+        self.is_lasting = False
+        self.is_private = False
         self._branches: dict[int | None, list[int]] = {}  # the edges of each
         for index, edge in enumerate(edges):
             self._branches.setdefault(edge.branch, []).append(index)
@@ -141,20 +154,21 @@ class Outbox(BlockPlacer):
 
     def _pack(self, batch: Batch, fan_out: bool) -> _Packed:
         """Return a batch as it is sent, the block for what does not fit into a slot, and the origins of its blocks."""
-        self._fan_out = fan_out
-        encoded = encode(batch.items, self, self._writers is not Access.READ, self.is_lasting, self.is_private)
+        placer = self.placer
+        placer.fan_out = fan_out
+        encoded = encode(batch.items, placer, placer.writers is not Access.READ, self.is_lasting, self.is_private)
         if not encoded.anchors and batch.positions is None and len(encoded.payload) <= CAPACITY:
-            self.sent_bytes += len(encoded.payload)
+            placer.sent_bytes += len(encoded.payload)
             return encoded, None, []  # as most small messages are
         if self.leases.room <= len(encoded.anchors) * len(self.edges):
             raise CapacityError(
                 f"{ROWS} arrays made by {self.arena.who} are held by their consumers: keep copies, or fewer of them"
             )
-        self.sent_bytes += len(encoded.payload)
+        placer.sent_bytes += len(encoded.payload)
         spilled = self._spill(batch, encoded)
         for block in encoded.anchors:
             self.block_bytes += block.extent_bytes
-        origins = [self._origin(block) for block in encoded.anchors]
+        origins = [placer.origin(block) for block in encoded.anchors]
         if spilled is not None:
             origins.append(Lease(OWN, 0, 0))
         return encoded, spilled, origins
@@ -164,7 +178,7 @@ class Outbox(BlockPlacer):
         if 8 * len(batch.positions or ()) + len(encoded.payload) + LEASE.size * len(encoded.anchors) <= CAPACITY:
             return None
         positions = np.array(batch.positions or (), np.int64)
-        block = self._reserve(positions.nbytes + len(encoded.payload))
+        block = self.placer.reserve(positions.nbytes + len(encoded.payload))
         block[: positions.nbytes] = positions.view(np.uint8)
         block[positions.nbytes : positions.nbytes + len(encoded.payload)] = np.frombuffer(encoded.payload, np.uint8)
         return block

@@ -35,8 +35,10 @@ class BlockPlacer:
         Of user code, suspended in the yield of the item that is being sent.
     given : list of Anchor, optional
         Gets the blocks that are given away, for a caller that may have to take them back.
+    fan_out : bool
+        The batch that is being packed goes to several edges.
     sent_bytes, made_bytes : int
-        Bytes of all arrays that were placed; those of the blocks that were made for them.
+        Bytes of all arrays that were placed, and of what else is sent; those of the blocks that were made for them.
     """
 
     def __init__(self, arena: Arena, in_parent: bool, writers: Access) -> None:
@@ -46,8 +48,8 @@ class BlockPlacer:
         self.sent_bytes = 0
         self.made_bytes = 0
         self.in_parent = in_parent
-        self._writers = writers
-        self._fan_out = False  # whether the batch that is being packed goes to several edges
+        self.writers = writers
+        self.fan_out = False
         self._memory = arena.segment.map
         self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
         self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
@@ -64,15 +66,15 @@ class BlockPlacer:
         if arrays[index].flags.writeable and not is_alone:
             return self._copy(arrays[index], is_whole)  # user code may still write to it
         arrays[index].setflags(write=False)
-        if self._writers and not block.shared:
+        if self.writers and not block.shared:
             if block.given_away:
                 raise ValueError(
                     "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
                     "one, or a copy"
                 )
-            may_come_again = self.generator is not None and self._writers is Access.RESULT
+            may_come_again = self.generator is not None and self.writers is Access.RESULT
             block.shared = not (is_alone and (not may_come_again or is_sole_owner(arrays, index)))
-            block.given_away = not (block.shared or self._fan_out)
+            block.given_away = not (block.shared or self.fan_out)
             if self.given is not None and block.given_away:
                 self.given.append(block)
         array = arrays[index]
@@ -90,7 +92,7 @@ class BlockPlacer:
 
     def _copy(self, array: Array, is_whole: bool) -> tuple[Anchor, int, Array]:
         if is_whole:
-            block, dtype = self._reserve(array.nbytes), array.dtype
+            block, dtype = self.reserve(array.nbytes), array.dtype
             copied = view(block, 0, dtype, array.shape, None)
             if dtype.names:
                 copy_records(copied, array)
@@ -98,17 +100,19 @@ class BlockPlacer:
                 np.copyto(copied, array)
             return block, 0, copied
         layout = layout_of(array)
-        block = self._reserve(layout.nbytes)
+        block = self.reserve(layout.nbytes)
         copied = layout.view(array, block)
         fill(copied, array)
         return block, layout.offset, copied
 
-    def _reserve(self, nbytes: int) -> Anchor:
+    def reserve(self, nbytes: int) -> Anchor:
+        """Return a new block."""
         block = self.arena.reserve(nbytes)
         self.made_bytes += block.extent_bytes
         return block
 
-    def _origin(self, block: Anchor) -> Lease:
+    def origin(self, block: Anchor) -> Lease:
+        """Return the lease on which this process has a block."""
         if self._start <= block.offset < self._end:
             return Lease(OWN, 0, 0)
         if self.in_parent or not isinstance(block.token, Lease):

@@ -13,6 +13,7 @@ from pardata.channel.channel import (
     HOLDS,
     SCAN,
     SLEEPING,
+    ChannelEnd,
     ChannelSpec,
     receive_all,
     try_send,
@@ -43,7 +44,7 @@ from pardata.memory.array import Anchor
 from pardata.memory.segment import Segment
 
 
-class Sender(SenderSlots):
+class Sender(ChannelEnd):
     """The writing end: `prepare` a message, `complete` it; `receive` tells which ones the receiver has finished.
 
     A successor is made in the same way: it reads from the words how far its predecessor was.
@@ -56,6 +57,11 @@ class Sender(SenderSlots):
         Of this process; shared by all its senders.
     header : memoryview
         Of this process's span; the memory that the channel takes is counted there.
+
+    Attributes
+    ----------
+    slots : SenderSlots
+        Those of the channel.
     """
 
     def __init__(
@@ -67,7 +73,8 @@ class Sender(SenderSlots):
         index: int,
         header: memoryview,
     ) -> None:
-        super().__init__(spec, sock, segment, index, header)
+        super().__init__(spec, sock, segment, index)
+        self.slots = SenderSlots(spec.slots, self._words, self._done, header)
         self._leases = leases
         self._reports = ReportReader()
         self._owed: int | None = None  # a doorbell that the socket had no room for
@@ -88,15 +95,15 @@ class Sender(SenderSlots):
         shared : bool
             Whether the blocks go to another receiver as well.
         """
-        slot = self._next_slot()
-        stamp = self.last_stamp + 1
+        slots = self.slots
+        slot, stamp = slots.next(), slots.last_stamp + 1
         at = slot_at(slot)
         blocks = encoded.anchors if spilled is None else [*encoded.anchors, spilled]
         count = -1 if batch.positions is None else len(batch.positions)
         nbytes = LEASE.size * len(blocks)
         if spilled is None:
             nbytes += 8 * max(count, 0) + len(encoded.payload)
-        position = body = 8 * (at + HEAD_WORDS) if nbytes <= SMALL_BYTES else self._area(slot, nbytes)
+        position = body = 8 * (at + HEAD_WORDS) if nbytes <= SMALL_BYTES else slots.area(slot, nbytes)
         for block, origin in zip(blocks, origins, strict=True):
             unshared = not (shared or block.shared or block.live_rows)
             lease = self._leases.give(block, self.index, stamp, origin)
@@ -112,10 +119,10 @@ class Sender(SenderSlots):
             self._bytes[position : position + len(encoded.payload)] = encoded.payload
         HEAD.pack_into(
             self._bytes, 8 * (at + SEQUENCE), batch.sequence, batch.number, batch.count, batch.cell,
-            encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(self._last_slot, 0),
+            encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(slots.last_slot, 0),
             body,
         )  # fmt: skip
-        self._use(slot)
+        slots.use(slot)
         self._prepared = slot, stamp
 
     def complete(self) -> None:
@@ -127,10 +134,11 @@ class Sender(SenderSlots):
             self.receive()  # SYNC POINT: sleep. Either this says that the receiver sleeps, or the receiver will look
 
     def _store(self) -> int:
+        slots = self.slots
         slot, stamp = self._prepared
         self._words[slot_at(slot) + STAMP] = stamp  # SYNC POINT: publish. From here on the message exists
         self._words[NEWEST] = slot
-        self.last_stamp, self._last_slot = stamp, slot
+        slots.last_stamp, slots.last_slot = stamp, slot
         return slot
 
     def pledge(self, leader: Sender) -> None:
@@ -147,14 +155,13 @@ class Sender(SenderSlots):
         SYNC POINT: together.
         """
         words = self._words
-        leader = senders[words[LEADER]]
-        step = decide(PledgeWords(words[PLEDGED], self.last_stamp, words[LEADER_STAMP], leader.last_stamp))
+        leader = senders[words[LEADER]].slots
+        step = decide(PledgeWords(words[PLEDGED], self.slots.last_stamp, words[LEADER_STAMP], leader.last_stamp))
         if step is Step.FORGET_PLEDGE:
             words[PLEDGED] = 0
         elif step is Step.PUBLISH:
             slot = words[PLEDGED_SLOT]
-            self._free.remove(slot)
-            self._is_free[slot] = False
+            self.slots.use_pledged(slot)
             self._prepared = slot, words[PLEDGED]
             self._store()
 
@@ -163,16 +170,16 @@ class Sender(SenderSlots):
 
         The only store to a `done` word that its receiver does not make; it has no successor yet.
         """
-        for slot in range(self._top):
+        for slot in range(self.slots.top):
             at = slot_at(slot)
             stamp = self._words[at + STAMP]
             if stamp != self._done[slot] and self._words[at + NUMBER] == number:
                 self._done[slot] = stamp
-                self._settle(slot, stamp)
+                self.slots.settle(slot, stamp)
 
     def close(self) -> None:
         """Say that no more will come."""
-        self._words[CLOSED] = self.last_stamp + 1  # SYNC POINT: close. Every stamp is stored before it
+        self._words[CLOSED] = self.slots.last_stamp + 1  # SYNC POINT: close. Every stamp is stored before it
         self._ring(CLOSE)
 
     def hello(self) -> None:
@@ -212,13 +219,13 @@ class Sender(SenderSlots):
                 elif first == SLEEPING:
                     self._note_sleep(stamp)
                 else:
-                    self._settle(DONE - first, stamp)
+                    self.slots.settle(DONE - first, stamp)
 
     def _note_sleep(self, seen: int) -> None:
         """SYNC POINT: sleep. A message that the receiver had not seen when it announced its sleep wakes it."""
         self._receiver_sleeps = True
-        if self.last_stamp > seen:
-            self._ring(self._last_slot)
+        if self.slots.last_stamp > seen:
+            self._ring(self.slots.last_slot)
 
     def _release_ended(self, report: LeaseReport) -> None:
         """Take back every lease that ended without this side noting it, because one of the two died.
@@ -226,13 +233,13 @@ class Sender(SenderSlots):
         SYNC POINT: report. Messages that the receiver has finished since it wrote the report are in `unfinished`: it
         gives back their leases itself.
         """
-        for slot in range(self._top):
+        for slot in range(self.slots.top):
             stamp = self._words[slot_at(slot) + STAMP]
             if self._done[slot] == stamp:
-                self._settle(slot, stamp)
+                self.slots.settle(slot, stamp)
         for row, stamp, message in self._leases.on_channel(self.index):
             if message <= report.newest and message not in report.unfinished and row not in report.held:
                 self._leases.release(row, stamp)
 
     def __repr__(self) -> str:
-        return f"<Sender {self.index}: {self.last_stamp} sent, {self.outstanding} unfinished>"
+        return f"<Sender {self.index}: {self.slots.last_stamp} sent, {self.slots.outstanding} unfinished>"

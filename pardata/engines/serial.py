@@ -55,7 +55,6 @@ class SerialRun(Run):
         self._plan = plan
         self._statistics = {stage: StageStatistics(stage.name, stage.workers) for stage in plan.stages}
         self._failures = Failures(plan)
-        self._stages = {stage.name: stage for stage in plan.stages}
         self._items: list[Any] = []
         self._seed = options.random_seed
         self._failure: list[BaseException] = []
@@ -232,7 +231,7 @@ class SerialRun(Run):
                 yield program.process(batch, port, fn, context)  # type: ignore[arg-type]
 
     def _items_of(self, stage: str) -> int:
-        return self._statistics[self._stages[stage]].items
+        return next(counts.items for counts in self._statistics.values() if counts.name == stage)
 
     def _show(self, final: bool = False) -> None:
         if self._bars is not None:

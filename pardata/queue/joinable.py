@@ -57,6 +57,18 @@ class _Counter:
             self.fd = -1
 
 
+class _Counts:
+    """How many items were put, and how many are done."""
+
+    def __init__(self, put: _Counter, done: _Counter) -> None:
+        self.put = put
+        self.done = done
+
+    def dispose(self) -> None:
+        self.put.dispose()
+        self.done.dispose()
+
+
 class _TakingSlots(FreeSlots):
     """Also tells the queue that a packet has been read, while its process is in between (`PacketPipe.enter`)."""
 
@@ -103,12 +115,11 @@ class JoinableQueue(Queue):
         with Uninterrupted():  # descriptors that no object has yet would stay open
             check_linux("a queue between processes")
             check_descriptors("a queue", 8)
-            self._put, self._done = _Counter.create(), _Counter.create()
+            self._counts = _Counts(_Counter.create(), _Counter.create())
             try:
                 super().__init__(maxsize)
             except BaseException:
-                self._put.dispose()
-                self._done.dispose()
+                self._counts.dispose()
                 raise
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
@@ -122,20 +133,19 @@ class JoinableQueue(Queue):
         self._call = threading.local()  # of `get`, in each thread
 
     def __getstate__(self) -> Any:
-        return super().__getstate__(), DupFd(self._put.fd), DupFd(self._done.fd)
+        return super().__getstate__(), DupFd(self._counts.put.fd), DupFd(self._counts.done.fd)
 
     def __setstate__(self, state: Any) -> None:
         ends, *counters = state
         fds = [counter.detach() for counter in counters]
         for fd in fds:
             os.set_inheritable(fd, False)
-        self._put, self._done = _Counter(fds[0]), _Counter(fds[1])
+        self._counts = _Counts(*map(_Counter, fds))
         super().__setstate__(ends)
 
     def _dispose(self) -> None:
         super()._dispose()
-        self._put.dispose()
-        self._done.dispose()
+        self._counts.dispose()
 
     # -- hands ---------------------------------------------------------------------------------------------------------
 
@@ -158,11 +168,11 @@ class JoinableQueue(Queue):
     def _send(self, packet: bytes) -> None:
         with Uninterrupted():
             self._hold_hands(is_putting=True)  # SYNC POINT: hands. In front of the count
-            self._put.add()  # before anybody can call `task_done` for it
+            self._counts.put.add()  # before anybody can call `task_done` for it
             try:
                 super()._send(packet)
             except BaseException:  # it is not in the queue
-                self._done.add()
+                self._counts.done.add()
                 raise
             finally:
                 self._hold_hands()
@@ -189,15 +199,15 @@ class JoinableQueue(Queue):
     @property
     def unfinished(self) -> int:
         """How many of the items that were put are not done."""
-        done = self._done.value  # first: what was done had been put
-        return self._put.value - done
+        done = self._counts.done.value  # first: what was done had been put
+        return self._counts.put.value - done
 
     def task_done(self) -> None:
         """Say that the work on an item that was got is done. Raises ValueError if none is left."""
         with self._lock, Uninterrupted():
             if self.unfinished <= 0:
                 raise ValueError("task_done() called too many times")
-            self._done.add()
+            self._counts.done.add()
             self._got = max(0, self._got - 1)
             self._hold_hands()  # SYNC POINT: hands. Behind the count
 
@@ -211,7 +221,7 @@ class JoinableQueue(Queue):
             has come while `get` took an item. Those count as done from here on.
         """
         with contextlib.closing(select.epoll()) as news:
-            news.register(self._done.fd, select.EPOLLIN | select.EPOLLET)
+            news.register(self._counts.done.fd, select.EPOLLIN | select.EPOLLET)
             while self.unfinished > 0:
                 if news.poll(_LOOK_S):
                     continue
@@ -228,15 +238,15 @@ class JoinableQueue(Queue):
         if alone < 0:
             return 0
         try:
-            put = self._put.value
+            put = self._counts.put.value
             # SYNC POINT: hands. If nobody has anything in his hands, all that is not done is in the pipe, and cannot
             # leave it now. What is put meanwhile is in the pipe and not in `put`: too few are found lost, never too
             # many.
             if is_locked(alone, *_HANDS):
                 return 0
-            lost = max(0, put - self._done.value - self._pipe.packets)
+            lost = max(0, put - self._counts.done.value - self._pipe.packets)
             if lost:
-                self._done.add(lost)
+                self._counts.done.add(lost)
             return lost
         finally:
             os.close(alone)

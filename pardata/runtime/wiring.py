@@ -229,9 +229,8 @@ def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks
     for sock in socks:
         sock.close()
     receivers = [receiver for port in ports for receiver in port.collector.receivers]
-    live = [
-        ((at, lease), *block) for at, receiver in enumerate(receivers) for lease, block in receiver.held.live.items()
-    ]
+    held = [receiver.held.live for receiver in receivers]
+    live = [((at, lease), *block) for at, blocks in enumerate(held) for lease, block in blocks.items()]
     lent = [block for port in ports for block in port.outbox.leases.blocks()]
     retained = RetainedBlocks(heap, spans, live, lent)
     for at, receiver in enumerate(receivers):

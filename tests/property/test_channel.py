@@ -20,7 +20,7 @@ class Channel(RuleBasedStateMachine):
         self.claims = []
         self.held = {}
 
-    @precondition(lambda self: self.rig.sender.has_room)
+    @precondition(lambda self: self.rig.sender.slots.has_room)
     @rule(size=st.sampled_from([4, LARGE]))
     def send(self, size):
         self.rig.send(self.sent, size=size)
@@ -82,7 +82,7 @@ class Channel(RuleBasedStateMachine):
 
     @invariant()
     def what_was_published_is_known_to_a_successor(self):
-        last = self.rig.sender.last()
+        last = self.rig.sender.slots.last()
         assert last == ((0, self.sent - 1, 1, 0) if self.sent else None)
 
     def teardown(self):

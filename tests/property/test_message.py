@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pardata.channel.outbox import Outbox
+from pardata.channel.placing import BlockPlacer
 from pardata.codec import batch_codec
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import INLINE_BYTES, MOST_BLOCKS, decode, encode
@@ -58,7 +58,7 @@ OBJECTS = st.recursive(LEAVES, containers, max_leaves=8)
 def outbox():
     segment = Segment.create()
     with mock.patch.object(batch_codec, "INLINE_BYTES", FEW_BYTES):
-        yield Outbox(Arena(segment, Span(0, 1 << 32), HEADER_BYTES, None, "worker"), None, [])
+        yield BlockPlacer(Arena(segment, Span(0, 1 << 32), HEADER_BYTES, None, "worker"), False, Access.READ)
     segment.close_fd()
 
 

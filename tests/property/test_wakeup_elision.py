@@ -55,9 +55,9 @@ class Play:
     def publish(self, steps, dying_at=None):
         """Publish a message; the receiver takes `steps` steps before the sender looks at its socket."""
         rig = self.rig
-        if not rig.sender.has_room:
+        if not rig.sender.slots.has_room:
             rig.sender.receive()
-        if not rig.sender.has_room:
+        if not rig.sender.slots.has_room:
             return
         look, words = rig.sender.receive, rig.sender._words
 
@@ -68,7 +68,7 @@ class Play:
 
         rig.sender.receive = meanwhile
         if dying_at is not None:
-            slot = rig.sender._next_slot()
+            slot = rig.sender.slots.next()
             index, after = [(NEWEST, False), (NEWEST, True), (slot_at(slot), True)][dying_at]
             rig.sender._words = DyingWords(words, index, after)
         try:

@@ -24,7 +24,6 @@ class AwaitingThreadPort(ThreadPort):
     def __init__(self, hub: Hub, stage: Stage, inbox: Inbox, index: int) -> None:
         super().__init__(hub, stage, inbox, index)
         self._found: list[Batch] | None = None
-        self._starved_since_s: float | None = None
 
     @contextlib.contextmanager
     def watched(self, news: Callable[[], None]) -> Iterator[None]:
@@ -74,12 +73,13 @@ class AwaitingThreadPort(ThreadPort):
 
     def rest(self, calls: int, wants_input: bool, is_blocked: bool) -> float:
         """Get ready to sleep until there is news. Return for how many seconds at the most, 0: there is news already."""
-        self._starved_since_s = None if calls else time.perf_counter()
+        self._times.starved_since_s = None if calls else time.perf_counter()
         return 0.0 if self._found is not None else _LONG_S
 
     def wake(self, has_news: bool) -> None:
         """End the rest."""
-        if self._starved_since_s is not None:
-            waited = time.perf_counter() - self._starved_since_s
+        times = self._times
+        if times.starved_since_s is not None:
+            waited = time.perf_counter() - times.starved_since_s
             self.statistics.starved_s += waited
-            self._mark_s += waited
+            times.mark_s += waited

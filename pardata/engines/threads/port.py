@@ -36,6 +36,34 @@ class _Output(NamedTuple):
     branch: int | None
 
 
+class ThreadTimes:
+    """Counts a thread's time as busy, but for what it has spent waiting. All times are in s (time.perf_counter).
+
+    Attributes
+    ----------
+    mark_s : float
+        Until when the time is counted, moved on by what was spent waiting since then.
+    ended_s : float, optional
+        When the thread has ended.
+    starved_since_s : float, optional
+        Since when a thread that rests in its event loop has had nothing to do.
+    """
+
+    __slots__ = ("_statistics", "ended_s", "mark_s", "starved_since_s")
+
+    def __init__(self, statistics: StageStatistics) -> None:
+        self._statistics = statistics
+        self.mark_s = time.perf_counter()
+        self.ended_s: float | None = None
+        self.starved_since_s: float | None = None
+
+    def count_busy(self) -> None:
+        """Count the time since the last call as busy, without the time spent waiting."""
+        now = time.perf_counter()
+        self._statistics.busy_s += now - self.mark_s
+        self.mark_s = now
+
+
 class ThreadPort:
     """The port (`pipeline.programs.batcher.Port`) of one thread."""
 
@@ -65,8 +93,7 @@ class ThreadPort:
         self._open = [(output.inbox, output.edge) for output in self._outputs] or [(hub.inboxes[None], 0)]
         self._taken = (0, 0)
         self._retired = stage.retired_sequences
-        self._mark_s = time.perf_counter()
-        self._ended_s: float | None = None  # when
+        self._times = ThreadTimes(self.statistics)
         self._item_sizes: ItemSizes | None = None
 
     def _sleep(self, condition: threading.Condition, timeout_s: float | None = None) -> float:
@@ -76,7 +103,7 @@ class ThreadPort:
         begin = time.perf_counter()
         condition.wait(timeout_s)
         waited = time.perf_counter() - begin
-        self._mark_s += waited
+        self._times.mark_s += waited
         return waited
 
     @property
@@ -92,15 +119,10 @@ class ThreadPort:
             self._item_sizes = ItemSizes(len(counts))
         return self._item_sizes.heaviest(counts)
 
-    def _account(self) -> None:
-        """Count the time since the last call as busy, without the time spent waiting."""
-        now = time.perf_counter()
-        self.statistics.busy_s += now - self._mark_s
-        self._mark_s = now
-
     def statistics_at(self, now_s: float) -> StageStatistics:
         """Return the counts of this moment."""
-        return replace(self.statistics, ended_s=0.0 if self._ended_s is None else now_s - self._ended_s)
+        ended_s = self._times.ended_s
+        return replace(self.statistics, ended_s=0.0 if ended_s is None else now_s - ended_s)
 
     def take(self, timeout_s: float | None = None) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""
@@ -137,7 +159,7 @@ class ThreadPort:
             for output, sent in made:
                 output.inbox.add(output.edge, sent)
         if self._stage.own_sequence is not None:
-            self._account()
+            self._times.count_busy()
 
     def commit(self) -> None:
         """Finish the batch that was taken."""
@@ -145,7 +167,7 @@ class ThreadPort:
         if sequence in self._retired:
             with self._hub.lock:
                 self._hub.tokens[self._hub.roots[sequence]].retire(number)
-        self._account()
+        self._times.count_busy()
 
     def token(self, number: int) -> int:
         """Wait until one more batch may be in flight."""
@@ -230,8 +252,8 @@ class ThreadPort:
             self._hub.cancel(told)
         finally:
             self.close_outputs()
-            self._account()
-            self._ended_s = self._mark_s
+            self._times.count_busy()
+            self._times.ended_s = self._times.mark_s
 
 
 def _access(plan: Plan, stage: Stage, reader: Stage, edge: Edge) -> Access:

@@ -109,13 +109,8 @@ class RangeJob(ABC):
     @property
     def lowest(self) -> int:
         """The lowest item that is not done."""
-        return min(
-            [
-                self.ranges.first,
-                *(task.begin for task in self.active),
-                *(begin for begin, _, _ in self.repeats.suspects),
-            ]
-        )
+        suspects = [begin for begin, _, _ in self.repeats.suspects]
+        return min([self.ranges.first, *(task.begin for task in self.active), *suspects])
 
     def next_task(self, ahead: bool) -> Task | None:
         if self.exhausted or (ahead and not self.chunks.goes_ahead):

@@ -76,10 +76,11 @@ class Assignments:
         outbox = slot.outbox
         outbox.is_private = task.job.writable
         outbox.publish(Batch(0, task.number, 1, 0, [message]))
+        placer = outbox.placer
         if not is_call:
-            task.job.note_sent(task, outbox.sent_bytes)
-        self.sent_bytes += outbox.sent_bytes
-        outbox.sent_bytes = 0
+            task.job.note_sent(task, placer.sent_bytes)
+        self.sent_bytes += placer.sent_bytes
+        placer.sent_bytes = 0
         self.tasks[task.number] = task
         slot.numbers.append(task.number)
         task.position = slot.position if len(slot.numbers) == 1 else int

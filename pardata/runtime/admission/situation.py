@@ -71,7 +71,7 @@ class Situation:
         mine = {self.inflight.key(claim.sequence, claim.number) for claim in claims}
         if publishing is not None:
             mine.add(self.inflight.key(publishing.sequence, publishing.number))
-            items, own = publishing.count, own + self._outbox.made_bytes
+            items, own = publishing.count, own + self._outbox.placer.made_bytes
         # A batch that waits here for its turn is as much held up as the one at work.
         behind = {self.inflight.key(*batch) for receiver in self._receivers for batch in receiver.waiting()}
         behind -= {self.inflight.key(claim.sequence, claim.number) for claim in others}

@@ -63,7 +63,7 @@ class AwaitingPort(WorkerPort):
             words[ALONE_UNTIL] = words[BATCHES] + unfinished
         if arena.on_shortage is not None and not self.is_thread:
             arena.on_shortage = self._on_shortage
-            self.outbox.given = []
+            self.outbox.placer.given = []
 
     def try_begin(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip, if it is here; others may be at work."""
@@ -105,13 +105,13 @@ class AwaitingPort(WorkerPort):
         Its blocks may be asked for again and again, so nothing of it is to be left: no bytes that count, and no
         block that its reader may change.
         """
-        outbox, at_hand, key = self.outbox, self._at_hand, (batch.sequence, batch.number)
+        placer, at_hand, key = self.outbox.placer, self._at_hand, (batch.sequence, batch.number)
         at_hand.publisher = threading.get_ident()
         try:
             super().publish(batch)
         except MemoryShort as short:
-            outbox.sent_bytes = outbox.block_bytes = outbox.made_bytes = 0
-            for block in outbox.given or ():
+            placer.sent_bytes = self.outbox.block_bytes = placer.made_bytes = 0
+            for block in placer.given or ():
                 block.given_away = False
             if not at_hand.short and self.memory.situation is not None:
                 self.memory.situation.begin()
@@ -120,8 +120,8 @@ class AwaitingPort(WorkerPort):
             raise
         finally:
             at_hand.publisher = 0
-            if outbox.given:
-                outbox.given.clear()
+            if placer.given:
+                placer.given.clear()
         if at_hand.short:
             at_hand.short.pop(key, None)
 

@@ -83,7 +83,7 @@ class MemoryWait:
         at_hand = self._at_hand
         decision = self.situation.decide(needed_bytes, at_hand.claims, at_hand.publishing, at_hand.others)
         if decision is None:
-            raise MemoryShort(self._outbox.made_bytes + needed_bytes)
+            raise MemoryShort(self._outbox.placer.made_bytes + needed_bytes)
         return decision is Decision.PASS_LIMIT
 
     def may_try(self, needed_bytes: int, batch: Batch) -> bool:

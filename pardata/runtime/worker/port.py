@@ -162,15 +162,15 @@ class WorkerPort(WorkNotes):
         with self.lock:
             if not outbox.has_room_for(batch):
                 self._account.wait(BLOCKED_NS, lambda: outbox.has_room_for(batch))
-            at_hand = self._at_hand
-            at_hand.publishing, outbox.made_bytes = batch, 0
+            at_hand, placer = self._at_hand, outbox.placer
+            at_hand.publishing, placer.made_bytes = batch, 0
             packets = outbox.pack(batch)
             words = self.words  # counted first: whoever receives the batch finds it counted
-            self.last_bytes = sent_bytes = outbox.sent_bytes
+            self.last_bytes = sent_bytes = placer.sent_bytes
             words[SENT_BYTES] += sent_bytes
             words[LARGEST] = max(words[LARGEST], sent_bytes)
             words[WIDEST] = max(words[WIDEST], outbox.block_bytes)
-            outbox.sent_bytes = outbox.block_bytes = 0
+            placer.sent_bytes = outbox.block_bytes = 0
             outbox.send(packets)
             at_hand.publishing = None
             if self._gate is not None:
@@ -202,7 +202,7 @@ class WorkerPort(WorkNotes):
     @property
     def is_thread(self) -> bool:
         """Whether the worker is a thread of the process that runs the plan."""
-        return self.outbox.in_parent
+        return self.outbox.placer.in_parent
 
     # -- beside the three steps -----------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class WorkerPort(WorkNotes):
 
     def expect_generator(self, generator: object) -> None:
         """Say which suspended generator of the user's still has the array that it has just yielded."""
-        self.outbox.generator = generator
+        self.outbox.placer.generator = generator
 
     def resume_point(self) -> int:
         """Return the number behind the last batch that a dead predecessor of this source or filter has published."""

@@ -106,7 +106,7 @@ def recover(spec: WorkerSpec, segment: Segment, budget: Budget, ends: Endpoints,
     """
     if not is_successor:
         return Arena(segment, spec.span, spec.control_bytes, budget, spec.label)
-    last = {sender.index: sender.last_stamp for sender in ends.senders}
+    last = {sender.index: sender.slots.last_stamp for sender in ends.senders}
     steps = [(row, decide(RowWords(row.message, last[row.channel], row.origin.channel))) for row in ends.leases.rows()]
     own = [(row.offset, row.extent_bytes) for row, step in steps if step is Step.ADOPT]
     arena = Arena(segment, spec.span, spec.control_bytes, budget, spec.label, own)

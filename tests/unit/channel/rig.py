@@ -64,7 +64,7 @@ class Rig:
         self.header = self._span.words(self.segment)
         self.leases = LeaseTable(self._span.words(self.segment, HEADER_BYTES, TABLE_BYTES // 8), self.header)
         self.sender = Sender(self.spec, self.socks[0], self.segment, self.leases, 0, self.header)
-        rows = [row for row in self.leases.rows() if row.message <= self.sender.last_stamp]
+        rows = [row for row in self.leases.rows() if row.message <= self.sender.slots.last_stamp]
         live = {(row.offset, row.extent_bytes) for row in rows if row.origin.channel == OWN}
         self.arena = Arena(self.segment, self._span, self._control_bytes, None, "sender", live)
         anchors = {block: self.arena.adopt(*block) for block in live}
@@ -113,7 +113,7 @@ class Rig:
 
     @property
     def free_slots(self):
-        return self.spec.slots - self.sender.outstanding
+        return self.spec.slots - self.sender.slots.outstanding
 
     @property
     def resident_bytes(self):

@@ -102,13 +102,13 @@ def test_large_payload_and_positions_and_arrays_travel_together(rig):
 def test_slot_is_taken_by_publish_and_free_after_the_commit_was_told(make_rig):
     rig = make_rig(slots=2)
     rig.send(0, 1)
-    assert not rig.sender.has_room
-    assert rig.sender.outstanding == 2
+    assert not rig.sender.slots.has_room
+    assert rig.sender.slots.outstanding == 2
     rig.finish(rig.receiver.receive()[:1])
     rig.sender.receive()
-    assert not rig.sender.has_room  # not told yet
+    assert not rig.sender.slots.has_room  # not told yet
     rig.settle()
-    assert rig.sender.has_room
+    assert rig.sender.slots.has_room
     assert rig.free_slots == 1
 
 
@@ -118,7 +118,7 @@ def test_slot_of_the_last_message_is_not_used_for_the_next(make_rig):
     rig.send(0, 1)
     rig.finish(rig.receiver.receive()[1:])
     rig.settle()
-    assert not rig.sender.has_room
+    assert not rig.sender.slots.has_room
     assert rig.free_slots == 1
 
 
@@ -391,7 +391,7 @@ def test_reader_of_a_block_that_another_message_carries_as_well_gets_a_copy(rig)
     rig.send(1)
     (claim,) = rig.receiver.receive()
     (array,) = rig.receiver.read(claim).items
-    rig.outbox._in_parent = True  # pass on a borrowed block: both messages then carry the same one
+    rig.outbox.placer.in_parent = True  # pass on a borrowed block: both messages then carry the same one
     for _ in range(2):
         rig.outbox.publish(Batch(0, 1, 1, 0, [array]))
     _, second = rig.receiver.receive()

@@ -151,7 +151,7 @@ def test_a_sender_that_is_killed_with_a_slot_in_its_hand_leaves_it_free(rig):
     with pytest.raises(Killed):
         send(rig, 1, b"y")
     rig.replace_sender()
-    assert rig.sender.outstanding == 1
+    assert rig.sender.slots.outstanding == 1
     send(rig, 1, b"z")
     assert numbers(rig.receiver.receive() or rig.receiver.scan()) == [0, 1]
     assert rig.header[CONTROL] == words_bytes(2) - words_bytes(0)

@@ -123,4 +123,4 @@ def test_pledge_of_a_batch_that_was_not_published_is_not_redeemed_by_the_next_on
     leader.complete()
     made = successor_of(made)
     redeem_pledges(all_senders(made))
-    assert [sender.last() for sender in all_senders(made)] == [(0, 0, 1, 0), None, (0, 0, 1, 0)]
+    assert [sender.slots.last() for sender in all_senders(made)] == [(0, 0, 1, 0), None, (0, 0, 1, 0)]

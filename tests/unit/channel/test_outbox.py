@@ -280,7 +280,7 @@ def yields_from_a_list(outbox):
 
 @pytest.mark.parametrize(("function", "is_copied"), [(yields_a_local, False), (yields_from_a_list, True)])
 def test_array_in_a_variable_of_a_generator_that_has_just_yielded_it_is_not_copied(outbox, function, is_copied):
-    outbox.generator = generator = function(outbox)
+    outbox.placer.generator = generator = function(outbox)
     items = [next(generator)]
     where = address(items[0])
     publish(outbox, items)
@@ -296,7 +296,7 @@ def test_array_that_was_given_away_is_not_sent_again(outbox):
         while True:
             yield array
 
-    outbox.generator = generator = yields_again()
+    outbox.placer.generator = generator = yields_again()
     publish(outbox, [next(generator)], 0)
     with pytest.raises(ValueError, match="was handed on before"):
         publish(outbox, [next(generator)], 1)
@@ -402,7 +402,7 @@ def test_successor_knows_whether_a_batch_was_published(make_outbox):
     edges = [
         EdgeSenders(
             [
-                Sender(sender.spec, sender.sock, dead.arena.segment, dead.leases, sender.index, sender._header)
+                Sender(sender.spec, sender.sock, dead.arena.segment, dead.leases, sender.index, sender.slots._header)
                 for sender in edge.senders
             ]
         )
@@ -422,10 +422,10 @@ def test_every_worker_hears_the_end(make_outbox):
 
 def test_sent_bytes_count_arrays_and_messages(outbox):
     publish(outbox, [np.ones(LARGE)])
-    large = outbox.sent_bytes
+    large = outbox.placer.sent_bytes
     assert 8 * LARGE <= large < 8 * LARGE + 1000
     publish(outbox, [b"x" * 1000])
-    assert 1000 <= outbox.sent_bytes - large < 2000
+    assert 1000 <= outbox.placer.sent_bytes - large < 2000
 
 
 def test_full_lease_table_is_an_error_that_says_what_to_do(make_outbox, monkeypatch):
@@ -434,4 +434,4 @@ def test_full_lease_table_is_an_error_that_says_what_to_do(make_outbox, monkeypa
     with pytest.raises(CapacityError, match="held by their consumers: keep copies"):
         publish(outbox, [np.ones(LARGE)])
     assert outbox.arena.statistics()["live_bytes"] == 0
-    assert outbox.edges[0].senders[0].outstanding == 0
+    assert outbox.edges[0].senders[0].slots.outstanding == 0

@@ -187,13 +187,13 @@ def test_message_whose_doorbell_died_with_the_sender_is_received(rig, monkeypatc
             rig.send(0)
     assert rig.receiver.receive() == []
     rig.replace_sender()
-    assert rig.sender.last() == (0, 0, 1, 0)
+    assert rig.sender.slots.last() == (0, 0, 1, 0)
     assert values(rig.finish(rig.receiver.receive())) == [0]
 
 
 def die_at_the_stamp(rig, number, after=False):
     """Have the sender killed at the store that publishes `number`, in the slot that it will use."""
-    slot = rig.sender._next_slot()
+    slot = rig.sender.slots.next()
     rig.sender._words = DyingWords(rig.sender._words, slot_at(slot), after)
     with pytest.raises(Killed):
         rig.send(number)
@@ -203,7 +203,7 @@ def test_message_that_was_not_published_does_not_exist(rig):
     rig.send(0)
     die_at_the_stamp(rig, 1)
     rig.replace_sender()
-    assert rig.sender.last() == (0, 0, 1, 0)
+    assert rig.sender.slots.last() == (0, 0, 1, 0)
     assert not rig.outbox.has_published(0, 1)
     assert numbers(rig.receiver.receive()) == [0]
     assert rig.live_blocks == 1  # that of the unpublished one is free again
@@ -213,7 +213,7 @@ def test_message_that_was_published_exists(rig):
     rig.send(0)
     die_at_the_stamp(rig, 1, after=True)
     rig.replace_sender()
-    assert rig.sender.last() == (0, 1, 1, 0)
+    assert rig.sender.slots.last() == (0, 1, 1, 0)
     assert rig.outbox.has_published(0, 1)
     assert values(rig.finish(rig.receiver.receive())) == [0, 1]
 
@@ -225,7 +225,7 @@ def test_last_message_is_known_also_when_its_slot_was_free_for_the_next(rig):
     die_at_the_stamp(rig, 1)
     rig.replace_sender()
     assert not rig.outbox.has_published(0, 1)
-    assert rig.sender.last() == (0, 0, 1, 0)
+    assert rig.sender.slots.last() == (0, 0, 1, 0)
 
 
 def test_blocks_that_a_dead_sender_had_sent_stay_until_they_are_given_back(rig):

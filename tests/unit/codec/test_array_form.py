@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from pardata.channel.outbox import Outbox
+from pardata.channel.placing import BlockPlacer
 from pardata.codec.access import Access
 from pardata.codec.array_form import reduce_array
 from pardata.codec.batch_codec import decode, encode
@@ -19,7 +19,7 @@ N = 4000
 @pytest.fixture
 def send(arena):
     """Send one item, and return what arrives, and how many bytes did not go into blocks."""
-    sink = Outbox(arena, None, [])
+    sink = BlockPlacer(arena, False, Access.READ)
 
     def make(item, inplace=False):
         encoded = encode([item], sink)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from pardata.channel.outbox import Outbox
+from pardata.channel.placing import BlockPlacer
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, RAW, decode, encode
 from pardata.codec.code import decode_code, encode_code
@@ -24,7 +24,7 @@ SMALL, LARGE = 7, 6000
 @pytest.fixture
 def sink(arena):
     """Where encoded arrays go."""
-    return Outbox(arena, None, [])
+    return BlockPlacer(arena, False, Access.READ)
 
 
 @pytest.fixture

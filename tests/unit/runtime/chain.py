@@ -297,9 +297,8 @@ class Chain:
 
     @property
     def slots_in_use(self):
-        return sum(
-            sender.outstanding for port in self._ports.values() for edge in port.outbox.edges for sender in edge.senders
-        )
+        edges = [edge for port in self._ports.values() for edge in port.outbox.edges]
+        return sum(sender.slots.outstanding for edge in edges for sender in edge.senders)
 
     def close(self):
         """Close the descriptors and let go of the memory."""
