@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -159,3 +161,43 @@ def test_many_streams_at_once(engine):
         return await asyncio.gather(*(total(start) for start in range(5)))
 
     assert asyncio.run(main()) == [sum(range(start, start + 20)) for start in range(5)]
+
+
+KEPT = """
+import asyncio, queue, sys
+import pardata
+
+kept = []
+
+async def first(items):
+    return await anext(items)
+
+async def wait_for_next(items):
+    kept.append(asyncio.ensure_future(anext(items)))
+    await asyncio.sleep(0)
+
+for engine in ["serial", "threads", "processes"]:
+    for is_waiting, is_closed in [(False, True), (True, True), (False, False)]:
+        loop = asyncio.new_event_loop()
+        numbers = queue.Queue()
+        numbers.put(1)
+        items = pardata.source(numbers).map(abs).aiter(engine=engine)
+        assert loop.run_until_complete(first(items)) == 1
+        if is_waiting:
+            loop.run_until_complete(wait_for_next(items))
+        if is_closed:
+            loop.close()
+        kept.append((loop, items))
+    loop = asyncio.new_event_loop()
+    dropped = pardata.source([1, 2]).map(abs).aiter(engine=engine)
+    assert loop.run_until_complete(anext(dropped)) == 1  # asked for where no loop runs: it has no finalizer
+    loop.close()
+    del dropped
+print("at the end")
+"""
+
+
+def test_interpreter_ends_though_items_are_kept_and_their_loop_does_not_run():
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "at the end\n")
+    assert "GeneratorExit" not in done.stderr
