@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel, which the extra `test` leaves out")
+nbformat = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel, which `test` has on one Python")
 nbclient = pytest.importorskip("nbclient", reason="as above")
 pytest.importorskip("ipykernel", reason="as above")
 
