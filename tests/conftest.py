@@ -17,10 +17,16 @@ from pardata.memory.named import session
 from pardata.memory.named.guardian import registers
 from pardata.memory.named.register import appear, prune, records
 from pardata.memory.shared_heap import shared_heap
+from pardata.process import launcher
 from pardata.process.launcher import fork_server
 from pardata.queue.waiters import Watcher
 
 ENDING = ("pardata-closer", "pardata-relief")  # end runs that nobody held any more, or themselves when nothing is said
+
+
+# A worker that gets a function of a test's module imports that, and pytest with it. The server that workers are forked
+# from imports it once: thousands of workers would take 0.1 s each.
+launcher._PRELOAD = (*launcher._PRELOAD, "pytest")
 
 
 def worker_processes():

@@ -1,6 +1,8 @@
 """A chain of as many worker processes as a run may have, nearly."""
 
 import resource
+from functools import partial
+from operator import add
 
 import pytest
 
@@ -20,13 +22,9 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def add_one(x: int) -> int:
-    return x + 1
-
-
 def test_chain_of_five_hundred_processes(many_descriptors):
     stream = pardata.source(range(5))
     for _ in range(STAGES):
-        stream = stream.map(add_one)
+        stream = stream.map(partial(add, 1))
     with stream.iterate(stall_s=None) as run:
         assert list(run) == [STAGES + number for number in range(5)]
