@@ -4,6 +4,7 @@ A script makes the children: they are killed by a trace function, line by line o
 of its own and no guardian, so that the sweep of the next start has to do it all.
 """
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -106,12 +107,13 @@ SCRIPT = """
 
 
 @pytest.mark.parametrize("action", ["new", "named", "taken", "list", "manager", "join", "first"])
-def test_killed_at_every_line(action):
+def test_killed_at_every_line(action, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SCRIPT), action],
         capture_output=True,
         text=True,
         timeout=120,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # each entry of the machine's is a line more
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 60  # lines
