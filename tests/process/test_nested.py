@@ -1,14 +1,14 @@
 """Parallelism within a worker: pools, runs and other libraries see the worker's share of the cores."""
 
 import concurrent.futures
+import importlib
+import importlib.util
 import multiprocessing
 import os
 import subprocess
 import sys
 
 import joblib
-import polars
-import pyarrow
 import pytest
 import threadpoolctl
 
@@ -17,6 +17,8 @@ from pardata.pool.default import default_pool
 from pardata.runtime import library_limits
 from pardata.runtime.library_limits import limit_thread, usable_cores
 
+COUNTERS = {"polars": "thread_pool_size", "pyarrow": "cpu_count"}
+INSTALLED = {name: counter for name, counter in COUNTERS.items() if importlib.util.find_spec(name)}
 LIMITS = (*library_limits.THREAD_VARIABLES, "PYTHON_CPU_COUNT")
 
 
@@ -44,8 +46,7 @@ def counted():
         "joblib": joblib.effective_n_jobs(-1),
         "joblib on pardata": _jobs_on_pardata(),
         "BLAS": max(library["num_threads"] for library in threadpoolctl.threadpool_info()),
-        "pyarrow": pyarrow.cpu_count(),
-        "polars": polars.thread_pool_size(),
+        **{name: getattr(importlib.import_module(name), counter)() for name, counter in INSTALLED.items()},
         "a Python started here": _cores_of_a_child(),
     }
 
