@@ -137,8 +137,8 @@ def test_process_started_after_the_queue_was_closed_can_put(start):
 def test_process_that_has_closed_the_queue_and_never_looks_again_delays_no_end(start, talk):
     queue = pardata.Queue()
     start(workers.get_all_and_tell, queue, talk[1])
-    queue.close()
     start(workers.put_all, queue, [1, 2])
+    queue.close()  # not before the start of who puts: else the end may come between
     assert talk[0].recv() == [1, 2]
 
 

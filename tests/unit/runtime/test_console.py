@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from uuid import uuid4
 
 import pytest
 
@@ -222,7 +223,8 @@ def test_a_handler_that_raises_is_told_as_logging_does_and_others_have_the_recor
 
 
 def test_levels_filters_and_names_of_levels_are_those_of_this_process_now(console, caplog, monkeypatch):
-    lab = logging.getLogger("lab.levels")
+    name = f"lab.{uuid4().hex}"
+    lab = logging.getLogger(name)
     monkeypatch.setitem(logging._levelToName, 15, "VERBOSE")
 
     def shown(*events):
@@ -231,20 +233,20 @@ def test_levels_filters_and_names_of_levels_are_those_of_this_process_now(consol
         console.catch_up()
         return [(record.levelname, record.message) for record in caplog.records]
 
-    verbose = logged("v", 15, name="lab.levels")
+    verbose = logged("v", 15, name=name)
     assert shown(verbose) == []
     lab.setLevel(15)
-    assert shown(verbose, logged("own", 16, name="lab.levels", levelname="OWN")) == [("VERBOSE", "v"), ("OWN", "own")]
+    assert shown(verbose, logged("own", 16, name=name, levelname="OWN")) == [("VERBOSE", "v"), ("OWN", "own")]
     lab.addFilter(lambda record: record.getMessage() != "v")
-    assert shown(verbose, logged("w", name="lab.levels")) == [("ERROR", "w")]
+    assert shown(verbose, logged("w", name=name)) == [("ERROR", "w")]
     logging.disable(logging.ERROR)
     try:
-        assert shown(logged("w", name="lab.levels")) == []
-        assert shown(logged("before", name="lab.levels", is_sure=True)) == [("ERROR", "before")]
+        assert shown(logged("w", name=name)) == []
+        assert shown(logged("before", name=name, is_sure=True)) == [("ERROR", "before")]
     finally:
         logging.disable(logging.NOTSET)
     lab.disabled = True
-    assert shown(logged("w", name="lab.levels")) == []
+    assert shown(logged("w", name=name)) == []
 
 
 def test_a_record_that_a_workers_handler_has_had_goes_to_no_last_resort(console, monkeypatch, capsys):
