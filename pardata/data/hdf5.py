@@ -19,8 +19,10 @@ from pardata.data.file_array import Array, FileArray, Selection, check_same, gon
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
+from pardata.memory.disk import check_free
 
 _DRIVERS: Final = ("sec2", "stdio", "direct")  # the others need more than a path, or are no files
+_SLACK_BYTES: Final = 1 << 20  # of a disk, for HDF5's own tables
 
 
 class DatasetArray(FileArray):
@@ -51,7 +53,16 @@ class DatasetArray(FileArray):
                 out[...] = dataset[selection]
 
     def write(self, selection: Selection, values: Array) -> None:
+        # HDF5 2.0 ends the process by a segmentation fault when a file is closed whose chunks had no place on the disk.
+        # So there must be place before a write, and nothing is left in its cache behind it.
+        check_free(self._path, values.nbytes + _SLACK_BYTES)
         self._dataset[selection] = values
+        self._dataset.file.flush()
+
+    def grow(self, rows: int) -> None:
+        """Make it longer."""
+        self.shape = (rows, *self.shape[1:])
+        self._dataset.resize(self.shape)
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -136,19 +147,31 @@ class NewHDF5(NewFile):
 
     writers = "one"
     _file: Any = None
+    _made: DatasetArray
 
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
+        check_free(self.path, _SLACK_BYTES)
         self._file = h5py.File(self.part, "x")
-        least = tuple(map(min, chunks, shape))  # of h5py's: no chunk is longer than the dataset
+        grows = not shape[0]
+        if not grows:
+            chunks = tuple(map(min, chunks, shape))  # h5py's rule
+        maximum = (None, *shape[1:]) if grows else None
         try:
-            made = self._file.create_dataset(self.key, shape, dtype, chunks=least if all(least) else None)
+            made = self._file.create_dataset(
+                self.key, shape, dtype, chunks=chunks if all(chunks) else None, maxshape=maximum
+            )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.path}: an HDF5 file cannot hold {dtype}: {error}") from error
-        return DatasetArray(made)
+        self._made = DatasetArray(made)
+        return self._made
+
+    def grow(self, rows: int) -> None:
+        self._made.grow(rows)
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+            self._file = None
 
     def open(self) -> Any:
         return h5py.File(self.path, "r")[self.key]

@@ -55,6 +55,10 @@ class NewFile(ABC):
         """Make the file under its temporary name."""
 
     @abstractmethod
+    def grow(self, rows: int) -> None:
+        """Make an array that was created without rows longer; its `FileArray` has the new shape."""
+
+    @abstractmethod
     def open(self) -> Any:
         """Return the library's own array, opened for reading, of the file that is whole."""
 

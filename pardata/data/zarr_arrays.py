@@ -42,6 +42,11 @@ class ZarrArray(FileArray):
     def write(self, selection: Selection, values: Array) -> None:
         self._array().set_basic_selection(selection, values)
 
+    def grow(self, rows: int) -> None:
+        """Make it longer."""
+        self.shape = (rows, *self.shape[1:])
+        self._array().resize(self.shape)
+
     def _array(self) -> Any:
         if self._opened is None:
             found = self._open(self.location)
@@ -112,12 +117,18 @@ def open_path(path: str, key: str | None) -> Any:
 class NewZarr(NewFile):
     """A folder with one array, and no group around it."""
 
+    _made: ZarrArray
+
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
         try:
             made = zarr.create_array(LocalStore(self.part), shape=shape, dtype=dtype, chunks=chunks)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.path}: a Zarr array cannot hold {dtype}: {error}") from error
-        return ZarrArray(made)
+        self._made = ZarrArray(made)
+        return self._made
+
+    def grow(self, rows: int) -> None:
+        self._made.grow(rows)
 
     def close(self) -> None:
         """Do nothing: each chunk is a file, which is whole."""

@@ -15,6 +15,7 @@ from pardata.engines.serial import SerialRun
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.dry_run_report import DryEdge, DryRun
+from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -69,7 +70,7 @@ class _Run(SerialRun):
         for stage in plan.stages:
             if stage.kind is Kind.SINK:
                 stage.fn = _ignore
-            elif isinstance(stage.fn, NpyWriter):
+            elif isinstance(stage.fn, NpyWriter | FileSink):
                 stage.fn = _ignore_all
         super().__init__(plan, RunOptions())
 

@@ -72,6 +72,15 @@ def free_bytes(path: str) -> int:
     return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
 
 
+def check_free(path: str, nbytes: int) -> None:
+    """Raise `OSError` if the file system of a path has not so much space: for a library that cannot bear a full disk.
+
+    Others may take the space before it is written to; for a file of one's own there is `allocate`.
+    """
+    if nbytes > free_bytes(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
 def missing_bytes(fd: int) -> int:
     """Return the number of bytes of a file that are not allocated on the disk."""
     found = os.fstat(fd)

@@ -8,9 +8,11 @@ import sys
 from collections import deque
 from typing import Any, Final, Literal
 
+from pardata.data.registry import file_array, new_file, output_endings
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.builtin_generators import NpyWriter
+from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.lost_writes import only_filled
 from pardata.pipeline.plan.node import (
     ArrayUse,
@@ -38,7 +40,7 @@ def new_stage(given: Node, kind: Kind, fn: Any, name: str | None, **options: Any
     options |= _checked_concurrency(kind, inner, options.pop("concurrency", None))
     if kind is not Kind.GENERATOR and inspect.isgeneratorfunction(inner):
         raise ConfigError(f"{name_of(fn)!r} is a generator function, which takes all items: use stream | {name_of(fn)}")
-    if given.kind is Kind.SINK or isinstance(given.fn, NpyWriter):
+    if given.kind is Kind.SINK or isinstance(given.fn, NpyWriter | FileSink):
         raise ConfigError(f"nothing comes out of {given.name!r} ({given.where}): what `to` returns can be run")
     return Node(kind, name or name_of(fn), fn, (given,), where=user_line(), **options)
 
@@ -75,10 +77,13 @@ def new_branch(node: Node, index: int, name: str) -> Node:
     return Node(Kind.BRANCH, name, None, (node,), branch=index, where=node.where)
 
 
-def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency: int | None) -> Node:
+def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency: int | None, key: str | None) -> Node:
     """Return the stage that writes to a list, a file or a function (see `Stream.to`)."""
     if concurrency is not None and not callable(sink):
         raise ConfigError(f"to({sink!r}): concurrency= goes with a coroutine function (`async def`)")
+    written = _file_sink(sink, key)
+    if written is not None:
+        return new_stage(given, Kind.GENERATOR, written, name or written.name, thread=True)
     if isinstance(sink, list):
         return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True)
     if isinstance(getattr(sink, "__self__", None), list | set | dict | deque) and not thread:
@@ -95,7 +100,10 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
     if isinstance(sink, str | os.PathLike):
         path = os.path.abspath(os.fspath(sink))
         if not path.endswith(".npy"):
-            raise ConfigError(f"to({str(sink)!r}): a path must be that of a .npy file; for others give a function")
+            raise ConfigError(
+                f"to({str(sink)!r}): a path must be that of a {output_endings()} or .npy file; for others give a "
+                f"function"
+            )
         return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), thread=thread)
     if not callable(sink):
         raise ConfigError(
@@ -103,6 +111,18 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
             f'file.write with kind="thread"'
         )
     return new_stage(given, Kind.SINK, sink, name, thread=thread, concurrency=concurrency)
+
+
+def _file_sink(sink: Any, key: str | None) -> FileSink | None:
+    """Return the sink for an array in a file, or for the path of a new one that an adapter writes."""
+    if isinstance(sink, str | os.PathLike):
+        path = os.path.abspath(os.fspath(sink))
+        if new_file(path, key) is not None:
+            return FileSink(path, key)
+    if key is not None:
+        raise ConfigError(f"to({describe_item(sink)}, key={key!r}): key= names the array in a new .h5 file")
+    target = file_array(sink)
+    return None if target is None else FileSink(target)
 
 
 def checked_size(chunksize: StreamChunksize) -> int | None:

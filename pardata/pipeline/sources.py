@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pardata.data.registry import file_array
 from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
+from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of
 from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
@@ -69,12 +71,21 @@ def async_source(make: Callable[[], AsyncIterator[Any]]) -> Callable[[], Iterato
     return partial(iterate_async, make)
 
 
-def source(items: Any, *, name: str | None = None, until: Any = None, native: bool = False) -> Stream:
+def source(
+    items: Any,
+    *,
+    name: str | None = None,
+    until: Any = None,
+    native: bool = False,
+    by: PartSize = None,
+    axis: int = 0,
+    workers: int = 1,
+) -> Stream:
     """Return the stream of `items`, numbered from 0 on.
 
     Parameters
     ----------
-    items : iterable, generator function, array of shape (n, ...), queue, or path of a .npy file
+    items : iterable, generator function, array of shape (n, ...), queue, or path of a .npy, .zarr or .h5 file
         An iterable or a generator object is read by a thread of the calling process; an array gives its n rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
         called again and the items that had been sent are skipped, so it must yield the same items again. An
@@ -93,6 +104,14 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
         Convert arrays of another byte order, at any depth of an item, to the machine's: for code behind it that needs
         that order. They are copies then, those of a `numpy.memmap` too.
 
+    by : "chunk" or int, optional
+        Of an array, also one in a file: items are its chunks in C order, or blocks of so many entries along `axis` (the
+        last may be shorter); default: single entries, without that axis.
+    axis : int
+        Of an array: along which it is taken apart.
+    workers : int
+        Of a `zarr.Array` or an `h5py.Dataset`: processes that read and decompress it, each whole chunks.
+
     Raises
     ------
     ConfigError
@@ -110,8 +129,15 @@ def source(items: Any, *, name: str | None = None, until: Any = None, native: bo
         items = QueueItems(items, until)
     elif until is not None:
         raise ConfigError(f"source({type(items).__name__}, until=...): until= goes with a queue")
+    found = file_array(opened(items))
+    if found is not None:
+        return array_source(found, by, axis, workers, name, native)
+    if workers != 1:
+        raise ConfigError(f"source({type(items).__name__}, workers=...): workers read arrays of Zarr and HDF5")
     if isinstance(items, np.memmap):
         items = read_only(items)
+    if by is not None or axis != 0:
+        items = parts_of(items, by, axis)
     elif isinstance(items, str | os.PathLike):
         name, items = name or os.path.basename(os.fspath(items)), npy_source(items)
     elif inspect.isasyncgenfunction(items):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -225,19 +224,22 @@ class Stream(Regrouping):
 
     def to(
         self,
-        sink: list[Any] | str | os.PathLike[str] | Callable[[Any], Any],
+        sink: Any,
         *,
         kind: WorkerKind = "process",
         concurrency: int | None = None,
         name: str | None = None,
+        key: str | None = None,
     ) -> Stream:
         """Return a stream without items that writes its input to `sink` when it is run.
 
         Parameters
         ----------
-        sink : list, path of a .npy file, or callable
+        sink : list, path of a .npy, .zarr or .h5 file, zarr.Array, h5py.Dataset, or callable
             A list of the calling process is appended to, in order. The rows of a file are written in place, in order;
-            it has its name only when it is whole. A function is called with each item, in order, in a process.
+            it has its name only when it is whole. An array that is open for writing gets all of its rows, of items that
+            are rows or blocks of them. Zarr and HDF5 are written by a thread of the calling process, whole chunks (or
+            shards) at a time. A function is called with each item, in order, in a process.
         kind : "process" or "thread"
             "thread": the function is called in one thread of the calling process, which is not that of the caller, for
             what cannot go to another process: an open file of h5py, a figure, a counter of the script. It is never
@@ -245,11 +247,14 @@ class Stream(Regrouping):
             raises half a second later at the latest, also if a call has not come back by then.
         concurrency : int, optional
             Of a coroutine function, as for `map`: its calls begin in order.
+        key : str, optional
+            The name of the array in a new HDF5 file; default: "data".
 
         Raises
         ------
         ConfigError
-            `sink` is none of these, or for a process the method of a list, set, dict or deque.
+            `sink` is none of these, or for a process the method of a list, set, dict or deque; or an array that is open
+            for reading, or a path of Zarr or HDF5 where something is already.
 
         Examples
         --------
@@ -259,7 +264,7 @@ class Stream(Regrouping):
         >>> squares
         [1, 4]
         """
-        return Stream(new_sink(self._node, sink, name, is_thread(kind), concurrency))
+        return Stream(new_sink(self._node, sink, name, is_thread(kind), concurrency, key))
 
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of the items of ``generator_function(items)``: a stateful filter, in a process of its own.

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 
 import pytest
 
@@ -60,6 +61,28 @@ SCRIPT = """
     def array_of_threads_to_path():
         with pardata.WorkerPool(2, kind="thread") as pool:
             pool.map_array(lambda block: block + 1, HUGE, out="/mnt/a.npy")
+
+    def data_file(ending, kind):
+        with pardata.WorkerPool(2, kind=kind) as pool:
+            pool.map_array(lambda block: np.random.default_rng(0).random(block.shape), HUGE, out=f"/mnt/a{ending}")
+
+    def stream_to_data_file(ending):
+        pardata.source(np.random.default_rng(0).random(HUGE.shape)).to(f"/mnt/a{ending}").run()
+
+    def zarr_of_processes():
+        data_file(".zarr", "process")
+
+    def zarr_of_threads():
+        data_file(".zarr", "thread")
+
+    def hdf5_of_processes():
+        data_file(".h5", "process")
+
+    def stream_to_zarr():
+        stream_to_data_file(".zarr")
+
+    def stream_to_hdf5():
+        stream_to_data_file(".h5")
 
     def sparse():
         return np.memmap("/mnt/sparse", float, "w+", 0, HUGE.shape)
@@ -123,13 +146,19 @@ WRITERS = {
     "lock": "/mnt/a.lock",
 }
 
+DATA_FILES = {
+    "zarr": ["zarr_of_processes", "zarr_of_threads", "stream_to_zarr"],
+    "h5py": ["hdf5_of_processes", "stream_to_hdf5"],
+}
+THERE = [name for library, names in DATA_FILES.items() if find_spec(library) is not None for name in names]
+
 
 @pytest.fixture(scope="module")
 def outcomes():
     """Run the writers on a disk of 1 MiB; give the error of each (type, number, text) and which files it left."""
     command = f'{MOUNT} && exec env -u PARDATA_SESSION "$0" - "$@"'
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", command, sys.executable, *WRITERS, "pieces", "writer"],
+        ["unshare", "-m", "sh", "-c", command, sys.executable, *WRITERS, *THERE, "pieces", "writer"],
         input=textwrap.dedent(SCRIPT),
         capture_output=True,
         text=True,
@@ -157,3 +186,9 @@ def test_a_database_keeps_the_batches_that_were_written(outcomes):
     assert (kind, number) == ("OSError", 28), text
     assert "/mnt/w.db" in text
     assert left == ["w.db", "w.db-shm", "w.db-wal"]  # SQLite's, with whole batches: there is no room to put them in one
+
+
+@pytest.mark.parametrize("write", THERE)
+def test_data_file(outcomes, write):
+    kind, number, text, left = outcomes[write]
+    assert (kind, number, left) == ("OSError", 28, []), (kind, text, left)

@@ -150,7 +150,7 @@ def test_arrays_without_entries(pool, tmp_path):
         ({"out": np.zeros((37, 23))}, pardata.ConfigError, r"out has shape \(37, 23\).*need \(37, 23, 11\)"),
         ({"out": np.zeros((4, 4))}, pardata.ConfigError, "out must be a writable array of 37 rows"),
         ({"out": np.zeros(VOLUME.shape, int)}, ValueError, "float64, which does not fit the output's int64"),
-        ({"out": "out.txt"}, pardata.ConfigError, "path of a .npy file"),
+        ({"out": "out.txt"}, pardata.ConfigError, "or .npy file"),
         ({"out": "/no/such/folder/out.npy"}, pardata.ConfigError, "no such directory"),
         ({"dtype": object}, pardata.ConfigError, "holds Python objects"),
         ({"dtype": int}, ValueError, "float64, which does not fit the output's int64"),

@@ -51,7 +51,7 @@ class Output:
         if self._new is not None:
             return
         if not path.endswith(".npy"):
-            raise ConfigError(f"out must be an array or the path of a .npy file or {output_endings()}, not {path!r}")
+            raise ConfigError(f"out must be an array or the path of a {output_endings()} or .npy file, not {path!r}")
         if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise ConfigError(f"out={path!r}: there is no such directory")
         if self._dtype is not None:

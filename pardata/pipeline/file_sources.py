@@ -1,0 +1,124 @@
+"""Streams of arrays in files: the source hands out places, and processes read the parts that lie there.
+
+      source: where parts lie ---> read: workers=, each opens the file ---> items
+
+Rows are read chunk by chunk: one by one they would take hundreds of times as long.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pardata.data.file_array import Array, FileArray
+from pardata.data.registry import format_of, open_data
+from pardata.errors import ConfigError
+from pardata.memory.byte_order import native_array
+from pardata.pipeline.new_stage import checked_count
+from pardata.pipeline.plan.node import Kind, Node, user_line
+from pardata.pipeline.stream import Stream
+
+PartSize = int | Literal["chunk"] | None
+Part = tuple[tuple[int, int], ...]  # for each axis where it begins and ends
+
+
+@dataclass(frozen=True)
+class PartGrid:
+    """The places of an array's parts, in order: steps along each axis."""
+
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def __len__(self) -> int:
+        count = 1
+        for length, step in zip(self.shape, self.steps, strict=True):
+            count *= -(-length // step)
+        return count
+
+    def __iter__(self) -> Iterator[Part]:
+        spans = [
+            [(begin, min(begin + step, length)) for begin in range(0, length, step)]
+            for length, step in zip(self.shape, self.steps, strict=True)
+        ]
+        return itertools.product(*spans)
+
+
+@dataclass(frozen=True)
+class ReadPart:
+    """Reads a part of an array; `along`: as the entries along that axis, not as a block."""
+
+    array: Any
+    along: int | None = None
+    native: bool = False
+
+    def __call__(self, part: Part) -> Array:
+        """Return the block; with `along` an array whose first axis is that one."""
+        block: Array = self.array[tuple(slice(begin, end) for begin, end in part)]
+        if self.native:
+            block = native_array(block)
+        return block if self.along is None else np.moveaxis(block, self.along, 0)
+
+
+def opened(items: Any) -> Any:
+    """Return the array at a path of another format than NumPy's; other items as they are."""
+    if isinstance(items, str | os.PathLike):
+        entry = format_of(os.fspath(items))
+        if entry is not None and entry.library != "numpy":
+            return open_data(items)
+    return items
+
+
+def parts_of(array: Any, by: PartSize, axis: int) -> list[Array]:
+    """Return the parts of an array that is no file's, as views."""
+    if not isinstance(array, np.ndarray):
+        raise ConfigError(f"source({type(array).__name__}, by=..., axis=...): these go with arrays")
+    axis = _checked_axis(array, axis)
+    read = ReadPart(array)
+    if by is None:
+        return list(np.moveaxis(array, axis, 0))
+    return [read(part) for part in PartGrid(array.shape, _steps(array, by, axis))]
+
+
+def array_source(array: FileArray, by: PartSize, axis: int, workers: int, name: str | None, native: bool) -> Stream:
+    """Return the stream of an array's entries along `axis`, or of its parts (see `sources.source`)."""
+    axis = _checked_axis(array, axis)
+    checked_count("source", "workers", workers)
+    along = axis if by is None else None
+    read = ReadPart(array, along, native)
+    places = Stream(Node(Kind.SOURCE, "parts", PartGrid(array.shape, _steps(array, by, axis)), where=user_line()))
+    if along is None:
+        return places.map(read, workers=workers, name=name or "read")
+    if workers == 1:
+        return places.flat_map(read, name=name or "read")
+    return places.map(read, workers=workers, name=name or "read").unbatch()
+
+
+def _checked_axis(array: Any, axis: Any) -> int:
+    ndim = len(array.shape)
+    if not ndim:
+        raise ConfigError(f"source({_named(array)}): it is a single number, which has no rows")
+    axis = checked_count("source", "axis", axis, -ndim)
+    if axis >= ndim:
+        raise ConfigError(f"source(axis={axis}): the array of shape {array.shape} has no such axis")
+    return int(axis % ndim)
+
+
+def _steps(array: Any, by: PartSize, axis: int) -> tuple[int, ...]:
+    """Return the lengths of a part; empty axes are one part, or none."""
+    shape: tuple[int, ...] = tuple(max(1, length) for length in array.shape)
+    pages = array.page_shape if isinstance(array, FileArray) else None
+    if by == "chunk":
+        if pages is None:
+            raise ConfigError(f'source({_named(array)}, by="chunk"): it has no chunks; by=n gives n rows at a time')
+        return tuple(map(min, pages, shape))
+    step = checked_count("source", "by", by) if by is not None else pages[axis] if pages is not None else 1
+    return (*shape[:axis], min(step, shape[axis]), *shape[axis + 1 :])
+
+
+def _named(array: Any) -> str:
+    return array.location if isinstance(array, FileArray) else type(array).__name__
