@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
+from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.totals import totals
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.faults import Fault
+from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import Bars
+from pardata.runtime.recording.record import GraphEdge, RunRecord, Surroundings
 
 
 def original_error(error: BaseException, fault: Fault) -> BaseException:
@@ -23,3 +27,19 @@ def original_error(error: BaseException, fault: Fault) -> BaseException:
 def bars_of(plan: Plan, kind: Any) -> Bars:
     """Return a progress bar for each stage: tqdm's own, or the bars of `kind`, a class or function like it."""
     return Bars([stage.name for stage in plan.worker_stages], totals(plan), kind=kind)
+
+
+def surroundings_of(
+    plan: Plan, engine: str, failure: BaseException | str | None, record: RunRecord | None, limit_bytes: int = 0
+) -> Surroundings:
+    """Return what pictures of a run show beside its counts; `failure`: what has ended it."""
+    read = [(edge, stage) for stage in plan.worker_stages for edge in stage.edges]
+    edges = [GraphEdge(edge.stage.name, stage.name, edge.renamed) for edge, stage in read]
+    single = [stage.name for stage in plan.worker_stages if stage.kind in (Kind.SOURCE, Kind.GENERATOR)]
+    error = failure if isinstance(failure, str) else told(failure)
+    return Surroundings(tuple(edges), engine, limit_bytes, tuple(single), usable_cores(), error, record)
+
+
+def told(error: BaseException | None) -> str:
+    """Return an exception with its traceback, as text; "" for none."""
+    return "" if error is None else "".join(traceback.format_exception(error))

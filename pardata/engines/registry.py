@@ -26,6 +26,10 @@ def _threads(plan: Plan, options: RunOptions) -> Run:
 
 
 def _serial(plan: Plan, options: RunOptions) -> Run:
+    if options.record:
+        from pardata.engines.recording_serial import RecordingSerialRun
+
+        return RecordingSerialRun(plan, options)
     from pardata.engines.serial import SerialRun
 
     return SerialRun(plan, options)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
-from pardata.engines.local import bars_of, original_error
+from pardata.engines.local import bars_of, original_error, surroundings_of, told
 from pardata.engines.nesting import check_nesting
 from pardata.engines.pulling import (
     Giver,
@@ -58,6 +58,7 @@ class SerialRun(Run):
         self._items: list[Any] = []
         self._seed = options.random_seed
         self._failure: list[BaseException] = []
+        self._error = ""  # that has ended the run, as text
         self._inner_s = 0.0
         self._seconds: float | None = None
         self._begin_s = time.perf_counter()
@@ -90,6 +91,7 @@ class SerialRun(Run):
             self.close()
             raise
         if self._failure:  # raised here, where no other error is handled that would be its context
+            self._error = told(self._failure[0])
             raise self._failure.pop()
 
     def _fill(self) -> None:
@@ -240,7 +242,8 @@ class SerialRun(Run):
     def report(self) -> RunReport:
         seconds = self._seconds if self._seconds is not None else time.perf_counter() - self._begin_s
         statistics = [self._statistics[stage] for stage in self._plan.worker_stages]
-        return RunReport(statistics, seconds, self._failures.skipped)
+        surroundings = surroundings_of(self._plan, "serial", self._error, None)
+        return RunReport(statistics, seconds, self._failures.skipped, surroundings)
 
     def close(self) -> None:
         """End the run: the user's generators are closed, the last stage first."""

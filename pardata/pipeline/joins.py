@@ -24,6 +24,7 @@ def run(
     max_restarts: int | None = None,
     stall_s: float | None = STALL_S,
     seed: int | None = None,
+    record: bool = False,
 ) -> RunReport:
     """Run several streams at once, to the end; stages that they share run once. Return the report.
 
@@ -31,7 +32,7 @@ def run(
     ----------
     *streams : Stream
         At least one. What comes out of them is dropped: give them sinks (`Stream.to`) to keep it.
-    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed
+    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record
         As for `Stream.iterate`.
 
     Returns
@@ -55,7 +56,7 @@ def run(
     nodes = _nodes("run", streams)
     for node in nodes:
         note_run(node)
-    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed)
+    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record)
     return start(Plan(*nodes, iterated=False), engine, options).finish()
 
 

@@ -36,6 +36,7 @@ class RunOptions:
     max_restarts: int | None = None
     stall_s: float | None = STALL_S
     seed: int | None = None
+    record: bool = False
     random_seed: int = field(init=False)  # `seed`, or else a new one
 
     def __post_init__(self) -> None:

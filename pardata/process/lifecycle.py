@@ -6,9 +6,9 @@ cannot occur: `Life.on` raises then, with the worker's history. docs/design.md d
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from pardata.process.transitions import LifeCycle
 
@@ -143,6 +143,7 @@ class Deaths:
     """
 
     def __init__(self) -> None:
+        self.noted: deque[Any] = deque(maxlen=1000)  # what each process was at, for reports
         self.at_items: Counter[tuple[int, int] | None] = Counter()
         self.late_at: Counter[tuple[int, int]] = Counter()
         self.in_a_row = 0

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from pardata.runtime.progress import REFRESH_S, bar_kind
+from pardata.runtime.line_bar import bar_kind
+from pardata.runtime.progress import REFRESH_S
 
 
 class BarState(NamedTuple):

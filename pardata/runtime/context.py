@@ -71,6 +71,7 @@ class WorkerContext:
     def try_again(self) -> None:
         """Note that the call at hand begins anew: it is to draw the same random numbers."""
         self._random = None
+        of_thread.retries += 1
 
     @property
     def random(self) -> np.random.Generator:
@@ -126,9 +127,10 @@ class WorkerContext:
 
 
 class _OfThread(threading.local):
-    """The context of each thread that has one of its own."""
+    """The context of each thread that has one of its own, and how many calls were begun anew in it."""
 
     context: WorkerContext | None = None
+    retries = 0
 
 
 of_thread: Final = _OfThread()

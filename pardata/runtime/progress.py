@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,10 +13,14 @@ import numpy as np
 from pardata.errors import ConfigError
 from pardata.memory.budget import format_bytes
 from pardata.runtime.faults import Fault
+from pardata.runtime.line_bar import bar_kind
+from pardata.runtime.recording.page import as_page
+from pardata.runtime.recording.record import Surroundings
+from pardata.runtime.recording.saving import write_text
+from pardata.runtime.recording.trace import as_trace
 from pardata.runtime.report_page import as_html
 
 REFRESH_S: Final = 0.1  # of bars: what they show is in words that workers write and do not tell
-LINES_S: Final = 5.0  # where no bar can be drawn
 _MOST_SKIPPED_SHOWN: Final = 20
 _LONGEST_NAME: Final = 24  # in front of a bar
 
@@ -94,6 +96,8 @@ class RunReport:
         In the order of the plan: each behind those that it reads.
     seconds : float
     skipped : list of Skipped
+    surroundings : Surroundings
+        The graph, the memory limit, and the record of a run with ``record=True``: what `save` and `trace` draw.
 
     Examples
     --------
@@ -106,9 +110,10 @@ class RunReport:
     stages: list[StageStatistics]
     seconds: float
     skipped: list[Skipped] = field(default_factory=list)
+    surroundings: Surroundings = field(default_factory=Surroundings, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it as dicts, lists, texts and numbers, as JSON has them.
+        """Return all counts as dicts, lists, texts and numbers, as JSON has them.
 
         Returns
         -------
@@ -129,6 +134,58 @@ class RunReport:
             "stages": [asdict(stage) for stage in self.stages],
             "skipped": [skipped._asdict() for skipped in self.skipped],
         }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as a page of HTML that any browser shows, from the disk and without a network.
+
+        It has the graph with its rates, a sentence of advice, the stages, skipped items and errors. With
+        ``record=True`` it also has the workers' calls, waits and shared memory over time, and the latencies.
+
+        Parameters
+        ----------
+        path : path
+            It must end in ``.html``; a file that is there is overwritten.
+
+        Raises
+        ------
+        ConfigError
+            The path has another ending; nothing was written.
+
+        Examples
+        --------
+        >>> import os, pardata, tempfile
+        >>> report = pardata.source([1, 2]).map(abs).run(engine="serial", record=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report.save(os.path.join(folder, "run.html"))
+        """
+        write_text(path, ".html", "save", as_page(self))
+
+    def trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the calls of all workers as a trace that Perfetto (https://ui.perfetto.dev) and Chromium show.
+
+        A track per worker with a slice per call, arrows that follow an item from stage to stage, and counters for
+        shared memory.
+
+        Parameters
+        ----------
+        path : path
+            It must end in ``.json``; a file that is there is overwritten.
+
+        Raises
+        ------
+        ConfigError
+            The run was not recorded, or the path has another ending; nothing was written.
+
+        Examples
+        --------
+        >>> import os, pardata, tempfile
+        >>> report = pardata.source([1, 2]).map(abs).run(engine="serial", record=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report.trace(os.path.join(folder, "run.json"))
+        """
+        if self.surroundings.record is None:
+            raise ConfigError("there is no trace of a run that was not recorded: run it with record=True")
+        write_text(path, ".json", "trace", as_trace(self.surroundings))
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
@@ -188,66 +245,6 @@ def check_progress(progress: Any) -> None:
     """Raise `ConfigError` for an argument ``progress=`` that is neither yes or no nor makes bars."""
     if not (progress is None or isinstance(progress, bool | int | np.bool_) or callable(progress)):
         raise ConfigError(f"progress must be True, False, or a class or function like tqdm, not {progress!r}")
-
-
-def beside_bars(stream: Any) -> contextlib.AbstractContextManager[None]:
-    """Return what takes tqdm's bars away, if there are any, while something else is written to `stream`."""
-    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
-    if tqdm is None or not getattr(tqdm, "_instances", None):
-        return contextlib.nullcontext()
-    return tqdm.external_write_mode(file=stream)  # type: ignore[no-any-return]
-
-
-def bar_kind() -> Any:
-    """Return what draws bars: tqdm on a terminal and in a notebook, lines elsewhere, as in a file."""
-    stream: Any = sys.stderr
-    try:
-        draws = stream.isatty() and os.environ.get("TERM") != "dumb"
-    except Exception:
-        draws = False
-    if draws or type(stream).__module__.startswith("ipykernel"):
-        from tqdm.auto import tqdm
-
-        return tqdm
-    return LineBar
-
-
-class LineBar:
-    """Stands for a bar of tqdm where nothing can be drawn: writes a line every `LINES_S` seconds, and a last one."""
-
-    def __init__(self, *, total: float | None, unit: str, leave: bool, desc: str = "", **_: Any) -> None:
-        self.n: float = 0
-        self.total = total
-        self.start_t = self.last_print_t = time.time()
-        self._desc = desc
-        self._unit = unit
-        self._leave = leave
-        self._due_s = self.start_t + LINES_S
-
-    def set_description(self, desc: str, refresh: bool = True) -> None:
-        """Set the text in front."""
-        self._desc = desc
-
-    def refresh(self) -> None:
-        """Write a line, if it is time."""
-        now = time.time()
-        if now >= self._due_s:
-            self._due_s = now + LINES_S
-            self._write(now)
-
-    def close(self) -> None:
-        """Write the last line, if it is to stay."""
-        if self._leave:
-            self._write(time.time())
-
-    def _write(self, now: float) -> None:
-        from tqdm.std import tqdm
-
-        total: Any = self.total
-        meter = tqdm.format_meter(self.n, total, now - self.start_t, 0, self._desc, unit=self._unit)
-        with contextlib.suppress(Exception):
-            sys.stderr.write(meter.rstrip() + "\n")
-            sys.stderr.flush()
 
 
 class Bars:

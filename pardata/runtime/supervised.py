@@ -21,6 +21,21 @@ class Limits(NamedTuple):
     retries: int = 0
 
 
+class ProcessDeath(NamedTuple):
+    """The death of one process: its work (CURRENT_CALL) and when that had begun, and the time, in ns (perf_counter)."""
+
+    doing: int
+    begun_ns: int
+    at_ns: int
+    status: int | None
+
+    @property
+    def number(self) -> int | None:
+        """The number of the item at work; None: it had none."""
+        batch = batch_of_word(max(0, self.doing))
+        return None if batch is None else batch[1]
+
+
 def _no_limits(batch: tuple[int, int]) -> Limits:
     return Limits()
 
@@ -82,6 +97,11 @@ class Worker:
         doing = int(self.words[CURRENT_CALL])
         status = None if self.process is None else self.process.status
         return LOADING if doing == 0 and status is not None and status >= 0 else doing
+
+    def note_death(self) -> None:
+        """Keep what its process was at when it ended."""
+        status = None if self.process is None else self.process.status
+        self.deaths.noted.append(ProcessDeath(self.doing, int(self.words[BEGUN_NS]), time.perf_counter_ns(), status))
 
     @property
     def finished(self) -> int:

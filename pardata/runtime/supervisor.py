@@ -148,6 +148,7 @@ class Supervisor:
         process.close()
         self._hear(worker)  # its events before it ended
         if worker.life.state in (State.ALIVE, State.OVERDUE):
+            worker.note_death()
             event, lost = self._decide(worker)
         else:
             event, lost = Event.DIED, None

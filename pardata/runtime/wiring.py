@@ -39,7 +39,7 @@ from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.output.forwarding import ConsoleSpec
 from pardata.runtime.worker.main import ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
-from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, WorkerSpec
+from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, OwnAreas, WorkerSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -126,7 +126,7 @@ class WorkerImage:
     outputs: list[OutputSpec] = field(default_factory=list)
     tokens: TokenSpec | None = None
     terminals: list[TerminalSpec] = field(default_factory=list)
-    state: tuple[int, int] | None = None
+    areas: OwnAreas = OwnAreas()  # noqa: RUF009 -- it cannot be changed
     socks: WorkerSockets = field(default_factory=WorkerSockets)
 
     def take(self, nbytes: int) -> int:
@@ -135,11 +135,15 @@ class WorkerImage:
         self.position = align(self.position + nbytes, PAGE_BYTES)
         return at
 
+    def record_in(self, nbytes: int) -> None:
+        """Have the worker record what it does in so many bytes of its own; they count as they are used."""
+        self.areas = self.areas._replace(record=(self.take(nbytes), nbytes))
+
     def spec(self, budget: BudgetSpec, inflight: InFlightSpec | None = None, parent_at: int = 0) -> WorkerSpec:
         """Return the description that the worker gets."""
         return WorkerSpec(
             self.stage, self.index, self.span, self.position, self.inputs, self.outputs, self.tokens, self.terminals,
-            self.sequences, self.most_owed, self.writers, budget, inflight, self.state, parent_at,
+            self.sequences, self.most_owed, self.writers, budget, inflight, self.areas, parent_at,
         )  # fmt: skip
 
 

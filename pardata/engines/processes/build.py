@@ -18,6 +18,7 @@ from pardata.engines.processes.layout import Layout, descriptors_of
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.engines.processes.outcome import RunOutcome
 from pardata.engines.processes.parts import Parts
+from pardata.engines.processes.recording import Recording
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
 from pardata.errors import ConfigError, InternalError, PlanError
@@ -34,9 +35,9 @@ from pardata.process.launcher import fork_server
 from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
 from pardata.runtime.library_limits import share_cores
 from pardata.runtime.output.console import Console, tag_of
+from pardata.runtime.recording.recording_port import open_port
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program
-from pardata.runtime.worker.awaiting_port import open_port
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
@@ -110,10 +111,12 @@ class Builder:
         check_descriptors("this run", descriptors)
         with explained("this run", descriptors):
             parts.console = Console(parts.heap)
-            layout = Layout(plan, window, parts)
+            layout = Layout(plan, window, parts, self._options.record)
             self._statistics.begin_s = time.perf_counter()
             count_control(self._segment, [*layout.workers, layout.consumer], limit)
-            limit += parts.heap.arena.statistics()["live_bytes"]  # the arrays that are there already are not the run's
+            there_bytes = parts.heap.arena.statistics()["live_bytes"]
+            self._statistics.recording = Recording(layout, self._segment, limit, there_bytes)
+            limit += there_bytes  # the arrays that are there already are not the run's
             budget = BudgetSpec(limit, layout.budgeted)
             port, supervisor = self._supervise(layout, layout.consumer.spec(budget, layout.inflight))
             self._add_workers(layout, budget)

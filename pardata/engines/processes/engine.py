@@ -54,8 +54,8 @@ class ProcessRun(Run):
         failures = Failures(plan)
         self._statistics = Statistics(plan, self._parts, failures)
         self._report: RunReport | None = None  # the last one, when the headers that it is read from are given back
-        outcome = RunOutcome(plan, self._parts, self._statistics, failures)
-        builder = Builder(plan, options, self._parts, self._statistics, outcome)
+        self._outcome = RunOutcome(plan, self._parts, self._statistics, failures)
+        builder = Builder(plan, options, self._parts, self._statistics, self._outcome)
         try:
             self._life.on(RunEvent.BEGIN)
             open_runs[id(self)] = weakref.ref(self)
@@ -100,7 +100,7 @@ class ProcessRun(Run):
             raise StopIteration
 
     def report(self) -> RunReport:
-        return self._report if self._report is not None else self._statistics.report()
+        return self._report if self._report is not None else self._statistics.whole_report(self._outcome.failure)
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

@@ -21,8 +21,9 @@ from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import runs_here
 from pardata.pipeline.programs.generator import has_state
 from pardata.runtime.admission.inflight import InFlightSpec
+from pardata.runtime.recording.recorder import record_bytes
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
-from pardata.runtime.worker.spec import CHANNELS_AT
+from pardata.runtime.worker.spec import CHANNELS_AT, OwnAreas
 
 # A worker tells its sender of several commits at once, as each notice wakes the sender. Until then the sender lacks
 # slots, tokens and (warm) blocks.
@@ -91,7 +92,7 @@ class Layout:
         The places from which any worker can read the number of messages in flight.
     """
 
-    def __init__(self, plan: Plan, window: Window, parts: Parts) -> None:
+    def __init__(self, plan: Plan, window: Window, parts: Parts, record: bool = False) -> None:
         self._plan = plan
         self._parts = parts
         self._window = window = fitting(window, plan, parts.heap.span_bytes)
@@ -112,6 +113,10 @@ class Layout:
         else:
             self.consumer = WorkerImage("consumer", 0, parts.take_span(), (1, 1), [], True)
         self.workers = [worker for worker in everybody if worker is not self.consumer]
+        if record:
+            for stage in plan.worker_stages:
+                for worker in self.wired[stage]:
+                    worker.record_in(record_bytes(stage.workers))
         self.processes = [worker for worker in everybody if not worker.in_parent]
         self.budgeted = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
         self.budgeted += [(span, "the main process") for span in (self.consumer.span, parts.heap.arena.span)]
@@ -135,7 +140,7 @@ class Layout:
         first = self.wired[stage][0]
         if stage.kind is Kind.GENERATOR and has_state(stage.fn):
             nbytes = min(_STATE_BYTES, self._parts.heap.span_bytes // 4)
-            first.state = (first.take(nbytes), nbytes)
+            first.areas = OwnAreas(state=(first.take(nbytes), nbytes))
             first.touched += PAGE_BYTES
         if stage.own_sequence is not None:
             give_tokens(first, self._window, self._terminals(stage.own_sequence))

@@ -14,7 +14,7 @@ from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
 from pardata.runtime.events import Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
-from pardata.runtime.header import LEAVE, THREAD
+from pardata.runtime.header import LEAVE
 from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, StageFailure
@@ -57,7 +57,7 @@ class LocalWorker:
             return self.life.on(event)
 
     def _run(self) -> None:
-        self.port.words[THREAD] = threading.get_native_id()
+        self.port.enter_thread()
         limit_thread(self._cores)
         end = Event.DIED
         try:

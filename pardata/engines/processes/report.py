@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pardata.engines.local import bars_of
+from pardata.engines.local import bars_of, surroundings_of
 from pardata.engines.processes.parts import Parts
+from pardata.engines.processes.recording import Recording, deaths_of
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -26,6 +28,7 @@ from pardata.runtime.header import (
     WAITS_FOR,
 )
 from pardata.runtime.progress import Bars, RunReport, StageStatistics
+from pardata.runtime.recording.record import RunRecord
 
 
 class Statistics:
@@ -37,6 +40,8 @@ class Statistics:
         The moment from which on the seconds of the run count.
     bars : Bars, optional
         The progress bars, if the user wants any.
+    recording : Recording, optional
+        The limit of memory and what the workers record; None until they are laid out.
     words : dict
         The headers of the workers of each stage, in shared memory: a worker is the only writer of its own. They can be
         read until the run is torn down.
@@ -50,6 +55,7 @@ class Statistics:
         self._named = {stage.name: words for stage, words in self.words.items()}
         self.begin_s = time.perf_counter()
         self.bars: Bars | None = None
+        self.recording: Recording | None = None
 
     def items_of(self, stage: str) -> int:
         """Return how many items a stage has taken."""
@@ -63,6 +69,18 @@ class Statistics:
         now_ns = time.monotonic_ns()
         stages = [_sum(stage, words, now_ns, restarts[stage.name]) for stage, words in self.words.items()]
         return RunReport(stages, time.perf_counter() - self.begin_s, self._failures.skipped)
+
+    def whole_report(self, failure: BaseException | None) -> RunReport:
+        """Return the counts of this moment and all that pictures are drawn of; `failure` has ended the run."""
+        report, recording = self.report(), self.recording
+        limit_bytes = 0 if recording is None else recording.limit_bytes
+        record = None
+        if recording is not None and recording.is_on:
+            begin_ns = int(self.begin_s * 1e9)
+            deaths = deaths_of(list(self._processes))
+            end_ns = begin_ns + int(report.seconds * 1e9)
+            record = RunRecord(begin_ns, end_ns, recording.workers(), deaths, recording.base_bytes)
+        return replace(report, surroundings=surroundings_of(self._plan, "processes", failure, record, limit_bytes))
 
     # -- the bars --------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final
 
-from pardata.engines.local import bars_of
+from pardata.engines.local import bars_of, surroundings_of
 from pardata.engines.threads.awaiting_port import AwaitingThreadPort
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.port import ThreadPort
+from pardata.engines.threads.recording_port import RecordingAwaitingThreadPort, RecordingThreadPort
 from pardata.errors import ConfigError
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.plan import Plan
@@ -26,6 +27,7 @@ from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import start_thread
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
+from pardata.runtime.recording.record import RunRecord, Surroundings
 from pardata.runtime.worker.program import Cancelled
 
 _JOIN_S: Final = 0.5  # for a thread to come back from the user's function when the run is over
@@ -46,6 +48,7 @@ class ThreadRun(Run):
         self._hub = Hub(plan, plan.window(options.tokens), options.random_seed)
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
         self._items: deque[Any] = deque()
+        self._is_recorded = options.record
         self._ports: dict[Stage, list[ThreadPort]] = {stage: [] for stage in plan.worker_stages}
         self._threads: list[threading.Thread] = []
         self._report: RunReport | None = None
@@ -63,8 +66,7 @@ class ThreadRun(Run):
             raise
 
     def _start(self, stage: Stage, index: int) -> None:
-        kind = AwaitingThreadPort if getattr(self._hub.programs[stage], "awaits", False) else ThreadPort
-        port = kind(self._hub, stage, self._hub.inboxes[stage], index)
+        port = self._kind_of(stage)(self._hub, stage, self._hub.inboxes[stage], index)
         self._ports[stage].append(port)
         self._hub.statistics[stage].append(port.statistics)
         thread = threading.Thread(
@@ -72,6 +74,12 @@ class ThreadRun(Run):
         )
         self._threads.append(thread)
         start_thread(thread)
+
+    def _kind_of(self, stage: Stage) -> type[ThreadPort]:
+        awaits = getattr(self._hub.programs[stage], "awaits", False)
+        if self._is_recorded:
+            return RecordingAwaitingThreadPort if awaits else RecordingThreadPort
+        return AwaitingThreadPort if awaits else ThreadPort
 
     def __next__(self) -> Any:
         with self._turn:
@@ -118,7 +126,15 @@ class ThreadRun(Run):
             parts = [port.statistics_at(now_s) for port in ports]
             sums = {name: sum(getattr(part, name) for part in parts) for name in names}
             stages.append(StageStatistics(stage.name, stage.workers, **sums))
-        return RunReport(stages, time.perf_counter() - self._begin_s, self._hub.failures.skipped)
+        seconds = time.perf_counter() - self._begin_s
+        return RunReport(stages, seconds, self._hub.failures.skipped, self._surroundings(seconds))
+
+    def _surroundings(self, seconds: float) -> Surroundings:
+        ports = [port for ports in self._ports.values() for port in ports]
+        workers = [port.record() for port in ports if isinstance(port, RecordingThreadPort)]
+        begin_ns = int(self._begin_s * 1e9)
+        record = RunRecord(begin_ns, begin_ns + int(seconds * 1e9), workers) if self._is_recorded else None
+        return surroundings_of(self._plan, "threads", self._hub.failure, record)
 
     def close(self) -> None:
         """End the run. A thread that does not come back from the user's function is left to end by itself."""

@@ -9,8 +9,8 @@ import warnings
 from typing import Any
 
 from pardata.runtime.events import Logged, Said, Warned
+from pardata.runtime.line_bar import beside_bars
 from pardata.runtime.output.records import unpack_record, unpack_warning
-from pardata.runtime.progress import beside_bars
 
 
 class Shower:

@@ -50,6 +50,10 @@ class TimeAccount:
         self.rests_for: int | None = None
         self.rests_since_ns = 0
 
+    def restart(self) -> None:
+        """Count from now on: until now the worker was not there."""
+        self._mark_ns = time.perf_counter_ns()
+
     def count_busy(self) -> None:
         """Count the time since the last call as busy, but for what was spent in `wait`."""
         now = time.perf_counter_ns()

@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 from pardata.codec.batch_codec import Batch
-from pardata.memory.arena import Arena
-from pardata.memory.segment import Segment
 from pardata.runtime.admission.policy import TICK_S
 from pardata.runtime.header import (
     ALONE,
@@ -37,9 +34,8 @@ from pardata.runtime.header import (
     WAITS_FOR,
     batch_word,
 )
-from pardata.runtime.worker.port import Program, WorkerPort
+from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import MemoryShort
-from pardata.runtime.worker.spec import WorkerSpec
 
 
 class AwaitingPort(WorkerPort):
@@ -168,15 +164,3 @@ class AwaitingPort(WorkerPort):
             account.end_rest()
         if not has_news and not self._at_hand.short:
             self.collector.idle()
-
-
-def open_port(
-    spec: WorkerSpec,
-    segment: Segment,
-    socks: list[socket.socket],
-    program: Program,
-    shared_arena: Arena | None = None,
-) -> WorkerPort:
-    """Return the port that a program needs."""
-    kind = AwaitingPort if getattr(program, "awaits", False) else WorkerPort
-    return kind(spec, segment, socks, program, shared_arena)

@@ -29,7 +29,7 @@ from pardata.runtime.header import EXITS_NS
 from pardata.runtime.library_limits import keep_freed_memory, limit_process
 from pardata.runtime.output.descriptors import take_streams
 from pardata.runtime.output.forwarding import ConsoleSpec, flush_output, forward_output
-from pardata.runtime.worker.awaiting_port import open_port
+from pardata.runtime.recording.recording_port import open_port
 from pardata.runtime.worker.disown import disown
 from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pardata.channel.order import Order
 from pardata.channel.outbox import Outbox
@@ -76,6 +76,7 @@ class WorkerPort(WorkNotes):
     """
 
     passed = None  # a worker process hands on nothing that cannot be pickled
+    account_kind: ClassVar[type[TimeAccount]] = TimeAccount
 
     def __init__(
         self,
@@ -99,13 +100,18 @@ class WorkerPort(WorkNotes):
         self.collector = ends.collector(program.order(following), self.control.receive)
         self.lock, self.last_bytes = threading.RLock(), 0
         self._at_hand = Transaction()
-        self._account = account = TimeAccount(words, self.control, self.collector, arena)
+        self._account = account = self.account_kind(words, self.control, self.collector, arena)
         access = getattr(program, "access", Access.INPLACE if program.inplace else Access.READ)
         self._reader = ClaimReader(access, getattr(program, "blames_senders", False), spec.inputs)
         self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
         self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes, ends.retirers)
         self.memory = MemoryWait(spec, segment, budget, self._at_hand, self.lock, self.outbox, account, in_parent)
         self._recovery.resume(ends, self.collector, self.outbox, words[TURN])
+
+    def enter_thread(self) -> None:
+        """Say that the calling thread is the worker, and that its time counts from now on."""
+        self.words[THREAD] = threading.get_native_id()
+        self._account.restart()
 
     def take(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; None at the end of all inputs. Waits."""

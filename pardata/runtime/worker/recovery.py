@@ -46,7 +46,7 @@ class Recovery:
         self.is_successor = self.holds_recovered = words[INCARNATION] > 0
         words[INCARNATION] += 1
         self.inherited = batch_of_word(words[CURRENT_BATCH])
-        self.state = None if spec.state is None else StateArea(segment, *spec.state, spec.label, words)
+        self.state = None if spec.areas.state is None else StateArea(segment, *spec.areas.state, spec.label, words)
         self.poison: dict[tuple[int, int], PardataError] = {}
         if self.is_successor:  # a first process finds no notes
             self.poison = poison_items(spec.span.words(segment, POISON_AT, POISON_BYTES // 8), spec.label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pardata.channel.channel import ChannelSpec
 from pardata.channel.leases import TABLE_BYTES
@@ -62,6 +62,16 @@ class BudgetSpec:
         )
 
 
+class OwnAreas(NamedTuple):
+    """Parts of a worker's span that only it writes to, each as its place in the segment and its bytes; None: not there.
+
+    `state`: for a successor (`worker.state`). `record`: for pictures (`runtime.recording`).
+    """
+
+    state: tuple[int, int] | None = None
+    record: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True)
 class WorkerSpec:
     """All that a worker needs but its sockets.
@@ -78,8 +88,8 @@ class WorkerSpec:
         The most that a reader of the run does with arrays; see `channel.placing.BlockPlacer`.
     inflight : InFlightSpec, optional
         None: a worker that gets no memory fails.
-    state : (int, int), optional
-        Where in the segment, and in how many bytes, it saves its state.
+    areas : OwnAreas
+        Where it saves its state and records what it does.
     parent_at : int
         Of a pool's worker: where the span of its parent begins.
     """
@@ -97,7 +107,7 @@ class WorkerSpec:
     writers: Access
     budget: BudgetSpec
     inflight: InFlightSpec | None = None
-    state: tuple[int, int] | None = None
+    areas: OwnAreas = OwnAreas()  # noqa: RUF009 -- it cannot be changed
     parent_at: int = 0
 
     @property

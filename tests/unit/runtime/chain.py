@@ -19,8 +19,8 @@ from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
 from pardata.pipeline.plan.ordering import Fanin
+from pardata.runtime.recording.recording_port import open_port
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
-from pardata.runtime.worker.awaiting_port import open_port
 from pardata.runtime.worker.spec import BudgetSpec
 
 PACKAGE = str(Path(pardata.__file__).parent)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from pardata.memory.shared_heap import shared_heap
-from pardata.runtime import progress
+from pardata.runtime import line_bar, progress
 from pardata.runtime.bars import BarState
 from pardata.runtime.events import BarChanged, Logged, Said, Warned, send_event
 from pardata.runtime.output.console import Console
@@ -333,4 +333,4 @@ def test_where_nothing_can_be_drawn_a_bar_is_a_line_now_and_then(monkeypatch, ca
     for name, isatty, draws in (("dumb", True, False), ("xterm", True, True), ("xterm", False, False)):
         monkeypatch.setenv("TERM", name)
         monkeypatch.setattr(sys.stderr, "isatty", lambda isatty=isatty: isatty)
-        assert (progress.bar_kind() is not progress.LineBar) == draws
+        assert (line_bar.bar_kind() is not line_bar.LineBar) == draws

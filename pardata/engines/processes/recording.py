@@ -1,0 +1,61 @@
+"""The record of a run on processes, read from the memories of its workers."""
+
+from __future__ import annotations
+
+from pardata.engines.processes.layout import Layout
+from pardata.memory.segment import Segment
+from pardata.process.exit_status import describe_exit
+from pardata.runtime.recording.record import DeathRecord, WorkerRecord
+from pardata.runtime.recording.recorder import read
+from pardata.runtime.supervisor import Worker
+
+
+class Recording:
+    """The memories in which the workers of a run record; they can be read until the run is torn down.
+
+    Attributes
+    ----------
+    limit_bytes : int
+        Of the shared memory that the run may have.
+    base_bytes : int
+        In use in the main process before the run.
+    """
+
+    def __init__(self, layout: Layout, segment: Segment, limit_bytes: int, base_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.base_bytes = base_bytes
+        self._places = [
+            (stage, image.index, image.in_parent, memoryview(segment.map)[record[0] : sum(record)])
+            for stage, images in layout.wired.items()
+            for image in images
+            if (record := image.areas.record) is not None
+        ]
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether workers record."""
+        return bool(self._places)
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return what the workers have recorded until now."""
+        return [
+            WorkerRecord(stage.name, index, read(memory), in_parent, stage.node.lanes)
+            for stage, index, in_parent, memory in self._places
+        ]
+
+    def close(self) -> None:
+        """Let go of the memories: they are given back."""
+        self._places.clear()
+
+
+def deaths_of(workers: list[Worker]) -> list[DeathRecord]:
+    """Return the deaths of all workers, in the order of time."""
+    indices: dict[str, int] = {}
+    found = []
+    for worker in workers:
+        index = indices[worker.stage] = indices.get(worker.stage, -1) + 1
+        found += [
+            DeathRecord(worker.stage, index, death.number, death.begun_ns, death.at_ns, describe_exit(death.status))
+            for death in worker.deaths.noted
+        ]
+    return sorted(found, key=lambda death: death.at_ns)
