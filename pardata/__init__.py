@@ -44,7 +44,9 @@ from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
     from pardata import files
+    from pardata import torch as torch
     from pardata.data.registry import open_data as open
+    from pardata.feeding.feed import Feed, batches
     from pardata.files.paged import PagedFile
     from pardata.lookup.client import Service
     from pardata.lookup.database import Database
@@ -67,6 +69,7 @@ __all__ = [
     "Database",
     "DeadLetter",
     "DeadlineExceeded",
+    "Feed",
     "InternalError",
     "JoinableQueue",
     "LossError",
@@ -96,6 +99,7 @@ __all__ = [
     "WorkerPool",
     "Writer",
     "array",
+    "batches",
     "concat",
     "empty",
     "files",
@@ -118,14 +122,17 @@ __all__ = [
 # What needs more of the standard library is loaded at its first use: `import pardata` stays as fast as NumPy's.
 _LATE = {
     "Database": "pardata.lookup.database",
+    "Feed": "pardata.feeding.feed",
     "JoinableQueue": "pardata.queue.joinable",
     "PagedFile": "pardata.files.paged",
     "Queue": "pardata.queue.queue",
     "Service": "pardata.lookup.client",
     "Writer": "pardata.lookup.writer",
+    "batches": "pardata.feeding.feed",
     "serve": "pardata.lookup.serving",
     "files": "pardata.files",
     "open": "pardata.data.registry",
+    "torch": "pardata.torch",
 }
 _NAMES = {"open": "open_data"}  # where that in its module differs
 
@@ -140,4 +147,4 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = import_module(_LATE[name])
-    return module if name == "files" else getattr(module, _NAMES.get(name, name))
+    return module if _LATE[name] == f"pardata.{name}" else getattr(module, _NAMES.get(name, name))

@@ -6,6 +6,7 @@ in all of them: a result of a run goes into a pool without a copy.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable
 from operator import index
@@ -160,6 +161,14 @@ def own_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if _worker_arena is None or array.nbytes < _WARM_BYTES:
         return copy(array)
     made: np.ndarray[Any, Any] = shared_copy(_worker_arena, array)
+    return made
+
+
+def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray[Any, Any]:
+    """Return a new writable array for a result; one that is large, in a worker's arena, from where it is not copied."""
+    if _worker_arena is None or math.prod(shape) * np.dtype(dtype).itemsize < _WARM_BYTES:
+        return np.empty(shape, dtype)
+    made: np.ndarray[Any, Any] = new_array(_worker_arena, shape, dtype)
     return made
 
 

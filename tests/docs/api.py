@@ -10,11 +10,14 @@ from types import ModuleType
 
 import pardata
 import pardata.files
+import pardata.torch
 
 SUBJECTS = {
     "pipeline": "Streams",
     "runtime": "Streams",
     "pool": "Pools",
+    "feeding": "Training loops",
+    "torch": "Training loops",
     "memory": "Shared memory",
     "queue": "Queues",
     "lookup": "Look-ups",
@@ -23,7 +26,7 @@ SUBJECTS = {
     "errors": "Errors",
 }
 _SPECIAL = {"__or__", "__getitem__", "__setitem__", "__len__", "__iter__", "__next__", "__contains__", "__call__"}
-_MADE_BY_PARDATA = ["Run", "Stream", "RemoteError", "RemoteTraceback", "WorkerLostError"]
+_MADE_BY_PARDATA = ["Feed", "Run", "Stream", "RemoteError", "RemoteTraceback", "WorkerLostError"]
 _MAKERS = [  # of objects whose classes have no public name
     pardata.Stream.dry_run,
     pardata.worker,
@@ -181,6 +184,8 @@ def public_names():
     for name in pardata.files.__all__:
         if name not in pardata.__all__:
             yield f"pardata.files.{name}", getattr(pardata.files, name)
+    for name in pardata.torch.__all__:
+        yield f"pardata.torch.{name}", getattr(pardata.torch, name)
     for kind in map(_returned, _MAKERS):
         yield kind.__name__, kind
 

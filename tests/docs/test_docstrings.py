@@ -19,6 +19,8 @@ WITH_EXAMPLES = [
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name, tmp_path, monkeypatch):
+    if name == "pardata.torch":
+        pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)  # where the examples write their files
     found = doctest.testmod(
         importlib.import_module(name), extraglobs={"pardata": pardata, "np": np}, optionflags=doctest.ELLIPSIS

@@ -146,5 +146,12 @@ def test_stack_denoises_a_film_from_file_to_file():
     assert "the frames looked at are right" in said
 
 
+@needs_skimage
+def test_train_has_a_loss_that_falls():
+    pytest.importorskip("torch")
+    said = said_by("train.py", "--pieces", 64, "--side", 32, "--epochs", 2)
+    assert "2 batches, then a new start from a checkpoint: 2 more" in said and "the loss fell from" in said
+
+
 def test_sweep_finds_the_same_on_both_backends():
     assert "best of both" in said_by("sweep.py", "--folds", 2, "--digits", 150)

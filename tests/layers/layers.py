@@ -15,6 +15,8 @@ LAYERS = [
     ["engines"],
     ["files"],
     ["lookup"],
+    ["feeding"],
+    ["torch"],
 ]
 TOP = [[""], ["__main__"]]  # pardata/__init__.py and __main__.py
 
@@ -46,6 +48,9 @@ PURE = [
     "runtime.recording.style",
     "runtime.recording.trace",
     "runtime.report_page",
+    "feeding.sampling",
+    "feeding.seeds",
+    "feeding.trees",
     "pipeline.lifecycle",
     "pipeline.plan.checks",
     "pipeline.plan.draw",

@@ -1,0 +1,1 @@
+"""Training loops: batches of a dataset or a stream, assembled by the workers."""

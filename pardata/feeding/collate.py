@@ -1,0 +1,262 @@
+"""A batch, assembled in place: each item is written where it belongs when it comes, so it is copied once.
+
+The rules are those of torch's `default_collate`: arrays, tensors and numbers get a first axis, texts become a list
+(within sequences a tuple), and of containers a container of such fields is made (of a tuple, a list).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from pardata.errors import ConfigError
+from pardata.feeding.arrays import Array, as_array
+from pardata.feeding.trees import Leaf, with_leaves, with_values
+from pardata.memory.shared_heap import result_array
+
+
+class PackedBatch(NamedTuple):
+    """A batch on its way to the loop.
+
+    Parameters
+    ----------
+    tree : containers with a `Leaf` for each array
+    arrays : list of arrays
+    is_assembled : bool
+        The arrays were made for this batch, and nobody else has them. They travel read-only, as then a worker sends
+        them where they lie; the receiver may make them writable.
+    """
+
+    tree: Any
+    arrays: list[Array]
+    is_assembled: bool
+
+
+class FieldOfRows(Protocol):
+    """A field of the batch, which takes that field of one item after the other."""
+
+    def put(self, row: int, value: Any) -> None:
+        """Write the field of item number `row`."""
+
+    def finish(self, rows: int, arrays: list[Array]) -> Any:
+        """Return the field of a batch of so many items, with a `Leaf` for each array that is appended to `arrays`."""
+
+
+class Assembly:
+    """A batch of up to `size` items that is being assembled.
+
+    Parameters
+    ----------
+    tensors : bool
+        Arrays and numbers are to be tensors of torch, of native byte order.
+    """
+
+    def __init__(self, size: int, tensors: bool) -> None:
+        self.rows = 0
+        self._size = size
+        self._tensors = tensors
+        self._field: FieldOfRows | None = None
+
+    def add(self, item: Any) -> None:
+        """Write the next item. Raises TypeError for what cannot be put together, ValueError for what does not fit."""
+        if self._field is None:
+            self._field = _field_for(item, self._size, self._tensors, "")
+        self._field.put(self.rows, item)
+        self.rows += 1
+
+    def finish(self) -> PackedBatch:
+        """Return the batch of the items so far, at least one."""
+        arrays: list[Array] = []
+        assert self._field is not None
+        tree = self._field.finish(self.rows, arrays)
+        return PackedBatch(tree, arrays, True)
+
+
+class _ArrayField:
+    def __init__(self, first: Array, size: int, tensor: str, tensors: bool, place: str) -> None:
+        self._size, self._tensor, self._tensors, self._place = size, tensor, tensors, place
+        self._shape, self._dtype = first.shape, first.dtype
+        if not tensors and _is_bits(tensor, first):
+            raise TypeError(
+                f"{_named(place)}is a tensor of torch.{tensor}, which NumPy has not: convert it, as by .float()"
+            )
+        self._rows = self._new(first.dtype)
+
+    def _new(self, dtype: np.dtype[Any]) -> Array:
+        return result_array((self._size, *self._shape), dtype.newbyteorder("=") if self._tensors else dtype)
+
+    def put(self, row: int, value: Any) -> None:
+        found = as_array(value)
+        if found is None:
+            raise TypeError(f"{_named(self._place)}is an array in the first item and {_told(value)} in another one")
+        array, tensor = found
+        if array.shape != self._shape:
+            raise ValueError(
+                f"{_named(self._place)}has the shape {array.shape} in one item and {self._shape} in the first one of "
+                f"the batch: make them equal, or put them together by collate="
+            )
+        if tensor != self._tensor or array.dtype != self._dtype:
+            self._widen(array, tensor, row)
+        self._rows[row] = array
+
+    def _widen(self, array: Array, tensor: str, row: int) -> None:
+        """Take in an item of another dtype; the rows before it are copied, unless their dtype can hold it."""
+        if _is_bits(tensor, array) or _is_bits(self._tensor, self._rows):
+            raise TypeError(
+                f"{_named(self._place)}is of {tensor or array.dtype} in one item and of "
+                f"{self._tensor or self._dtype} in the first one of the batch"
+            )
+        wider = np.promote_types(self._dtype, array.dtype)
+        self._tensor = ""
+        if wider != self._dtype:
+            self._dtype, before = wider, self._rows
+            self._rows = self._new(wider)
+            self._rows[:row] = before[:row]
+
+    def finish(self, rows: int, arrays: list[Array]) -> Any:
+        return _leaf(self._rows[:rows], self._tensor, self._tensors, arrays)
+
+
+class _NumberField:
+    """Numbers are kept until the end: a later one may need another dtype."""
+
+    def __init__(self, tensors: bool, place: str) -> None:
+        self._values: list[Any] = []
+        self._tensors, self._place = tensors, place
+
+    def put(self, row: int, value: Any) -> None:
+        if not isinstance(value, int | float | complex):
+            raise TypeError(f"{_named(self._place)}is a number in the first item and {_told(value)} in another one")
+        self._values.append(value)
+
+    def finish(self, rows: int, arrays: list[Array]) -> Any:
+        made = np.array(self._values)
+        if made.dtype.hasobject:
+            raise OverflowError(f"{_named(self._place)}has an integer that does not fit 64 bits")
+        return _leaf(made, "", self._tensors, arrays)
+
+
+class _ListField:
+    def __init__(self) -> None:
+        self._values: list[Any] = []
+
+    def put(self, row: int, value: Any) -> None:
+        self._values.append(value)
+
+    def finish(self, rows: int, arrays: list[Array]) -> Any:
+        return self._values
+
+
+class _MappingField:
+    def __init__(self, first: Mapping[Any, Any], make: Callable[[Any, str], FieldOfRows], place: str) -> None:
+        self._first = first
+        self._fields = {key: make(value, f"{place}[{key!r}]") for key, value in first.items()}
+
+    def put(self, row: int, value: Any) -> None:
+        for key, field in self._fields.items():
+            field.put(row, value[key])
+
+    def finish(self, rows: int, arrays: list[Array]) -> Any:
+        return with_values(self._first, {key: field.finish(rows, arrays) for key, field in self._fields.items()})
+
+
+class _SequenceField:
+    def __init__(self, first: Sequence[Any], make: Callable[[Any, str], FieldOfRows], place: str) -> None:
+        self._kind, self._place = type(first), place
+        self._fields = [make(value, f"{place}[{index}]") for index, value in enumerate(first)]
+
+    def put(self, row: int, value: Any) -> None:
+        if len(value) != len(self._fields):
+            raise ValueError(
+                f"{_named(self._place)}has {len(value)} parts in one item and {len(self._fields)} in the first one"
+            )
+        for field, part in zip(self._fields, value, strict=True):
+            field.put(row, part)
+
+    def finish(self, rows: int, arrays: list[Array]) -> Any:
+        made = [field.finish(rows, arrays) for field in self._fields]
+        made = [
+            tuple(part) if type(field) is _ListField else part for field, part in zip(self._fields, made, strict=True)
+        ]
+        if hasattr(self._kind, "_fields"):
+            return self._kind(*made)
+        if issubclass(self._kind, tuple) or self._kind is list:
+            return made
+        try:
+            return self._kind(made)  # type: ignore[call-arg]
+        except TypeError:
+            return made
+
+
+def _field_for(first: Any, size: int, tensors: bool, place: str) -> FieldOfRows:
+    """Return the field of a batch whose first item has `first` there."""
+
+    def make(part: Any, there: str) -> FieldOfRows:
+        return _field_for(part, size, tensors, there)
+
+    found = as_array(first)
+    if found is not None:
+        return _ArrayField(found[0], size, found[1], tensors, place)
+    if isinstance(first, int | float):
+        return _NumberField(tensors, place)
+    if isinstance(first, str | bytes):
+        return _ListField()
+    if isinstance(first, Mapping):
+        return _MappingField(first, make, place)
+    if isinstance(first, Sequence):
+        return _SequenceField(first, make, place)
+    raise TypeError(
+        f"{_named(place)}is {_told(first)}: batches are made of arrays, tensors, numbers, texts, and of mappings and "
+        f"sequences of these; for others give a function as collate="
+    )
+
+
+def _leaf(array: Array, tensor: str, tensors: bool, arrays: list[Array]) -> Leaf:
+    array.setflags(write=False)
+    arrays.append(array)
+    return Leaf(len(arrays) - 1, (tensor or array.dtype.name) if tensors else "")
+
+
+def _is_bits(tensor: str, array: Array) -> bool:
+    """Return whether an array holds the bits of torch's numbers, not the numbers."""
+    return tensor != "" and tensor != array.dtype.name
+
+
+def _named(place: str) -> str:
+    return f"the field {place} " if place else "an item "
+
+
+def _told(value: object) -> str:
+    return f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def pack(tree: Any, tensors: bool | None) -> PackedBatch:
+    """Return a batch, or a single item, that somebody else has put together.
+
+    Parameters
+    ----------
+    tensors : bool, optional
+        Its arrays are to be tensors, or its tensors arrays (and its tuples lists, as torch's `default_convert` has it);
+        None: it is to arrive as it is.
+    """
+    arrays: list[Array] = []
+
+    def taken(leaf: Any) -> Any:
+        found = as_array(leaf)
+        if found is None or (tensors is None and not found[1]) or (not tensors and isinstance(leaf, np.generic)):
+            return leaf
+        array, tensor = found
+        if tensors is False and _is_bits(tensor, array):
+            raise TypeError(f"an item has a tensor of torch.{tensor}, which NumPy has not: convert it, as by .float()")
+        arrays.append(array)
+        return Leaf(len(arrays) - 1, "" if tensors is False else tensor or array.dtype.name)
+
+    return PackedBatch(with_leaves(taken, tree, tensors is not None), arrays, False)
+
+
+def check_collate(collate: object) -> None:
+    """Raise ConfigError if `collate` is no function."""
+    if collate is not None and not callable(collate):
+        raise ConfigError(f"collate must be a function of a list of items, not {type(collate).__name__}")

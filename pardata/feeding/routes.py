@@ -1,0 +1,201 @@
+"""The ways in which the batches of an epoch are made: by a pool, by a run of a stream, or in the calling process.
+
+map-style dataset ── keys of a batch ──> pool: `Fetch` ─────────────┐
+dataset with `__iter__` ──> a source that makes batches: `read` ────┼──> `PackedBatch` ──> the loop
+stream ──> .batch(size) ──> a stage that assembles: `Making` ───────┘
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Protocol
+
+from pardata.errors import ConfigError
+from pardata.feeding.collate import PackedBatch
+from pardata.feeding.fetching import BatchTask, Fetch, Making, read
+from pardata.feeding.sampling import Sampling, batches_in
+from pardata.feeding.seeds import RUN, number_of
+from pardata.feeding.surroundings import Generators
+from pardata.memory.foreign import rows_of_table
+from pardata.pipeline.sources import source
+from pardata.pipeline.stream import Stream
+from pardata.pool.pool import WorkerPool
+from pardata.runtime.context import WorkerContext, of_thread, set_context
+
+NAME: Final = "loader"  # of the pool and of the stages, for messages and printed lines
+_AHEAD: Final = 2  # batches per worker that are made before the loop asks for them, as DataLoader has it
+
+
+class Route(Protocol):
+    """Makes batches."""
+
+    def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        """Return the batches of an epoch but for the first `skip` ones; the work begins at once.
+
+        The iterator has a method `close`, which ends what is at work for it.
+        """
+
+    def close(self) -> None:
+        """End the workers, if there are any."""
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch. Raises TypeError if nobody knows it."""
+
+
+class PoolRoute:
+    """A dataset that has a `__getitem__`: each task of a pool is a batch. The pool stays for the next epochs."""
+
+    def __init__(self, dataset: Any, making: Making, sampling: Sampling, workers: int | None) -> None:
+        self._fetch = Fetch(dataset, making, workers != 0)
+        self._sampling = sampling
+        self._workers = workers
+        self._pool: WorkerPool | None = None
+
+    def __len__(self) -> int:
+        return len(self._sampling)
+
+    def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        tasks = self._tasks(seed, epoch, skip)
+        if self._workers == 0:
+            return self._here(tasks)
+        if self._pool is None or not self._pool.is_open:
+            self._pool = WorkerPool(self._workers, name=NAME)
+        window = _AHEAD * self._pool.workers
+        return self._pool.results(self._fetch, tasks, chunksize=1, window=window, lazy=True)
+
+    def _tasks(self, seed: int, epoch: int, skip: int) -> Iterator[BatchTask]:
+        position = 0
+        for number, keys in enumerate(self._sampling.lists(seed, epoch)):
+            if number >= skip:
+                yield BatchTask(seed, epoch, number, position, keys)
+            position += len(keys)
+
+    def _here(self, tasks: Iterator[BatchTask]) -> Iterator[Any]:
+        generators = Generators()
+        for task in tasks:
+            with generators.in_use(), _as_worker():
+                made = self._fetch(task)
+            yield made
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+class ReaderRoute:
+    """A dataset that has only an `__iter__`: one process reads it and makes the batches, a new one for each epoch."""
+
+    def __init__(self, dataset: Any, making: Making, drop_last: bool, workers: int | None) -> None:
+        self._dataset, self._making, self._drop_last = dataset, making, drop_last
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return batches_in(len(self._dataset), self._making.size or 1, self._drop_last)
+
+    def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        reading = partial(read, self._dataset, self._making, self._drop_last, seed, epoch, skip, self._workers != 0)
+        if self._workers == 0:
+            return _here(reading)
+        return source(reading, name=NAME).iterate(seed=number_of(seed, RUN, epoch))
+
+    def close(self) -> None:
+        """There is nothing between two epochs."""
+
+
+class StreamRoute:
+    """A stream: its items are put together by a stage behind it. Each epoch is a run."""
+
+    def __init__(self, stream: Stream, making: Making, drop_last: bool, workers: int | None) -> None:
+        self._stream, self._making, self._drop_last = stream, making, drop_last
+        self._workers = workers
+
+    def __len__(self) -> int:
+        raise TypeError("a stream does not know how many items it has")
+
+    def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        making, items = self._making, self._stream
+        fn: Callable[[Any], PackedBatch] = making.of_one
+        if making.size is not None:
+            items, fn = items.batch(making.size, drop_last=self._drop_last), making.of_items
+        if skip:
+            items = items.skip(skip)
+        batches = items.map(fn, workers=self._workers or 1, name=NAME)
+        engine: Any = "serial" if self._workers == 0 else "processes"
+        return batches.iterate(engine=engine, seed=number_of(seed, RUN, epoch))
+
+    def close(self) -> None:
+        """There is nothing between two epochs."""
+
+
+def _here(reading: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Yield what is read in this process, whose global generators go on as if nothing was read."""
+    generators, batches = Generators(), reading()
+    end = object()
+    while True:
+        with generators.in_use(), _as_worker():
+            made = next(batches, end)
+        if made is end:
+            return
+        yield made
+
+
+@contextmanager
+def _as_worker() -> Iterator[None]:
+    """Make this thread the only worker for a while."""
+    before = of_thread.context
+    set_context(WorkerContext(0, 1, NAME), is_thread=True)
+    try:
+        yield
+    finally:
+        of_thread.context = before
+
+
+def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | None) -> Route:
+    """Return the way for a dataset or stream. Raises ConfigError."""
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
+        raise ConfigError(f"workers must be an int of at least 0 (0: no processes), not {workers!r}")
+    if (rows := rows_of_table(dataset)) is not None:
+        raise ConfigError(f"a {type(dataset).__name__} is indexed by its columns, not by its rows; use {rows}")
+    is_stream = isinstance(dataset, Stream)
+    if not is_stream and has_keys(dataset):
+        return PoolRoute(dataset, making, _with_count(sampling, dataset), workers)
+    if not is_stream and not hasattr(dataset, "__iter__"):
+        raise ConfigError(
+            f"batches are made of a stream, of a dataset with __getitem__ and __len__, or of one with __iter__, not of "
+            f"{type(dataset).__name__}"
+        )
+    if sampling.shuffle or sampling.sampler is not None or sampling.batch_sampler is not None:
+        raise ConfigError(
+            "the items of a stream, and of a dataset without __getitem__, come in its own order: leave out shuffle, "
+            "sampler and batch_sampler"
+        )
+    if is_stream:
+        return StreamRoute(dataset, making, sampling.drop_last, workers)
+    if iter(dataset) is dataset and workers != 0:
+        raise ConfigError(
+            f"a {type(dataset).__name__} can be read only once, and not by another process: give its generator "
+            f"function to pardata.source, and the stream here"
+        )
+    return ReaderRoute(dataset, making, sampling.drop_last, workers)
+
+
+def has_keys(dataset: Any) -> bool:
+    """Return whether items are asked for by key: torch's `IterableDataset` has a `__getitem__` that only raises."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(dataset, torch.utils.data.IterableDataset):
+        return False
+    return hasattr(dataset, "__getitem__")
+
+
+def _with_count(sampling: Sampling, dataset: Any) -> Sampling:
+    if sampling.sampler is not None or sampling.batch_sampler is not None:
+        return sampling
+    try:
+        return replace(sampling, count=len(dataset))
+    except TypeError as error:
+        raise ConfigError(f"a dataset without a length needs a sampler: {error}") from error

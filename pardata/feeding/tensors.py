@@ -1,0 +1,55 @@
+"""Arrays of a batch become tensors of torch, and pinned ones. torch is imported when it is needed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pardata.errors import MissingExtraError
+from pardata.feeding.trees import with_leaves
+
+
+def load_torch() -> Any:
+    """Import torch. Raises MissingExtraError if it is not installed."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError('torch is not installed: pip install "pardata[torch]"') from error
+    return torch
+
+
+def tensor_of(array: Any, name: str) -> Any:
+    """Return a tensor over the memory of an array, which it keeps; `name` is that of its dtype in torch."""
+    torch = load_torch()
+    made = torch.from_numpy(array)
+    dtype = getattr(torch, name, made.dtype)
+    return made if made.dtype is dtype else made.view(dtype)  # the array has the bits of a dtype that NumPy has not
+
+
+def can_pin() -> bool:
+    """Return whether memory can be pinned: there is an accelerator. Warns if not, as DataLoader does."""
+    torch = load_torch()
+    if torch.accelerator.is_available():
+        return True
+    warnings.warn("pin_memory=True, but torch finds no accelerator: nothing is pinned", stacklevel=4)
+    return False
+
+
+def pinned(tree: Any) -> Any:
+    """Return a batch with its tensors copied to pinned memory."""
+    return with_leaves(lambda leaf: leaf.pin_memory() if hasattr(leaf, "pin_memory") else leaf, tree)
+
+
+def pinned_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield pinned batches; while the loop works on one, a thread copies the next."""
+    with ThreadPoolExecutor(1, "pardata-pin") as thread:
+        ahead = None
+        for batch in batches:
+            copied, ahead = ahead, thread.submit(pinned, batch)
+            del batch
+            if copied is not None:
+                yield copied.result()
+        if ahead is not None:
+            yield ahead.result()

@@ -1,0 +1,275 @@
+"""Batches for training loops, by real workers: whole, equal whatever happens, and with nothing left."""
+
+import itertools
+import os
+import random
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+
+import pardata
+
+LARGE = 3000  # numbers of 8 bytes: a batch of them is more than travels within a message
+
+
+class Items:
+    """A dataset of which each item has an array, a number, a text, and random numbers of all kinds."""
+
+    def __init__(self, count=20):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, key):
+        if not 0 <= key < self.count:
+            raise IndexError(key)
+        drawn = [pardata.worker().random.random(), np.random.rand(), random.random()]
+        return {"large": np.full(LARGE, key), "key": key, "text": str(key), "drawn": np.array(drawn)}
+
+
+class Stepwise:
+    """A dataset that has only an `__iter__`, and fills one buffer again and again."""
+
+    def __init__(self, count=7):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        buffer = np.zeros(LARGE)
+        for number in range(self.count):
+            buffer[:] = number + np.random.rand() / 2
+            yield buffer
+
+
+def plain(batch):
+    """A batch as something that can be compared."""
+    return {name: field.tolist() if isinstance(field, np.ndarray) else field for name, field in batch.items()}
+
+
+def epochs(feed, count=2):
+    return [[plain(batch) for batch in feed] for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return epochs(pardata.batches(Items(), 6, shuffle=True, seed=3, workers=0))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_do_not_depend_on_the_workers(expected, workers):
+    with pardata.batches(Items(), 6, shuffle=True, seed=3, workers=workers) as feed:
+        assert epochs(feed) == expected
+        assert len(feed) == 4 and feed.epoch == 2
+    keys = [[key for batch in epoch for key in batch["key"]] for epoch in expected]
+    assert keys[0] != keys[1] and sorted(keys[0]) == sorted(keys[1]) == list(range(20))
+    drawn = [tuple(row) for epoch in expected for batch in epoch for row in batch["drawn"]]
+    assert len(set(itertools.chain(*drawn))) == 3 * 40  # no number comes twice
+
+
+def test_arrays_are_the_loops_own_and_lie_where_a_worker_has_written_them():
+    kept = []
+    with pardata.batches(Items(), 5, workers=2) as feed:
+        for batch in feed:
+            assert batch["large"].flags.writeable and batch["key"].flags.writeable
+            assert batch["large"].ctypes.data % 64 == 0
+            batch["large"] += 1
+            kept.append(batch["large"])
+        sent = feed._route._pool.statistics()["received_bytes"]
+    assert [rows[:, 0].tolist() for rows in kept] == [list(range(i + 1, i + 6)) for i in range(0, 20, 5)]
+    assert sent >= 20 * LARGE * 8
+
+
+class Fatal(Items):
+    """Each of some items kills its process once."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __getitem__(self, key):
+        path = f"{self.folder}/{key}"
+        if key in (3, 4, 9, 17) and not os.path.exists(path):
+            open(path, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
+
+
+def test_killed_workers_are_replaced_and_the_epoch_is_equal(expected, tmp_path):
+    with pardata.batches(Fatal(str(tmp_path)), 6, shuffle=True, seed=3, workers=2) as feed:
+        assert epochs(feed, 1) == expected[:1]
+    assert sorted(os.listdir(tmp_path)) == ["17", "3", "4", "9"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loop_goes_on_where_its_state_was_taken(expected, workers):
+    with pardata.batches(Items(), 6, shuffle=True, seed=3, workers=workers) as feed:
+        states = [feed.state_dict()] + [feed.state_dict() for epoch in range(2) for _ in feed]
+    for at, state in enumerate(states):
+        with pardata.batches(Items(), 6, shuffle=True, workers=0) as other:
+            other.load_state_dict(state)
+            rest = [plain(batch) for batch in other]
+            assert rest == expected[(at - 1) // 4 if at else 0][at - 4 * ((at - 1) // 4 if at else 0) :]
+            if at < 5:
+                assert [plain(batch) for batch in other] == expected[1]
+
+
+def test_a_state_of_another_loop_is_refused():
+    state = pardata.batches(Items(), 6, workers=0).state_dict()
+    with pytest.raises(pardata.ConfigError, match="the state is that of a loop with batch_size=6"):
+        pardata.batches(Items(), 5, workers=0).load_state_dict(state)
+
+
+def test_an_epoch_that_is_left_early_is_followed_by_the_next_one(expected):
+    with pardata.batches(Items(), 6, shuffle=True, seed=3, workers=2) as feed:
+        assert plain(next(iter(feed))) == expected[0][0]
+        assert epochs(feed, 1) == expected[1:]
+        one, other = iter(feed), iter(feed)  # two at a time are two epochs
+        keys = [(a["key"].tolist(), b["key"].tolist()) for a, b in zip(one, other, strict=True)]
+        assert all(a != b for a, b in keys) and feed.epoch == 4
+
+
+class Broken(Items):
+    def __getitem__(self, key):
+        if key == 13:
+            raise self.error
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_errors_name_the_item_and_the_loader_goes_on(workers):
+    dataset = Broken()
+    dataset.error = ValueError("no such picture")
+    with pardata.batches(dataset, 6, workers=workers) as feed:
+        with pytest.raises(ValueError, match="no such picture") as caught:
+            list(feed)
+        assert "item 13 of the dataset, for batch 2 of epoch 0" in caught.value.__notes__
+        dataset.error = StopIteration()  # the change reaches the workers, and does not end the loop in silence
+        with pytest.raises(RuntimeError, match="raised StopIteration"):
+            list(feed)
+        dataset.error = None
+        with pytest.raises(TypeError) as caught:
+            list(feed)
+        assert "item 13 of the dataset, for batch 2 of epoch 2" in caught.value.__notes__
+
+
+def test_items_that_do_not_fit_are_named():
+    with pardata.batches([np.zeros(2), np.zeros(2), np.zeros(3)], 3, workers=1) as feed:
+        with pytest.raises(ValueError, match=r"shape \(3,\)") as caught:
+            list(feed)
+        assert "item 2 of the dataset, for batch 0 of epoch 0" in caught.value.__notes__
+
+
+class Many(Items):
+    def __getitems__(self, keys):
+        return [(key, len(keys)) for key in keys]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_kinds_of_batches(workers):
+    with pardata.batches(Many(), 15, workers=workers) as feed:
+        assert [[field.tolist() for field in batch] for batch in feed] == [
+            [list(range(15)), [15] * 15],
+            [[15, 16, 17, 18, 19], [5] * 5],
+        ]
+    with pardata.batches(list("abc"), None, workers=workers) as feed:
+        assert list(feed) == ["a", "b", "c"]
+    with pardata.batches(range(5), 2, collate=sum, workers=workers) as feed:
+        assert list(feed) == [1, 5, 4]
+    with pardata.batches({"a": 1, "b": 2}, 2, sampler=["b", "a", "b"], workers=workers) as feed:
+        assert [batch.tolist() for batch in feed] == [[2, 1], [2]]
+    with pardata.batches(range(5), batch_sampler=[[4], [1, 2]], workers=workers) as feed:
+        assert [batch.tolist() for batch in feed] == [[4], [1, 2]]
+    with pardata.batches([], 2, workers=workers) as feed:
+        assert list(feed) == [] and len(feed) == 0
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_dataset_that_only_iterates(drop_last):
+    make = partial(pardata.batches, Stepwise(), 3, drop_last=drop_last, seed=5)
+    with make(workers=0) as feed, make(workers=2) as other:
+        found = [[batch.tolist() for batch in feed] for _ in range(2)]
+        assert found == [[batch.tolist() for batch in other] for _ in range(2)]
+        assert [[int(row[0]) for batch in epoch for row in batch] for epoch in found] == [
+            list(range(6 if drop_last else 7))
+        ] * 2
+        assert found[0] != found[1] and len(feed) == len(found[0])
+        state = {**feed.state_dict(), "epoch": 1, "batches": 1}
+        other.load_state_dict(state)
+        assert [batch.tolist() for batch in other] == found[1][1:]
+
+
+def numbers():
+    for number in range(7):
+        yield np.full(LARGE, number), number
+
+
+@pytest.mark.parametrize("workers", [0, None, 2])
+def test_a_stream(workers):
+    stream = pardata.source(numbers).map(lambda item: (item[0] + 1, item[1]))
+    with pardata.batches(stream, 3, workers=workers) as feed:
+        first, again = [[(rows[:, 0].tolist(), some.tolist()) for rows, some in feed] for _ in range(2)]
+        assert first == again == [([1, 2, 3], [0, 1, 2]), ([4, 5, 6], [3, 4, 5]), ([7], [6])]
+        feed.load_state_dict({**feed.state_dict(), "batches": 2})
+        [(rows, _)] = feed
+        assert rows.tolist() == [[7] * LARGE] and rows.flags.writeable
+        with pytest.raises(TypeError, match="a stream does not know"):
+            len(feed)
+
+
+def test_global_generators_of_the_calling_process_go_on_as_if_nothing_was_read():
+    np.random.seed(0)
+    random.seed(0)
+    wanted = np.random.rand(), random.random()
+    np.random.seed(0)
+    random.seed(0)
+    for dataset in (Items(), Stepwise()):
+        list(pardata.batches(dataset, 6, workers=0))
+    assert (np.random.rand(), random.random()) == wanted
+
+
+class Changing:
+    offset = 0
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, key):
+        return key + self.offset
+
+
+def test_changes_of_the_dataset_reach_the_workers_in_the_next_epoch():
+    dataset = Changing()
+    with pardata.batches(dataset, 4, workers=1) as feed:
+        assert [batch.tolist() for batch in feed] == [[0, 1, 2, 3]]
+        dataset.offset = 10
+        assert [batch.tolist() for batch in feed] == [[10, 11, 12, 13]]
+
+
+def test_workers_stay_for_the_next_epoch_and_go_with_the_feed():
+    with pardata.batches([0, 1], 1, collate=lambda items: os.getpid(), workers=1) as feed:
+        assert len({*feed, *feed}) == 1
+        feed.close()
+        assert len(set(feed)) == 1  # others, made for the next loop
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: pardata.batches(5), "batches are made of a stream, of a dataset with __getitem__"),
+        (lambda: pardata.batches(pardata.source([1]), shuffle=True), "come in its own order"),
+        (lambda: pardata.batches(Stepwise(), sampler=[1]), "come in its own order"),
+        (lambda: pardata.batches(iter([1])), "a list_iterator can be read only once"),
+        (lambda: pardata.batches([1], workers=-1), "workers must be an int of at least 0"),
+        (lambda: pardata.batches([1], seed=-1), "seed must be an int of at least 0"),
+        (lambda: pardata.batches([1], collate=3), "collate must be a function"),
+        (lambda: pardata.batches(type("Endless", (), {"__getitem__": None})()), "without a length needs a sampler"),
+    ],
+)
+def test_wrong_arguments(make, match):
+    with pytest.raises(pardata.ConfigError, match=match):
+        make()
