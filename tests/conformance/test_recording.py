@@ -176,9 +176,9 @@ def test_short_runs_have_pages_too(items, engine, tmp_path):
 
 
 def test_a_failed_run_shows_its_error(engine, tmp_path):
-    with pardata.source(range(20)).map(below_ten).iterate(engine=engine, record=True) as run:
-        with pytest.raises(ValueError, match="too large"):
-            list(run)
+    run = pardata.source(range(20)).map(below_ten).iterate(engine=engine, record=True)
+    with run, pytest.raises(ValueError, match="too large"):
+        list(run)
     page = check_page(run.report(), tmp_path)
     assert "ValueError: <b>too large</b>" in page.text and "below_ten" in page.text and "has failed" in page.text
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pardata.memory.budget import CONTROL, LIVE
 from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES
-from pardata.runtime.header import BLOCKED_NS, BUSY_NS, ITEMS, MEMORY, SENT_BYTES, STARVED_NS
+from pardata.runtime.header import BLOCKED_NS, BUSY_NS, ITEMS, MEMORY, SENT_BYTES, STARVED_NS, WAITS_FOR
 from pardata.runtime.recording.recorder import HEAD_MEMORY_NS, HEAD_SAMPLED, Recorder
 from pardata.runtime.worker.accounting import TimeAccount
 
@@ -42,9 +42,12 @@ class RecordingAccount(TimeAccount):
                 self._recorder.head[HEAD_MEMORY_NS] += end_ns - begin_ns
             self.look(end_ns)
 
-    def count_wait(self, counter: int, waited_ns: int) -> None:
-        super().count_wait(counter, waited_ns)
-        self.look(time.perf_counter_ns())
+    def end_rest(self) -> None:
+        super().end_rest()
+        now_ns = time.perf_counter_ns()
+        if self._words[WAITS_FOR] == MEMORY:
+            self._recorder.head[HEAD_MEMORY_NS] += now_ns - self.rests_since_ns
+        self.look(now_ns)
 
     def end(self) -> None:
         super().end()

@@ -234,6 +234,6 @@ def _card(stage: str, figures: Latencies) -> str:
     low, high = seconds_text(float(figures.edges[0])), seconds_text(float(figures.edges[-1]))
     return (
         f'<div class="card"><h3>{escape(stage)}</h3>{chart}<div class="axis"><span style="left:0">{low}</span>'
-        f'<span class="end" style="left:100%">{high}</span></div><p class="soft">{told}, longest {seconds_text(figures.longest)} '
-        f"({items})</p></div>"
+        f'<span class="end" style="left:100%">{high}</span></div><p class="soft">{told}, longest '
+        f"{seconds_text(figures.longest)} ({items})</p></div>"
     )
