@@ -9,44 +9,58 @@ from pardata.codec.batch_codec import Batch
 from pardata.engines.pulling import Giver
 from pardata.engines.serial import SerialRun
 from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.run import RunOptions
 from pardata.runtime.context import of_thread
-from pardata.runtime.progress import RunReport
+from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord, WorkerRecord
 from pardata.runtime.recording.recorder import Recorder, read, record_bytes
+
+
+class StageNotes:
+    """Records the calls of one stage.
+
+    Attributes
+    ----------
+    memory : memoryview
+        What `recorder.read` reads.
+    """
+
+    def __init__(self, counts: StageStatistics) -> None:
+        self.memory = memoryview(bytearray(record_bytes(1)))
+        self._recorder = Recorder(self.memory)
+        self._counts = counts
+        self._told = (0.0, 0, 0)  # busy_s, items and bytes at the end of the last call
+        self._retries = of_thread.retries
+
+    def end(self, now_ns: int, sequence: int, number: int, count: int) -> None:
+        """Record a call: what the stage has done since its last one."""
+        recorder, counts = self._recorder, self._counts
+        busy_s, items, nbytes = self._told
+        self._told = counts.busy_s, counts.items, counts.bytes
+        retries, self._retries = of_thread.retries - self._retries, of_thread.retries
+        took_ns, done = int(1e9 * (counts.busy_s - busy_s)), counts.items - items
+        recorder.call(now_ns - took_ns, now_ns, 0, sequence, number, count, done, counts.bytes - nbytes, retries)
+        if now_ns >= recorder.due_ns:
+            recorder.sample(now_ns, counts.items, counts.bytes, int(1e9 * counts.busy_s), 0, 0, 0, 0, 0)
 
 
 class RecordingSerialRun(SerialRun):
     """A run in the calling thread that records."""
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
-        self._memories = {stage: memoryview(bytearray(record_bytes(1))) for stage in plan.worker_stages}
-        self._recorders = {stage: Recorder(memory) for stage, memory in self._memories.items()}
-        self._told_s: dict[Stage, float] = dict.fromkeys(plan.worker_stages, 0.0)
-        self._told_items: dict[Stage, int] = dict.fromkeys(plan.worker_stages, 0)
-        self._retries = of_thread.retries
         super().__init__(plan, options)
+        self._notes = {stage: StageNotes(self._statistics[stage]) for stage in plan.worker_stages}
 
     def _hand_on(self, giver: Giver, batch: Batch) -> None:
-        now_ns, stage = time.perf_counter_ns(), giver.stage
+        now_ns, notes = time.perf_counter_ns(), self._notes.get(giver.stage)
         sequence, number, count = batch.sequence, batch.number, batch.count
-        sent_bytes = self._statistics[stage].bytes
         super()._hand_on(giver, batch)
-        recorder, counts = self._recorders.get(stage), self._statistics[stage]
-        if recorder is None:  # the caller
-            return
-        took_ns = int(1e9 * (counts.busy_s - self._told_s[stage]))
-        self._told_s[stage] = counts.busy_s
-        retries, self._retries = of_thread.retries - self._retries, of_thread.retries
-        done, self._told_items[stage] = counts.items - self._told_items[stage], counts.items
-        recorder.call(now_ns - took_ns, now_ns, 0, sequence, number, count, done, counts.bytes - sent_bytes, retries)
-        if now_ns >= recorder.due_ns:
-            recorder.sample(now_ns, counts.items, counts.bytes, int(1e9 * counts.busy_s), 0, 0, 0, 0, 0)
+        if notes is not None:  # it is not the caller
+            notes.end(now_ns, sequence, number, count)
 
     def report(self) -> RunReport:
         report = super().report()
         begin_ns = int(self._begin_s * 1e9)
-        workers = [WorkerRecord(stage.name, 0, read(memory), True) for stage, memory in self._memories.items()]
+        workers = [WorkerRecord(stage.name, 0, read(notes.memory), True) for stage, notes in self._notes.items()]
         record = RunRecord(begin_ns, begin_ns + int(1e9 * report.seconds), workers)
         return replace(report, surroundings=replace(report.surroundings, record=record))

@@ -58,7 +58,6 @@ class SerialRun(Run):
         self._items: list[Any] = []
         self._seed = options.random_seed
         self._failure: list[BaseException] = []
-        self._error = ""  # that has ended the run, as text
         self._inner_s = 0.0
         self._seconds: float | None = None
         self._begin_s = time.perf_counter()
@@ -91,7 +90,7 @@ class SerialRun(Run):
             self.close()
             raise
         if self._failure:  # raised here, where no other error is handled that would be its context
-            self._error = told(self._failure[0])
+            self._failures.error = told(self._failure[0])
             raise self._failure.pop()
 
     def _fill(self) -> None:
@@ -242,7 +241,7 @@ class SerialRun(Run):
     def report(self) -> RunReport:
         seconds = self._seconds if self._seconds is not None else time.perf_counter() - self._begin_s
         statistics = [self._statistics[stage] for stage in self._plan.worker_stages]
-        surroundings = surroundings_of(self._plan, "serial", self._error, None)
+        surroundings = surroundings_of(self._plan, "serial", self._failures.error, None)
         return RunReport(statistics, seconds, self._failures.skipped, surroundings)
 
     def close(self) -> None:

@@ -14,9 +14,16 @@ _ENOUGH = 100  # a fraction of fewer items says nothing before the end
 
 
 class Failures:
-    """The items that failed without ending the run."""
+    """The items that failed without ending the run, and the error that has ended it.
+
+    Attributes
+    ----------
+    error : str
+        With its traceback, where the engine notes it; "": none.
+    """
 
     def __init__(self, plan: Plan) -> None:
+        self.error = ""
         self._limits = {stage.name: stage.node.on_error.max_errors for stage in plan.stages}
         self._skipped: dict[tuple[str, int, int], Skipped] = {}
         self._seen: set[tuple[str, int, int]] = set()

@@ -84,16 +84,16 @@ class Recorder:
     ----------
     due_ns : int
         When the next sample of the counters is due (time.perf_counter_ns, as all times here).
-    head : memoryview
-        HEAD_MEMORY_NS is the caller's to write: how long the worker has waited for memory.
+    memory, head : memoryview
+        All of it, and its head; the caller writes HEAD_MEMORY_NS there: how long it has waited for memory.
     used_bytes : int
         The part of the memory that has been written to, from its beginning.
     """
 
-    __slots__ = ("_below", "_end", "_floor_ns", "_memory", "due_ns", "head", "used_bytes")
+    __slots__ = ("_below", "_end", "_floor_ns", "due_ns", "head", "memory", "used_bytes")
 
     def __init__(self, memory: memoryview) -> None:
-        self._memory = memory
+        self.memory = memory
         self.head = head = memory[: 8 * RECORD_HEAD_WORDS].cast("q")
         head[HEAD_INTERVAL_NS] = head[HEAD_INTERVAL_NS] or FIRST_INTERVAL_NS
         self.used_bytes = _CALLS_AT + head[HEAD_CALLS] * _CALL.size
@@ -124,7 +124,7 @@ class Recorder:
         if at >= self._end:
             self._halve()
             return self.call(begin_ns, end_ns, waited_ns, sequence, number, count, done, nbytes, retries)
-        _CALL.pack_into(self._memory, at, begin_ns, end_ns, waited_ns, sequence, number, count, done, nbytes, retries)
+        _CALL.pack_into(self.memory, at, begin_ns, end_ns, waited_ns, sequence, number, count, done, nbytes, retries)
         self.used_bytes = at + _CALL.size
         self.head[HEAD_CALLS] += 1  # SYNC POINT: record. The row is whole
 
@@ -132,10 +132,10 @@ class Recorder:
         """RunRecord the counters: the words of a sample, SAMPLE_AT_NS first."""
         head = self.head
         if head[HEAD_SAMPLED] == SAMPLES:
-            rows = _rows(self._memory, _SAMPLES_AT, SAMPLES, 9)
+            rows = _rows(self.memory, _SAMPLES_AT, SAMPLES, 9)
             rows[: SAMPLES // 2] = rows[1::2].copy()
             head[HEAD_INTERVAL_NS], head[HEAD_SAMPLED] = 2 * head[HEAD_INTERVAL_NS], SAMPLES // 2
-        _SAMPLE.pack_into(self._memory, _SAMPLES_AT + head[HEAD_SAMPLED] * _SAMPLE.size, *counters)
+        _SAMPLE.pack_into(self.memory, _SAMPLES_AT + head[HEAD_SAMPLED] * _SAMPLE.size, *counters)
         head[HEAD_SAMPLED] += 1  # SYNC POINT: record. The row is whole
         self.due_ns = counters[SAMPLE_AT_NS] + head[HEAD_INTERVAL_NS]
 
@@ -145,7 +145,7 @@ class Recorder:
         If the worker is killed meanwhile, rows may be there twice, or may have to go: the reader sees to both.
         """
         head = self.head
-        rows = _rows(self._memory, _CALLS_AT, head[HEAD_CALLS], CALL_WORDS)
+        rows = _rows(self.memory, _CALLS_AT, head[HEAD_CALLS], CALL_WORDS)
         kept, most = rows, 3 * len(rows) // 4
         while len(kept) > most and head[HEAD_SHIFT] < _MOST_HALVINGS:
             head[HEAD_SHIFT] += 1
@@ -162,14 +162,14 @@ class Recorder:
         head = self.head
         at = head[HEAD_SLOW]
         if at == SLOWEST:
-            at = int(np.argmin(_took(_rows(self._memory, _SLOWEST_AT, SLOWEST, CALL_WORDS))))
-        _CALL.pack_into(self._memory, _SLOWEST_AT + at * _CALL.size, *call)
+            at = int(np.argmin(_took(_rows(self.memory, _SLOWEST_AT, SLOWEST, CALL_WORDS))))
+        _CALL.pack_into(self.memory, _SLOWEST_AT + at * _CALL.size, *call)
         head[HEAD_SLOW] = max(head[HEAD_SLOW], at + 1)
         self._find_floor()
 
     def _find_floor(self) -> None:
         if self.head[HEAD_SLOW] == SLOWEST:
-            self._floor_ns = int(_took(_rows(self._memory, _SLOWEST_AT, SLOWEST, CALL_WORDS)).min())
+            self._floor_ns = int(_took(_rows(self.memory, _SLOWEST_AT, SLOWEST, CALL_WORDS)).min())
 
 
 def _rows(memory: memoryview, at: int, count: int, width: int) -> RecordRows:

@@ -10,6 +10,7 @@ from pardata.memory.budget import CONTROL, LIVE
 from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES
 from pardata.runtime.header import BLOCKED_NS, BUSY_NS, ITEMS, MEMORY, SENT_BYTES, STARVED_NS, WAITS_FOR
+from pardata.runtime.recording.call_notes import CallNotes
 from pardata.runtime.recording.recorder import HEAD_MEMORY_NS, HEAD_SAMPLED, Recorder
 from pardata.runtime.worker.accounting import TimeAccount
 
@@ -17,17 +18,26 @@ T = TypeVar("T")
 
 
 class RecordingAccount(TimeAccount):
-    """Counts as its base does. It records as soon as it is given what to record with, by `begin`."""
+    """Counts as its base does. It records as soon as it is given what to record with, by `begin`.
 
-    __slots__ = ("_arena_words", "_counted_bytes", "_recorder")
+    Attributes
+    ----------
+    notes : CallNotes
+        Of the call at work.
+    """
+
+    __slots__ = ("_arena_words", "_counted_bytes", "_recorder", "notes")
 
     _recorder: Recorder
     _arena_words: memoryview
     _counted_bytes: int
+    notes: CallNotes
 
     def begin(self, recorder: Recorder, arena_words: memoryview) -> None:
         """RunRecord from now on; `arena_words`: the header of the span in which this worker's blocks are."""
+        words = self._words
         self._recorder, self._arena_words = recorder, arena_words
+        self.notes = CallNotes(recorder, lambda: (words[BLOCKED_NS], words[SENT_BYTES], words[ITEMS]))
         self._counted_bytes = align(recorder.used_bytes, PAGE_BYTES) if recorder.head[HEAD_SAMPLED] else 0
         self.sample(time.perf_counter_ns())
 

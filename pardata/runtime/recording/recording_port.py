@@ -7,8 +7,6 @@ import socket
 from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import Arena
 from pardata.memory.segment import Segment
-from pardata.runtime.header import BLOCKED_NS, ITEMS, SENT_BYTES
-from pardata.runtime.recording.call_notes import CallNotes
 from pardata.runtime.recording.recorder import Recorder
 from pardata.runtime.recording.recording_account import RecordingAccount
 from pardata.runtime.worker.awaiting_port import AwaitingPort
@@ -35,27 +33,26 @@ class RecordingPort(WorkerPort):
     ) -> None:
         assert spec.areas.record is not None
         at, nbytes = spec.areas.record
-        recorder, words = Recorder(memoryview(segment.map)[at : at + nbytes]), spec.span.words(segment)
-        self._notes = CallNotes(recorder, lambda: (words[BLOCKED_NS], words[SENT_BYTES], words[ITEMS]))
         super().__init__(spec, segment, socks, program, shared_arena)
-        self._account.begin(recorder, self.outbox.arena.span.words(segment))
+        memory = memoryview(segment.map)[at : at + nbytes]
+        self._account.begin(Recorder(memory), self.outbox.arena.span.words(segment))
 
     def loaded(self) -> None:
         super().loaded()
-        self._notes.begin()
+        self._account.notes.begin()
 
     def try_take(self) -> list[Batch] | None:
-        self._notes.begin()
+        self._account.notes.begin()
         return super().try_take()
 
     def commit(self) -> None:
         first = self._at_hand.claims[0]
         sequence, number, count = first.sequence, first.number, first.count
         super().commit()
-        self._account.look(self._notes.end(sequence, number, count))
+        self._account.look(self._account.notes.end(sequence, number, count))
 
     def token(self, number: int) -> int:
-        self._notes.made()
+        self._account.notes.made()
         return super().token(number)
 
     def publish(self, batch: Batch) -> None:
@@ -65,7 +62,7 @@ class RecordingPort(WorkerPort):
         count = batch.count
         with self.lock:  # the timer of a source publishes too
             super().publish(batch)
-            self._account.look(self._notes.sent(batch, count, self.last_bytes, not self.spec.inputs))
+            self._account.look(self._account.notes.sent(batch, count, self.last_bytes, not self.spec.inputs))
 
 
 class RecordingAwaitingPort(RecordingPort, AwaitingPort):
@@ -74,12 +71,12 @@ class RecordingAwaitingPort(RecordingPort, AwaitingPort):
     def try_begin(self) -> list[Batch] | None:
         batches = super().try_begin()
         if batches is not None:
-            self._notes.begin_one_of_many((batches[0].sequence, batches[0].number))
+            self._account.notes.begin_one_of_many((batches[0].sequence, batches[0].number))
         return batches
 
     def turn_to(self, batch: Batch) -> None:
         super().turn_to(batch)
-        self._notes.turn_to((batch.sequence, batch.number))
+        self._account.notes.turn_to((batch.sequence, batch.number))
 
 
 def open_port(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from pardata.channel.order import Order
 from pardata.channel.outbox import Outbox
@@ -76,7 +76,7 @@ class WorkerPort(WorkNotes):
     """
 
     passed = None  # a worker process hands on nothing that cannot be pickled
-    account_kind: ClassVar[type[TimeAccount]] = TimeAccount
+    account_kind = TimeAccount
 
     def __init__(
         self,
