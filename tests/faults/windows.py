@@ -14,7 +14,7 @@ import numpy as np
 from pardata.channel import sender
 from pardata.channel.channel import CLOSE
 from pardata.channel.collector import Collector
-from pardata.channel.outbox import Outbox
+from pardata.channel.placing import BlockPlacer
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import view
@@ -63,9 +63,9 @@ def after(owner: type, name: str, call: int, when: Callable[[Any], bool] = lambd
 
 def half_written_block(die: Die) -> None:
     """The third array is copied into its block to the half."""
-    method, left = Outbox._copy, [3]
+    method, left = BlockPlacer._copy, [3]
 
-    def trapped(self: Outbox, array: Any, is_whole: bool) -> Any:
+    def trapped(self: BlockPlacer, array: Any, is_whole: bool) -> Any:
         left[0] -= 1
         if not left[0]:
             block = self.arena.reserve(array.nbytes)
@@ -73,7 +73,7 @@ def half_written_block(die: Die) -> None:
             die()
         return method(self, array, is_whole)
 
-    Outbox._copy = trapped  # type: ignore[method-assign]
+    BlockPlacer._copy = trapped  # type: ignore[method-assign]
 
 
 class HalfHead:
