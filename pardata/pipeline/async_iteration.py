@@ -14,7 +14,7 @@ from pardata.process.interrupts import start_thread
 
 _END: Final = object()
 
-Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
+LoopCall = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 async def iterate_in_loop(start: Callable[[], Run]) -> AsyncGenerator[Any, None]:
@@ -49,7 +49,7 @@ class _Taker:
     """
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[LoopCall | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="pardata-taker", daemon=True)
         start_thread(self._thread)
 

@@ -10,7 +10,8 @@ MOST_ATTRIBUTES = 15
 
 def attributes_of(class_):
     """The names that a class declares for its objects, and those that its methods set on `self`."""
-    declared = {node.target.id for node in class_.body if isinstance(node, ast.AnnAssign)}
+    annotated = [node for node in class_.body if isinstance(node, ast.AnnAssign)]
+    declared = {node.target.id for node in annotated if not ast.unparse(node.annotation).startswith("ClassVar")}
     names = [node for node in ast.walk(class_) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
     return declared | {node.attr for node in names if isinstance(node.value, ast.Name) and node.value.id == "self"}
 
@@ -38,7 +39,9 @@ def test_no_class_has_many_attributes():
 
 
 def test_attributes_are_found():
-    code = "class A:\n x: int\n def f(self):\n  self.y, self.z[0] = self.w, 1\n  self.v += 1\n  other.u = 1"
+    code = (
+        "class A:\n x: int\n t: ClassVar[int]\n def f(self):\n  self.y, self.z[0] = 0, 1\n  self.v += 1\n  other.u = 1"
+    )
     assert attributes_of(ast.parse(code).body[0]) == {"x", "y", "v"}
     inherited = "class A:\n x: int\nclass B(A, Protocol):\n y: int\nclass C(B[int]):\n def f(self):\n  self.z = 0"
     classes = {node.name: node for node in ast.parse(inherited).body}
