@@ -25,6 +25,7 @@ def console():
     made = Console(shared_heap())
     yield made
     made.close()
+    made._thread.join()  # that a lock has held up `close` does not wait for
 
 
 def say(console, *events):
