@@ -23,6 +23,10 @@ _WAYS: Final = (
     (mmap.mmap, "a mapped file: send its path, or a numpy.memmap, which is opened there by its path"),
     (socket.socket, "a connection: send the address, and connect there"),
     (types.GeneratorType, "a running function: send its items, as a list"),
+    (
+        types.CoroutineType,
+        "what a coroutine function returns and nobody awaits: call asyncio.run in the function",
+    ),
     (np.ufunc, "a ufunc that was made at run time: use numpy.vectorize, or make it in the function"),
 )
 

@@ -37,7 +37,7 @@ from pardata.pipeline.programs.context import StageContext, Taken
 from pardata.pipeline.programs.generator import begin_filter, has_state
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Pairing
-from pardata.pipeline.programs.user_code import close_generator, failure_of
+from pardata.pipeline.programs.user_code import ERRORS, close_generator, failure_of
 from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.context import of_thread
 from pardata.runtime.isolation import isolate
@@ -191,7 +191,7 @@ class SerialRun(Run):
                 of_thread.context = context  # meanwhile it was another stage's
         except StageFailure:
             raise
-        except (Exception, SystemExit) as error:
+        except ERRORS as error:
             raise failure_of(error, stage.name, number_at()) from None
         finally:
             if inspect.isgenerator(items):

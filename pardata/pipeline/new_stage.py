@@ -18,6 +18,7 @@ from pardata.pipeline.plan.node import (
     ArrayUse,
     Kind,
     Node,
+    has_calls,
     is_coroutine_function,
     name_of,
     no_function,
@@ -53,6 +54,12 @@ def _checked_concurrency(kind: Kind, fn: Any, wanted: int | None) -> dict[str, i
             f"all items is a generator function, and a coroutine function is a stage for map, filter and to"
         )
     if not is_coroutine_function(fn):
+        for name in ("open", "close"):
+            if inspect.iscoroutinefunction(getattr(fn, name, None)) and (has_calls(fn) or not isinstance(fn, type)):
+                raise ConfigError(
+                    f"{name_of(fn)!r}: its {name} is a coroutine function, which nobody awaits beside a plain "
+                    f"__call__: make it a plain method, or __call__ a coroutine function (`async def`)"
+                )
         if wanted is not None:
             raise ConfigError(
                 f"concurrency= goes with a coroutine function (`async def`), and {name_of(fn)!r} is none: use workers="

@@ -164,7 +164,11 @@ class Runnable:
         6.0
         """
         plan = Plan(self._node, iterated=True)
-        return iterate_in_loop(partial(start, plan, engine, RunOptions(**options)))
+        try:
+            made = RunOptions(**options)
+        except TypeError as error:  # it names the method that was called
+            raise TypeError(str(error).replace(RunOptions.__init__.__qualname__, "Stream.aiter")) from None
+        return iterate_in_loop(partial(start, plan, engine, made))
 
     def dry_run(self, *items: Any) -> DryRun:
         """Run one item through all stages, in the calling thread, and return the outputs of each.

@@ -26,8 +26,10 @@ from pardata.pipeline.new_stage import (
 from pardata.pipeline.plan.error_policy import ErrorPolicy, Errors
 from pardata.pipeline.plan.node import Kind, Node, inputs_first, name_of
 from pardata.pipeline.regrouping import Regrouping
+from pardata.runtime.method_names import named_as_called
 
 
+@named_as_called
 class Stream(Regrouping):
     """The output of a stage.
 
@@ -150,7 +152,7 @@ class Stream(Regrouping):
 
     def filter(
         self,
-        predicate: Callable[[Any], Any],
+        predicate: Callable[[Any], Any] | None,
         *,
         workers: int = 1,
         ordered: bool = True,
@@ -166,14 +168,15 @@ class Stream(Regrouping):
     ) -> Stream:
         """Return the stream of the items for which ``predicate(item)`` is true; other arguments and errors as `map`.
 
-        An item that is dropped before a `zip` drops its pair.
+        None stands for `bool`, as for Python's `filter`. An item that is dropped before a `zip` drops its pair.
 
         >>> import pardata
         >>> list(pardata.source([1, 2, 3]).filter(lambda number: number != 2))
         [1, 3]
         """
         return self._then(
-            Kind.FILTER, predicate, name, workers=workers, ordered=ordered, chunksize=checked_size(chunksize),
+            Kind.FILTER, bool if predicate is None else predicate, name, workers=workers, ordered=ordered,
+            chunksize=checked_size(chunksize),
             arrays=array_use(False, writable), thread=is_thread(kind),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,

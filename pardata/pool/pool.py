@@ -25,8 +25,10 @@ from pardata.pool.options import (
 from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
+from pardata.runtime.method_names import named_as_called
 
 
+@named_as_called
 class WorkerPool(ArrayMethods, Executor):
     """Workers for tasks: a `concurrent.futures.Executor` that knows arrays.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import traceback
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,8 +17,8 @@ from pardata.errors import RemoteError, RemoteTraceback
 from pardata.runtime.carried_errors import add_note, kind_of, line_of, pack_error, set_last_cause, text_of, unpack_error
 
 _NO_TERMINAL: Final = (
-    "breakpoint() or pdb.set_trace() was called in a worker process, which has no terminal: debug the stream by "
-    'run(engine="serial") or iterate(engine="serial"), and the function of a pool by calling it yourself'
+    'a worker process has no terminal for breakpoint() and pdb.set_trace(): debug with engine="serial", as '
+    'stream.run(engine="serial"); call the function of a pool yourself'
 )
 _LONGEST_TEXT: Final = 20_000
 
@@ -149,6 +151,13 @@ class Fault:
         return error
 
 
+def refuse_breakpoint(*args: Any, **kwargs: Any) -> Any:
+    """Be `sys.breakpointhook` in a worker process: say what to do, unless a debugger of the user's choice is set."""
+    if os.environ.get("PYTHONBREAKPOINT"):
+        return sys.__breakpointhook__(*args, **kwargs)
+    raise RuntimeError(_NO_TERMINAL)
+
+
 def _is_of_debugger(error: BaseException) -> bool:
     """Return whether the prompt of pdb has come to the end of its input: `BdbQuit`, from Python 3.14 on SystemExit."""
     trace = error.__traceback__
@@ -157,17 +166,23 @@ def _is_of_debugger(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__") in ("pdb", "bdb")
 
 
+def _is_cancellation(error: BaseException) -> bool:
+    """Return whether it is asyncio's `CancelledError`, which a caller's event loop would take for its own."""
+    exceptions = sys.modules.get("asyncio.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.CancelledError)
+
+
 def exit_as_error(error: BaseException) -> BaseException:
     """Return the error to tell for an exception that would end a worker, or the caller's program, without a word.
 
-    Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore) and `GeneratorExit`, and that of a
-    debugger in a worker process; all others are told as they are.
+    Those are `SystemExit`, `KeyboardInterrupt` (not a Ctrl-C, which workers ignore), `GeneratorExit` and asyncio's
+    `CancelledError`, and that of a debugger in a worker process; all others are told as they are.
     """
     if script() is not None and _is_of_debugger(error):
         text = _NO_TERMINAL
     elif isinstance(error, SystemExit):
         text = f"the function called sys.exit({error.code!r})"
-    elif isinstance(error, KeyboardInterrupt | GeneratorExit):
+    elif isinstance(error, KeyboardInterrupt | GeneratorExit) or _is_cancellation(error):
         text = f"the function raised {type(error).__name__}"
     else:
         return error

@@ -1,5 +1,6 @@
 """An exception arrives as what it was: its type, what it holds, its notes, what it is linked with; on every engine."""
 
+import asyncio
 import dataclasses
 import sys
 import threading
@@ -263,3 +264,46 @@ def test_a_result_that_ends_whoever_loads_it_is_an_error():
         list(pardata.source(["leaves there"]).map(hostile).iterate())
     stream = pardata.source(["leaves there", "good"]).map(hostile).map(str, errors="skip")
     assert list(stream.iterate()) in (["good"], [])
+
+
+# -- asyncio in functions that nobody awaits ---------------------------------------------------------------------------
+
+
+async def fetch(number):
+    return number
+
+
+def cancel_odd(number):
+    if number % 2:
+        raise asyncio.CancelledError
+    return number
+
+
+def cancel_behind(numbers):
+    yield from numbers
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_cancelled_error_of_a_plain_function_is_an_error_of_its_item(engine):
+    numbers = pardata.source(range(4))
+    assert list(numbers.map(cancel_odd, errors="skip").iterate(engine=engine)) == [0, 2]
+    streams = [numbers.map(cancel_odd), numbers | cancel_behind, pardata.source(cancel_behind([1]))]
+    for stream in streams:
+        with pytest.raises(RuntimeError, match="raised CancelledError"):
+            stream.run(engine=engine)
+
+
+def test_cancelled_error_of_a_task_is_no_cancellation_of_its_caller():
+    with pardata.WorkerPool(1) as pool:
+        assert isinstance(pool.submit(cancel_odd, 1).exception(), RuntimeError)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_coroutine_that_nobody_awaits_is_an_error(engine):
+    numbers = pardata.source(range(4))
+    around = lambda number: fetch(number)  # noqa: E731
+    for stream in (numbers.map(around), numbers.filter(around), numbers.to(around), numbers.partition(around, 1)[0]):
+        with pytest.raises(TypeError, match="coroutine, of 'fetch', and nobody awaits it: give the coroutine function"):
+            stream.run(engine=engine)
+    assert list(numbers.filter(None).iterate(engine=engine)) == [1, 2, 3]

@@ -30,6 +30,10 @@ def pass_on_with(lock, items):
         yield from items
 
 
+def first(items):
+    yield items[0]
+
+
 def items_of_list():
     return [1, 2]
 
@@ -62,6 +66,16 @@ class Scaled:
 
     def __call__(self, item):
         return self.factor * item
+
+
+class Opens:
+    """A stage that would open something in an event loop."""
+
+    async def open(self):
+        pass
+
+    def __call__(self, item):
+        return item
 
 
 def twice_read():
@@ -99,7 +113,11 @@ STREAMS = [
         lambda: numbers().map(abs(-3)),
         r"test_wrong_uses.py:\d+.: a function is needed, not int: give the function itself",
     ),
-    (lambda: numbers().filter(None), "not NoneType: give the function itself, and not what a call returns"),
+    (lambda: numbers().map(None), "not NoneType: give the function itself, and not what a call returns"),
+    (lambda: numbers().map(Opens()), "'Opens': its open is a coroutine function, which nobody awaits beside a plain"),
+    (lambda: numbers().map(Opens), "'Opens': its open is a coroutine function, which nobody awaits beside a plain"),
+    (lambda: numbers().aiter(tokenz=1), "Stream.aiter.. got an unexpected keyword argument 'tokenz'"),
+    (lambda: numbers().iterate(tokenz=1), "Stream.iterate.. got an unexpected keyword argument 'tokenz'"),
     (lambda: numbers().reduce(0, subtract), "a function is needed, not int"),
     (lambda: numbers().reduce(abs, 0), "reduce.abs.: .* the value so far and an item, and does not take two arguments"),
     (lambda: numbers().map(pass_on), r"a generator function, which takes all items: use stream \| pass_on"),
@@ -175,6 +193,14 @@ IN_CALLS = [  # found out by the function's call, so with a note of stage and it
     (lambda: list(numbers().unbatch().iterate(engine="serial")), "unbatch takes items that are lists, .* not int"),
     (lambda: list(numbers().flat_map(abs).iterate(engine="serial")), "returns a list or another iterable, not int"),
     (lambda: list(numbers().flat_map(abs, retries=1).iterate(engine="serial")), "or another iterable, not int"),
+    (
+        lambda: list((numbers() | first).iterate(engine="serial")),
+        r"is not subscriptable.*make a list of it, list\(...\)",
+    ),
+    (
+        lambda: list(numbers().map(lambda n: items_up_to(n)).map(len).iterate(engine="serial")),
+        "no len.*what a generator function ret",
+    ),
     (lambda: list((numbers() | abs).iterate(engine="serial")), "'abs' was called with the iterator of all items.*map"),
 ]
 
@@ -230,6 +256,8 @@ POOLS = [
     (lambda pool: pool.map_array(np.sqrt, ROWS, chunk_size=3), "unexpected keyword argument 'chunk_size'"),
     (lambda pool: pool.reduce_array(np.sum, ROWS, abs), "combines two results at a time, combine.first, second."),
     (lambda pool: pool.reduce_array(np.sum, ROWS, 0), "reduce_array needs a function, not int"),
+    (lambda pool: pool.map(), r"WorkerPool.map\(\) missing 1 required positional argument: 'fn'"),
+    (lambda pool: pool.map_array(abs), r"WorkerPool.map_array\(\) missing 1 required positional argument: 'array'"),
     (lambda pool: pool.map([1], abs), "a pool runs functions, not list: it comes first, then its arguments"),
     (lambda pool: pool.map(abs, [1], progress="yes"), "progress must be True, False, or a class or function like tqdm"),
     (lambda pool: pool.submit(abs(-1)), "a pool runs functions, not int: .*; not its result"),

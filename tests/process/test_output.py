@@ -209,6 +209,22 @@ def test_a_level_that_is_set_meanwhile_counts_at_the_next_record(caplog, tmp_pat
             assert told(lambda x: pool.submit(log_twice, x).result(), 1, 2, settle=settle) == wanted
 
 
+class Exits(logging.Handler):
+    def emit(self, record):
+        raise SystemExit(record.getMessage())
+
+
+def test_handler_that_exits_is_told_of_once(capsys):
+    handler, logger = Exits(), logging.getLogger("lab.exits")
+    logger.addHandler(handler)
+    try:
+        assert list(pardata.source([1, 2]).map(lambda x: logger.error("item %d", x))) == [None, None]
+    finally:
+        logger.removeHandler(handler)
+    told = capsys.readouterr().err
+    assert told.count("could not be shown, as the code for it raised SystemExit('item 1')") == told.count("raised") == 1
+
+
 def test_a_log_file_that_is_turned_over_meanwhile_gets_the_records(engine, tmp_path):
     handler = logging.handlers.RotatingFileHandler(tmp_path / "log", backupCount=1)
     logger = logging.getLogger("lab.file")

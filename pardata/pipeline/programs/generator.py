@@ -15,7 +15,7 @@ from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity, Taken
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.pairing import Paired, Pairing
-from pardata.pipeline.programs.user_code import closing, failure_of
+from pardata.pipeline.programs.user_code import ERRORS, closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.worker.program import StageFailure, UnloadableError
@@ -31,7 +31,7 @@ def begin_filter(fn: Callable[[Iterator[Any]], Iterable[Any]], items: Iterator[A
     """Return the iterator over a filter's outputs. An error says what it was called with: often `map` is meant."""
     try:
         made = fn(items)
-    except (Exception, SystemExit) as error:
+    except ERRORS as error:
         if not isinstance(error, StageFailure):
             error.add_note(
                 f"{name!r} was called with the iterator of all items. For a function of one item use stream.map"
@@ -149,7 +149,7 @@ class _GeneratorRun:
                 return
             except StageFailure:
                 raise
-            except (Exception, SystemExit) as error:
+            except ERRORS as error:
                 leave_if_forked(here, error)
                 raise failure_of(error, self._program.name, self._number) from None
             leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
@@ -163,7 +163,7 @@ class _GeneratorRun:
             return begin_filter(self._fn, self._inputs, self._program.name)
         except StageFailure:
             raise
-        except (Exception, SystemExit) as error:
+        except ERRORS as error:
             leave_if_forked(here, error)
             raise failure_of(error, self._program.name, self._number) from None
 

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index as as_int
+from types import CoroutineType
 from typing import Any, Final
 
 from pardata.codec.batch_codec import Batch
@@ -19,7 +20,7 @@ from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batcher import Port, publish
 from pardata.pipeline.programs.context import Place, StageContext, StageIdentity, occurrence_of
 from pardata.pipeline.programs.joining import join_batches
-from pardata.pipeline.programs.user_code import failure_of, opened
+from pardata.pipeline.programs.user_code import ERRORS, failure_of, not_awaited, opened
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.call_items import for_attempt, for_writing
@@ -107,6 +108,12 @@ class _Made:
         if self.branches is not None:
             self.branches.append(branch)
 
+    def take_back(self) -> Any:
+        """Return the last result, which is none."""
+        if self.branches is not None:
+            self.branches.pop()
+        return self.results.pop()
+
 
 @dataclass(eq=False)
 class ItemProgram:
@@ -193,7 +200,7 @@ class ItemProgram:
                 port.attempt(batch.sequence, batch.item_number(index))
                 if not self._do(fn, items, index, out):
                     out.lost.add(index)
-            except (Exception, SystemExit) as error:
+            except ERRORS as error:
                 leave_if_forked(here, error)
                 self._fail(error, batch, items, index, out, port)
             items[index] = None  # the item is free from here on, unless the function has kept it
@@ -212,11 +219,15 @@ class ItemProgram:
         """Do one item; return whether it has a result."""
         if self.what is Kind.MAP:
             out.add(fn(items[index]))
+            if type(out.results[-1]) is CoroutineType:
+                raise not_awaited(out.take_back())
             if len(items) > 1 and not is_settled(out.results):
                 items[index] = None  # it waits for the others, and the function may change it meanwhile
                 out.results += isolate([out.results.pop()])[0]
             return True
         found = fn(items[index])
+        if type(found) is CoroutineType:
+            raise not_awaited(found)
         if self.what is Kind.SINK or (self.what is Kind.FILTER and not found):
             return False
         out.add(items[index], branch_of(found, self.branches) if self.what is Kind.PARTITION else 0)

@@ -10,7 +10,7 @@ from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity
-from pardata.pipeline.programs.user_code import closing, failure_of
+from pardata.pipeline.programs.user_code import ERRORS, closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 
@@ -77,7 +77,7 @@ class SourceProgram:
                 item = [next(items)]
             except StopIteration:
                 return
-            except (Exception, SystemExit) as error:
+            except ERRORS as error:
                 leave_if_forked(here, error)
                 raise failure_of(error, self.name, batcher.next_number) from None
             leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import Any
+from types import CoroutineType
+from typing import Any, Final
 
 from pardata.errors import PardataError
 from pardata.pipeline.arguments import Wrapped
@@ -18,6 +20,13 @@ from pardata.runtime.context import worker
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
 from pardata.runtime.read_only import explain_read_only
 from pardata.runtime.worker.program import StageFailure
+
+# What the user's code may raise for an item. Of the exceptions that are no `Exception` these are the ones that a caller
+# would take for something else: an exit, or a cancellation of its own task.
+ERRORS: Final = (Exception, SystemExit, CancelledError)
+
+
+_OF_GENERATORS: Final = ("object of type 'generator' has no len()", "'generator' object is not subscriptable")
 
 
 def without_frame(error: BaseException) -> BaseException:
@@ -33,11 +42,26 @@ def without_frame(error: BaseException) -> BaseException:
 def failure_of(error: BaseException, stage: str, number: int = -1, item: object = NO_ITEM) -> StageFailure:
     """Return the failure that ends the run because of an exception in the user's code.
 
-    `SystemExit` is turned into an error: as it is, it would end the process without a word.
+    `SystemExit` and `CancelledError` are turned into errors: as they are, they would end the process or the caller's
+    task without a word.
     """
     error = exit_as_error(without_frame(error))
+    if isinstance(error, TypeError) and str(error) in _OF_GENERATORS:
+        error.add_note(
+            "a generator - what a generator function returns, and what a generator stage gets as its items - can only "
+            "be looped over: for its length, or entries by number, make a list of it, list(...)"
+        )
     explain_read_only(error, item, "say writable=True to map, filter or flat_map, whose function then gets copies")
     return StageFailure(Fault.of(error, stage, number, item), error)
+
+
+def not_awaited(made: CoroutineType[Any, Any, Any]) -> TypeError:
+    """Return the error for a coroutine that a function has returned, which is closed."""
+    made.close()
+    return TypeError(
+        f"the function returned a coroutine, of {made.__name__!r}, and nobody awaits it: give the coroutine "
+        f"function itself, or have an `async def` around it that awaits"
+    )
 
 
 @contextlib.contextmanager
@@ -108,7 +132,7 @@ def _call(fn: Callable[[], Any], stage: str, complete: Callable[[Any], Any] | No
     here = forked_child.generation
     try:
         return fn() if complete is None else complete(fn())
-    except (Exception, SystemExit) as error:
+    except ERRORS as error:
         leave_if_forked(here, error)
         raise failure_of(error, stage) from None
 

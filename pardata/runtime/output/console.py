@@ -14,7 +14,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import Final
@@ -50,6 +52,7 @@ class Console:
         self._is_closing = False
         self._has_come = threading.Event()  # the last of what was said, or the call behind it has passed what is stuck
         self._is_dropped = False  # a thread that is stuck ends when its stream goes on, or with the process
+        self._has_told = False
         self._bars = TaskBars()
         self._shower = Shower()
         self._thread = threading.Thread(target=self._run, name="pardata-console", daemon=True)
@@ -133,7 +136,7 @@ class Console:
         self._relief.join()
 
     def _show(self, found: Heard | Call | None) -> None:
-        with contextlib.suppress(BaseException):  # as of a terminal that is gone, or a handler that exits
+        try:
             if found is None:
                 self._shower.flush()
             elif callable(found):
@@ -145,6 +148,21 @@ class Console:
                 if isinstance(found, Logged):
                     tell_if_stale(self._heap)
                 self._shower.show(found)
+        except OSError:  # as of a terminal that is gone
+            pass
+        except BaseException as error:  # this thread has to go on
+            self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        """Tell once of an exception of the user's code for output, as of a log handler that exits."""
+        if not self._has_told:
+            self._has_told = True
+            with contextlib.suppress(BaseException):
+                print(
+                    f"pardata: output of a worker could not be shown, as the code for it raised {error!r}; later ones "
+                    f"are not told. Raised at:\n{''.join(traceback.format_tb(error.__traceback__))}",
+                    file=sys.stderr,
+                )
 
 
 _left: weakref.WeakSet[Console] = weakref.WeakSet()  # closed while a lock held them up

@@ -24,7 +24,7 @@ from pardata.process.capacity import limit_descriptors
 from pardata.process.forked_child import leave_if_forked
 from pardata.process.title import set_title
 from pardata.runtime.events import Failed, send_event
-from pardata.runtime.faults import Fault, exit_as_error
+from pardata.runtime.faults import Fault, exit_as_error, refuse_breakpoint
 from pardata.runtime.header import EXITS_NS
 from pardata.runtime.library_limits import keep_freed_memory, limit_process
 from pardata.runtime.output.descriptors import take_streams
@@ -137,6 +137,7 @@ def _settle_in(spec: ProcessSpec, socks: int) -> None:
     keep_freed_memory(spec.environment)
     np.random.seed()  # or every forked worker would draw the same numbers
     open_script(spec.owner)
+    sys.breakpointhook = refuse_breakpoint
 
 
 def _enter(directory: str) -> None:
