@@ -23,7 +23,7 @@ from typing import Any, Final
 import cloudpickle
 import numpy as np
 
-from pardata.memory.byte_order import native_array
+from pardata.memory.byte_order import is_native, native_array, native_dtype
 from pardata.memory.mapped import mapping_of, rebuild_memmap
 from pardata.memory.shared_array import is_array
 
@@ -39,8 +39,8 @@ def reduce_array(array: Any) -> Any:
 
     NotImplemented if the array goes as its own pickle.
     """
-    if is_array(array) or array.dtype.hasobject or not array.nbytes:
-        return NotImplemented
+    if is_array(array) or array.dtype.hasobject or (not array.nbytes and is_native(array.dtype)):
+        return NotImplemented  # an array without entries has nothing that could be shared, but its byte order
     kind = type(array)
     plain = np.ndarray.view(array, np.ndarray)
     if kind is np.memmap and mapping_of(array) is not None:
@@ -52,7 +52,7 @@ def reduce_array(array: Any) -> Any:
 
 def _sample(array: Any) -> Any:
     """Return an array without entries that has the rest of the state."""
-    return _with_state(np.empty((0,) * max(1, array.ndim), array.dtype), type(array), array)
+    return _with_state(np.empty((0,) * max(1, array.ndim), native_dtype(array.dtype)), type(array), array)
 
 
 def _with_state(plain: Array, kind: type[Array], holder: Any) -> Any:

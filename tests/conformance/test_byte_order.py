@@ -56,6 +56,8 @@ MAKERS = {
     "matrix": lambda: numbers(6).reshape(2, 3).view(np.matrix),
     "masked": lambda: np.ma.masked_array(numbers(3000), numbers(3000) > 5, fill_value=7),
     "subclass": tagged,
+    "subclass without entries": lambda: tagged()[:0],
+    "masked without entries": lambda: np.ma.masked_array(numbers(0)),
     "container": lambda: {"x": [numbers(3), (numbers(5000), 1)], "y": "text"},
     "object": lambda: Box(Box(numbers(5000))),
     "objects": objects,
