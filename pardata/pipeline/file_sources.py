@@ -20,7 +20,7 @@ from pardata.data.registry import format_of, open_data
 from pardata.errors import ConfigError
 from pardata.memory.byte_order import native_array
 from pardata.pipeline.new_stage import checked_count
-from pardata.pipeline.plan.node import Kind, Node, user_line
+from pardata.pipeline.plan.node import Counted, Kind, Node, user_line
 from pardata.pipeline.stream import Stream
 
 PartSize = int | Literal["chunk"] | None
@@ -28,7 +28,7 @@ Part = tuple[tuple[int, int], ...]  # for each axis where it begins and ends
 
 
 @dataclass(frozen=True)
-class PartGrid:
+class PartGrid(Counted):
     """The places of an array's parts, in order: steps along each axis."""
 
     shape: tuple[int, ...]

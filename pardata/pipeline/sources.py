@@ -15,30 +15,39 @@ from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
 from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of
-from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
+from pardata.pipeline.plan.node import Counted, Kind, Node, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.stream import Stream
 
 
-def rows_of_file(path: str) -> Iterator[Any]:
-    """Yield the rows of a ``.npy`` file; only those that are read are loaded."""
-    yield from np.load(path, mmap_mode="r").view(np.ndarray)
+class RowsOfFile(Counted):
+    """A generator function over the rows of a ``.npy`` file; only those that are read are loaded."""
+
+    def __init__(self, path: str, count: int) -> None:
+        self._path, self._count = path, count
+
+    def __call__(self) -> Iterator[Any]:
+        """Yield the rows."""
+        yield from np.load(self._path, mmap_mode="r").view(np.ndarray)
+
+    def __len__(self) -> int:
+        return self._count
 
 
-def npy_source(path: str | os.PathLike[str]) -> Callable[[], Iterator[Any]]:
+def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
     """Return a generator function over the rows of a file. Raises ConfigError if it is no array that has rows."""
     name = os.path.abspath(os.fspath(path))
     if not name.endswith(".npy"):
         raise ConfigError(f"source({str(path)!r}): a single path must be that of a .npy file; for others give a list")
     try:
-        dimensions = np.load(name, mmap_mode="r").ndim
+        shape = np.load(name, mmap_mode="r").shape
     except (OSError, ValueError) as error:
         hint = f": for several files give their paths, glob.glob({str(path)!r})" if "*" in name else ""
         raise ConfigError(f"source({str(path)!r}): {error}{hint}") from error
-    if not dimensions:
+    if not shape:
         raise ConfigError(f"source({str(path)!r}): the array in it is a single number, which has no rows")
-    return partial(rows_of_file, name)
+    return RowsOfFile(name, shape[0])
 
 
 def iterate_async(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:

@@ -109,6 +109,24 @@ def test_known_counts_are_compared_before_anything_starts():
     assert len(list(pardata.zip(pardata.source([1] * 121).take(COUNT), right, by="position"))) == COUNT
 
 
+@pytest.mark.parametrize("name", ["rows.npy", "rows.h5"])
+def test_rows_of_a_file_are_counted_before_anything_starts(engine, tmp_path, name):
+    rows = np.zeros((3, 2))
+    if name == "rows.npy":
+        np.save(tmp_path / name, rows)
+        options = {}
+    else:
+        with pytest.importorskip("h5py").File(tmp_path / name, "w") as file:
+            file["rows"] = rows
+        options = {"by": 1}
+    of_file = pardata.source(tmp_path / name, **options).map(np.sum)
+    with pytest.raises(pardata.PlanError, match=r" 3, 'four' 4: cut the longer one off with take"):
+        pardata.zip(of_file, pardata.source(range(4), name="four"), by="position").run(engine=engine)
+    assert len(list(pardata.zip(of_file, pardata.source([1, 2, 3]), by="position").iterate(engine=engine))) == 3
+    np.save(tmp_path / "none.npy", rows[:0])
+    assert list(pardata.source(tmp_path / "none.npy").iterate(engine=engine)) == []
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import PlanError
-from pardata.pipeline.plan.node import Kind, Node
+from pardata.pipeline.plan.node import Counted, Kind, Node
 from pardata.pipeline.plan.stage import Stage
 
 
@@ -69,7 +69,7 @@ def _count_of(stage: Stage) -> int | None:
     while stage.kind in (Kind.MAP, Kind.FILTER) and len(stage.edges) == 1:
         stage = stage.edges[0].stage
     items: Any = stage.fn
-    return len(items) if isinstance(items, Sequence | np.ndarray) else None
+    return len(items) if isinstance(items, Sequence | np.ndarray | Counted) else None
 
 
 def upstream(stage: Stage) -> set[Stage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 import functools
 import inspect
@@ -34,6 +35,16 @@ ArrayUse = Literal["", "inplace", "copies", "native"]
 JOINS = (Kind.ZIP, Kind.MERGE)
 MOST_CONCURRENT: Final = 1024
 _WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
+
+
+class Counted(abc.ABC):
+    """Items of a source whose number is known before they are read."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    def __bool__(self) -> bool:
+        return True  # also without items
 
 
 @dataclass(frozen=True, eq=False, repr=False)
