@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 
@@ -20,8 +20,16 @@ from pardata.errors import BrokenError, ConfigError, StaleBlockError
 Array = np.ndarray[Any, Any]
 Selection = tuple[slice, ...]  # one for each axis, with bounds within the shape and step 1
 Writers = Literal["none", "one", "many"]
+EncodedChunks = list[tuple[tuple[int, ...], Array]]  # where each chunk begins, and its bytes
 
 READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
+
+
+class Encoder(Protocol):
+    """Makes chunks as a file has them. Can be pickled."""
+
+    def encode(self, selection: Selection, values: Array) -> EncodedChunks:
+        """Return the chunks of a part that begins and ends where chunks do, or where the array ends."""
 
 
 class FileArray(ABC):
@@ -72,6 +80,14 @@ class FileArray(ABC):
     @abstractmethod
     def write(self, selection: Selection, values: Array) -> None:
         """Write a part; `values` has its shape, and a dtype that NumPy casts."""
+
+    def encoder(self) -> Encoder | None:
+        """Return what workers compress with, so that the only writer of a file need not; None: it has to."""
+        return None
+
+    def write_encoded(self, chunks: EncodedChunks) -> None:
+        """Write what the encoder has made."""
+        raise NotImplementedError(f"{self.location} has no encoder")
 
     @property
     def ndim(self) -> int:

@@ -15,7 +15,8 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from pardata.data.file_array import Array, FileArray, Selection, check_same, gone, page_of_rows
+from pardata.data.file_array import Array, EncodedChunks, Encoder, FileArray, Selection, check_same, gone, page_of_rows
+from pardata.data.hdf5_chunks import encoder_of
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
@@ -53,10 +54,23 @@ class DatasetArray(FileArray):
                 out[...] = dataset[selection]
 
     def write(self, selection: Selection, values: Array) -> None:
+        with self._writing(values.nbytes):
+            self._dataset[selection] = values
+
+    def encoder(self) -> Encoder | None:
+        return encoder_of(self._dataset)
+
+    def write_encoded(self, chunks: EncodedChunks) -> None:
+        with self._writing(sum(data.nbytes for _, data in chunks)):
+            for corner, data in chunks:
+                self._dataset.id.write_direct_chunk(corner, data)
+
+    @contextmanager
+    def _writing(self, nbytes: int) -> Iterator[None]:
         # HDF5 2.0 ends the process by a segmentation fault when a file is closed whose chunks had no place on the disk.
         # So there must be place before a write, and nothing is left in its cache behind it.
-        check_free(self._path, values.nbytes + _SLACK_BYTES)
-        self._dataset[selection] = values
+        check_free(self._path, nbytes + _SLACK_BYTES)
+        yield
         self._dataset.file.flush()
 
     def grow(self, rows: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import pardata
 from pardata.data.registry import file_array
-from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, values_of, warm_up
+from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, is_there, values_of, warm_up
 
 BACKENDS = ("process", "thread")
 
@@ -230,3 +230,32 @@ def test_two_runs_at_once_read_one_file(pools, kind, tmp_path):
         calls = [two.submit(pools["process"].map_array, fn, array) for fn in (np.sqrt, np.negative)]
         first, second = [call.result() for call in calls]
     assert np.array_equal(first, np.sqrt(values)) and np.array_equal(second, -values)
+
+
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+@pytest.mark.parametrize(
+    ("options", "is_compressed_by_workers"),
+    [
+        ({"compression": "gzip"}, True),
+        ({"compression": "gzip", "compression_opts": 9, "shuffle": True}, True),
+        ({"compression": "gzip", "fletcher32": True}, False),
+        ({"compression": "lzf"}, False),
+        ({"shuffle": True}, False),
+    ],
+)
+def test_chunks_that_workers_compress_are_those_of_hdf5(pools, options, is_compressed_by_workers, tmp_path):
+    """Also behind the end of the dataset, which may grow."""
+    import h5py
+
+    for dtype in ("f4", ">i4", "?"):
+        values = values_of((23, 7), dtype)
+        with h5py.File(tmp_path / "out.h5", "w") as file:
+            target = file.create_dataset("x", (23, 7), dtype, chunks=(4, 3), maxshape=(None, 7), fillvalue=1, **options)
+            assert (file_array(target).encoder() is not None) is is_compressed_by_workers
+            for axis in (0, 1):
+                target[...] = 0
+                pools["process"].map_array(lambda block: block, values, out=target, axis=axis)
+                assert np.array_equal(target[...], values)
+            target.resize((25, 7))
+        with h5py.File(tmp_path / "out.h5", "r") as file:
+            assert np.array_equal(file["x"][:23], values) and (file["x"][23:] == 1).all()

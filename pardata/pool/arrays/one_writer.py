@@ -1,6 +1,6 @@
 """`map_array` into a file that no other process may write, as one of HDF5: workers send results, this process writes.
 
-      range ---> worker: reads, calls the function ---> result in shared memory ---> this thread: writes it
+      range ---> worker: reads, calls the function, compresses ---> shared memory ---> this thread: writes
 
 A few results are under way at a time, so that little memory is needed.
 """
@@ -9,29 +9,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from pardata.data.file_array import Encoder
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
-from pardata.pool.arrays.rows import OpenWork, Work, place
+from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
 from pardata.runtime.progress import Bars
 
 
 @dataclass
-class RangeCall:
-    """The function of a `Work`, for one range of entries; `axis`: of the result, None: to be found out."""
+class FirstCall:
+    """The function of a `Work`, for the range whose result tells how the output looks."""
 
     work: Work
-    axis: int | None = None
+
+    def __call__(self, span: tuple[int, int]) -> tuple[Array, int]:
+        """Return the result, and the axis of it that belongs to the inputs' axis."""
+        return OpenWork(self.work, array_here).first(*span)
+
+
+@dataclass
+class RangeCall:
+    """The function of a `Work` for any other range.
+
+    Parameters
+    ----------
+    work : Work
+        With the axis of the results.
+    shape, dtype
+        Of the output.
+    encoder : Encoder, optional
+        Results are sent as chunks of the file.
+    """
+
+    work: Work
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    encoder: Encoder | None
 
     def __call__(self, span: tuple[int, int]) -> Any:
-        """Return the result; with the axis if that is to be found out."""
-        opened = OpenWork(self.work, array_here)
-        return opened.first(*span) if self.axis is None else opened.result(*span, self.axis)
+        """Return the result, or its chunks."""
+        axis = self.work.place
+        value = OpenWork(self.work, array_here).result(*span, axis)
+        if self.encoder is None:
+            return value
+        check_fit(self, axis, *span, value, self.work.exact)
+        bounds = [span if number == axis else (0, length) for number, length in enumerate(self.shape)]
+        return self.encoder.encode(tuple(slice(*ends) for ends in bounds), value)
 
 
 def map_by_one_writer(
@@ -45,14 +73,20 @@ def map_by_one_writer(
     """Fill the output. `results` is that of a pool, with its window: an iterator over the results of a function."""
     rows = inputs.rows
     spans = [(begin, min(begin + block, rows)) for begin in range(0, rows, block)]
-    ((first, axis),) = results(RangeCall(work), spans[:1])
+    ((first, axis),) = results(FirstCall(work), spans[:1])
     target, writing = output.make(work, block)(first, axis)
-    made = results(RangeCall(work, axis), spans[1:], chunksize=1, lazy=True)
-    for (begin, end), value in zip(spans, chain([first], made), strict=True):
-        place(target, axis, begin, end, value, writing.exact)
+    place(target, axis, *spans[0], first, writing.exact)
+    del first
+    call = RangeCall(writing, target.shape, target.dtype, target.encoder())
+    made = results(call, spans[1:], chunksize=1, lazy=True)
+    for span, value in zip(spans[1:], made, strict=True):
+        if call.encoder is None:
+            place(target, axis, *span, value, writing.exact)
+        else:
+            target.write_encoded(value)
         del value
         if bars is not None:
-            bars.update([end])
+            bars.update([span[1]])
 
 
 def captured(inputs: InputArrays) -> tuple[LocalRef, ...]:

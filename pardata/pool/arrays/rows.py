@@ -194,6 +194,12 @@ def places_of(value: Array, ndim: int, axis: int, length: int) -> list[int]:
 
 def place(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) -> None:
     """Put a result into its place in `out`; raises ValueError if its shape or (`exact`) its dtype differs."""
+    check_fit(out, axis, begin, end, value, exact)
+    out[span(axis, begin, end)] = value
+
+
+def check_fit(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) -> None:
+    """Raise ValueError if the shape or (`exact`) the dtype of a result is not that of its place in `out`."""
     shape = (*out.shape[:axis], end - begin, *out.shape[axis + 1 :])
     if value.shape != shape and not value.ndim:
         raise ValueError(_wrong(value, end - begin))
@@ -204,7 +210,6 @@ def place(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) 
         )
     if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
         raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
-    out[span(axis, begin, end)] = value
 
 
 def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:

@@ -1,0 +1,119 @@
+"""`pardata.open`: what it opens, and what it says of the rest."""
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.data import registry
+from tests.conformance.data_formats import KINDS, is_there, values_of, warm_up
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """Start what the libraries start once."""
+    warm_up()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_and_members_of_npz_are_mapped(tmp_path, order):
+    values = np.asarray(values_of(), order=order)
+    np.save(tmp_path / "a.npy", values)
+    np.savez(tmp_path / "a.npz", first=values[:3], **{"deep/second": values})
+    np.savez_compressed(tmp_path / "b.npz", only=values)
+    for found in (pardata.open(tmp_path / "a.npy"), pardata.open(tmp_path / "a.npz", key="deep/second")):
+        assert isinstance(found, np.memmap) and found.mode == "r" and np.array_equal(found, values)
+    assert np.array_equal(pardata.open(tmp_path / "b.npz"), values)
+    with pytest.raises(pardata.ConfigError, match="has 2 arrays, 'first', 'deep/second': name one"):
+        pardata.open(tmp_path / "a.npz")
+
+
+def test_what_cannot_be_opened_is_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    np.savez(tmp_path / "a.npz", empty=np.zeros((0, 3), "i2"), objects=np.array([None]))
+    (tmp_path / "no.npz").write_bytes(b"nothing")
+    assert pardata.open(tmp_path / "a.npz", key="empty").shape == (0, 3)
+    for name, key, message in (
+        ("a.csv", None, "must end in one of .zarr, .h5, .hdf5, .npy, .npz"),
+        ("none.npy", None, "No such file"),
+        ("a.npy", "x", "has no key"),
+        ("no.npz", None, "not a zip file"),
+        ("a.npz", "x", "has no array 'x'; it has 'empty', 'objects'"),
+        ("a.npz", "objects", "holds Python objects"),
+    ):
+        with pytest.raises(pardata.ConfigError, match=message):
+            pardata.open(tmp_path / name, key=key)
+
+
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+def test_the_only_dataset_of_a_file_needs_no_key(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["group/x"] = values_of()
+    found = pardata.open(tmp_path / "a.h5")
+    assert found.name == "/group/x" and found.file.mode == "r"
+    found.file.close()
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["y"] = [1]
+    with pytest.raises(pardata.ConfigError, match="has 2 arrays"):
+        pardata.open(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file, pytest.raises(pardata.ConfigError, match="an h5py Group has datasets"):
+        registry.file_array(file["group"])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        empty = file.create_dataset("e", data=h5py.Empty("f4"))
+        with pytest.raises(pardata.ConfigError, match="it has a dtype, and no shape"):
+            registry.file_array(empty)
+
+
+@pytest.mark.skipif(not is_there("zarr"), reason="not installed")
+def test_an_array_in_a_group_of_zarr(tmp_path):
+    import zarr
+
+    group = zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
+    group.create_array("deep/x", shape=(4,), dtype="i4")[:] = 3
+    found = pardata.open(tmp_path / "g.zarr")
+    assert found.path == "deep/x" and found.read_only and found[:].tolist() == [3] * 4
+    assert registry.file_array(found)[1:3].tolist() == [3, 3]
+    with pytest.raises(pardata.ConfigError, match="is a group of arrays"):
+        registry.file_array(group)
+    with pytest.raises(pardata.ConfigError, match="No such|nothing found|not found|does not exist|No (array|group)"):
+        pardata.open(tmp_path / "none.zarr")
+
+
+@pytest.mark.skipif(not is_there("zarr"), reason="not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_stores_that_can_be_opened_again(tmp_path):
+    import pickle
+
+    import zarr
+
+    kind = KINDS[0]
+    kind.save(tmp_path / "a.zarr", values_of())
+    with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as store:
+        zarr.create_array(store, data=values_of(), chunks=(7, 4, 4))
+    archive = zarr.storage.ZipStore(tmp_path / "a.zip", mode="r")
+    folder = zarr.storage.FsspecStore.from_url(f"file://{tmp_path}/a.zarr", read_only=True)
+    for store in (archive, folder):
+        sent = pickle.dumps(registry.file_array(zarr.open_array(store, mode="r")))
+        assert np.array_equal(pickle.loads(sent)[:], values_of())
+    archive.close()
+    for store in (zarr.storage.MemoryStore(), zarr.storage.FsspecStore.from_url("memory://somewhere")):
+        found = registry.file_array(zarr.create_array(store, data=values_of()))
+        with pytest.raises(pardata.ConfigError, match="in the memory of this process"):
+            pickle.dumps(found)
+    wrapped = zarr.storage.LoggingStore(zarr.storage.LocalStore(str(tmp_path / "a.zarr")), log_level="ERROR")
+    with pytest.raises(pardata.ConfigError, match="it is in a LoggingStore"):
+        pickle.dumps(registry.file_array(zarr.open_array(wrapped, mode="r")))
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch, tmp_path):
+    entry = registry.FileFormat("pardata.data.zarr_arrays", "no_such_library", "zarr", (".zarr",))
+    monkeypatch.setattr(registry, "FORMATS", (entry,))
+    for use in (
+        lambda: pardata.open("x.zarr"),
+        lambda: pardata.source([1]).to("x.zarr"),
+        lambda: pardata.map_array(np.sqrt, np.ones(3), out="x.zarr"),
+    ):
+        with pytest.raises(pardata.MissingExtraError, match=r'no_such_library: pip install "pardata\[zarr\]"'):
+            use()
+    pardata.shutdown()
