@@ -12,9 +12,9 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 
-from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, Rival
+from benchmarks.rivals.rival import ArrayWork, FileWork, Flow, Link, Pool, Rival
 
-__all__ = ["RIVALS", "ArrayWork", "Entry", "Flow", "Link", "Pool", "Rival", "load", "missing"]
+__all__ = ["RIVALS", "ArrayWork", "Entry", "FileWork", "Flow", "Link", "Pool", "Rival", "load", "missing"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import dask.array
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import ArrayWork
+from benchmarks.rivals.rival import ArrayWork, FileWork
 
 
 class Rival(rival.Rival):
@@ -23,3 +23,12 @@ class Rival(rival.Rival):
         rows = -(-work.shape[0] // self.chunks)
         array = dask.array.from_array(a, chunks=(rows, *work.shape[1:])).map_blocks(work.fn, dtype=np.float64)
         yield lambda: array.compute(scheduler=self.scheduler, num_workers=workers)
+
+    @contextmanager
+    def map_file(self, work: FileWork, workers: int) -> Iterator[Callable[[], None]]:
+        def call() -> None:
+            with work.opened(work.source, "r") as source, work.opened(work.target, "r+") as target:
+                made = dask.array.from_zarr(source).map_blocks(work.fn, dtype=source.dtype)
+                dask.array.store(made, target, lock=False, scheduler=self.scheduler, num_workers=workers)
+
+        yield call

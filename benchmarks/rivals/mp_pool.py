@@ -15,12 +15,13 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
+from benchmarks.rivals.rival import ArrayWork, FileWork, Flow, Link, Pool, same
 
 CHUNKS = 64
 
@@ -57,6 +58,24 @@ class Rival(rival.Rival):
                 return out[0]
 
             yield call
+
+    @contextmanager
+    def map_file(self, work: FileWork, workers: int) -> Iterator[Callable[[], None]]:
+        """Each worker opens the file for a range of rows; the main process writes."""
+        starts = range(0, work.shape[0], work.chunk_rows)
+        with self._pool(workers) as pool:
+
+            def call() -> None:
+                with work.opened(work.target, "r+") as target:
+                    for begin, made in zip(starts, pool.imap(partial(_read_and_call, work), starts), strict=True):
+                        target[begin : begin + len(made)] = made
+
+            yield call
+
+
+def _read_and_call(work: FileWork, begin: int) -> Any:
+    with work.opened(work.source, "r") as source:
+        return work.fn(source[begin : begin + work.chunk_rows])
 
 
 kept: list[Callable[[Any], Any]] = []

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import pardata
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
+from benchmarks.rivals.rival import ArrayWork, FileWork, Flow, Link, Pool, same
 
 
 def _source(flow: Flow, name: str | None = None) -> pardata.Stream:
@@ -73,6 +73,16 @@ class Rival(rival.Rival):
         a = work.filled(pardata.empty)
         with pardata.WorkerPool(workers) as pool:
             yield lambda: pool.map_array(work.fn, a)
+
+    @contextmanager
+    def map_file(self, work: FileWork, workers: int) -> Iterator[Callable[[], None]]:
+        with pardata.WorkerPool(workers) as pool:
+
+            def call() -> None:
+                with work.opened(work.source, "r") as source, work.opened(work.target, "r+") as target:
+                    pool.map_array(work.fn, source, out=target)
+
+            yield call
 
     @contextmanager
     def map_windows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +77,43 @@ class ArrayWork:
         return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
+@dataclass(frozen=True)
+class FileWork:
+    """The work of `map_file`: to compute ``fn(source)`` into `target`.
+
+    Parameters
+    ----------
+    fn : treats entries along the first axis independently
+    source, target : paths of files of one format, both of which are there: .zarr, or .h5 with a dataset "data"
+    shape : of both arrays
+    chunk_rows : rows of a chunk of both
+    """
+
+    fn: Callable[[Any], Any]
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    chunk_rows: int
+
+    @property
+    def is_zarr(self) -> bool:
+        """True if the files are Zarr arrays, False if HDF5."""
+        return self.source.endswith(".zarr")
+
+    @contextmanager
+    def opened(self, path: str, mode: str) -> Iterator[Any]:
+        """The array at a path, opened by its library."""
+        if self.is_zarr:
+            import zarr
+
+            yield zarr.open_array(path, mode=mode)  # type: ignore[arg-type]
+        else:
+            import h5py
+
+            with h5py.File(path, mode) as file:
+                yield file["data"]
+
+
 Link = Callable[[Any], Any]
 
 
@@ -141,6 +178,10 @@ class Rival:
     def map_array(self, work: ArrayWork, workers: int) -> AbstractContextManager[Callable[[], Any]]:
         """The array of the work, where the library wants it; and a function that gives ``fn(array)``, computed by warm
         workers on parts along the first axis, as one array."""
+        raise NotImplementedError
+
+    def map_file(self, work: FileWork, workers: int) -> AbstractContextManager[Callable[[], None]]:
+        """A function that fills the target of the work with ``fn(source)``, by warm workers."""
         raise NotImplementedError
 
     def map_windows(

@@ -24,6 +24,7 @@ ORDER = (
     "blocks",
     "lookups",
     "files",
+    "data_files",
 )
 
 
