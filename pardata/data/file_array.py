@@ -25,6 +25,18 @@ EncodedChunks = list[tuple[tuple[int, ...], Array]]  # where each chunk begins, 
 READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
 
 
+class ArrayObject(Protocol):
+    """An array of a library: `registry.file_array` tells whether it is of one that has an adapter."""
+
+    @property
+    def shape(self) -> Any:
+        """The length of each axis."""
+
+    @property
+    def dtype(self) -> Any:
+        """As NumPy has it."""
+
+
 class Encoder(Protocol):
     """Makes chunks as a file has them. Can be pickled."""
 

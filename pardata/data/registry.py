@@ -85,6 +85,8 @@ def new_file(path: str | os.PathLike[str], key: str | None = None) -> NewFile | 
     entry = format_of(name)
     if entry is None or not entry.is_output:
         return None
+    if "://" in name:
+        raise ConfigError(f"{name}: a new file is made in a folder; make the array there, and give it instead")
     made: NewFile = entry.load().new_file(os.path.abspath(name), key)
     return made
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from pardata.data.file_array import ArrayObject
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Unpacking, with_arguments
 from pardata.pipeline.builtin_generators import Reduce
@@ -227,7 +229,7 @@ class Stream(Regrouping):
 
     def to(
         self,
-        sink: Any,
+        sink: list[Any] | str | os.PathLike[str] | ArrayObject | Callable[[Any], Any],
         *,
         kind: WorkerKind = "process",
         concurrency: int | None = None,

@@ -123,6 +123,10 @@ def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path
     assert empty.shape == (0, 6, 4)
     with pytest.raises(pardata.ConfigError, match="no such directory"):
         pool.map_array(look, values, out=str(tmp_path / "no" / f"x{ending}"))
+    with pytest.raises(pardata.ConfigError, match="is made in a folder"):
+        pool.map_array(look, values, out=f"s3://bucket/x{ending}")
+    with pytest.raises(pardata.ConfigError, match=r"pardata.open\(path\) opens an array"):
+        pool.map_array(look, path)
 
 
 @pytest.mark.parametrize("kind", each_kind())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -115,7 +116,8 @@ def _checked(what: str, array: Any) -> Any:
         return found
     given = plain_array(array, f"{what} got")
     if given.ndim == 0:
-        raise ConfigError(f"{what} needs an array or a list, with at least one axis, not {type(array).__name__}")
+        way = ": pardata.open(path) opens an array in a file" if isinstance(array, str | os.PathLike) else ""
+        raise ConfigError(f"{what} needs an array or a list, with at least one axis, not {type(array).__name__}{way}")
     if given.dtype.hasobject:
         raise ConfigError(f"{what} cannot share an array of {given.dtype}: it holds Python objects")
     return given

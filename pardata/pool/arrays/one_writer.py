@@ -7,7 +7,8 @@ A few results are under way at a time, so that little memory is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
+from pardata.pool.results import Results
 from pardata.runtime.progress import Bars
 
 
@@ -63,7 +65,7 @@ class RangeCall:
 
 
 def map_by_one_writer(
-    results: Callable[..., Iterator[Any]],
+    results: Callable[..., Results],
     work: Work,
     inputs: InputArrays,
     block: int,
@@ -78,15 +80,15 @@ def map_by_one_writer(
     place(target, axis, *spans[0], first, writing.exact)
     del first
     call = RangeCall(writing, target.shape, target.dtype, target.encoder())
-    made = results(call, spans[1:], chunksize=1, lazy=True)
-    for span, value in zip(spans[1:], made, strict=True):
-        if call.encoder is None:
-            place(target, axis, *span, value, writing.exact)
-        else:
-            target.write_encoded(value)
-        del value
-        if bars is not None:
-            bars.update([span[1]])
+    with closing(results(call, spans[1:], chunksize=1, lazy=True)) as made:
+        for span, value in zip(spans[1:], made, strict=True):
+            if call.encoder is None:
+                place(target, axis, *span, value, writing.exact)
+            else:
+                target.write_encoded(value)
+            del value
+            if bars is not None:
+                bars.update([span[1]])
 
 
 def captured(inputs: InputArrays) -> tuple[LocalRef, ...]:
