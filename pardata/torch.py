@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from pardata.feeding.feed import Feed
-from pardata.feeding.tensors import can_pin, load_torch, pinned_ahead, tensor_of
+from pardata.feeding.tensors import can_pin, load_torch, pinned_ahead
 
 __all__ = ["Loader"]
 
@@ -68,9 +68,6 @@ class Loader(Feed):
             collate=collate, drop_last=drop_last, seed=seed,
         )  # fmt: skip
         self._pins = pin_memory and can_pin()
-
-    def _arrived(self, array: Any, tensor: str) -> Any:
-        return tensor_of(array, tensor) if tensor else array
 
     def _arriving(self, batches: Iterator[Any]) -> Iterator[Any]:
         return pinned_ahead(batches) if self._pins else batches

@@ -137,6 +137,11 @@ class Rival(rival.Rival):
             return found
 
     @contextmanager
+    def loader(self, dataset: Any, batch_size: int, workers: int) -> Iterator[Callable[[], Iterator[Any]]]:
+        with pardata.torch.Loader(dataset, batch_size, workers=workers) as loader:
+            yield lambda: iter(loader)
+
+    @contextmanager
     def random_pages(self, array: Any, numbers: list[int]) -> Iterator[Callable[[], int]]:
         with _paged(array, array[0].nbytes) as file:
             yield lambda: len([None for number in numbers if len(file.page(number))])

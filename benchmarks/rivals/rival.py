@@ -201,6 +201,12 @@ class Rival:
         has to do to get it."""
         raise NotImplementedError
 
+    def loader(
+        self, dataset: Any, batch_size: int, workers: int
+    ) -> AbstractContextManager[Callable[[], Iterator[Any]]]:
+        """A function that begins an epoch: the batches of a dataset in its order, as tensors, by workers that stay."""
+        raise NotImplementedError
+
     # ---- memory, look-ups, files -----------------------------------------------------------------------------------
 
     def shared_memory(self) -> Any:

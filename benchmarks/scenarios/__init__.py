@@ -25,6 +25,7 @@ ORDER = (
     "lookups",
     "files",
     "data_files",
+    "loader",
 )
 
 

@@ -11,7 +11,9 @@ from pardata.errors import LossError
 
 Array = np.ndarray[Any, Any]
 
+_NOT_NUMBERS: Final = frozenset("OSUT")  # kinds of dtypes: objects and texts
 _BITS: Final = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}  # torch's dtypes that hold the bits of another one
+_names: dict[Any, str] = {}  # of torch's dtypes
 
 
 def as_array(value: Any) -> tuple[Array, str] | None:
@@ -19,22 +21,29 @@ def as_array(value: Any) -> tuple[Array, str] | None:
 
     The name is "" for what is no tensor. A tensor whose dtype NumPy has not is an array of the same bits.
     """
-    if isinstance(value, np.ndarray | np.generic):
+    if type(value) is not np.ndarray:
+        if not isinstance(value, np.ndarray | np.generic):
+            torch = sys.modules.get("torch")
+            return _of_tensor(torch, value) if torch is not None and isinstance(value, torch.Tensor) else None
         if isinstance(value, np.ma.MaskedArray):
             raise LossError("a masked array in a batch would lose its mask: return its data and its mask as two fields")
-        array = np.asarray(value)
-        return None if array.dtype.hasobject or array.dtype.kind in "OSUT" else (array, "")
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, torch.Tensor):
-        return None
-    return _of_tensor(torch, value)
+        value = np.asarray(value)
+    dtype = value.dtype
+    return None if dtype.kind in _NOT_NUMBERS or dtype.hasobject else (value, "")
 
 
 def _of_tensor(torch: Any, tensor: Any) -> tuple[Array, str] | None:
+    try:
+        return tensor.numpy(), _names[tensor.dtype]
+    except (KeyError, RuntimeError, TypeError):  # it is one of the others
+        return _of_any_tensor(torch, tensor)
+
+
+def _of_any_tensor(torch: Any, tensor: Any) -> tuple[Array, str] | None:
     if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized:
         return None
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
-    name = str(plain.dtype).removeprefix("torch.")
+    name = _names[plain.dtype] = str(plain.dtype).removeprefix("torch.")
     try:
         return plain.numpy(), name
     except TypeError:  # bfloat16, and other dtypes that NumPy has not

@@ -166,14 +166,15 @@ class _SequenceField:
     def __init__(self, first: Sequence[Any], make: Callable[[Any, str], FieldOfRows], place: str) -> None:
         self._kind, self._place = type(first), place
         self._fields = [make(value, f"{place}[{index}]") for index, value in enumerate(first)]
+        self._puts = [field.put for field in self._fields]
 
     def put(self, row: int, value: Any) -> None:
-        if len(value) != len(self._fields):
+        if len(value) != len(self._puts):
             raise ValueError(
-                f"{_named(self._place)}has {len(value)} parts in one item and {len(self._fields)} in the first one"
+                f"{_named(self._place)}has {len(value)} parts in one item and {len(self._puts)} in the first one"
             )
-        for field, part in zip(self._fields, value, strict=True):
-            field.put(row, part)
+        for put, part in zip(self._puts, value):  # noqa: B905 (their lengths are equal)
+            put(row, part)
 
     def finish(self, rows: int, arrays: list[Array]) -> Any:
         made = [field.finish(rows, arrays) for field in self._fields]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any, ClassVar, Self
@@ -12,6 +13,7 @@ from pardata.feeding.fetching import Making
 from pardata.feeding.routes import route_for
 from pardata.feeding.sampling import Sampling, check_sampling
 from pardata.feeding.seeds import new_seed
+from pardata.feeding.tensors import send_tensors_as_arrays, tensor_of
 from pardata.feeding.trees import Leaf, with_leaves
 
 
@@ -49,6 +51,8 @@ class Feed:
         drop_last: bool = False,
         seed: int | None = None,
     ) -> None:
+        if "torch" in sys.modules:
+            send_tensors_as_arrays()
         check_collate(collate)
         check_sampling(batch_size, shuffle, drop_last, sampler, batch_sampler)
         self.dataset = dataset
@@ -106,11 +110,7 @@ class Feed:
 
     def _arrived(self, array: Any, tensor: str) -> Any:
         """Return an array of a batch as the loop gets it."""
-        if not tensor:
-            return array
-        from pardata.feeding.tensors import tensor_of  # a function of the user's returned a tensor: torch is here
-
-        return tensor_of(array, tensor)
+        return tensor_of(array, tensor) if tensor else array  # of `pardata.batches`: a user's function has returned one
 
     def _arriving(self, batches: Iterator[Any]) -> Iterator[Any]:
         """Return the batches as they are handed out."""

@@ -11,6 +11,8 @@ import pytest
 
 import pardata
 import pardata.torch
+from pardata.codec.object_codec import pickled
+from pardata.codec.picklers import StatePickler
 
 torch = pytest.importorskip("torch")
 
@@ -97,6 +99,18 @@ def test_tensors_share_the_memory_of_the_workers_and_are_writable():
             batch["half"] += 1
             kept.append(batch["tensor"])
     assert [tensor[:, 0, 0].tolist() for tensor in kept] == [list(range(i + 1, i + 6)) for i in range(0, 20, 5)]
+
+
+def test_tensors_of_a_dataset_lie_in_one_memory_for_all_workers():
+    numbers = torch.arange(30_000.0)
+    dataset = torch.utils.data.TensorDataset(numbers.reshape(-1, 3), torch.ones(10_000, dtype=torch.bfloat16))
+    with pardata.torch.Loader(dataset, 5_000, workers=1) as loader:
+        assert torch.equal(torch.cat([rows for rows, _ in loader]), dataset.tensors[0])
+        numbers += 1  # the change reaches the workers
+        for rows, ones in loader:
+            assert rows[0, 0] in (1, 15_001) and ones.dtype is torch.bfloat16 and ones.sum(dtype=float) == 5_000
+    stream, pickler = pickled(StatePickler, dataset, False)
+    assert len(stream) < 1000 and [array.nbytes for array in pickler.arrays] == [120_000, 20_000]
 
 
 def put_together(items):
