@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from pardata.feeding.collate import Assembly, PackedBatch, pack
 from pardata.feeding.sampling import in_lists
-from pardata.feeding.seeds import BATCH, ITEM
-from pardata.feeding.surroundings import seed_generators, set_worker_info
-from pardata.runtime.context import WorkerContext, worker
+from pardata.feeding.seeds import BATCH
+from pardata.feeding.surroundings import ItemContext, item_context, seed_generators, set_worker_info
 
 
 class BatchTask(NamedTuple):
@@ -80,22 +79,20 @@ class Fetch:
         self._in_worker = in_worker
 
     def __call__(self, task: BatchTask) -> PackedBatch:
-        context = worker()
         number = seed_generators(task.seed, BATCH, task.epoch, task.number)
-        if self._in_worker:
-            set_worker_info(context.index, context.workers, number, self._dataset)
-        try:
-            return self._batch(task, context)
-        except StopIteration as error:  # it would end the loop
-            raise RuntimeError("the dataset raised StopIteration") from error
-        finally:
-            context.draw_as(None)
+        with item_context(task.seed, task.epoch, self._in_worker) as context:
+            if self._in_worker:
+                set_worker_info(context.index, context.workers, number, self._dataset)
+            try:
+                return self._batch(task, context)
+            except StopIteration as error:  # it would end the loop
+                raise RuntimeError("the dataset raised StopIteration") from error
 
-    def _batch(self, task: BatchTask, context: WorkerContext) -> PackedBatch:
+    def _batch(self, task: BatchTask, context: ItemContext) -> PackedBatch:
         making = self._making
         get_many = getattr(self._dataset, "__getitems__", None) if making.size is not None else None
         if get_many is not None:
-            context.draw_as(task.seed, ITEM, task.epoch, task.position)
+            context.position = task.position
             try:
                 return making.of_items(get_many(task.keys))
             except Exception as error:
@@ -109,11 +106,11 @@ class Fetch:
         self._get(task, context, assembly.add)
         return assembly.finish()
 
-    def _get(self, task: BatchTask, context: WorkerContext, use: Callable[[Any], object]) -> None:
+    def _get(self, task: BatchTask, context: ItemContext, use: Callable[[Any], object]) -> None:
         """Call `use` with each item of a batch."""
         dataset = self._dataset
         for position, key in enumerate(task.keys, task.position):
-            context.draw_as(task.seed, ITEM, task.epoch, position)
+            context.position = position
             try:
                 use(dataset[key])
             except Exception as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -21,10 +21,10 @@ from pardata.feeding.sampling import Sampling, batches_in
 from pardata.feeding.seeds import RUN, number_of
 from pardata.feeding.surroundings import Generators
 from pardata.memory.foreign import rows_of_table
+from pardata.pipeline.run import Engine, Run
 from pardata.pipeline.sources import source
 from pardata.pipeline.stream import Stream
 from pardata.pool.pool import WorkerPool
-from pardata.runtime.context import WorkerContext, of_thread, set_context
 
 NAME: Final = "loader"  # of the pool and of the stages, for messages and printed lines
 _AHEAD: Final = 2  # batches per worker that are made before the loop asks for them, as DataLoader has it
@@ -61,7 +61,7 @@ class PoolRoute:
     def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
         tasks = self._tasks(seed, epoch, skip)
         if self._workers == 0:
-            return self._here(tasks)
+            return _here(map(self._fetch, tasks))
         if self._pool is None or not self._pool.is_open:
             self._pool = WorkerPool(self._workers, name=NAME)
         window = _AHEAD * self._pool.workers
@@ -73,13 +73,6 @@ class PoolRoute:
             if number >= skip:
                 yield BatchTask(seed, epoch, number, position, keys)
             position += len(keys)
-
-    def _here(self, tasks: Iterator[BatchTask]) -> Iterator[Any]:
-        generators = Generators()
-        for task in tasks:
-            with generators.in_use(), _as_worker():
-                made = self._fetch(task)
-            yield made
 
     def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -99,9 +92,8 @@ class ReaderRoute:
 
     def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
         reading = partial(read, self._dataset, self._making, self._drop_last, seed, epoch, skip, self._workers != 0)
-        if self._workers == 0:
-            return _here(reading)
-        return source(reading, name=NAME).iterate(seed=number_of(seed, RUN, epoch))
+        run = source(reading, name=NAME).iterate(engine=_engine(self._workers), seed=number_of(seed, RUN, epoch))
+        return _here(run) if self._workers == 0 else run
 
     def close(self) -> None:
         """There is nothing between two epochs."""
@@ -125,34 +117,26 @@ class StreamRoute:
         if skip:
             items = items.skip(skip)
         batches = items.map(fn, workers=self._workers or 1, name=NAME)
-        engine: Any = "serial" if self._workers == 0 else "processes"
-        return batches.iterate(engine=engine, seed=number_of(seed, RUN, epoch))
+        return batches.iterate(engine=_engine(self._workers), seed=number_of(seed, RUN, epoch))
 
     def close(self) -> None:
         """There is nothing between two epochs."""
 
 
-def _here(reading: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Yield what is read in this process, whose global generators go on as if nothing was read."""
-    generators, batches = Generators(), reading()
-    end = object()
-    while True:
-        with generators.in_use(), _as_worker():
-            made = next(batches, end)
-        if made is end:
-            return
-        yield made
+def _engine(workers: int | None) -> Engine:
+    return "serial" if workers == 0 else "processes"
 
 
-@contextmanager
-def _as_worker() -> Iterator[None]:
-    """Make this thread the only worker for a while."""
-    before = of_thread.context
-    set_context(WorkerContext(0, 1, NAME), is_thread=True)
-    try:
-        yield
-    finally:
-        of_thread.context = before
+def _here(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches that are made in this process, whose global generators go on as if nothing was made."""
+    generators, end = Generators(), object()
+    with closing(batches) if isinstance(batches, Run) else nullcontext():
+        while True:
+            with generators.in_use():
+                made = next(batches, end)
+            if made is end:
+                return
+            yield made
 
 
 def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | None) -> Route:

@@ -1,4 +1,4 @@
-"""The state of a process that the code of a dataset uses: global random generators, and torch's worker info."""
+"""The state of a process that a dataset's code uses: random generators, `pardata.worker()`, torch's worker info."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pardata.feeding.seeds import words_of
+from pardata.feeding.seeds import ITEM, words_of
+from pardata.runtime.context import WorkerContext, of_thread, set_context, worker
 
 
 def seed_generators(seed: int, purpose: int, *numbers: int) -> int:
@@ -32,6 +33,45 @@ def set_worker_info(index: int, workers: int, seed: int, dataset: Any) -> None:
         return
     holder = torch.utils.data._utils.worker
     holder._worker_info = holder.WorkerInfo(id=index, num_workers=workers, seed=seed, dataset=dataset)
+
+
+class ItemContext(WorkerContext):
+    """The context of a loader's worker, `pardata.worker()`: it draws by the place of the item in its epoch.
+
+    Attributes
+    ----------
+    position : int
+        The place of the item at work in its epoch.
+    """
+
+    def __init__(self, outer: WorkerContext, seed: int, epoch: int) -> None:
+        super().__init__(outer.index, outer.workers, outer.pool, outer.shared, seed)
+        self.position = 0
+        self._epoch = epoch
+
+    def _key(self) -> tuple[int, ...]:
+        return ITEM, self._epoch, self.position
+
+    @property
+    def item(self) -> int:
+        """The place of the item in its epoch."""
+        return self.position
+
+
+@contextmanager
+def item_context(seed: int, epoch: int, in_worker: bool) -> Iterator[ItemContext]:
+    """Have `pardata.worker()` return a context for items; if this is no worker process, in this thread alone."""
+    outer, of_this_thread = worker(), of_thread.context
+    context = ItemContext(outer, seed, epoch)
+    set_context(context, is_thread=not in_worker)
+    try:
+        yield context
+    finally:
+        context.leave()
+        if in_worker:
+            set_context(outer)
+        else:
+            of_thread.context = of_this_thread
 
 
 class Generators:

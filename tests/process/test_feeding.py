@@ -31,10 +31,11 @@ class Items:
 
 
 class Stepwise:
-    """A dataset that has only an `__iter__`, and fills one buffer again and again."""
+    """A dataset that has only an `__iter__`, and fills one buffer again and again. It kills its process once."""
 
-    def __init__(self, count=7):
+    def __init__(self, count=7, path=""):
         self.count = count
+        self.path = path
 
     def __len__(self):
         return self.count
@@ -42,7 +43,10 @@ class Stepwise:
     def __iter__(self):
         buffer = np.zeros(LARGE)
         for number in range(self.count):
-            buffer[:] = number + np.random.rand() / 2
+            buffer[:] = number + (np.random.rand() + pardata.worker().random.random()) / 4
+            if number == 4 and self.path and not os.path.exists(self.path):
+                open(self.path, "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
             yield buffer
 
 
@@ -189,9 +193,10 @@ def test_the_kinds_of_batches(workers):
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_a_dataset_that_only_iterates(drop_last):
-    make = partial(pardata.batches, Stepwise(), 3, drop_last=drop_last, seed=5)
-    with make(workers=0) as feed, make(workers=2) as other:
+def test_a_dataset_that_only_iterates(drop_last, tmp_path):
+    make = partial(pardata.batches, batch_size=3, drop_last=drop_last, seed=5)
+    killed = Stepwise(path=str(tmp_path / "killed"))
+    with make(Stepwise(), workers=0) as feed, make(killed, workers=2) as other:
         found = [[batch.tolist() for batch in feed] for _ in range(2)]
         assert found == [[batch.tolist() for batch in other] for _ in range(2)]
         assert [[int(row[0]) for batch in epoch for row in batch] for epoch in found] == [
