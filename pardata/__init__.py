@@ -39,6 +39,7 @@ from pardata.pool.compat.joblib_backend import register_joblib
 from pardata.pool.compat.multiprocessing import Pool
 from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
 from pardata.pool.pool import WorkerPool
+from pardata.pool.report import PoolReport
 from pardata.runtime.context import worker
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
@@ -79,6 +80,7 @@ __all__ = [
     "PlanError",
     "PlatformError",
     "Pool",
+    "PoolReport",
     "Queue",
     "RemoteError",
     "RemoteTraceback",

@@ -15,6 +15,7 @@ from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Job
+from pardata.pool.statistics import Log
 
 # The backends whose threads run, also after their handles are gone. Not weak references: these have callbacks, which
 # may be called in the main thread, and a Ctrl-C at that moment gets lost.
@@ -39,6 +40,10 @@ class Backend(Protocol):
     @property
     def places(self) -> Places:
         """Return the places of arrays that workers read and write."""
+
+    @property
+    def log(self) -> Log:
+        """Return what the workers have done."""
 
     @property
     def is_open(self) -> bool:

@@ -26,3 +26,4 @@ class Setup:
     cores: int = 1  # the share of each worker
     native: bool = False
     writable: bool = False
+    record: bool = False

@@ -23,6 +23,7 @@ from pardata.pool.options import (
     count_workers,
 )
 from pardata.pool.processes.dispatcher import Dispatcher
+from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
 from pardata.runtime.method_names import named_as_called
@@ -70,6 +71,8 @@ class WorkerPool(ArrayMethods, Executor):
     writable : bool
         Functions get arrays of their own among their arguments (not those of `map_array`): copies that the worker makes
         of large ones. Without it threads get the caller's arrays themselves.
+    record : bool
+        Keep when each worker did which task, for ``pool.report().save("pool.html")`` and `PoolReport.trace`.
     name : str
         For messages, and as the tag of lines that workers print.
 
@@ -104,12 +107,13 @@ class WorkerPool(ArrayMethods, Executor):
         seed: int | None = None,
         native: bool = False,
         writable: bool = False,
+        record: bool = False,
         name: str = "pool",
     ) -> None:
         self.workers = self._max_workers = count_workers(workers, max_workers)
         setup = Setup(
             self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed, finalizer, finalargs, native=native, writable=writable,
+            shared, seed, finalizer, finalargs, native=native, writable=writable, record=record,
         )  # fmt: skip
         self.kind = kind
         check_writable(writable)
@@ -161,6 +165,21 @@ class WorkerPool(ArrayMethods, Executor):
             the same, but for processes and bytes.
         """
         return {**self._backend.statistics(), "chunks": [chunks.statistics() for chunks in self._backend.recent]}
+
+    def report(self) -> PoolReport:
+        """Return the report until now; ``pool.report().save("pool.html")`` draws it.
+
+        Returns
+        -------
+        PoolReport
+        """
+        setup, kinds = self._backend.setup, {"process": "processes", "thread": "threads"}
+        surroundings = self._backend.log.surroundings(setup.name, kinds[self.kind])
+        return PoolReport(setup.name, self.statistics(), surroundings)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a line per worker."""
+        return self.report()._repr_html_()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `wait`, return when everything is done and every process is gone.

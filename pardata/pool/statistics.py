@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pardata.pool.jobs.job import Outcome, Task
+from pardata.runtime.library_limits import usable_cores
+from pardata.runtime.recording.record import Surroundings
 
 _LONGEST: Final = 5  # calls that are kept
 
@@ -33,6 +35,13 @@ class Log:
     def of(cls, workers: int) -> Log:
         """Return the log of so many workers."""
         return cls([{"tasks": 0, "start_s": 0.0, "work_s": 0.0, "deaths": 0} for _ in range(workers)])
+
+    def surroundings(self, name: str, kind: str) -> Surroundings:
+        """Return what pictures show beside the counts."""
+        return Surroundings(engine=kind, cores=usable_cores())
+
+    def keep(self) -> None:
+        """Read what workers have noted themselves, before it is gone."""
 
     @property
     def spent_s(self) -> float:

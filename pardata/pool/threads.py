@@ -22,7 +22,7 @@ from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Effect, Job, Outcome, Task
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
-from pardata.pool.statistics import Log
+from pardata.pool.recording import log_of
 from pardata.pool.worker.copies import OnCopies
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.tasks import performer
@@ -62,7 +62,7 @@ class ThreadBackend:
         self._running: list[Job] = []  # once per task that is at work
         self._idle = 0
         self._life = PoolLife()
-        self._log = Log.of(setup.workers)
+        self.log = log_of(setup.workers, setup.record)
         self._parent = memoryview(array("q", bytes(512)))
         self._here = threading.local()
         self._threads: list[tuple[threading.Thread, Latch]] = []
@@ -179,7 +179,7 @@ class ThreadBackend:
 
     def statistics(self) -> dict[str, Any]:
         with self._changed:
-            return self._log.statistics()
+            return self.log.statistics()
 
     # -- the threads -------------------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ class ThreadBackend:
             self._here.context = context
             self._here.progress = ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
             if self._initialize():
-                self._log.workers[index]["start_s"] = self._log.spent_s
+                self.log.workers[index]["start_s"] = self.log.spent_s
                 self._work(context)
                 finalize(self.setup.finalizer, self.setup.finalargs)
         finally:
@@ -292,7 +292,7 @@ class ThreadBackend:
         message = ()
         with self._changed:
             self._running.remove(task.job)
-            self._log.add(context.index, task, outcome)
+            self.log.add(context.index, task, outcome)
             effect = task.job.finish(task, outcome)
             self._queue(task.job)
         if effect is not None:

@@ -12,6 +12,7 @@ from pardata.process.exit_status import describe_exit
 from pardata.process.launcher import Process
 from pardata.process.lifecycle import Deaths, Life, State
 from pardata.runtime.header import BATCHES, BEGUN_NS, CURRENT_CALL, EXITS_NS, ITEMS, LOADING, batch_of_word
+from pardata.runtime.recording.record import DeathRecord
 
 
 class Limits(NamedTuple):
@@ -188,3 +189,16 @@ class Lost:
         if self.batch is None and self.worker.doing != LOADING:
             return f"{lost} Something ends them from outside: the out-of-memory killer, a job's limit, a watchdog?"
         return f"{lost} Either this makes the function crash or exit, or it needs more memory than there is"
+
+
+def deaths_of(workers: list[Worker]) -> list[DeathRecord]:
+    """Return the deaths of all workers, in the order of time."""
+    indices: dict[str, int] = {}
+    found = []
+    for worker in workers:
+        index = indices[worker.stage] = indices.get(worker.stage, -1) + 1
+        found += [
+            DeathRecord(worker.stage, index, death.number, death.begun_ns, death.at_ns, describe_exit(death.status))
+            for death in worker.deaths.noted
+        ]
+    return sorted(found, key=lambda death: death.at_ns)

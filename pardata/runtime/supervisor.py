@@ -37,11 +37,11 @@ from pardata.runtime.header import (
 )
 from pardata.runtime.output.descriptors import standard_streams
 from pardata.runtime.stopping import wait_for_ends
-from pardata.runtime.supervised import Limits, Lost, Worker
+from pardata.runtime.supervised import Limits, Lost, Worker, deaths_of
 
 _SOON_S: Final = 0.001  # before this the time is not looked at again
 
-__all__ = ["Limits", "Lost", "Supervisor", "Worker"]
+__all__ = ["Limits", "Lost", "Supervisor", "Worker", "deaths_of"]
 
 
 class Supervisor:

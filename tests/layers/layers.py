@@ -43,6 +43,7 @@ PURE = [
     "runtime.recording.measures",
     "runtime.recording.numbers",
     "runtime.recording.page",
+    "runtime.recording.pool_page",
     "runtime.recording.record",
     "runtime.recording.sections",
     "runtime.recording.style",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pardata.engines.processes.layout import Layout
 from pardata.memory.segment import Segment
-from pardata.process.exit_status import describe_exit
-from pardata.runtime.recording.record import DeathRecord, WorkerRecord
+from pardata.runtime.recording.record import WorkerRecord
 from pardata.runtime.recording.recorder import read
-from pardata.runtime.supervisor import Worker
 
 
 class Recording:
@@ -46,16 +44,3 @@ class Recording:
     def close(self) -> None:
         """Let go of the memories: they are given back."""
         self._places.clear()
-
-
-def deaths_of(workers: list[Worker]) -> list[DeathRecord]:
-    """Return the deaths of all workers, in the order of time."""
-    indices: dict[str, int] = {}
-    found = []
-    for worker in workers:
-        index = indices[worker.stage] = indices.get(worker.stage, -1) + 1
-        found += [
-            DeathRecord(worker.stage, index, death.number, death.begun_ns, death.at_ns, describe_exit(death.status))
-            for death in worker.deaths.noted
-        ]
-    return sorted(found, key=lambda death: death.at_ns)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pardata.engines.local import bars_of, surroundings_of
 from pardata.engines.processes.parts import Parts
-from pardata.engines.processes.recording import Recording, deaths_of
+from pardata.engines.processes.recording import Recording
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -29,6 +29,7 @@ from pardata.runtime.header import (
 )
 from pardata.runtime.progress import Bars, RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord
+from pardata.runtime.supervisor import deaths_of
 
 
 class Statistics:

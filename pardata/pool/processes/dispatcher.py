@@ -36,6 +36,7 @@ from pardata.pool.processes.function_store import Code, FunctionStore, describe_
 from pardata.pool.processes.inline import Inline
 from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.processes.pool_thread import PoolThread
+from pardata.pool.statistics import Log
 from pardata.pool.worker.loop import TaskProgram
 from pardata.pool.worker.shared import SharedValue
 from pardata.process.interrupts import Hastened, Uninterrupted
@@ -226,6 +227,10 @@ class Dispatcher:
     def next_number(self) -> int:
         """Return the number of the next job."""
         return next(self._job_numbers)
+
+    @property
+    def log(self) -> Log:
+        return self._loop.log
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics of each worker, and the longest calls."""

@@ -25,7 +25,7 @@ from pardata.pool.processes.intake import Intake
 from pardata.pool.processes.scheduler import Scheduler
 from pardata.pool.processes.terminations import Terminations
 from pardata.pool.processes.topology import Topology
-from pardata.pool.statistics import Log
+from pardata.pool.recording import RecordingLog, log_of
 from pardata.runtime.events import Failed, WorkerEvent
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Worker
@@ -49,7 +49,7 @@ class PoolLoop:
         lock: threading.RLock,
         lazy: weakref.WeakSet[Any],
     ) -> None:
-        self.log = Log.of(setup.workers)
+        self.log = log_of(setup.workers, setup.record)
         self.effects = Effects()
         self.assignments = Assignments()
         self._life = life
@@ -57,6 +57,8 @@ class PoolLoop:
         self._lazy = lazy
         self._losses: list[Lost] = []
         self.topology = topology = Topology(setup, program, life, self._on_event, self._losses.append)
+        if isinstance(self.log, RecordingLog):
+            self.log.noted = topology.noted
         self._supervisor = topology.supervisor
         self._collector = topology.port.collector
         self.scheduler = Scheduler(life, topology.slots, self.assignments, self.effects, topology.port.words)
@@ -169,6 +171,7 @@ class PoolLoop:
         finally:
             with self._lock:
                 self._fail_rest()
+                self.log.keep()
                 self.topology.close()
             self.effects.take()
 

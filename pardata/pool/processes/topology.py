@@ -18,12 +18,14 @@ from pardata.pool.configuration import Setup
 from pardata.pool.lifecycle import PoolLife
 from pardata.pool.processes.assignments import WorkerSlot
 from pardata.pool.processes.waiting import Waiting
+from pardata.pool.recording import WorkerNotes
 from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import WorkerEvent
 from pardata.runtime.output.console import Console
+from pardata.runtime.recording.recorder import read, record_bytes
 from pardata.runtime.stopping import POOL_CALLS_S
-from pardata.runtime.supervisor import Lost, Supervisor, Worker
+from pardata.runtime.supervisor import Lost, Supervisor, Worker, deaths_of
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
 from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
@@ -97,11 +99,15 @@ class Topology:
         arena = self._heap.arena
         parent = self._wired("the main process", 0, True)
         wired = [self._wired("pool", index, False) for index in range(setup.workers)]
+        if setup.record:
+            for worker in wired:
+                worker.record_in(record_bytes(setup.workers))
         connect([parent], wired, 0, {}, _SLOTS)
         connect(wired, [parent], 0, {}, _SLOTS)
         self._socks += [sock for worker in (parent, *wired) for sock in worker.socks.all()]
         limit = available_bytes() // 2 if setup.memory_limit is None else int(setup.memory_limit)
         spans = [(worker.span, "the pool's workers") for worker in wired]
+        self._limit_bytes = limit
         budget = BudgetSpec(limit, [*spans, (parent.span, parent.stage)])
         count_control(self._heap.segment, [parent, *wired], limit)
         control, _ = self._pair()
@@ -112,6 +118,7 @@ class Topology:
         self.port.collector.watch(woken, lambda: _drain(woken))
         self.waiting = Waiting(self.port.collector.selector)
         self._undo.callback(self.waiting.close)
+        self._records = [worker.areas.record for worker in wired if worker.areas.record is not None]
         return [(worker, worker.spec(budget, parent_at=parent.span.offset)) for worker in wired]
 
     def _start(self, setup: Setup, life: PoolLife, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
@@ -135,6 +142,12 @@ class Topology:
     def tag(self, index: int) -> str:
         """Return the name of a worker, before its lines."""
         return f"{self._name} {index}"
+
+    def noted(self) -> WorkerNotes:
+        """Return what the workers have recorded until now."""
+        memories = [memoryview(self._heap.segment.map)[at : at + nbytes] for at, nbytes in self._records]
+        processes = [slot.worker for slot in self.slots]
+        return WorkerNotes([read(memory) for memory in memories], deaths_of(processes), self._limit_bytes)
 
     def slot_of(self, worker: Worker) -> WorkerSlot:
         """Return the slot of a worker."""

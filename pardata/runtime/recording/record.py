@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class WorkerRecord:
 
 @dataclass(frozen=True)
 class DeathRecord:
-    """The death of a worker; `number`: the item at work, or None; times in ns (time.perf_counter_ns)."""
+    """The death of a worker; `number`: the item (or other `kind`) at work, or None; times by time.perf_counter_ns."""
 
     stage: str
     index: int
@@ -63,12 +63,14 @@ class DeathRecord:
     begun_ns: int
     at_ns: int
     how: str
+    kind: str = "item"
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A task of a pool: the calls of a job from `begin` on, as its worker did them."""
+    """A task of a pool: the calls of a job from `begin` on, as its worker did them. Job -1: submitted calls."""
 
+    number: int
     task: int
     worker: int
     job: int
@@ -78,6 +80,14 @@ class Chunk:
     begin_ns: int
     end_ns: int
     has_failed: bool
+
+    def at(self, begin_ns: int, end_ns: int) -> Chunk:
+        """Return the same chunk at other times."""
+        return replace(self, begin_ns=begin_ns, end_ns=end_ns)
+
+    def row(self) -> tuple[int, ...]:
+        """Return it as a row of calls (see `recorder`)."""
+        return (self.begin_ns, self.end_ns, 0, 0, self.number, self.done, self.done, 0, 0)
 
 
 @dataclass(frozen=True)

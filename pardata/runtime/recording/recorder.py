@@ -49,6 +49,7 @@ HEAD_CALLS, HEAD_SHIFT, HEAD_SAMPLED, HEAD_INTERVAL_NS, HEAD_MEMORY_NS, HEAD_SLO
 ) = range(9)
 CALL_WORDS: Final = 9
 SENT: Final = -1
+SAMPLE_WORDS: Final = 9
 # The words of a sample: counters of the worker at SAMPLE_AT_NS.
 (
     SAMPLE_AT_NS,

@@ -29,6 +29,7 @@ _BINS: Final = 120
 _MOST_LANES: Final = 16  # of one worker
 _SHOWN_FROM: Final = 0.05  # of the limit: from here on the chart of memory goes up to the limit
 
+TOGETHER: Final = "Items that travel together in one message are one bar, and have its mean."
 TIMES: Final = legend(
     ("busy", "busy"),
     ("starved", "starved: waits for input"),
@@ -67,7 +68,7 @@ def times(record: RunRecord) -> str:
     return f"<h2>Where the time went</h2>{TIMES}{''.join(rows)}{axis}"
 
 
-def lanes(record: RunRecord) -> str:
+def lanes(record: RunRecord, note: str = TOGETHER) -> str:
     """Return the calls of each worker over the run, and tables of the slow ones and of deaths."""
     shift, slow = sample_shift(record.workers), slow_of(record)
     rows = []
@@ -84,19 +85,18 @@ def lanes(record: RunRecord) -> str:
         colours.append(("retried", "tried again"))
     axis = row("", "", charts.time_axis(seconds_of(record)))
     return (
-        f'<h2>Calls of the workers</h2><p class="note">{sample_text(shift)}</p>{legend(*colours)}'
+        f'<h2>Calls of the workers</h2><p class="note">{sample_text(shift, note)}</p>{legend(*colours)}'
         f'<div class="lanes">{"".join(rows)}</div>{axis}{_slow_table(record, slow)}{deaths(record)}'
     )
 
 
-def sample_text(shift: int) -> str:
+def sample_text(shift: int, note: str) -> str:
     """Return how many of the calls are shown."""
-    together = "Items that travel together in one message are one bar, and have its mean."
     if not shift:
-        return f"All calls are shown. {together}"
+        return f"All calls are shown. {note}"
     return (
         f"A uniform sample is shown: 1 of {1 << shift:,} messages, the same ones in every stage; the slowest calls are "
-        f"kept all the same. {together}"
+        f"kept all the same. {note}"
     )
 
 
@@ -173,7 +173,7 @@ def _slow_table(record: RunRecord, slow: Sequence[SlowCall]) -> str:
 
 
 def _death_text(death: DeathRecord) -> str:
-    at = "between two items" if death.number is None else f"at item {death.number}"
+    at = "between two" if death.number is None else f"at {death.kind} {death.number}"
     return f"worker {death.index} of {death.stage} died {at}: {death.how}"
 
 
@@ -185,7 +185,7 @@ def deaths(record: RunRecord) -> str:
         [
             escape(death.stage),
             str(death.index),
-            "none" if death.number is None else f"item {death.number}",
+            "none" if death.number is None else f"{death.kind} {death.number}",
             f'<td class="number">{seconds_text(max(0, death.at_ns - record.begin_ns) / 1e9)}</td>',
             f'<td class="left">{escape(death.how)}</td>',
         ]

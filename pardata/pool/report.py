@@ -1,0 +1,91 @@
+"""The report of a pool: what its workers have done until now, and its pictures."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from pardata.errors import ConfigError
+from pardata.runtime.progress import table
+from pardata.runtime.recording.pool_page import as_pool_page, as_pool_table
+from pardata.runtime.recording.record import Surroundings
+from pardata.runtime.recording.saving import write_text
+from pardata.runtime.recording.trace import as_trace
+
+
+@dataclass(repr=False)
+class PoolReport:
+    """The counts of a pool until now. ``print(report)`` shows a line per worker, and so does a notebook.
+
+    Attributes
+    ----------
+    name : str
+    statistics : dict
+        As `WorkerPool.statistics` returns.
+    surroundings : Surroundings
+        The memory limit, and the record of a pool with ``record=True``, of which `save` and `trace` draw.
+
+    Examples
+    --------
+    >>> import pardata
+    >>> with pardata.WorkerPool(2) as pool:
+    ...     _ = list(pool.map(abs, range(100)))
+    ...     report = pool.report()
+    >>> len(report.statistics["workers"])
+    2
+    """
+
+    name: str
+    statistics: dict[str, Any]
+    surroundings: Surroundings = field(repr=False, compare=False)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as a page of HTML that any browser shows, from the disk and without a network.
+
+        Of a pool with ``record=True`` it has the tasks of each worker over time, the sizes of chunks, and the time at
+        the end of each map in which workers were idle.
+
+        Parameters
+        ----------
+        path : path
+            It must end in ``.html``; a file that is there is overwritten.
+
+        Raises
+        ------
+        ConfigError
+            The path has another ending; nothing was written.
+        """
+        write_text(path, ".html", "save", as_pool_page(self))
+
+    def trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the tasks of all workers as a trace that Perfetto (https://ui.perfetto.dev) and Chromium show.
+
+        Parameters
+        ----------
+        path : path
+            It must end in ``.json``; a file that is there is overwritten.
+
+        Raises
+        ------
+        ConfigError
+            The pool was not recorded, or the path has another ending; nothing was written.
+        """
+        if self.surroundings.record is None:
+            raise ConfigError("there is no trace of a pool that was not recorded: make it with record=True")
+        write_text(path, ".json", "trace", as_trace(self.surroundings))
+
+    def _repr_html_(self) -> str:
+        """Return the table that a notebook shows."""
+        return as_pool_table(self)
+
+    def __repr__(self) -> str:
+        """Return the table: what a person at a prompt wants to see."""
+        return str(self)
+
+    def __str__(self) -> str:
+        rows = [("worker", "tasks", "worked s", "waited s", "deaths")]
+        for index, worker in enumerate(self.statistics["workers"]):
+            times = f"{worker['work_s']:.2f}", f"{worker['wait_s']:.2f}"
+            rows.append((f"{self.name} {index}", f"{worker['tasks']:.0f}", *times, f"{worker['deaths']:.0f}"))
+        return f"{table(rows)}\n{self.statistics['seconds']:.2f} s"

@@ -1,0 +1,73 @@
+"""The report of a pool: its tasks, the sizes of chunks, idle tails, deaths; as a page and as a trace."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import pardata
+from tests.conformance.test_recording import check_trace_format, page_of
+
+
+class DeadlyOnce:
+    """Kills its process at item 5, unless a file says that it has done so."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, number):
+        if number == 5 and not os.path.exists(self.path):
+            with open(self.path, "w"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def add_one(number):
+    return number + 1
+
+
+def fail(number):
+    raise ValueError(number)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_each_task_is_recorded(kind, tmp_path):
+    with pardata.WorkerPool(2, kind=kind, record=True, name="<b>") as pool:
+        list(pool.map(add_one, range(100)))
+        pool.map_array(np.negative, np.ones((50_000, 4)))
+        assert pool.submit(add_one, 1).result() == 2
+        with pytest.raises(ValueError, match="3"):
+            pool.submit(fail, 3).result()
+        if kind == "process":
+            list(pool.map(DeadlyOnce(str(tmp_path / "killed")), range(10), chunksize=1))
+        told = pool._repr_html_()
+    report = pool.report()  # of a pool that has ended, too
+    record = report.surroundings.record
+    done = {}
+    for chunk in record.chunks:
+        done[chunk.kind, chunk.job] = done.get((chunk.kind, chunk.job), 0) + chunk.done
+        assert record.begin_ns <= chunk.begin_ns <= chunk.end_ns <= record.end_ns
+    assert done == {("map", 0): 100, ("map_array", 1): 50_000, ("calls", -1): 2} | (
+        {("map", 2): 10} if kind == "process" else {}
+    )
+    assert sum(chunk.has_failed for chunk in record.chunks) == 1
+    assert len(record.chunks) == sum(worker["tasks"] for worker in report.statistics["workers"])
+    assert [death.how.split(" ")[2] for death in record.deaths] == ["SIGKILL"] * (kind == "process")
+    page = page_of(report, tmp_path)
+    assert "map_array 1" in page.text and "idle tail" in page.text and ("SIGKILL" in page.text) == (kind == "process")
+    assert "&lt;b&gt; 1" in told and "<b> 1" in str(report) and "<b> 1" in page.text
+    report.trace(tmp_path / "pool.json")
+    slices = check_trace_format(json.loads((tmp_path / "pool.json").read_text()))
+    assert len(slices) == len(record.chunks)
+
+
+def test_a_pool_that_is_not_recorded_says_how(tmp_path):
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        list(pool.map(add_one, range(3)))
+        report = pool.report()
+    page = page_of(report, tmp_path)
+    assert "WorkerPool(record=True)" in page.text and "Chunks of the last maps" in page.text
+    with pytest.raises(pardata.ConfigError, match="record=True"):
+        report.trace(tmp_path / "pool.json")
