@@ -1,12 +1,14 @@
-"""The command line: ``python -m pardata ls`` and ``python -m pardata sweep``."""
+"""The command line: ``python -m pardata info``, ``ls`` and ``sweep``."""
 
 import argparse
 import os
 import sys
 
+from pardata import __version__
 from pardata.memory.budget import format_bytes
 from pardata.memory.named import directories, guardian, inspector
 from pardata.memory.named.inspector import BlockInfo
+from pardata.runtime.information import information
 
 HEADINGS = ("block", "bytes", "age", "made by", "where", "mapped by", "session")
 
@@ -55,13 +57,21 @@ def sweep() -> None:
     print(f"{len(removed)} block{'s' * (len(removed) != 1)} of dead sessions removed; living ones are not touched")
 
 
+def info() -> None:
+    """Print versions, limits, and what is switched on on this machine."""
+    for heading, lines in information(__version__).items():
+        print(f"{heading}:")
+        print(table([(f"  {name}", value) for name, value in lines]))
+
+
 def main(arguments: list[str]) -> None:
     """Run a command."""
-    parser = argparse.ArgumentParser(prog="python -m pardata", description="Named shared memory of this user.")
+    parser = argparse.ArgumentParser(prog="python -m pardata", description="This machine, and named shared memory.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info", help="show versions, limits, and what is switched on on this machine, and why")
     commands.add_parser("ls", help="list the blocks, their creators and the processes that have them mapped")
     commands.add_parser("sweep", help="remove the blocks of dead sessions (each start of a session does so, too)")
-    {"ls": ls, "sweep": sweep}[parser.parse_args(arguments).command]()
+    {"info": info, "ls": ls, "sweep": sweep}[parser.parse_args(arguments).command]()
 
 
 if __name__ == "__main__":
