@@ -116,6 +116,10 @@ class Run(Iterator[Any]):
         counts = ", ".join(f"{stage.name} {stage.items}" for stage in self.report().stages)
         return f"<{type(self).__name__}, {self._life.state.value}: {counts} items>"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table of the report so far."""
+        return self.report()._repr_html_()
+
     def __enter__(self) -> Run:
         return self
 

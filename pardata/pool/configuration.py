@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Switches(NamedTuple):
+    """The options of a pool that are on or off."""
+
+    native: bool = False
+    writable: bool = False
+    record: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,19 @@ class Setup:
     finalizer: Callable[..., object] | None = None
     finalargs: tuple[Any, ...] = ()
     cores: int = 1  # the share of each worker
-    native: bool = False
-    writable: bool = False
-    record: bool = False
+    switches: Switches = Switches()  # noqa: RUF009 -- it cannot be changed
+
+    @property
+    def native(self) -> bool:
+        """Whether functions get arrays in the machine's byte order."""
+        return self.switches.native
+
+    @property
+    def writable(self) -> bool:
+        """Whether functions get arrays of their own."""
+        return self.switches.writable
+
+    @property
+    def record(self) -> bool:
+        """Whether tasks are recorded."""
+        return self.switches.record

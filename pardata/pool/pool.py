@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 from pardata.errors import ConfigError
 from pardata.pool.arrays.map import ArrayMethods
 from pardata.pool.backend import Backend, close_all
-from pardata.pool.configuration import Setup
+from pardata.pool.configuration import Setup, Switches
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.options import (
     MAY_AWAIT,
@@ -113,7 +113,7 @@ class WorkerPool(ArrayMethods, Executor):
         self.workers = self._max_workers = count_workers(workers, max_workers)
         setup = Setup(
             self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed, finalizer, finalargs, native=native, writable=writable, record=record,
+            shared, seed, finalizer, finalargs, switches=Switches(native, writable, record),
         )  # fmt: skip
         self.kind = kind
         check_writable(writable)

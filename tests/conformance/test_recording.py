@@ -187,6 +187,14 @@ def test_a_failed_run_shows_its_error(engine, tmp_path):
     assert "ValueError: <b>too large</b>" in page.text and "below_ten" in page.text and "has failed" in page.text
 
 
+def test_a_notebook_shows_the_counts_of_a_run_that_goes_on(engine):
+    with pardata.source(range(5)).map(abs).iterate(engine=engine) as run:
+        next(run)
+        assert "<table" in run._repr_html_() and "abs" in run._repr_html_()
+        list(run)
+    assert run._repr_html_() == run.report()._repr_html_()
+
+
 class Flaky:
     """Fails once at item 3."""
 

@@ -17,8 +17,9 @@ from pardata.runtime.supervisor import Worker
 class WorkerSlot:
     """A worker's place in the pool, over all its lives."""
 
-    def __init__(self, index: int, worker: Worker, outbox: Outbox) -> None:
+    def __init__(self, index: int, worker: Worker, outbox: Outbox, record: tuple[int, int] | None = None) -> None:
         self.index = index
+        self.record = record  # where it records what it does (`worker.spec.OwnAreas`)
         self.worker = worker
         self.outbox = outbox
         self.numbers: deque[int] = deque()  # of its tasks, in the order in which it does them

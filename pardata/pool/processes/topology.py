@@ -107,7 +107,6 @@ class Topology:
         self._socks += [sock for worker in (parent, *wired) for sock in worker.socks.all()]
         limit = available_bytes() // 2 if setup.memory_limit is None else int(setup.memory_limit)
         spans = [(worker.span, "the pool's workers") for worker in wired]
-        self._limit_bytes = limit
         budget = BudgetSpec(limit, [*spans, (parent.span, parent.stage)])
         count_control(self._heap.segment, [parent, *wired], limit)
         control, _ = self._pair()
@@ -118,7 +117,6 @@ class Topology:
         self.port.collector.watch(woken, lambda: _drain(woken))
         self.waiting = Waiting(self.port.collector.selector)
         self._undo.callback(self.waiting.close)
-        self._records = [worker.areas.record for worker in wired if worker.areas.record is not None]
         return [(worker, worker.spec(budget, parent_at=parent.span.offset)) for worker in wired]
 
     def _start(self, setup: Setup, life: PoolLife, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
@@ -136,7 +134,7 @@ class Topology:
             edge = EdgeSenders([outbox.edges[0].senders[index]])
             own = Outbox(self._heap.arena, outbox.leases, [edge], True)
             own.is_lasting = True
-            self.slots.append(WorkerSlot(index, process, own))
+            self.slots.append(WorkerSlot(index, process, own, spec.areas.record))
             self.supervisor.start(process)
 
     def tag(self, index: int) -> str:
@@ -145,9 +143,12 @@ class Topology:
 
     def noted(self) -> WorkerNotes:
         """Return what the workers have recorded until now."""
-        memories = [memoryview(self._heap.segment.map)[at : at + nbytes] for at, nbytes in self._records]
-        processes = [slot.worker for slot in self.slots]
-        return WorkerNotes([read(memory) for memory in memories], deaths_of(processes), self._limit_bytes)
+        memory = memoryview(self._heap.segment.map)
+        places = [slot.record for slot in self.slots if slot.record is not None]
+        recorded = [read(memory[at : at + nbytes]) for at, nbytes in places]
+        return WorkerNotes(
+            recorded, deaths_of([slot.worker for slot in self.slots]), self.port.memory.budget.limit_bytes
+        )
 
     def slot_of(self, worker: Worker) -> WorkerSlot:
         """Return the slot of a worker."""
