@@ -26,8 +26,8 @@ from tests.faults.streams import (
     wide,
 )
 
-KILLS = 10  # at least, per test of a stream
-POOL_KILLS = 60
+KILLS = 8  # at least, per test of a stream
+POOL_KILLS = 40
 FIRST = random.randrange(1_000_000)  # seed of the first run; others each time
 
 
