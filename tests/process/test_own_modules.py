@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.modules import changes
 
 case_pk = None  # a package, set by `package`
 
@@ -539,7 +540,8 @@ def use(x): return get() is not None
         check(case_lazy.use, 1)
 
 
-def test_a_setting_that_cannot_be_sent_is_told_once(write, here, pool):
+def test_a_setting_that_cannot_be_sent_is_told_once(write, here, pool, monkeypatch):
+    monkeypatch.setattr(changes, "_told", set())  # this process has told nothing of it yet
     write("case_lock.py", "connection = None\ndef f(x): return connection is None")
     import case_lock
 
