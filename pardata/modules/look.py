@@ -34,9 +34,7 @@ def look(root: Any) -> Reads:
         return found[0] if found else NOTHING
     joined = Reads()
     for each in found:
-        joined.sent |= each.sent
-        joined.kept |= each.kept
-        joined.modules += [module for module in each.modules if module not in joined.modules]
+        joined.add(each)
     joined.sent = in_order(joined.sent)
     return joined
 

@@ -48,6 +48,19 @@ class Reads:
 
         self.marks: dict[Attribute, Any] = {}  # of those of `sent` that can be changed by nobody unnoticed
 
+    def add(self, other: Reads) -> None:
+        """Take in what another function uses."""
+        self.sent |= other.sent
+        self.kept |= other.kept
+        self.sources |= other.sources
+        self.modules += [module for module in other.modules if module not in self.modules]
+        for ours, theirs in zip(self._lists(), other._lists(), strict=True):
+            ours += theirs
+
+    def _lists(self) -> list[list[Any]]:
+        lists: list[list[Any]] = [self.dicts, self.names, self.values, self.functions, self.codes]
+        return [*lists, self.classes, self.members, self.contents, self.copies]
+
     def is_same(self) -> bool:
         """Return whether nothing of it has changed. Few calls, however much there is: each submit asks."""
         return (

@@ -1,6 +1,7 @@
 """What a function uses of the user's modules, and what it costs to ask whether that is still the same."""
 
 import cProfile
+import functools
 import importlib
 import pstats
 import sys
@@ -67,23 +68,32 @@ def test_plain_data_is_sent_and_what_the_function_makes_is_not(module):
     assert names(look(module.use)) == {"RATE", "OPTIONS", "Config.LEVEL"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda module: setattr(module, "RATE", 2),
-        lambda module: module.OPTIONS.update(b=1),
-        lambda module: setattr(module.Config, "LEVEL", 4),
-        lambda module: setattr(module.Config, "NEW", 4),
-        lambda module: setattr(module, "helper", len),
-        lambda module: setattr(module.helper, "__code__", module.load.__code__.replace(co_name="helper")),
-    ],
-)
+CHANGES = [
+    lambda module: setattr(module, "RATE", 2),
+    lambda module: module.OPTIONS.update(b=1),
+    lambda module: setattr(module.Config, "LEVEL", 4),
+    lambda module: setattr(module.Config, "NEW", 4),
+    lambda module: setattr(module, "helper", len),
+    lambda module: setattr(module.helper, "__code__", module.load.__code__.replace(co_name="helper")),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_changes_are_seen(module, change):
     reads = look(module.use)
     assert reads.is_same()
     change(module)
     assert not reads.is_same()
     assert look(module.use) is not reads
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("make", [lambda *fns: functools.partial(*fns), lambda *fns: list(fns)])
+def test_changes_are_seen_in_an_object_of_several_functions(module, make, change):
+    reads = look(make(module.f1, module.use, module.f2))
+    assert reads.is_same()
+    change(module)
+    assert not reads.is_same()
 
 
 def test_a_function_that_is_known_costs_few_calls(module):
