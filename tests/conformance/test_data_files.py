@@ -16,10 +16,15 @@ from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, is_ther
 BACKENDS = ("process", "thread")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """Start what the libraries start once."""
+    warm_up()
+
+
 @pytest.fixture(scope="module")
 def pools():
     """A pool of each kind for all tests of this file: to start one takes longer than most of them."""
-    warm_up()
     with pardata.WorkerPool(2) as processes, pardata.WorkerPool(2, kind="thread") as threads:
         yield {"process": processes, "thread": threads}
 
