@@ -143,14 +143,6 @@ class ValuePickler(_CloudPickler):
         return make, (code, shared, *rest), state, items, pairs, set_function
 
 
-def pickle_by_value_as(kind: type, reduce: Any) -> None:
-    """Have functions and their state take objects of exactly this class along as `reduce` says (as in `copyreg`).
-
-    It is for classes of libraries that need not be installed, where their own way would copy large arrays.
-    """
-    ValuePickler.dispatch_table[kind] = reduce
-
-
 def _captured(module: str, values: dict[str, Any]) -> Captured:
     """Return globals of a module with their marks.
 

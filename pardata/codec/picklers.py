@@ -176,6 +176,14 @@ class StatePickler(CodePickler):
         return self._take(obj) if is_new else super().persistent_id(obj)
 
 
+def pickle_by_value_as(kind: type, reduce: Any) -> None:
+    """Have functions and their state take objects of exactly this class along as `reduce` says (as in `copyreg`).
+
+    It is for classes of libraries that need not be installed, where their own way would copy large arrays.
+    """
+    ValuePickler.dispatch_table[kind] = reduce
+
+
 class BringArrays:
     """Brings the arrays back, for an unpickler."""
 

@@ -179,7 +179,8 @@ def has_keys(dataset: Any) -> bool:
 def _with_count(sampling: Sampling, dataset: Any) -> Sampling:
     if sampling.sampler is not None or sampling.batch_sampler is not None:
         return sampling
+    shape = getattr(dataset, "shape", None)  # arrays in files have a shape and no length
     try:
-        return replace(sampling, count=len(dataset))
+        return replace(sampling, count=shape[0] if isinstance(shape, tuple) and shape else len(dataset))
     except TypeError as error:
         raise ConfigError(f"a dataset without a length needs a sampler: {error}") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pardata.codec.by_value import pickle_by_value_as
+from pardata.codec.picklers import pickle_by_value_as
 from pardata.errors import MissingExtraError
 from pardata.feeding.arrays import as_array
 from pardata.feeding.trees import with_leaves

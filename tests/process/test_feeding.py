@@ -168,6 +168,15 @@ def test_items_that_do_not_fit_are_named():
         assert "item 2 of the dataset, for batch 0 of epoch 0" in caught.value.__notes__
 
 
+class Shaped:
+    """As an array in a file: it has no length."""
+
+    shape = (3, 1)
+
+    def __getitem__(self, key):
+        return key
+
+
 class Many(Items):
     def __getitems__(self, keys):
         return [(key, len(keys)) for key in keys]
@@ -188,6 +197,8 @@ def test_the_kinds_of_batches(workers):
         assert [batch.tolist() for batch in feed] == [[2, 1], [2]]
     with pardata.batches(range(5), batch_sampler=[[4], [1, 2]], workers=workers) as feed:
         assert [batch.tolist() for batch in feed] == [[4], [1, 2]]
+    with pardata.batches(Shaped(), 2, workers=workers) as feed:
+        assert [batch.tolist() for batch in feed] == [[0, 1], [2]] and len(feed) == 2
     with pardata.batches([], 2, workers=workers) as feed:
         assert list(feed) == [] and len(feed) == 0
 
