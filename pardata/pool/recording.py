@@ -100,7 +100,7 @@ class RecordingLog(Log):
         workers = []
         for index in range(len(self.workers)):
             rows = [chunk.row() for chunk in chunks if chunk.worker == index]
-            samples = recorded[index].samples if recorded else np.zeros((0, SAMPLE_WORDS), np.int64)
+            samples = recorded[index].samples if index < len(recorded) else np.zeros((0, SAMPLE_WORDS), np.int64)
             calls = np.array(rows, np.int64).reshape(-1, CALL_WORDS)
             workers.append(
                 WorkerRecord(f"{name} {index}", index, Recorded(calls, calls[:0], samples, self.shift), not recorded)

@@ -146,9 +146,8 @@ class Topology:
         memory = memoryview(self._heap.segment.map)
         places = [slot.record for slot in self.slots if slot.record is not None]
         recorded = [read(memory[at : at + nbytes]) for at, nbytes in places]
-        return WorkerNotes(
-            recorded, deaths_of([slot.worker for slot in self.slots]), self.port.memory.budget.limit_bytes
-        )
+        deaths = deaths_of([slot.worker for slot in self.slots])
+        return WorkerNotes(recorded, deaths, self.port.memory.budget.limit_bytes)
 
     def slot_of(self, worker: Worker) -> WorkerSlot:
         """Return the slot of a worker."""
