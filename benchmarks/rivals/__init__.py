@@ -47,6 +47,7 @@ RIVALS = {
     "pardata": Entry("pardata", "pardata"),
     "pardata.Queue": Entry("pardata_queue", "pardata"),
     "pardata, best fixed chunk": Entry("pardata_fixed", "pardata"),
+    "pardata, recorded": Entry("pardata_recorded", "pardata"),
     "serial": Entry("serial"),
     "limit": Entry("limit"),
     "threads": Entry("threads"),

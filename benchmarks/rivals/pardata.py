@@ -29,13 +29,18 @@ def _options(flow: Flow) -> dict[str, Any]:
     return {"inplace": flow.inplace} | ({"chunksize": flow.chunk} if flow.chunk else {})
 
 
+def chained(flow: Flow) -> pardata.Stream:
+    """Return the stages of a flow in a row."""
+    first, *others = flow.stages
+    stream = _source(flow).map(first, **_options(flow))
+    for fn in others:
+        stream = stream.map(fn, inplace=flow.inplace)
+    return stream
+
+
 class Rival(rival.Rival):
     def chain(self, flow: Flow) -> Iterator[Any]:
-        first, *others = flow.stages
-        stream = _source(flow).map(first, **_options(flow))
-        for fn in others:
-            stream = stream.map(fn, inplace=flow.inplace)
-        return iter(stream)
+        return iter(chained(flow))
 
     def farm(self, flow: Flow, workers: int) -> Iterator[Any]:
         return iter(_source(flow).map(flow.stages[0], workers=workers, **_options(flow)))

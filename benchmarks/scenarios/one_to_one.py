@@ -118,7 +118,13 @@ LINKS = ("mp.Queue", "mp.Pipe", "faster-fifo", "torch", "pardata.Queue", "mp.sha
 ALL = ("serial", "threads", *LINKS, "pypeln")
 
 CASES = (
-    _chain("chain_small", "800 B, new arrays", ALL, Chain(100, whole, add_one, False), ("mp.Queue",)),
+    _chain(
+        "chain_small",
+        "800 B, new arrays",
+        ("pardata, recorded", *ALL),
+        Chain(100, whole, add_one, False),
+        ("mp.Queue",),
+    ),
     _chain("chain_copy_80KB", "80 KB, new arrays", ("mp.Queue",), Chain(10_000, whole, add_one, False)),
     _chain(
         "chain_copy",
@@ -159,7 +165,7 @@ CASES = (
         "hop_batched",
         "per item and hop, 800 B, in batches",
         "s",
-        ("pardata", "mp.Queue"),
+        ("pardata", "pardata, recorded", "mp.Queue"),
         partial(_measure_hops, None, 120_000),
     ),
 )

@@ -53,6 +53,8 @@ class RunOptions:
             if value is not None and not is_count(value, least):
                 raise PlanError(f"{user_line()}: {name} must be an int of at least {least}, not {value!r}")
         check_progress(self.progress)
+        if not isinstance(self.record, bool):
+            raise PlanError(f"{user_line()}: record must be True or False, not {self.record!r}")
         if self.tokens is not None and self.tokens > MOST_TOKENS:
             raise PlanError(f"{user_line()}: tokens must be at most {MOST_TOKENS}, not {self.tokens}")
         if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):

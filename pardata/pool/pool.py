@@ -117,6 +117,8 @@ class WorkerPool(ArrayMethods, Executor):
         )  # fmt: skip
         self.kind = kind
         check_writable(writable)
+        if not isinstance(record, bool):
+            raise ConfigError(f"record must be True or False, not {record!r}")
         self._backend: Backend = _make_backend(kind, check_setup(setup))
         self._backend.start()
 

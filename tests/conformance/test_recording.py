@@ -172,6 +172,13 @@ def test_without_a_record_the_page_says_how_to_get_one(engine, tmp_path):
     assert not (tmp_path / "run.txt").exists()
 
 
+def test_other_values_of_record_are_refused():
+    stream = pardata.source([1])
+    for make in (lambda: stream.run(record="run.html"), lambda: pardata.WorkerPool(1, record="pool.html")):
+        with pytest.raises(pardata.ConfigError, match="record must be True or False"):
+            make()
+
+
 @pytest.mark.parametrize("items", [[], [7]])
 def test_short_runs_have_pages_too(items, engine, tmp_path):
     report = pardata.source(items).map(abs).run(engine=engine, record=True)
