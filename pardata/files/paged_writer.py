@@ -21,11 +21,11 @@ import numpy as np
 
 from pardata.errors import BrokenError, ClosedError, ConfigError
 from pardata.files.layout import HEADER, Format, Header, new_token, pack_index, padded_size
-from pardata.files.locking import HolderLock
 from pardata.files.open_file import OpenFile
 from pardata.files.page_writer import PageEntry, PageWriter, check_sequence
 from pardata.files.replacing import put_in_place
 from pardata.memory.disk import create_new, naming, write_all
+from pardata.memory.locking import HolderLock
 from pardata.memory.plain import plain_array
 from pardata.process.system import check_posix, module
 

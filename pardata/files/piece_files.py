@@ -21,12 +21,12 @@ import numpy as np
 
 from pardata.errors import ChecksumError, ConfigError
 from pardata.files.checksums import crc32c
-from pardata.files.locking import HolderLock
 from pardata.files.pickling import dumps
 from pardata.files.pieces import By, Piece, split
 from pardata.files.replacing import put_in_place
 from pardata.memory.disk import write_new
 from pardata.memory.dtypes import survives_npy
+from pardata.memory.locking import HolderLock
 
 _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "pardata pieces 1"

@@ -10,24 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import sys
 from collections.abc import Iterator
 
 from pardata.errors import ConfigError
-from pardata.files.locking import HolderLock
-from pardata.memory.disk import create_new, naming
-
-
-def sync_directory(path: str) -> None:
-    """Have the system write the directory of `path` to the disk."""
-    if sys.platform == "win32":
-        return  # a directory cannot be opened there
-    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with naming(path):
-            os.fsync(fd)
-    finally:
-        os.close(fd)
+from pardata.memory.disk import create_new, naming, sync_directory
+from pardata.memory.locking import HolderLock
 
 
 def put_in_place(part: str, path: str) -> None:

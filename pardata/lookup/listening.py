@@ -10,7 +10,7 @@ import stat
 from typing import Final
 
 from pardata.errors import ConfigError
-from pardata.files.locking import HolderLock
+from pardata.memory.locking import HolderLock
 from pardata.process.capacity import lacks_descriptors, refusal
 from pardata.process.system import unsupported
 

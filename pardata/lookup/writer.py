@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from pardata.errors import ClosedError, ConfigError
-from pardata.files.locking import HolderLock
 from pardata.lookup import writing
 from pardata.lookup.keys import times_hint
 from pardata.lookup.rows import cells_of, tuple_of
 from pardata.memory.foreign import read_values
+from pardata.memory.locking import HolderLock
 from pardata.memory.plain import check_unit
 from pardata.pool.pool import WorkerPool
 from pardata.process.interrupts import Uninterrupted

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -105,5 +106,17 @@ def write_new(path: str, data: Any, mode: int = 0o666) -> None:
     except BaseException:
         os.unlink(path)
         raise
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: str) -> None:
+    """Have the system write the directory of `path` to the disk."""
+    if sys.platform == "win32":
+        return  # a directory cannot be opened there
+    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with naming(path):
+            os.fsync(fd)
     finally:
         os.close(fd)

@@ -84,7 +84,7 @@ WORKS = """
         assert refused.startswith("ConfigError"), refused
 
     def two_writers():
-        from pardata.files.locking import HolderLock
+        from pardata.memory.locking import HolderLock
 
         lock = HolderLock(f"{folder}/locked")
         refused = outcome(lambda: pardata.Database.create(f"{folder}/locked", {1: 2}))

@@ -9,7 +9,7 @@ import pytest
 
 import pardata
 from pardata.files import write_pieces
-from pardata.files.locking import HolderLock
+from pardata.memory.locking import HolderLock
 
 ROWS = np.arange(20.0).reshape(10, 2)
 
@@ -109,7 +109,7 @@ def test_a_lock_that_was_taken_away_is_not_removed_by_who_had_it(folder):
 
 HOLDER = """
 import os, signal, sys
-from pardata.files.locking import HolderLock
+from pardata.memory.locking import HolderLock
 lock = HolderLock(sys.argv[1])
 os.kill(os.getpid(), signal.SIGKILL)
 """

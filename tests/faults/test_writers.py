@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.files.locking import HolderLock
+from pardata.memory.locking import HolderLock
 from tests.conftest import worker_processes
 from tests.faults.interrupting import interrupt_at, lines_of
 
@@ -279,7 +279,7 @@ def test_a_lock_dies_with_its_holder_also_where_a_forked_child_lives_on(tmp_path
     read, write = os.pipe()
     code = """
 import os, sys, signal
-from pardata.files.locking import HolderLock
+from pardata.memory.locking import HolderLock
 lock = HolderLock(sys.argv[1])
 started, tell = os.pipe()
 if os.fork() == 0:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pardata.errors import WorkerLostError
+from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.rows import NONE_COMBINED, Array, Work, place
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Death, Effect, Outcome, Task
@@ -28,19 +29,32 @@ class Gathered:
         What a task does with its rows; another one from the moment on at which there is an output.
     """
 
-    __slots__ = ("_make_out", "out", "partials", "work")
+    __slots__ = ("_going_on", "_make_out", "out", "partials", "work")
 
-    def __init__(self, work: Work, make_out: Callable[[Array, int], tuple[Array, Work]] | None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        make_out: Callable[[Array, int], tuple[Array, Work]] | None,
+        going_on: ArrayCheckpoint | None,
+    ) -> None:
         self.out: Array | None = None
         self.partials: dict[int, Any] = {}
         self.work = work
         self._make_out = make_out
+        self._going_on = going_on
 
     def begin_out(self, begin: int, end: int, first: Array, axis: int) -> None:
         """Make the output for the first block's result, and put that in its place."""
         assert self._make_out is not None
         self.out, self.work = self._make_out(first, axis)
         place(self.out, axis, begin, end, first, self.work.exact)
+        if self._going_on is not None:
+            self._going_on.begin(axis, self.work.exact)
+
+    def note(self, begin: int, end: int) -> None:
+        """Note rows that are in their place, for a call that goes on after this one."""
+        if self._going_on is not None:
+            self._going_on.note(begin, end)
 
     def combined(self) -> Any:
         """Return the partial results, combined two by two in the order of their rows."""
@@ -87,17 +101,20 @@ class JobEnd:
         run_inline: Callable[[Callable[[], bool], float | None], bool],
         progress: Callable[[], int],
         bars: Bars | None,
+        tick: Callable[[], None] | None = None,
     ) -> None:
-        """Wait until the last task is done. Called without the pool's lock."""
+        """Wait until the last task is done; call `tick` now and then. Called without the pool's lock."""
 
         def is_over() -> bool:  # read without the pool's lock: nothing else of the job may be
             return self.is_over
 
-        rest = None if bars is None else REFRESH_S
+        rest = None if bars is None and tick is None else REFRESH_S
         while not self.is_over:
             if not run_inline(is_over, rest):
                 with self._changed:
                     self._changed.wait_for(is_over, rest)
+            if tick is not None:
+                tick()
             if bars is not None:
                 bars.update([progress()])
 
@@ -115,6 +132,8 @@ class ArrayJob(RangeJob):
         The arrays that the addresses in `work` refer to.
     block : int
         Entries per call.
+    going_on : ArrayCheckpoint, optional
+        Rows that were done before are left out, and those that are done are noted.
     """
 
     def __init__(
@@ -129,9 +148,12 @@ class ArrayJob(RangeJob):
         make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
         retries: int = 0,
         splits: bool = False,
+        going_on: ArrayCheckpoint | None = None,
     ) -> None:
         super().__init__(encode(work), chunks, rows, retries, splits)
-        self.results = Gathered(work, make_out)
+        self.results = Gathered(work, make_out, going_on)
+        if going_on is not None:
+            self.do_only(going_on.missing)
         self.end = JobEnd()
         self._encode = encode
         self._number = number
@@ -169,8 +191,10 @@ class ArrayJob(RangeJob):
                 self.code = self._encode(self.results.work)
             except BaseException as error:
                 self._stop(error)
+                return
         elif self.results.work.kind == "reduce":
             self.results.partials[task.begin] = outcome.values
+        self.results.note(task.begin, task.begin + count)
 
     def put_error(self, begin: int, end: int, error: BaseException) -> None:
         self._stop(error)

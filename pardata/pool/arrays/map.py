@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from pardata.checkpoint.folder import check_restart
 from pardata.data.file_array import FileArray
 from pardata.data.registry import file_array
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import allocate_mapped
+from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.job import ArrayJob
 from pardata.pool.arrays.one_writer import captured, map_by_one_writer
@@ -42,6 +44,8 @@ class ArrayMethods(MapMethods):
         halo: int = 0,
         dtype: Any = None,
         progress: Any = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        restart: bool = False,
     ) -> Any:
         """Apply `fn` to consecutive blocks of `array` along `axis` and put the results together.
 
@@ -71,6 +75,11 @@ class ArrayMethods(MapMethods):
             Of the result. Default: that of the first block's result.
         progress : bool, or a class or function like tqdm
             Show a bar, in rows.
+        checkpoint : path of a folder, optional
+            With the path of a .npy file as `out`: rows that are done are noted there, about once in a second. After a
+            kill, a power cut or an error the same call goes on with the others. See docs/checkpoints.md.
+        restart : bool
+            Begin again, whatever is in the folder.
 
         Returns
         -------
@@ -80,7 +89,8 @@ class ArrayMethods(MapMethods):
         ------
         ConfigError
             There is no such axis, arrays differ in length, hold objects, `out` does not fit, or `fn` cannot be pickled.
-            Workers cannot open a file, or two of them would write to one chunk of `out`. Nothing was written.
+            Workers cannot open a file, or two of them would write to one chunk of `out`. Nothing was written. Or the
+            checkpoint belongs to another function, other arrays or another `out`.
         ValueError
             `fn` returned another number of entries, or another shape or dtype than for the first block.
 
@@ -91,17 +101,29 @@ class ArrayMethods(MapMethods):
         inputs = InputArrays("map_array", (array, *arrays), axis, halo)
         output = Output(backend.places, out, inputs, dtype)
         parse_chunksize(chunksize)
-        if inputs.rows == 0:
-            return _map_nothing(fn, inputs, out, output, backend.setup.native)
-        inputs.hold(backend.places)
-        cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
-        work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
+        check_progress(progress)
+        check_restart(checkpoint, restart)
+        if checkpoint is not None:
+            check_awaits_nothing(fn)
+            output.going_on = ArrayCheckpoint(checkpoint, fn, inputs, out, dtype, restart)
+        going_on = output.going_on
         try:
+            if going_on is not None and going_on.is_complete:
+                going_on.finish()
+                return np.load(out, mmap_mode="r+")
+            if inputs.rows == 0:
+                return _map_nothing(fn, inputs, out, output, backend.setup.native)
+            inputs.hold(backend.places)
+            cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
+            work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
             if output.has_one_writer:
                 self._map_by_one_writer(replace(work, inputs=captured(inputs)), inputs, cuts[0], output, progress)
             else:
                 work = replace(work, inputs=inputs.addresses(backend.places))
-                _run(backend, "map_array", work, inputs, cuts, progress, output.make(work, cuts[0]))
+                make_out = output.make(work, cuts[0])
+                if going_on is not None and going_on.place is not None:
+                    work = output.go_on(work)
+                _run(backend, "map_array", work, inputs, cuts, progress, make_out, going_on)
             return output.finish(out)
         finally:
             output.discard()
@@ -226,6 +248,7 @@ def _run(
     cuts: tuple[int, ChunkPolicy, bool],
     progress: Any,
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
+    going_on: ArrayCheckpoint | None = None,
 ) -> ArrayJob:
     check_progress(progress)
     workers = backend.setup.workers
@@ -240,11 +263,11 @@ def _run(
         return backend.encode_work(work, code)
 
     number, retries = backend.next_number(), backend.setup.retries
-    job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits)
+    job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits, going_on)
     bars = Bars([what], [inputs.rows], "row", progress) if progress else None
     try:
         backend.add(job)
-        job.end.wait(backend.run_inline, lambda: job.progress, bars)
+        job.end.wait(backend.run_inline, lambda: job.progress, bars, None if going_on is None else going_on.tick)
         backend.catch_up()
     except BaseException as interrupt:  # no error of the function's: as Ctrl-C
         give_up(backend, job, interrupt)

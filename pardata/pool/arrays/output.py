@@ -19,6 +19,7 @@ from pardata.memory.disk import create_new, naming
 from pardata.memory.dtypes import check_npy
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import Places, allocate_mapped, overlap
+from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.rows import Array, Work, fits, result_shape, writing
 
@@ -29,6 +30,7 @@ class Output:
     """The output of `map_array`: a new shared array, an array of the user's, or a file that appears at the end."""
 
     def __init__(self, places: Places, out: Any, inputs: InputArrays, dtype: Any) -> None:
+        self.going_on: ArrayCheckpoint | None = None
         self._places = places
         self._inputs = inputs
         self._dtype = _checked_dtype(dtype)
@@ -106,6 +108,16 @@ class Output:
 
         return make_out
 
+    def go_on(self, work: Work) -> Work:
+        """Return the work for the rows that are missing in a file that was begun before this call."""
+        going_on = self.going_on
+        assert going_on is not None and going_on.place is not None
+        self._partial = going_on.part
+        self._mode = os.stat(self._partial).st_mode & 0o777
+        self._target = np.lib.format.open_memmap(self._partial, "r+")
+        allocate_mapped(self._target, self._path)
+        return writing(work, self._places.address(self._target), going_on.place, going_on.exact)
+
     def _place(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> Any:
         if self._new is not None:
             return self._new.create(shape, dtype, tuple(max(1, length) for length in chunks))
@@ -126,6 +138,8 @@ class Output:
         """Return an array over a new file beside `path`, with a place on the disk for all of it."""
         folder, name = os.path.split(os.path.abspath(path))
         self._partial = os.path.join(folder, f".{name}{secrets.token_hex(4)}.npy")
+        if self.going_on is not None:
+            self._partial = self.going_on.part
         with naming(path):
             fd = create_new(self._partial)
             self._mode = os.fstat(fd).st_mode & 0o777  # that which the user's umask gives
@@ -145,7 +159,10 @@ class Output:
             with naming(self._path):
                 target.flush()
             os.chmod(self._partial, self._mode)
-            os.replace(self._partial, self._path)
+            if self.going_on is not None:
+                self.going_on.finish()
+            else:
+                os.replace(self._partial, self._path)
             self._partial = None
             return np.load(self._path, mmap_mode="r+")
         if self._given is None:
@@ -155,10 +172,13 @@ class Output:
         return out
 
     def discard(self) -> None:
-        """Remove a file that was begun."""
+        """Remove a file that was begun, unless another call is to go on with it."""
         if self._new is not None:
             self._new.discard()
-        if self._partial is not None:
+        if self.going_on is not None:
+            self.going_on.leave()
+            self.going_on.close()
+        elif self._partial is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._partial)
 

@@ -233,6 +233,10 @@ class Ranges:
         if begin < end:
             insort(self._returned, (begin, end))
 
+    def leave_all_but(self, missing: list[tuple[int, int]]) -> None:
+        """Hand out these ranges alone: the rest was done before."""
+        self._position, self._returned = self.total, list(missing)
+
     def clear(self) -> None:
         """Hand out no more."""
         self._position = self.total

@@ -112,6 +112,11 @@ class RangeJob(ABC):
         suspects = [begin for begin, _, _ in self.repeats.suspects]
         return min([self.ranges.first, *(task.begin for task in self.active), *suspects])
 
+    def do_only(self, missing: list[tuple[int, int]]) -> None:
+        """Hand out these ranges alone: the others were done before."""
+        self.ranges.leave_all_but(missing)
+        self.done_items = self.ranges.total - self.ranges.rest
+
     def next_task(self, ahead: bool) -> Task | None:
         if self.exhausted or (ahead and not self.chunks.goes_ahead):
             return None

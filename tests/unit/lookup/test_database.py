@@ -19,9 +19,9 @@ import pandas
 import pytest
 
 import pardata
-from pardata.files.locking import HolderLock
 from pardata.lookup.loading import leftovers
 from pardata.lookup.statements import Statements
+from pardata.memory.locking import HolderLock
 
 COLUMNS = ["id", "name", "x"]
 ROWS = [(3, "c", 0.5), (1, "a", None), (2, "b", 2.0)]

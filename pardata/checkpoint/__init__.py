@@ -1,0 +1,1 @@
+"""Checkpoints: folders in which a job notes how far it is, so that the same call goes on after a kill."""

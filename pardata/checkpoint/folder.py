@@ -1,0 +1,252 @@
+"""The folder of a checkpoint: who may use it, what it belongs to, and how far that is.
+
+      checkpoint.lock      of the process that uses the folder; it ends with that process
+      plan                 the fingerprint of the job, written once
+      state.0, state.1     how far the job is: the one with the higher number counts, if it is whole
+      results              of a map: a log (`checkpoint.results`)
+      stage-<n>-<number>   of a stream: the state of a stage in front of an item
+
+A state is written over the one before the last, then flushed. A power cut within it leaves that one torn, which its
+checksum tells, and the last one counts. The rejected alternative, a new file and a rename, needs a second flush, of the
+directory, at every cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pardata.checkpoint.fingerprint import Part
+from pardata.errors import ConfigError
+from pardata.memory.disk import create_new, naming, sync_directory, write_all
+from pardata.memory.locking import HolderLock
+
+CUT_S: float = 1.0  # between two states; a test makes it 0
+COST: Final = 50  # a state is written no sooner than so many times the seconds that the last one took: 2 %
+
+_MAGIC: Final = b"pardata checkpoint 1"
+_HEAD: Final = re.compile(_MAGIC + rb" (\d+) ([0-9a-f]{8}) (\d+)\n")
+_STATES: Final = ("state.0", "state.1")
+_OURS: Final = re.compile(r"plan(\.part)?|state\.[01]|results|stage-\d+-\d+(\.part)?")
+_LOCK: Final = "checkpoint"
+
+
+def encoded(number: int, value: Any) -> bytes:
+    """Return a value with its number and its checksum."""
+    data = json.dumps(value).encode()
+    return b"%s %d %08x %d\n" % (_MAGIC, number, zlib.crc32(data), len(data)) + data
+
+
+def decoded(data: bytes) -> tuple[int, Any] | None:
+    """Return number and value; None if the bytes are torn, or something else."""
+    head = _HEAD.match(data)
+    if head is None:
+        return None
+    body = data[head.end() :][: int(head[3])]
+    if len(body) < int(head[3]) or zlib.crc32(body) != int(head[2], 16):
+        return None
+    return int(head[1]), json.loads(body)
+
+
+class Folder:
+    """The checkpoint of one job, locked by this process.
+
+    Parameters
+    ----------
+    path : path
+        Is made if it does not exist; the folder that it is to be in must be there.
+    kind : str
+        The call that the checkpoint belongs to.
+    parts : sequence of (name, digest)
+        The fingerprint of the job.
+    is_new : bool
+        Forget what is there, and begin again.
+    extra : dict
+        Stored beside the fingerprint at the begin; `extra` is what was stored then.
+
+    Attributes
+    ----------
+    state : object, optional
+        The last state that is whole; None: there is none.
+
+    Raises
+    ------
+    ConfigError
+        Another process uses the folder; it belongs to another job, or to none; the job has changed.
+    OSError
+        The disk is full, or cannot be read.
+    """
+
+    def __init__(
+        self, path: Any, kind: str, parts: Sequence[Part], is_new: bool = False, extra: dict[str, Any] | None = None
+    ) -> None:
+        self.path = _checked(path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.path)
+        self._lock = HolderLock(self.file(_LOCK), "used")
+        try:
+            if is_new:
+                self.clear()
+            self.extra = self._plan(kind, parts, extra or {})
+            self._number, self.state = newest_state(self.path)
+        except BaseException:
+            self.close()
+            raise
+        self._due_s = time.monotonic() + CUT_S
+
+    def file(self, name: str) -> str:
+        """Return the path of a file in the folder."""
+        return os.path.join(self.path, name)
+
+    def _plan(self, kind: str, parts: Sequence[Part], extra: dict[str, Any]) -> dict[str, Any]:
+        known = plan_of(self.path)
+        if known is None:
+            foreign = sorted(name for name in os.listdir(self.path) if not name.startswith(f"{_LOCK}.lock"))
+            if [name for name in foreign if name != "plan.part"]:
+                raise ConfigError(
+                    f"checkpoint={self.path!r}: the folder holds {foreign[0]!r} and no whole plan of a checkpoint: "
+                    f"give another folder, or restart=True if it was one"
+                )
+            known = {"kind": kind, "parts": [list(part) for part in parts], "extra": extra}
+            self._write_plan(known)
+        elif known["kind"] != kind:
+            raise ConfigError(
+                f"checkpoint={self.path!r} is that of {known['kind']}, not of {kind}: give another folder, or "
+                f"restart=True to begin again"
+            )
+        else:
+            self._compare(known["parts"], parts)
+        made: dict[str, Any] = known["extra"]
+        return made
+
+    def _compare(self, known: list[list[str]], parts: Sequence[Part]) -> None:
+        for old, now in zip(known, parts, strict=False):
+            if tuple(old) != tuple(now):
+                what = now[0] if old[0] == now[0] else f"{old[0]} (now {now[0]})"
+                raise ConfigError(
+                    f"checkpoint={self.path!r}: {what} has changed since the checkpoint was begun: what was done would "
+                    f"not fit what is still to be done; restart=True begins again"
+                )
+        if len(known) != len(parts):
+            raise ConfigError(
+                f"checkpoint={self.path!r}: the job had {len(known)} parts when the checkpoint was begun, now it has "
+                f"{len(parts)}; restart=True begins again"
+            )
+
+    def _write_plan(self, plan: dict[str, Any]) -> None:
+        part = self.file("plan.part")
+        with naming(part):
+            fd = create_new(part)
+            try:
+                write_all(fd, encoded(0, plan), 0, part)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.replace(part, self.file("plan"))
+            sync_directory(part)
+            sync_directory(self.path)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to commit a state."""
+        return time.monotonic() >= self._due_s
+
+    def commit(self, state: Any, data: Sequence[str] = ()) -> None:
+        """Note a state for good, behind the files `data` that it tells of.
+
+        If it raises, or the process is killed, or the power is cut, the state before counts.
+        """
+        begin = time.monotonic()
+        number = self._number + 1
+        name = self.file(_STATES[number % 2])
+        is_first = not os.path.exists(name)
+        for path in data:
+            sync(path)
+            if is_first:
+                sync_directory(path)
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            made = encoded(number, state)
+            write_all(fd, made, 0, name)
+            with naming(name):
+                os.ftruncate(fd, len(made))
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        if is_first:
+            sync_directory(name)
+        self._number, self.state = number, state
+        end = time.monotonic()
+        self._due_s = end + max(CUT_S, COST * (end - begin))
+
+    def clear(self) -> None:
+        """Remove all that belongs to a checkpoint. The plan goes first: without it nothing else counts."""
+        for name in sorted(os.listdir(self.path)):
+            if _OURS.fullmatch(name) and not name.startswith(("state", "results", "stage")):
+                os.unlink(self.file(name))
+        sync_directory(self.file("plan"))
+        for name in os.listdir(self.path):
+            if _OURS.fullmatch(name):
+                os.unlink(self.file(name))
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._lock.release()
+
+
+def check_restart(checkpoint: object, restart: object) -> None:
+    """Refuse a `restart` of nothing, and one that is no bool."""
+    if not isinstance(restart, bool):
+        raise ConfigError(f"restart must be True or False, not {restart!r}")
+    if restart and checkpoint is None:
+        raise ConfigError("restart=True goes with checkpoint=, the folder to begin again in")
+
+
+def sync(path: str) -> None:
+    """Have the system write a file to the disk."""
+    fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    try:
+        with naming(path):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def plan_of(path: str) -> dict[str, Any] | None:
+    """Return the plan of the checkpoint in a folder; None if there is none that is whole."""
+    try:
+        with open(os.path.join(path, "plan"), "rb") as file:
+            found = decoded(file.read())
+    except FileNotFoundError:
+        return None
+    return None if found is None else found[1]
+
+
+def newest_state(path: str) -> tuple[int, Any]:
+    """Return number and value of the last state that is whole; (0, None) if there is none."""
+    return max(_states(path), key=lambda state: state[0], default=(0, None))
+
+
+def _states(path: str) -> Iterator[tuple[int, Any]]:
+    for name in _STATES:
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(path, name), "rb") as file:
+            found = decoded(file.read())
+            if found is not None:
+                yield found
+
+
+def _checked(path: Any) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"checkpoint must be the path of a folder, not {path!r}")
+    made = os.path.abspath(os.fspath(path))
+    if not os.path.isdir(os.path.dirname(made)):
+        raise ConfigError(f"checkpoint={made!r}: there is no folder {os.path.dirname(made)!r}")
+    if os.path.exists(made) and not os.path.isdir(made):
+        raise ConfigError(f"checkpoint={made!r} is a file: give the path of a folder")
+    return made

@@ -1,0 +1,138 @@
+"""The checkpoint of `map_array`: which rows of the file that was begun are on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pardata.checkpoint.done import DoneRanges
+from pardata.checkpoint.fingerprint import digest
+from pardata.checkpoint.folder import Folder, sync
+from pardata.errors import ConfigError
+from pardata.memory.disk import sync_directory
+from pardata.memory.mapped import mapping_of
+from pardata.pool.arrays.inputs import InputArrays
+
+
+class ArrayCheckpoint:
+    """Rows are noted when they are done, and committed behind a flush of the file about once in a second.
+
+    Attributes
+    ----------
+    part : str
+        The file that was begun; it lies beside that which it becomes.
+    done : DoneRanges
+        The rows that need not be computed.
+    place, exact
+        Of the `Work` that writes into the file; None: the first block is not done.
+    """
+
+    def __init__(
+        self, folder: Any, fn: Callable[..., Any], inputs: InputArrays, out: Any, dtype: Any, restart: bool
+    ) -> None:
+        if not isinstance(out, str | os.PathLike) or not os.fspath(out).endswith(".npy"):
+            raise ConfigError("map_array: checkpoint= needs the path of a .npy file as out=")
+        self._path = os.path.abspath(os.fspath(out))
+        self.part = f"{self._path}.begun"
+        options = (inputs.axis, inputs.halo, None if dtype is None else np.dtype(dtype).str)
+        parts = [
+            (f"the function {getattr(fn, '__name__', fn)!r}", digest(fn)),
+            *((f"array {number}", _digest_of(array)) for number, array in enumerate(inputs.arrays)),
+            ("axis, halo or dtype", digest(*options)),
+            ("out", digest(self._path)),
+        ]
+        self._folder = Folder(folder, "map_array", parts, restart)
+        state = self._folder.state or {}
+        self.is_finished: bool = state.get("finished", False)
+        self.place: int | None = state.get("place")
+        self.exact: bool = state.get("exact", False)
+        self.done = DoneRanges(state.get("done", ()))
+        self._rows = inputs.rows
+        self._lock = threading.Lock()
+        self._is_changed = False
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        if not self.is_finished and self.place is None:
+            return
+        names = [] if self.is_finished else [self.part]
+        names += [self._path] if self.is_complete else []
+        if not any(map(os.path.exists, names)):
+            gone = names[-1]
+            raise ConfigError(
+                f"checkpoint={self._folder.path!r}: {gone!r}, which it belongs to, is gone; restart=True begins again"
+            )
+
+    @property
+    def missing(self) -> list[tuple[int, int]]:
+        """The rows that are not done."""
+        return self.done.missing(self._rows)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that is left to do is to give the file its name."""
+        return self.is_finished or (self.place is not None and not self.missing)
+
+    def begin(self, place: int, exact: bool) -> None:
+        """Take in where the rows of the output are."""
+        self.place, self.exact = place, exact
+
+    def note(self, begin: int, end: int) -> None:
+        """Note that rows were written."""
+        with self._lock:
+            self.done.add(begin, end)
+            self._is_changed = True
+
+    def tick(self) -> None:
+        """Commit what is noted, if it is time."""
+        if self._is_changed and self._folder.is_due:
+            self.commit()
+
+    def commit(self) -> None:
+        """Have the rows that are noted on the disk, then the note that they are."""
+        with self._lock:
+            done, self._is_changed = self.done.ranges, False  # before the flush: later rows may not be in it
+        self._folder.commit({"place": self.place, "exact": self.exact, "rows": self._rows, "done": done}, [self.part])
+
+    def finish(self) -> None:
+        """Give the file its name. Killed between two of the steps, the next call does the rest."""
+        if os.path.exists(self.part):
+            if self.place is not None and self._is_changed:
+                self.commit()
+            sync(self.part)
+            os.replace(self.part, self._path)
+            sync_directory(self._path)
+        if self.is_finished:
+            return
+        self._folder.commit({"finished": True, "place": self.place, "rows": self._rows, "done": self.done.ranges})
+
+    def leave(self) -> None:
+        """After an error: commit what is done, if that is possible."""
+        with contextlib.suppress(OSError):
+            if self._is_changed and self.place is not None and os.path.exists(self.part):
+                self.commit()
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._folder.close()
+
+
+def _digest_of(array: Any) -> str:
+    """Return the digest of an input. A mapped file that is as old and as large as it was has not changed."""
+    mapping = mapping_of(array) if isinstance(array, np.memmap) else None
+    known = None if mapping is None else mapping.stat()
+    if mapping is not None and known is not None:
+        layout: Sequence[Any] = (array.shape, array.dtype.str, array.strides, array.offset)
+        return digest(mapping.file[0], known.st_size, known.st_mtime_ns, *layout)
+    if isinstance(array, np.ndarray):
+        return digest(array)
+    return digest(str(getattr(array, "path", getattr(array, "location", ""))), array.shape, array.dtype.str)
