@@ -181,6 +181,13 @@ def digest_of_items(items: Sequence[Any]) -> str:
     return digest(type(items).__qualname__, len(items), list(sampled(items)))
 
 
+def name_of(fn: Any) -> str:
+    """Return the name of a function for messages."""
+    while hasattr(fn, "func"):  # of a partial
+        fn = fn.func
+    return str(getattr(fn, "__name__", None) or type(fn).__name__)
+
+
 def _is_users(named: Any) -> bool:
     name = named.__module__ or ""
     if name in SCRIPTS:

@@ -130,7 +130,7 @@ class Folder:
             if tuple(old) != tuple(now):
                 what = now[0] if old[0] == now[0] else f"{old[0]} (now {now[0]})"
                 raise ConfigError(
-                    f"checkpoint={self.path!r}: {what} has changed since the checkpoint was begun: what was done would "
+                    f"checkpoint={self.path!r}: {what} changed since the checkpoint was begun: what was done would "
                     f"not fit what is still to be done; restart=True begins again"
                 )
         if len(known) != len(parts):

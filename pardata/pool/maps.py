@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import Any
 
+from pardata.checkpoint.fingerprint import digest, digest_of_items, name_of
+from pardata.checkpoint.folder import Folder, check_restart
+from pardata.checkpoint.results import ResultLog
+from pardata.errors import ConfigError
 from pardata.pool.backend import Backend
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
@@ -31,6 +36,8 @@ class MapMethods:
         buffersize: int | None = None,
         writable: bool | None = None,
         progress: Any = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        restart: bool = False,
     ) -> Iterator[Any]:
         """Return an iterator over ``fn(*items)``, in order; work begins at once.
 
@@ -50,11 +57,17 @@ class MapMethods:
             As that of the pool, for this call; default: the pool's.
         progress : bool, or a class or function like tqdm
             Show a bar while results are waited for.
+        checkpoint : path of a folder, optional
+            Results are stored there, some times in a second. After a kill, a power cut or an error the same call takes
+            them from there, and computes the others. See docs/checkpoints.md.
+        restart : bool
+            Begin again, whatever is in the folder.
 
         Raises
         ------
         ConfigError
-            A wrong `chunksize` or `buffersize`, or `fn` cannot be pickled. An error of `fn` is raised where its result
+            A wrong `chunksize` or `buffersize`, or `fn` cannot be pickled; or the checkpoint belongs to another
+            function or other items. An error of `fn` is raised where its result
             would come.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -62,8 +75,26 @@ class MapMethods:
             check_least("buffersize", buffersize, int, 1)
         star = len(iterables) != 1
         items: Any = zip(*iterables, strict=False) if star else iterables[0]
+        check_restart(checkpoint, restart)
+        if checkpoint is not None:
+            if buffersize is not None:
+                raise ConfigError("map: checkpoint= and buffersize=: items are compared with those of the call before")
+            return self._going_on(checkpoint, restart, fn, items, star=star, deadline=deadline, chunksize=chunksize,
+                                  writable=writable, progress=progress)  # fmt: skip
         return self.results(fn, items, star=star, deadline=deadline, chunksize=chunksize, window=buffersize,
                             lazy=buffersize is not None, writable=writable, progress=progress)  # fmt: skip
+
+    def _going_on(self, checkpoint: Any, restart: bool, fn: Any, items: Iterable[Any], **options: Any) -> Results:
+        """Return the results of a map, of which an earlier call has stored some."""
+        self._code(fn)
+        given = items if isinstance(items, range) else list(items)
+        parts = [(f"the function {name_of(fn)!r}", digest(fn)), ("the items", digest_of_items(given))]
+        log = ResultLog(Folder(checkpoint, "map", parts, restart))
+        try:
+            return self.results(fn, given, log=log, **options)
+        except BaseException:
+            log.close()
+            raise
 
     def results(
         self,
@@ -79,6 +110,7 @@ class MapMethods:
         ends: bool = True,
         writable: bool | None = None,
         progress: Any = False,
+        log: ResultLog | None = None,
     ) -> Results:
         """Return an iterator over results: all kinds of `map` are made of it, and differ in its options.
 
@@ -102,6 +134,8 @@ class MapMethods:
             The first error ends the iterator; else the call after it gives the next result.
         chunksize, writable, progress
             As of `map`.
+        log : ResultLog, optional
+            Of a map that goes on; it is closed with the results.
         """
         policy = parse_chunksize(chunksize)
         check_progress(progress)
@@ -115,6 +149,7 @@ class MapMethods:
             code, backend.next_number(), given, chunks, star=star, ordered=ordered, source=source,
             window=window, retries=backend.setup.retries, timed=backend.setup.timeout_s is not None,
             writable=backend.setup.writable if writable is None else check_writable(writable),
+            log=log,
         )  # fmt: skip
         total = (length_hint(items) or None) if lazy else len(given)
         bars = Bars(["map"], [total], "item", progress) if progress else None

@@ -87,13 +87,13 @@ def test_rows_that_were_done_are_not_done_again(make_folder, kind):
 def test_another_job_is_refused(make_folder):
     folder = make_folder()
     map_rows(folder)
-    with pytest.raises(pardata.ConfigError, match="the function 'half'.* has changed"):
+    with pytest.raises(pardata.ConfigError, match="the function 'half'.* changed"):
         map_rows(folder, np.sqrt)
-    with pytest.raises(pardata.ConfigError, match="array 0 has changed"):
+    with pytest.raises(pardata.ConfigError, match="array 0 changed"):
         map_rows(folder, rows=ROWS + 1)
-    with pytest.raises(pardata.ConfigError, match="out has changed"):
+    with pytest.raises(pardata.ConfigError, match="out changed"):
         map_rows(folder, out="y.npy")
-    with pytest.raises(pardata.ConfigError, match="axis, halo or dtype has changed"):
+    with pytest.raises(pardata.ConfigError, match="axis, halo or dtype changed"):
         map_rows(folder, halo=1)
     with pardata.WorkerPool(1, kind="thread") as pool:
         with pytest.raises(pardata.ConfigError, match="needs the path"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pardata.checkpoint.done import DoneRanges
-from pardata.checkpoint.fingerprint import digest
+from pardata.checkpoint.fingerprint import digest, name_of
 from pardata.checkpoint.folder import Folder, sync
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
@@ -41,7 +41,7 @@ class ArrayCheckpoint:
         self.part = f"{self._path}.begun"
         options = (inputs.axis, inputs.halo, None if dtype is None else np.dtype(dtype).str)
         parts = [
-            (f"the function {getattr(fn, '__name__', fn)!r}", digest(fn)),
+            (f"the function {name_of(fn)!r}", digest(fn)),
             *((f"array {number}", _digest_of(array)) for number, array in enumerate(inputs.arrays)),
             ("axis, halo or dtype", digest(*options)),
             ("out", digest(self._path)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pardata.checkpoint.results import ResultLog
 from pardata.codec.unpicklable import is_picklable
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.items import MapItems
@@ -30,6 +31,8 @@ class MapJob(RangeJob):
         An item has a time limit: each is a call of its own.
     writable : bool
         The function gets arrays of its own.
+    log : ResultLog, optional
+        Stores results; those that it has already are not computed.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class MapJob(RangeJob):
         retries: int = 0,
         timed: bool = False,
         writable: bool = False,
+        log: ResultLog | None = None,
     ) -> None:
         super().__init__(code, chunks, len(items), retries)
         self.items = MapItems(items, chunks, source, window)
@@ -55,6 +59,10 @@ class MapJob(RangeJob):
         self._star = star
         self._timed = timed
         self.writable = writable
+        self.log = log
+        if log is not None:
+            self.do_only(log.done.missing(len(items)))
+            self.values.put_stored(log.stored)
 
     def message(self, task: Task) -> tuple[Any, ...]:
         items = pack(self.items.cut(task.begin, task.end))
@@ -72,8 +80,12 @@ class MapJob(RangeJob):
         return None
 
     def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
-        if count:
-            self.values.put(task.begin, unpack(outcome.values), None)
+        if not count:
+            return
+        values = unpack(outcome.values)
+        if self.log is not None:
+            self.log.put(task.begin, values, outcome.values if values is not outcome.values else None)
+        self.values.put(task.begin, values, None)
 
     def put_error(self, begin: int, end: int, error: BaseException) -> None:
         self.values.put(begin, [], error)

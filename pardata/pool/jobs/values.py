@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from pardata.checkpoint.results import StoredValues
 from pardata.runtime.progress import REFRESH_S
 
 
@@ -27,7 +28,8 @@ class MapValues:
     def __init__(self, ordered: bool) -> None:
         self._ordered = ordered
         self._changed = threading.Condition()
-        self._done: dict[int, tuple[list[Any], BaseException | None]] = {}  # by the number of the first item
+        # By the number of the first item.
+        self._done: dict[int, tuple[list[Any], BaseException | None] | StoredValues] = {}
         self._arrived: deque[int] = deque()  # the keys of `_done`, if no order is asked for
         self._ended: BaseException | None = None
         self._is_wanted = True
@@ -41,6 +43,10 @@ class MapValues:
             if not self._ordered:
                 self._arrived.append(begin)
             self._changed.notify_all()
+
+    def put_stored(self, stored: dict[int, StoredValues]) -> None:
+        """Take in the values that an earlier call has stored, before there are others."""
+        self._done.update(stored)
 
     def end(self, error: BaseException) -> None:
         """Give `error` in place of all that have not come."""
@@ -98,4 +104,5 @@ class MapValues:
             if key not in self._done:
                 assert self._ended is not None
                 return [], self._ended
-            return self._done.pop(key)
+            made = self._done.pop(key)
+            return (made.load(), None) if isinstance(made, StoredValues) else made
