@@ -14,7 +14,8 @@ _MOST_MORE: Final = 64  # workers
 class StageLoad(NamedTuple):
     """The time of a stage, in seconds, summed over its workers.
 
-    `memory_s` is a part of `blocked_s`. `is_single`: it can have one worker only, as a source. Shares are those of the
+    `memory_s` is a part of `blocked_s`. `is_single`: it can have one worker only, as a source. `awaits`: it
+    awaits several calls at a time, and uses no core meanwhile. Shares are those of the
     time that its workers were there: their start and the time after their end do not count.
     """
 
@@ -25,6 +26,7 @@ class StageLoad(NamedTuple):
     blocked_s: float = 0.0
     memory_s: float = 0.0
     is_single: bool = False
+    awaits: bool = False
 
     @property
     def load_s(self) -> float:
@@ -71,14 +73,24 @@ def _about_busiest(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) 
     busy = f"{busiest.name} holds up the rest: its {_workers(busiest.workers)} busy {share:.0%} of the time"
     if busiest.is_single:
         return f"{busy}, and it can have no more. Make it faster, or move work from it to a stage behind it."
+    if busiest.awaits:
+        return f"{busy}: a larger concurrency= awaits more of its calls at a time."
     more, times = _more_workers(busiest, stages, cores)
     if times < _WORTH:
-        on_cores = sum(stage.busy_s for stage in stages) / cores
+        on_cores = _on_cores(stages, cores)
         if on_cores >= 0.8 * busiest.load_s:
-            return f"{busy}. More workers would bring nothing on {cores} cores: they are in use. Make it faster."
+            return (
+                f"{busy}. The stages keep {cores} cores busy: more workers help only if the function waits, as for a "
+                f"disk or a network. Make it faster."
+            )
         others = [stage.name for stage in stages if stage is not busiest and stage.load_s * _WORTH > busiest.load_s]
         return f"{busy}. More workers for it alone bring little: {' and '.join(others)} would hold up the rest next."
     return f"{busy}; {more} more worker{'s' * (more > 1)} would give {times:.1f} times the items/s."
+
+
+def _on_cores(stages: Sequence[StageLoad], cores: int) -> float:
+    """Return how many seconds all cores together need for what computes."""
+    return sum(stage.busy_s for stage in stages if not stage.awaits) / max(1, cores)
 
 
 def _workers(count: int) -> str:
@@ -88,7 +100,7 @@ def _workers(count: int) -> str:
 def _more_workers(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) -> tuple[int, float]:
     """Return the number of workers behind which more bring nothing, and how many times the items/s they give."""
     others_s = max((stage.load_s for stage in stages if stage is not busiest), default=0.0)
-    bound_s = max(others_s, sum(stage.busy_s for stage in stages) / max(1, cores))
+    bound_s = max(others_s, _on_cores(stages, cores))
     best, best_s = 0, busiest.load_s
     for more in range(1, _MOST_MORE + 1):
         needed_s = max(busiest.busy_s / (busiest.workers + more), bound_s)

@@ -56,6 +56,7 @@ def loads_of(report: Any) -> list[StageLoad]:
             stage.blocked_s,
             waits.get(stage.name, 0.0),
             stage.name in single,
+            stage.name in report.surroundings.awaiting,
         )
         for stage in report.stages
     ]

@@ -123,8 +123,8 @@ class Surroundings:
         "processes", "threads" or "serial".
     limit_bytes : int
         Of shared memory; 0: there is none.
-    single : tuple of str
-        The stages that can have one worker only.
+    single, awaiting : tuple of str
+        The stages that can have one worker only, and those that await several calls at a time.
     cores : int
         That the run may use.
     error : str
@@ -136,6 +136,7 @@ class Surroundings:
     engine: str = ""
     limit_bytes: int = 0
     single: tuple[str, ...] = ()
+    awaiting: tuple[str, ...] = ()
     cores: int = 1
     error: str = ""
     record: RunRecord | None = None

@@ -22,7 +22,14 @@ def test_a_single_worker_is_one():
 
 def test_no_more_workers_than_cores_can_use():
     told = advice([load("denoise", 2, 20), load("save", 1, 1, 9)], 2)
-    assert told.endswith("More workers would bring nothing on 2 cores: they are in use. Make it faster.")
+    assert "The stages keep 2 cores busy: more workers help only if the function waits" in told
+
+
+def test_a_stage_that_awaits_uses_no_core():
+    told = advice([load("fetch", 1, 9, 1, awaits=True), load("work", 1, 2, 8)], 1)
+    assert told.endswith("busy 90% of the time: a larger concurrency= awaits more of its calls at a time.")
+    told = advice([load("work", 1, 9, 1), load("fetch", 2, 6, 4, awaits=True)], 4)
+    assert told.endswith("2 more workers would give 3.0 times the items/s.")
 
 
 def test_a_source_can_have_no_more_workers():
