@@ -17,7 +17,7 @@ from pardata.process.capacity import descriptor_limit, free_descriptors
 from pardata.process.system import HAS_SHARED_MEMORY, module
 from pardata.runtime.library_limits import usable_cores
 
-Lines = Iterator[tuple[str, str]]
+Facts = Iterator[tuple[str, str]]
 
 _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 _SHM = "/dev/shm"
@@ -43,7 +43,7 @@ def information(version: str) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _versions(version: str) -> Lines:
+def _versions(version: str) -> Facts:
     yield "pardata", version
     yield "Python", f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
     for name in ("numpy", "cloudpickle", "tqdm"):
@@ -51,7 +51,7 @@ def _versions(version: str) -> Lines:
     yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}, {' '.join(platform.libc_ver())}"
 
 
-def _limits() -> Lines:
+def _limits() -> Facts:
     quota = quota_cores(own_groups("cpu"))
     yield (
         "cores",
@@ -80,7 +80,7 @@ def _processes() -> str:
     return "no limit of this user" if most == resource.RLIM_INFINITY else f"{most} of this user, threads included"
 
 
-def _switches() -> Lines:
+def _switches() -> Facts:
     yield "processes", "on" if HAS_SHARED_MEMORY else f"off: worker processes need Linux, and this is {sys.platform}"
     yield "arrays that only a stage has are passed on without a copy", _shortcuts()
     yield (
@@ -121,7 +121,7 @@ def _huge_pages() -> str:
     return f'off: {_HUGE_PAGES} says {setting}; the administrator can write "advise" there'
 
 
-def _extras() -> Lines:
+def _extras() -> Facts:
     for name, told in _EXTRAS.items():
         if name == "zstandard" and sys.version_info >= (3, 14):
             yield name, f"not needed: it is in the standard library ({told})"
