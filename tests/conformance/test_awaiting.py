@@ -229,15 +229,15 @@ def test_a_call_that_takes_too_long_is_cancelled_and_no_other(engine, tmp_path, 
         try:
             await (asyncio.Event().wait() if number == 3 else asyncio.sleep(0))
         except asyncio.CancelledError:
-            note(tmp_path / "log", "cancelled")
+            note(tmp_path / "log", str(number))
             raise
         return number
 
-    stream = pardata.source(range(6))
-    assert items(stream.map(wait, timeout_s=0.01, retries=1, errors="skip", kind=kind), engine) == [0, 1, 2, 4, 5]
-    assert words(tmp_path / "log") == ["cancelled"] * 2
-    with pytest.raises(pardata.DeadlineExceeded, match=r"item 3 took longer than timeout_s=0.01"):
-        items(stream.map(wait, timeout_s=0.01, kind=kind), engine)
+    stream = pardata.source(range(6))  # the others take no time, but a busy machine may let them wait for a core
+    assert items(stream.map(wait, timeout_s=0.25, retries=1, errors="skip", kind=kind), engine) == [0, 1, 2, 4, 5]
+    assert words(tmp_path / "log") == ["3"] * 2
+    with pytest.raises(pardata.DeadlineExceeded, match=r"item 3 took longer than timeout_s=0.25"):
+        items(stream.map(wait, timeout_s=0.25, kind=kind), engine)
 
 
 @pytest.mark.parametrize("engine", CONCURRENT)
