@@ -12,6 +12,10 @@ from pardata.codec.main_globals import script
 from pardata.errors import SerializationError
 
 EXITS: Final = (SystemExit, KeyboardInterrupt, GeneratorExit)
+EXITS_AND_DEPTH: Final = (
+    *EXITS,
+    RecursionError,
+)  # the last would not say that it is about an object, and which way leads out
 
 
 def may_be_ctrl_c(error: BaseException) -> bool:
@@ -24,6 +28,11 @@ def may_be_ctrl_c(error: BaseException) -> bool:
 
 
 def refuse_exit(error: BaseException, action: str) -> None:
-    """Raise SerializationError in place of one of `EXITS`, out of "pickling" or "unpickling"; a Ctrl-C is let pass."""
+    """Raise SerializationError in place of an exception out of "pickling" or "unpickling"; a Ctrl-C is let pass."""
+    if isinstance(error, RecursionError):
+        raise SerializationError(
+            f"{action} it takes more calls within calls than Python allows: its objects refer to each other too "
+            f"deeply. Those of a mock (unittest.mock) often do: give a plain function in its place"
+        ) from None
     if not may_be_ctrl_c(error):
         raise SerializationError(f"{action} it raised {error!r}") from error

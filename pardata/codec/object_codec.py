@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pardata.codec.access import Access
-from pardata.codec.exits import EXITS, refuse_exit
+from pardata.codec.exits import EXITS_AND_DEPTH, refuse_exit
 from pardata.codec.picklers import ArrayPickler, ArrayUnpickler, CodePickler
 from pardata.memory.array import Anchor, view
 from pardata.memory.layout import is_overlapping
@@ -65,7 +65,7 @@ def pickled(kind: type[AnyPickler], obj: Any, is_lasting: bool) -> tuple[bytes, 
     pickler = kind(file, is_lasting)
     try:
         pickler.dump(obj)
-    except EXITS as error:
+    except EXITS_AND_DEPTH as error:
         refuse_exit(error, "pickling")
         raise
     return file.getvalue(), pickler
@@ -106,7 +106,7 @@ def decode_object(payload: Any, anchors: Sequence[Anchor], access: Access = Acce
     file = io.BytesIO(payload)
     try:
         return ArrayUnpickler(file, arrays_of(file, anchors, access), access).load()
-    except EXITS as error:
+    except EXITS_AND_DEPTH as error:
         refuse_exit(error, "unpickling")
         raise
 
@@ -128,7 +128,7 @@ def decode_state(payload: Any, anchors: Sequence[Anchor], own: Callable[[Anchor,
         arrays.append(array)
     try:
         return ArrayUnpickler(file, arrays, Access.READ).load()
-    except EXITS as error:
+    except EXITS_AND_DEPTH as error:
         refuse_exit(error, "unpickling")
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import mmap
@@ -62,7 +63,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         for index, value in enumerate(obj):
             yield f"element {index}", value
         return
-    if hasattr(obj, "func") and hasattr(obj, "args") and hasattr(obj, "keywords"):
+    if isinstance(obj, functools.partial):
         yield "the function of the partial", obj.func
         yield "the arguments of the partial", (*obj.args, *obj.keywords.values())
     if not isinstance(obj, type):  # of a class, that is the method of its objects

@@ -15,7 +15,7 @@ from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
 from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of
-from pardata.pipeline.plan.node import Counted, Kind, Node, name_of, user_line
+from pardata.pipeline.plan.node import Counted, Kind, Node, innermost, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.stream import Stream
@@ -183,7 +183,5 @@ def source(
 
 def _is_generator_factory(items: Any) -> bool:
     """Return whether calling `items` makes a generator: a partial or a method of a generator function."""
-    inner = items
-    while hasattr(inner, "func"):
-        inner = inner.func
+    inner = innermost(items)
     return inspect.isgeneratorfunction(inner) or inspect.isgeneratorfunction(type(inner).__call__)

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import sys
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -307,3 +308,30 @@ def test_coroutine_that_nobody_awaits_is_an_error(engine):
         with pytest.raises(TypeError, match="coroutine, of 'fetch', and nobody awaits it: give the coroutine function"):
             stream.run(engine=engine)
     assert list(numbers.filter(None).iterate(engine=engine)) == [1, 2, 3]
+
+
+# -- mocks, which have every attribute that they are asked for ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_mock_as_a_stage(engine):
+    assert list(pardata.source([1, 2]).map(mock.Mock(return_value=3)).iterate(engine=engine)) == [3, 3]
+
+
+def test_object_that_cannot_be_loaded_for_its_depth_is_told():
+    class Endless:
+        def __call__(self, item):
+            return item
+
+        def __reduce__(self):
+            return load_endlessly, ()
+
+    with pardata.WorkerPool(1) as pool:
+        for function, argument in ((Endless(), 1), (str, Endless())):
+            with pytest.raises(pardata.SerializationError, match=r"too deeply.*mock.*: give a plain function"):
+                pool.submit(function, argument).result()
+        assert pool.submit(abs, -1).result() == 1
+
+
+def load_endlessly():
+    return load_endlessly()

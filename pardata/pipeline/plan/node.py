@@ -199,10 +199,16 @@ def is_coroutine_function(fn: Any) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call)
 
 
+def innermost(fn: Any) -> Any:
+    """Return the function of a partial, or of another object around one. A mock has whatever it is asked for."""
+    while inspect.getattr_static(fn, "func", None) is not None:
+        fn = fn.func
+    return fn
+
+
 def name_of(fn: Any) -> str:
     """Return the name of a stage with this function."""
-    while hasattr(fn, "func"):  # of a partial, the function
-        fn = fn.func
+    fn = innermost(fn)
     name = getattr(fn, "__name__", None) or type(fn).__name__
     return "lambda" if name == "<lambda>" else str(name)
 
