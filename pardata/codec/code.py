@@ -20,7 +20,7 @@ from pardata.codec.picklers import StatePickler
 from pardata.memory.array import Anchor
 from pardata.memory.private_view import private_copy
 from pardata.memory.segment import Segment
-from pardata.modules.finder import follow
+from pardata.modules.finder import follow, replace_other
 from pardata.modules.look import look
 from pardata.modules.own import reach
 from pardata.modules.plain import is_plain
@@ -107,6 +107,7 @@ def _enter(kept: list[Attribute], modules: list[Any], versions: dict[str, Versio
     if known is not None:
         known.keep(kept)
         for name, (file, stamp) in versions.items():
+            replace_other(name, file)
             if name not in sys.modules and stamp_of(file) != stamp:
                 warnings.warn(
                     f"the module {name!r} was edited since the calling process has imported it, and this worker, which "

@@ -56,6 +56,20 @@ def follow(places: bytes) -> None:
     sys.path[:0] = missing if directory == _here() else [os.path.join(directory, entry) for entry in missing]
 
 
+def replace_other(name: str, file: str) -> None:
+    """Have a module imported anew, from `file`, if the one that is known here is of another file.
+
+    The calling process has let go of that one, and has imported this one under the same name.
+    """
+    known = getattr(sys.modules.get(name), "__file__", None)
+    if known and os.path.realpath(known) != os.path.realpath(file):
+        is_package = os.path.basename(file).startswith("__init__.")
+        _finder.homes[name] = file, [os.path.dirname(file)] if is_package else None
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+        del sys.modules[name]
+
+
 def _here() -> str:
     """Return the working directory; "" if it was removed."""
     try:

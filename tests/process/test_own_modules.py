@@ -668,3 +668,18 @@ def f(x): return 'old'
 
     assert case_model.Model.seen == []
     check(case_of_model.g, 1)
+
+
+def test_a_module_of_the_same_name_from_another_file_takes_the_place_of_the_first(tmp_path, monkeypatch):
+    found = []
+    with pardata.WorkerPool(1) as pool:
+        for folder in ("first", "second", "first"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / "case_twice.py").write_text(f"def where(_):\n    return {folder!r}\n")
+            monkeypatch.syspath_prepend(tmp_path / folder)
+            sys.modules.pop("case_twice", None)
+            module = importlib.import_module("case_twice")
+            found.append(pool.submit(module.where, 0).result())
+            assert list(pardata.source([0]).map(module.where)) == [folder]
+    del sys.modules["case_twice"]
+    assert found == ["first", "second", "first"]
