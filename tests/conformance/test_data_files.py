@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -268,3 +269,25 @@ def test_chunks_that_workers_compress_are_those_of_hdf5(pools, options, is_compr
             target.resize((25, 7))
         with h5py.File(tmp_path / "out.h5", "r") as file:
             assert np.array_equal(file["x"][:23], values) and (file["x"][23:] == 1).all()
+
+
+@pytest.mark.parametrize("ending", [ending for ending, library in LIBRARIES.items() if is_there(library)])
+def test_a_block_that_kills_is_not_cut_for_two_to_write_one_chunk(ending, tmp_path):
+    """Of an array in memory smaller blocks would be tried, to find the row to blame."""
+    first = values_of()[28, 0, 0]
+
+    def deadly(block):
+        if block[0, 0, 0] == first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return block
+
+    def wrong(block):
+        return block[: 1 if block[0, 0, 0] == first else None]
+
+    with pardata.WorkerPool(2) as pool:
+        with pytest.raises(pardata.WorkerLostError, match="worked on .*rows (28 to 34|28 to 35)"):
+            pool.map_array(deadly, values_of(), out=str(tmp_path / f"x{ending}"))
+        with pytest.raises(ValueError, match="returned shape") as caught:
+            pool.map_array(wrong, values_of(), out=str(tmp_path / f"x{ending}"), chunksize=7)
+    assert re.fullmatch("in the call of 'wrong'.* rows 28 to 35", caught.value.__notes__[0])
+    assert os.listdir(tmp_path) == []

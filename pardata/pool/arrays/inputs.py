@@ -85,7 +85,8 @@ class InputArrays:
         unit : int
             The output's entries that only one worker may write: calls are of multiples of it.
         least_bytes : int
-            A call gets so much, if there is enough for all workers: each makes a chunk of a file.
+            A call gets so much, if there is enough for all workers: each makes a chunk of a file, which two calls of
+            fewer entries would write to at a time.
         """
         policy = parse_chunksize(chunksize)
         if policy.kind == "fixed":
@@ -103,7 +104,11 @@ class InputArrays:
         block = max(1, block, min(_HALO_SHARE * self.halo, -(-self.rows // workers)))
         step = step_of(unit, self._pages)  # no two calls read the same page
         block = -(-block // step) * step
-        return min(block, self.rows), ChunkPolicy("auto") if policy.kind == "bytes" else policy, unit == 1
+        return (
+            min(block, self.rows),
+            ChunkPolicy("auto") if policy.kind == "bytes" else policy,
+            unit == 1,
+        )
 
 
 def _checked(what: str, array: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,18 @@ from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
 from pardata.pool.results import Results
+from pardata.pool.worker.faults import name_of
 from pardata.runtime.progress import Bars
+
+
+class RowRange(NamedTuple):
+    """A range of entries; errors name it."""
+
+    begin: int
+    end: int
+
+    def __repr__(self) -> str:
+        return f"rows {self.begin} to {self.end}"
 
 
 @dataclass
@@ -29,7 +40,10 @@ class FirstCall:
 
     work: Work
 
-    def __call__(self, span: tuple[int, int]) -> tuple[Array, int]:
+    def __post_init__(self) -> None:
+        self.__name__ = name_of(self.work.fn)  # for messages
+
+    def __call__(self, span: RowRange) -> tuple[Array, int]:
         """Return the result, and the axis of it that belongs to the inputs' axis."""
         return OpenWork(self.work, array_here).first(*span)
 
@@ -53,13 +67,16 @@ class RangeCall:
     dtype: np.dtype[Any]
     encoder: Encoder | None
 
-    def __call__(self, span: tuple[int, int]) -> Any:
+    def __post_init__(self) -> None:
+        self.__name__ = name_of(self.work.fn)  # for messages
+
+    def __call__(self, span: RowRange) -> Any:
         """Return the result, or its chunks."""
         axis = self.work.place
         value = OpenWork(self.work, array_here).result(*span, axis)
+        check_fit(self, axis, *span, value, self.work.exact)
         if self.encoder is None:
             return value
-        check_fit(self, axis, *span, value, self.work.exact)
         bounds = [span if number == axis else (0, length) for number, length in enumerate(self.shape)]
         return self.encoder.encode(tuple(slice(*ends) for ends in bounds), value)
 
@@ -74,7 +91,7 @@ def map_by_one_writer(
 ) -> None:
     """Fill the output. `results` is that of a pool, with its window: an iterator over the results of a function."""
     rows = inputs.rows
-    spans = [(begin, min(begin + block, rows)) for begin in range(0, rows, block)]
+    spans = [RowRange(begin, min(begin + block, rows)) for begin in range(0, rows, block)]
     ((first, axis),) = results(FirstCall(work), spans[:1])
     target, writing = output.make(work, block)(first, axis)
     place(target, axis, *spans[0], first, writing.exact)
@@ -88,7 +105,9 @@ def map_by_one_writer(
                 target.write_encoded(value)
             del value
             if bars is not None:
-                bars.update([span[1]])
+                bars.update([span.end])
+    if bars is not None:
+        bars.update([rows], final=True)
 
 
 def captured(inputs: InputArrays) -> tuple[LocalRef, ...]:
