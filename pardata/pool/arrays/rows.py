@@ -99,8 +99,10 @@ class OpenWork:
 
     def put(self, begin: int, end: int) -> None:
         """Call the function and write its result."""
-        where = self.work.place
-        place(self.out, where, begin, end, self.result(begin, end, where), self.work.exact)
+        work = self.work
+        made, low, high = self.call(begin, end)
+        value = trimmed(_array(made), work.place, begin, end, low, high)
+        place(self.out, work.place, begin, end, value, work.exact)
 
     def result(self, begin: int, end: int, axis: int) -> Array:
         """Return the function's result for the entries ``[begin, end)``, which lie along `axis` of it."""
@@ -126,7 +128,7 @@ class OpenWork:
 
 def _array(made: Any) -> Array:
     """Return a result as an array; raises `LossError` if the output would lose a mask or a unit."""
-    return plain_array(made, "the function returned")
+    return made if type(made) is np.ndarray else plain_array(made, "the function returned")
 
 
 def cut(array: Any, axis: int, begin: int, end: int) -> Any:
@@ -195,7 +197,10 @@ def places_of(value: Array, ndim: int, axis: int, length: int) -> list[int]:
 def place(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) -> None:
     """Put a result into its place in `out`; raises ValueError if its shape or (`exact`) its dtype differs."""
     check_fit(out, axis, begin, end, value, exact)
-    out[span(axis, begin, end)] = value
+    if axis == 0:
+        out[begin:end] = value
+    else:
+        out[span(axis, begin, end)] = value
 
 
 def check_fit(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) -> None:

@@ -95,18 +95,24 @@ def run_items(
     longest_ns, longest = 0, 0
     fault = None
     here = forked_child.generation  # looked at without a call: a child is not to make the calls that are left
-    immutable = IMMUTABLE
+    plain: type = type(None)  # the type of the last result that cannot be changed
     start = last = time.perf_counter_ns()
     while at < total:
         progress.begin(at, stride)
         end = at + stride
         try:
             for item in items[at:end]:
-                values.append(fn(*item) if star else fn(item))
+                made = fn(*item) if star else fn(item)
+                values.append(made)
                 if forked_child.generation != here:
                     leave_if_forked(here)
-                if type(values[-1]) not in immutable and len(values) < total:
-                    settle(values)  # the next call may fill it again, and they are sent together
+                if type(made) is not plain:  # a comparison where all results are numbers; else it is looked up
+                    if type(made) in IMMUTABLE:
+                        plain = type(made)
+                        continue
+                    del made  # `settle` asks who else has it
+                    if len(values) < total:
+                        settle(values)  # the next call may fill it again, and they are sent together
         except BaseException as error:
             leave_if_forked(here, error)
             fault = fault_of(error, fn, begin + len(values), item)
