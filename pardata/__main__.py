@@ -1,10 +1,11 @@
-"""The command line: ``python -m pardata info``, ``ls`` and ``sweep``."""
+"""The command line: ``python -m pardata info``, ``ls``, ``sweep`` and ``checkpoint``."""
 
 import argparse
 import os
 import sys
 
 from pardata import __version__
+from pardata.checkpoint.description import described
 from pardata.memory.budget import format_bytes
 from pardata.memory.named import directories, guardian, inspector
 from pardata.memory.named.inspector import BlockInfo
@@ -71,7 +72,13 @@ def main(arguments: list[str]) -> None:
     commands.add_parser("info", help="show versions, limits, and what is switched on on this machine, and why")
     commands.add_parser("ls", help="list the blocks, their creators and the processes that have them mapped")
     commands.add_parser("sweep", help="remove the blocks of dead sessions (each start of a session does so, too)")
-    {"info": info, "ls": ls, "sweep": sweep}[parser.parse_args(arguments).command]()
+    looks = commands.add_parser("checkpoint", help="tell what a folder holds that was given as checkpoint=")
+    looks.add_argument("folder")
+    wanted = parser.parse_args(arguments)
+    if wanted.command == "checkpoint":
+        print(described(wanted.folder))
+        return
+    {"info": info, "ls": ls, "sweep": sweep}[wanted.command]()
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.memory.mapped import mapping_of
 from pardata.modules.names import names_in
 from pardata.modules.own import SCRIPTS, is_own
 
-Part = tuple[str, str]  # the name of a part of a job, for messages, and its digest
+FingerprintPart = tuple[str, str]  # the name of a part of a job, for messages, and its digest
 
 _SAMPLES: Final = 64
 _LONG: Final = 1024  # entries of a list or tuple
@@ -179,6 +180,18 @@ def sampled(values: Any, long: int = _LONG) -> Any:
 def digest_of_items(items: Sequence[Any]) -> str:
     """Return the digest of a sequence that may be long: of its length and of samples."""
     return digest(type(items).__qualname__, len(items), list(sampled(items)))
+
+
+def digest_of_array(array: Any) -> str:
+    """Return the digest of an array, or of what is read as one. A mapped file has its size and its age."""
+    mapping = mapping_of(array) if isinstance(array, np.memmap) else None
+    known = None if mapping is None else mapping.stat()
+    if mapping is not None and known is not None:
+        layout = (array.shape, array.dtype.str, array.strides, array.offset)
+        return digest(mapping.file[0], known.st_size, known.st_mtime_ns, *layout)
+    if isinstance(array, np.ndarray):
+        return digest(array)
+    return digest(str(getattr(array, "path", getattr(array, "location", ""))), array.shape, array.dtype.str)
 
 
 def name_of(fn: Any) -> str:

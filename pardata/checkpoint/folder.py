@@ -1,6 +1,7 @@
 """The folder of a checkpoint: who may use it, what it belongs to, and how far that is.
 
       checkpoint.lock      of the process that uses the folder; it ends with that process
+      workers              shared by the worker processes of a run (`checkpoint.presence`)
       plan                 the fingerprint of the job, written once
       state.0, state.1     how far the job is: the one with the higher number counts, if it is whole
       results              of a map: a log (`checkpoint.results`)
@@ -22,7 +23,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pardata.checkpoint.fingerprint import Part
+from pardata.checkpoint.fingerprint import FingerprintPart
+from pardata.checkpoint.presence import LOCK, wait_until_alone
 from pardata.errors import ConfigError
 from pardata.memory.disk import create_new, naming, sync_directory, write_all
 from pardata.memory.locking import HolderLock
@@ -34,7 +36,6 @@ _MAGIC: Final = b"pardata checkpoint 1"
 _HEAD: Final = re.compile(_MAGIC + rb" (\d+) ([0-9a-f]{8}) (\d+)\n")
 _STATES: Final = ("state.0", "state.1")
 _OURS: Final = re.compile(r"plan(\.part)?|state\.[01]|results|stage-\d+-\d+(\.part)?")
-_LOCK: Final = "checkpoint"
 
 
 def encoded(number: int, value: Any) -> bytes:
@@ -84,13 +85,19 @@ class Folder:
     """
 
     def __init__(
-        self, path: Any, kind: str, parts: Sequence[Part], is_new: bool = False, extra: dict[str, Any] | None = None
+        self,
+        path: Any,
+        kind: str,
+        parts: Sequence[FingerprintPart],
+        is_new: bool = False,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         self.path = _checked(path)
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path)
-        self._lock = HolderLock(self.file(_LOCK), "used")
+        self._lock = HolderLock(self.file(LOCK), "used")
         try:
+            wait_until_alone(self.path)
             if is_new:
                 self.clear()
             self.extra = self._plan(kind, parts, extra or {})
@@ -98,16 +105,17 @@ class Folder:
         except BaseException:
             self.close()
             raise
-        self._due_s = time.monotonic() + CUT_S
+        self._begin_s = time.monotonic()
+        self._free_s = self._begin_s  # from when on another state costs little
 
     def file(self, name: str) -> str:
         """Return the path of a file in the folder."""
         return os.path.join(self.path, name)
 
-    def _plan(self, kind: str, parts: Sequence[Part], extra: dict[str, Any]) -> dict[str, Any]:
+    def _plan(self, kind: str, parts: Sequence[FingerprintPart], extra: dict[str, Any]) -> dict[str, Any]:
         known = plan_of(self.path)
         if known is None:
-            foreign = sorted(name for name in os.listdir(self.path) if not name.startswith(f"{_LOCK}.lock"))
+            foreign = sorted(name for name in os.listdir(self.path) if name not in ("workers", f"{LOCK}.lock"))
             if [name for name in foreign if name != "plan.part"]:
                 raise ConfigError(
                     f"checkpoint={self.path!r}: the folder holds {foreign[0]!r} and no whole plan of a checkpoint: "
@@ -125,7 +133,7 @@ class Folder:
         made: dict[str, Any] = known["extra"]
         return made
 
-    def _compare(self, known: list[list[str]], parts: Sequence[Part]) -> None:
+    def _compare(self, known: list[list[str]], parts: Sequence[FingerprintPart]) -> None:
         for old, now in zip(known, parts, strict=False):
             if tuple(old) != tuple(now):
                 what = now[0] if old[0] == now[0] else f"{old[0]} (now {now[0]})"
@@ -152,10 +160,24 @@ class Folder:
             sync_directory(part)
             sync_directory(self.path)
 
+    def states(self) -> list[Any]:
+        """Return the states that are whole, the last one first: there are two at the most."""
+        return [state for _, state in sorted(_states(self.path), key=lambda found: found[0], reverse=True)]
+
+    def go_back_to(self, state: Any) -> None:
+        """Have the next state written over the one that counts no more, if `state` is the one before."""
+        numbers = [number for number, found in _states(self.path) if found == state]
+        self._number, self.state = max(numbers, default=0), state
+
     @property
     def is_due(self) -> bool:
         """Whether it is time to commit a state."""
-        return time.monotonic() >= self._due_s
+        return self.is_free and time.monotonic() >= self._begin_s + CUT_S
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the last state is long enough ago for the next to cost little."""
+        return time.monotonic() >= self._free_s
 
     def commit(self, state: Any, data: Sequence[str] = ()) -> None:
         """Note a state for good, behind the files `data` that it tells of.
@@ -168,8 +190,8 @@ class Folder:
         is_first = not os.path.exists(name)
         for path in data:
             sync(path)
-            if is_first:
-                sync_directory(path)
+        for path in {os.path.dirname(path): path for path in data}.values():
+            sync_directory(path)
         fd = os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
             made = encoded(number, state)
@@ -183,7 +205,7 @@ class Folder:
             sync_directory(name)
         self._number, self.state = number, state
         end = time.monotonic()
-        self._due_s = end + max(CUT_S, COST * (end - begin))
+        self._begin_s, self._free_s = end, end + COST * (end - begin)
 
     def clear(self) -> None:
         """Remove all that belongs to a checkpoint. The plan goes first: without it nothing else counts."""

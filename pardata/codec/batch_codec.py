@@ -44,6 +44,9 @@ _NO_ADDRESSES: Final = bytes(4)
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
+CUT: Final = 1 << 12
+"""A flag beside the cell of a batch (cells are below): a cut of a checkpoint lies in front of its first item."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -57,7 +60,8 @@ class Batch:
     number, count : int
         The item numbers ``number .. number + count - 1`` that this batch stands for.
     cell : int
-        The token of the batch: a cell of its source's token table.
+        The token of the batch: a cell of its source's token table; with the flag `CUT`, which stays with the batch on
+        its way through stages that keep its numbers.
     items : list
         The items that are still there.
     positions : list of int, or None

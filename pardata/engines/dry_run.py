@@ -13,9 +13,9 @@ from pardata.codec.batch_codec import Batch
 from pardata.engines.pulling import Giver
 from pardata.engines.serial import SerialRun
 from pardata.errors import ConfigError
-from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.dry_run_report import DryEdge, DryRun
 from pardata.pipeline.file_sink import FileSink
+from pardata.pipeline.npy_writer import NpyWriter
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage

@@ -69,7 +69,7 @@ class OutputReader:
         if self.giver.access is None:  # else they were isolated for this reader when they were made
             items, _ = isolate(list(items), Access.READ if self.access is Access.RESULT else self.access)
         sequence = edge.renamed.get(batch.sequence, batch.sequence)
-        return Batch(sequence, batch.number, batch.count, 0, items, batch.positions)
+        return Batch(sequence, batch.number, batch.count, batch.cell, items, batch.positions)
 
 
 class Inputs(Protocol):
@@ -124,10 +124,10 @@ class PairedInputs:
 class JoinedInputs:
     """Joins its inputs by number, as they come."""
 
-    def __init__(self, readers: list[OutputReader], policy: Policy) -> None:
+    def __init__(self, readers: list[OutputReader], policy: Policy, following: dict[int, int]) -> None:
         self._readers = readers
         self._policy = policy
-        self._order: InOrder[Batch] = InOrder(len(readers))
+        self._order: InOrder[Batch] = InOrder(len(readers), following)
 
     def take(self) -> Taking[Batch | None]:
         """Return the next batch; None at the end."""

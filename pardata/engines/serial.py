@@ -26,6 +26,7 @@ from pardata.engines.pulling import (
     PairedInputs,
     Taking,
 )
+from pardata.engines.serial_cuts import cuts_of
 from pardata.engines.serial_port import SerialPort, TooManyErrors
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
@@ -34,7 +35,8 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import identity_of, pairing_of, passed_of, program_of, source_maker
 from pardata.pipeline.programs.context import StageContext, Taken
-from pardata.pipeline.programs.generator import begin_filter, has_state
+from pardata.pipeline.programs.cuts import Clock
+from pardata.pipeline.programs.generator import begin_filter, can_restore
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Pairing
 from pardata.pipeline.programs.user_code import ERRORS, close_generator, failure_of
@@ -56,7 +58,7 @@ class SerialRun(Run):
         self._statistics = {stage: StageStatistics(stage.name, stage.workers) for stage in plan.stages}
         self._failures = Failures(plan)
         self._items: list[Any] = []
-        self._seed = options.random_seed
+        self._options = options
         self._failure: list[BaseException] = []
         self._inner_s = 0.0
         self._seconds: float | None = None
@@ -115,8 +117,7 @@ class SerialRun(Run):
         readers = [OutputReader(self._givers[edge.stage], edge, access) for edge in stage.edges]
         giver, inputs = Giver(stage, passed_of(stage)), self._inputs(stage, readers)
         if stage.kind is Kind.SOURCE:
-            make, context = source_maker(stage), self._context(stage)
-            giver.made = self._iterated(stage, make, lambda: self._statistics[stage].items, context)
+            giver.made = self._given(stage)
         elif stage.kind is Kind.GENERATOR:
             giver.made = self._generated(stage, inputs)
         else:
@@ -127,7 +128,11 @@ class SerialRun(Run):
         policy = stage.fanin.policy
         if policy == "position":
             return PairedInputs(readers, self._pairing(stage))
-        return JoinedInputs(readers, policy) if stage.fanin.is_zipped else InterleavedInputs(readers, policy)
+        return (
+            JoinedInputs(readers, policy, self._plan.following)
+            if stage.fanin.is_zipped
+            else InterleavedInputs(readers, policy)
+        )
 
     def _pairing(self, stage: Stage) -> Pairing:
         return Pairing(pairing_of(stage))
@@ -175,19 +180,31 @@ class SerialRun(Run):
             reader.batches.append(batch)
 
     def _context(self, stage: Stage) -> StageContext:
-        return StageContext(0, identity_of(stage, self._seed))
+        return StageContext(0, identity_of(stage, self._options.random_seed))
+
+    def _given(self, stage: Stage) -> Made:
+        cuts, begin = self._plan.cuts, self._plan.following.get(stage.own_sequence or 0, 0)
+        statistics, marks = self._statistics[stage], None if cuts is None else Clock(cuts.every_s, begin).mark
+        make = source_maker(stage, begin)
+        return self._iterated(stage, make, lambda: begin + statistics.items, self._context(stage), begin, marks)
 
     def _iterated(
-        self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int], context: StageContext
+        self,
+        stage: Stage,
+        make: Callable[[], Iterable[Any]],
+        number_at: Callable[[], int],
+        context: StageContext,
+        begin: int,
+        mark: Callable[[int], int] | None,
     ) -> Made:
-        """Yield the items of the user's iterable as batches; `number_at` returns the item to blame for an error."""
+        """Yield the items of an iterable as batches, with flags of `mark`; an error is one of item `number_at`."""
         items: Iterator[Any] = iter(())
         of_thread.context = context
         try:
             items = iter(make())
-            for number, item in enumerate(items):
+            for number, item in enumerate(items, begin):
                 self._statistics[stage].items += stage.kind is Kind.SOURCE
-                yield Batch(stage.own_sequence or 0, number, 1, 0, [item])
+                yield Batch(stage.own_sequence or 0, number, 1, 0 if mark is None else mark(number), [item])
                 of_thread.context = context  # meanwhile it was another stage's
         except StageFailure:
             raise
@@ -201,10 +218,13 @@ class SerialRun(Run):
         number = -1
         context = self._context(stage)
         context.at_work = at_work = Taken()
+        cuts = cuts_of(self._plan, stage, self._options.on_cut)
 
         def inputs() -> Iterator[Any]:
             nonlocal number
             while (batch := self._run(taken.take())) is not None:
+                if cuts is not None:
+                    cuts.take(batch)
                 at_work.batch = batch
                 number = batch.number
                 self._statistics[stage].items += len(batch.items)
@@ -212,24 +232,30 @@ class SerialRun(Run):
                 of_thread.context = context
                 while batch.items:
                     yield batch.items.pop()
+            if cuts is not None:
+                cuts.end()
             at_work.has_ended = True
             of_thread.context = context
 
         assert stage.fn is not None
-        generator_function = copy.copy(stage.fn) if has_state(stage.fn) else stage.fn
-        return self._iterated(
-            stage, lambda: begin_filter(generator_function, inputs(), stage.name), lambda: number, context
-        )
+        fn = copy.copy(stage.fn) if can_restore(stage.fn) else stage.fn
+        begin = 0 if cuts is None else cuts.begin(fn)
+
+        def make() -> Iterable[Any]:
+            return iter(()) if cuts is not None and cuts.has_ended else begin_filter(fn, inputs(), stage.name)
+
+        return self._iterated(stage, make, lambda: number, context, begin, None if cuts is None else cuts.mark)
 
     def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
-        program = program_of(stage, self._plan, self._seed)
+        program = program_of(stage, self._plan, self._options.random_seed)
         assert isinstance(program, ItemProgram)
-        port = SerialPort(self._statistics[stage], self._failures, self._items_of)
+        port = SerialPort(self._statistics[stage], self._failures, self._items_of, self._options.on_cut)
         of_thread.context = context = self._context(stage)
         with program.opened() as fn:
             while (batch := (yield from inputs.take())) is not None:
                 of_thread.context = context
                 yield program.process(batch, port, fn, context)  # type: ignore[arg-type]
+            program.end(port, fn)  # type: ignore[arg-type]
 
     def _items_of(self, stage: str) -> int:
         return next(counts.items for counts in self._statistics.values() if counts.name == stage)

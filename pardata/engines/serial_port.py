@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from pardata.pipeline.plan.failures import Failures
-from pardata.runtime.events import ItemSkipped
+from pardata.runtime.events import CutPassed, ItemSkipped
 from pardata.runtime.progress import StageStatistics
 
 
@@ -24,10 +24,17 @@ class SerialPort:
     index = 0
     is_thread = True
 
-    def __init__(self, statistics: StageStatistics, failures: Failures, items_of: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        statistics: StageStatistics,
+        failures: Failures,
+        items_of: Callable[[str], int],
+        on_cut: Callable[[CutPassed], None] | None,
+    ) -> None:
         self._statistics = statistics
         self._failures = failures
         self._items_of = items_of
+        self._on_cut = on_cut
         self._turns = itertools.count()
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
@@ -44,7 +51,11 @@ class SerialPort:
     def pause(self) -> None:
         pass
 
-    def report(self, event: ItemSkipped) -> None:
+    def report(self, event: ItemSkipped | CutPassed) -> None:
+        if isinstance(event, CutPassed):
+            assert self._on_cut is not None
+            self._on_cut(event)
+            return
         failure = self._failures.note(event.fault, event.sequence, event.is_listed, self._items_of)
         if failure is not None:
             raise TooManyErrors(failure)

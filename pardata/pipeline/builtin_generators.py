@@ -1,29 +1,16 @@
-"""The generator filters behind a stream's methods: they regroup items, fold them, or write them to a file.
+"""The generator filters behind a stream's methods: they regroup items, or fold them.
 
-Those that run in a process of their own have `snapshot` and `restore`, so that a successor goes on for a killed one.
+They have `snapshot` and `restore`, so that a successor goes on for a killed process, and a run for one that was killed.
+Without `snapshot`, `restore` gets the number of the items that were taken.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
-
-import numpy as np
-
-from pardata.memory.disk import create_new, write_all
-from pardata.memory.dtypes import check_npy
-from pardata.memory.plain import plain_array
-
-Array = np.ndarray[Any, Any]
-
-_AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
 
 _NEEDED: Final = "flat_map takes a function that returns a list or another iterable"
 
@@ -33,13 +20,20 @@ def pass_on(items: Iterator[Any]) -> Iterator[Any]:
     yield from items
 
 
-def flatten(items: Iterator[Iterable[Any]]) -> Iterator[Any]:
-    """Yield the contents of each item."""
-    for group in items:
-        try:
-            yield from group
-        except TypeError as error:
-            raise _named(error, group, "unbatch takes items that are lists, arrays or other iterables") from None
+class Flattened:
+    """The contents of each item, one after the other."""
+
+    def __call__(self, items: Iterator[Iterable[Any]]) -> Iterator[Any]:
+        """Yield them."""
+        for group in items:
+            try:
+                yield from group
+            except TypeError as error:
+                needed = "unbatch takes items that are lists, arrays or other iterables"
+                raise _named(error, group, needed) from None
+
+    def restore(self, taken: int) -> None:
+        """Do nothing: an item leaves nothing behind."""
 
 
 class Batches:
@@ -48,18 +42,28 @@ class Batches:
     def __init__(self, count: int, drop_last: bool) -> None:
         self._count = count
         self._drop_last = drop_last
+        self._group: list[Any] = []
 
     def __call__(self, items: Iterator[Any]) -> Iterator[list[Any]]:
         """Yield the lists."""
-        group: list[Any] = []
+        group = self._group = list(self._group)
         for item in items:
             group.append(item)
             del item
             if len(group) == self._count:
+                self._group = []  # so that nobody but this function has the list that is yielded
                 yield group
-                group = []
+                group = self._group
         if group and not self._drop_last:
             yield group
+
+    def snapshot(self) -> list[Any]:
+        """Return the list that was begun."""
+        return self._group
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on with a list."""
+        self._group = state
 
 
 class Windows:
@@ -68,14 +72,16 @@ class Windows:
     def __init__(self, size: int, step: int) -> None:
         self._size = size
         self._step = step
+        self._window: deque[Any] = deque()
+        self._passing = 0  # items in front of the next window
 
     def __call__(self, items: Iterator[Any]) -> Iterator[list[Any]]:
         """Yield the lists."""
-        window: deque[Any] = deque()
-        passing = 0  # items in front of the next window
+        window, passing = self._window.copy(), self._passing
+        self._window = window
         for item in items:
             if passing:
-                passing -= 1
+                passing = self._passing = passing - 1
                 continue
             window.append(item)
             del item
@@ -83,11 +89,22 @@ class Windows:
                 yield list(window)
                 for _ in range(min(self._step, self._size)):
                     window.popleft()
-                passing = max(0, self._step - self._size)
+                passing = self._passing = max(0, self._step - self._size)
+
+    def snapshot(self) -> Any:
+        """Return the items of the window, and how many are passed over."""
+        return self._window, self._passing
+
+    def restore(self, state: Any) -> None:
+        """Go on with a window."""
+        self._window, self._passing = state
 
 
 class Slice:
-    """The items from number `begin` up to and without `end`; it takes no item behind them."""
+    """The items from number `begin` up to and without `end`; it takes no item behind them.
+
+    This and `Enumerated` have no snapshot: how many items they have taken tells where they are.
+    """
 
     def __init__(self, begin: int, end: int | None) -> None:
         self._begin = begin
@@ -97,6 +114,11 @@ class Slice:
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the items."""
         return itertools.islice(items, self._begin, self._end)
+
+    def restore(self, taken: int) -> None:
+        """Go on behind so many items."""
+        self._begin = max(0, self._begin - taken)
+        self._end = None if self._end is None else max(0, self._end - taken)
 
 
 class Enumerated:
@@ -108,6 +130,10 @@ class Enumerated:
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the tuples."""
         return enumerate(items, self._start)
+
+    def restore(self, taken: int) -> None:
+        """Go on behind so many items."""
+        self._start += taken
 
 
 class FlatMap:
@@ -180,71 +206,3 @@ class Reduce:
         """Go on with a value."""
         self._value = state
         self._is_initial = False
-
-
-class NpyWriter:
-    """Writes items as the rows of a ``.npy`` file, which has its name only when it is whole."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._rows = 0
-        self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of a row
-        self._begin_bytes: int | None = None  # where the first row lies: behind the header
-
-    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Write; yield nothing."""
-        part = f"{self._path}.part"
-        if self._rows and not os.path.exists(part):
-            return  # a predecessor has finished it
-        file = os.open(part, _AGAIN) if self._rows else create_new(part)
-        try:
-            for item in items:
-                row = plain_array(item, f"{self._path} was given")
-                self._check(row)
-                if self._begin_bytes is None:
-                    self._begin_bytes = len(self._header())
-                write_all(file, _bytes_of(row), self._begin_bytes + self._rows * row.nbytes, part)
-                self._rows += 1
-                del item
-            write_all(file, self._header(), 0, part)  # now that the number of rows is known
-        except BaseException:  # an error, or the end of the run; a killed process leaves the part to its successor
-            with contextlib.suppress(OSError):  # the first error is the one to tell
-                os.unlink(part)
-            raise
-        finally:
-            os.close(file)
-        os.replace(part, self._path)
-        yield from ()
-
-    def _check(self, row: Array) -> None:
-        kind = row.dtype, row.shape
-        if row.dtype.hasobject:
-            raise ValueError(f"{self._path}: rows of {row.dtype} hold Python objects, which a .npy file cannot")
-        if self._kind is None:
-            check_npy(row.dtype, self._path)
-            self._kind = kind
-        elif self._kind != kind:
-            raise ValueError(
-                f"row {self._rows} of {self._path} has shape {row.shape} and dtype {row.dtype}; those before it have "
-                f"{self._kind[1]} and {self._kind[0]}"
-            )
-
-    def _header(self) -> bytes:
-        """Return the header, as long for any number of rows."""
-        dtype, shape = self._kind or (np.dtype(float), ())
-        file = io.BytesIO()
-        fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (self._rows, *shape)}
-        np.lib.format.write_array_header_1_0(file, fields)
-        return file.getvalue()
-
-    def snapshot(self) -> Any:
-        """Return the number of rows, and the dtype and shape of a row."""
-        return self._rows, self._kind
-
-    def restore(self, state: Any) -> None:
-        """Go on behind those rows."""
-        self._rows, self._kind = state
-
-
-def _bytes_of(array: Array) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

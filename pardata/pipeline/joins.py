@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import pass_on
+from pardata.pipeline.going_on import run_on
 from pardata.pipeline.never_run import note_run
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.ordering import Policy
 from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.run import STALL_S, Engine, RunOptions, start
+from pardata.pipeline.run import STALL_S, Engine, RunOptions
 from pardata.pipeline.stream import Stream
 from pardata.runtime.progress import RunReport
 
@@ -25,6 +27,8 @@ def run(
     stall_s: float | None = STALL_S,
     seed: int | None = None,
     record: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    restart: bool = False,
 ) -> RunReport:
     """Run several streams at once, to the end; stages that they share run once. Return the report.
 
@@ -34,6 +38,8 @@ def run(
         At least one. What comes out of them is dropped: give them sinks (`Stream.to`) to keep it.
     engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record
         As for `Stream.iterate`.
+    checkpoint, restart
+        As for `Stream.run`.
 
     Returns
     -------
@@ -57,7 +63,7 @@ def run(
     for node in nodes:
         note_run(node)
     options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record)
-    return start(Plan(*nodes, iterated=False), engine, options).finish()
+    return run_on(Plan(*nodes, iterated=False), engine, options, checkpoint, restart)
 
 
 def zip(*streams: Stream, by: Literal["number", "position"] = "number") -> Stream:

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 from pardata.data.registry import file_array, new_file, output_endings
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
-from pardata.pipeline.builtin_generators import NpyWriter
 from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.lost_writes import only_filled
+from pardata.pipeline.npy_writer import NpyWriter
 from pardata.pipeline.plan.node import (
     ArrayUse,
     Kind,

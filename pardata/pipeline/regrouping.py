@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self
 
 from pardata.errors import ConfigError
-from pardata.pipeline.builtin_generators import Batches, Enumerated, FlatMap, ListOf, Slice, Windows, flatten
+from pardata.pipeline.builtin_generators import Batches, Enumerated, FlatMap, Flattened, ListOf, Slice, Windows
 from pardata.pipeline.new_stage import array_use, checked_count, new_stage, plain_function
 from pardata.pipeline.plan.error_policy import ErrorPolicy
 from pardata.pipeline.plan.node import Kind, name_of
@@ -67,7 +67,7 @@ class Regrouping(Runnable):
         >>> list(pardata.source([[1, 2], [3]]).unbatch())
         [1, 2, 3]
         """
-        return self._regroup("unbatch", flatten)
+        return self._regroup("unbatch", Flattened())
 
     def window(self, size: int, step: int = 1) -> Self:
         """Return the stream of lists of `size` items in a row, a new one every `step` items; only whole ones.

@@ -19,6 +19,7 @@ from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
+from pardata.runtime.events import CutPassed
 from pardata.runtime.progress import RunReport, check_progress
 
 STALL_S: Final = 60.0
@@ -37,6 +38,7 @@ class RunOptions:
     stall_s: float | None = STALL_S
     seed: int | None = None
     record: bool = False
+    on_cut: Callable[[CutPassed], None] | None = None  # of a run with a checkpoint
     random_seed: int = field(init=False)  # `seed`, or else a new one
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from pardata.errors import ConfigError
 from pardata.pipeline import run as running
 from pardata.pipeline.async_iteration import iterate_in_loop
 from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.going_on import run_on
 from pardata.pipeline.never_run import has_run, note_made, note_run, note_used
 from pardata.pipeline.plan.draw import as_svg, as_text
 from pardata.pipeline.plan.node import Node
@@ -94,6 +95,8 @@ class Runnable:
         stall_s: float | None = STALL_S,
         seed: int | None = None,
         record: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        restart: bool = False,
     ) -> RunReport:
         """Run to the end, drop the output, and return the report. When it returns, no process of the run is left.
 
@@ -101,6 +104,11 @@ class Runnable:
         ----------
         engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record
             As for `iterate`.
+        checkpoint : path of a folder, optional
+            The run notes there how far it is, about once in a second. After a kill, a power cut or an error the same
+            call goes on. See docs/checkpoints.md.
+        restart : bool
+            Begin again, whatever is in the folder.
 
         Returns
         -------
@@ -126,7 +134,7 @@ class Runnable:
         """
         note_run(self._node)
         options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record)
-        return start(Plan(self._node, iterated=False), engine, options).finish()
+        return run_on(Plan(self._node, iterated=False), engine, options, checkpoint, restart)
 
     def __iter__(self) -> Iterator[Any]:
         """Run the stream and yield its items; leaving the loop ends the run."""

@@ -15,24 +15,11 @@ from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
 from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of
-from pardata.pipeline.plan.node import Counted, Kind, Node, innermost, name_of, user_line
+from pardata.pipeline.plan.node import Kind, Node, innermost, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
+from pardata.pipeline.source_items import RowsOfFile
 from pardata.pipeline.stream import Stream
-
-
-class RowsOfFile(Counted):
-    """A generator function over the rows of a ``.npy`` file; only those that are read are loaded."""
-
-    def __init__(self, path: str, count: int) -> None:
-        self._path, self._count = path, count
-
-    def __call__(self) -> Iterator[Any]:
-        """Yield the rows."""
-        yield from np.load(self._path, mmap_mode="r").view(np.ndarray)
-
-    def __len__(self) -> int:
-        return self._count
 
 
 def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:

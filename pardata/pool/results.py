@@ -136,7 +136,7 @@ class Results:
     def abandon(self) -> None:
         """Have the work done without anybody to take the results; a map that takes results on the way ends."""
         job = self._job
-        if job is None or self._was_asked or not job.ranges.is_complete or job.log is not None:
+        if job is None or self._was_asked or not job.ranges.is_complete or job.values.log is not None:
             self.close()
             return
         self._job = None
@@ -178,13 +178,13 @@ class Results:
         if job is None:
             raise StopIteration
         self._pull()
-        if job.log is not None and job.log.error is not None:
-            raise job.log.error
+        if job.values.log is not None and job.values.log.error is not None:
+            raise job.values.log.error
         if job.ranges.is_complete and self._number >= job.ranges.total:
             self._backend.catch_up()  # before its bar is closed: that is the last one
             self.close()
-            if job.log is not None and job.log.error is not None:
-                raise job.log.error
+            if job.values.log is not None and job.values.log.error is not None:
+                raise job.values.log.error
             raise StopIteration
         deadline = self._deadline if timeout is None else time.monotonic() + timeout
         try:
@@ -218,8 +218,8 @@ class Results:
         if self._bars is not None:
             self._bars.update([job.progress], final=True)
             self._bars.close()
-        if job.log is not None:
-            job.log.close()
+        if job.values.log is not None:
+            job.values.log.close()
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         if not _is_over() and getattr(self, "_job", None) is not None:

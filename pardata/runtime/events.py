@@ -67,6 +67,23 @@ class ItemSkipped:
 
 
 @dataclass(frozen=True, slots=True)
+class CutPassed:
+    """A stage with a state, or a sink, has stored where it is, between two items.
+
+    Attributes
+    ----------
+    stage : int
+        Its index in the plan.
+    taken, made : int
+        It has done all items below number `taken` of its input, and made those below number `made` of its output.
+    """
+
+    stage: int
+    taken: int
+    made: int
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """Lines that the worker `tag` has written to `stream`: "stdout" or "stderr"."""
 
@@ -126,7 +143,7 @@ class Marked:
     """Everything that was said before was read; the main process sends it to itself."""
 
 
-WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | Hurried
+WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | CutPassed | Hurried
 OutputEvent = Said | Logged | Warned | BarChanged | Marked
 AnyEvent = WorkerEvent | OutputEvent
 

@@ -32,7 +32,7 @@ from pardata.pipeline.programs.build import program_of, runs_here
 from pardata.pipeline.run import RunOptions
 from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
-from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES
+from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES, NEXT_NUMBER
 from pardata.runtime.library_limits import share_cores
 from pardata.runtime.output.console import Console, tag_of
 from pardata.runtime.recording.recording_port import open_port
@@ -143,7 +143,10 @@ class Builder:
     def _add_workers(self, layout: Layout, budget: BudgetSpec) -> None:
         for stage in self._plan.worker_stages:
             for image in layout.wired[stage]:
-                self._statistics.words[stage].append(image.span.words(self._segment))
+                words = image.span.words(self._segment)
+                self._statistics.words[stage].append(words)
+                for sequence, number in self._plan.following.items():  # before there is a worker that reads them
+                    words[NEXT_NUMBER + sequence] = number
                 control, child = self._parts.socket_pair()
                 spec, socks = image.spec(budget, layout.inflight), [child, *image.socks.all()]
                 if image.in_parent:

@@ -54,7 +54,7 @@ class ProcessRun(Run):
         failures = Failures(plan)
         self._statistics = Statistics(plan, self._parts, failures)
         self._report: RunReport | None = None  # the last one, when the headers that it is read from are given back
-        self._outcome = RunOutcome(plan, self._parts, self._statistics, failures)
+        self._outcome = RunOutcome(plan, self._parts, self._statistics, failures, options.on_cut)
         builder = Builder(plan, options, self._parts, self._statistics, self._outcome)
         try:
             self._life.on(RunEvent.BEGIN)

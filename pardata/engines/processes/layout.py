@@ -19,7 +19,7 @@ from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import runs_here
-from pardata.pipeline.programs.generator import has_state
+from pardata.pipeline.programs.generator import is_redoable
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.recording.recorder import record_bytes
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
@@ -138,7 +138,7 @@ class Layout:
 
     def _give_state_and_tokens(self, stage: Stage) -> None:
         first = self.wired[stage][0]
-        if stage.kind is Kind.GENERATOR and has_state(stage.fn):
+        if stage.kind is Kind.GENERATOR and is_redoable(stage):
             nbytes = min(_STATE_BYTES, self._parts.heap.span_bytes // 4)
             first.areas = OwnAreas(state=(first.take(nbytes), nbytes))
             first.touched += PAGE_BYTES

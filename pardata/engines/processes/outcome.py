@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
-from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
+from pardata.runtime.events import CutPassed, Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.spec import POISON_AT
@@ -22,11 +24,19 @@ class RunOutcome:
         The first one: the loop raises it. None while the run goes on.
     """
 
-    def __init__(self, plan: Plan, parts: Parts, statistics: Statistics, failures: Failures) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        parts: Parts,
+        statistics: Statistics,
+        failures: Failures,
+        on_cut: Callable[[CutPassed], None] | None = None,
+    ) -> None:
         self.failure: BaseException | None = None
         self._parts = parts
         self._statistics = statistics
         self._failures = failures
+        self._on_cut = on_cut
         self._stages = {stage.name: stage for stage in plan.stages}
         self._poison_items: set[tuple[int, int]] = set()
 
@@ -36,6 +46,8 @@ class RunOutcome:
             self._skip(event)
         elif isinstance(event, Failed):
             self._fail(event.fault.exception())
+        elif isinstance(event, CutPassed):
+            self._note_cut(event)
 
     def hear(self, local: LocalWorker) -> bool:
         """Take in the next report of a thread; return False if it has ended."""
@@ -46,6 +58,8 @@ class RunOutcome:
             self._skip(event)
         elif isinstance(event, Failed):
             self._fail(local.error or event.fault.exception())
+        elif isinstance(event, CutPassed):
+            self._note_cut(event)
         return True
 
     def on_lost(self, lost: Lost) -> None:
@@ -73,6 +87,13 @@ class RunOutcome:
     def check_at_end(self) -> None:
         """Fail a complete run of which too many items were skipped."""
         self.failure = self.failure or self._failures.at_end(self._statistics.items_of)
+
+    def _note_cut(self, event: CutPassed) -> None:
+        assert self._on_cut is not None
+        try:
+            self._on_cut(event)
+        except Exception as error:  # the disk is full
+            self._fail(error)
 
     def _skip(self, event: ItemSkipped) -> None:
         failure = self._failures.note(event.fault, event.sequence, event.is_listed, self._statistics.items_of)

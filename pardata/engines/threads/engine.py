@@ -45,7 +45,7 @@ class ThreadRun(Run):
                 )
         super().__init__()
         self._plan = plan
-        self._hub = Hub(plan, plan.window(options.tokens), options.random_seed)
+        self._hub = Hub(plan, plan.window(options.tokens), options.random_seed, options.on_cut)
         self._inlet = ThreadPort(self._hub, plan.last, self._hub.inboxes[plan.last if plan.iterated else None])
         self._items: deque[Any] = deque()
         self._is_recorded = options.record

@@ -11,6 +11,7 @@ that lock.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from pardata.channel.window import Window
 from pardata.engines.threads.inbox import Inbox, ThreadTokens
@@ -19,6 +20,7 @@ from pardata.pipeline.plan.ordering import Arrival
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import program_of
+from pardata.runtime.events import CutPassed
 from pardata.runtime.library_limits import share_cores
 from pardata.runtime.progress import StageStatistics
 
@@ -26,12 +28,15 @@ from pardata.runtime.progress import StageStatistics
 class Hub:
     """The shared state of a run's threads. They hold the hub and not the run, so that a run which is dropped ends."""
 
-    def __init__(self, plan: Plan, window: Window, seed: int) -> None:
+    def __init__(
+        self, plan: Plan, window: Window, seed: int, on_cut: Callable[[CutPassed], None] | None = None
+    ) -> None:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
         self.cancelled = False
         self.failure: BaseException | None = None
         self.largest_bytes = 0  # of a batch that was sent
         self.failures = Failures(plan)
+        self.on_cut = on_cut
         self.statistics: dict[Stage, list[StageStatistics]] = {stage: [] for stage in plan.worker_stages}
         self._stages = {stage.name: stage for stage in plan.stages}
         self.plan = plan
@@ -39,7 +44,7 @@ class Hub:
         self.cores = share_cores(sum(stage.workers for stage in plan.worker_stages))
         self.programs = {stage: program_of(stage, plan, seed) for stage in plan.stages}
         self.inboxes: dict[Stage | None, Inbox] = {
-            stage: Inbox(self.lock, program.order({}), _senders(stage), getattr(program, "awaits", False))
+            stage: Inbox(self.lock, program.order(plan.following), _senders(stage), getattr(program, "awaits", False))
             for stage, program in self.programs.items()
         }
         ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)

@@ -17,7 +17,7 @@ from pardata.pipeline.plan.stage import Edge, Stage
 from pardata.pipeline.programs.build import StageProgram, passed_of
 from pardata.runtime.admission.item_sizes import ItemSizes
 from pardata.runtime.carried_errors import add_note
-from pardata.runtime.events import Failed, ItemSkipped, WorkerEvent
+from pardata.runtime.events import CutPassed, Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.faults import exit_as_error
 from pardata.runtime.isolation import isolate
 from pardata.runtime.library_limits import limit_thread
@@ -150,7 +150,7 @@ class ThreadPort:
             items = list(handed[output.branch]) if output.branch in handed else part.items
             handed[output.branch], self.last_bytes = isolate(items, output.access, self.passed, batch.number)
             sequence = output.renamed.get(batch.sequence, batch.sequence)
-            sent = Batch(sequence, batch.number, batch.count, 0, handed[output.branch], part.positions)
+            sent = Batch(sequence, batch.number, batch.count, batch.cell, handed[output.branch], part.positions)
             made.append((output, sent))
         self.statistics.bytes += self.last_bytes
         with self._hub.lock:
@@ -189,12 +189,15 @@ class ThreadPort:
         self.statistics.failed += failed
 
     def report(self, event: WorkerEvent) -> None:
-        """Note an item that was skipped, or that the timer has failed."""
+        """Note an item that was skipped, a cut, or that the timer has failed."""
         if isinstance(event, ItemSkipped):
             with self._hub.lock:
                 failure = self._hub.failures.note(event.fault, event.sequence, event.is_listed, self._hub.items_of)
             if failure is not None:
                 self._hub.cancel(failure)
+        elif isinstance(event, CutPassed):
+            assert self._hub.on_cut is not None
+            self._hub.on_cut(event)
         elif isinstance(event, Failed):
             self._hub.cancel(event.fault.exception())
 

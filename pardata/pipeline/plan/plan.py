@@ -21,6 +21,7 @@ from pardata.pipeline.plan.checks import (
     check_zip,
     upstream,
 )
+from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.node import JOINS, Kind, Node
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.pipeline.plan.sizing import chunksizes_of, widths_of
@@ -55,6 +56,8 @@ class Plan:
         The stages whose output is not read.
     roots : list of int
         Per sequence, the one whose tokens it uses.
+    cuts : Cuts, optional
+        Of a run that goes on after a kill: set before it begins.
     chunksizes, widths : dict
         See `pipeline.plan.sizing`.
 
@@ -68,6 +71,7 @@ class Plan:
         if iterated:
             lasts = (Node(Kind.MAP, "consumer", fn=_no_function, inputs=lasts),)
         self.iterated = iterated
+        self.cuts: Cuts | None = None
         self.stages: list[Stage] = []
         self.roots: list[int] = []
         self._lasts = lasts
@@ -89,6 +93,11 @@ class Plan:
             self._check()
         self.chunksizes = chunksizes_of(self.stages, self.roots)
         self.widths = widths_of(self.stages, self.roots)
+
+    @property
+    def following(self) -> dict[int, int]:
+        """Per sequence, the number that its items begin with; 0 where it is missing."""
+        return {} if self.cuts is None else dict(self.cuts.numbers)
 
     def is_consumer(self, stage: Stage) -> bool:
         """Return whether a stage is the caller, who takes the output."""

@@ -13,11 +13,14 @@ from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.awaiting import AwaitingProgram
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.context import StageIdentity
-from pardata.pipeline.programs.generator import GeneratorProgram
+from pardata.pipeline.programs.cuts import FilterCuts
+from pardata.pipeline.programs.generator import GeneratorProgram, is_redoable
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Paired
+from pardata.pipeline.programs.sink import SinkProgram
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.pipeline.queue_items import QueueItems
+from pardata.pipeline.source_items import is_factory, items_from
 from pardata.runtime.isolation import Passed
 from pardata.runtime.native import native_items
 
@@ -31,15 +34,19 @@ def identity_of(stage: Stage, seed: int) -> StageIdentity:
 
 def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     """Return the program that the workers of a stage run; `seed`: of the run's random numbers."""
-    node, identity = stage.node, identity_of(stage, seed)
+    node, identity, cuts = stage.node, identity_of(stage, seed), plan.cuts
     if stage.kind is Kind.SOURCE:
         assert stage.own_sequence is not None
-        return SourceProgram(stage.name, source_maker(stage), stage.own_sequence, _sizes(stage, plan), identity)
+        begin = plan.following.get(stage.own_sequence, 0)
+        return SourceProgram(
+            stage.name, source_maker(stage, begin), stage.own_sequence, _sizes(stage, plan), identity, begin,
+            None if cuts is None else cuts.every_s,
+        )  # fmt: skip
     if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
         return GeneratorProgram(
             stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity, pairing_of(stage),
-            plan.is_sole_reader(stage),
+            plan.is_sole_reader(stage), is_redoable(stage), None if cuts is None else FilterCuts(cuts, stage.index),
         )  # fmt: skip
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     options = (
@@ -48,6 +55,10 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     )  # fmt: skip
     if node.concurrency and stage.fn is node.fn:  # a trial of the plan has functions of its own
         return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)
+    if cuts is not None and stage.kind is Kind.SINK:
+        sink = SinkProgram(*options)
+        sink.go_on(cuts, stage.index)
+        return sink
     return ItemProgram(*options)
 
 
@@ -69,13 +80,15 @@ def _sizes(stage: Stage, plan: Plan) -> Sizes:
     return Sizes(plan.chunksizes[stage.own_sequence], plan.widths[stage.own_sequence])
 
 
-def source_maker(stage: Stage) -> Callable[..., Iterator[Any]]:
-    """Return a function that begins to iterate a source.
+def source_maker(stage: Stage, begin: int = 0) -> Callable[..., Iterator[Any]]:
+    """Return a function that begins to iterate a source, with item `begin`.
 
     It may be given a function, which is called while the source is a queue without an item, and may raise.
     """
     items: Any = stage.fn
-    make = items if callable(items) and not hasattr(items, "__iter__") else lambda: items
+    make = items if is_factory(items) else lambda: items
+    if begin:
+        make = partial(items_from, items, begin, stage.name)
     return partial(_begin, make, stage.node.native)
 
 
@@ -97,5 +110,5 @@ def runs_here(stage: Stage) -> bool:
 
     They are in a source that reads an object of this process, and where the user has asked for it.
     """
-    reads_object = stage.kind is Kind.SOURCE and (not callable(stage.fn) or hasattr(stage.fn, "__iter__"))
+    reads_object = stage.kind is Kind.SOURCE and (not is_factory(stage.fn))
     return reads_object or stage.node.thread

@@ -10,9 +10,11 @@ from typing import Any
 from pardata.channel.takeover import StateWords, Step, decide
 from pardata.codec.by_value import dumps
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
+from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity, Taken
+from pardata.pipeline.programs.cuts import CutPort, FilterCuts
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.pairing import Paired, Pairing
 from pardata.pipeline.programs.user_code import ERRORS, closing, failure_of
@@ -25,6 +27,16 @@ from pardata.runtime.worker.state import Saved
 def has_state(fn: object) -> bool:
     """Return whether another process can continue this generator filter after a kill."""
     return callable(getattr(fn, "snapshot", None)) and callable(getattr(fn, "restore", None))
+
+
+def can_restore(fn: object) -> bool:
+    """Return whether a run can go on with this filter: without a snapshot by the number of items that it has taken."""
+    return callable(getattr(fn, "restore", None))
+
+
+def is_redoable(stage: Stage) -> bool:
+    """Return whether the state of a filter is saved for another process. A thread has no successor."""
+    return has_state(stage.fn) and not stage.node.thread
 
 
 def begin_filter(fn: Callable[[Iterator[Any]], Iterable[Any]], items: Iterator[Any], name: str) -> Iterator[Any]:
@@ -67,6 +79,8 @@ class GeneratorProgram:
         identity: StageIdentity,
         paired: list[Paired],
         is_sole_reader: bool,
+        redoable: bool,
+        cuts: FilterCuts | None = None,
     ) -> None:
         self.name = name
         self.fn = fn
@@ -76,7 +90,8 @@ class GeneratorProgram:
         self.identity = identity
         self.paired = paired
         self.is_sole_reader = is_sole_reader
-        self.redoable = has_state(fn)
+        self.redoable = redoable
+        self.cuts = cuts
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
@@ -86,6 +101,8 @@ class GeneratorProgram:
         """Run the generator to its end, then let the rest of the input pass by."""
         context = self.identity.enter(port)
         port.loaded()
+        if self.cuts is not None:
+            port = CutPort(port, self.cuts)
         running = _GeneratorRun(self, port)
         context.at_work = running.taken
         if not running.has_ended:
@@ -101,13 +118,15 @@ class _GeneratorRun:
         self._program = program
         self._port = port
         self._fn: Any = program.fn
-        if program.redoable:
+        if can_restore(program.fn):
             self._fn = copy.copy(self._fn)  # the threads of several runs have one object
+        if program.cuts is not None:
+            program.cuts.watch(self._fn, self)
         self._batcher = Batcher(port, program.name, program.sequence, program.sizes, counts=False)
-        self._saved = port.load_state() if program.redoable else None
-        self._next = self._saved.next_output if self._saved is not None else 0  # number of the next output
+        self._saved = port.load_state() if can_restore(program.fn) else None
+        self.next_output = self._saved.next_output if self._saved is not None else 0
         self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many
-        self._batcher.skip_to(max(self._sent, self._next))
+        self._batcher.skip_to(max(self._sent, self.next_output))
         self._number = -1
         self.taken = Taken()
         self._inputs = self._items()
@@ -153,9 +172,9 @@ class _GeneratorRun:
                 leave_if_forked(here, error)
                 raise failure_of(error, self._program.name, self._number) from None
             leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
-            if self._next >= self._sent:
+            if self.next_output >= self._sent:
                 self._batcher.append(item)
-            self._next += 1
+            self.next_output += 1
 
     def _outputs(self) -> Iterator[Any]:
         here = forked_child.generation
@@ -213,4 +232,4 @@ class _GeneratorRun:
             self._port.save_state(Saved(data, self._batcher.next_number, sequence, number, False))
 
 
-__all__ = ["GeneratorProgram", "begin_filter", "has_state"]
+__all__ = ["GeneratorProgram", "begin_filter", "can_restore", "has_state", "is_redoable"]

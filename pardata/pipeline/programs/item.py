@@ -157,6 +157,10 @@ class ItemProgram:
             port.loaded()
             while self._step(port, fn, context):
                 pass
+            self.end(port, fn)
+
+    def end(self, port: Port, fn: Callable[[Any], Any] | None) -> None:
+        """Do what is to be done when there are no more batches: nothing."""
 
     def _step(self, port: Port, fn: Callable[[Any], Any] | None, context: StageContext) -> bool:
         lost: list[tuple[int, Fault]] = []

@@ -10,6 +10,7 @@ from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity
+from pardata.pipeline.programs.cuts import SourcePort
 from pardata.pipeline.programs.user_code import ERRORS, closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
@@ -29,13 +30,16 @@ class SourceProgram:
     fanin = Fanin()  # takes nothing
 
     def __init__(
-        self, name: str, make: Callable[..., Iterator[Any]], sequence: int, sizes: Sizes, identity: StageIdentity
-    ) -> None:
+        self, name: str, make: Callable[..., Iterator[Any]], sequence: int, sizes: Sizes, identity: StageIdentity,
+        begin: int = 0, cut_s: float | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.make = make
         self.sequence = sequence
         self.sizes = sizes
         self.identity = identity
+        self.begin = begin  # number of the first item that `make` gives
+        self.cut_s = cut_s  # between two cuts of a checkpoint
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
@@ -45,6 +49,8 @@ class SourceProgram:
         """Send every item."""
         self.identity.enter(port)
         port.loaded()
+        if self.cut_s is not None:
+            port = SourcePort(port, self.cut_s, self.begin)
         batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
         try:
             items = self.make(port.poll)
@@ -59,8 +65,8 @@ class SourceProgram:
 
     def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
         """Skip the items that a dead predecessor had sent."""
-        sent = port.resume_point()
-        for number in range(sent):
+        sent = max(port.resume_point(), self.begin)
+        for number in range(self.begin, sent):
             if next(items, _NOTHING) is _NOTHING:
                 raise WorkerLostError(
                     f"the process of source {self.name!r} was lost after {sent} items, and its generator function "

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pardata.checkpoint.done import DoneRanges
-from pardata.checkpoint.fingerprint import digest, name_of
+from pardata.checkpoint.fingerprint import digest, digest_of_array, name_of
 from pardata.checkpoint.folder import Folder, sync
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
-from pardata.memory.mapped import mapping_of
 from pardata.pool.arrays.inputs import InputArrays
 
 
@@ -42,7 +41,7 @@ class ArrayCheckpoint:
         options = (inputs.axis, inputs.halo, None if dtype is None else np.dtype(dtype).str)
         parts = [
             (f"the function {name_of(fn)!r}", digest(fn)),
-            *((f"array {number}", _digest_of(array)) for number, array in enumerate(inputs.arrays)),
+            *((f"array {number}", digest_of_array(array)) for number, array in enumerate(inputs.arrays)),
             ("axis, halo or dtype", digest(*options)),
             ("out", digest(self._path)),
         ]
@@ -124,15 +123,3 @@ class ArrayCheckpoint:
     def close(self) -> None:
         """Let others use the folder."""
         self._folder.close()
-
-
-def _digest_of(array: Any) -> str:
-    """Return the digest of an input. A mapped file that is as old and as large as it was has not changed."""
-    mapping = mapping_of(array) if isinstance(array, np.memmap) else None
-    known = None if mapping is None else mapping.stat()
-    if mapping is not None and known is not None:
-        layout: Sequence[Any] = (array.shape, array.dtype.str, array.strides, array.offset)
-        return digest(mapping.file[0], known.st_size, known.st_mtime_ns, *layout)
-    if isinstance(array, np.ndarray):
-        return digest(array)
-    return digest(str(getattr(array, "path", getattr(array, "location", ""))), array.shape, array.dtype.str)

@@ -293,9 +293,6 @@ def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: 
         if out.shape != made.shape:
             raise ConfigError(f"out has shape {out.shape}; the function's results need {made.shape}")
         return out
-    try:
-        target, _ = output.make(Work(fn, (), "first"), 1)(made, min(inputs.axis, made.ndim - 1))
-        target[...] = made
-        return output.finish(out)
-    finally:
-        output.discard()
+    target, _ = output.make(Work(fn, (), "first"), 1)(made, min(inputs.axis, made.ndim - 1))
+    target[...] = made
+    return output.finish(out)

@@ -53,16 +53,14 @@ class MapJob(RangeJob):
     ) -> None:
         super().__init__(code, chunks, len(items), retries)
         self.items = MapItems(items, chunks, source, window)
-        self.values = MapValues(ordered)
+        self.values = MapValues(ordered, log)
         self.ranges.is_complete = self.items.is_complete
         self._number = number
         self._star = star
         self._timed = timed
         self.writable = writable
-        self.log = log
         if log is not None:
             self.do_only(log.done.missing(len(items)))
-            self.values.put_stored(log.stored)
 
     def message(self, task: Task) -> tuple[Any, ...]:
         items = pack(self.items.cut(task.begin, task.end))
@@ -82,9 +80,9 @@ class MapJob(RangeJob):
     def put_values(self, task: Task, outcome: Outcome, count: int) -> None:
         if not count:
             return
-        values = unpack(outcome.values)
-        if self.log is not None:
-            self.log.put(task.begin, values, outcome.values if values is not outcome.values else None)
+        values, log = unpack(outcome.values), self.values.log
+        if log is not None:
+            log.put(task.begin, values, outcome.values if values is not outcome.values else None)
         self.values.put(task.begin, values, None)
 
     def put_error(self, begin: int, end: int, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from pardata.checkpoint.results import StoredValues
+from pardata.checkpoint.results import ResultLog, StoredValues
 from pardata.runtime.progress import REFRESH_S
 
 
@@ -23,13 +23,18 @@ class MapValues:
     ----------
     ordered : bool
         Values come out in the order of their items.
+    log : ResultLog, optional
+        Stores values for a later call; those that it has already come out of it.
     """
 
-    def __init__(self, ordered: bool) -> None:
+    def __init__(self, ordered: bool, log: ResultLog | None = None) -> None:
         self._ordered = ordered
         self._changed = threading.Condition()
         # By the number of the first item.
         self._done: dict[int, tuple[list[Any], BaseException | None] | StoredValues] = {}
+        self.log = log
+        if log is not None:
+            self._done.update(log.stored)
         self._arrived: deque[int] = deque()  # the keys of `_done`, if no order is asked for
         self._ended: BaseException | None = None
         self._is_wanted = True
@@ -43,10 +48,6 @@ class MapValues:
             if not self._ordered:
                 self._arrived.append(begin)
             self._changed.notify_all()
-
-    def put_stored(self, stored: dict[int, StoredValues]) -> None:
-        """Take in the values that an earlier call has stored, before there are others."""
-        self._done.update(stored)
 
     def end(self, error: BaseException) -> None:
         """Give `error` in place of all that have not come."""

@@ -18,7 +18,7 @@ from pardata.channel.order import Order
 from pardata.channel.outbox import Outbox
 from pardata.channel.receiver import Claim
 from pardata.codec.access import Access
-from pardata.codec.batch_codec import Batch
+from pardata.codec.batch_codec import CUT, Batch
 from pardata.memory.arena import Arena
 from pardata.memory.budget import LARGEST, WIDEST
 from pardata.memory.segment import Segment
@@ -190,7 +190,7 @@ class WorkerPort(WorkNotes):
             first = claims[0]
             retirer = unreported.retirers.get(first.sequence)
             if retirer is not None:
-                retirer.retire(first.cell, first.number)
+                retirer.retire(first.cell % CUT, first.number)
             # SYNC POINT: choice. The turn is noted before anything says that the batch is finished: a successor that
             # still finds the batch goes by it (`Collector.resume`); one that does not finds the turn.
             words[TURN] = self.collector.turn

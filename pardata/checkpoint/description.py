@@ -1,0 +1,54 @@
+"""The contents of a checkpoint in words, as ``python -m pardata checkpoint folder`` prints them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from pardata.checkpoint.done import DoneRanges
+from pardata.checkpoint.folder import newest_state, plan_of
+from pardata.checkpoint.results import records
+from pardata.memory.budget import format_bytes
+
+
+def described(path: str) -> str:
+    """Return a few lines about the checkpoint in a folder. Locks and changes nothing."""
+    plan = plan_of(path) if os.path.isdir(path) else None
+    if plan is None:
+        return f"{path}: there is no checkpoint"
+    names = sorted(os.listdir(path))
+    nbytes = sum(os.stat(os.path.join(path, name)).st_size for name in names)
+    newest = max(os.stat(os.path.join(path, name)).st_mtime for name in names)
+    written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(newest))
+    lines = [
+        f"{path}: checkpoint of {plan['kind']}, {format_bytes(nbytes)}, last written {written}",
+        f"belongs to: {', '.join(name for name, _ in plan['parts'])}",
+        _progress(path, plan["kind"], newest_state(path)[1]),
+    ]
+    return "\n".join(lines)
+
+
+def _progress(path: str, kind: str, state: Any) -> str:
+    if kind == "map":
+        return _results(os.path.join(path, "results"))
+    if state is None:
+        return "nothing is done"
+    if state.get("finished"):
+        return "done"
+    if kind == "map_array":
+        return f"{DoneRanges(state['done']).count} of {state['rows']} rows are done"
+    if "report" in state:
+        return "all items are done; the files do not have their names yet"
+    source = dict(state["numbers"])
+    return f"all items below number {source[min(source)]} of the source are done"
+
+
+def _results(path: str) -> str:
+    done = DoneRanges()
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            for *_, ranges in records(file):
+                for begin, end in ranges:
+                    done.add(begin, end)
+    return f"the results of {done.count} items are stored"

@@ -1,0 +1,246 @@
+"""A run with a checkpoint: it begins at the last cut, and notes the next ones.
+
+A stage with a state, and each sink, tells where it is whenever a cut has come to it (`pipeline.programs.cuts`): it has
+done all items below a number of its input, and made those below a number of its output. A cut is whole when the stages
+fit together: each has told of the very number at which the one in front of it was. Then its states, and the files of
+the sinks, are flushed, and the cut is committed; those before the last two are forgotten.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pickle
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pardata.checkpoint import folder as folders
+from pardata.checkpoint.fingerprint import digest, digest_of_array, digest_of_items
+from pardata.checkpoint.folder import Folder, sync
+from pardata.errors import ConfigError
+from pardata.memory.disk import sync_directory
+from pardata.pipeline.npy_writer import NpyWriter
+from pardata.pipeline.plan.cuts import Cuts
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.resumable import check_resumable, writes_file
+from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.programs.cuts import is_whole, state_path
+from pardata.pipeline.programs.generator import can_restore
+from pardata.pipeline.programs.sink import takes_part
+from pardata.pipeline.queue_items import QueueItems
+from pardata.pipeline.run import RunOptions, start
+from pardata.pipeline.source_items import RowsOfFile
+from pardata.runtime.events import CutPassed
+from pardata.runtime.progress import RunReport
+
+
+def run_on(plan: Plan, engine: str, options: RunOptions, folder: Any, restart: bool) -> RunReport:
+    """Run a plan from its last cut to its end; return the report of this part, or that of a run that is done."""
+    folders.check_restart(folder, restart)
+    if folder is None:
+        return start(plan, engine, options).finish()
+    checkpoint = StreamCheckpoint(plan, options, folder, restart)
+    try:
+        report = checkpoint.report
+        if report is None:
+            report = start(plan, engine, checkpoint.options).finish()
+        checkpoint.finish(report)
+        return report
+    finally:
+        checkpoint.close()
+
+
+class StreamCheckpoint:
+    """The checkpoint of a run.
+
+    Attributes
+    ----------
+    options : RunOptions
+        Those of the user, with the seed of the first call.
+    report : RunReport, optional
+        Of a run that has come to its end.
+
+    Raises
+    ------
+    ConfigError
+        The plan cannot be run with a checkpoint; the folder belongs to another one, or is in use; a file is gone.
+    """
+
+    def __init__(self, plan: Plan, options: RunOptions, folder: Any, restart: bool) -> None:
+        check_resumable(plan, lambda items: isinstance(items, QueueItems), can_restore)
+        self._plan = plan
+        self._stages = [stage for stage in plan.stages if stage.kind in (Kind.GENERATOR, Kind.SINK)]
+        self._source = next(stage for stage in plan.stages if stage.kind is Kind.SOURCE)
+        parts = [(f"stage {stage.name!r}", _digest_of(stage)) for stage in plan.stages]
+        parts += [] if options.seed is None else [("the seed", digest(options.seed))]
+        self._folder = Folder(folder, "run", parts, restart, {"seed": options.random_seed})
+        self._lock = threading.Lock()
+        self.report: RunReport | None = None
+        try:
+            for stage in plan.stages:
+                if isinstance(stage.fn, NpyWriter):
+                    stage.fn = NpyWriter(stage.fn.path, is_kept=True)
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+        self.options = replace(options, on_cut=self.note)
+        object.__setattr__(self.options, "random_seed", self._folder.extra["seed"])
+
+    # -- the begin -----------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Find the cut at which the run begins."""
+        state = next((state for state in self._folder.states() if self._has_all(state)), None)
+        if state is None and self._folder.state is not None:
+            raise ConfigError(
+                f"checkpoint={self._folder.path!r}: the states of its stages are gone or torn; restart=True begins "
+                f"again"
+            )
+        self._folder.go_back_to(state)
+        state = state or {}
+        self._numbers = {sequence: number for sequence, number in state.get("numbers", ())}
+        starts = {index: (taken, made) for index, taken, made in state.get("stages", ()) if taken}
+        self._told = {stage.index: dict([starts.get(stage.index, (0, 0))]) for stage in self._stages}
+        self._cut = self._before = starts
+        if "report" in state:
+            self.report = pickle.loads(base64.b64decode(state["report"]))
+        for stage in self._files():
+            if stage.index in starts and not os.path.exists(stage.fn.part):
+                raise ConfigError(
+                    f"checkpoint={self._folder.path!r}: {stage.fn.part!r}, which it belongs to, is gone; restart=True "
+                    f"begins again"
+                )
+        self._forget(name for name in os.listdir(self._folder.path) if name.startswith("stage-"))
+        self._plan.cuts = Cuts(self._folder.path, os.getpid(), folders.CUT_S, self._numbers, starts)
+
+    def _files(self) -> list[Any]:
+        """Return the stages that write files."""
+        return [stage for stage in self._stages if writes_file(stage)]
+
+    def _has_all(self, state: Any) -> bool:
+        """Return whether all that a state refers to is whole."""
+        return "report" in state or all(
+            is_whole(state_path(self._folder.path, index, taken))
+            for index, taken, _ in state["stages"]
+            if taken and _has_state(self._plan.stages[index])
+        )
+
+    # -- cuts ----------------------------------------------------------------------------------------------------------
+
+    def note(self, event: CutPassed) -> None:
+        """Take in how far a stage is; commit the newest cut that is whole. Any thread may call it."""
+        with self._lock:
+            self._told[event.stage][event.taken] = event.made
+            if self._folder.is_free:
+                self._commit_newest()
+
+    def _commit_newest(self) -> None:
+        source = self._source.own_sequence
+        assert source is not None
+        begin = self._numbers.get(source, 0)
+        told = {
+            number for stage in self._stages if source in stage.taken_sequences for number in self._told[stage.index]
+        }
+        for number in sorted((number for number in told if number > begin), reverse=True):
+            found = self._cut_at(source, number)
+            if found is not None:
+                self._commit(*found)
+                return
+
+    def _cut_at(self, source: int, number: int) -> tuple[dict[int, int], dict[int, tuple[int, int]]] | None:
+        """Return the numbers of all sequences, and of all stages, at a cut; None if some stage has not told its own."""
+        numbers, stages = {source: number}, {}
+        for stage in self._stages:
+            taken = numbers[next(iter(stage.taken_sequences))]
+            made = self._told[stage.index].get(taken)
+            if made is None:
+                return None
+            stages[stage.index] = taken, made
+            if stage.own_sequence is not None:
+                numbers[stage.own_sequence] = made
+        return numbers, stages
+
+    def _commit(self, numbers: dict[int, int], stages: dict[int, tuple[int, int]]) -> None:
+        state = {
+            "numbers": sorted(numbers.items()),
+            "stages": [(index, *stages[index]) for index in sorted(stages)],
+        }
+        data = [
+            state_path(self._folder.path, index, taken)
+            for index, (taken, _) in stages.items()
+            if taken and _has_state(self._plan.stages[index])
+        ]
+        parts = [stage.fn.part for stage in self._files() if os.path.exists(stage.fn.part)]
+        self._folder.commit(state, data + parts)
+        old = self._names()
+        self._numbers, self._before, self._cut = numbers, self._cut, stages
+        for index, (taken, _) in stages.items():
+            old |= {f"stage-{index}-{number}" for number in self._told[index] if number < taken}
+            self._told[index] = {number: made for number, made in self._told[index].items() if number >= taken}
+        self._forget(old)
+
+    def _names(self) -> set[str]:
+        """Return the files with the states of the last two cuts."""
+        cuts = (self._cut, self._before)
+        return {f"stage-{index}-{taken}" for cut in cuts for index, (taken, _) in cut.items()}
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in set(names) - self._names():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._folder.file(name))
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def finish(self, report: RunReport) -> None:
+        """Give the files their names. Killed between two of the steps, the next call does the rest."""
+        state: dict[str, Any] = {"report": base64.b64encode(pickle.dumps(report)).decode()}
+        is_finished = bool(self._folder.state and self._folder.state.get("finished"))
+        if self.report is None:
+            self._folder.commit(state, [stage.fn.part for stage in self._files()])
+        for writer in [stage.fn for stage in self._files()]:
+            if not is_finished and os.path.exists(writer.part):
+                sync(writer.part)
+                os.replace(writer.part, writer.path)
+                sync_directory(writer.path)
+            elif not os.path.exists(writer.path):
+                raise ConfigError(
+                    f"checkpoint={self._folder.path!r}: the run is done, and {writer.path!r}, which it has written, is "
+                    f"gone; restart=True begins again"
+                )
+        if not is_finished:
+            self._folder.commit({**state, "finished": True})
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._folder.close()
+
+
+def _has_state(stage: Stage) -> bool:
+    return stage.kind is Kind.GENERATOR or takes_part(stage.fn)
+
+
+def _digest_of(stage: Stage) -> str:
+    """Return the digest of a stage: its own part of the fingerprint."""
+    node, items = stage.node, _contents(stage)
+    inputs = [(edge.stage.index, edge.branch) for edge in stage.edges]
+    policy = (node.on_error.errors, node.on_error.retries, stage.fanin.policy, node.branches, node.arrays)
+    return digest(stage.kind.value, inputs, policy, items)
+
+
+def _contents(stage: Stage) -> Any:
+    items: Any = stage.fn
+    if stage.kind is not Kind.SOURCE:
+        return items
+    if isinstance(items, RowsOfFile):
+        found = os.stat(items.path)
+        return items.path, found.st_size, found.st_mtime_ns
+    if hasattr(items, "dtype") and hasattr(items, "shape"):
+        return digest_of_array(items)
+    if isinstance(items, Sequence):
+        return digest_of_items(items)
+    return items

@@ -1,0 +1,99 @@
+"""The generator filter that writes its items to a ``.npy`` file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.memory.disk import create_new, write_all
+from pardata.memory.dtypes import check_npy
+from pardata.memory.plain import plain_array
+
+Array = np.ndarray[Any, Any]
+
+_AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NpyWriter:
+    """Writes items as the rows of a ``.npy`` file, which has its name only when it is whole.
+
+    With `is_kept` the part stays, for a run that goes on, and who runs it gives the file its name.
+    """
+
+    def __init__(self, path: str, is_kept: bool = False) -> None:
+        self.path = path
+        self.part = f"{path}.begun" if is_kept else f"{path}.part"
+        self._is_kept = is_kept
+        self._rows = 0
+        self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of a row
+        self._begin_bytes: int | None = None  # where the first row lies: behind the header
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Write; yield nothing."""
+        part = self.part
+        if self._rows and not self._is_kept and not os.path.exists(part):
+            return  # a predecessor has finished it
+        file = os.open(part, _AGAIN) if self._rows else create_new(part)
+        try:
+            if self._rows and self._kind is not None:
+                dtype, shape = self._kind
+                self._begin_bytes = len(self._header())
+                os.ftruncate(file, self._begin_bytes + self._rows * dtype.itemsize * math.prod(shape))
+            for item in items:
+                row = plain_array(item, f"{self.path} was given")
+                self._check(row)
+                if self._begin_bytes is None:
+                    self._begin_bytes = len(self._header())
+                write_all(file, _bytes_of(row), self._begin_bytes + self._rows * row.nbytes, part)
+                self._rows += 1
+                del item
+            write_all(file, self._header(), 0, part)  # now that the number of rows is known
+        except BaseException:  # an error, or the end of the run; a killed process leaves the part to its successor
+            if not self._is_kept:
+                with contextlib.suppress(OSError):  # the first error is the one to tell
+                    os.unlink(part)
+            raise
+        finally:
+            os.close(file)
+        if not self._is_kept:
+            os.replace(part, self.path)
+        yield from ()
+
+    def _check(self, row: Array) -> None:
+        kind = row.dtype, row.shape
+        if row.dtype.hasobject:
+            raise ValueError(f"{self.path}: rows of {row.dtype} hold Python objects, which a .npy file cannot")
+        if self._kind is None:
+            check_npy(row.dtype, self.path)
+            self._kind = kind
+        elif self._kind != kind:
+            raise ValueError(
+                f"row {self._rows} of {self.path} has shape {row.shape} and dtype {row.dtype}; those before it have "
+                f"{self._kind[1]} and {self._kind[0]}"
+            )
+
+    def _header(self) -> bytes:
+        """Return the header, as long for any number of rows."""
+        dtype, shape = self._kind or (np.dtype(float), ())
+        file = io.BytesIO()
+        fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (self._rows, *shape)}
+        np.lib.format.write_array_header_1_0(file, fields)
+        return file.getvalue()
+
+    def snapshot(self) -> Any:
+        """Return the number of rows, and the dtype and shape of a row."""
+        return self._rows, self._kind
+
+    def restore(self, state: Any) -> None:
+        """Go on behind those rows."""
+        self._rows, self._kind = state
+
+
+def _bytes_of(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

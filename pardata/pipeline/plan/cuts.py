@@ -1,0 +1,29 @@
+"""Where a run begins that goes on, and how its stages store where they are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The cut at which a run begins, and its way to make further ones.
+
+    Attributes
+    ----------
+    folder, owner : str, int
+        Of the checkpoint; and the process that has it.
+    every_s : float
+        Seconds between two cuts.
+    numbers : mapping
+        The first number of each sequence; 0 where it is missing.
+    starts : mapping
+        By the index of a stage: the numbers `taken` and `made` (see `runtime.events.CutPassed`) of its state.
+    """
+
+    folder: str
+    owner: int
+    every_s: float
+    numbers: Mapping[int, int]
+    starts: Mapping[int, tuple[int, int]]

@@ -1,0 +1,74 @@
+"""The rules that a graph must keep to be run with a checkpoint; each raises `PlanError`, with what to do. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pardata.errors import PlanError
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+
+
+def check_resumable(plan: Plan, is_queue: Callable[[Any], bool], can_restore: Callable[[Any], bool]) -> None:
+    """Refuse a plan that has a stage which cannot be brought back to a cut."""
+    sources = [stage for stage in plan.stages if stage.kind is Kind.SOURCE]
+    for other in sources[1:]:
+        _refuse(other, f"the stream has another source, {sources[0].name!r}: a cut is a number of one source")
+    for stage in plan.stages:
+        _check_source(stage, is_queue)
+        _check_way(stage)
+        if stage.kind in (Kind.GENERATOR, Kind.SINK):
+            _check_order(stage)
+        if stage.kind is Kind.GENERATOR and not stage.consumers and not writes_file(stage):
+            _refuse(stage, "a sink is a .npy file, or a function, with commit() and restore(state) for exactly once")
+        if stage.kind is Kind.GENERATOR and not can_restore(stage.fn):
+            _refuse(stage, "its state is lost with its process: give an object with snapshot() and restore(state)")
+        if stage.kind is Kind.SINK:
+            _check_sink(stage)
+        elif not stage.consumers and not writes_file(stage):
+            _refuse(stage, "it is the last stage and no sink: what it has done is known of a sink only: use to(...)")
+
+
+def writes_file(stage: Stage) -> bool:
+    """Return whether a stage is the sink of a file."""
+    return stage.kind is Kind.GENERATOR and hasattr(stage.fn, "part")
+
+
+def _check_source(stage: Stage, is_queue: Callable[[Any], bool]) -> None:
+    if stage.kind is not Kind.SOURCE:
+        return
+    items: Any = stage.fn
+    if is_queue(items):
+        _refuse(stage, "a queue does not give its items again: put them into a list or a file first")
+    if isinstance(items, Iterator):
+        _refuse(stage, "an iterator gives its items once: give a list, an array, a file or a generator function")
+    if isinstance(items, set | frozenset):
+        _refuse(stage, "the order of a set is another one in each process: give sorted(...) of it")
+
+
+def _check_way(stage: Stage) -> None:
+    if stage.kind is Kind.SCATTER and stage.node.branches > 1:
+        _refuse(stage, "who gets an item is another one each time: use workers=, or partition by a key")
+    if len(stage.edges) > 1 and not stage.fanin.is_zipped:
+        _refuse(stage, 'its items come in another order each time: use merge(..., policy="ordered")')
+
+
+def _check_order(stage: Stage) -> None:
+    late = next((edge.stage for edge in stage.edges if not edge.stage.ordered), None)
+    if late is not None and not stage.fanin.is_zipped:
+        _refuse(stage, f"it gets its items out of order, from {late.name!r}: leave out ordered=False there")
+
+
+def _check_sink(stage: Stage) -> None:
+    fn: Any = stage.fn
+    if isinstance(getattr(fn, "__self__", None), list | set | dict | deque):
+        _refuse(stage, "what a list of this process holds is lost with it: write to a file, or to a function")
+    if stage.node.concurrency:
+        _refuse(stage, "calls of a coroutine function end in any order: map it, and give to(...) a plain function")
+
+
+def _refuse(stage: Stage, why: str) -> None:
+    raise PlanError(f"checkpoint=: stage {stage.name!r} ({stage.node.where}) cannot take part: {why}")

@@ -1,0 +1,142 @@
+"""Streams that are interrupted and go on: graphs, stages and sinks; used by tests and by `random_resumes`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+import pardata
+
+ITEMS = 40
+
+
+class Repairable:
+    """Doubles a number, and notes that it was called; fails at `bad` until somebody has repaired it."""
+
+    def __init__(self, folder, bad=None):
+        self.folder, self.bad = folder, bad
+
+    def __call__(self, number):
+        if number == self.bad and not os.path.exists(f"{self.folder}/repaired"):
+            raise ValueError("not yet")
+        with open(f"{self.folder}/calls", "a") as calls:
+            calls.write(f"{number}\n")
+        return 2 * number
+
+
+def calls_in(folder):
+    path = Path(folder, "calls")
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+class Running:
+    """The running sum of the items: a filter with a state."""
+
+    def __init__(self):
+        self.total = 0
+
+    def __call__(self, items):
+        for item in items:
+            self.total += item
+            yield self.total
+
+    def snapshot(self):
+        return self.total
+
+    def restore(self, state):
+        self.total = state
+
+
+class Lines:
+    """A sink that writes lines, and can say where it is."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def open(self):
+        self.file = open(self.path, "ab")  # noqa: SIM115
+
+    def restore(self, state):
+        self.file.truncate(state or 0)
+
+    def __call__(self, item):
+        self.file.write(f"{item}\n".encode())
+
+    def commit(self):
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return os.stat(self.path).st_size
+
+    def close(self):
+        self.file.close()
+
+
+def add(total, item):
+    return total + item
+
+
+def row(items):
+    return np.array(items, float)
+
+
+def is_no_third(number):
+    return number % 3 != 0
+
+
+def numbers():
+    yield from range(ITEMS)
+
+
+def chain(source, work, folder):
+    return [source.map(work, workers=2).filter(is_no_third).to(f"{folder}/a.npy")]
+
+
+def regrouped(source, work, folder):
+    made = source.map(work).skip(3).batch(4).unbatch().window(3, step=2).map(row).enumerate(5).starmap(np.multiply)
+    return [made.take(12).to(f"{folder}/a.npy")]
+
+
+def folded(source, work, folder):
+    clean = source.map(work, chunksize=5).filter(is_no_third)
+    return [clean.reduce(add, 0).to(f"{folder}/a.npy"), clean.batch(4, drop_last=True).map(row).to(f"{folder}/b.npy")]
+
+
+def joined(source, work, folder):
+    made = source.map(work)
+    pairs = pardata.zip(made.map(np.sqrt, workers=2), made.filter(is_no_third)).map(row)
+    even, odd = made.partition(lambda number: number // 2, 2)
+    woven = pardata.merge(even.map(lambda number: -number), odd, policy="ordered")
+    return [pairs.to(f"{folder}/a.npy"), (woven | Running()).to(f"{folder}/b.npy")]
+
+
+def written(source, work, folder):
+    made = source.map(work, workers=2)
+    return [made.flat_map(range).filter(is_no_third).to(Lines(f"{folder}/a.txt")), made.to(f"{folder}/b.npy")]
+
+
+GRAPHS = [chain, regrouped, folded, joined, written]
+
+
+def run(graph, folder, work, engine, items=range(ITEMS), **options):
+    return pardata.run(*graph(pardata.source(items), work, folder), engine=engine, seed=5, **options)
+
+
+def outputs(folder):
+    return {
+        path.name: path.read_bytes() for path in Path(folder).iterdir() if path.suffix in (".npy", ".txt", ".begun")
+    }
+
+
+def expected(graph, folder, items=range(ITEMS)):
+    """The files of an undisturbed run without a checkpoint."""
+    os.makedirs(folder)
+    for end in graph(pardata.source(items), Repairable(folder), folder):
+        if isinstance(end._node.fn, Lines):
+            sink = Lines(end._node.fn.path)
+            sink.open()
+            for item in pardata.Stream(end._node.inputs[0]).iterate(engine="serial"):
+                sink(item)
+            sink.close()
+        else:
+            end.run(engine="serial")
+    return outputs(folder)

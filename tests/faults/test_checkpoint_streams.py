@@ -1,0 +1,226 @@
+"""A run with a checkpoint goes on after an error, a kill and a power cut; the files are those of an undisturbed run."""
+
+import itertools
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.checkpoint import folder as folders
+from tests.faults import resumed_streams as streams
+from tests.faults.cuts import end_at_each_step
+from tests.faults.resumed_streams import ITEMS, Lines, Repairable, Running, calls_in, outputs
+
+ENGINES = ["serial", "threads", "processes"]
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    monkeypatch.setattr(folders, "CUT_S", 0.0)
+    monkeypatch.setattr(folders, "COST", 0)
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    numbers = itertools.count()
+
+    def make():
+        made = tmp_path / str(next(numbers))
+        made.mkdir()
+        return str(made)
+
+    return make
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("graph", streams.GRAPHS, ids=lambda graph: graph.__name__)
+def test_failed_it_goes_on(make_folder, tmp_path, graph, engine):
+    folder, whole = make_folder(), streams.expected(graph, f"{tmp_path}/whole")
+    options = {"engine": engine, "checkpoint": f"{folder}/c"}
+    bad = ITEMS - 9 if graph is not streams.regrouped else 20
+    with pytest.raises(ValueError, match="not yet"):
+        streams.run(graph, folder, Repairable(folder, bad), **options)
+    Path(folder, "repaired").touch()
+    report = streams.run(graph, folder, Repairable(folder, bad), **options)
+    assert outputs(folder) == whole
+    done = calls_in(folder)
+    again = streams.run(graph, folder, Repairable(folder, bad), **options)
+    assert str(again) == str(report) and calls_in(folder) == done
+    if graph is streams.chain:
+        streams.run(graph, folder, Repairable(folder, bad), restart=True, **options)
+        assert outputs(folder) == whole and len(calls_in(folder)) == len(done) + ITEMS
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_has_reached_the_sink_is_not_done_again(make_folder, engine):
+    folder = make_folder()
+
+    def stream(source):
+        work = Repairable(folder, ITEMS - 1)
+        return pardata.source(source).map(work, chunksize=1).map(float).to(f"{folder}/a.npy")
+
+    for source in (range(ITEMS), list(range(ITEMS)), np.arange(ITEMS), streams.numbers):
+        Path(folder, "calls").unlink(missing_ok=True)
+        Path(folder, "repaired").unlink(missing_ok=True)
+        options = {"engine": engine, "checkpoint": f"{folder}/c", "tokens": 4}
+        with pytest.raises(ValueError, match="not yet"):
+            stream(source).run(restart=True, **options)
+        Path(folder, "repaired").touch()
+        stream(source).run(**options)
+        counts = Counter(calls_in(folder))
+        assert set(counts) == set(range(ITEMS))
+        assert all(counts[number] == 1 for number in range(ITEMS // 2)), (source, counts)
+        assert np.array_equal(np.load(f"{folder}/a.npy"), np.arange(ITEMS) * 2.0)
+
+
+@pytest.mark.parametrize("is_power_cut", [False, True], ids=["kill", "power cut"])
+@pytest.mark.parametrize("engine", ["serial", "threads"])
+def test_ended_at_any_step_it_goes_on(make_folder, tmp_path, engine, is_power_cut):
+    whole = streams.expected(streams.written, f"{tmp_path}/whole", range(4))
+
+    def job(folder):
+        streams.run(streams.written, folder, Repairable(folder), engine, range(4), checkpoint=f"{folder}/c", tokens=2)
+
+    def check(folder):
+        assert outputs(folder) == whole
+
+    every = 11 if engine == "serial" else 9
+    assert end_at_each_step(make_folder, job, check, is_power_cut, every) > 20
+
+
+def test_a_worker_that_is_killed_meanwhile_is_replaced(make_folder, tmp_path):
+    folder, whole = make_folder(), streams.expected(streams.joined, f"{tmp_path}/whole")
+
+    class Killed(Repairable):
+        def __call__(self, number):
+            if number == 30 and not os.path.exists(f"{folder}/killed"):
+                Path(folder, "killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().__call__(number)
+
+    streams.run(streams.joined, folder, Killed(folder), "processes", checkpoint=f"{folder}/c")
+    assert outputs(folder) == whole
+
+
+def test_a_torn_cut_is_not_taken(make_folder, tmp_path):
+    folder, whole = make_folder(), streams.expected(streams.folded, f"{tmp_path}/whole")
+    options = {"engine": "threads", "checkpoint": f"{folder}/c"}
+    with pytest.raises(ValueError, match="not yet"):
+        streams.run(streams.folded, folder, Repairable(folder, ITEMS - 9), tokens=2, **options)
+    Path(folder, "repaired").touch()
+    number, newest = folders.newest_state(f"{folder}/c")
+    index, taken, _ = next(stage for stage in newest["stages"] if stage[1])
+    Path(f"{folder}/c/stage-{index}-{taken}").write_bytes(b"torn")
+    streams.run(streams.folded, folder, Repairable(folder, ITEMS - 9), **options)
+    assert number > 1 and outputs(folder) == whole
+
+
+def plain(folder, source=range(ITEMS), work=float, name="a.npy"):
+    return pardata.source(source, name="numbers").map(work, name="work").to(f"{folder}/{name}")
+
+
+def test_another_stream_is_refused(make_folder):
+    folder = make_folder()
+    options = {"engine": "serial", "checkpoint": f"{folder}/c"}
+    plain(folder).run(**options)
+    for stream, what in [
+        (plain(folder, work=str), "'work'"),
+        (plain(folder, range(ITEMS + 1)), "'numbers'"),
+        (plain(folder, name="b.npy"), r"'a\.npy'"),
+    ]:
+        with pytest.raises(pardata.ConfigError, match=f"stage {what}.* changed since"):
+            stream.run(**options)
+    with pytest.raises(pardata.ConfigError, match="is that of run, not of map"), pardata.WorkerPool(1) as pool:
+        pool.map(abs, [1], checkpoint=f"{folder}/c")
+    held = folders.Folder(f"{folder}/d", "run", [])
+    with pytest.raises(pardata.ConfigError, match="is being used by process"):
+        plain(folder).run(engine="serial", checkpoint=f"{folder}/d")
+    held.close()
+    os.unlink(f"{folder}/a.npy")
+    with pytest.raises(pardata.ConfigError, match=r"a\.npy.* is gone"):
+        plain(folder).run(**options)
+
+
+def cannot(folder):
+    """Streams that cannot go on, and what the error names."""
+    numbers = pardata.source(range(3))
+    left, right = numbers.scatter(2)
+    path = f"{folder}/a.npy"
+
+    async def sink(item):
+        pass
+
+    yield pardata.source(iter([1])).to(path), "'source'.*an iterator gives its items once"
+    yield pardata.source({1, 2}).to(path), "'source'.*sorted"
+    yield pardata.zip(numbers, pardata.source([1, 2, 3]), by="position").to(path), "'source-2'.*another source"
+    yield (numbers | itertools.accumulate).to(path), r"'accumulate'.*snapshot\(\) and restore\(state\)"
+    yield numbers.map(abs, workers=2, ordered=False).to(path), r"'a\.npy'.*out of order, from 'abs'"
+    yield numbers.map(abs, workers=2, ordered=False).batch(2).map(len).to(path), r"'batch\(2\)'.*out of order"
+    yield pardata.merge(left, right).to(path), "'scatter'.*partition"
+    yield pardata.merge(numbers.map(abs), numbers.map(float)).to(path), 'policy="ordered"'
+    yield numbers.to([]), "'list'.*lost with it"
+    yield numbers.to([].append, kind="thread"), "lost with it"
+    yield numbers.to(sink), "'sink'.*coroutine"
+    yield numbers.map(print), r"'print'.*to\(\.\.\.\)"
+
+
+def test_what_cannot_take_part_is_refused_by_name(make_folder):
+    folder = make_folder()
+    for stream, what in cannot(folder):
+        with pytest.raises(pardata.PlanError, match=what):
+            stream.run(checkpoint=f"{folder}/c")
+    with pytest.raises(pardata.ConfigError, match="restart=True goes with"):
+        plain(folder).run(restart=True)
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_and_one_item(make_folder, engine):
+    for count in (0, 1):
+        folder = make_folder()
+        for _ in range(2):
+            ends = plain(folder, range(count)), pardata.source(range(count)).to(Lines(f"{folder}/a.txt"))
+            ends[0].run(engine=engine, checkpoint=f"{folder}/c")
+            ends[1].run(engine=engine, checkpoint=f"{folder}/d")
+        assert len(np.load(f"{folder}/a.npy")) == count and Path(folder, "a.txt").read_text() == "0\n" * count
+
+
+def test_a_source_that_gives_fewer_items_is_refused(make_folder):
+    folder = make_folder()
+
+    def items():
+        if not os.path.exists(f"{folder}/shorter"):
+            yield from range(ITEMS)
+
+    def stream():
+        return (pardata.source(items).map(Repairable(folder, ITEMS - 1)) | Running()).to(f"{folder}/a.npy")
+
+    with pytest.raises(ValueError, match="not yet"):
+        stream().run(engine="threads", checkpoint=f"{folder}/c", tokens=2)
+    Path(folder, "shorter").touch()
+    with pytest.raises(pardata.ConfigError, match="'items' gives only 0 items"):
+        stream().run(engine="threads", checkpoint=f"{folder}/c")
+
+
+def test_what_is_random_stays_what_it_was(make_folder):
+    folder = make_folder()
+
+    def noisy(number):
+        if number == ITEMS - 1 and not os.path.exists(f"{folder}/repaired"):
+            raise ValueError("not yet")
+        return pardata.worker().random.random()
+
+    def run(name, **options):
+        return pardata.source(range(ITEMS)).map(noisy).to(f"{folder}/{name}").run(engine="threads", tokens=2, **options)
+
+    with pytest.raises(ValueError, match="not yet"):
+        run("a.npy", checkpoint=f"{folder}/c")
+    seed = folders.plan_of(f"{folder}/c")["extra"]["seed"]
+    Path(folder, "repaired").touch()
+    run("a.npy", checkpoint=f"{folder}/c")
+    run("b.npy", seed=seed)
+    assert Path(folder, "a.npy").read_bytes() == Path(folder, "b.npy").read_bytes()
