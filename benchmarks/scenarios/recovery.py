@@ -139,6 +139,28 @@ def _run_s(kills: int) -> float:
         return time.perf_counter() - begin
 
 
+CUT_ITEMS, CUT_ROUNDS = 1_000_000, 3
+
+
+def _cuts(rival: Rival, seconds: float) -> Outcome:
+    """Seconds that a cut per second adds to a run of small items that are written to a file."""
+    plain, cut = (min(_written_s(has_cuts) for _ in range(CUT_ROUNDS)) for has_cuts in (False, True))
+    return {"value": cut - plain, "items": CUT_ITEMS, "plain_s": plain, "share": cut / plain - 1}
+
+
+def _written_s(has_cuts: bool) -> float:
+    import pardata
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = f"{folder}/c" if has_cuts else None
+        stream = pardata.source(range(CUT_ITEMS)).map(float).to(f"{folder}/x.npy")
+        begin = time.perf_counter()
+        report = stream.run(checkpoint=checkpoint)
+        taken = time.perf_counter() - begin
+        assert report.stages[-1].items == CUT_ITEMS
+        return taken
+
+
 OWNER = "from {} import SharedMemory; print(SharedMemory(create=True, size=1 << 20).name, flush=True); input()"
 
 
@@ -178,4 +200,5 @@ CASES = (
     Case("recovery_stage", "its item's result at the consumer", "s", ("pardata",), partial(_stage, "result"), quick=()),
     Case("recovery_named", "a killed program's named block gone", "s", ("pardata", "mp.shared_memory"), _named),
     Case("recovery_cost", "what three kills add to a run", "s", ("pardata",), _cost),
+    Case("checkpoint_cost", "what a cut per second adds to a run of a million items", "s", ("pardata",), _cuts),
 )

@@ -1,5 +1,6 @@
 """A run with a checkpoint goes on after an error, a kill and a power cut; the files are those of an undisturbed run."""
 
+import errno
 import itertools
 import os
 import signal
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata import __main__ as command_line
 from pardata.checkpoint import folder as folders
 from tests.faults import resumed_streams as streams
 from tests.faults.cuts import end_at_each_step
@@ -204,6 +206,45 @@ def test_a_source_that_gives_fewer_items_is_refused(make_folder):
     Path(folder, "shorter").touch()
     with pytest.raises(pardata.ConfigError, match="'items' gives only 0 items"):
         stream().run(engine="threads", checkpoint=f"{folder}/c")
+
+
+def test_the_command_line_tells_what_is_there(make_folder, capsys):
+    folder = make_folder()
+    command_line.main(["checkpoint", f"{folder}/c"])
+    with pytest.raises(ValueError, match="not yet"):
+        plain(folder, work=Repairable(folder, ITEMS - 1)).run(engine="serial", checkpoint=f"{folder}/c")
+    command_line.main(["checkpoint", f"{folder}/c"])
+    Path(folder, "repaired").touch()
+    plain(folder, work=Repairable(folder, ITEMS - 1)).run(engine="serial", checkpoint=f"{folder}/c")
+    command_line.main(["checkpoint", f"{folder}/c"])
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        list(pool.map(abs, range(5), checkpoint=f"{folder}/d"))
+        pool.map_array(np.sqrt, np.ones(7), out=f"{folder}/x.npy", checkpoint=f"{folder}/e")
+    command_line.main(["checkpoint", f"{folder}/d"])
+    command_line.main(["checkpoint", f"{folder}/e"])
+    told = capsys.readouterr().out
+    assert "there is no checkpoint" in told and "checkpoint of run" in told and "'numbers', stage 'work'" in told
+    assert f"all items below number {ITEMS - 2} of the source are done" in told
+    assert "the results of 5 items are stored" in told and told.count("\ndone\n") == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_full_disk_ends_the_run_and_the_cut_before_it_counts(make_folder, monkeypatch, engine):
+    folder = make_folder()
+    commit, left = folders.Folder.commit, [3]
+
+    def full(self, *arguments):
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", self.path)
+        commit(self, *arguments)
+
+    monkeypatch.setattr(folders.Folder, "commit", full)
+    with pytest.raises(OSError, match="No space left"):
+        plain(folder).run(engine=engine, checkpoint=f"{folder}/c", tokens=2)
+    assert left[0] <= 0
+    plain(folder).run(engine=engine, checkpoint=f"{folder}/c")
+    assert np.array_equal(np.load(f"{folder}/a.npy"), np.arange(ITEMS, dtype=float))
 
 
 def test_what_is_random_stays_what_it_was(make_folder):
