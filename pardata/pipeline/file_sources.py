@@ -24,7 +24,7 @@ from pardata.pipeline.plan.node import Counted, Kind, Node, user_line
 from pardata.pipeline.stream import Stream
 
 PartSize = int | Literal["chunk"] | None
-Part = tuple[tuple[int, int], ...]  # for each axis where it begins and ends
+PartBounds = tuple[tuple[int, int], ...]  # for each axis where it begins and ends
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PartGrid(Counted):
             count *= -(-length // step)
         return count
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[PartBounds]:
         spans = [
             [(begin, min(begin + step, length)) for begin in range(0, length, step)]
             for length, step in zip(self.shape, self.steps, strict=True)
@@ -56,7 +56,7 @@ class ReadPart:
     along: int | None = None
     native: bool = False
 
-    def __call__(self, part: Part) -> Array:
+    def __call__(self, part: PartBounds) -> Array:
         """Return the block; with `along` an array whose first axis is that one."""
         block: Array = self.array[tuple(slice(begin, end) for begin, end in part)]
         if self.native:

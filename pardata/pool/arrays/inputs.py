@@ -107,7 +107,7 @@ class InputArrays:
         return (
             min(block, self.rows),
             ChunkPolicy("auto") if policy.kind == "bytes" else policy,
-            unit == 1,
+            unit == 1 and not least_bytes,
         )
 
 

@@ -129,7 +129,6 @@ class ArrayMethods(MapMethods):
             output.discard()
 
     def _map_by_one_writer(self, work: Work, inputs: InputArrays, block: int, output: Output, progress: Any) -> None:
-        check_progress(progress)
         bars = Bars(["map_array"], [inputs.rows], "row", progress) if progress else None
         try:
             map_by_one_writer(partial(self.results, window=2 * self.workers), work, inputs, block, output, bars)
