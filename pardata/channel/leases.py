@@ -150,7 +150,7 @@ class LeaseTable:
         at = row * ROW_WORDS + _STAMP
         if self._words[at] != stamp or row not in self._anchors:
             return
-        self._words[at] = -stamp
+        self._words[at] = -stamp  # and not 0: a successor sees which stamps were given, and gives none twice
         self._free.append(row)
         self._anchors.pop(row).live_rows -= 1
 
@@ -192,6 +192,7 @@ class LeaseTable:
         """Take over the rows of a dead predecessor, with new anchors; every other row is free."""
         words = self._words
         self._top = self._used_rows()
+        # Above all that were ever given: what the receiver tells of a row of old is not to release a new one.
         self._stamp = max((abs(words[row * ROW_WORDS + _STAMP]) for row in range(self._top)), default=0) + 1
         for row in range(self._top):
             if row in rows:

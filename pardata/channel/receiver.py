@@ -93,7 +93,7 @@ class Receiver(ChannelEnd):
         self.returns = Returns()
         done = self._done[: self._words[TOP]].tolist()
         self._seen = done or [0]  # stamps by slot, as far as slots have been looked at
-        self._unfinished = 0
+        self._unfinished = 0  # claims of this process that are not committed
         newest, unfinished = self._published()
         self._taken = newest - len(unfinished)  # messages that were seen here, or finished by a predecessor
         self._newest = max(done, default=0)  # the highest stamp that was seen
@@ -269,6 +269,7 @@ class Receiver(ChannelEnd):
         What it has not told is kept for the next time.
         """
         returns, live = self.returns, self.held.live
+        # Reports go first: they tell which leases are held, and a pair behind them may say that one of these has ended.
         leases, settled, reports = returns.leases, returns.settled, returns.reports
         count = len(leases)  # another thread, or the garbage collector right here, may add more meanwhile
         for lease in leases[:count]:

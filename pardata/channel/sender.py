@@ -79,6 +79,7 @@ class Sender(ChannelEnd):
         self._reports = ReportReader()
         self._owed: int | None = None  # a doorbell that the socket had no room for
         self._prepared = (-1, 0)  # slot and stamp of the message that is written and not published
+        # Assumed until it is known: what was told to a dead predecessor is lost, and a doorbell too many is harmless.
         self._receiver_sleeps = True
 
     def prepare(

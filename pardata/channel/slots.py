@@ -93,7 +93,7 @@ class SenderSlots:
         return area_at(self._most, slot)
 
     def _add_free(self, slot: int) -> None:
-        self._is_free[slot] = True
+        self._is_free[slot] = True  # beside the list, so that a stamp which is told twice frees a slot once
         if slot == self.last_slot:
             self._free.insert(0, slot)
         else:

@@ -80,7 +80,7 @@ class Tokens(TokenTable):
         self.socks = socks
         # The last one that came back is taken first, so that cells that are never needed take no memory.
         self._free = [cell for cell in reversed(range(spec.cells)) if self._is_free(cell)]
-        self._known = set(self._free)
+        self._known = set(self._free)  # the same cells: one may be told free by several workers, and counts once
         self._taken: set[int] = set()  # cells in flight that this process has taken, not a dead predecessor
         self.came_out = 0  # batches of this process
 

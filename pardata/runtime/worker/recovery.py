@@ -132,7 +132,7 @@ def _held(segment: Segment, receivers: list[Receiver], row: Row) -> Anchor:
     assert row.origin.channel != BORROWED, "a worker process borrows only from its channels"
     receiver = receivers[row.origin.channel]
     made = anchor(segment.map, row.offset, row.extent_bytes, receiver.returns, row.origin)
-    made.shared = True
+    made.shared = True  # a reader behind this worker has it as well, so nobody may change it in place
     receiver.held.recovered[row.origin] = made
     receiver.held.live[row.origin] = (row.offset, row.extent_bytes)
     return made
