@@ -99,8 +99,8 @@ class _Digest:
             self._add_all(value.__func__)
         elif isinstance(value, property):
             self._add_all(value.fget, value.fset)
-        elif hasattr(value, "__wrapped__"):
-            self._add_all(value.__wrapped__)
+        elif "__wrapped__" in getattr(value, "__dict__", ()):
+            self._add_all(value.__dict__["__wrapped__"])
         else:
             self._add_object(value, kind)
 
@@ -196,7 +196,7 @@ def digest_of_array(array: Any) -> str:
 
 def name_of(fn: Any) -> str:
     """Return the name of a function for messages."""
-    while hasattr(fn, "func"):  # of a partial
+    while isinstance(fn, functools.partial):
         fn = fn.func
     return str(getattr(fn, "__name__", None) or type(fn).__name__)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -129,6 +130,12 @@ def test_a_torn_log_is_cut_off_and_other_jobs_are_refused(make_folder):
         assert list(pool.map(noted, [], checkpoint=f"{folder}/empty")) == []
         with pytest.raises(pardata.SerializationError, match="cannot be stored"):
             list(pool.map(lambda number: (each for each in [number]), [1], checkpoint=f"{folder}/d"))
+
+
+def test_a_mock_has_an_end(make_folder):
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        for fn in (mock.MagicMock(return_value=3), mock.Mock(return_value=3)):
+            assert list(pool.map(fn, [1], checkpoint=f"{make_folder()}/c")) == [3]
 
 
 def test_the_log_is_not_per_item(make_folder, monkeypatch):
