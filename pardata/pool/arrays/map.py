@@ -254,7 +254,6 @@ def _run(
     block, policy, splits = cuts
     chunks = Chunks(policy, workers, inputs.rows, block)
     backend.recent.append(chunks)
-
     check_awaits_nothing(work.fn)
     code = backend.encode(work.fn)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pardata.checkpoint.results import ResultLog
 from pardata.codec.unpicklable import is_picklable
@@ -14,6 +14,14 @@ from pardata.pool.jobs.range import RangeJob
 from pardata.pool.jobs.values import MapValues
 from pardata.pool.worker.messages import ITEMS, pack, unpack
 from pardata.runtime.faults import describe_item
+
+
+class MapFacts(NamedTuple):
+    """The part of a map that each of its messages repeats; `number` is that of the job."""
+
+    number: int
+    star: bool
+    timed: bool
 
 
 class MapJob(RangeJob):
@@ -55,17 +63,16 @@ class MapJob(RangeJob):
         self.items = MapItems(items, chunks, source, window)
         self.values = MapValues(ordered, log)
         self.ranges.is_complete = self.items.is_complete
-        self._number = number
-        self._star = star
-        self._timed = timed
+        self._told = MapFacts(number, star, timed)
         self.writable = writable
         if log is not None:
             self.do_only(log.done.missing(len(items)))
 
     def message(self, task: Task) -> tuple[Any, ...]:
         items = pack(self.items.cut(task.begin, task.end))
-        careful = task.careful or self._timed
-        return ITEMS, self.code.wire, self._number, task.begin, items, self._star, self.limit_ns(task), careful
+        number, star, timed = self._told
+        careful = task.careful or timed
+        return ITEMS, self.code.wire, number, task.begin, items, star, self.limit_ns(task), careful
 
     def describe(self, begin: int, end: int) -> str:
         if end - begin == 1:
