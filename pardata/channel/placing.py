@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pardata.channel.births import Births
 from pardata.channel.leases import BORROWED, OWN, Lease
 from pardata.codec.access import Access
+from pardata.codec.object_codec import BARE
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
@@ -31,6 +33,8 @@ class BlockPlacer:
 
     Attributes
     ----------
+    births : Births, optional
+        Takes over arrays that were born in blocks.
     generator
         Of user code, suspended in the yield of the item that is being sent.
     given : list of Anchor, optional
@@ -44,6 +48,7 @@ class BlockPlacer:
     def __init__(self, arena: Arena, in_parent: bool, writers: Access) -> None:
         self.arena = arena
         self.generator: object = None
+        self.births: Births | None = None
         self.given: list[Anchor] | None = None
         self.sent_bytes = 0
         self.made_bytes = 0
@@ -54,15 +59,24 @@ class BlockPlacer:
         self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
         self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
 
-    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+    @property
+    def takes_over(self) -> bool:
+        """Whether the memory of a new array may become that of the message."""
+        return self.births is not None
+
+    def place(self, arrays: list[Array], index: int, holders: int) -> tuple[Anchor, int, Array]:
         """Return the block of ``arrays[index]``, the offset in it, and the array there (copied if need be)."""
         is_whole = arrays[index].flags.c_contiguous
         self.sent_bytes += arrays[index].nbytes if is_whole else held_bytes(arrays[index])
         block = find_anchor(arrays[index])
+        if block is None and self.births is not None:
+            born = self.births.adopt(arrays, index, holders)
+            if born is not None:
+                return self._hand_over(born, arrays[index])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return self._copy(arrays[index], is_whole)
         known = 1 + block.claimed  # references of this variable, and of the message that has brought the block
-        is_alone = is_bare and self._is_alone(arrays, index, known)  # unknown for a part of an object
+        is_alone = holders == BARE and self._is_alone(arrays, index, known)  # unknown for a part of an object
         if arrays[index].flags.writeable and not is_alone:
             return self._copy(arrays[index], is_whole)  # user code may still write to it
         arrays[index].setflags(write=False)
@@ -77,9 +91,17 @@ class BlockPlacer:
             block.given_away = not (block.shared or self.fan_out)
             if self.given is not None and block.given_away:
                 self.given.append(block)
-        array = arrays[index]
-        offset = array.__array_interface__["data"][0] - self._address - block.offset
-        return block, offset, array
+        return block, self._offset_in(block, arrays[index]), arrays[index]
+
+    def _hand_over(self, block: Anchor, array: Array) -> tuple[Anchor, int, Array]:
+        """Send the block that an array was born in. Nobody else has it, so one reader may write to it."""
+        self.made_bytes += block.extent_bytes
+        array.setflags(write=False)
+        block.given_away = bool(self.writers) and not self.fan_out
+        return block, self._offset_in(block, array), array
+
+    def _offset_in(self, block: Anchor, array: Array) -> int:
+        return int(array.__array_interface__["data"][0]) - self._address - block.offset
 
     def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
         """Return whether user code has neither ``arrays[index]`` nor another view of its block."""
@@ -107,6 +129,8 @@ class BlockPlacer:
 
     def reserve(self, nbytes: int) -> Anchor:
         """Return a new block."""
+        if self.births is not None:
+            self.births.make_room(nbytes)
         block = self.arena.reserve(nbytes)
         self.made_bytes += block.extent_bytes
         return block

@@ -20,6 +20,7 @@ from pardata.codec.access import IMMUTABLE, Access
 from pardata.codec.by_value import INLINE_BYTES as INLINE_BYTES
 from pardata.codec.by_value import is_script_in
 from pardata.codec.object_codec import (
+    BARE,
     PICKLE,
     BlockSink,
     Encoded,
@@ -30,6 +31,7 @@ from pardata.codec.object_codec import (
     strides_of,
     with_blocks,
 )
+from pardata.codec.ownership import held_once
 from pardata.codec.picklers import MOST_BLOCKS as MOST_BLOCKS
 from pardata.codec.picklers import ArrayPickler, CodePickler
 from pardata.memory.array import Anchor, view
@@ -131,9 +133,13 @@ def encode_pickle(
     if apart and pickler.has_repeats and len(obj) > 1:
         return _encode_apart(obj, sink)
     private: Sequence[bool] = ()
+    contained: set[int] = set()
     if pickler.arrays:
         private = [True] * len(pickler.arrays) if is_private else pickler.private(obj)
-    return with_blocks(stream, pickler, private, sink)
+        if sink.takes_over:
+            pickler.clear_memo()  # it holds the containers
+            contained = held_once(obj, 1)
+    return with_blocks(stream, pickler, private, sink, contained)
 
 
 def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:
@@ -158,12 +164,14 @@ def encode(
     dtype: Any = None
     for item in items:
         if not is_array(item) or not item.nbytes:
+            del item  # references to an item, and to what is in it, are counted
             return encode_pickle(items, sink, apart, is_lasting, is_private)
         if item.dtype is not dtype:
             dtype = item.dtype
             if not _is_plain(dtype):
+                del item
                 return encode_pickle(items, sink, apart, is_lasting, is_private)
-    del item  # a sink counts the references to an item
+    del item
     if items[0].nbytes >= INLINE_BYTES:
         if len(items) > MOST_BLOCKS or not all(map(_fills_block, items)):
             return encode_pickle(items, sink, apart, is_lasting, is_private)
@@ -204,7 +212,7 @@ def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
     anchors: list[Anchor] = []
     addresses = []
     for index in range(len(items)):
-        block, offset, placed = sink.place(items, index, True)
+        block, offset, placed = sink.place(items, index, BARE)
         addresses.append((index_of(anchors, block), offset, placed.dtype.str, placed.shape, strides_of(placed)))
     return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
 

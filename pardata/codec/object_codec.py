@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,18 +21,29 @@ from pardata.memory.array import Anchor, view
 from pardata.memory.layout import is_overlapping
 
 PICKLE = 0  # the kind of such a payload
+UNKNOWN, BARE, CONTAINED = -1, 0, 1  # the objects that hold an array beside the encoder's list
 
 Array = np.ndarray[Any, Any]
 AnyPickler = ArrayPickler | CodePickler
 
 
 class BlockSink(Protocol):
-    """Takes the arrays of an encoder into blocks."""
+    """Takes the arrays of an encoder into blocks.
 
-    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+    Attributes
+    ----------
+    takes_over : bool
+        It may take over the memory of an array that nobody else has.
+    """
+
+    @property
+    def takes_over(self) -> bool: ...
+
+    def place(self, arrays: list[Array], index: int, holders: int) -> tuple[Anchor, int, Array]:
         """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
 
-        `is_bare`: the array is an item itself, not a part of one, and nothing else of pardata holds it.
+        `holders`: how many objects hold the array beside `arrays`, as far as the encoder knows; `BARE` is none. A part
+        of an object has `UNKNOWN` ones, unless it stands in a plain container that nobody else has either.
         """
 
 
@@ -71,12 +82,18 @@ def pickled(kind: type[AnyPickler], obj: Any, is_lasting: bool) -> tuple[bytes, 
     return file.getvalue(), pickler
 
 
-def with_blocks(stream: bytes, pickler: AnyPickler, private: Sequence[bool], sink: BlockSink) -> Encoded:
-    """Put the arrays of a pickle stream into blocks; their addresses stand before it, and whether each is private."""
+def with_blocks(
+    stream: bytes, pickler: AnyPickler, private: Sequence[bool], sink: BlockSink, contained: Container[int] = ()
+) -> Encoded:
+    """Put the arrays of a pickle stream into blocks; their addresses stand before it, and whether each is private.
+
+    `contained`: ids of the arrays that only a plain container and `pickler` hold.
+    """
     anchors: list[Anchor] = []
     addresses = []
     for index, is_private in enumerate(private):
-        block, offset, placed = sink.place(pickler.arrays, index, False)
+        holders = CONTAINED if id(pickler.arrays[index]) in contained else UNKNOWN
+        block, offset, placed = sink.place(pickler.arrays, index, holders)
         addresses.append((index_of(anchors, block), offset, placed.dtype, placed.shape, strides_of(placed), is_private))
     head = pickle.dumps(addresses, 5) if addresses else b""
     return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)

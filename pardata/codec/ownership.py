@@ -26,6 +26,8 @@ Items = list[Any]
 Find = Callable[[Items], Any]  # the object in question
 Count = Callable[[Items], int]  # its references, in one of the two shapes
 
+_CONTAINERS: Final = (list, tuple, dict)
+_MOST_PARTS: Final = 500  # looked at in 30 us, in which 300 KB are copied
 _ROUNDS: Final = 40  # a function that has run some times is specialized: it must count alike before and after
 _MOST: Final = 2  # the owner's reference, and that of the call which counts
 _OFF: Final = 0  # no object that can be asked about has so few references
@@ -55,9 +57,38 @@ def is_sole_owner(items: Items, index: int = -1) -> bool:
     return _count_element(items, index) == sole.element
 
 
+def is_held_by(items: Items, index: int, holders: int) -> bool:
+    """Return whether only `items` and so many other objects, which the caller knows of, hold ``items[index]``."""
+    return sole.element != _OFF and _count_element(items, index) == sole.element + holders
+
+
 def is_sole_owner_of_base(array: Any) -> bool:
     """Return whether nothing but `array` holds its base."""
     return _count_base(array) == sole.base
+
+
+def held_once(items: Items, holders: int) -> set[int]:
+    """Return the ids of arrays in lists, tuples and dicts, all the way from `items` held by what they stand in alone.
+
+    `holders` is the number of further objects that hold each array, which the caller knows of. A message of very many
+    parts is not looked through to its end: the look would take longer than the copies.
+    """
+    found: set[int] = set()
+    waiting: list[Any] = [items]
+    seen = 0
+    while waiting and seen < _MOST_PARTS:
+        holder = waiting.pop()
+        if len(holder) > _MOST_PARTS:
+            continue
+        parts = list(holder.values() if type(holder) is dict else holder)
+        seen += len(parts)
+        for index in range(len(parts)):
+            if type(parts[index]) is np.ndarray:
+                if is_held_by(parts, index, 1 + holders):
+                    found.add(id(parts[index]))
+            elif type(parts[index]) in _CONTAINERS and is_held_by(parts, index, 1):
+                waiting.append(parts[index])
+    return found
 
 
 def is_sole_view(array: Any, known: int) -> bool:

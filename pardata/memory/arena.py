@@ -36,6 +36,7 @@ from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES, Segment
 
 HEADER_BYTES: Final = PAGE_BYTES
 HEADER_WORDS: Final = HEADER_BYTES // 8
+NUMPYS: Final = -1  # in place of an offset: NumPy's allocator has the block back (`memory.born`)
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,8 @@ class Arena:
                     self._held.append((offset, extent))
                     continue
                 usage.live_bytes -= extent
+                if offset == NUMPYS:
+                    continue
                 if self.budget is not None and not self.budget.has_room(0):
                     self._give_back(offset, extent)
                 else:

@@ -29,7 +29,7 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     `sys.is_finalizing`, which is bound in its signature: that needs no name of a module.
     """
 
-    __slots__ = ("claimed", "drop", "extent_bytes", "given_away", "live_rows", "offset", "shared", "token")
+    __slots__ = ("claimed", "drop", "extent_bytes", "given_away", "live_rows", "offset", "root", "shared", "token")
 
     drop: Drop | None
     token: Any
@@ -39,6 +39,7 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     given_away: bool  # one reader was allowed to write to it
     claimed: bool  # the message that has brought it here is not finished, and refers to it
     live_rows: int  # leases that this process has given to others
+    root: np.ndarray[Any, Any]  # of a block in which NumPy has made it: the block is NumPy's again without it
 
     def __array_finalize__(self, parent: object) -> None:
         self.drop = None

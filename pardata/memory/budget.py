@@ -62,6 +62,11 @@ class Budget:
             for name in dict.fromkeys(names)
         ]
 
+    @property
+    def spans(self) -> int:
+        """The number of owners whose memory counts."""
+        return len(self._headers)
+
     def live_bytes(self) -> int:
         """Return the bytes in use, tables and channels included."""
         return sum(header[LIVE] + header[CONTROL] for header in self._headers)

@@ -47,12 +47,14 @@ Array = np.ndarray[Any, Any]
 class HeapSink:
     """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
 
+    takes_over = False
+
     def __init__(self, heap: SharedHeap, copies: CapturedArrays | None = None) -> None:
         self._heap = heap
         self._copies = CapturedArrays() if copies is None else copies
         self._address = int(np.frombuffer(heap.segment.map, np.uint8, 1).ctypes.data)
 
-    def place(self, arrays: list[Array], index: int, is_bare: bool) -> tuple[Anchor, int, Array]:
+    def place(self, arrays: list[Array], index: int, holders: int) -> tuple[Anchor, int, Array]:
         """Return the block that holds an array; copied there if it is elsewhere, and has not been copied before."""
         array = arrays[index]
         block = find_anchor(array)

@@ -165,8 +165,9 @@ class _Loop:
         self._context.leave()
         if flush_output():
             outcome = outcome._replace(has_said=True)
-        self._publish(batch, outcome, kind == ITEMS)
+        outcomes = [outcome]
         del outcome
+        self._publish(batch, outcomes, kind == ITEMS)
         self._progress.end()
         port.commit()
         return True
@@ -202,14 +203,27 @@ class _Loop:
             task = (*task[:4], apart(task[4]), *task[5:])
         return self._do(task, fn, self._progress, self._context)
 
-    def _publish(self, batch: Batch, outcome: Outcome, are_items: bool) -> None:
+    def _publish(self, batch: Batch, outcomes: list[Outcome], are_items: bool) -> None:
+        """Send the only one of `outcomes`. Nothing else may have it: new arrays in it are then sent as they are."""
         port = self._port
+        message: list[Any] = []
         try:
-            values = pack(outcome.values) if are_items and outcome.values is not None else outcome.values
-            message = squeeze((outcome.done, values, *outcome[2:]), values, outcome.fault)
-            port.publish(batch.with_items([message], None))
+            done, values, *rest = outcomes[0]
+            if are_items and values is not None:
+                values = pack(values)
+            message.append(squeeze((done, values, *rest), values, outcomes[0].fault))
+            del values
+            if type(message[0]) is not bytes:
+                outcomes.clear()
+            port.publish(batch.with_items(message, None))
         except Exception as error:  # no memory, or a value that cannot be pickled
+            outcome = outcomes[0] if outcomes else _outcome(message[0], are_items)
             port.publish(batch.with_items([tuple(_unsent(outcome, error))], None))
+
+
+def _outcome(message: tuple[Any, ...], are_items: bool) -> Outcome:
+    done, values, *rest = message
+    return Outcome(done, unpack(values) if are_items else values, *rest)
 
 
 def _unsent(outcome: Outcome, error: Exception) -> Outcome:

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from pardata.channel.births import Births, open_lender
 from pardata.channel.channel import RunGone
 from pardata.codec.code import decode_code
 from pardata.codec.main_globals import open_script
@@ -109,6 +110,10 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
     port.collector.on_idle(port.outbox.arena.trim)
+    lender = open_lender(port.outbox.arena, port.memory.poll)
+    if lender is not None:
+        port.outbox.placer.births = Births(lender)
+        port.collector.on_idle(lender.trim)
     os.register_at_fork(after_in_child=partial(disown, port))
     return run_program(port, program)
 
