@@ -1,7 +1,7 @@
 """Compiles NumPy's allocator in workers (`pardata/memory/born/born.c`) when pardata is built or installed.
 
 Without a compiler the package is pure Python and complete: results are copied into shared memory then. In a checkout,
-``python hatch_build.py`` compiles the library anew.
+``python .hatch_build.py`` compiles the library anew.
 """
 
 from __future__ import annotations
