@@ -10,12 +10,13 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 
+import h5py
 import numpy as np
 
 from pardata.data.file_array import Array, EncodedChunks, Selection
 
 _DEFLATE, _SHUFFLE = 1, 2  # numbers of HDF5's own filters
-_KINDS: Final = "biuf"  # of dtypes that lie in the file as in memory
+_KINDS: Final = "biuf"  # of dtypes: plain numbers
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,14 @@ class ChunkEncoder:
 
 
 def encoder_of(dataset: Any) -> ChunkEncoder | None:
-    """Return the encoder of a dataset; None if its filters are others, or none."""
+    """Return the encoder of a dataset; None if its filters are others, or none, or HDF5 has to convert its numbers.
+
+    It has to where the file's type is not the one that h5py makes of the dtype: a bfloat16 is float32 in memory, an
+    integer of 12 bits has 16 there, and may lie elsewhere among them.
+    """
     if dataset.chunks is None or dataset.dtype.kind not in _KINDS or dataset.dtype.itemsize > 8:
+        return None
+    if dataset.id.get_type() != h5py.h5t.py_create(dataset.dtype, logical=True):
         return None
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(number) for number in range(plist.get_nfilters())]

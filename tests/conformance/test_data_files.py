@@ -291,3 +291,26 @@ def test_a_block_that_kills_is_not_cut_for_two_to_write_one_chunk(ending, tmp_pa
             pool.map_array(wrong, values_of(), out=str(tmp_path / f"x{ending}"), chunksize=7)
     assert re.fullmatch("in the call of 'wrong'.* rows 28 to 35", caught.value.__notes__[0])
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+def test_numbers_that_hdf5_converts_are_compressed_by_hdf5(pools, tmp_path):
+    """Their bytes in the file are not those in memory: half as long, or at another place among the bits."""
+    from h5py import File, h5d, h5p, h5s, h5t
+
+    bfloat16, shifted = h5t.IEEE_F32LE.copy(), h5t.STD_U16LE.copy()
+    bfloat16.set_fields(15, 7, 8, 0, 7)
+    bfloat16.set_size(2)
+    bfloat16.set_ebias(127)
+    shifted.set_precision(12)
+    shifted.set_offset(4)
+    plist = h5p.create(h5p.DATASET_CREATE)
+    plist.set_chunk((4,))
+    plist.set_deflate(4)
+    with File(tmp_path / "a.h5", "w") as file:
+        for number, kind in enumerate((bfloat16, shifted)):
+            name = f"x{number}"
+            h5d.create(file.id, name.encode(), kind, h5s.create_simple((10,)), plist)
+            values = np.arange(10, dtype=file[name].dtype)
+            pools["process"].map_array(lambda block: block, values, out=file[name])
+            assert np.array_equal(file[name][:], values)
