@@ -7,6 +7,7 @@ keep the user from writing to the file afterwards. (An open takes less than the 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,12 @@ class DatasetArray(FileArray):
                 out[...] = dataset[selection]
 
     def write(self, selection: Selection, values: Array) -> None:
-        with self._writing(values.nbytes):
+        # A chunk takes its place as a whole, also where it has one entry only. Filters rarely make it longer.
+        stored = [
+            -(-part.stop // step) * step - part.start // step * step
+            for part, step in zip(selection, self._dataset.chunks or (1,) * self.ndim, strict=True)
+        ]
+        with self._writing(math.prod(stored) * self._dataset.id.get_type().get_size()):
             self._dataset[selection] = values
 
     def encoder(self) -> Encoder | None:

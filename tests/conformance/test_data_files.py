@@ -314,3 +314,21 @@ def test_numbers_that_hdf5_converts_are_compressed_by_hdf5(pools, tmp_path):
             values = np.arange(10, dtype=file[name].dtype)
             pools["process"].map_array(lambda block: block, values, out=file[name])
             assert np.array_equal(file[name][:], values)
+
+
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+def test_hdf5_needs_a_place_for_whole_chunks(tmp_path, monkeypatch):
+    """It would end the process at the close of a file with a chunk that had no place on the disk."""
+    import h5py
+
+    from pardata.memory import disk
+
+    monkeypatch.setattr(disk, "free_bytes", lambda path: 5_000_000)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for chunks, fits in (((900_000,), True), ((1_100_000,), False)):
+            target = file.create_dataset(f"x{chunks}", (20,), "f4", chunks=chunks, maxshape=(None,))
+            if fits:
+                file_array(target)[10:] = np.ones(10)
+                continue
+            with pytest.raises(OSError, match="No space left"):
+                file_array(target)[10:] = np.ones(10)
