@@ -34,7 +34,7 @@ class DatasetArray(FileArray):
         if not dataset:
             raise ConfigError("the h5py dataset is of a file that was closed: open it again")
         file = dataset.file
-        self._path: str = os.path.abspath(os.fsdecode(file.filename))
+        self._path: str = os.path.realpath(os.fsdecode(file.filename))
         self._key: str | None = dataset.name
         self._dataset: Any = dataset
         self._swmr: bool = file.swmr_mode

@@ -65,10 +65,10 @@ class ZarrArray(FileArray):
 
 
 def _lasting(store: Any) -> tuple[Any, str]:
-    """Return a store that does not depend on the working directory, and the reason why it cannot be opened again."""
+    """Return a store, the same under any name of its folder, and the reason why it cannot be opened again."""
     kind = type(store)
     if kind is LocalStore:
-        return LocalStore(os.path.abspath(store.root), read_only=store.read_only), ""
+        return LocalStore(os.path.realpath(store.root), read_only=store.read_only), ""
     if kind is FsspecStore:
         protocols = store.fs.protocol if isinstance(store.fs.protocol, tuple | list) else (store.fs.protocol,)
         is_here = "memory" in protocols or type(getattr(store.fs, "sync_fs", None)).__name__ == "MemoryFileSystem"

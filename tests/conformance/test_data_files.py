@@ -135,6 +135,19 @@ def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path
         pool.map_array(look, path)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.skipif(not is_there("zarr"), reason="not installed")
+def test_an_input_under_another_name_is_no_output(pools, backend, tmp_path):
+    """A halo would be read after its neighbour had been written."""
+    import zarr
+
+    zarr.create_array(str(tmp_path / "a.zarr"), data=values_of(), chunks=CHUNKS)
+    (tmp_path / "link.zarr").symlink_to("a.zarr")
+    one, other = (zarr.open_array(str(tmp_path / name), mode="r+") for name in ("a.zarr", "link.zarr"))
+    with pytest.raises(pardata.ConfigError, match="is an input too"):
+        pools[backend].map_array(smooth, one, out=other, halo=2)
+
+
 @pytest.mark.parametrize("kind", each_kind())
 def test_a_killed_workers_chunks_are_read_and_written_again(kind, tmp_path):
     values, flag = values_of(), tmp_path / "killed"
