@@ -150,12 +150,17 @@ def _keys(group: Any) -> list[str]:
 def open_path(path: str, key: str | None) -> Any:
     """Return the dataset of a file that has only one, or the one named `key`; the file is open for reading."""
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(os.path.abspath(path), "r")
     except BlockingIOError as error:
         raise BlockingIOError(error.errno, _locked(path)) from None
+    except FileNotFoundError:
+        raise ConfigError(f"open({path!r}): there is no such file") from None
     except OSError as error:
         raise ConfigError(f"open({path!r}): {error}") from error
     try:
+        named = None if key is None else file.get(key)  # also a link, which is none of the file's own keys
+        if isinstance(named, h5py.Dataset):
+            return named
         return file[chosen_key(path, key, _keys(file))]
     except BaseException:
         file.close()

@@ -139,5 +139,6 @@ def chosen_key(path: str, key: str | None, keys: list[str]) -> str:
             raise ConfigError(f"{path} has no array {key!r}; it has {', '.join(map(repr, keys[:20])) or 'none'}")
         return key.strip("/")
     if len(keys) != 1:
-        raise ConfigError(f"{path} has {len(keys)} arrays, {', '.join(map(repr, keys[:20]))}: name one of them by key=")
+        found = ", ".join(map(repr, keys[:20])) or "none"
+        raise ConfigError(f"{path} has {len(keys)} arrays, {found}: name one of them, pardata.open({path!r}, key=...)")
     return keys[0]

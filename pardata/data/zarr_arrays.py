@@ -103,13 +103,16 @@ def adapt(found: Any) -> FileArray | None:
 def open_path(path: str, key: str | None) -> Any:
     """Return the array in a folder or at a URL, or the one named `key` in a group, opened for reading."""
     try:
-        found = zarr.open(path, mode="r")
+        found = zarr.open(path if "://" in path else os.path.abspath(path), mode="r")
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(f"open({path!r}): {error}") from error
     if isinstance(found, zarr.Array):
         if key is not None:
             raise ConfigError(f"open({path!r}, key={key!r}): it is one array, which has no key")
         return found
+    named = None if key is None else found.get(key)
+    if isinstance(named, zarr.Array):
+        return named
     keys = [name for name, node in found.members(max_depth=None) if isinstance(node, zarr.Array)]
     return found[chosen_key(path, key, keys)]
 

@@ -1,5 +1,7 @@
 """`pardata.open`: what it opens, and what it says of the rest."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,43 @@ def test_the_only_dataset_of_a_file_needs_no_key(tmp_path):
             registry.file_array(empty)
 
 
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+def test_a_key_may_name_a_link_and_the_working_directory_may_change(tmp_path, monkeypatch):
+    import h5py
+
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("a.h5", "w") as file:
+        file["x"], file["link"] = values_of(), h5py.SoftLink("/x")
+    with h5py.File("b.h5", "w") as file:
+        file["link"], file["broken"] = h5py.ExternalLink("a.h5", "/x"), h5py.SoftLink("/none")
+        file.create_group("group")
+    found = pardata.open("a.h5", key="link"), pardata.open("b.h5", key="/link")
+    for key in ("broken", "group", "none"):
+        with pytest.raises(pardata.ConfigError, match=f"has no array '{key}'"):
+            pardata.open("b.h5", key=key)
+    with pytest.raises(pardata.ConfigError, match="there is no such file"):
+        pardata.open("none.h5")
+    with pytest.raises(pardata.ConfigError, match=r"name one of them, pardata.open\('b.h5', key="):
+        pardata.open("b.h5")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir("sub")
+    for array in found:
+        assert np.array_equal(pickle.loads(pickle.dumps(registry.file_array(array)))[:], values_of())
+
+
+@pytest.mark.skipif(not is_there("zarr"), reason="not installed")
+def test_a_key_is_opened_without_a_list_of_all_arrays(tmp_path, monkeypatch):
+    """To list them takes a request for each, which may go far."""
+    import zarr
+
+    monkeypatch.chdir(tmp_path)
+    zarr.open_group("g.zarr", mode="w").create_array("deep/x", shape=(4,), dtype="i4")
+    monkeypatch.setattr(zarr.Group, "members", None)
+    found = pardata.open("g.zarr", key="/deep/x")
+    monkeypatch.chdir("/")
+    assert found.path == "deep/x" and registry.file_array(found)[:].tolist() == [0] * 4
+
+
 @pytest.mark.skipif(not is_there("zarr"), reason="not installed")
 def test_an_array_in_a_group_of_zarr(tmp_path):
     import zarr
@@ -83,8 +122,6 @@ def test_an_array_in_a_group_of_zarr(tmp_path):
 @pytest.mark.skipif(not is_there("zarr"), reason="not installed")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_stores_that_can_be_opened_again(tmp_path):
-    import pickle
-
     import zarr
 
     kind = KINDS[0]
