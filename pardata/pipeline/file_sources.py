@@ -2,14 +2,15 @@
 
       source: where parts lie ---> read: workers=, each opens the file ---> items
 
-Rows are read chunk by chunk: one by one they would take hundreds of times as long.
+Rows, and blocks of fewer rows than a chunk has, are read chunk by chunk: one by one they would take hundreds of times
+as long.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,18 +51,42 @@ class PartGrid(Counted):
 
 @dataclass(frozen=True)
 class ReadPart:
-    """Reads a part of an array; `along`: as the entries along that axis, not as a block."""
+    """Reads a part of an array."""
 
     array: Any
-    along: int | None = None
     native: bool = False
 
     def __call__(self, part: PartBounds) -> Array:
-        """Return the block; with `along` an array whose first axis is that one."""
+        """Return the block."""
         block: Array = self.array[tuple(slice(begin, end) for begin, end in part)]
-        if self.native:
-            block = native_array(block)
-        return block if self.along is None else np.moveaxis(block, self.along, 0)
+        return native_array(block) if self.native else block
+
+
+@dataclass(frozen=True)
+class CutBlock:
+    """Cuts a block into items, which are views: of `by` entries along `axis`, or its entries if that is None."""
+
+    by: int | None
+    axis: int
+
+    def __call__(self, block: Array) -> Iterable[Array]:
+        """Return the items."""
+        if self.by is None:
+            return np.moveaxis(block, self.axis, 0)
+        before = (slice(None),) * self.axis
+        return [block[(*before, slice(at, at + self.by))] for at in range(0, block.shape[self.axis], self.by)]
+
+
+@dataclass(frozen=True)
+class ReadItems:
+    """Reads a part of an array, and cuts it into items."""
+
+    read: ReadPart
+    cut: CutBlock
+
+    def __call__(self, part: PartBounds) -> Iterable[Array]:
+        """Return the items."""
+        return self.cut(self.read(part))
 
 
 def opened(items: Any) -> Any:
@@ -78,9 +103,9 @@ def parts_of(array: Any, by: PartSize, axis: int) -> list[Array]:
     if not isinstance(array, np.ndarray):
         raise ConfigError(f"source({type(array).__name__}, by=..., axis=...): these go with arrays")
     axis = _checked_axis(array, axis)
-    read = ReadPart(array)
     if by is None:
         return list(np.moveaxis(array, axis, 0))
+    read = ReadPart(array)
     return [read(part) for part in PartGrid(array.shape, _steps(array, by, axis))]
 
 
@@ -88,14 +113,20 @@ def array_source(array: FileArray, by: PartSize, axis: int, workers: int, name: 
     """Return the stream of an array's entries along `axis`, or of its parts (see `sources.source`)."""
     axis = _checked_axis(array, axis)
     checked_count("source", "workers", workers)
-    along = axis if by is None else None
-    read = ReadPart(array, along, native)
-    places = Stream(Node(Kind.SOURCE, "parts", PartGrid(array.shape, _steps(array, by, axis)), where=user_line()))
-    if along is None:
-        return places.map(read, workers=workers, name=name or "read")
+    read, name = ReadPart(array, native), name or "read"
+    steps = _steps(array, by, axis)
+    page = max(1, min(array.page_shape[axis], array.shape[axis]))
+    is_cut = by is None or steps[axis] < page
+    if is_cut:  # read whole pages, or little more: item by item each page would be read again for each of its items
+        steps = (*steps[:axis], -(-page // steps[axis]) * steps[axis], *steps[axis + 1 :])
+    places = Stream(Node(Kind.SOURCE, "parts", PartGrid(array.shape, steps), where=user_line()))
+    if not is_cut:
+        return places.map(read, workers=workers, name=name)
+    cut = CutBlock(None if by is None else int(by), axis)
     if workers == 1:
-        return places.flat_map(read, name=name or "read")
-    return places.map(read, workers=workers, name=name or "read").unbatch()
+        return places.flat_map(ReadItems(read, cut), name=name)
+    blocks = places.map(read, workers=workers, name=name)
+    return blocks.unbatch() if by is None and not axis else blocks.flat_map(cut, name="cut")
 
 
 def _checked_axis(array: Any, axis: Any) -> int:
@@ -116,7 +147,7 @@ def _steps(array: Any, by: PartSize, axis: int) -> tuple[int, ...]:
         if pages is None:
             raise ConfigError(f'source({_named(array)}, by="chunk"): it has no chunks; by=n gives n rows at a time')
         return tuple(map(min, pages, shape))
-    step = checked_count("source", "by", by) if by is not None else pages[axis] if pages is not None else 1
+    step = 1 if by is None else checked_count("source", "by", by)
     return (*shape[:axis], min(step, shape[axis]), *shape[axis + 1 :])
 
 

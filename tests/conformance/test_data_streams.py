@@ -41,13 +41,31 @@ def test_rows_and_parts_of_an_array(kind, engine, tmp_path):
 
     assert is_equal(items(), -values)
     assert is_equal(items(by=9, axis=-3, workers=2), [-values[at : at + 9] for at in range(0, 50, 9)])
+    assert is_equal(items(by=3, workers=2), [-values[at : at + 3] for at in range(0, 50, 3)])
     if engine != "processes":  # a run of processes takes longer, and these differ in nothing that an engine does
         assert is_equal(items(axis=1), -np.moveaxis(values, 1, 0))
         assert is_equal(items(workers=2), -values)
+        assert is_equal(items(axis=2, workers=2), -np.moveaxis(values, 2, 0))
         assert is_equal(items(by=4, axis=1), [-values[:, :4], -values[:, 4:]])
+        assert is_equal(items(by=1, axis=1), [-values[:, at : at + 1] for at in range(6)])
         if kind.options:
             chunks = [-values[x : x + 7, y : y + 4] for x in range(0, 50, CHUNKS[0]) for y in range(0, 6, CHUNKS[1])]
             assert is_equal(items(by="chunk"), chunks)
+
+
+@pytest.mark.parametrize(("by", "workers", "reads"), [(1, 1, 8), (3, 2, 6), (7, 2, 8), (None, 1, 8)])
+@pytest.mark.parametrize("kind", each_kind())
+def test_a_chunk_is_not_read_for_each_of_its_rows(kind, by, workers, reads, tmp_path):
+    array, parts = kind.save(tmp_path / f"in{kind.ending}", values_of()), []
+
+    class Counted(type(file_array(array))):
+        def read_into(self, selection, out):
+            parts.append(selection)
+            super().read_into(selection, out)
+
+    blocks = list(pardata.source(Counted(array), by=by, workers=workers).iterate(engine="serial"))
+    assert len(parts) == (reads if kind.options else 1)
+    assert is_equal(blocks, values_of() if by is None else [values_of()[at : at + by] for at in range(0, 50, by)])
 
 
 @pytest.mark.parametrize(("kind", "engine"), EACH)
