@@ -7,7 +7,6 @@ variable an array is may fill it again, so it counts as a holder.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -45,19 +44,12 @@ class Births:
 
 
 def _is_sole(arrays: list[Array], index: int, holders: int) -> bool:
-    """Return whether nothing but `arrays` and `holders` others has an array, and nothing but it those it is a view of.
-
-    Weak references are asked for first: where there is none, and one holder, nobody can come by the array any more.
-    """
-    if type(arrays[index]) is not np.ndarray or weakref.getweakrefcount(arrays[index]):
-        return False
-    if not is_held_by(arrays, index, holders):
+    """Return whether nothing but `arrays` and `holders` others has an array, and only it those it is a view of."""
+    if type(arrays[index]) is not np.ndarray or not is_held_by(arrays, index, holders):
         return False
     array: Any = arrays[index]
     while array.base is not None:
-        if type(array.base) is not np.ndarray or weakref.getweakrefcount(array.base):
-            return False
-        if not is_sole_owner_of_base(array):
+        if type(array.base) is not np.ndarray or not is_sole_owner_of_base(array):
             return False
         array = array.base
     return bool(array.flags.owndata)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
+from weakref import getweakrefcount
 
 import numpy as np
 
@@ -54,17 +55,19 @@ def _count_base(array: Any) -> int:
 
 def is_sole_owner(items: Items, index: int = -1) -> bool:
     """Return whether nothing but `items` holds ``items[index]``."""
-    return _count_element(items, index) == sole.element
+    return not getweakrefcount(items[index]) and _count_element(items, index) == sole.element
 
 
 def is_held_by(items: Items, index: int, holders: int) -> bool:
     """Return whether only `items` and so many other objects, which the caller knows of, hold ``items[index]``."""
-    return sole.element != _OFF and _count_element(items, index) == sole.element + holders
+    if sole.element == _OFF or getweakrefcount(items[index]):
+        return False
+    return _count_element(items, index) == sole.element + holders
 
 
 def is_sole_owner_of_base(array: Any) -> bool:
     """Return whether nothing but `array` holds its base."""
-    return _count_base(array) == sole.base
+    return not getweakrefcount(array.base) and _count_base(array) == sole.base
 
 
 def held_once(items: Items, holders: int) -> set[int]:
@@ -107,7 +110,9 @@ def is_sole_view(array: Any, known: int) -> bool:
 def is_owned_with(generator: object, items: Items, index: int) -> bool:
     """Return whether only `items` and one variable of a suspended generator hold an item that the generator yielded."""
     frame = getattr(generator, "gi_frame", None)
-    if frame is None or sole.variable == _OFF or _count_element(items, index) != sole.element + sole.variable:
+    if frame is None or sole.variable == _OFF or getweakrefcount(items[index]):
+        return False
+    if _count_element(items, index) != sole.element + sole.variable:
         return False
     variables = frame.f_locals
     found = any(value is items[index] for value in variables.values())

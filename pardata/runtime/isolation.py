@@ -47,13 +47,13 @@ def _is_alone(box: list[Any]) -> bool:
     if not is_sole_owner(box):
         return False
     if box[-1].base is None:
-        return True
+        return bool(box[-1].flags.owndata)
     return is_sole_owner_of_base(box[-1]) and _is_bottom(box[-1].base)
 
 
 def _is_bottom(base: Any) -> bool:
     """Return whether the base of an array owns its memory, or is a block."""
-    return isinstance(base, np.ndarray) and (base.base is None or type(base) is Anchor)
+    return isinstance(base, np.ndarray) and (base.flags.owndata or type(base) is Anchor)
 
 
 def _is_sealed(array: Any) -> bool:
@@ -213,7 +213,7 @@ def is_settled(items: list[Any]) -> bool:
         return IMMUTABLE.issuperset(map(type, items[-1]))
     if kind is list or kind is dict:
         return _is_flat(items[-1]) and is_sole_owner(items)
-    return _is_array(items[-1]) and items[-1].base is None and is_sole_owner(items)
+    return _is_array(items[-1]) and items[-1].flags.owndata and is_sole_owner(items)
 
 
 def _is_flat(container: list[Any] | dict[Any, Any]) -> bool:

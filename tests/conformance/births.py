@@ -7,6 +7,7 @@ returned, or may not give it away; a copy of it is sent. The memory of what the 
 import asyncio
 import ctypes
 import functools
+import importlib
 import os
 import threading
 import weakref
@@ -97,6 +98,45 @@ class KeepsReference(Keeper):
 class KeepsReferenceToBase(KeepsReference):
     def make(self, made):
         return made[:], weakref.ref(made)
+
+
+class KeepsWeakValues(Keeper):
+    """A cache that is to let go of what nobody uses."""
+
+    def make(self, made):
+        cache = weakref.WeakValueDictionary()
+        cache["last"] = made
+        return made, cache
+
+    def spoil(self):
+        for made in self.kept.values():
+            made[...] = -1
+
+
+_new_array = None
+
+
+def of_foreign_memory(x):
+    """As the variables of a Fortran module: each array over them is new, and none of them owns the memory."""
+    global _new_array
+    if _new_array is None:
+        _new_array = _make_new_array()
+    _fortran[:] = x + 1
+    return _new_array(np.ndarray, 1, (ctypes.c_ssize_t * 1)(ENTRIES), 12, None, _fortran.ctypes.data, 0, 0x501, None)
+
+
+_fortran = np.zeros(ENTRIES)
+
+
+def _make_new_array():
+    """Return PyArray_New: the type, axes, shape, number of float64, strides, memory, item size, flags, parent."""
+    core = importlib.import_module("numpy._core._multiarray_umath")
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = ctypes.cast(get(core._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    number, pointer = ctypes.c_int, ctypes.c_void_p
+    types = [ctypes.py_object, number, pointer, number, pointer, pointer, number, number, pointer]
+    return ctypes.PYFUNCTYPE(ctypes.py_object, *types)(table[93])
 
 
 class KeepsGenerator(Keeper):
@@ -301,6 +341,8 @@ HELD = {
     "pointer kept": KeepsPointer(),
     "weak reference kept": KeepsReference(),
     "weak reference to base kept": KeepsReferenceToBase(),
+    "kept by a dict of weak values": KeepsWeakValues(),
+    "foreign memory": of_foreign_memory,
     "kept by a generator": KeepsGenerator(),
     "kept by a thread": KeepsThread(),
     "dict kept": KeepsDict(),

@@ -9,8 +9,7 @@ from pardata.codec.ownership import sole
 from pardata.memory.born.library import OFF_VARIABLE, why_not
 from tests.conformance.births import ALL, ENTRIES, HANDED, HELD, arrays_in, new
 
-# Within a process nothing looks for weak references; and it is the tests' own that would be forked.
-ELSEWHERE = {"forks", "weak reference kept", "weak reference to base kept"}
+ELSEWHERE = {"forks"}  # within a process it is the tests' own that would be forked
 COUNT = 6  # items of each function; at the first ones there is no block yet
 ENGINES = ["serial", "threads", "processes", "copies"]
 ARE_BORN = why_not() is None and sole.element != 0 and sole.base != 0
@@ -114,7 +113,7 @@ def test_stage_behind_may_write_to_what_was_handed_over(engine):
 
 @pytest.mark.parametrize("way", ["map", "submit"])
 def test_results_of_pools(way):
-    given = numbers(name for name in ALL if way == "submit" or "weak" not in name)
+    given = numbers(ALL)
     with pardata.WorkerPool(1) as pool:
         results = pool.map(call, given, chunksize=3) if way == "map" else [pool.submit(call, one) for one in given]
         for (name, x), result in zip(given, results, strict=True):

@@ -4,13 +4,14 @@ import functools
 import itertools
 import sys
 import types
+import weakref
 
 import numpy as np
 import pytest
 
 from pardata.codec import ownership
 from pardata.codec.access import Access
-from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_owner_of_base, is_sole_view
+from pardata.codec.ownership import is_held_by, is_owned_with, is_sole_owner, is_sole_owner_of_base, is_sole_view
 from pardata.memory.array import anchor, view
 from pardata.runtime.isolation import isolate
 
@@ -162,6 +163,8 @@ def in_comprehension(held, ask):
 
 
 HOLDERS = {
+    "weak reference": weakref.ref,
+    "weak dict": lambda held: weakref.WeakValueDictionary(held=held),
     "an attribute": lambda held: types.SimpleNamespace(held=held),
     "a list": lambda held: [held],
     "a tuple": lambda held: (held,),
@@ -203,7 +206,7 @@ def test_base_in_a_variable_of_somebody_is_not_solely_owned(frame):
 def test_object_that_something_holds_is_not_solely_owned(hold):
     items, seen = [owner()], owner()[5:]
     holders = hold(items[0]), hold(seen.base)
-    assert not is_sole_owner(items)
+    assert not is_sole_owner(items) and not is_held_by(items, 0, 0)
     assert not is_sole_owner_of_base(seen)
     del holders
     assert is_sole_owner(items) is COUNTS
@@ -259,9 +262,10 @@ def test_variable_from_which_a_generator_has_yielded():
             items = [next(suspended)]
             assert not is_sole_owner(items)
             assert is_owned_with(suspended, items, 0)
-            kept = [items[0]]
-            assert not is_owned_with(suspended, items, 0)
-            del kept
+            for hold in (lambda held: [held], weakref.ref):
+                kept = hold(items[0])
+                assert not is_owned_with(suspended, items, 0)
+                del kept
         assert not is_owned_with(generator(None), items, 0)
 
 
