@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pardata.feeding.collate import Assembly, PackedBatch, pack
-from pardata.feeding.sampling import in_lists
+from pardata.feeding.sampling import in_lists, not_empty
 from pardata.feeding.seeds import BATCH
 from pardata.feeding.surroundings import ItemContext, item_context, seed_generators, set_worker_info
 
@@ -129,13 +129,13 @@ def read(
     number = seed_generators(seed, BATCH, epoch)
     if in_worker:
         set_worker_info(0, 1, number, dataset)
-    items = iter(dataset)
+    items = not_empty(dataset, "dataset")
     size = making.size or 1
     for _ in range(skip * size):
         if next(items, items) is items:
             return
     if making.size is None:
-        yield from map(making.of_one, items)
+        yield from (making.of_one(item) for item in items)
     elif making.collate is not None:
         yield from (making.of_items(some) for some in in_lists(items, size) if len(some) == size or not drop_last)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from pardata.errors import ConfigError
 from pardata.feeding.collate import PackedBatch
 from pardata.feeding.fetching import BatchTask, Fetch, Making, read
-from pardata.feeding.sampling import Sampling, batches_in
+from pardata.feeding.sampling import Sampling, batches_in, is_read_once
 from pardata.feeding.seeds import RUN, number_of
 from pardata.feeding.surroundings import Generators
 from pardata.memory.foreign import rows_of_table
@@ -61,7 +61,7 @@ class PoolRoute:
     def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
         tasks = self._tasks(seed, epoch, skip)
         if self._workers == 0:
-            return _here(map(self._fetch, tasks))
+            return _made_here(self._fetch, tasks)
         if self._pool is None or not self._pool.is_open:
             self._pool = WorkerPool(self._workers, name=NAME)
         window = _AHEAD * self._pool.workers
@@ -93,7 +93,7 @@ class ReaderRoute:
     def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
         reading = partial(read, self._dataset, self._making, self._drop_last, seed, epoch, skip, self._workers != 0)
         run = source(reading, name=NAME).iterate(engine=_engine(self._workers), seed=number_of(seed, RUN, epoch))
-        return _here(run) if self._workers == 0 else run
+        return _read_here(run) if self._workers == 0 else run
 
     def close(self) -> None:
         """There is nothing between two epochs."""
@@ -127,16 +127,30 @@ def _engine(workers: int | None) -> Engine:
     return "serial" if workers == 0 else "processes"
 
 
-def _here(batches: Iterator[Any]) -> Iterator[Any]:
-    """Yield batches that are made in this process, whose global generators go on as if nothing was made."""
+def _made_here(fetch: Fetch, tasks: Iterator[BatchTask]) -> Iterator[Any]:
+    """Yield batches that are made in this process, whose global generators go on as if nothing was made.
+
+    A sampler does draw from them, as it does where workers make the batches.
+    """
+    generators = Generators()
+    for task in tasks:
+        with generators.in_use():
+            made = fetch(task)
+        yield made
+        del made
+
+
+def _read_here(run: Run) -> Iterator[Any]:
+    """Yield the batches of a run in this process, whose global generators go on as if nothing was read."""
     generators, end = Generators(), object()
-    with closing(batches) if isinstance(batches, Run) else nullcontext():
+    with closing(run):
         while True:
             with generators.in_use():
-                made = next(batches, end)
+                made = next(run, end)
             if made is end:
                 return
             yield made
+            del made
 
 
 def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | None) -> Route:
@@ -160,7 +174,7 @@ def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | N
         )
     if is_stream:
         return StreamRoute(dataset, making, sampling.drop_last, workers)
-    if iter(dataset) is dataset and workers != 0:
+    if is_read_once(dataset) and workers != 0:
         raise ConfigError(
             f"a {type(dataset).__name__} can be read only once, and not by another process: give its generator "
             f"function to pardata.source, and the stream here"

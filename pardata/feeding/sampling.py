@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,13 @@ class Sampling:
     def lists(self, seed: int, epoch: int) -> Iterator[list[Any]]:
         """Yield the keys of one batch after the other."""
         if self.batch_sampler is not None:
-            yield from map(list, self.batch_sampler)
+            yield from map(list, not_empty(self.batch_sampler, "batch_sampler"))
             return
         size = self.batch_size or 1
-        lists = in_lists(self.sampler, size) if self.sampler is not None else self._own(seed, epoch, size)
+        if self.sampler is None:
+            lists: Iterator[list[Any]] = self._own(seed, epoch, size)
+        else:
+            lists = in_lists(not_empty(self.sampler, "sampler"), size)
         for keys in lists:
             if len(keys) == size or not self.drop_last:
                 yield keys
@@ -64,9 +68,35 @@ class Sampling:
 
 def in_lists(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Yield lists of `size` items; the last one may be shorter."""
-    iterator = iter(items)
+    iterator = only_once(items)
     while found := list(islice(iterator, size)):
         yield found
+
+
+def only_once(items: Iterable[Any]) -> Iterator[Any]:
+    """Return an iterator that asks `items` for an iterator once, and for nothing after its end.
+
+    An object may be its own iterator, and begin anew at each call of its `__iter__` (as `itertools.islice` makes one),
+    or after its end: a loop over parts of it would have no end.
+    """
+    return chain(items)
+
+
+def not_empty(items: Iterable[Any], name: str) -> Iterator[Any]:
+    """Return an iterator over `items`, called `name`. Raises ConfigError if a loop before has read them to the end."""
+    if not is_read_once(items):
+        return only_once(items)
+    for first in items:
+        return chain([first], items)
+    raise ConfigError(
+        f"the {name} is a {type(items).__name__}, which can be read only once, and nothing is left in it: for several "
+        f"epochs give a list, or an object whose __iter__ begins anew"
+    )
+
+
+def is_read_once(items: object) -> bool:
+    """Return whether this is a generator or another iterator of Python's own. One of a user's class may begin anew."""
+    return isinstance(items, Iterator) and not isinstance(type(items).__iter__, FunctionType)
 
 
 def batches_in(items: int, size: int, drop_last: bool) -> int:

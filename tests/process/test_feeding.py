@@ -219,6 +219,50 @@ def test_a_dataset_that_only_iterates(drop_last, tmp_path):
         assert [batch.tolist() for batch in other] == found[1][1:]
 
 
+class Counting:
+    """A dataset that is its own iterator, and begins anew for each epoch."""
+
+    def __iter__(self):
+        self.number = 0
+        return self
+
+    def __next__(self):
+        self.number += 1
+        if self.number > 5:
+            raise StopIteration
+        return self.number
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_dataset_that_is_its_own_iterator(workers):
+    with pardata.batches(Counting(), 2, workers=workers) as feed:
+        for _ in range(2):
+            assert [batch.tolist() for batch in itertools.islice(feed, 9)] == [[1, 2], [3, 4], [5]]
+
+
+def test_an_iterator_that_was_read_is_not_an_empty_epoch():
+    feed = pardata.batches((number for number in range(3)), 2, workers=0)
+    assert len(list(feed)) == 2
+    with pytest.raises(pardata.ConfigError, match="the dataset is a generator, which can be read only once"):
+        list(feed)
+
+
+class Shuffling:
+    """A sampler that draws from NumPy's global generator."""
+
+    def __iter__(self):
+        yield from np.random.permutation(20).tolist()
+
+
+def test_a_sampler_draws_from_the_generator_of_the_calling_process_whatever_the_workers():
+    orders = []
+    for workers in (0, 1):
+        np.random.seed(0)
+        with pardata.batches(range(20), 20, sampler=Shuffling(), workers=workers) as feed:
+            orders.append([batch.tolist() for _ in range(2) for batch in feed])
+    assert orders[0] == orders[1] and orders[0][0] != orders[0][1]
+
+
 def numbers():
     for number in range(7):
         yield np.full(LARGE, number), number

@@ -1,5 +1,7 @@
 """The order of items: by seed and epoch alone, each once, in batches."""
 
+from itertools import islice
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,42 @@ def test_samplers_give_the_keys():
     assert list(Sampling(None, 2, sampler=["a", "b", "c"], drop_last=True).lists(0, 0)) == [["a", "b"]]
     assert list(Sampling(None, 1, batch_sampler=[(1, 2), (3,)]).lists(0, 0)) == [[1, 2], [3]]
     assert len(Sampling(None, 2, sampler=["a", "b", "c"])) == 2 and len(Sampling(None, 1, batch_sampler=[[1]])) == 1
+
+
+class Restarting:
+    """Its own iterator, which begins anew when it is asked for an iterator, and after its end."""
+
+    def __init__(self, count):
+        self.count = count
+        self.number = 0
+
+    def __iter__(self):
+        self.number = 0
+        return self
+
+    def __next__(self):
+        self.number += 1
+        if self.number > self.count:
+            self.number = 0
+            raise StopIteration
+        return self.number
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_a_sampler_that_is_its_own_iterator_is_read_once_in_each_epoch(count):
+    sampling = Sampling(None, 2, sampler=Restarting(count))
+    keys = [key for keys in islice(sampling.lists(0, 0), 9) for key in keys]
+    assert keys == list(range(1, count + 1))
+    assert list(sampling.lists(0, 1)) == list(sampling.lists(0, 0))
+
+
+@pytest.mark.parametrize("name", ["sampler", "batch_sampler"])
+def test_a_sampler_that_was_read_to_its_end_is_refused(name):
+    sampling = Sampling(None, 1, **{name: (key for key in [[1], [2]])})
+    assert len(list(sampling.lists(0, 0))) == 2
+    with pytest.raises(pardata.ConfigError, match=f"the {name} is a generator, which can be read only once"):
+        list(sampling.lists(0, 1))
+    assert list(Sampling(None, 1, **{name: []}).lists(0, 0)) == []
 
 
 def test_purposes_draw_other_numbers():
