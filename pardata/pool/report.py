@@ -55,8 +55,10 @@ class PoolReport:
         ------
         ConfigError
             The path has another ending; nothing was written.
+        OSError
+            The folder is not there, or the disk is full, or the like; a file that was there is as it was.
         """
-        write_text(path, ".html", "save", as_pool_page(self))
+        write_text(path, ".html", "save", [as_pool_page(self)])
 
     def trace(self, path: str | os.PathLike[str]) -> None:
         """Write the tasks of all workers as a trace that Perfetto (https://ui.perfetto.dev) and Chromium show.
@@ -70,10 +72,12 @@ class PoolReport:
         ------
         ConfigError
             The pool was not recorded, or the path has another ending; nothing was written.
+        OSError
+            As for `save`.
         """
         if self.surroundings.record is None:
             raise ConfigError("there is no trace of a pool that was not recorded: make it with record=True")
-        write_text(path, ".json", "trace", as_trace(self.surroundings))
+        write_text(path, ".json", "trace", [as_trace(self.surroundings)])
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""

@@ -150,6 +150,8 @@ class RunReport:
         ------
         ConfigError
             The path has another ending; nothing was written.
+        OSError
+            The folder is not there, or the disk is full, or the like; a file that was there is as it was.
 
         Examples
         --------
@@ -158,7 +160,7 @@ class RunReport:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report.save(os.path.join(folder, "run.html"))
         """
-        write_text(path, ".html", "save", as_page(self))
+        write_text(path, ".html", "save", [as_page(self)])
 
     def trace(self, path: str | os.PathLike[str]) -> None:
         """Write the calls of all workers as a trace that Perfetto (https://ui.perfetto.dev) and Chromium show.
@@ -175,6 +177,8 @@ class RunReport:
         ------
         ConfigError
             The run was not recorded, or the path has another ending; nothing was written.
+        OSError
+            As for `save`.
 
         Examples
         --------
@@ -185,7 +189,7 @@ class RunReport:
         """
         if self.surroundings.record is None:
             raise ConfigError("there is no trace of a run that was not recorded: run it with record=True")
-        write_text(path, ".json", "trace", as_trace(self.surroundings))
+        write_text(path, ".json", "trace", [as_trace(self.surroundings)])
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
