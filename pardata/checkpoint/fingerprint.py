@@ -1,9 +1,10 @@
 """Digests of functions and data that are the same in every process: they tell whether a job is still the one it was.
 
 A function of the user's is its code, its defaults, what it has captured, and the globals that it names, those that are
-functions in the same way. What comes from Python or an installed package counts by its name. Large arrays and long
-lists count by their size and by samples of their contents: to read all of them would cost as much as the job. Objects
-of which nothing is known count by their class, so that a change may be missed, but nothing is taken for one by mistake.
+functions in the same way. Functions and classes of Python and of installed packages count by their names. Of data, the
+first gibibyte and the first 200,000 objects are read, which takes a second or two; of the rest, the sizes and samples.
+Objects of libraries whose objects are data, as pathlib and pandas, count by what their pickles would hold. Those of
+other libraries count by their class: a counter or an open connection in them would be taken for a change.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import marshal
+import os
 import sys
 import types
 from collections.abc import Sequence
@@ -18,16 +21,25 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.checkpoint.parts import contents_of, is_plain, reduced, sampled, state_of
+from pardata.checkpoint.sources import code_imported_by
 from pardata.memory.mapped import mapping_of
 from pardata.modules.names import names_in
 from pardata.modules.own import SCRIPTS, is_own
 
 FingerprintPart = tuple[str, str]  # the name of a part of a job, for messages, and its digest
 
-_SAMPLES: Final = 64
-_LONG: Final = 1024  # entries of a list or tuple
-_LARGE_BYTES: Final = 1 << 20
+_MOST_OBJECTS: Final = 200_000  # about 5 us each
+_MOST_BYTES: Final = 1 << 30  # 1 GB/s
+_PIECE_BYTES: Final = 1 << 20
+_PIECE: Final = 1 << 16  # entries
 _SIMPLE: Final = (type(None), bool, int, float, complex, str, type(...), range, slice)
+# Libraries whose objects are values.
+_DATA: Final = frozenset({
+    "argparse", "array", "collections", "datetime", "decimal", "enum", "fractions", "functools", "ipaddress", "numpy",
+    "operator", "pandas", "pathlib", "re", "scipy", "sklearn", "types", "uuid", "zoneinfo",
+})  # fmt: skip
+_NO_DATA: Final = ("numpy.random",)  # a generator that was not seeded is another one in each process
 _OWN: Final = __name__.partition(".")[0]
 
 
@@ -46,6 +58,8 @@ class _Digest:
         self.hash = hashlib.blake2b(digest_size=16)
         self._seen: dict[int, int] = {}
         self._kept: list[Any] = []  # so that no other object gets the identity of one that was seen
+        self._sources: set[str] = set()  # the modules whose code was taken in
+        self._bytes = 0  # that were read of arrays
 
     def _put(self, *words: Any) -> None:
         for word in words:
@@ -71,16 +85,20 @@ class _Digest:
     def _add_parts(self, value: Any, kind: type) -> None:
         if kind in (list, tuple):
             self._put(kind.__name__, len(value))
-            for part in sampled(value):
-                self.add(part)
+            self._add_entries(value)
         elif kind is dict:
             self._put("dict", len(value))
-            for part in sampled(list(value.items())):
-                self.add(part)
+            self._add_entries(list(value.items()))
         elif kind in (set, frozenset):
             self._put(kind.__name__, *sorted(digest(part) for part in value))
         elif isinstance(value, np.ndarray):
             self._add_array(value)
+        elif isinstance(value, np.dtype):
+            self._put("dtype", repr(value))
+        elif kind is memoryview:
+            self._put("memoryview", value.tobytes())
+        elif kind is types.MappingProxyType:
+            self.add(dict(value))
         elif kind is types.CodeType:
             self._add_code(value)
         elif kind is types.FunctionType:
@@ -108,22 +126,47 @@ class _Digest:
         for value in values:
             self.add(value)
 
+    def _add_entries(self, values: list[Any] | tuple[Any, ...]) -> None:
+        if is_plain(values):
+            for at in range(0, len(values), _PIECE):
+                self._put(marshal.dumps(list(values[at : at + _PIECE]), 2))
+        else:
+            self._add_all(*(sampled(values) if len(self._kept) + len(values) > _MOST_OBJECTS else values))
+
     def _add_array(self, array: np.ndarray[Any, Any]) -> None:
         self._put("array", array.dtype.str, array.dtype.names, array.shape)
         if array.dtype.hasobject:
-            self._add_all(*sampled(array.reshape(-1)))
-        else:
+            self._add_entries(array.reshape(-1).tolist())
+        elif not self._is_file(array):
             self._put_entries(array)
+        if isinstance(array, np.ma.MaskedArray):
+            self.add(np.ma.getmaskarray(array))
+
+    def _is_file(self, array: np.ndarray[Any, Any]) -> bool:
+        """Take in the size and age of the file in which an array lies, and its place there; return whether it does."""
+        mapping = mapping_of(array)
+        found = None if mapping is None else mapping.stat()
+        if mapping is None or found is None:
+            return False
+        place = array.__array_interface__["data"][0] - mapping.start
+        self._put(mapping.file[0], found.st_size, found.st_mtime_ns, place, array.strides)
+        return True
 
     def _put_entries(self, array: np.ndarray[Any, Any]) -> None:
-        if array.nbytes <= _LARGE_BYTES or not array.ndim:
+        if array.nbytes <= _PIECE_BYTES or not array.ndim:
+            self._bytes += array.nbytes
             self._put(array.tobytes())
             return
-        for row in sampled(array, 0 if array.ndim > 1 else _LONG):
-            self._put_entries(np.asarray(row))
+        rows = max(1, _PIECE_BYTES * len(array) // array.nbytes)
+        begins: Sequence[int] = range(0, len(array), rows)
+        if self._bytes + array.nbytes > _MOST_BYTES:
+            begins = sampled(begins)
+        for at in begins:
+            self._put_entries(array[at : at + rows] if rows > 1 else array[at])
 
     def _add_code(self, code: types.CodeType) -> None:
         self._put("code", code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)
+        self._put(getattr(code, "co_exceptiontable", b""))
         for part in code.co_consts:
             self.add(part)
 
@@ -138,16 +181,24 @@ class _Digest:
                 self.add(cell.cell_contents)
             except ValueError:  # it is empty
                 self._put("empty")
+        self.add(fn.__dict__)
         names = sorted(names_in(fn.__code__))
         for name in names:
             if name in fn.__globals__:
-                found = fn.__globals__[name]
                 self._put(name)
-                self.add(found)
-                if is_own(found):  # a module of the user's: what is used of it
-                    for inner in names:
-                        if inner in vars(found) and not isinstance(vars(found)[inner], types.ModuleType):
-                            self.add(vars(found)[inner])
+                self._add_used(fn.__globals__[name], names)
+        for name, code in code_imported_by(fn, self._sources):
+            self._put(name)
+            self.add(code)
+
+    def _add_used(self, value: Any, names: list[str]) -> None:
+        """Take in the value of a global; of a module of the user's, what of it, or of its modules, is named."""
+        self.add(value)
+        if is_own(value):
+            for inner in names:
+                if inner in vars(value):
+                    self._put(inner)
+                    self._add_used(vars(value)[inner], [name for name in names if name != inner])
 
     def _add_class(self, kind: type) -> None:
         self._put("class", kind.__module__, kind.__qualname__)
@@ -165,33 +216,28 @@ class _Digest:
         if isinstance(value, types.BuiltinFunctionType | np.ufunc) or inspect.isroutine(value):
             self._put(getattr(value, "__module__", ""), getattr(value, "__qualname__", value.__name__))
             return
-        state = getattr(value, "__dict__", None)
-        if isinstance(state, dict) and (_is_users(kind) or kind.__module__.partition(".")[0] == _OWN):
-            self.add({name: part for name, part in sorted(state.items())})
-
-
-def sampled(values: Any, long: int = _LONG) -> Any:
-    """Return a sequence, or some entries of a long one: the first, the last, and evenly between."""
-    if len(values) <= max(long, _SAMPLES):
-        return values
-    return [values[at * (len(values) - 1) // (_SAMPLES - 1)] for at in range(_SAMPLES)]
+        self._add_all(*contents_of(value))
+        if _is_users(kind) or kind.__module__.partition(".")[0] == _OWN:
+            self.add(state_of(value))
+        elif kind.__module__.partition(".")[0] in _DATA and not kind.__module__.startswith(_NO_DATA):
+            self._add_all(*reduced(value))
 
 
 def digest_of_items(items: Sequence[Any]) -> str:
-    """Return the digest of a sequence that may be long: of its length and of samples."""
-    return digest(type(items).__qualname__, len(items), list(sampled(items)))
+    """Return the digest of a sequence. Of one that may compute its entries: of its length, samples and attributes."""
+    if type(items) in (list, tuple, range):
+        return digest(items)
+    return digest(type(items).__qualname__, len(items), list(sampled(items)), items)
 
 
 def digest_of_array(array: Any) -> str:
-    """Return the digest of an array, or of what is read as one. A mapped file has its size and its age."""
-    mapping = mapping_of(array) if isinstance(array, np.memmap) else None
-    known = None if mapping is None else mapping.stat()
-    if mapping is not None and known is not None:
-        layout = (array.shape, array.dtype.str, array.strides, array.offset)
-        return digest(mapping.file[0], known.st_size, known.st_mtime_ns, *layout)
+    """Return the digest of an array, or of what is read as one. What lies in a file has its size and its age."""
     if isinstance(array, np.ndarray):
         return digest(array)
-    return digest(str(getattr(array, "path", getattr(array, "location", ""))), array.shape, array.dtype.str)
+    path = str(getattr(array, "path", getattr(array, "location", "")))
+    found = os.stat(path) if os.path.isfile(path) else None
+    age = None if found is None else (found.st_size, found.st_mtime_ns)
+    return digest(path, age, tuple(array.shape), array.dtype)
 
 
 def name_of(fn: Any) -> str:
