@@ -7,6 +7,7 @@ read as the fill value, without an error.
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import numpy as np
@@ -117,21 +118,44 @@ def open_path(path: str, key: str | None) -> Any:
     return found[chosen_key(path, key, keys)]
 
 
+class PartArray(ZarrArray):
+    """The array of a folder that is not whole yet.
+
+    A thread of a pool cannot be ended by Ctrl-C as a process is: it may write when the folder has been removed, and
+    zarr makes the folder again. The thread that does so removes it.
+    """
+
+    is_discarded = False
+
+    def write(self, selection: Selection, values: Array) -> None:
+        try:
+            super().write(selection, values)
+        finally:  # SYNC POINT: discarded part (discard sets the flag before it removes the folder)
+            if self.is_discarded:
+                shutil.rmtree(self._store.root, ignore_errors=True)
+
+
 class NewZarr(NewFile):
     """A folder with one array, and no group around it."""
 
-    _made: ZarrArray
+    _made: PartArray | None = None
 
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
         try:
             made = zarr.create_array(LocalStore(self.part), shape=shape, dtype=dtype, chunks=chunks)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.path}: a Zarr array cannot hold {dtype}: {error}") from error
-        self._made = ZarrArray(made)
+        self._made = PartArray(made)
         return self._made
 
     def grow(self, rows: int) -> None:
+        assert self._made is not None
         self._made.grow(rows)
+
+    def discard(self) -> None:
+        if self._made is not None:
+            self._made.is_discarded = True  # SYNC POINT: discarded part
+        super().discard()
 
     def close(self) -> None:
         """Do nothing: each chunk is a file, which is whole."""

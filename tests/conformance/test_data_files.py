@@ -5,6 +5,7 @@ import pickle
 import re
 import shutil
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -146,6 +147,26 @@ def test_an_input_under_another_name_is_no_output(pools, backend, tmp_path):
     one, other = (zarr.open_array(str(tmp_path / name), mode="r+") for name in ("a.zarr", "link.zarr"))
     with pytest.raises(pardata.ConfigError, match="is an input too"):
         pools[backend].map_array(smooth, one, out=other, halo=2)
+
+
+@pytest.mark.parametrize("ending", [ending for ending, library in LIBRARIES.items() if is_there(library)])
+def test_a_thread_that_writes_after_ctrl_c_leaves_nothing(ending, tmp_path):
+    values, go_on, last = values_of(), threading.Event(), values_of()[20, 0, 0]
+
+    def interrupted(block):
+        if block[0, 0, 0] == last:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            go_on.wait(60)
+        return block
+
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                pool.map_array(interrupted, values, out=str(tmp_path / f"x{ending}"), chunksize=10)
+            assert os.listdir(tmp_path) == []
+        finally:
+            go_on.set()
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", each_kind())
