@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import h5py
 import numpy as np
@@ -38,6 +38,7 @@ class DatasetArray(FileArray):
         self._key: str | None = dataset.name
         self._dataset: Any = dataset
         self._swmr: bool = file.swmr_mode
+        self._locking = _locking(file)
         is_written = file.mode != "r"
         location = f"{self._path}:{self._key}"
         if dataset.shape is None:
@@ -91,7 +92,7 @@ class DatasetArray(FileArray):
             yield self._dataset
             return
         try:
-            file = h5py.File(self._path, "r", swmr=self._swmr)
+            file = h5py.File(self._path, "r", swmr=self._swmr, locking=self._locking)
         except BlockingIOError as error:
             raise BlockingIOError(error.errno, _locked(self._path)) from None
         except OSError as error:
@@ -99,14 +100,22 @@ class DatasetArray(FileArray):
         with file:
             try:
                 dataset = file[self._key]
-                found = dataset.shape, dataset.dtype
+                shape, dtype = dataset.shape, dataset.dtype
             except (KeyError, AttributeError) as error:
                 raise gone(self.location, error) from error
-            check_same(self, *found)
+            if self._swmr and len(shape) == self.ndim:  # its writer may have made it longer meanwhile
+                shape = tuple(map(min, shape, self.shape))
+            check_same(self, shape, dtype)
             yield dataset
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_dataset": None}
+
+
+def _locking(file: Any) -> bool | Literal["best-effort"]:
+    """Return the locks that a file was opened with: on a disk that has none it can be opened only without them."""
+    uses, may_fail = file.id.get_access_plist().get_file_locking()
+    return "best-effort" if uses and may_fail else bool(uses)
 
 
 def _obstacle(dataset: Any, is_written: bool) -> str:

@@ -1,6 +1,8 @@
 """Streams from and to arrays in files, of each format and on each engine."""
 
+import fcntl
 import os
+import pickle
 import signal
 
 import numpy as np
@@ -176,3 +178,32 @@ def test_hdf5_says_who_holds_a_file(tmp_path):
     with pytest.raises(pardata.ConfigError, match="by the driver 'core'"):
         pardata.source(made).run()
     in_memory.close()
+
+
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+def test_hdf5_is_opened_again_as_it_was(tmp_path):
+    """Without locks, as on disks that have none; and beside a writer (SWMR), which makes the dataset longer."""
+    import h5py
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as writer:
+        rows = writer.create_dataset("rows", (4, 3), "f4", chunks=(2, 3), maxshape=(None, 3), fillvalue=1)
+        writer.swmr_mode = True
+        sent = pickle.dumps(file_array(rows))
+        rows.resize((6, 3))
+        rows.flush()
+        assert np.array_equal(pickle.loads(sent)[:], np.ones((4, 3)))
+        rows.resize((2, 3))
+        rows.flush()
+        with pytest.raises(pardata.StaleBlockError, match="replaced or resized"):
+            pickle.loads(sent)[:]
+    for locking in (True, False, "best-effort"):
+        with h5py.File(path, "r", locking=locking) as file:
+            sent = pickle.dumps(file_array(file["rows"]))
+        with open(path) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if not locking:
+                assert pickle.loads(sent)[:].shape == (2, 3)
+                continue
+            with pytest.raises(BlockingIOError, match="is locked by HDF5"):
+                pickle.loads(sent)[:]
