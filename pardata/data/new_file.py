@@ -28,7 +28,7 @@ class NewFile(ABC):
     Raises
     ------
     ConfigError
-        There is something under that name, or no such directory.
+        There is something under that name, no such directory, or no file may be made in it.
     """
 
     writers: Writers = "many"  # of the array, as those of a `FileArray`
@@ -37,6 +37,8 @@ class NewFile(ABC):
         folder, name = os.path.split(path.rstrip("/"))
         if not os.path.isdir(folder):
             raise ConfigError(f"{path}: there is no such directory")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"{path}: no files may be made in that directory")
         self.path = os.path.join(folder, name)
         self.key = key
         ending = os.path.splitext(name)[1]

@@ -19,6 +19,7 @@ from pardata.data.file_array import Array, FileArray, Selection, Writers, check_
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
+from pardata.memory.disk import naming
 
 
 class ZarrArray(FileArray):
@@ -41,7 +42,8 @@ class ZarrArray(FileArray):
         self._array().get_basic_selection(selection, out=buffer)
 
     def write(self, selection: Selection, values: Array) -> None:
-        self._array().set_basic_selection(selection, values)
+        with naming(self.location):  # a full disk has no name
+            self._array().set_basic_selection(selection, values)
 
     def grow(self, rows: int) -> None:
         """Make it longer."""

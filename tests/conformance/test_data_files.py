@@ -1,5 +1,6 @@
 """One suite over the formats of arrays in files: what workers read and write equals what the format's library does."""
 
+import errno
 import os
 import pickle
 import re
@@ -102,7 +103,7 @@ def test_workers_write_blocks(pools, kind, backend, tmp_path):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", [".zarr", ".h5"])
-def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path):
+def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path, monkeypatch):
     pytest.importorskip(LIBRARIES[ending])
     values, pool, path = values_of(), pools[backend], str(tmp_path / f"new{ending}")
 
@@ -130,6 +131,9 @@ def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path
     assert empty.shape == (0, 6, 4)
     with pytest.raises(pardata.ConfigError, match="no such directory"):
         pool.map_array(look, values, out=str(tmp_path / "no" / f"x{ending}"))
+    with monkeypatch.context() as patched, pytest.raises(pardata.ConfigError, match="no files may be made"):
+        patched.setattr(os, "access", lambda *arguments: False)
+        pool.map_array(fail, values, out=path + ending)
     with pytest.raises(pardata.ConfigError, match="is made in a folder"):
         pool.map_array(look, values, out=f"s3://bucket/x{ending}")
     with pytest.raises(pardata.ConfigError, match=r"pardata.open\(path\) opens an array"):
@@ -185,6 +189,20 @@ def test_a_killed_workers_chunks_are_read_and_written_again(kind, tmp_path):
         pool.map_array(fragile, array, out=target)
     assert flag.exists() and np.array_equal(target[...], np.sqrt(values))
     kind.close(target)
+
+
+@pytest.mark.skipif(not is_there("zarr"), reason="not installed")
+def test_a_full_disk_of_zarr_is_named(tmp_path, monkeypatch):
+    import zarr
+
+    array = file_array(zarr.create_array(str(tmp_path / "a.zarr"), shape=(4,), dtype="f4"))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", full)
+    with pytest.raises(OSError, match="No space left on device: '.*a.zarr'"):
+        array[:] = np.ones(4)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
