@@ -7,7 +7,7 @@ The rules are those of torch's `default_collate`: arrays, tensors and numbers ge
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from pardata.errors import ConfigError
 from pardata.feeding.arrays import Array, as_array
 from pardata.feeding.trees import Leaf, with_leaves, with_values
 from pardata.memory.shared_heap import result_array
+
+_NUMBERS: Final = (int, float, complex)
+_INTEGERS: Final = (int, np.integer)
 
 
 class PackedBatch(NamedTuple):
@@ -90,7 +93,9 @@ class _ArrayField:
     def put(self, row: int, value: Any) -> None:
         found = as_array(value)
         if found is None:
-            raise TypeError(f"{_named(self._place)}is an array in the first item and {_told(value)} in another one")
+            if self._shape or not isinstance(value, _NUMBERS):
+                raise TypeError(f"{_named(self._place)}is an array in the first item and {_told(value)} in another one")
+            found = np.asarray(value, np.result_type(self._dtype, value)), self._tensor
         array, tensor = found
         if array.shape != self._shape:
             raise ValueError(
@@ -109,6 +114,11 @@ class _ArrayField:
                 f"{self._tensor or self._dtype} in the first one of the batch"
             )
         wider = np.promote_types(self._dtype, array.dtype)
+        if wider.kind == "f" and self._dtype.kind in "iu" and array.dtype.kind in "iu":
+            raise OverflowError(
+                f"{_named(self._place)}is of {array.dtype} in one item and of {self._dtype} in those before it, and no "
+                f"dtype of integers holds both"
+            )
         self._tensor = ""
         if wider != self._dtype:
             self._dtype, before = wider, self._rows
@@ -127,14 +137,19 @@ class _NumberField:
         self._tensors, self._place = tensors, place
 
     def put(self, row: int, value: Any) -> None:
-        if not isinstance(value, int | float | complex):
+        self._values.append(value if isinstance(value, _NUMBERS) else self._number(value))
+
+    def _number(self, value: Any) -> Any:
+        """Return the number of an array without axes, such as NumPy's numbers, or of a tensor."""
+        found = as_array(value)
+        if found is None or found[0].shape or found[0].dtype.kind not in "biufc" or _is_bits(found[1], found[0]):
             raise TypeError(f"{_named(self._place)}is a number in the first item and {_told(value)} in another one")
-        self._values.append(value)
+        return found[0][()]
 
     def finish(self, rows: int, arrays: list[Array]) -> Any:
         made = np.array(self._values)
-        if made.dtype.hasobject:
-            raise OverflowError(f"{_named(self._place)}has an integer that does not fit 64 bits")
+        if made.dtype.hasobject or (made.dtype.kind == "f" and all(isinstance(n, _INTEGERS) for n in self._values)):
+            raise OverflowError(f"{_named(self._place)}has integers that no dtype of 64 bits holds")
         return _leaf(made, "", self._tensors, arrays)
 
 
@@ -200,7 +215,7 @@ def _field_for(first: Any, size: int, tensors: bool, place: str) -> FieldOfRows:
     found = as_array(first)
     if found is not None:
         return _ArrayField(found[0], size, found[1], tensors, place)
-    if isinstance(first, int | float):
+    if isinstance(first, _NUMBERS):
         return _NumberField(tensors, place)
     if isinstance(first, str | bytes):
         return _ListField()

@@ -229,6 +229,12 @@ def test_without_an_accelerator_nothing_is_pinned():
     assert [batch.is_pinned() for batch in loader] == [False, False]
 
 
+@pytest.mark.parametrize("items", [[0, np.int64(1), torch.tensor(2)], [np.int64(0), 1]], ids=str)
+def test_numbers_of_python_numpy_and_torch_go_together(items):
+    [found], [wanted] = pardata.torch.Loader(items, 3, workers=0), DataLoader(items, 3)
+    assert told(found) == told(wanted)
+
+
 def test_numbers_that_numpy_has_not_are_refused_for_arrays():
     with pytest.raises(TypeError, match="torch.bfloat16, which NumPy has not"):
         list(pardata.batches([torch.zeros(2, dtype=torch.bfloat16)], workers=0))
