@@ -166,12 +166,21 @@ class _ListField:
 
 class _MappingField:
     def __init__(self, first: Mapping[Any, Any], make: Callable[[Any, str], FieldOfRows], place: str) -> None:
-        self._first = first
+        self._first, self._place = first, place
         self._fields = {key: make(value, f"{place}[{key!r}]") for key, value in first.items()}
 
     def put(self, row: int, value: Any) -> None:
         for key, field in self._fields.items():
-            field.put(row, value[key])
+            try:
+                part = value[key]
+            except (KeyError, TypeError) as error:
+                raise self._lack(value, key) from error
+            field.put(row, part)
+
+    def _lack(self, value: Any, key: Any) -> Exception:
+        if not isinstance(value, Mapping):
+            return TypeError(f"{_named(self._place)}is a mapping in the first item and {_told(value)} in another one")
+        return ValueError(f"{_named(self._place)}has the key {key!r} in the first item and not in another one")
 
     def finish(self, rows: int, arrays: list[Array]) -> Any:
         return with_values(self._first, {key: field.finish(rows, arrays) for key, field in self._fields.items()})
@@ -184,9 +193,15 @@ class _SequenceField:
         self._puts = [field.put for field in self._fields]
 
     def put(self, row: int, value: Any) -> None:
-        if len(value) != len(self._puts):
+        try:
+            parts = len(value)
+        except TypeError as error:
+            raise TypeError(
+                f"{_named(self._place)}is a sequence in the first item and {_told(value)} in another one"
+            ) from error
+        if parts != len(self._puts):
             raise ValueError(
-                f"{_named(self._place)}has {len(value)} parts in one item and {len(self._puts)} in the first one"
+                f"{_named(self._place)}has {parts} parts in one item and {len(self._puts)} in the first one"
             )
         for put, part in zip(self._puts, value):  # noqa: B905 (their lengths are equal)
             put(row, part)

@@ -105,7 +105,12 @@ def test_tensors_have_the_order_of_bytes_of_the_machine():
             "is of int64 in one item and of uint64 in those before",
         ),
         ([np.ma.masked_array([1, 2], [0, 1])], pardata.LossError, "would lose its mask"),
-        ([{"x": 1}, {"y": 1}], KeyError, "x"),
+        ([{"x": 1}, {"y": 1}], ValueError, "an item has the key 'x' in the first item and not in another one"),
+        ([[{"x": 1}], [{}]], ValueError, r"the field \[0\] has the key 'x' in the first item and not in another one"),
+        ([{"x": 1}, None], TypeError, "an item is a mapping in the first item and NoneType in another one"),
+        ([{"x": 1}, [1]], TypeError, "an item is a mapping in the first item and list in another one"),
+        ([(1, 2), None], TypeError, "an item is a sequence in the first item and NoneType in another one"),
+        ([{"x": (1, 2)}, {"x": 1}], TypeError, r"the field \['x'\] is a sequence in the first item and int in another"),
     ],
 )
 def test_what_does_not_fit(items, error, match):
