@@ -32,6 +32,19 @@ def as_array(value: Any) -> tuple[Array, str] | None:
     return None if dtype.kind in _NOT_NUMBERS or dtype.hasobject else (value, "")
 
 
+def check_torch_has(dtype: np.dtype[Any], place: str) -> None:
+    """Raise TypeError if torch has no such numbers; the message begins with `place`."""
+    if dtype.kind not in "biufc" or dtype.char in "gG":  # g, G: long double
+        raise TypeError(f"{place} an array of {dtype}, which torch has not: convert it, as by .astype(float)")
+
+
+def for_tensor(array: Array) -> Array:
+    """Return an array over whose memory a tensor can be made: itself, or a copy."""
+    if array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0:
+        return array
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
 def _of_tensor(torch: Any, tensor: Any) -> tuple[Array, str] | None:
     try:
         return tensor.numpy(), _names[tensor.dtype]

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from pardata.errors import ConfigError
-from pardata.feeding.arrays import Array, as_array
+from pardata.feeding.arrays import Array, as_array, check_torch_has, for_tensor
 from pardata.feeding.trees import Leaf, with_leaves, with_values
 from pardata.memory.shared_heap import result_array
 
@@ -88,7 +88,10 @@ class _ArrayField:
         self._rows = self._new(first.dtype)
 
     def _new(self, dtype: np.dtype[Any]) -> Array:
-        return result_array((self._size, *self._shape), dtype.newbyteorder("=") if self._tensors else dtype)
+        if not self._tensors:
+            return result_array((self._size, *self._shape), dtype)
+        check_torch_has(dtype, f"{_named(self._place)}is")
+        return result_array((self._size, *self._shape), dtype.newbyteorder("="))
 
     def put(self, row: int, value: Any) -> None:
         found = as_array(value)
@@ -260,7 +263,8 @@ def _named(place: str) -> str:
 
 
 def _told(value: object) -> str:
-    return f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    told = value.dtype if isinstance(value, np.ndarray) else getattr(value, "layout", None)  # of sparse tensors
+    return type(value).__name__ if told is None else f"{type(value).__name__} of {told}"
 
 
 def pack(tree: Any, tensors: bool | None) -> PackedBatch:
@@ -281,6 +285,9 @@ def pack(tree: Any, tensors: bool | None) -> PackedBatch:
         array, tensor = found
         if tensors is False and _is_bits(tensor, array):
             raise TypeError(f"an item has a tensor of torch.{tensor}, which NumPy has not: convert it, as by .float()")
+        if tensors:
+            check_torch_has(array.dtype, "an item has")
+            array = for_tensor(array)
         arrays.append(array)
         return Leaf(len(arrays) - 1, "" if tensors is False else tensor or array.dtype.name)
 

@@ -229,6 +229,28 @@ def test_without_an_accelerator_nothing_is_pinned():
     assert [batch.is_pinned() for batch in loader] == [False, False]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_single_arrays_are_tensors_of_their_own_whatever_their_memory(workers):
+    rows = np.arange(40_000.0).reshape(2, -1)
+    rows.setflags(write=False)
+    items = [rows, np.broadcast_to(np.ones(3), (2, 3)), np.arange(9)[::-1], np.arange(3, dtype=">i4"), np.float32(1)]
+    with warnings.catch_warnings(), pardata.torch.Loader(items, None, workers=workers) as loader:
+        warnings.simplefilter("error")
+        for item, tensor in zip(items, loader, strict=True):
+            assert tensor.tolist() == item.tolist()
+            tensor += 1
+    assert rows[0, 0] == 0
+
+
+@pytest.mark.parametrize("size", [None, 1])
+@pytest.mark.parametrize("dtype", ["M8[D]", "longdouble", [("x", int)]], ids=str)
+def test_dtypes_that_torch_has_not_are_refused_where_the_item_is_known(dtype, size):
+    with pytest.raises(TypeError, match=r"an array of .*, which torch has not: convert it"):
+        list(pardata.torch.Loader([np.zeros(2, dtype)], size, workers=0))
+    with pytest.raises(TypeError, match="an item is Tensor of torch.sparse_coo"):
+        list(pardata.torch.Loader([torch.eye(2).to_sparse()], 1, workers=0))
+
+
 @pytest.mark.parametrize("items", [[0, np.int64(1), torch.tensor(2)], [np.int64(0), 1]], ids=str)
 def test_numbers_of_python_numpy_and_torch_go_together(items):
     [found], [wanted] = pardata.torch.Loader(items, 3, workers=0), DataLoader(items, 3)
