@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from pardata.feeding.sampling import Sampling, check_sampling
 from pardata.feeding.seeds import new_seed
 from pardata.feeding.tensors import send_tensors_as_arrays, tensor_of
 from pardata.feeding.trees import Leaf, with_leaves
+from pardata.pipeline.plan.numbers import is_count
 
 
 class Feed:
@@ -55,6 +57,7 @@ class Feed:
             send_tensors_as_arrays()
         check_collate(collate)
         check_sampling(batch_size, shuffle, drop_last, sampler, batch_sampler)
+        batch_size = None if batch_size is None else int(batch_size)  # NumPy's integers are no plain data
         self.dataset = dataset
         self.seed = self._new_seed() if seed is None else _checked_seed(seed)
         self.epoch = 0
@@ -136,8 +139,10 @@ class Feed:
         Raises
         ------
         ConfigError
-            `state` is that of a loop with another `batch_size`, `shuffle` or `drop_last`; nothing has changed.
+            `state` is none, or that of a loop with another `batch_size`, `shuffle` or `drop_last`; nothing has changed.
         """
+        if not isinstance(state, dict) or not state.keys() >= {"seed", "epoch", "batches"}:
+            raise ConfigError(f"this is no state of a loop, which its state_dict() returns: {reprlib.repr(state)}")
         other = [f"{name}={state.get(name)!r}" for name, value in self._options.items() if state.get(name) != value]
         if other:
             raise ConfigError(f"the state is that of a loop with {', '.join(other)}: its place means nothing here")
@@ -159,10 +164,10 @@ class Feed:
         return f"<{type(self).__name__} of {type(self.dataset).__name__}, batch_size={size}, epoch {self.epoch}>"
 
 
-def _checked_seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+def _checked_seed(seed: int) -> int:
+    if not is_count(seed, 0):
         raise ConfigError(f"seed must be an int of at least 0, not {seed!r}")
-    return seed
+    return int(seed)
 
 
 def batches(

@@ -21,6 +21,7 @@ from pardata.feeding.sampling import Sampling, batches_in, is_read_once
 from pardata.feeding.seeds import RUN, number_of
 from pardata.feeding.surroundings import Generators
 from pardata.memory.foreign import rows_of_table
+from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.run import Engine, Run
 from pardata.pipeline.sources import source
 from pardata.pipeline.stream import Stream
@@ -155,7 +156,7 @@ def _read_here(run: Run) -> Iterator[Any]:
 
 def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | None) -> Route:
     """Return the way for a dataset or stream. Raises ConfigError."""
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
+    if workers is not None and not is_count(workers, 0):
         raise ConfigError(f"workers must be an int of at least 0 (0: no processes), not {workers!r}")
     if (rows := rows_of_table(dataset)) is not None:
         raise ConfigError(f"a {type(dataset).__name__} is indexed by its columns, not by its rows; use {rows}")
@@ -165,7 +166,7 @@ def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | N
     if not is_stream and not hasattr(dataset, "__iter__"):
         raise ConfigError(
             f"batches are made of a stream, of a dataset with __getitem__ and __len__, or of one with __iter__, not of "
-            f"{type(dataset).__name__}"
+            f"{type(dataset).__name__}{' (of a generator function pardata.source makes a stream)' * callable(dataset)}"
         )
     if sampling.shuffle or sampling.sampler is not None or sampling.batch_sampler is not None:
         raise ConfigError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.feeding.seeds import ORDER, words_of
+from pardata.pipeline.plan.numbers import is_count
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Sampling:
     def lists(self, seed: int, epoch: int) -> Iterator[list[Any]]:
         """Yield the keys of one batch after the other."""
         if self.batch_sampler is not None:
-            yield from map(list, not_empty(self.batch_sampler, "batch_sampler"))
+            for keys in map(list, not_empty(self.batch_sampler, "batch_sampler")):
+                if not keys:
+                    raise ConfigError("the batch_sampler has given a batch without keys: leave it out there")
+                yield keys
             return
         size = self.batch_size or 1
         if self.sampler is None:
@@ -106,8 +110,11 @@ def batches_in(items: int, size: int, drop_last: bool) -> int:
 
 def check_sampling(batch_size: int | None, shuffle: bool, drop_last: bool, sampler: Any, batch_sampler: Any) -> None:
     """Raise ConfigError for arguments that do not go together."""
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and not is_count(batch_size, 1):
         raise ConfigError(f"batch_size must be an int of at least 1, or None for single items, not {batch_size!r}")
+    for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+        if given is not None and not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
+            raise ConfigError(f"{name} must be an iterable, read anew for each epoch, not {type(given).__name__}")
     if sampler is not None and shuffle:
         raise ConfigError("a sampler decides on the order itself: leave out shuffle")
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):

@@ -126,6 +126,9 @@ def test_a_state_of_another_loop_is_refused():
     state = pardata.batches(Items(), 6, workers=0).state_dict()
     with pytest.raises(pardata.ConfigError, match="the state is that of a loop with batch_size=6"):
         pardata.batches(Items(), 5, workers=0).load_state_dict(state)
+    for wrong in ({}, None, {"seed": 1, "epoch": 0}):
+        with pytest.raises(pardata.ConfigError, match="this is no state of a loop"):
+            pardata.batches(Items(), 6, workers=0).load_state_dict(wrong)
 
 
 def test_an_epoch_that_is_left_early_is_followed_by_the_next_one(expected):
@@ -180,6 +183,12 @@ class Shaped:
 class Many(Items):
     def __getitems__(self, keys):
         return [(key, len(keys)) for key in keys]
+
+
+def test_integers_of_numpy_are_arguments():
+    feed = pardata.batches(range(3), np.int64(2), workers=np.int64(0), seed=np.uint8(7))
+    assert [batch.tolist() for batch in feed] == [[0, 1], [2]]
+    assert {type(value) for value in feed.state_dict().values()} == {int, bool}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -321,6 +330,9 @@ def test_workers_stay_for_the_next_epoch_and_go_with_the_feed():
     ("make", "match"),
     [
         (lambda: pardata.batches(5), "batches are made of a stream, of a dataset with __getitem__"),
+        (lambda: pardata.batches(numbers), "of a generator function pardata.source makes a stream"),
+        (lambda: pardata.batches([1], sampler=5), "sampler must be an iterable, read anew for each epoch, not int"),
+        (lambda: list(pardata.batches([1], batch_sampler=[[0], []], workers=0)), "a batch without keys"),
         (lambda: pardata.batches(pardata.source([1]), shuffle=True), "come in its own order"),
         (lambda: pardata.batches(Stepwise(), sampler=[1]), "come in its own order"),
         (lambda: pardata.batches(iter([1])), "a list_iterator can be read only once"),
