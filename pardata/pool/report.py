@@ -77,7 +77,7 @@ class PoolReport:
         """
         if self.surroundings.record is None:
             raise ConfigError("there is no trace of a pool that was not recorded: make it with record=True")
-        write_text(path, ".json", "trace", [as_trace(self.surroundings)])
+        write_text(path, ".json", "trace", as_trace(self.surroundings))
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""

@@ -189,7 +189,7 @@ class RunReport:
         """
         if self.surroundings.record is None:
             raise ConfigError("there is no trace of a run that was not recorded: run it with record=True")
-        write_text(path, ".json", "trace", [as_trace(self.surroundings)])
+        write_text(path, ".json", "trace", as_trace(self.surroundings))
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""

@@ -7,12 +7,21 @@ Source: Trace Event Format, https://docs.google.com/document/d/1CvAClvFfyA5R-PhY
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pardata.runtime.recording.measures import lanes_of, memory_over_time
-from pardata.runtime.recording.record import RunRecord, Surroundings, WorkerRecord, calls_of, sample_shift, sent_of
+from pardata.runtime.recording.record import (
+    GraphEdge,
+    RunRecord,
+    Surroundings,
+    WorkerRecord,
+    calls_of,
+    sample_shift,
+    sent_of,
+)
 from pardata.runtime.recording.recorder import (
     CALL_BEGIN_NS,
     CALL_BYTES,
@@ -22,6 +31,7 @@ from pardata.runtime.recording.recorder import (
     CALL_RETRIES,
     CALL_SEQUENCE,
     CALL_WAITED_NS,
+    RecordRows,
 )
 
 TraceEvent = dict[str, Any]
@@ -29,28 +39,50 @@ _LANES: Final = 1000  # threads of one worker
 _MEMORY: Final = 0  # the process of the counters
 _BEFORE_END: Final = 0.999  # of a slice: where an arrow leaves it, so that it is within
 
-Slices = dict[tuple[str, int, int], tuple[int, int, float, float]]  # stage and message: process, thread, begin, end
+_AT_ONCE: Final = 100  # events that are one piece of the text
+
+# Where messages are in the trace, by sequence and number: thread, begin, end.
+MessagePlaces = dict[tuple[int, int], tuple[int, float, float]]
 
 
-def as_trace(around: Surroundings) -> str:
-    """Return the trace as JSON."""
+class Track(NamedTuple):
+    """A stage in the trace: the number of its process, and its workers."""
+
+    process: int
+    workers: list[WorkerRecord]
+
+
+def as_trace(around: Surroundings) -> Iterator[str]:
+    """Return the trace as JSON, in pieces: it may be large, and no more than two stages are held at a time."""
     record = around.record
     assert record is not None
-    events = [*_counters(record, around.limit_bytes)]
+    told = {"shown": f"1 of {1 << sample_shift(record.workers)} messages"}
+    yield f'{{"displayTimeUnit":"ms","otherData":{json.dumps(told)},"traceEvents":['
+    events, comma = _events(record, around), ""
+    while some := list(itertools.islice(events, _AT_ONCE)):
+        yield comma + json.dumps(some, separators=(",", ":"))[1:-1]
+        comma = ","
+    yield "]}"
+
+
+def _events(record: RunRecord, around: Surroundings) -> Iterator[TraceEvent]:
+    yield from _counters(record, around.limit_bytes)
     shift = sample_shift(record.workers)
-    stages = {name: index + 1 for index, name in enumerate(dict.fromkeys(w.stage for w in record.workers))}
-    taken: Slices = {}
-    sent: Slices = {}
-    for name, process in stages.items():
-        events += [_named("process_name", process, 0, name), _sorted("process_sort_index", process, 0, process)]
+    tracks: dict[str, Track] = {}
     for worker in record.workers:
-        events += _calls(record, worker, stages[worker.stage], shift, taken, sent)
+        tracks.setdefault(worker.stage, Track(len(tracks) + 1, [])).workers.append(worker)
+    for name, track in tracks.items():
+        yield _named("process_name", track.process, 0, name)
+        yield _sorted("process_sort_index", track.process, 0, track.process)
+    for track in tracks.values():
+        for worker in track.workers:
+            yield from _calls(record, worker, track.process, shift)
     for death in record.deaths:
-        event = _event("i", f"worker died: {death.how}", stages[death.stage], death.index * _LANES)
-        events.append({**event, "ts": _us(record, death.at_ns), "s": "t", "args": {"item": death.number}})
-    events += _arrows(around, taken, sent)
-    told = {"shown": f"1 of {1 << shift} messages"}
-    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": told}, separators=(",", ":"))
+        event = _event("i", f"worker died: {death.how}", tracks[death.stage].process, death.index * _LANES)
+        yield {**event, "ts": _us(record, death.at_ns), "s": "t", "args": {"item": death.number}}
+    numbers = itertools.count(1)
+    for edge in around.edges:
+        yield from _arrows(record, edge, tracks[edge.giver], tracks[edge.reader], shift, numbers)
 
 
 def _us(record: RunRecord, at_ns: float) -> float:
@@ -69,12 +101,16 @@ def _sorted(what: str, process: int, thread: int, place: int) -> TraceEvent:
     return {**_event("M", what, process, thread), "args": {"sort_index": place}}
 
 
-def _calls(
-    record: RunRecord, worker: WorkerRecord, process: int, shift: int, taken: Slices, sent: Slices
-) -> Iterator[TraceEvent]:
-    """Return the slices of a worker; note where the messages are that it has taken and sent."""
+def _lanes(worker: WorkerRecord, calls: RecordRows) -> list[int]:
+    if worker.lanes == 1:
+        return [0] * len(calls)
+    return lanes_of(calls[:, CALL_BEGIN_NS], calls[:, CALL_END_NS])
+
+
+def _calls(record: RunRecord, worker: WorkerRecord, process: int, shift: int) -> Iterator[TraceEvent]:
+    """Return the slices of a worker."""
     calls, stage = calls_of(worker, shift), worker.stage
-    lanes = lanes_of(calls[:, CALL_BEGIN_NS], calls[:, CALL_END_NS]) if worker.lanes > 1 else [0] * len(calls)
+    lanes = _lanes(worker, calls)
     for lane in dict.fromkeys([0, *lanes]):
         thread = worker.index * _LANES + lane
         name = f"{stage} {worker.index}" + (f", call {lane}" if worker.lanes > 1 else "")
@@ -88,29 +124,44 @@ def _calls(
         if call[CALL_RETRIES]:
             told["retries"] = call[CALL_RETRIES]
         yield {**_event("X", name, process, thread), "ts": begin, "dur": round(end - begin, 3), "args": told}
-        taken[stage, call[CALL_SEQUENCE], number] = process, thread, begin, end
-    rows = sent_of(worker, shift).tolist()
-    for row in rows:
-        at = _us(record, row[CALL_BEGIN_NS])
-        sent[stage, row[CALL_SEQUENCE], row[CALL_NUMBER]] = process, worker.index * _LANES, at, at
 
 
-def _arrows(around: Surroundings, taken: Slices, sent: Slices) -> Iterator[TraceEvent]:
-    """Return an arrow for each message of the sample and each edge on which it went."""
-    number = 0
-    for edge in around.edges:
-        for (stage, sequence, message), (process, thread, begin, end) in [*sent.items(), *taken.items()]:
-            if stage != edge.giver:
-                continue
-            found = taken.get((edge.reader, edge.renamed.get(sequence, sequence), message))
+def _taken(record: RunRecord, track: Track, shift: int) -> MessagePlaces:
+    """Return the slices of the messages that a stage has taken."""
+    found: MessagePlaces = {}
+    for worker in track.workers:
+        calls = calls_of(worker, shift)
+        for call, lane in zip(calls.tolist(), _lanes(worker, calls), strict=True):
+            begin, end = _us(record, call[CALL_BEGIN_NS]), _us(record, call[CALL_END_NS])
+            found[call[CALL_SEQUENCE], call[CALL_NUMBER]] = worker.index * _LANES + lane, begin, end
+    return found
+
+
+def _sent(record: RunRecord, track: Track, shift: int) -> MessagePlaces:
+    """Return the moments when a generator filter has sent messages with numbers of its own."""
+    found: MessagePlaces = {}
+    for worker in track.workers:
+        for row in sent_of(worker, shift).tolist():
+            at = _us(record, row[CALL_BEGIN_NS])
+            found[row[CALL_SEQUENCE], row[CALL_NUMBER]] = worker.index * _LANES, at, at
+    return found
+
+
+def _arrows(
+    record: RunRecord, edge: GraphEdge, giver: Track, reader: Track, shift: int, numbers: Iterator[int]
+) -> Iterator[TraceEvent]:
+    """Return an arrow for each message of the sample that went over an edge."""
+    there = _taken(record, reader, shift)
+    for here in (_sent(record, giver, shift), _taken(record, giver, shift)):
+        for (sequence, message), (thread, begin, end) in here.items():
+            found = there.get((edge.renamed.get(sequence, sequence), message))
             if found is None:
                 continue
-            number += 1
-            there, other, reached, _ = found
+            other, reached, _ = found
             leaves = round(begin + _BEFORE_END * (end - begin), 3)
-            common = {"cat": "items", "id": number}
-            yield {**_event("s", "item", process, thread), **common, "ts": leaves}
-            yield {**_event("f", "item", there, other), **common, "ts": max(reached, leaves), "bp": "e"}
+            common = {"cat": "items", "id": next(numbers)}
+            yield {**_event("s", "item", giver.process, thread), **common, "ts": leaves}
+            yield {**_event("f", "item", reader.process, other), **common, "ts": max(reached, leaves), "bp": "e"}
 
 
 def _counters(record: RunRecord, limit_bytes: int) -> Iterator[TraceEvent]:
