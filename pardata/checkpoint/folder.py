@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,9 @@ COST: Final = 50  # a state is written no sooner than so many times the seconds 
 _MAGIC: Final = b"pardata checkpoint 1"
 _HEAD: Final = re.compile(_MAGIC + rb" (\d+) ([0-9a-f]{8}) (\d+)\n")
 _STATES: Final = ("state.0", "state.1")
-_OURS: Final = re.compile(r"plan(\.part)?|state\.[01]|results|stage-\d+-\d+(\.part)?")
+_STORED: Final = re.compile(r"plan|state\.[01]|results|stage-\d+-\d+(\.part)?")
+_OURS: Final = re.compile(rf"plan\.part|{_STORED.pattern}")
+_USED: Final = re.compile(rf"workers|{LOCK}\.lock|{_OURS.pattern}")
 
 
 def encoded(number: int, value: Any) -> bytes:
@@ -75,6 +78,8 @@ class Folder:
     ----------
     state : object, optional
         The last state that is whole; None: there is none.
+    token : str
+        Stands in the names of files that the job has begun, so that no two checkpoints have one of them.
 
     Raises
     ------
@@ -95,9 +100,11 @@ class Folder:
         self.path = _checked(path)
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path)
+        _check_foreign(self.path)
         self._lock = HolderLock(self.file(LOCK), "used")
         try:
             wait_until_alone(self.path)
+            self.token: str = (plan_of(self.path) or {}).get("token") or secrets.token_hex(4)
             if is_new:
                 self.clear()
             self.extra = self._plan(kind, parts, extra or {})
@@ -112,16 +119,20 @@ class Folder:
         """Return the path of a file in the folder."""
         return os.path.join(self.path, name)
 
+    def begun(self, path: str) -> str:
+        """Return the name of a file that is not whole yet."""
+        return f"{path}.{self.token}.begun"
+
     def _plan(self, kind: str, parts: Sequence[FingerprintPart], extra: dict[str, Any]) -> dict[str, Any]:
         known = plan_of(self.path)
         if known is None:
-            foreign = sorted(name for name in os.listdir(self.path) if name not in ("workers", f"{LOCK}.lock"))
-            if [name for name in foreign if name != "plan.part"]:
+            left = next((name for name in sorted(os.listdir(self.path)) if _STORED.fullmatch(name)), None)
+            if left is not None:
                 raise ConfigError(
-                    f"checkpoint={self.path!r}: the folder holds {foreign[0]!r} and no whole plan of a checkpoint: "
-                    f"give another folder, or restart=True if it was one"
+                    f"checkpoint={self.path!r}: the folder holds {left!r} and no whole plan of a checkpoint: "
+                    f"restart=True begins again"
                 )
-            known = {"kind": kind, "parts": [list(part) for part in parts], "extra": extra}
+            known = {"kind": kind, "parts": [list(part) for part in parts], "extra": extra, "token": self.token}
             self._write_plan(known)
         elif known["kind"] != kind:
             raise ConfigError(
@@ -263,8 +274,19 @@ def _states(path: str) -> Iterator[tuple[int, Any]]:
                 yield found
 
 
+def _check_foreign(path: str) -> None:
+    """Refuse a folder of other files, before anything is written to it."""
+    if plan_of(path) is not None:
+        return
+    foreign = next((name for name in sorted(os.listdir(path)) if not _USED.fullmatch(name)), None)
+    if foreign is not None:
+        raise ConfigError(
+            f"checkpoint={path!r}: the folder holds {foreign!r}, which is no part of a checkpoint: give another folder"
+        )
+
+
 def _checked(path: Any) -> str:
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise ConfigError(f"checkpoint must be the path of a folder, not {path!r}")
     made = os.path.abspath(os.fspath(path))
     if not os.path.isdir(os.path.dirname(made)):

@@ -20,6 +20,7 @@ from typing import Any
 from pardata.checkpoint import folder as folders
 from pardata.checkpoint.fingerprint import digest, digest_of_array, digest_of_items
 from pardata.checkpoint.folder import Folder, sync
+from pardata.checkpoint.outputs import check_begun, check_done, stamp_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
 from pardata.pipeline.npy_writer import NpyWriter
@@ -83,7 +84,7 @@ class StreamCheckpoint:
         try:
             for stage in plan.stages:
                 if isinstance(stage.fn, NpyWriter):
-                    stage.fn = NpyWriter(stage.fn.path, is_kept=True)
+                    stage.fn = NpyWriter(stage.fn.path, self._folder.begun(stage.fn.path))
             self._begin()
         except BaseException:
             self.close()
@@ -110,11 +111,8 @@ class StreamCheckpoint:
         if "report" in state:
             self.report = pickle.loads(base64.b64decode(state["report"]))
         for stage in self._files():
-            if stage.index in starts and not os.path.exists(stage.fn.part):
-                raise ConfigError(
-                    f"checkpoint={self._folder.path!r}: {stage.fn.part!r}, which it belongs to, is gone; restart=True "
-                    f"begins again"
-                )
+            if stage.index in starts:
+                check_begun(self._folder.path, stage.fn.part)
         self._forget(name for name in os.listdir(self._folder.path) if name.startswith("stage-"))
         self._plan.cuts = Cuts(self._folder.path, os.getpid(), folders.CUT_S, self._numbers, starts)
 
@@ -199,7 +197,8 @@ class StreamCheckpoint:
     def finish(self, report: RunReport) -> None:
         """Give the files their names. Killed between two of the steps, the next call does the rest."""
         state: dict[str, Any] = {"report": base64.b64encode(pickle.dumps(report)).decode()}
-        is_finished = bool(self._folder.state and self._folder.state.get("finished"))
+        before = self._folder.state or {}
+        is_finished, stamps = before.get("finished", False), before.get("stamps", {})
         if self.report is None:
             self._folder.commit(state, [stage.fn.part for stage in self._files()])
         for writer in [stage.fn for stage in self._files()]:
@@ -207,13 +206,11 @@ class StreamCheckpoint:
                 sync(writer.part)
                 os.replace(writer.part, writer.path)
                 sync_directory(writer.path)
-            elif not os.path.exists(writer.path):
-                raise ConfigError(
-                    f"checkpoint={self._folder.path!r}: the run is done, and {writer.path!r}, which it has written, is "
-                    f"gone; restart=True begins again"
-                )
+            else:
+                check_done(self._folder.path, writer.path, stamps.get(writer.path))
         if not is_finished:
-            self._folder.commit({**state, "finished": True})
+            stamps = {stage.fn.path: stamp_of(stage.fn.path) for stage in self._files()}
+            self._folder.commit({**state, "finished": True, "stamps": stamps})
 
     def close(self) -> None:
         """Let others use the folder."""

@@ -23,13 +23,13 @@ _AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXE
 class NpyWriter:
     """Writes items as the rows of a ``.npy`` file, which has its name only when it is whole.
 
-    With `is_kept` the part stays, for a run that goes on, and who runs it gives the file its name.
+    With a `part`, that stays, for a run that goes on, and the caller of the run gives the file its name.
     """
 
-    def __init__(self, path: str, is_kept: bool = False) -> None:
+    def __init__(self, path: str, part: str | None = None) -> None:
         self.path = path
-        self.part = f"{path}.begun" if is_kept else f"{path}.part"
-        self._is_kept = is_kept
+        self.part = f"{path}.part" if part is None else part
+        self._is_kept = part is not None
         self._rows = 0
         self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of a row
         self._begin_bytes: int | None = None  # where the first row lies: behind the header
@@ -39,12 +39,19 @@ class NpyWriter:
         part = self.part
         if self._rows and not self._is_kept and not os.path.exists(part):
             return  # a predecessor has finished it
-        file = os.open(part, _AGAIN) if self._rows else create_new(part)
+        # One that is kept is never removed: a kill behind that would leave a checkpoint without its file.
+        goes_on = self._rows or (self._is_kept and os.path.exists(part))
+        file = os.open(part, _AGAIN) if goes_on else create_new(part)
         try:
-            if self._rows and self._kind is not None:
+            if goes_on and self._kind is None:
+                os.ftruncate(file, 0)
+            elif goes_on and self._kind is not None:
                 dtype, shape = self._kind
                 self._begin_bytes = len(self._header())
-                os.ftruncate(file, self._begin_bytes + self._rows * dtype.itemsize * math.prod(shape))
+                nbytes = self._begin_bytes + self._rows * dtype.itemsize * math.prod(shape)
+                if os.fstat(file).st_size < nbytes:
+                    raise ValueError(f"{part} was cut: it holds fewer than the {self._rows} rows that were written")
+                os.ftruncate(file, nbytes)
             for item in items:
                 row = plain_array(item, f"{self.path} was given")
                 self._check(row)

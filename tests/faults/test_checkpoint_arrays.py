@@ -1,5 +1,6 @@
 """`map_array` with a checkpoint goes on after each kind of end, and the file is that of an undisturbed call."""
 
+import functools
 import itertools
 import os
 
@@ -112,8 +113,12 @@ def test_a_folder_with_other_files_and_one_in_use_are_refused(make_folder):
     os.mkdir(f"{folder}/c")
     with open(f"{folder}/c/letter.txt", "w") as file:
         file.write("dear")
-    with pytest.raises(pardata.ConfigError, match=r"holds 'letter\.txt'"):
-        map_rows(folder)
+    for restart in (False, True):
+        with pytest.raises(pardata.ConfigError, match=r"holds 'letter\.txt'"):
+            map_rows(folder, restart=restart)
+    assert os.listdir(f"{folder}/c") == ["letter.txt"]
+    with pytest.raises(pardata.ConfigError, match="must be the path of a folder"):
+        folders.Folder("", "map_array", [])
     os.unlink(f"{folder}/c/letter.txt")
     held = folders.Folder(f"{folder}/c", "map_array", [])
     with pytest.raises(pardata.ConfigError, match="is being used by process"):
@@ -128,3 +133,50 @@ def test_nothing_and_one_row(make_folder):
         folder = make_folder()
         for _ in range(2):
             assert np.array_equal(map_rows(folder, rows=rows), half(rows))
+
+
+def fails_at(row, fn):
+    """Return a function that fails at a row until somebody has repaired it."""
+
+    def made(block, folder):
+        if block[0, 0] >= 10 * row and not os.path.exists(f"{folder}/repaired"):
+            raise ValueError("not yet")
+        return fn(block)
+
+    return made
+
+
+def test_two_jobs_that_have_begun_one_file_do_not_share_it(make_folder):
+    folder = make_folder()
+    with pardata.WorkerPool(1, kind="thread") as pool:
+
+        def run(fn, name):
+            fn = functools.partial(fn, folder=folder)
+            path = f"{folder}/x.npy"
+            return pool.map_array(fn, ROWS, out=path, checkpoint=f"{folder}/{name}", chunksize=10)
+
+        jobs = [(fails_at(30, half), "a"), (fails_at(40, np.negative), "b")]
+        for fn, name in jobs:
+            with pytest.raises(ValueError, match="not yet"):
+                run(fn, name)
+        open(f"{folder}/repaired", "w").close()
+        assert np.array_equal(run(*jobs[0]), half(ROWS))
+        assert np.array_equal(run(*jobs[1]), -ROWS)
+        with pytest.raises(pardata.ConfigError, match=r"x\.npy.* was replaced by another file"):
+            run(*jobs[0])
+        run(*jobs[1])[:] = 0
+        assert not run(*jobs[1]).any()  # it is the user's file: what was changed in it stays so
+
+
+def test_a_file_that_was_cut_is_refused(make_folder):
+    folder = make_folder()
+    fn = functools.partial(fails_at(30, half), folder=folder)
+    with pytest.raises(ValueError, match="not yet"):
+        map_rows(folder, fn, chunksize=10)
+    (begun,) = (name for name in os.listdir(folder) if name.endswith(".begun"))
+    os.truncate(f"{folder}/{begun}", 1000)
+    open(f"{folder}/repaired", "w").close()
+    with pytest.raises(pardata.ConfigError, match=r"begun.*was cut"):
+        map_rows(folder, fn, chunksize=10)
+    assert np.array_equal(map_rows(folder, fn, chunksize=10, restart=True), half(ROWS))
+    assert sorted(os.listdir(folder)) == ["c", "repaired", "x.npy"]

@@ -265,3 +265,42 @@ def test_what_is_random_stays_what_it_was(make_folder):
     run("a.npy", checkpoint=f"{folder}/c")
     run("b.npy", seed=seed)
     assert Path(folder, "a.npy").read_bytes() == Path(folder, "b.npy").read_bytes()
+
+
+@pytest.mark.parametrize("engine", ["serial", "threads"])
+def test_two_runs_that_have_begun_one_file_do_not_share_it(make_folder, engine):
+    folder = make_folder()
+
+    def run(sign, bad, name):
+        def work(number):
+            if number >= bad and not os.path.exists(f"{folder}/repaired"):
+                raise ValueError("not yet")
+            return sign * number
+
+        plain(folder, work=work).run(engine=engine, checkpoint=f"{folder}/{name}", tokens=2)
+        return np.load(f"{folder}/a.npy")
+
+    jobs = [(1, ITEMS - 9, "c"), (-1, ITEMS - 5, "d")]
+    for job in jobs:
+        with pytest.raises(ValueError, match="not yet"):
+            run(*job)
+    Path(folder, "repaired").touch()
+    for job in jobs:
+        assert np.array_equal(run(*job), job[0] * np.arange(ITEMS))
+    with pytest.raises(pardata.ConfigError, match=r"a\.npy.* was replaced by another file"):
+        run(*jobs[0])
+
+
+def test_a_file_that_was_cut_is_refused(make_folder):
+    folder = make_folder()
+
+    def run():
+        plain(folder, work=Repairable(folder, ITEMS - 9)).run(engine="serial", checkpoint=f"{folder}/c", tokens=2)
+
+    with pytest.raises(ValueError, match="not yet"):
+        run()
+    (begun,) = (path for path in Path(folder).iterdir() if path.suffix == ".begun")
+    os.truncate(begun, 140)
+    Path(folder, "repaired").touch()
+    with pytest.raises(ValueError, match=r"begun was cut"):
+        run()

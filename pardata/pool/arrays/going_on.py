@@ -13,6 +13,7 @@ import numpy as np
 from pardata.checkpoint.done import DoneRanges
 from pardata.checkpoint.fingerprint import digest, digest_of_array, name_of
 from pardata.checkpoint.folder import Folder, sync
+from pardata.checkpoint.outputs import check_begun, check_done, stamp_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
 from pardata.pool.arrays.inputs import InputArrays
@@ -37,7 +38,6 @@ class ArrayCheckpoint:
         if not isinstance(out, str | os.PathLike) or not os.fspath(out).endswith(".npy"):
             raise ConfigError("map_array: checkpoint= needs the path of a .npy file as out=")
         self._path = os.path.abspath(os.fspath(out))
-        self.part = f"{self._path}.begun"
         options = (inputs.axis, inputs.halo, None if dtype is None else np.dtype(dtype).str)
         parts = [
             (f"the function {name_of(fn)!r}", digest(fn)),
@@ -46,6 +46,7 @@ class ArrayCheckpoint:
             ("out", digest(self._path)),
         ]
         self._folder = Folder(folder, "map_array", parts, restart)
+        self.part = self._folder.begun(self._path)
         state = self._folder.state or {}
         self.is_finished: bool = state.get("finished", False)
         self.place: int | None = state.get("place")
@@ -63,13 +64,11 @@ class ArrayCheckpoint:
     def _check(self) -> None:
         if not self.is_finished and self.place is None:
             return
-        names = [] if self.is_finished else [self.part]
-        names += [self._path] if self.is_complete else []
-        if not any(map(os.path.exists, names)):
-            gone = names[-1]
-            raise ConfigError(
-                f"checkpoint={self._folder.path!r}: {gone!r}, which it belongs to, is gone; restart=True begins again"
-            )
+        state: Any = self._folder.state
+        if self.is_finished or (self.is_complete and not os.path.exists(self.part)):
+            check_done(self._folder.path, self._path, state.get("stamp"))
+        else:
+            check_begun(self._folder.path, self.part, state["bytes"])
 
     @property
     def missing(self) -> list[tuple[int, int]]:
@@ -100,7 +99,9 @@ class ArrayCheckpoint:
         """Have the rows that are noted on the disk, then the note that they are."""
         with self._lock:
             done, self._is_changed = self.done.ranges, False  # before the flush: later rows may not be in it
-        self._folder.commit({"place": self.place, "exact": self.exact, "rows": self._rows, "done": done}, [self.part])
+        nbytes = os.stat(self.part).st_size  # it had its length before its first row
+        state = {"place": self.place, "exact": self.exact, "rows": self._rows, "done": done, "bytes": nbytes}
+        self._folder.commit(state, [self.part])
 
     def finish(self) -> None:
         """Give the file its name. Killed between two of the steps, the next call does the rest."""
@@ -112,7 +113,8 @@ class ArrayCheckpoint:
             sync_directory(self._path)
         if self.is_finished:
             return
-        self._folder.commit({"finished": True, "place": self.place, "rows": self._rows, "done": self.done.ranges})
+        stamp = stamp_of(self._path)
+        self._folder.commit({"finished": True, "rows": self._rows, "done": self.done.ranges, "stamp": stamp})
 
     def leave(self) -> None:
         """After an error: commit what is done, if that is possible."""
