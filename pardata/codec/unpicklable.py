@@ -15,6 +15,7 @@ import numpy as np
 
 from pardata.codec.by_value import dumps
 from pardata.codec.exits import EXITS
+from pardata.data.registry import is_of_format
 
 _DEEPEST: Final = 8
 
@@ -98,4 +99,6 @@ def explain_unpicklable(obj: object) -> str:
         path.append(where)
     kind = f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
     way = next((f", as it is {way}" for kinds, way in _WAYS if isinstance(obj, kinds)), "")
+    if not way and is_of_format(obj):
+        way = ", as it is part of an open file: send its path, and call pardata.open(path, key=...) in the function"
     return f"{' -> '.join(path) or 'it'} is a {kind}, which cannot be pickled{way}"

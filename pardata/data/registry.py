@@ -67,6 +67,11 @@ def file_array(found: Any) -> FileArray | None:
     return None
 
 
+def is_of_format(found: Any) -> bool:
+    """Return whether an object, an array or not, is one of a library in the table."""
+    return type(found).__module__.partition(".")[0] in _BY_LIBRARY
+
+
 def format_of(path: str) -> FileFormat | None:
     """Return the format of a path or a URL by its ending."""
     name = path.rstrip("/").lower()

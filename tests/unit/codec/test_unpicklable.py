@@ -104,3 +104,12 @@ def test_object_that_refuses_is_not_explained_by_its_attributes():
     made = Queue()
     kind = "pardata.queue.queue.Queue, which cannot be pickled"
     assert explain_unpicklable([made]) == f"element 0 is a {kind}"
+
+
+def test_a_part_of_an_open_file_of_another_library_is_opened_in_the_function(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", data=[1, 2])
+        for part in (file, data):
+            told = explain_unpicklable(functools.partial(pow, part))
+            assert "send its path, and call pardata.open(path, key=...) in the function" in told
