@@ -3,7 +3,7 @@
  *
  *     born_lend -> FREE --malloc--> LIVE --born_hand_over--> HANDED
  *                   ^ |               | \                      |
- *        born_take <--'               |  `--fork--> PRIVATE    |
+ *   born_take_back <--'               |  `--fork--> PRIVATE    |
  *                   `------free-------+------------free--------'
  *
  * Nothing here waits but for the mutex, which is held for a few steps, and nothing calls Python: arrays are freed while
@@ -46,7 +46,7 @@ enum { FREE, LIVE, HANDED, PRIVATE };
 typedef struct {
     uintptr_t at;
     size_t extent;
-    uint64_t freed; /* when, as a number that counts up: the block that was used last is warm in the caches */
+    uint64_t freed; /* when, in requests: the block that was used last is warm in the caches */
     int state;
 } Block;
 
@@ -55,7 +55,7 @@ static Block blocks[MOST_BLOCKS]; /* by address */
 static size_t n_blocks;
 static size_t wants[MOST_WANTED]; /* extents of which there was no free block */
 static size_t n_wants;
-static uint64_t clock_of_frees;
+static uint64_t time_now; /* counts the requests for large arrays */
 static size_t private_bytes; /* whose pages in the segment were given back, and Python has not asked since */
 static uintptr_t start, end, segment;
 static size_t threshold;
@@ -92,7 +92,7 @@ static Block *block_at(uintptr_t at) {
 static Block *free_block(size_t extent) {
     Block *found = NULL;
     for (size_t i = 0; i < n_blocks; i++)
-        if (blocks[i].extent == extent && blocks[i].state == FREE && (!found || blocks[i].freed > found->freed))
+        if (blocks[i].extent == extent && blocks[i].state == FREE && (!found || blocks[i].freed >= found->freed))
             found = &blocks[i];
     return found;
 }
@@ -109,6 +109,7 @@ static void *take(size_t n) {
     if (!on || n < threshold || n > end - start) return NULL;
     size_t extent = born_extent_for(n);
     pthread_mutex_lock(&lock);
+    time_now++;
     Block *block = on ? free_block(extent) : NULL;
     if (block) block->state = LIVE;
     else want(extent);
@@ -142,7 +143,7 @@ static void born_free(void *ctx, void *p, size_t n) {
     if (block && block->state == PRIVATE) madvise(p, block->extent, MADV_DONTNEED);
     else if (block) {
         block->state = FREE;
-        block->freed = ++clock_of_frees;
+        block->freed = time_now;
     }
     pthread_mutex_unlock(&lock);
 }
@@ -226,31 +227,27 @@ int born_lend(uintptr_t at, size_t extent) { /* returns whether there is room fo
     if (has_room) {
         size_t place = place_of(at);
         memmove(&blocks[place + 1], &blocks[place], (n_blocks++ - place) * sizeof(Block));
-        blocks[place] = (Block){at, extent, 0, FREE};
+        blocks[place] = (Block){at, extent, time_now, FREE};
     }
     pthread_mutex_unlock(&lock);
     return has_room;
 }
 
-uintptr_t born_take(size_t extent) { /* takes back a free block of this extent, 0: there is none */
+/* Take back the block that has been free for longest, if for so many requests, and of another extent than `*extent`, which
+ * becomes its own; return its address, 0: there is none. */
+uintptr_t born_take_back(size_t *extent, size_t age) {
     uintptr_t at = 0;
     pthread_mutex_lock(&lock);
-    Block *block = in_child ? NULL : free_block(extent);
-    if (block) {
-        at = block->at;
+    Block *block = NULL;
+    for (size_t i = 0; i < n_blocks && !in_child; i++)
+        if (blocks[i].state == FREE && blocks[i].extent != *extent && (!block || blocks[i].freed < block->freed))
+            block = &blocks[i];
+    if (block && time_now - block->freed >= age) {
+        at = block->at, *extent = block->extent;
         memmove(block, block + 1, (size_t)(&blocks[n_blocks--] - (block + 1)) * sizeof(Block));
     }
     pthread_mutex_unlock(&lock);
     return at;
-}
-
-size_t born_free_extent(void) { /* of some free block, 0: there is none */
-    size_t extent = 0;
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < n_blocks && !extent; i++)
-        if (blocks[i].state == FREE) extent = blocks[i].extent;
-    pthread_mutex_unlock(&lock);
-    return extent;
 }
 
 size_t born_wanted(void) { /* an extent of which there was no free block since it was returned; 0: no more */

@@ -28,6 +28,7 @@ from pardata.memory.gaps import size_class
 Array = np.ndarray[Any, Any]
 
 _MOST_AT_ONCE: Final = 8  # blocks of one extent: more are lent each time that there were too few, up to so many
+_LEAST_AGE: Final = 50  # requests; results of random sizes come again sooner, most of them
 _SHARE: Final = 2  # half of the limit is lent by all workers together
 _SHARE_OF_ADDRESSES: Final = 8
 
@@ -65,7 +66,7 @@ class Lender:
         """Give every free block back to the system, also those that NumPy's allocator has."""
         arena, library = self._arena, self._library
         with arena.lock:
-            while (block := library.take_any()) is not None:
+            while (block := library.take_back()) is not None:
                 arena._free.setdefault(block[1], []).append(block[0])
             arena._usage.reserved_bytes -= library.private_bytes()
             self._lots.clear()
@@ -100,8 +101,23 @@ class Lender:
                         break
             arena._usage.publish()
 
+    def _exchange(self, extent: int) -> bool:
+        """Take back as many bytes of other sizes, for which nobody has asked for long; return whether there were enough.
+
+        Without that, nothing would be born any more in a worker whose results have become larger or smaller.
+        """
+        arena, taken = self._arena, 0
+        while taken < extent and (block := self._library.take_back(extent, _LEAST_AGE)) is not None:
+            offset, size_bytes = block
+            taken += size_bytes
+            if self._budget.has_room(extent):
+                arena._free.setdefault(size_bytes, []).append(offset)
+            else:
+                arena._give_back(offset, size_bytes)
+        return taken >= extent
+
     def _lend(self, extent: int) -> bool:
-        if self._library.kept_bytes() + extent > self._most_bytes:
+        if self._library.kept_bytes() + extent > self._most_bytes and not self._exchange(extent):
             return False
         free = self._arena._free.get(extent)
         if not free and not self._budget.has_room(extent):

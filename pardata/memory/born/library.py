@@ -70,9 +70,10 @@ def _load() -> ctypes.PyDLL:
     made.born_open.restype = ctypes.c_void_p
     made.born_open.argtypes = [word, word, word, ctypes.c_int, size, ctypes.c_void_p]
     made.born_lend.argtypes = [word, size]
-    for name in ("born_extent_for", "born_take", "born_live", "born_hand_over"):
+    made.born_take_back.argtypes = [ctypes.POINTER(size), size]
+    for name in ("born_extent_for", "born_live", "born_hand_over"):
         getattr(made, name).argtypes = [word]
-    for name in ("extent_for", "take", "live", "free_extent", "wanted", "kept_bytes", "private_bytes"):
+    for name in ("extent_for", "take_back", "live", "wanted", "kept_bytes", "private_bytes"):
         getattr(made, f"born_{name}").restype = size
     return made
 
@@ -152,16 +153,14 @@ class Library:
         """Lend a block; return whether there was room for it."""
         return bool(self._functions.born_lend(self.address + offset, extent))
 
-    def take(self, extent: int) -> int | None:
-        """Take back a free block; return its offset in the segment, None: there is none of this extent."""
-        at = self._functions.born_take(extent)
-        return at - self.address if at else None
+    def take_back(self, other_than: int = 0, age: int = 0) -> tuple[int, int] | None:
+        """Take back the block that has been free for longest; return its offset and extent.
 
-    def take_any(self) -> tuple[int, int] | None:
-        """Take back a free block; return its offset and extent, None: there is none."""
-        extent = self._functions.born_free_extent()
-        offset = self.take(extent) if extent else None
-        return None if offset is None else (offset, extent)
+        None: there is none of another extent than `other_than` that was free for `age` requests of large arrays.
+        """
+        extent = ctypes.c_size_t(other_than)
+        at = self._functions.born_take_back(ctypes.byref(extent), age)
+        return (at - self.address, extent.value) if at else None
 
     def wanted(self) -> list[int]:
         """Return the extents of which there was no free block since the last call."""

@@ -140,6 +140,19 @@ def a_share_of_the_limit_is_lent():
     return 0 < library.kept_bytes() <= LIMIT // 4 and sum(map(is_born, kept)) > 10
 
 
+def blocks_of_sizes_that_nobody_asks_for_make_way():
+    kept = []
+    while not kept or is_born(kept[-1]):  # until the share is lent
+        kept += [np.empty(1 << 20) for _ in range(4)]
+        lender.lend()
+    del kept
+    for requests in range(100):
+        if is_born(np.empty(3 << 20)):
+            return requests > 40 and library.kept_bytes() <= LIMIT // 4
+        lender.lend()
+    return False
+
+
 def trimming_gives_back_what_no_array_has():
     lender.trim()
     before = header[RESERVED]
@@ -221,6 +234,7 @@ CHECKS = [
     a_part_that_a_copy_would_need_less_for_is_not_handed_over,
     without_budget_nothing_is_handed_over,
     a_share_of_the_limit_is_lent,
+    blocks_of_sizes_that_nobody_asks_for_make_way,
     trimming_gives_back_what_no_array_has,
     other_threads_have_numpys_allocator,
     threads_may_free_and_the_main_one_take,
