@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Generator, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pardata.feeding.collate import Assembly, PackedBatch, pack
 from pardata.feeding.sampling import in_lists, not_empty
 from pardata.feeding.seeds import BATCH
 from pardata.feeding.surroundings import ItemContext, item_context, seed_generators, set_worker_info
+
+NAME: Final = "loader"  # of the workers' calls and stages, for messages and printed lines
 
 
 class BatchTask(NamedTuple):
@@ -30,6 +33,10 @@ class BatchTask(NamedTuple):
     number: int
     position: int
     keys: list[Any]
+
+    def __repr__(self) -> str:
+        """Return the batch in words, for messages."""
+        return f"batch {self.number} of epoch {self.epoch}, of the keys {reprlib.repr(self.keys)}"
 
 
 class Making:
@@ -74,7 +81,8 @@ class Fetch:
     """Makes batches of a dataset that has a `__getitem__`. Each worker process (or the calling one) has one."""
 
     def __init__(self, dataset: Any, making: Making, in_worker: bool) -> None:
-        self._dataset = dataset
+        self.__name__ = NAME  # in messages
+        self.dataset = dataset
         self._making = making
         self._in_worker = in_worker
 
@@ -82,7 +90,7 @@ class Fetch:
         number = seed_generators(task.seed, BATCH, task.epoch, task.number)
         with item_context(task.seed, task.epoch, self._in_worker) as context:
             if self._in_worker:
-                set_worker_info(context.index, context.workers, number, self._dataset)
+                set_worker_info(context.index, context.workers, number, self.dataset)
             try:
                 return self._batch(task, context)
             except StopIteration as error:  # it would end the loop
@@ -90,13 +98,13 @@ class Fetch:
 
     def _batch(self, task: BatchTask, context: ItemContext) -> PackedBatch:
         making = self._making
-        get_many = getattr(self._dataset, "__getitems__", None) if making.size is not None else None
+        get_many = getattr(self.dataset, "__getitems__", None) if making.size is not None else None
         if get_many is not None:
             context.position = task.position
             try:
                 return making.of_items(get_many(task.keys))
             except Exception as error:
-                _name(error, f"items {task.keys} of the dataset", task)
+                _name(error, f"items {reprlib.repr(task.keys)} of the dataset", task)
                 raise
         if making.collate is not None or making.size is None:
             items: list[Any] = []
@@ -108,7 +116,7 @@ class Fetch:
 
     def _get(self, task: BatchTask, context: ItemContext, use: Callable[[Any], object]) -> None:
         """Call `use` with each item of a batch."""
-        dataset = self._dataset
+        dataset = self.dataset
         for position, key in enumerate(task.keys, task.position):
             context.position = position
             try:

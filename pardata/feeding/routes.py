@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from pardata.errors import ConfigError
 from pardata.feeding.collate import PackedBatch
-from pardata.feeding.fetching import BatchTask, Fetch, Making, read
+from pardata.feeding.fetching import NAME, BatchTask, Fetch, Making, read
 from pardata.feeding.sampling import Sampling, batches_in, is_read_once
 from pardata.feeding.seeds import RUN, number_of
 from pardata.feeding.surroundings import Generators
@@ -27,7 +27,6 @@ from pardata.pipeline.sources import source
 from pardata.pipeline.stream import Stream
 from pardata.pool.pool import WorkerPool
 
-NAME: Final = "loader"  # of the pool and of the stages, for messages and printed lines
 _AHEAD: Final = 2  # batches per worker that are made before the loop asks for them, as DataLoader has it
 
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import signal
+import threading
 from functools import partial
 
 import numpy as np
@@ -169,6 +170,25 @@ def test_items_that_do_not_fit_are_named():
         with pytest.raises(ValueError, match=r"shape \(3,\)") as caught:
             list(feed)
         assert "item 2 of the dataset, for batch 0 of epoch 0" in caught.value.__notes__
+
+
+class Unsendable(Items):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+def test_messages_name_the_batch_and_the_dataset():
+    dataset = Broken(2000)
+    dataset.error = ValueError()
+    with pardata.batches(dataset, 1024, workers=1) as feed:
+        with pytest.raises(ValueError) as caught:
+            list(feed)
+        notes = caught.value.__notes__
+        assert "in the call of 'loader', item 0: batch 0 of epoch 0, of the keys [0, 1, 2, 3, 4, 5, ...]" in notes
+    told = "'loader' cannot be sent .* the attribute 'dataset' -> "
+    with pardata.batches(Unsendable(), workers=1) as feed, pytest.raises(pardata.ConfigError, match=told):
+        list(feed)
 
 
 class Shaped:
