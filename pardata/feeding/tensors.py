@@ -61,10 +61,15 @@ def pinned_ahead(batches: Iterator[Any]) -> Iterator[Any]:
     """Yield pinned batches; while the loop works on one, a thread copies the next."""
     with ThreadPoolExecutor(1, "pardata-pin") as thread:
         ahead = None
-        for batch in batches:
-            copied, ahead = ahead, thread.submit(pinned, batch)
-            del batch
-            if copied is not None:
-                yield copied.result()
+        try:
+            for batch in batches:
+                copied, ahead = ahead, thread.submit(pinned, batch)
+                del batch
+                if copied is not None:
+                    yield copied.result()
+        except Exception:  # comes behind the batch that was made before it
+            if ahead is not None:
+                yield ahead.result()
+            raise
         if ahead is not None:
             yield ahead.result()

@@ -223,6 +223,15 @@ def test_memory_is_pinned_one_batch_ahead(accelerator):
     assert loader.epoch == 1
 
 
+def test_the_batches_before_an_error_arrive_also_when_they_are_pinned(accelerator):
+    found = []
+    loader = pardata.torch.Loader(["1", "2", "x"], 1, collate=lambda items: int(items[0]), pin_memory=True, workers=0)
+    with pytest.raises(ValueError, match="invalid literal"):
+        for batch in loader:
+            found.append(batch)
+    assert found == [1, 2] and loader.state_dict()["batches"] == 2
+
+
 def test_without_an_accelerator_nothing_is_pinned():
     with pytest.warns(UserWarning, match="torch finds no accelerator"):
         loader = pardata.torch.Loader(range(4), 2, pin_memory=True, workers=0)
