@@ -31,7 +31,7 @@ from pardata.memory.named.shareable_list import ShareableList
 from pardata.memory.shared_array import SharedArray
 from pardata.memory.shared_heap import array, empty, zeros
 from pardata.pipeline.joins import concat, merge, run, zip
-from pardata.pipeline.programs.item import DeadLetter
+from pardata.pipeline.programs.dead_letter import DeadLetter
 from pardata.pipeline.run import Run
 from pardata.pipeline.sources import source
 from pardata.pipeline.stream import Stream

@@ -94,12 +94,25 @@ class Batch:
         """Return the number of ``items[index]``."""
         return self.number + (index if self.positions is None else self.positions[index] % self.count)
 
+    @property
+    def places(self) -> Sequence[int]:
+        """The places of the items."""
+        return range(len(self.items)) if self.positions is None else self.positions
+
+    def only(self, indices: list[int]) -> Batch:
+        """Return the batch with some of the items."""
+        places = self.places
+        return self.with_items([self.items[index] for index in indices], [places[index] for index in indices])
+
+    def before(self, place: int) -> Batch:
+        """Return the items whose numbers are below that of a place."""
+        end = place % self.count
+        return self.only([index for index, other in enumerate(self.places) if other % self.count < end])
+
     def select(self, branch: int) -> Batch:
         """Return the items of one branch."""
         assert self.branches is not None
-        chosen = [index for index, other in enumerate(self.branches) if other == branch]
-        positions = chosen if self.positions is None else [self.positions[index] for index in chosen]
-        return self.with_items([self.items[index] for index in chosen], positions)
+        return self.only([index for index, other in enumerate(self.branches) if other == branch])
 
     def __repr__(self) -> str:
         return f"<Batch {self.sequence}:{self.number}+{self.count}, {len(self.items)} items>"

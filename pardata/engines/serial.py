@@ -249,6 +249,7 @@ class SerialRun(Run):
     def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
         program = program_of(stage, self._plan, self._options.random_seed)
         assert isinstance(program, ItemProgram)
+        program.sends_failures = False  # no item is made before it is wanted
         port = SerialPort(self._statistics[stage], self._failures, self._items_of, self._options.on_cut)
         of_thread.context = context = self._context(stage)
         with program.opened() as fn:

@@ -1,7 +1,8 @@
 """The generator filters behind a stream's methods: they regroup items, or fold them.
 
 They have `snapshot` and `restore`, so that a successor goes on for a killed process, and a run for one that was killed.
-Without `snapshot`, `restore` gets the number of the items that were taken.
+Without `snapshot`, `restore` gets the number of the items that were taken. `ends_early` says whether they may end while
+there are items left: then errors of these do not count (`pipeline.plan.plan: Plan.sends_failures`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def pass_on(items: Iterator[Any]) -> Iterator[Any]:
 class Flattened:
     """The contents of each item, one after the other."""
 
+    ends_early = False
+
     def __call__(self, items: Iterator[Iterable[Any]]) -> Iterator[Any]:
         """Yield them."""
         for group in items:
@@ -38,6 +41,8 @@ class Flattened:
 
 class Batches:
     """Lists of `count` items; the rest at the end is a shorter list, or is dropped with `drop_last`."""
+
+    ends_early = False
 
     def __init__(self, count: int, drop_last: bool) -> None:
         self._count = count
@@ -68,6 +73,8 @@ class Batches:
 
 class Windows:
     """Lists of `size` items in a row, one beginning every `step` items; no incomplete one."""
+
+    ends_early = False
 
     def __init__(self, size: int, step: int) -> None:
         self._size = size
@@ -124,6 +131,8 @@ class Slice:
 class Enumerated:
     """Tuples of a number and an item."""
 
+    ends_early = False
+
     def __init__(self, start: int) -> None:
         self._start = start
 
@@ -138,6 +147,8 @@ class Enumerated:
 
 class FlatMap:
     """The items of ``fn(item)``, for one item after the other. It has no state: an item can be done again."""
+
+    ends_early = False
 
     def __init__(self, fn: Callable[[Any], Iterable[Any]]) -> None:
         self._fn = fn
@@ -183,6 +194,8 @@ def _named(error: TypeError, made: Any, needed: str) -> TypeError:
 
 class Reduce:
     """One item at the end: ``fn(... fn(fn(initial, item), item) ..., item)``."""
+
+    ends_early = False
 
     def __init__(self, fn: Callable[[Any, Any], Any], initial: Any) -> None:
         self._fn = fn

@@ -87,6 +87,29 @@ def test_source_is_killed(window: str, tmp_path: Path) -> None:
     assert trap.marker.exists()
 
 
+@pytest.mark.parametrize("window", ["before CLOSE", "in CLOSE", "after CLOSE"])
+def test_source_that_has_failed_is_killed(window: str, tmp_path: Path) -> None:
+    """Its failure has been sent, behind its items; its successor sends neither again."""
+    gate, trap = tmp_path / "gate", Trap(window, tmp_path / "killed")
+    os.mkfifo(gate)
+
+    def bad_source() -> Iterator[int]:
+        if trap.marker.exists():
+            open(gate, "w").close()  # opening one end waits for the other
+        trap.open()
+        yield from range(3)
+        raise ValueError("item 3")
+
+    def note(x: int) -> int:
+        if x == 2:
+            open(gate).close()
+        return x
+
+    with pytest.raises(ValueError, match="item 3") as caught:
+        list(pardata.source(bad_source).map(note, chunksize=1).take(4).iterate())
+    assert trap.marker.exists() and "in stage 'bad_source', item 3" in caught.value.__notes__
+
+
 POLICIES = ["arrival", "fair", "ordered", "zip"]
 FAR = 1000  # what the second input begins with
 

@@ -8,6 +8,7 @@ from pardata.engines.processes.local_worker import LocalWorker
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.pipeline.plan.failures import Failures
+from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.runtime.events import CutPassed, Failed, ItemSkipped, WorkerEvent
 from pardata.runtime.poison_items import POISON_BYTES, explain, note_poison_item
@@ -37,6 +38,7 @@ class RunOutcome:
         self._statistics = statistics
         self._failures = failures
         self._on_cut = on_cut
+        self._sends_failures = plan.sends_failures
         self._stages = {stage.name: stage for stage in plan.stages}
         self._poison_items: set[tuple[int, int]] = set()
 
@@ -66,7 +68,9 @@ class RunOutcome:
         """Go on without the item that is to blame, where that was asked for; else the run fails."""
         stage = self._stages[lost.worker.stage]
         label = f"stage {stage.name!r}"
-        is_spared = stage.node.on_error.errors != "raise" and not stage.node.inplace and lost.spent is None
+        sends_failures = self._sends_failures(stage) and stage.kind in (Kind.MAP, Kind.FILTER)
+        is_told = sends_failures or stage.node.on_error.errors != "raise"  # by the next process, in place of the item
+        is_spared = is_told and not stage.node.inplace and lost.spent is None
         if lost.batch is not None and is_spared and lost.batch not in self._poison_items:
             self._skip_poison_item(lost, lost.batch)
         elif lost.batch is not None and lost.timeout_s:

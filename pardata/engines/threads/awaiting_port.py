@@ -43,7 +43,10 @@ class AwaitingThreadPort(ThreadPort):
         """Return the next batch, or one of each edge of a zip, if it is here; others may be at work."""
         found, self._found = self._found, None
         with self._hub.lock:
-            return self._inbox.pop() if found is None else found
+            found = self._inbox.pop() if found is None else found
+        if self._hub.is_disturbed:
+            self._look_for_failed_items(found or [])
+        return found
 
     @property
     def at_end(self) -> bool:

@@ -33,6 +33,7 @@ class Hub:
     ) -> None:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
         self.cancelled = False
+        self.is_disturbed = False  # it was cancelled, or a batch may have a failed item: what is taken is looked at
         self.failure: BaseException | None = None
         self.largest_bytes = 0  # of a batch that was sent
         self.failures = Failures(plan)
@@ -58,6 +59,7 @@ class Hub:
         with self.lock:
             if not self.cancelled:
                 self.cancelled, self.failure = True, failure
+            self.is_disturbed = True
             for inbox in self.inboxes.values():
                 inbox.order = Arrival()
                 inbox.changed.notify_all()

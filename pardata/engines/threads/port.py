@@ -22,7 +22,8 @@ from pardata.runtime.faults import exit_as_error
 from pardata.runtime.isolation import isolate
 from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.progress import StageStatistics
-from pardata.runtime.worker.program import Cancelled, StageFailure
+from pardata.runtime.worker.program import Cancelled, FailedItem, StageFailure, UnloadableError
+from pardata.runtime.worker.reader import Unloaded
 from pardata.runtime.worker.state import Saved
 
 
@@ -133,10 +134,26 @@ class ThreadPort:
                 self.statistics.starved_s += waited
                 if timeout_s is not None and waited >= timeout_s:
                     return []
-            self.poll()
         if batches is not None:
             self._taken = batches[0].sequence, batches[0].number
+        if self._hub.is_disturbed:
+            self.poll()
+            self._look_for_failed_items(batches or [])
         return batches
+
+    def _look_for_failed_items(self, batches: list[Batch]) -> None:
+        """Raise `UnloadableError` if some items have failed in a stage before."""
+        lost: Unloaded = []
+        whole = []
+        for batch in batches:
+            failed = {index for index, item in enumerate(batch.items) if isinstance(item, FailedItem)}
+            lost += [
+                (batch.places[index], self._stage.name, batch.item_number(index), batch.items[index].failure)
+                for index in failed
+            ]
+            whole.append(batch.only([index for index in range(len(batch.items)) if index not in failed]))
+        if lost:
+            raise UnloadableError(whole, lost)
 
     def publish(self, batch: Batch) -> None:
         """Hand a batch to every reader."""
@@ -215,6 +232,11 @@ class ThreadPort:
 
     def loaded(self) -> None:
         """Do nothing: a thread has no start to wait for."""
+
+    def failed_item(self, failure: StageFailure) -> FailedItem:
+        """Return what stands in a batch for an item that has failed."""
+        self._hub.is_disturbed = True  # before a reader gets it
+        return FailedItem(failure)
 
     def poll(self) -> None:
         """Raise `Cancelled` if the run is over."""

@@ -88,6 +88,10 @@ class Plan:
         for stage in self.stages:
             if not stage.consumers or stage.kind is Kind.GENERATOR:
                 stage.retired_sequences = stage.taken_sequences
+        self._failure_senders: set[Stage] = set()
+        for stage in reversed(self.stages):
+            if any(reader.may_end_early or reader in self._failure_senders for reader in stage.consumers):
+                self._failure_senders.add(stage)
         self.worker_stages = self.stages[:-1] if iterated else self.stages
         if is_whole:
             self._check()
@@ -102,6 +106,13 @@ class Plan:
     def is_consumer(self, stage: Stage) -> bool:
         """Return whether a stage is the caller, who takes the output."""
         return self.iterated and stage is self.last
+
+    def sends_failures(self, stage: Stage) -> bool:
+        """Return whether what fails in a stage is sent at its place among the items, and ends the run when it is read.
+
+        A generator filter behind it may end before that. A stage with branches sends none: of none is the branch known.
+        """
+        return stage in self._failure_senders and stage.node.branches == 1
 
     def access(self, stage: Stage) -> Access:
         """Return the access of a stage to the arrays that it receives."""

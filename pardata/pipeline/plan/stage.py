@@ -52,6 +52,11 @@ class Stage:
     consumers: list[Stage] = field(default_factory=list)
 
     @property
+    def may_end_early(self) -> bool:
+        """Whether it may end before its input does: a generator filter, but for those that say it never does."""
+        return self.kind is Kind.GENERATOR and getattr(self.fn, "ends_early", True)
+
+    @property
     def width(self) -> int:
         """How many messages are at work in all its workers together."""
         return self.workers * self.node.lanes

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pardata.codec.batch_codec import Batch
-from pardata.errors import SerializationError
 from pardata.pipeline.programs.batcher import Port, publish
 from pardata.pipeline.programs.calls import Calls, Steps
 from pardata.pipeline.programs.context import StageContext, occurrence_of
 from pardata.pipeline.programs.event_loop import EventLoop
-from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.item import ItemProgram, LostItems
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import failure_of, opened
-from pardata.runtime.faults import Fault
 from pardata.runtime.worker.program import MemoryShort, StageFailure, UnloadableError
 
 CallResult = list[Any] | BaseException  # of a call: its result, in a list, or its error
@@ -98,7 +96,7 @@ class AwaitingProgram(ItemProgram):
         try:
             return await calls.call(value, (batch.sequence, number, occurrence_of(batch, index)), port)
         except (Exception, SystemExit) as error:
-            if self.errors == "raise":
+            if self.errors == "raise" and not self.sends_failures:
                 raise failure_of(error, self.name, number, value) from None
             return error
         finally:
@@ -120,7 +118,7 @@ class _Work:
         self._port = port
         self._calls = calls
         self._context = context
-        self._lost: dict[tuple[int, int], list[tuple[int, Fault]]] = {}  # items that could not be loaded, by batch
+        self._lost: dict[tuple[int, int], LostItems] = {}  # items that could not be loaded, by batch
         self._at_work: dict[asyncio.Future[list[CallResult]], Batch] = {}
         self._made: dict[asyncio.Future[list[CallResult]], Batch] = {}  # by those at work, what waits for room
         self._news = asyncio.Event()
@@ -164,17 +162,15 @@ class _Work:
         if calls.is_alone and not self._at_work and not port.makes_one_call():
             calls.limit(program.concurrency, is_alone=False)
         while self._wants_more:
-            lost: list[tuple[int, Fault]] = []
+            lost = None
             try:
                 batches = port.try_begin()
             except UnloadableError as error:
-                if program.errors == "raise":
-                    raise error.failure() from None
-                batches, lost = error.batches, error.faults(program.name)
+                batches, lost = error.batches, program.lost_of(error)
             if batches is None:
                 return
             batch = join_batches(batches, program.fanin.policy)
-            if lost:
+            if lost is not None:
                 self._lost[batch.sequence, batch.number] = lost
             task = asyncio.ensure_future(program.outcomes(batch, port, calls))
             task.add_done_callback(lambda _: self._news.set())
@@ -207,7 +203,7 @@ class _Work:
         program, port = self._program, self._port
         made = program.completed(batch, port, outcomes, self._context)
         lost = self._lost.pop((batch.sequence, batch.number), None)
-        return program._with_lost(made, lost, port) if lost else made
+        return program._with_lost(made, lost, port) if lost is not None else made
 
     def _publish(self, batch: Batch, made: Batch) -> Batch | None:
         """Publish and commit what is made of a batch. Return what is left to do: None, or the same for want of room."""
@@ -219,7 +215,7 @@ class _Work:
             try:
                 publish(port, made, program.name)
             except StageFailure as failure:
-                if program.errors == "raise" or not isinstance(failure.original, SerializationError):
+                if not program.goes_on_without(failure):
                     raise
                 made = program._without_unpicklable(made, port)
                 publish(port, made, program.name)

@@ -14,7 +14,7 @@ from pardata.pipeline.programs.batch_size import BatchSize, Sizes
 from pardata.runtime.events import Failed, WorkerEvent
 from pardata.runtime.faults import Fault
 from pardata.runtime.isolation import Passed, is_settled, isolate
-from pardata.runtime.worker.program import TIMER_NAME, StageFailure
+from pardata.runtime.worker.program import TIMER_NAME, FailedItem, StageFailure
 from pardata.runtime.worker.state import Saved
 
 # A batch leaves after this long even if it is not full: its source may be waiting for its next item.
@@ -38,6 +38,7 @@ class Port(Protocol):
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None: ...
     def attempt(self, sequence: int, number: int) -> None: ...
     def report(self, event: WorkerEvent) -> None: ...
+    def failed_item(self, failure: StageFailure) -> FailedItem: ...
     def choose(self, branches: int) -> int: ...
     def load_state(self) -> Saved | None: ...
     def save_state(self, saved: Saved) -> None: ...
@@ -169,6 +170,15 @@ class Batcher:
         if self._flusher is not None:
             self._flusher.stop()
         self.flush()
+
+    def close_with(self, failure: StageFailure) -> None:
+        """Publish the rest and a failure behind it, and stop the timer."""
+        self.close()
+        with self._port.lock:
+            failed: list[Any] = [self._port.failed_item(failure)]
+            cell = self._port.token(self._number)
+            publish(self._port, Batch(self._sequence, self._number, 1, cell, failed), self._stage)
+            self._number += 1
 
     def abandon(self) -> None:
         """Stop the timer and drop the collected items."""

@@ -40,18 +40,19 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
         begin = plan.following.get(stage.own_sequence, 0)
         return SourceProgram(
             stage.name, source_maker(stage, begin), stage.own_sequence, _sizes(stage, plan), identity, begin,
-            None if cuts is None else cuts.every_s,
+            None if cuts is None else cuts.every_s, plan.sends_failures(stage),
         )  # fmt: skip
     if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
         return GeneratorProgram(
             stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity, pairing_of(stage),
-            plan.is_sole_reader(stage), is_redoable(stage), None if cuts is None else FilterCuts(cuts, stage.index),
+            plan.is_sole_reader(stage), is_redoable(stage), plan.sends_failures(stage),
+            None if cuts is None else FilterCuts(cuts, stage.index),
         )  # fmt: skip
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     options = (
         stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches,
-        identity, node.writable,
+        identity, node.writable, plan.sends_failures(stage),
     )  # fmt: skip
     if node.concurrency and stage.fn is node.fn:  # a trial of the plan has functions of its own
         return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)

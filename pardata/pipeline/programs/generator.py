@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable, Iterable, Iterator
@@ -80,6 +81,7 @@ class GeneratorProgram:
         paired: list[Paired],
         is_sole_reader: bool,
         redoable: bool,
+        sends_failures: bool,
         cuts: FilterCuts | None = None,
     ) -> None:
         self.name = name
@@ -91,6 +93,7 @@ class GeneratorProgram:
         self.paired = paired
         self.is_sole_reader = is_sole_reader
         self.redoable = redoable
+        self.sends_failures = sends_failures  # see `Plan.sends_failures`
         self.cuts = cuts
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
@@ -128,6 +131,7 @@ class _GeneratorRun:
         self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many
         self._batcher.skip_to(max(self._sent, self.next_output))
         self._number = -1
+        self._failure: StageFailure | None = None  # of a stage before, which has been read
         self.taken = Taken()
         self._inputs = self._items()
         self.has_ended = self._saved is not None and self._saved.has_ended
@@ -140,10 +144,17 @@ class _GeneratorRun:
             self._port.expect_generator(outputs)
             with closing(outputs):
                 self._send(outputs)
+            if self._failure is not None:  # the generator has caught it
+                raise self._failure
+            self._batcher.close()
+        except StageFailure as failure:
+            if not self._program.sends_failures:
+                self._batcher.abandon()
+                raise
+            self._end_with(failure)
         except BaseException:
             self._batcher.abandon()
             raise
-        self._batcher.close()
         self.has_ended = True
         if self._program.redoable:
             self._port.save_state(Saved(b"", self._batcher.next_number, -1, -1, True))
@@ -154,9 +165,22 @@ class _GeneratorRun:
             self._port.keep_tokens()
         for _ in self._inputs:
             pass
-        while (rest := self._port.take()) is not None:
-            self._port.commit()
-            del rest
+        while self._drop():
+            pass
+
+    def _drop(self) -> bool:
+        """Drop a batch, also one with failed items, which nobody has wanted; return False at the end."""
+        with contextlib.suppress(UnloadableError):
+            if self._port.take() is None:
+                return False
+        self._port.commit()
+        return True
+
+    def _end_with(self, failure: StageFailure) -> None:
+        if self.next_output >= self._sent:
+            self._batcher.close_with(failure)
+        else:  # a predecessor has sent it
+            self._batcher.close()
 
     def _send(self, outputs: Iterator[Any]) -> None:
         here = forked_child.generation
@@ -191,10 +215,11 @@ class _GeneratorRun:
         pairing = Pairing(self._program.paired) if self._program.paired else None
         while True:
             self._flush()  # the next input may take long, and the readers can work on these outputs
+            failed: tuple[int, StageFailure] | None = None
             try:
                 batches = port.take()
             except UnloadableError as error:
-                raise error.failure() from None
+                batches, failed = error.batches, error.failures()[0]
             if batches is None:
                 self.taken.has_ended = True
                 if pairing is not None:
@@ -202,6 +227,8 @@ class _GeneratorRun:
                 return
             batch = join_batches(batches, self._program.fanin.policy)
             del batches
+            if failed is not None:
+                batch = batch.before(failed[0])
             if pairing is not None:
                 batch = pairing.add(batch)
             sequence, number = batch.sequence, batch.number
@@ -218,6 +245,9 @@ class _GeneratorRun:
                 leave_if_forked(here)
             port.count(taken)
             del batch
+            if failed is not None and not self.has_ended:
+                self._failure = failed[1]
+                raise self._failure from None
             self._save(sequence, number)
             port.commit()
 

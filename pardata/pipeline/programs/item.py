@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index as as_int
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pardata.codec.batch_codec import Batch
 from pardata.codec.unpicklable import why_unpicklable
@@ -19,12 +19,12 @@ from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batcher import Port, publish
 from pardata.pipeline.programs.context import Place, StageContext, StageIdentity, occurrence_of
+from pardata.pipeline.programs.dead_letter import DeadLetter
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import ERRORS, failure_of, not_awaited, opened
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.call_items import for_attempt, for_writing
-from pardata.runtime.carried_errors import pack_error, unpack_error
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
 from pardata.runtime.isolation import is_settled, isolate
@@ -34,49 +34,6 @@ _ANY: Final = Fanin()
 _NOBODY: Final = StageIdentity()
 
 
-@dataclass(frozen=True)
-class DeadLetter:
-    """An item that has failed in a stage with ``errors="stream"``.
-
-    Attributes
-    ----------
-    stage, number
-        The name of the stage, and the number of the item (counted from 0 at its source).
-    item : object
-        The item itself; None if it does not exist any more: it was changed in place, or it is the result that could
-        not be sent on.
-    error : BaseException
-        The exception that was raised; `WorkerLostError` or `DeadlineExceeded` if the item has cost a worker its life.
-    traceback : str
-        That of the worker, as text.
-
-    Examples
-    --------
-    >>> good = pardata.source(["1", "x"]).map(int, errors="stream")
-    >>> told = good.failed.map(lambda letter: f"item {letter.number}: {letter.error}")
-    >>> list(pardata.merge(good, told, policy="ordered").iterate(engine="serial"))
-    [1, "item 1: invalid literal for int() with base 10: 'x'"]
-    """
-
-    stage: str
-    number: int
-    item: Any
-    error: BaseException
-    traceback: str
-
-    @classmethod
-    def of(cls, fault: Fault, item: Any) -> DeadLetter:
-        """Return the letter for a fault."""
-        return cls(fault.stage, fault.number, item, fault.carried(), fault.trace)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _letter, (self.stage, self.number, self.item, pack_error(self.error), self.traceback)
-
-
-def _letter(stage: str, number: int, item: Any, error: bytes, trace: str) -> DeadLetter:
-    return DeadLetter(stage, number, item, unpack_error(error), trace)
-
-
 def branch_of(key: Any, branches: int) -> int:
     """Return the branch of a key: the same in every process and in every run."""
     try:
@@ -84,6 +41,13 @@ def branch_of(key: Any, branches: int) -> int:
     except TypeError:
         data = key.encode() if isinstance(key, str) else key if isinstance(key, bytes) else pickle.dumps(key, 5)
         return zlib.crc32(data) % branches
+
+
+class LostItems(NamedTuple):
+    """The items of a batch that could not be loaded, by their places: skipped ones, and such as end the run."""
+
+    faults: list[tuple[int, Fault]]
+    failures: list[tuple[int, StageFailure]]
 
 
 class _Made:
@@ -132,6 +96,7 @@ class ItemProgram:
     branches: int = 1
     identity: StageIdentity = _NOBODY
     writable: bool = False
+    sends_failures: bool = False  # see `Plan.sends_failures`
     redoable = True
     blames_senders = True
 
@@ -163,29 +128,39 @@ class ItemProgram:
         """Do what is to be done when there are no more batches: nothing."""
 
     def _step(self, port: Port, fn: Callable[[Any], Any] | None, context: StageContext) -> bool:
-        lost: list[tuple[int, Fault]] = []
+        lost = None
         try:
             batches = port.take()
         except UnloadableError as error:
-            if self.errors == "raise":
-                raise error.failure() from None
-            batches, lost = error.batches, error.faults(self.name)
+            batches, lost = error.batches, self.lost_of(error)
         if batches is None:
             return False
         batch = join_batches(batches, self.fanin.policy)
         del batches
         made = self.process(batch, port, fn, context)
-        if lost:
+        if lost is not None:
             made = self._with_lost(made, lost, port)
         try:
             publish(port, made, self.name)
         except StageFailure as failure:
-            if self.errors == "raise" or not isinstance(failure.original, SerializationError):
+            if not self.goes_on_without(failure):
                 raise
             publish(port, self._without_unpicklable(made, port), self.name)
         del batch, made
         port.commit()
         return True
+
+    def lost_of(self, error: UnloadableError) -> LostItems:
+        """Return the items that could not be loaded, if the run goes on without them; else raise the failure."""
+        is_raised = self.errors == "raise"
+        failures = error.failures(is_raised)
+        if failures and not self.sends_failures:
+            raise failures[0][1] from None
+        return LostItems([] if is_raised else error.faults(self.name), failures)
+
+    def goes_on_without(self, failure: StageFailure) -> bool:
+        """Return whether the run goes on without results that could not be sent."""
+        return (self.errors != "raise" or self.sends_failures) and isinstance(failure.original, SerializationError)
 
     def process(self, batch: Batch, port: Port, fn: Callable[[Any], Any] | None, context: StageContext) -> Batch:
         """Return the batch that `batch` becomes; takes the items out of `batch`."""
@@ -207,6 +182,9 @@ class ItemProgram:
             except ERRORS as error:
                 leave_if_forked(here, error)
                 self._fail(error, batch, items, index, out, port)
+                if self.errors == "raise":  # nothing behind it is wanted
+                    out.lost.update(range(index + 1, taken))
+                    break
             items[index] = None  # the item is free from here on, unless the function has kept it
         context.at_work = None  # it has the results, which are not to be kept for longer than they are needed
         dropped = 0 if self.what is Kind.SINK else len(out.lost) - (out.failed if self.errors == "skip" else 0)
@@ -240,7 +218,10 @@ class ItemProgram:
     def _fail(self, error: BaseException, batch: Batch, items: list[Any], index: int, out: _Made, port: Port) -> None:
         failure = failure_of(error, self.name, batch.item_number(index), items[index])
         if self.errors == "raise":
-            raise failure from None
+            if not self.sends_failures:
+                raise failure from None
+            out.add(port.failed_item(failure))
+            return
         port.report(ItemSkipped(failure.fault, batch.sequence, self.errors == "skip"))
         out.failed += 1
         if self.errors == "stream":
@@ -248,33 +229,34 @@ class ItemProgram:
         else:
             out.lost.add(index)
 
-    def _with_lost(self, made: Batch, lost: list[tuple[int, Fault]], port: Port) -> Batch:
+    def _with_lost(self, made: Batch, lost: LostItems, port: Port) -> Batch:
         """Return a batch with dead letters for the items that could not be loaded, if there is a stream for them."""
-        for _, fault in lost:
+        for _, fault in lost.faults:
             port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
-        port.count(len(lost), 0, len(lost))
-        if self.errors != "stream":
-            return made
-        places = range(len(made.items)) if made.positions is None else made.positions
-        rows = list(zip(places, made.items, made.branches or [0] * len(made.items), strict=True))
-        rows += [(place, DeadLetter.of(fault, None), 1) for place, fault in lost]
+        port.count(len(lost.faults), 0, len(lost.faults))
+        rows = list(zip(made.places, made.items, made.branches or [0] * len(made.items), strict=True))
+        rows += [(place, port.failed_item(failure), 0) for place, failure in lost.failures]
+        if self.errors == "stream":
+            rows += [(place, DeadLetter.of(fault, None), 1) for place, fault in lost.faults]
         rows.sort(key=lambda row: row[0])
         sent = made.with_items([item for _, item, _ in rows], [place for place, _, _ in rows])
-        sent.branches = [branch for _, _, branch in rows]
+        sent.branches = None if made.branches is None else [branch for _, _, branch in rows]
         return sent
 
     def _without_unpicklable(self, made: Batch, port: Port) -> Batch:
         """Return a batch without the results that cannot be sent on; those have failed."""
-        places = range(len(made.items)) if made.positions is None else made.positions
         branches = made.branches or [0] * len(made.items)
         kept = []
-        for index, (item, place, branch) in enumerate(zip(made.items, places, branches, strict=True)):
+        for index, (item, place, branch) in enumerate(zip(made.items, made.places, branches, strict=True)):
             why_not = why_unpicklable(item)
             if why_not is None:
                 kept.append((item, place, branch))
                 continue
             refused = SerializationError(f"the result cannot be sent on: {why_not}")
             fault = Fault.of(refused, self.name, made.item_number(index), NO_ITEM)
+            if self.errors == "raise":
+                kept.append((port.failed_item(StageFailure(fault, refused)), place, 0))
+                continue
             port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
             port.count(0, 0, 1)
             if self.errors == "stream":

@@ -14,6 +14,7 @@ from pardata.pipeline.programs.cuts import SourcePort
 from pardata.pipeline.programs.user_code import ERRORS, closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.worker.program import StageFailure
 
 _NOTHING: Final = object()
 
@@ -31,7 +32,7 @@ class SourceProgram:
 
     def __init__(
         self, name: str, make: Callable[..., Iterator[Any]], sequence: int, sizes: Sizes, identity: StageIdentity,
-        begin: int = 0, cut_s: float | None = None,
+        begin: int = 0, cut_s: float | None = None, sends_failures: bool = False,
     ) -> None:  # fmt: skip
         self.name = name
         self.make = make
@@ -40,6 +41,7 @@ class SourceProgram:
         self.identity = identity
         self.begin = begin  # number of the first item that `make` gives
         self.cut_s = cut_s  # between two cuts of a checkpoint
+        self.sends_failures = sends_failures  # see `Plan.sends_failures`
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
@@ -55,25 +57,39 @@ class SourceProgram:
         try:
             items = self.make(port.poll)
             port.expect_generator(items)
-            self._resume(port, batcher, items)
             with closing(items):
-                self._send(port, batcher, items)
+                if self._resume(port, batcher, items):
+                    self._send(port, batcher, items)
+            batcher.close()
+        except StageFailure as failure:
+            if not self.sends_failures:
+                batcher.abandon()
+                raise
+            batcher.close_with(failure)
         except BaseException:
             batcher.abandon()
             raise
-        batcher.close()
 
-    def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
-        """Skip the items that a dead predecessor had sent."""
+    def _resume(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> bool:
+        """Skip the items that a dead predecessor had sent; return False if the last of them was its failure."""
+        here = forked_child.generation
         sent = max(port.resume_point(), self.begin)
         for number in range(self.begin, sent):
-            if next(items, _NOTHING) is _NOTHING:
+            try:
+                item = next(items, _NOTHING)
+            except ERRORS as error:
+                leave_if_forked(here, error)
+                if self.sends_failures and number == sent - 1:
+                    return False
+                raise failure_of(error, self.name, number) from None
+            if item is _NOTHING:
                 raise WorkerLostError(
                     f"the process of source {self.name!r} was lost after {sent} items, and its generator function "
                     f"yields only {number} when it is called again: give the generator itself to run it in the main "
                     f"process"
                 )
         batcher.skip_to(sent)
+        return True
 
     def _send(self, port: Port, batcher: Batcher, items: Iterator[Any]) -> None:
         here = forked_child.generation

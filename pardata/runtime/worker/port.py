@@ -42,7 +42,7 @@ from pardata.runtime.worker.control import Control
 from pardata.runtime.worker.endpoints import Endpoints
 from pardata.runtime.worker.memory_wait import MemoryWait
 from pardata.runtime.worker.notes import WorkNotes
-from pardata.runtime.worker.program import leave
+from pardata.runtime.worker.program import FailedItem, StageFailure, leave
 from pardata.runtime.worker.reader import ClaimReader
 from pardata.runtime.worker.recovery import Recovery, recover
 from pardata.runtime.worker.spec import WorkerSpec
@@ -265,6 +265,10 @@ class WorkerPort(WorkNotes):
     def report(self, event: WorkerEvent) -> None:
         """Tell the parent."""
         send_event(self.control.sock, event)
+
+    def failed_item(self, failure: StageFailure) -> FailedItem:
+        """Return what stands in a batch for an item that has failed."""
+        return FailedItem(failure)
 
     def poll(self) -> None:
         """Handle all that has come meanwhile; raises `Cancelled`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from pardata.codec.batch_codec import Batch
 from pardata.errors import SerializationError
@@ -53,15 +53,36 @@ class StageFailure(Exception):
         self.original = original
 
 
+class FailedItem:
+    """Stands in a batch for an item that has failed and ends the run, where a stage behind may not want the item.
+
+    A stage that reads it fails as the sender did. It cannot be unpickled: so a receiver is told by the error of its
+    message (`UnloadableError`), and messages without one need no look.
+    """
+
+    __slots__ = ("__weakref__", "failure")
+
+    def __init__(self, failure: StageFailure) -> None:
+        self.failure = failure
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _fail, (self.failure.fault,)
+
+
+def _fail(fault: Fault) -> NoReturn:
+    raise StageFailure(fault, fault.exception())
+
+
 class UnloadableError(Exception):
-    """Some items of a batch were pickled by the stage before, and cannot be unpickled here.
+    """Some items of a batch were pickled by the stage before, and cannot be unpickled here; or they have failed there.
 
     Parameters
     ----------
     batches : list of Batch
         The batches that were taken, without these items.
     lost : (place, sender, number, error) tuples
-        The place of each in its batch, the stage that has sent it, its number and its error.
+        The place of each in its batch, the stage that has sent it, its number and its error; that of a `FailedItem` is
+        its failure.
     """
 
     def __init__(self, batches: list[Batch], lost: list[tuple[int, str, int, BaseException]]) -> None:
@@ -69,17 +90,28 @@ class UnloadableError(Exception):
         self.batches = batches
         self.lost = lost
 
-    def faults(self, stage: str | None = None) -> list[tuple[int, Fault]]:
-        """Return the place of each, and its fault: as one of `stage`, or of its sender."""
+    def faults(self, stage: str) -> list[tuple[int, Fault]]:
+        """Return the place of each that `stage` could not load, and its fault."""
         return [
-            (place, Fault.of(_refusal(sender, number, error), stage or sender, number))
+            (place, Fault.of(_refusal(sender, number, error), stage, number))
             for place, sender, number, error in self.lost
+            if not isinstance(error, StageFailure)
         ]
+
+    def failures(self, of_all: bool = True) -> list[tuple[int, StageFailure]]:
+        """Return places and failures that end the run, in order: of all items, or of those that have failed before."""
+        found = []
+        for place, sender, number, error in sorted(self.lost, key=lambda lost: lost[0]):
+            if isinstance(error, StageFailure):
+                found.append((place, error))
+            elif of_all:
+                fault = Fault.of(_refusal(sender, number, error), sender, number)
+                found.append((place, StageFailure(fault, fault.exception())))
+        return found
 
     def failure(self) -> StageFailure:
         """Return the failure that ends the run."""
-        _, fault = self.faults()[0]
-        return StageFailure(fault, fault.exception())
+        return self.failures()[0][1]
 
 
 def _refusal(sender: str, number: int, error: BaseException) -> SerializationError:

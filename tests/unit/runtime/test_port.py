@@ -103,6 +103,7 @@ def test_every_method_is_known_as_one_that_ends_a_forked_child_or_that_does_no_h
         "resume_point",
         "load_state",
         "keep_tokens",
+        "failed_item",
     }
     told = {"report"}
     methods = {name for name, _ in inspect.getmembers(WorkerPort, inspect.isfunction) if not name.startswith("_")}
