@@ -93,6 +93,8 @@ def test_workers_write_blocks(pools, kind, backend, tmp_path):
     ):
         with pytest.raises(error):
             pool.map_array(wrong, array, out=target)
+    with pytest.raises(pardata.ConfigError, match="out is of float32, dtype=float64 was asked for"):
+        pool.map_array(np.negative, values, out=target, dtype="f8")
     assert np.array_equal(target[...], -values)
     kind.close(target)
     with pytest.raises(pardata.ConfigError, match="open for reading|closed"):

@@ -44,7 +44,7 @@ class Output:
             self._name(os.fspath(out))
         elif out is not None:
             self._given = _checked_out(out, inputs)
-            if self._dtype not in (None, self._given.dtype):
+            if self._dtype is not None and self._dtype != self._given.dtype:  # None equals float64
                 raise ConfigError(f"out is of {self._given.dtype}, dtype={self._dtype} was asked for: give one of them")
 
     def _name(self, path: str) -> None:
