@@ -167,7 +167,7 @@ def open_path(path: str, key: str | None) -> Any:
     except OSError as error:
         raise ConfigError(f"open({path!r}): {error}") from error
     try:
-        named = None if key is None else file.get(key)  # also a link, which is none of the file's own keys
+        named = file.get(key) if isinstance(key, str) else None  # also a link, which is none of the file's own keys
         if isinstance(named, h5py.Dataset):
             return named
         return file[chosen_key(path, key, _keys(file))]
@@ -212,5 +212,8 @@ class NewHDF5(NewFile):
 
 
 def new_file(path: str, key: str | None) -> NewFile:
-    """Return a new file."""
-    return NewHDF5(path, key or "data")
+    """Return a new file; without a key the dataset is named "data"."""
+    name = "data" if key is None else key.strip("/") if isinstance(key, str) else ""
+    if not name:
+        raise ConfigError(f"{path}: key={key!r} is no name of a dataset")
+    return NewHDF5(path, name)

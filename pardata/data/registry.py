@@ -140,7 +140,7 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
 def chosen_key(path: str, key: str | None, keys: list[str]) -> str:
     """Return the name of an array in a file: the one that is asked for, or the only one."""
     if key is not None:
-        if key.strip("/") not in keys:
+        if not isinstance(key, str) or key.strip("/") not in keys:
             raise ConfigError(f"{path} has no array {key!r}; it has {', '.join(map(repr, keys[:20])) or 'none'}")
         return key.strip("/")
     if len(keys) != 1:

@@ -113,7 +113,7 @@ def open_path(path: str, key: str | None) -> Any:
         if key is not None:
             raise ConfigError(f"open({path!r}, key={key!r}): it is one array, which has no key")
         return found
-    named = None if key is None else found.get(key)
+    named = found.get(key) if isinstance(key, str) else None
     if isinstance(named, zarr.Array):
         return named
     keys = [name for name, node in found.members(max_depth=None) if isinstance(node, zarr.Array)]

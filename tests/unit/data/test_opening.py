@@ -78,9 +78,14 @@ def test_a_key_may_name_a_link_and_the_working_directory_may_change(tmp_path, mo
         file["link"], file["broken"] = h5py.ExternalLink("a.h5", "/x"), h5py.SoftLink("/none")
         file.create_group("group")
     found = pardata.open("a.h5", key="link"), pardata.open("b.h5", key="/link")
-    for key in ("broken", "group", "none"):
-        with pytest.raises(pardata.ConfigError, match=f"has no array '{key}'"):
+    for key in ("broken", "group", "none", 0):
+        with pytest.raises(pardata.ConfigError, match=f"has no array {key!r}"):
             pardata.open("b.h5", key=key)
+    for key in ("", "/", 0):
+        with pytest.raises(pardata.ConfigError, match=f"key={key!r} is no name of a dataset"):
+            pardata.source(values_of()).to("c.h5", key=key)
+    pardata.source(values_of()).to("c.h5", key="/deep/x/").run(engine="serial")
+    assert np.array_equal(pardata.open("c.h5", key="deep/x"), values_of())
     with pytest.raises(pardata.ConfigError, match="there is no such file"):
         pardata.open("none.h5")
     with pytest.raises(pardata.ConfigError, match=r"name one of them, pardata.open\('b.h5', key="):
