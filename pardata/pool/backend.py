@@ -15,7 +15,7 @@ from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Job
-from pardata.pool.statistics import Log
+from pardata.runtime.recording.record import Surroundings
 
 # The backends whose threads run, also after their handles are gone. Not weak references: these have callbacks, which
 # may be called in the main thread, and a Ctrl-C at that moment gets lost.
@@ -41,9 +41,8 @@ class Backend(Protocol):
     def places(self) -> Places:
         """Return the places of arrays that workers read and write."""
 
-    @property
-    def log(self) -> Log:
-        """Return what the workers have done."""
+    def surroundings(self, kind: str) -> Surroundings:
+        """Return what pictures show beside the counts; `kind`: of the workers."""
 
     @property
     def is_open(self) -> bool:

@@ -175,9 +175,9 @@ class WorkerPool(ArrayMethods, Executor):
         -------
         PoolReport
         """
-        setup, kinds = self._backend.setup, {"process": "processes", "thread": "threads"}
-        surroundings = self._backend.log.surroundings(setup.name, kinds[self.kind])
-        return PoolReport(setup.name, self.statistics(), surroundings)
+        kinds = {"process": "processes", "thread": "threads"}
+        surroundings = self._backend.surroundings(kinds[self.kind])
+        return PoolReport(self._backend.setup.name, self.statistics(), surroundings)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a line per worker."""

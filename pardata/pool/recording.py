@@ -79,6 +79,7 @@ class RecordingLog(Log):
         return self._jobs[job]
 
     def keep(self) -> None:
+        super().keep()
         kept = self.noted()
         self.noted = lambda: kept
 

@@ -15,11 +15,13 @@ _LONGEST: Final = 5  # calls that are kept
 
 @dataclass
 class Log:
-    """The work of a pool's workers, one entry of `workers` each."""
+    """The work of a pool's workers, one entry of `workers` each. It stays as it is from `end_s` on."""
 
     workers: list[dict[str, float]]
     longest: list[tuple[float, str]] = field(default_factory=list)
     begin_s: float = field(default_factory=time.perf_counter)
+    end_s: float | None = None
+    received_bytes: int = 0
 
     def add(self, worker: int, task: Task, outcome: Outcome) -> None:
         """Take in the outcome of a task."""
@@ -41,12 +43,13 @@ class Log:
         return Surroundings(engine=kind, cores=usable_cores())
 
     def keep(self) -> None:
-        """Read what workers have noted themselves, before it is gone."""
+        """End the log. Read what workers have noted themselves, before it is gone."""
+        self.end_s = time.perf_counter()
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the pool's start."""
-        return time.perf_counter() - self.begin_s
+        """Seconds since the pool's start, until its end."""
+        return (time.perf_counter() if self.end_s is None else self.end_s) - self.begin_s
 
     def statistics(self) -> dict[str, Any]:
         """Return the log, with the time each worker waited."""

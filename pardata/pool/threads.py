@@ -31,6 +31,7 @@ from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.library_limits import limit_thread
+from pardata.runtime.recording.record import Surroundings
 
 
 class _Here:
@@ -73,8 +74,7 @@ class ThreadBackend:
         try:
             for index in range(self.setup.workers):
                 end = Latch()
-                name = "pardata-pool-thread"
-                thread = threading.Thread(target=self._run, args=(index, end), name=name, daemon=True)
+                thread = threading.Thread(None, self._run, "pardata-pool-thread", (index, end), daemon=True)
                 self._threads.append((thread, end))
                 start_thread(thread)
         except BaseException:  # as Ctrl-C
@@ -181,7 +181,8 @@ class ThreadBackend:
         with self._changed:
             return self.log.statistics()
 
-    # -- the threads -------------------------------------------------------------------------------------------------
+    def surroundings(self, kind: str) -> Surroundings:
+        return self.log.surroundings(self.setup.name, kind)
 
     def _queue(self, job: Job) -> None:
         if not job.queued and not job.exhausted:
@@ -222,8 +223,7 @@ class ThreadBackend:
                 self._idle -= 1
 
     def _context(self, index: int) -> WorkerContext:
-        setup = self.setup
-        return WorkerContext(index, setup.workers, setup.name, setup.shared, setup.seed)
+        return WorkerContext(index, self.setup.workers, self.setup.name, self.setup.shared, self.setup.seed)
 
     def _run(self, index: int, end: Latch) -> None:
         open_backends.add(self)
@@ -244,12 +244,12 @@ class ThreadBackend:
                 with self._changed:
                     self._life.on(PoolEvent.CLOSE)  # if nobody holds it
                     self._life.on(PoolEvent.ENDED)
+                    self.log.keep()
 
     def _initialize(self) -> bool:
-        setup = self.setup
-        if setup.initializer is not None:
+        if self.setup.initializer is not None:
             try:
-                setup.initializer(*setup.initargs)
+                self.setup.initializer(*self.setup.initargs)
             except BaseException as error:
                 self._break(exit_as_error(error))
                 return False

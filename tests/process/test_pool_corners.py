@@ -387,18 +387,33 @@ if __name__ == "__main__":
 
 def test_a_forked_child_is_told_that_the_pool_is_not_its_own():
     def use(pool, answers):
-        try:
-            pool.submit(abs, 1)
-        except RuntimeError as error:
-            answers.put(str(error))
+        for ask in (lambda: pool.submit(abs, 1), pool.statistics, pool.report):
+            try:
+                ask()
+                answers.put("")
+            except RuntimeError as error:
+                answers.put(str(error))
+        pool.shutdown(cancel_futures=True)
 
     with pardata.WorkerPool(1) as pool:
         pool.submit(abs, 1).result()
         context = multiprocessing.get_context("fork")
         answers = context.SimpleQueue()
         child = context.Process(target=use, args=(pool, answers))
+        held, forked = threading.Event(), threading.Event()
+
+        def hold():
+            with pool._backend._lock:
+                held.set()
+                forked.wait(HANG_S)
+
+        holder = threading.Thread(target=hold)  # as the pool's thread does, at moments
+        holder.start()
+        held.wait(HANG_S)
         child.start()
-        assert "belongs to process" in answers.get()
+        forked.set()
+        holder.join()
+        assert all("belongs to process" in answers.get() for _ in range(3))
         child.join()
         assert child.exitcode == 0
         assert [pool.submit(abs, -n).result(HANG_S) for n in range(20)] == list(range(20))

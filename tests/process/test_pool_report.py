@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -71,3 +72,38 @@ def test_a_pool_that_is_not_recorded_says_how(tmp_path):
     assert "WorkerPool(record=True)" in page.text and "Chunks of the last maps" in page.text
     with pytest.raises(pardata.ConfigError, match="record=True"):
         report.trace(tmp_path / "pool.json")
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_the_report_of_a_closed_pool_stays_as_it_is(kind):
+    with pardata.WorkerPool(1, kind=kind, record=True) as pool:
+        pool.submit(add_one, 1).result()
+        before = pool.statistics()
+    report = pool.report()
+    assert all(report.statistics["workers"][0][key] == before["workers"][0][key] for key in ("start_s", "tasks"))
+    assert report.statistics["workers"][0].get("processes") == before["workers"][0].get("processes")
+    assert report.statistics.get("received_bytes") == before.get("received_bytes")
+    with pardata.WorkerPool(1, kind=kind) as other:  # it may have the memory now
+        other.submit(add_one, 1).result()
+        assert pool.report() == report
+
+
+def test_a_report_is_made_while_the_memory_of_the_workers_is_there(monkeypatch):
+    """The pool's thread gives it back under the pool's lock."""
+    with pardata.WorkerPool(1, record=True) as pool:
+        lock, noted, can_take = pool._backend._lock, pool._backend._loop.log.noted, []
+
+        def take():
+            is_free = lock.acquire(blocking=False)
+            if is_free:
+                lock.release()
+            return is_free
+
+        def watched():
+            with ThreadPoolExecutor(1) as thread:
+                can_take.append(thread.submit(take).result())
+            return noted()
+
+        monkeypatch.setattr(pool._backend._loop.log, "noted", watched)
+        pool.report()
+        assert can_take == [False]

@@ -36,11 +36,10 @@ from pardata.pool.processes.function_store import Code, FunctionStore, describe_
 from pardata.pool.processes.inline import Inline
 from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.processes.pool_thread import PoolThread
-from pardata.pool.statistics import Log
 from pardata.pool.worker.loop import TaskProgram
 from pardata.pool.worker.shared import SharedValue
 from pardata.process.interrupts import Hastened, Uninterrupted
-from pardata.runtime.header import INCARNATION, SENT_BYTES
+from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.wiring import HeapSink, encode_program
 
 
@@ -183,6 +182,8 @@ class Dispatcher:
 
     def cancel_waiting(self) -> None:
         """Cancel the tasks that no worker has."""
+        if os.getpid() != self._pid:
+            return
         loop = self._loop
         with Uninterrupted():
             with self._lock:
@@ -228,21 +229,21 @@ class Dispatcher:
         """Return the number of the next job."""
         return next(self._job_numbers)
 
-    @property
-    def log(self) -> Log:
-        return self._loop.log
-
     def statistics(self) -> dict[str, Any]:
         """Return the statistics of each worker, and the longest calls."""
+        if os.getpid() != self._pid:
+            self._refuse_fork()  # the pool's thread may have held the lock
         loop = self._loop
         with self._lock:
-            slots = loop.topology.slots
-            for slot, entry in zip(slots, loop.log.workers, strict=True):
-                entry["start_s"] = slot.start_s
-                entry["processes"] = int(slot.worker.words[INCARNATION])
-            told = loop.log.statistics()
-            received = sum(int(slot.worker.words[SENT_BYTES]) for slot in slots)
-            return {**told, "sent_bytes": loop.assignments.sent_bytes, "received_bytes": received}
+            loop.count()
+            sent_bytes, received_bytes = loop.assignments.sent_bytes, loop.log.received_bytes
+            return {**loop.log.statistics(), "sent_bytes": sent_bytes, "received_bytes": received_bytes}
+
+    def surroundings(self, kind: str) -> Surroundings:
+        if os.getpid() != self._pid:
+            self._refuse_fork()
+        with self._lock:  # the memory in which the workers record is not given back meanwhile
+            return self._loop.log.surroundings(self.setup.name, kind)
 
 
 def _encode_program(setup: Setup) -> tuple[TaskProgram, Encoded]:

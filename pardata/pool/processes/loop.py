@@ -27,6 +27,7 @@ from pardata.pool.processes.terminations import Terminations
 from pardata.pool.processes.topology import Topology
 from pardata.pool.recording import RecordingLog, log_of
 from pardata.runtime.events import Failed, WorkerEvent
+from pardata.runtime.header import INCARNATION, SENT_BYTES
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.port import Program
@@ -149,6 +150,16 @@ class PoolLoop:
         self.log.workers[slot.index]["deaths"] += is_blamed
         self._supervisor.restart(lost.worker)
 
+    def count(self) -> None:
+        """Read what the workers count themselves, until their memory is given back: others may have it then."""
+        if self.log.end_s is not None:
+            return
+        slots = self.topology.slots  # not all of them, if the pool was ended while it started
+        for slot, entry in zip(slots, self.log.workers, strict=False):
+            entry["start_s"] = slot.start_s
+            entry["processes"] = int(slot.worker.words[INCARNATION])
+        self.log.received_bytes = sum(int(slot.worker.words[SENT_BYTES]) for slot in slots)
+
     def _on_event(self, worker: Worker, event: WorkerEvent) -> None:
         if isinstance(event, Failed) and self._life.error is None:  # the worker's own loop, not a task
             fault = event.fault
@@ -171,6 +182,7 @@ class PoolLoop:
         finally:
             with self._lock:
                 self._fail_rest()
+                self.count()
                 self.log.keep()
                 self.topology.close()
             self.effects.take()
