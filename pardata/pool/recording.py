@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pardata.pool.jobs.job import Outcome, Task
-from pardata.pool.statistics import Log
+from pardata.pool.statistics import Log, kind_of
 from pardata.runtime.recording.record import Chunk, DeathRecord, RunRecord, Surroundings, WorkerRecord
 from pardata.runtime.recording.recorder import (
     CALL_BEGIN_NS,
@@ -25,8 +25,6 @@ from pardata.runtime.recording.recorder import (
     Recorded,
     is_kept,
 )
-
-_KINDS = {"CallJob": "calls", "MapJob": "map", "ArrayJob": "map_array"}
 
 
 class WorkerNotes(NamedTuple):
@@ -62,7 +60,7 @@ class RecordingLog(Log):
         if not is_kept(np.array([number]), self.shift)[0]:
             return
         end_ns = time.perf_counter_ns()
-        kind = _KINDS.get(type(task.job).__name__, "map")
+        kind = kind_of(task.job)
         begin_ns = end_ns - int(1e9 * outcome.seconds)
         job, has_failed = self._job(kind, task.job), outcome.fault is not None
         noted = task.number, worker, job, kind, task.begin, outcome.done, begin_ns, end_ns, has_failed
@@ -72,7 +70,7 @@ class RecordingLog(Log):
             self.chunks = [chunk for chunk in self.chunks if is_kept(np.array([chunk.number]), self.shift)[0]]
 
     def _job(self, kind: str, job: Any) -> int:
-        if kind == "calls":
+        if kind == "call":
             return -1
         if job not in self._jobs:
             self._jobs[job] = next(self._numbers)

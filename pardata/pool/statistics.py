@@ -6,11 +6,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pardata.pool.jobs.job import Outcome, Task
+from pardata.pool.jobs.job import Job, Outcome, Task
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.recording.record import Surroundings
 
 _LONGEST: Final = 5  # calls that are kept
+_KINDS: Final = {"CallJob": "call", "MapJob": "map", "ArrayJob": "map_array"}
+
+
+def kind_of(job: Job) -> str:
+    """Return the name of the method by which a job came: "map" or "map_array"; "call" for a single one."""
+    return _KINDS.get(type(job).__name__, "map")
 
 
 @dataclass
@@ -30,7 +36,8 @@ class Log:
         entry["work_s"] += outcome.seconds
         longest_s, index = outcome.longest
         if len(self.longest) < _LONGEST or longest_s > self.longest[-1][0]:
-            what = f"item {task.begin + index} of {type(task.job).__name__}"
+            kind = kind_of(task.job)
+            what = "a call" if kind == "call" else f"item {task.begin + index} of a {kind}"
             self.longest = sorted([*self.longest, (longest_s, what)], reverse=True)[:_LONGEST]
 
     @classmethod

@@ -192,6 +192,7 @@ def test_a_failed_run_shows_its_error(engine, tmp_path):
         list(run)
     page = check_page(run.report(), tmp_path)
     assert "ValueError: <b>too large</b>" in page.text and "below_ten" in page.text and "has failed" in page.text
+    assert page.text.index("The error that ended the run") < page.text.index("Calls of the workers")
 
 
 def test_a_notebook_shows_the_counts_of_a_run_that_goes_on(engine):

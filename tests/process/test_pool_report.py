@@ -50,7 +50,7 @@ def test_each_task_is_recorded(kind, tmp_path):
     for chunk in record.chunks:
         done[chunk.kind, chunk.job] = done.get((chunk.kind, chunk.job), 0) + chunk.done
         assert record.begin_ns <= chunk.begin_ns <= chunk.end_ns <= record.end_ns
-    assert done == {("map", 0): 100, ("map_array", 1): 50_000, ("calls", -1): 2} | (
+    assert done == {("map", 0): 100, ("map_array", 1): 50_000, ("call", -1): 2} | (
         {("map", 2): 10} if kind == "process" else {}
     )
     assert sum(chunk.has_failed for chunk in record.chunks) == 1
@@ -107,3 +107,15 @@ def test_a_report_is_made_while_the_memory_of_the_workers_is_there(monkeypatch):
         monkeypatch.setattr(pool._backend._loop.log, "noted", watched)
         pool.report()
         assert can_take == [False]
+
+
+def test_the_longest_calls_are_named_by_what_was_called():
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        pool.submit(add_one, 1).result()
+        list(pool.map(add_one, [1]))
+        pool.map_array(np.negative, np.ones(1))
+        assert {what for _, what in pool.statistics()["longest"]} == {
+            "a call",
+            "item 0 of a map",
+            "item 0 of a map_array",
+        }

@@ -37,7 +37,7 @@ class CallNotes:
         self._before = *self._counters(), of_thread.retries
 
     def end(self, sequence: int, number: int, count: int) -> int:
-        """RunRecord the call; return the time."""
+        """Record the call; return the time."""
         now_ns = time.perf_counter_ns()
         blocked_ns, sent_bytes, items = self._counters()
         blocked_before, sent_before, _, retries = self._before
@@ -55,7 +55,7 @@ class CallNotes:
         self._made_ns = time.perf_counter_ns()
 
     def sent(self, batch: Batch, count: int, nbytes: int, is_source: bool) -> int:
-        """RunRecord a message with a number of its own: of a source it was a call, of a generator filter it is none."""
+        """Record a message with a number of its own: of a source it was a call, of a generator filter it is none."""
         if is_source:
             self.recorder.call(self._begun_ns, self._made_ns, 0, batch.sequence, batch.number, count, count, nbytes, 0)
             self.begin()

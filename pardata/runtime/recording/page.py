@@ -25,7 +25,7 @@ def as_page(report: Any) -> str:
     """Return a `RunReport` as a page."""
     around: Surroundings = report.surroundings
     record = around.record
-    parts = [_head(report), _graph(report), _stages(report)]
+    parts = [_head(report), _error(around.error), _graph(report), _stages(report)]
     if record is None:
         parts.append(
             '<h2>More of it</h2><p class="note">This run was not recorded. With <code>run(record=True)</code> the page '
@@ -39,7 +39,7 @@ def as_page(report: Any) -> str:
             sections.memory(record, around.limit_bytes),
             sections.latency_cards(record),
         ]
-    parts += [_error(around.error), _skipped(report.skipped)]
+    parts.append(_skipped(report.skipped))
     return page("pardata run", "\n".join(filter(None, parts)))
 
 

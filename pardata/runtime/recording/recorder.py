@@ -116,7 +116,7 @@ class Recorder:
         nbytes: int,
         retries: int,
     ) -> None:
-        """RunRecord a call, or all calls of a message: those for `count` items from `number` on."""
+        """Record a call, or all calls of a message: those for `count` items from `number` on."""
         if end_ns - begin_ns - waited_ns > self._floor_ns:
             self._keep_slow(begin_ns, end_ns, waited_ns, sequence, number, count, done, nbytes, retries)
         if number * _GOLDEN & _MASK >= self._below:
@@ -130,7 +130,7 @@ class Recorder:
         self.head[HEAD_CALLS] += 1  # SYNC POINT: record. The row is whole
 
     def sample(self, *counters: int) -> None:
-        """RunRecord the counters: the words of a sample, SAMPLE_AT_NS first."""
+        """Record the counters: the words of a sample, SAMPLE_AT_NS first."""
         head = self.head
         if head[HEAD_SAMPLED] == SAMPLES:
             rows = _rows(self.memory, _SAMPLES_AT, SAMPLES, 9)

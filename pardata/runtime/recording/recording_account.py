@@ -34,7 +34,7 @@ class RecordingAccount(TimeAccount):
     notes: CallNotes
 
     def begin(self, recorder: Recorder, arena_words: memoryview) -> None:
-        """RunRecord from now on; `arena_words`: the header of the span in which this worker's blocks are."""
+        """Record from now on; `arena_words`: the header of the span in which this worker's blocks are."""
         words = self._words
         self._recorder, self._arena_words = recorder, arena_words
         self.notes = CallNotes(recorder, lambda: (words[BLOCKED_NS], words[SENT_BYTES], words[ITEMS]))
@@ -64,12 +64,12 @@ class RecordingAccount(TimeAccount):
         self.sample(time.perf_counter_ns())
 
     def look(self, now_ns: int) -> None:
-        """RunRecord the counters, if it is time."""
+        """Record the counters, if it is time."""
         if now_ns >= self._recorder.due_ns:
             self.sample(now_ns)
 
     def sample(self, now_ns: int) -> None:
-        """RunRecord the counters; what is busy since they were brought up to date counts as well."""
+        """Record the counters; what is busy since they were brought up to date counts as well."""
         words, recorder = self._words, self._recorder
         used_bytes = align(recorder.used_bytes, PAGE_BYTES)
         if used_bytes > self._counted_bytes:
