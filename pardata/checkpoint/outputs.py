@@ -6,24 +6,24 @@ import os
 
 from pardata.errors import ConfigError
 
-Stamp = list[int]  # inode, size in bytes, and time of the last write in ns
+FileIdentity = list[int]  # inode, size in bytes, and time of the last write in ns
 
 
-def stamp_of(path: str) -> Stamp:
+def identity_of(path: str) -> FileIdentity:
     """Return what tells a file from others that have its name later."""
     found = os.stat(path)
     return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 
-def check_done(folder: str, path: str, stamp: Stamp | None) -> None:
+def check_done(folder: str, path: str, known: FileIdentity | None) -> None:
     """Raise `ConfigError` if the file of a job that is done is gone, or if another one has its name.
 
     A file that was changed in place stays the same one, and so does one that was copied with its time.
     """
     if not os.path.exists(path):
         raise _refused(folder, f"the job is done, and {path!r}, which it has written, is gone")
-    now = stamp_of(path)
-    if stamp is not None and now[0] != stamp[0] and now[1:] != stamp[1:]:
+    now = identity_of(path)
+    if known is not None and now[0] != known[0] and now[1:] != known[1:]:
         raise _refused(folder, f"the job is done, and {path!r}, which it has written, was replaced by another file")
 
 

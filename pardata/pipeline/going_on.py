@@ -20,7 +20,7 @@ from typing import Any
 from pardata.checkpoint import folder as folders
 from pardata.checkpoint.fingerprint import digest, digest_of_array, digest_of_items
 from pardata.checkpoint.folder import Folder, sync
-from pardata.checkpoint.outputs import check_begun, check_done, stamp_of
+from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
 from pardata.pipeline.npy_writer import NpyWriter
@@ -198,7 +198,7 @@ class StreamCheckpoint:
         """Give the files their names. Killed between two of the steps, the next call does the rest."""
         state: dict[str, Any] = {"report": base64.b64encode(pickle.dumps(report)).decode()}
         before = self._folder.state or {}
-        is_finished, stamps = before.get("finished", False), before.get("stamps", {})
+        is_finished, files = before.get("finished", False), before.get("files", {})
         if self.report is None:
             self._folder.commit(state, [stage.fn.part for stage in self._files()])
         for writer in [stage.fn for stage in self._files()]:
@@ -207,10 +207,10 @@ class StreamCheckpoint:
                 os.replace(writer.part, writer.path)
                 sync_directory(writer.path)
             else:
-                check_done(self._folder.path, writer.path, stamps.get(writer.path))
+                check_done(self._folder.path, writer.path, files.get(writer.path))
         if not is_finished:
-            stamps = {stage.fn.path: stamp_of(stage.fn.path) for stage in self._files()}
-            self._folder.commit({**state, "finished": True, "stamps": stamps})
+            files = {stage.fn.path: identity_of(stage.fn.path) for stage in self._files()}
+            self._folder.commit({**state, "finished": True, "files": files})
 
     def close(self) -> None:
         """Let others use the folder."""

@@ -13,7 +13,7 @@ import numpy as np
 from pardata.checkpoint.done import DoneRanges
 from pardata.checkpoint.fingerprint import digest, digest_of_array, name_of
 from pardata.checkpoint.folder import Folder, sync
-from pardata.checkpoint.outputs import check_begun, check_done, stamp_of
+from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
 from pardata.pool.arrays.inputs import InputArrays
@@ -66,7 +66,7 @@ class ArrayCheckpoint:
             return
         state: Any = self._folder.state
         if self.is_finished or (self.is_complete and not os.path.exists(self.part)):
-            check_done(self._folder.path, self._path, state.get("stamp"))
+            check_done(self._folder.path, self._path, state.get("file"))
         else:
             check_begun(self._folder.path, self.part, state["bytes"])
 
@@ -113,8 +113,8 @@ class ArrayCheckpoint:
             sync_directory(self._path)
         if self.is_finished:
             return
-        stamp = stamp_of(self._path)
-        self._folder.commit({"finished": True, "rows": self._rows, "done": self.done.ranges, "stamp": stamp})
+        found = identity_of(self._path)
+        self._folder.commit({"finished": True, "rows": self._rows, "done": self.done.ranges, "file": found})
 
     def leave(self) -> None:
         """After an error: commit what is done, if that is possible."""
