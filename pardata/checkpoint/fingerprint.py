@@ -34,6 +34,10 @@ _MOST_BYTES: Final = 1 << 30  # 1 GB/s
 _PIECE_BYTES: Final = 1 << 20
 _PIECE: Final = 1 << 16  # entries
 _SIMPLE: Final = (type(None), bool, int, float, complex, str, type(...), range, slice)
+_COMPILED: Final = (
+    types.BuiltinFunctionType, types.MethodWrapperType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType, np.ufunc,
+)  # fmt: skip
 # Libraries whose objects are values.
 _DATA: Final = frozenset({
     "argparse", "array", "collections", "datetime", "decimal", "enum", "fractions", "functools", "ipaddress", "numpy",
@@ -206,15 +210,18 @@ class _Digest:
             return
         self._add_all(*kind.__bases__)
         for name, value in sorted(vars(kind).items()):
-            if inspect.isroutine(value) or isinstance(value, property) or not name.startswith("__"):
+            if name != "__doc__" and (inspect.isroutine(value) or not name.startswith("__")):
                 self._put(name)
                 self.add(value)
 
     def _add_object(self, value: Any, kind: type) -> None:
         self._put("object", kind.__module__, kind.__qualname__)
         self.add(kind)
-        if isinstance(value, types.BuiltinFunctionType | np.ufunc) or inspect.isroutine(value):
+        if isinstance(value, _COMPILED):
             self._put(getattr(value, "__module__", ""), getattr(value, "__qualname__", value.__name__))
+            owner = getattr(value, "__self__", None)  # as that of ``table.get``
+            if not isinstance(owner, types.ModuleType):
+                self.add(owner)
             return
         self._add_all(*contents_of(value))
         if _is_users(kind) or kind.__module__.partition(".")[0] == _OWN:

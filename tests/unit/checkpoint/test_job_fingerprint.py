@@ -46,6 +46,20 @@ class Rows(collections.abc.Sequence):
         return len(self.paths[at])
 
 
+class Twice:
+    """A descriptor that is neither a property nor a function."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __get__(self, instance, owner):
+        return self.factor
+
+
+def with_descriptor(factor):
+    return type("Described", (), {"__module__": __name__, "level": Twice(factor)})
+
+
 def plus(number):
     return lambda item: item + number
 
@@ -87,6 +101,10 @@ PAIRS = {
     "a polynomial": (np.polynomial.Polynomial([1, 2]), np.polynomial.Polynomial([1, 3])),
     "a vectorized function": (np.vectorize(plus(1)), np.vectorize(plus(2))),
     "what a function has captured": (plus(1), plus(2)),
+    "a method of a dictionary": ({"a": 1}.get, {"a": 2}.get),
+    "a method of an array": (np.zeros(3).__getitem__, np.ones(3).__getitem__),
+    "a method of a pattern": (re.compile("a").sub, re.compile("b").sub),
+    "a descriptor": (with_descriptor(2), with_descriptor(3)),
     "an attribute of a function": (with_attribute(1), with_attribute(2)),
     "a mask": (np.ma.masked_array([1, 2], [0, 1]), np.ma.masked_array([1, 2], [0, 0])),
     "one of many numbers": changed(list(range(300_000))),
