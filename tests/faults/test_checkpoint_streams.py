@@ -13,6 +13,7 @@ import pytest
 import pardata
 from pardata import __main__ as command_line
 from pardata.checkpoint import folder as folders
+from pardata.pipeline import going_on
 from tests.faults import resumed_streams as streams
 from tests.faults.cuts import end_at_each_step
 from tests.faults.resumed_streams import ITEMS, Lines, Repairable, Running, calls_in, outputs
@@ -304,3 +305,30 @@ def test_a_file_that_was_cut_is_refused(make_folder):
     Path(folder, "repaired").touch()
     with pytest.raises(ValueError, match=r"begun was cut"):
         run()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_filters_give_at_the_end_is_not_given_again(make_folder, monkeypatch, engine):
+    folder = make_folder()
+
+    def run():
+        numbers = pardata.source(range(ITEMS))
+        ends = [
+            numbers.reduce(streams.add, 0).to(f"{folder}/a.npy"),
+            numbers.batch(7).map(sum).to(f"{folder}/b.npy"),
+            numbers.batch(7).to(Lines(f"{folder}/c.txt")),
+        ]
+        pardata.run(*ends, engine=engine, checkpoint=f"{folder}/c", tokens=2)
+
+    def killed(self, report):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(going_on.StreamCheckpoint, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    run()
+    batches = [list(range(at, min(at + 7, ITEMS))) for at in range(0, ITEMS, 7)]
+    assert np.load(f"{folder}/a.npy").tolist() == [sum(range(ITEMS))]
+    assert np.load(f"{folder}/b.npy").tolist() == [sum(batch) for batch in batches]
+    assert Path(folder, "c.txt").read_text().splitlines() == [str(batch) for batch in batches]

@@ -154,6 +154,11 @@ class FilterCuts:
         """Take in what the filter works with in this process."""
         self._fn, self._position = fn, position
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come out."""
+        return self._position.has_ended
+
     def load(self) -> Saved | None:
         """Return the state with which the run begins; None: that of a new filter."""
         if self._start is None:
@@ -206,10 +211,13 @@ class CutPort(_Delegate):
         return self._cuts.load() if self._saved is None else self._saved
 
     def take(self) -> list[Batch] | None:
-        """Return the next batch; store the state if a cut lies in front of it, or if it was the last one."""
+        """Return the next batch; store the state if a cut lies in front of it, or if all is done.
+
+        At the end of the input the filter may have outputs still, and a number has one state only: that behind them.
+        """
         batches: list[Batch] | None = self._port.take()
         if batches is None:
-            if self._behind > self._cuts.begin:
+            if self._behind > self._cuts.begin and self._cuts.has_ended:
                 self._port.report(self._cuts.store(self._behind))
             return None
         first, saved = batches[0], self._saved
