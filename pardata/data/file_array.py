@@ -62,6 +62,8 @@ class FileArray(ABC):
         The reason why other processes cannot open it; "" if they can.
     """
 
+    way_to_write: str = 'open it with mode="r+"'  # in errors, where `writers` is "none"
+
     def __init__(
         self,
         location: str,

@@ -44,6 +44,7 @@ class FileFormat:
 FORMATS: Final = (
     FileFormat("pardata.data.zarr_arrays", "zarr", "zarr", (".zarr",)),
     FileFormat("pardata.data.hdf5", "h5py", "hdf5", (".h5", ".hdf5")),
+    FileFormat("pardata.data.tiff", "tifffile", "tiff", (".tif", ".tiff")),
     FileFormat("pardata.data.npy", "numpy", "", (".npy", ".npz"), is_output=False),
 )
 _BY_LIBRARY: Final = {entry.library: entry for entry in FORMATS if entry.library != "numpy"}
@@ -107,14 +108,16 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     Parameters
     ----------
     path : path or URL
-        Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.npy`` or
-        ``.npz`` file.
+        Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
+        ``.tiff`` file, a ``.npy`` or ``.npz`` file.
     key : str, optional
-        The name of the array in a group or file; not needed if there is only one.
+        The name of the array in a group or file, of a TIFF file the number of the series; not needed if there is only
+        one.
 
     Returns
     -------
-    zarr.Array, h5py.Dataset, numpy.memmap; of a compressed ``.npz`` file, which can only be read whole, an array
+    zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, numpy.memmap
+        Of a compressed ``.npz`` file, which can only be read whole, an array.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class FileSink:
         if isinstance(target, str):
             new_file(target, key)  # raises what can be told now
         elif target.writers == "none" or not target.ndim:
-            what = 'open for reading: open it with mode="r+"' if target.ndim else "a single number, which has no rows"
+            what = f"open for reading: {target.way_to_write}" if target.ndim else "a single number, which has no rows"
             raise ConfigError(f"to({target.location}): it is {what}")
 
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:

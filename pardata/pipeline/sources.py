@@ -106,7 +106,7 @@ def source(
     axis : int
         Of an array: along which it is taken apart.
     workers : int
-        Of a `zarr.Array` or an `h5py.Dataset`: processes that read and decompress it, each whole chunks.
+        Of an array in a file, as a `zarr.Array`: processes that read and decompress it, each whole chunks.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def source(
     if found is not None:
         return array_source(found, by, axis, workers, name, native)
     if workers != 1:
-        raise ConfigError(f"source({type(items).__name__}, workers=...): workers read arrays of Zarr and HDF5")
+        raise ConfigError(f"source({type(items).__name__}, workers=...): workers read arrays in files")
     if isinstance(items, np.memmap):
         items = read_only(items)
     if by is not None or axis != 0:

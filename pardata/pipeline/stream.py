@@ -240,7 +240,7 @@ class Stream(Regrouping):
 
         Parameters
         ----------
-        sink : list, path of a .npy, .zarr or .h5 file, zarr.Array, h5py.Dataset, or callable
+        sink : list, path of a .npy, .zarr, .h5 or .tif file, zarr.Array, h5py.Dataset, or callable
             A list of the calling process is appended to, in order. The rows of a file are written in place, in order;
             it has its name only when it is whole. An array that is open for writing gets all of its rows, of items that
             are rows or blocks of them. Zarr and HDF5 are written by a thread of the calling process, whole chunks (or
@@ -259,7 +259,7 @@ class Stream(Regrouping):
         ------
         ConfigError
             `sink` is none of these, or for a process the method of a list, set, dict or deque; or an array that is open
-            for reading, or a path of Zarr or HDF5 where something is already.
+            for reading, or a path of a new file where something is already.
 
         Examples
         --------

@@ -28,6 +28,7 @@ _EXTRAS = {
     "zstandard": "zstd: compressed files",
     "zarr": "zarr: stores as sources and outputs",
     "h5py": "hdf5: files as sources and outputs",
+    "tifffile": "tiff: files as sources and outputs",
     "werkzeug": "http: look-ups over HTTP",
     "joblib": "joblib: a backend for it",
     "torch": "torch: loaders for training loops",

@@ -2,10 +2,13 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+
+import pardata
+from pardata.data.registry import file_array
 
 SHAPE, CHUNKS, SHARDS = (50, 6, 4), (7, 4, 4), (14, 8, 4)  # chunks do not end where the array does
 
@@ -18,20 +21,10 @@ class Kind:
     library: str
     ending: str
     options: dict[str, Any]
+    is_written: ClassVar[bool] = True  # an array that is there
 
     def __str__(self):
         return self.name
-
-    def create(self, path, shape=SHAPE, dtype="f4", **options):
-        """Return a new array at a path, open for writing."""
-        given = {**self.options, **options}
-        if self.library == "zarr":
-            import zarr
-
-            return zarr.create_array(str(path), shape=shape, dtype=dtype, **given)
-        import h5py
-
-        return h5py.File(path, "w").create_dataset("data", shape, dtype, **given)
 
     def save(self, path, values, **options):
         """Return an array with these values, opened for reading."""
@@ -40,38 +33,88 @@ class Kind:
         self.close(made)
         return self.read(path)
 
+    def holds(self, shape, dtype):
+        """Return whether the format has such arrays."""
+        return True
+
+    def close(self, array):
+        """Have everything written."""
+
+
+class ZarrKind(Kind):
+    """Arrays in folders."""
+
+    def create(self, path, shape=SHAPE, dtype="f4", **options):
+        """Return a new array at a path, open for writing."""
+        import zarr
+
+        return zarr.create_array(str(path), shape=shape, dtype=dtype, **{**self.options, **options})
+
     def read(self, path):
         """Return the array at a path, opened for reading by its library."""
-        if self.library == "zarr":
-            import zarr
+        import zarr
 
-            return zarr.open_array(str(path), mode="r")
+        return zarr.open_array(str(path), mode="r")
+
+
+class HDF5Kind(Kind):
+    """Datasets."""
+
+    def create(self, path, shape=SHAPE, dtype="f4", **options):
+        import h5py
+
+        return h5py.File(path, "w").create_dataset("data", shape, dtype, **{**self.options, **options})
+
+    def read(self, path):
         import h5py
 
         return h5py.File(path, "r")["data"]
 
     def close(self, array):
-        """Have everything written."""
-        if self.library == "h5py":
-            array.file.close()
+        array.file.close()
+
+
+class TiffKind(Kind):
+    """Series; of a file that was closed, as pardata opens it for itself."""
+
+    is_written = False
+
+    def save(self, path, values, **options):
+        import tifffile
+
+        options |= {"photometric": "minisblack", "metadata": {"axes": "TYX"[-values.ndim :]}}
+        tifffile.imwrite(path, values, **self.options, **options)
+        return self.read(path)
+
+    def read(self, path):
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            return file.series[0]
+
+    def holds(self, shape, dtype):
+        return len(shape) > 1 and bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf"
 
 
 KINDS = [
-    Kind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
-    Kind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
-    Kind("zarr shards", "zarr", ".zarr", {"chunks": CHUNKS, "shards": SHARDS}),
-    Kind("hdf5", "h5py", ".h5", {"chunks": CHUNKS}),
-    Kind("hdf5 gzip", "h5py", ".h5", {"chunks": CHUNKS, "compression": "gzip", "shuffle": True}),
-    Kind("hdf5 contiguous", "h5py", ".h5", {}),
+    ZarrKind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
+    ZarrKind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
+    ZarrKind("zarr shards", "zarr", ".zarr", {"chunks": CHUNKS, "shards": SHARDS}),
+    HDF5Kind("hdf5", "h5py", ".h5", {"chunks": CHUNKS}),
+    HDF5Kind("hdf5 gzip", "h5py", ".h5", {"chunks": CHUNKS, "compression": "gzip", "shuffle": True}),
+    HDF5Kind("hdf5 contiguous", "h5py", ".h5", {}),
+    TiffKind("tiff", "tifffile", ".tif", {}),
+    TiffKind("tiff deflate", "tifffile", ".tif", {"compression": "zlib", "byteorder": ">", "rowsperstrip": 4}),
+    TiffKind("tiff ome", "tifffile", ".ome.tif", {"compression": "zlib"}),
 ]
 
 
-def each_kind(*, library=None):
-    """Return the parameters of a test over the formats whose library is installed."""
+def each_kind(*, library=None, is_written=False):
+    """Return the parameters of a test over the formats whose library is installed; `is_written`: over those only."""
     return [
         pytest.param(kind, id=kind.name, marks=pytest.mark.skipif(not is_there(kind.library), reason="not installed"))
         for kind in KINDS
-        if library in (None, kind.library)
+        if library in (None, kind.library) and kind.is_written >= is_written
     ]
 
 
@@ -79,12 +122,17 @@ def is_there(library):
     return importlib.util.find_spec(library) is not None
 
 
+def read_all(path, key=None):
+    """Return the values of the only array in a file."""
+    return file_array(pardata.open(path, key=key))[...]
+
+
 def values_of(shape=SHAPE, dtype="f4"):
     """Return values that tell where they are."""
     return np.arange(1, 1 + np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
 
 
-LIBRARIES = {".zarr": "zarr", ".h5": "h5py"}
+LIBRARIES = {".zarr": "zarr", ".h5": "h5py", ".tif": "tifffile"}  # by the endings of new files
 
 
 def warm_up():

@@ -14,7 +14,7 @@ import pytest
 
 import pardata
 from pardata.data.registry import file_array
-from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, is_there, values_of, warm_up
+from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, is_there, read_all, values_of, warm_up
 
 BACKENDS = ("process", "thread")
 
@@ -56,7 +56,7 @@ def test_workers_read_blocks(pools, kind, backend, tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", each_kind())
+@pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_blocks_end_where_chunks_and_shards_end(pools, kind, backend, tmp_path):
     array = kind.save(tmp_path / f"in{kind.ending}", values_of())
     target = kind.create(tmp_path / f"out{kind.ending}")
@@ -75,7 +75,7 @@ def test_blocks_end_where_chunks_and_shards_end(pools, kind, backend, tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", each_kind())
+@pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_workers_write_blocks(pools, kind, backend, tmp_path):
     values, pool = values_of(), pools[backend]
     array = kind.save(tmp_path / f"in{kind.ending}", values)
@@ -104,7 +104,7 @@ def test_workers_write_blocks(pools, kind, backend, tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("ending", [".zarr", ".h5"])
+@pytest.mark.parametrize("ending", LIBRARIES)
 def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path, monkeypatch):
     pytest.importorskip(LIBRARIES[ending])
     values, pool, path = values_of(), pools[backend], str(tmp_path / f"new{ending}")
@@ -128,9 +128,13 @@ def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path
     del made
     with pytest.raises(pardata.ConfigError, match="is there already"):
         pool.map_array(look, values, out=path)
-    assert np.array_equal(pardata.open(path)[...], np.sqrt(values))
-    empty = pool.map_array(np.sqrt, values[:0], out=str(tmp_path / f"empty{ending}"))
-    assert empty.shape == (0, 6, 4)
+    assert np.array_equal(read_all(path), np.sqrt(values))
+    if ending == ".tif":
+        with pytest.raises(pardata.ConfigError, match="holds images"):
+            pool.map_array(np.sqrt, values[:0], out=str(tmp_path / "empty.tif"))
+    else:
+        empty = pool.map_array(np.sqrt, values[:0], out=str(tmp_path / f"empty{ending}"))
+        assert empty.shape == (0, 6, 4)
     with pytest.raises(pardata.ConfigError, match="no such directory"):
         pool.map_array(look, values, out=str(tmp_path / "no" / f"x{ending}"))
     with monkeypatch.context() as patched, pytest.raises(pardata.ConfigError, match="no files may be made"):
@@ -175,7 +179,7 @@ def test_a_thread_that_writes_after_ctrl_c_leaves_nothing(ending, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", each_kind())
+@pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_a_killed_workers_chunks_are_read_and_written_again(kind, tmp_path):
     values, flag = values_of(), tmp_path / "killed"
     array = kind.save(tmp_path / f"in{kind.ending}", values)
@@ -230,20 +234,24 @@ def test_foreach_array_changes_a_zarr_array(pools, kind, backend, tmp_path):
 )
 def test_odd_shapes_and_dtypes(pools, kind, backend, shape, dtype, tmp_path):
     values, options = values_of(shape, dtype), {}
-    if kind.options:
+    if "chunks" in kind.options:
         options["chunks"] = (4, 2)[: len(shape)] if shape[0] > 1 else (1, 2)
         options |= {"shards": (8, 4)[: len(shape)] if shape[0] > 1 else (2, 4)} if "shards" in kind.options else {}
         options |= {"maxshape": (None, 3)} if kind.library == "h5py" and not shape[0] else {}
+    if not kind.holds(shape, dtype):
+        pytest.skip("the format has no such arrays")
     array = kind.save(tmp_path / f"in{kind.ending}", values, **options)
     made = pools[backend].map_array(lambda block: block, array)
     assert made.dtype == array.dtype and np.array_equal(made, values)
+    if not kind.is_written:
+        return
     target = kind.create(tmp_path / f"out{kind.ending}", values.shape, values.dtype, **options)
     pools[backend].map_array(lambda block: block, array, out=target)
     assert np.array_equal(target[...], values)
     kind.close(target)
 
 
-@pytest.mark.parametrize("kind", each_kind())
+@pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_a_single_number_and_texts_are_refused(pools, kind, tmp_path):
     if kind.library == "h5py":
         import h5py
@@ -325,9 +333,10 @@ def test_chunks_that_workers_compress_are_those_of_hdf5(pools, options, is_compr
             assert np.array_equal(file["x"][:23], values) and (file["x"][23:] == 1).all()
 
 
-@pytest.mark.parametrize("ending", [ending for ending, library in LIBRARIES.items() if is_there(library)])
+@pytest.mark.parametrize("ending", [".zarr", ".h5"])  # a TIFF file has no chunks: two may write to any two parts of it
 def test_a_block_that_kills_is_not_cut_for_two_to_write_one_chunk(ending, tmp_path):
     """Of an array in memory smaller blocks would be tried, to find the row to blame."""
+    pytest.importorskip(LIBRARIES[ending])
     first = values_of()[28, 0, 0]
 
     def deadly(block):

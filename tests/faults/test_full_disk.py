@@ -84,6 +84,12 @@ SCRIPT = """
     def stream_to_hdf5():
         stream_to_data_file(".h5")
 
+    def tiff_of_processes():
+        data_file(".tif", "process")
+
+    def stream_to_tiff():
+        pardata.source(HUGE[:, None]).to("/mnt/a.tif").run(engine="serial")
+
     def sparse():
         return np.memmap("/mnt/sparse", float, "w+", 0, HUGE.shape)
 
@@ -149,6 +155,7 @@ WRITERS = {
 DATA_FILES = {
     "zarr": ["zarr_of_processes", "zarr_of_threads", "stream_to_zarr"],
     "h5py": ["hdf5_of_processes", "stream_to_hdf5"],
+    "tifffile": ["tiff_of_processes", "stream_to_tiff"],
 }
 THERE = [name for library, names in DATA_FILES.items() if find_spec(library) is not None for name in names]
 

@@ -65,7 +65,7 @@ class ArrayMethods(MapMethods):
         chunksize : int or str
             An int (or a size, "4MB") is the size of a call. Else calls get blocks that fit the cache, and workers get
             as many at a time as `chunksize` says: see `map`.
-        out : array, shape as the result, or path of a .npy, .zarr or .h5 file, optional
+        out : array, shape as the result, or path of a .npy, .zarr, .h5 or .tif file, optional
             Where to write, cast as NumPy's ``out=`` ("same_kind"); without a copy if it lives in shared memory or in a
             `numpy.memmap` and does not overlap an input. A file appears when it is complete. To a `zarr.Array` each
             worker writes whole chunks (shards, if it has any), to an `h5py.Dataset` this process writes.
@@ -219,7 +219,7 @@ def _check_function(what: str, fn: object) -> None:
 def _check_changeable(array: FileArray, backend: Backend) -> None:
     if not backend.places.may_write(array):
         way = (
-            'open it with mode="r+"'
+            array.way_to_write
             if array.writers == "none"
             else "worker processes may not write to it: use map_array with another array as out="
         )

@@ -210,7 +210,7 @@ def _checked_out(out: Any, inputs: InputArrays) -> Any:
 
 def _checked_file(out: FileArray, inputs: InputArrays) -> FileArray:
     if out.writers == "none":
-        raise ConfigError(f'out={out.location} is open for reading: open it with mode="r+"')
+        raise ConfigError(f"out={out.location} is open for reading: {out.way_to_write}")
     if inputs.rows not in out.shape:
         raise ConfigError(f"out must have {inputs.rows} rows, and {out.location} has shape {out.shape}")
     if any(isinstance(array, FileArray) and array.location == out.location for array in inputs.arrays):
