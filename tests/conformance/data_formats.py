@@ -96,6 +96,38 @@ class TiffKind(Kind):
         return len(shape) > 1 and bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf"
 
 
+class FitsKind(Kind):
+    """Images; the file stays open as long as they are there."""
+
+    is_written = False
+
+    def save(self, path, values, **options):
+        from astropy.io import fits
+
+        self.make(fits, values).writeto(path)
+        return self.read(path)
+
+    def make(self, fits, values):
+        """Return the HDU of values: an image, which may be scaled or compressed."""
+        if "tile_shape" in self.options:
+            return fits.CompImageHDU(values, compression_type="GZIP_1", quantize_level=0)
+        hdu = fits.PrimaryHDU(values.copy())  # which is scaled in place
+        if "bscale" in self.options and values.dtype.kind == "f":
+            hdu.scale("int16", **self.options)
+        return hdu
+
+    def read(self, path):
+        from astropy.io import fits
+
+        with fits.open(path) as file:
+            return file[-1]
+
+    def holds(self, shape, dtype):
+        return (
+            bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf" and ("bscale" not in self.options or dtype != ">f8")
+        )
+
+
 KINDS = [
     ZarrKind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
     ZarrKind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
@@ -106,6 +138,9 @@ KINDS = [
     TiffKind("tiff", "tifffile", ".tif", {}),
     TiffKind("tiff deflate", "tifffile", ".tif", {"compression": "zlib", "byteorder": ">", "rowsperstrip": 4}),
     TiffKind("tiff ome", "tifffile", ".ome.tif", {"compression": "zlib"}),
+    FitsKind("fits", "astropy", ".fits", {}),
+    FitsKind("fits scaled", "astropy", ".fits", {"bscale": 0.5, "bzero": 10}),
+    FitsKind("fits tiles", "astropy", ".fits", {"tile_shape": (1, 6, 4)}),
 ]
 
 
