@@ -30,6 +30,7 @@ _EXTRAS = {
     "h5py": "hdf5: files as sources and outputs",
     "tifffile": "tiff: files as sources and outputs",
     "astropy": "fits: files as sources",
+    "nibabel": "nifti: files as sources",
     "werkzeug": "http: look-ups over HTTP",
     "joblib": "joblib: a backend for it",
     "torch": "torch: loaders for training loops",

@@ -128,6 +128,24 @@ class FitsKind(Kind):
         )
 
 
+class NiftiKind(Kind):
+    """Proxies of volumes."""
+
+    is_written = False
+
+    def save(self, path, values, **options):
+        import nibabel
+
+        nibabel.Nifti1Image(values, np.eye(4), dtype=values.dtype).to_filename(path)
+        return self.read(path)
+
+    def read(self, path):
+        return pardata.open(path)
+
+    def holds(self, shape, dtype):
+        return bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf"
+
+
 KINDS = [
     ZarrKind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
     ZarrKind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
@@ -141,6 +159,8 @@ KINDS = [
     FitsKind("fits", "astropy", ".fits", {}),
     FitsKind("fits scaled", "astropy", ".fits", {"bscale": 0.5, "bzero": 10}),
     FitsKind("fits tiles", "astropy", ".fits", {"tile_shape": (1, 6, 4)}),
+    NiftiKind("nifti", "nibabel", ".nii", {}),
+    NiftiKind("nifti gzip", "nibabel", ".nii.gz", {}),
 ]
 
 

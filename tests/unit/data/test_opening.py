@@ -35,11 +35,7 @@ def test_what_cannot_be_opened_is_told(tmp_path):
     (tmp_path / "no.npz").write_bytes(b"nothing")
     assert pardata.open(tmp_path / "a.npz", key="empty").shape == (0, 3)
     for name, key, message in (
-        (
-            "a.csv",
-            None,
-            "must end in one of .zarr, .h5, .hdf5, .tif, .tiff, .fits, .fit, .fits.gz, .fits.fz, .npy, .npz",
-        ),
+        ("a.csv", None, "must end in one of .zarr, .h5, .hdf5, .tif, .tiff, .fits, .*.npy, .npz"),
         ("none.npy", None, "No such file"),
         ("a.npy", "x", "has no key"),
         ("no.npz", None, "not a zip file"),
