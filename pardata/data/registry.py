@@ -49,6 +49,7 @@ FORMATS: Final = (
         "pardata.data.fits_images", "astropy", "fits", (".fits", ".fit", ".fits.gz", ".fits.fz"), is_output=False
     ),
     FileFormat("pardata.data.nifti", "nibabel", "nifti", (".nii", ".nii.gz"), is_output=False),
+    FileFormat("pardata.data.netcdf", "xarray", "netcdf", (".nc", ".nc4"), is_output=False),
     FileFormat("pardata.data.npy", "numpy", "", (".npy", ".npz"), is_output=False),
 )
 _BY_LIBRARY: Final = {entry.library: entry for entry in FORMATS if entry.library != "numpy"}
@@ -113,14 +114,14 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     ----------
     path : path or URL
         Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
-        ``.tiff`` file, a ``.fits`` or ``.nii`` file, a ``.npy`` or ``.npz`` file.
+        ``.tiff`` file, a ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file.
     key : str, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
         number of the image; not needed if there is only one.
 
     Returns
     -------
-    zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, an HDU of astropy, a proxy of nibabel, numpy.memmap
+    zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, HDU of astropy, proxy of nibabel, xarray.DataArray, numpy.memmap
         Of a compressed ``.npz`` file, which can only be read whole, an array.
 
     Raises

@@ -31,6 +31,7 @@ _EXTRAS = {
     "tifffile": "tiff: files as sources and outputs",
     "astropy": "fits: files as sources",
     "nibabel": "nifti: files as sources",
+    "xarray": "netcdf: files as sources",
     "werkzeug": "http: look-ups over HTTP",
     "joblib": "joblib: a backend for it",
     "torch": "torch: loaders for training loops",

@@ -146,6 +146,27 @@ class NiftiKind(Kind):
         return bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf"
 
 
+class NetCDFKind(Kind):
+    """DataArrays whose values are in a file."""
+
+    is_written = False
+
+    def save(self, path, values, **options):
+        import xarray
+
+        if self.options:
+            options = {"chunksizes": tuple(map(min, CHUNKS, values.shape)), "zlib": True}
+        array = xarray.DataArray(values, name="data")
+        array.to_netcdf(path, engine="netcdf4", encoding={"data": options})
+        return self.read(path)
+
+    def read(self, path):
+        return pardata.open(path)
+
+    def holds(self, shape, dtype):
+        return bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf"
+
+
 KINDS = [
     ZarrKind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
     ZarrKind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
@@ -161,6 +182,8 @@ KINDS = [
     FitsKind("fits tiles", "astropy", ".fits", {"tile_shape": (1, 6, 4)}),
     NiftiKind("nifti", "nibabel", ".nii", {}),
     NiftiKind("nifti gzip", "nibabel", ".nii.gz", {}),
+    NetCDFKind("netcdf", "netCDF4", ".nc", {}),
+    NetCDFKind("netcdf chunks", "netCDF4", ".nc", {"zlib": True}),
 ]
 
 

@@ -1,0 +1,112 @@
+"""Variables of NetCDF files (xarray): an array whose values are still in the file is read in parts, by any process.
+
+Such an array pickles as how to open the file again. xarray would keep the file open, and locked by HDF5; so a worker
+opens it for each read, and has closed it when the read is over. xarray has a lock for what its libraries cannot do in
+several threads. Arrays of xarray in memory, or of dask, are not for this adapter.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.core.indexing import ExplicitlyIndexed
+
+from pardata.data.file_array import Array, FileArray, Selection, gone, page_of_rows
+from pardata.data.registry import chosen_key
+from pardata.errors import ConfigError, MissingExtraError, StaleBlockError
+
+FileMark = tuple[int, int, int]  # which file it is, its length, and when it was written to
+
+
+class VariableArray(FileArray):
+    """A variable: opened again by what xarray has of it."""
+
+    way_to_write = "pardata writes no NetCDF files; xarray does, array.copy(data=result).to_netcdf(path)"
+
+    def __init__(self, found: Any) -> None:
+        self._path: str = str(found.encoding.get("source", ""))
+        # Another one than the user's: when that is looked at it keeps all values, and they would be sent.
+        self._variable: Any = found.variable[(slice(None),) * found.ndim]
+        self._sent = b""
+        self._mark = _mark(self._path)
+        shape, dtype = tuple(found.shape), np.dtype(found.dtype)
+        chunks = found.encoding.get("preferred_chunks")
+        pages = page_of_rows(shape, dtype)
+        if chunks:
+            pages = tuple(max(1, min(chunks.get(name, length), length)) for name, length in found.sizes.items())
+        obstacle = "" if self._path else "xarray does not say of which file it is; give its values, array.values"
+        super().__init__(f"{self._path}:{found.name}", shape, dtype, pages, pages, "none", obstacle)
+
+    def read_into(self, selection: Selection, out: Array) -> None:
+        try:
+            if self._mark is not None and _mark(self._path) != self._mark:
+                os.stat(self._path)
+                raise StaleBlockError(f"{self.location} was replaced or resized meanwhile: {self._path} was written to")
+            if self._variable is not None:
+                out[...] = self._variable[selection].to_numpy()
+                return
+            variable = pickle.loads(self._sent)
+            try:
+                out[...] = variable[selection].to_numpy()
+            finally:
+                _close(variable)
+        except FileNotFoundError as error:
+            raise gone(self.location, error) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        sent = self._sent if self._variable is None else pickle.dumps(self._variable)
+        return {**super().__getstate__(), "_variable": None, "_sent": sent}
+
+    def write(self, selection: Selection, values: Array) -> None:
+        raise NotImplementedError(self.way_to_write)
+
+
+def _close(variable: Any) -> None:
+    """Close the file of a variable, which lies below what xarray does to its values."""
+    data = variable._data
+    while hasattr(data, "array"):
+        data = data.array
+    store = getattr(data, "datastore", None)
+    if store is not None:
+        store.close()
+
+
+def _mark(path: str) -> FileMark | None:
+    """Return what tells whether a file is another one; None of folders and URLs."""
+    if not os.path.isfile(path):
+        return None
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def adapt(found: Any) -> FileArray | None:
+    """Return the `FileArray` of a DataArray whose values are in a file; None of others."""
+    if not isinstance(found, xr.DataArray):
+        return None
+    data = found.variable._data
+    if found.variable._in_memory or not isinstance(data, ExplicitlyIndexed):
+        return None
+    return VariableArray(found)
+
+
+def open_path(path: str, key: str | None) -> Any:
+    """Return the only variable of a file that is no coordinate, or the one named `key`."""
+    try:
+        dataset = xr.open_dataset(path)
+    except OSError as error:
+        raise ConfigError(f"open({path!r}): {error}") from error
+    except ValueError as error:
+        if "dependencies may not be installed" in str(error):
+            raise MissingExtraError(
+                f'.nc files need a library that reads them: pip install "pardata[netcdf]" ({error})'
+            ) from error
+        raise ConfigError(f"open({path!r}): {error}") from error
+    try:
+        return dataset[chosen_key(path, key, [str(name) for name in dataset.data_vars])]
+    except BaseException:
+        dataset.close()
+        raise

@@ -1,0 +1,85 @@
+"""NetCDF files beside what the conformance suite asks of every format: what xarray makes of values, and refusals."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.data.registry import file_array
+from tests.conformance.data_formats import values_of
+
+pytest.importorskip("netCDF4")
+xr = pytest.importorskip("xarray")
+
+VALUES = values_of((6, 5, 4), "i2")
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return the path of a file with several variables."""
+    dims = ("t", "y", "x")
+    data = xr.Dataset(
+        {
+            "plain": (dims, VALUES),
+            "scaled": (dims, VALUES * 0.5 + 10),
+            "missing": (dims, np.where(VALUES == 7, np.nan, VALUES)),
+            "days": ("t", np.arange(6).astype("M8[D]").astype("M8[ns]")),
+            "names": ("t", np.array(["a", "bc", "d", "e", "f", "g"], object)),
+        },
+        {"t": np.arange(6) * 2},
+    )
+    encoding = {
+        "plain": {"chunksizes": (2, 5, 3), "zlib": True},
+        "scaled": {"dtype": "i2", "scale_factor": 0.5, "add_offset": 10, "_FillValue": -9},
+        "missing": {"dtype": "i4", "_FillValue": -1},
+    }
+    data.to_netcdf(tmp_path / "a.nc", encoding=encoding, engine="netcdf4")
+    return tmp_path / "a.nc"
+
+
+@pytest.mark.parametrize("name", ["plain", "scaled", "missing", "days"])
+def test_parts_of_a_variable_are_those_of_the_library(path, name):
+    with xr.open_dataset(path) as data:
+        for change in (lambda array: array, lambda array: array[1:5], lambda array: array.T):
+            array = change(data[name])
+            found = file_array(array)
+            sent = pickle.dumps(found)
+            assert len(sent) < 8_000
+            expected = array.copy().to_numpy()
+            for opened in (found, pickle.loads(sent)):
+                assert opened.dtype == expected.dtype and np.array_equal(opened[:], expected, equal_nan=True)
+                assert np.array_equal(opened[1:3], expected[1:3], equal_nan=True)
+        assert name != "plain" or file_array(data[name].T).page_shape == (3, 5, 2)
+
+
+def test_values_that_were_looked_at_are_in_memory(path):
+    with xr.open_dataset(path) as data:
+        found = file_array(data["plain"])
+        assert np.array_equal(data["plain"].values, VALUES)
+        assert file_array(data["plain"]) is None and file_array(data["t"]) is None
+        assert len(pickle.dumps(found)) < 8_000
+        assert file_array(xr.DataArray(VALUES)) is None
+
+
+def test_what_cannot_be_opened_is_told(path):
+    with pytest.raises(pardata.ConfigError, match="has 5 arrays, 'plain', 'scaled'"):
+        pardata.open(path)
+    with pytest.raises(pardata.ConfigError, match="No such file"):
+        pardata.open(path.with_name("b.nc"))
+    with pytest.raises(pardata.ConfigError, match="does not say of which file"):
+        file_array(pardata.open(path, key="names")).check_sendable()
+
+
+def test_a_worker_leaves_the_file_unlocked(path):
+    import netCDF4
+
+    with xr.open_dataset(path, engine="netcdf4") as data:
+        sent = pickle.dumps(file_array(data["plain"]))
+    assert np.array_equal(pickle.loads(sent)[:], VALUES)
+    opened = pickle.loads(sent)
+    assert np.array_equal(opened[2:], VALUES[2:])
+    with netCDF4.Dataset(path, "a") as file:
+        file.variables["plain"][0] = 0
+    with pytest.raises(pardata.StaleBlockError, match="was written to"):
+        opened[:]
