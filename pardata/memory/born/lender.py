@@ -102,7 +102,7 @@ class Lender:
             arena._usage.publish()
 
     def _exchange(self, extent: int) -> bool:
-        """Take back as many bytes of other sizes, for which nobody has asked for long; return whether there were enough.
+        """Take back as many bytes of sizes for which nobody has asked for long; return whether there were enough.
 
         Without that, nothing would be born any more in a worker whose results have become larger or smaller.
         """
