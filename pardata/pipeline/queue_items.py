@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.errors import ConfigError, WorkerLostError
-from pardata.queue.queue import EndOfQueueError
+from pardata.queue.forms import EndOfQueueError
 
 # A thread that waits for an item looks this often whether its run is over: of most queues nothing else can wake it.
 _LOOK_S: Final = 0.1

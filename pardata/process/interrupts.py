@@ -18,6 +18,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
+# A signal that comes between Python's last look for signals and the system call that sleeps does not end the sleep; the
+# handler runs when the main thread wakes up. So it does after this long, where nothing else may wake it.
+INTERRUPT_S: Final = 1.0
+
 _MAIN: Final = threading.main_thread().ident
 # The functions that `signal` wraps: its conversion to enums takes ten times as long, and these run for each task.
 _plain: Any = sys.modules.get("_signal", signal)

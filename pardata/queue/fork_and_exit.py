@@ -42,6 +42,12 @@ def settle_all() -> None:
         queue._settle()
 
 
+def end_with_program() -> None:
+    """Have a daemonic thread end silently, with its program, if that ends: not the queue has ended."""
+    if is_exiting and threading.current_thread().daemon:
+        threading.Event().wait()
+
+
 def _before_fork() -> None:
     _fork_lock.acquire()
     for queue in _living():

@@ -10,6 +10,10 @@ from typing import Any
 from pardata.errors import StaleBlockError
 
 
+class EndOfQueueError(EOFError, Empty):
+    """A queue is empty, and no process is left that could put. Also a `queue.Empty`, as code for the others expects."""
+
+
 class OtherForms:
     """All are made of `put` and `get`."""
 

@@ -14,8 +14,9 @@ from queue import Full
 from typing import Any, Final
 
 from pardata.process.capacity import check_descriptors
+from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import module
-from pardata.queue.packet_pipe import PacketPipe, seconds_left, unread_bytes, wait_for
+from pardata.queue.packet_pipe import FEEDER, PacketPipe, seconds_left, unread_bytes, wait_for
 
 fcntl: Any = module("fcntl")
 
@@ -72,12 +73,17 @@ class FreeSlots:
                 self._recount()
 
     def stay(self) -> None:
-        """Stay in between until one more `filled`: packets are in a buffer."""
+        """Stay in between until `emptied_buffer`: packets are in a buffer."""
         if self.count:
-            self._pipe.enter()
+            self._pipe.enter(FEEDER)
+
+    def emptied_buffer(self) -> None:
+        """Say that the buffer is empty."""
+        if self.count:
+            self._pipe.leave(FEEDER)
 
     def filled(self) -> None:
-        """Say that the packet is in the pipe, or will never be, or that the buffer is empty."""
+        """Say that the packet is in the pipe, or will never be; may be said again."""
         if self.count:
             self._pipe.leave()
 
@@ -92,11 +98,12 @@ class FreeSlots:
             os.write(self.fd, b".")
 
     def _recount(self) -> None:
-        alone = self._pipe.try_alone()  # SYNC POINT: between. No place is without its byte and its packet now
-        if alone >= 0:
-            missing = self.count - self._pipe.packets - unread_bytes(self.fd)
-            os.write(self.fd, b"." * missing)
-            os.close(alone)
+        with Uninterrupted():
+            alone = self._pipe.try_alone()  # SYNC POINT: between. No place is without its byte and its packet now
+            if alone >= 0:
+                missing = self.count - self._pipe.packets - unread_bytes(self.fd)
+                os.write(self.fd, b"." * missing)
+                os.close(alone)
 
     @property
     def are_taken(self) -> bool:

@@ -234,19 +234,20 @@ class JoinableQueue(Queue):
 
     def _write_off(self) -> int:
         """Return how many items are lost, and count them as done."""
-        alone = self._pipe.try_alone()  # SYNC POINT: between. Nobody takes a packet out of the pipe meanwhile
-        if alone < 0:
-            return 0
-        try:
-            put = self._counts.put.value
-            # SYNC POINT: hands. If nobody has anything in his hands, all that is not done is in the pipe, and cannot
-            # leave it now. What is put meanwhile is in the pipe and not in `put`: too few are found lost, never too
-            # many.
-            if is_locked(alone, *_HANDS):
+        with Uninterrupted():
+            alone = self._pipe.try_alone()  # SYNC POINT: between. Nobody takes a packet out of the pipe meanwhile
+            if alone < 0:
                 return 0
-            lost = max(0, put - self._counts.done.value - self._pipe.packets)
-            if lost:
-                self._counts.done.add(lost)
-            return lost
-        finally:
-            os.close(alone)
+            try:
+                put = self._counts.put.value
+                # SYNC POINT: hands. If nobody has anything in his hands, all that is not done is in the pipe, and
+                # cannot leave it now. What is put meanwhile is in the pipe and not in `put`: too few are found lost,
+                # never too many.
+                if is_locked(alone, *_HANDS):
+                    return 0
+                lost = max(0, put - self._counts.done.value - self._pipe.packets)
+                if lost:
+                    self._counts.done.add(lost)
+                return lost
+            finally:
+                os.close(alone)

@@ -21,12 +21,14 @@ from time import monotonic
 from typing import Any, Final
 
 from pardata.memory.exchange.range_locks import lock_range, reopen
+from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import check_linux, memory_file, module
 
 fcntl: Any = module("fcntl")
 termios: Any = module("termios")
 
 PACKET_BYTES: Final = 4096  # PIPE_BUF: the most that is atomic; all have this size, so that they can be counted
+FEEDER: Final = -1
 _PIPE_BYTES: Final = 1 << 20  # 256 packets: the most that any user may ask for (/proc/sys/fs/pipe-max-size)
 
 
@@ -65,7 +67,7 @@ class PacketPipe:
 
     def __init__(self, reader: int, writer: int, locks: int) -> None:
         self.reader, self.writer, self.locks = reader, writer, locks
-        self._in_between = 0  # threads of this process
+        self._in_between: set[int] = set()  # threads of this process, and `FEEDER`
         self._mutex = threading.Lock()
 
     @classmethod
@@ -91,11 +93,14 @@ class PacketPipe:
 
     def hold_writer(self, is_held: bool = True) -> None:
         """Have a write end, or none."""
-        if is_held and self.writer < 0:
-            self.writer = self.open_writer()
-        elif not is_held and self.writer >= 0:
-            os.close(self.writer)
-            self.writer = -1
+        if is_held == (self.writer >= 0):
+            return
+        with Uninterrupted():  # a number that was closed may soon be another file's
+            if is_held:
+                self.writer = self.open_writer()
+            else:
+                os.close(self.writer)
+                self.writer = -1
 
     def close_reader(self) -> None:
         """Close the read end: a write end then tells whether any process still has one."""
@@ -131,22 +136,30 @@ class PacketPipe:
         """The number of packets in the pipe."""
         return unread_bytes(self._any_end) // PACKET_BYTES
 
-    def enter(self) -> None:
-        """Begin steps that belong together; any number of threads and processes may. SYNC POINT: between."""
-        with self._mutex:
-            self._in_between += 1
-            if self._in_between == 1:
-                lock_range(self.locks, fcntl.F_RDLCK, 0, 1, wait=True)
+    def enter(self, place: int = 0) -> None:
+        """Begin steps that belong together; any number of threads and processes may. SYNC POINT: between.
 
-    def leave(self) -> None:
-        """End the steps that `enter` has begun."""
+        `place`: `FEEDER` for the one thread that writes later on, else the calling thread is in between. An exception
+        of a signal's handler may come between any two lines: then `leave` takes back what was done, as often as it is
+        called. So the lock is never missing while somebody is noted.
+        """
         with self._mutex:
-            self._in_between -= 1
+            if not self._in_between:
+                lock_range(self.locks, fcntl.F_RDLCK, 0, 1, wait=True)
+            self._in_between.add(place or threading.get_ident())
+
+    def leave(self, place: int = 0) -> None:
+        """End the steps that `enter` has begun, if it has."""
+        with self._mutex:
+            self._in_between.discard(place or threading.get_ident())
             if not self._in_between:
                 lock_range(self.locks, fcntl.F_UNLCK, 0, 1)
 
     def try_alone(self) -> int:
-        """Return a descriptor; until it is closed nobody is in between. -1 if somebody is. SYNC POINT: between."""
+        """Return a descriptor; until it is closed nobody is in between. -1 if somebody is. SYNC POINT: between.
+
+        Uninterrupted, until it is closed: one that nobody knows would keep all processes out.
+        """
         alone = reopen(self.locks, os.O_RDWR)
         try:
             lock_range(alone, fcntl.F_WRLCK, 0, 1)
@@ -164,4 +177,4 @@ class PacketPipe:
         if self.writer >= 0:
             os.close(self.writer)
         self.writer = writer
-        self._in_between, self._mutex = 0, threading.Lock()
+        self._in_between, self._mutex = set(), threading.Lock()

@@ -24,17 +24,13 @@ from pardata.memory.exchange.addresses import forget_the_gone
 from pardata.process.interrupts import Uninterrupted
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
-from pardata.queue.forms import OtherForms
+from pardata.queue.forms import EndOfQueueError, OtherForms
 from pardata.queue.free_slots import MOST, make_pipes
 from pardata.queue.packet_codec import pack, unpack
 from pardata.queue.packet_pipe import PacketPipe, deadline_of, seconds_left, wait_for
 from pardata.queue.sent import Sent, wait_until_received
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
-
-
-class EndOfQueueError(EOFError, Empty):
-    """A queue is empty, and no process is left that could put. Also a `queue.Empty`, as code for the others expects."""
 
 
 class Queue(QueueEnds, OtherForms):
@@ -109,14 +105,16 @@ class Queue(QueueEnds, OtherForms):
             The object cannot be pickled; it is not in the queue.
         """
         self._check_open()
-        self._free_slots.take(deadline_of(block, timeout))
         try:
+            self._free_slots.take(deadline_of(block, timeout))
             packet = self._pack(obj)
             with self._lock:
                 self._check_open()
                 self._send(packet)
-        finally:
             self._free_slots.filled()
+        except BaseException:  # also one of a signal, which may come between any two lines
+            self._free_slots.filled()
+            raise
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -147,7 +145,7 @@ class Queue(QueueEnds, OtherForms):
             try:
                 feeder.start()
             except RuntimeError:  # the system has no thread left
-                self._free_slots.filled()
+                self._free_slots.emptied_buffer()
                 raise
             self._feeder = feeder
 
@@ -162,7 +160,7 @@ class Queue(QueueEnds, OtherForms):
                     self._buffer.clear()
                 if not self._buffer:
                     self._feeder = None
-                    self._free_slots.filled()
+                    self._free_slots.emptied_buffer()
                     self._settle()
                     return
 
@@ -182,32 +180,36 @@ class Queue(QueueEnds, OtherForms):
         """
         deadline = deadline_of(block, timeout)
         self._has_ended = False
-        while True:
-            with self._lock:
-                if not self._is_closed and not self._has_ended:
-                    self._pipe.hold_writer()  # SYNC POINT: end of file. Before the read: user code may put for an item
-            self._pipe.enter()  # SYNC POINT: between
-            try:
+        try:
+            while True:
+                with self._lock:
+                    if not self._is_closed and not self._has_ended:
+                        self._pipe.hold_writer()  # SYNC POINT: end of file. Before the read: user code may put for it
+                self._pipe.enter()  # SYNC POINT: between
                 packet = self._pipe.read()
                 if packet:
                     self._has_ended = False
                     self._free_slots.emptied()
-                    return unpack(packet)
-            finally:
+                    obj = unpack(packet)
+                    self._pipe.leave()
+                    return obj
                 self._pipe.leave()
-            if packet is not None:
-                self._has_ended = True
-                if fork_and_exit.is_exiting and threading.current_thread().daemon:
-                    threading.Event().wait()  # the program ends, not the queue: this thread ends with it, silently
-                raise EndOfQueueError("nothing is left in the queue, and nobody is left who could put")
-            self._wait(deadline)
+                if packet is not None:
+                    self._has_ended = True
+                    fork_and_exit.end_with_program()
+                    raise EndOfQueueError("nothing is left in the queue, and nobody is left who could put")
+                self._wait(deadline)
+        except BaseException:  # also one of a signal, which may come between any two lines
+            self._waiters.discard()
+            self._pipe.leave()
+            raise
 
     def _wait(self, deadline: float | None) -> None:
         """Return when there is something to read, or the end."""
         if wait_for(self._pipe.reader, select.POLLIN, min(seconds_left(deadline), _SOON)) & select.POLLIN:
             return
-        self._waiters.add()
         try:
+            self._waiters.add()
             self._settle()
             events = wait_for(self._pipe.reader, select.POLLIN, seconds_left(deadline))
             if not events:
@@ -279,8 +281,7 @@ class Queue(QueueEnds, OtherForms):
             self._pipe.hold_writer()
             if not self._waiters:
                 self._pipe.close_reader()
-        feeder = self._feeder
-        if feeder is not None:
+        if (feeder := self._feeder) is not None:
             feeder.join()
         wait_until_received(self._pipe, self._is_awaited)
 

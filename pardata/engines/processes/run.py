@@ -18,6 +18,7 @@ from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.stall import StallWatch
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.programs.joining import join_batches
+from pardata.process.interrupts import INTERRUPT_S
 from pardata.runtime.header import CONSUMER_BUSY, THREAD
 from pardata.runtime.progress import REFRESH_S
 from pardata.runtime.supervisor import Supervisor
@@ -88,8 +89,8 @@ class Loop:
                 # caller may still let go of some. Only this process writes these two words.
                 port.words[THREAD], port.words[CONSUMER_BUSY] = threading.get_native_id(), is_away
                 looks = [REFRESH_S if self._statistics.bars is not None else None, _AWAY_S if is_away else None]
-                waits = [late_in_s, self._stall.look(), *looks]
-                port.collector.wait(min((wait for wait in waits if wait is not None), default=None))
+                waits = [INTERRUPT_S, late_in_s, self._stall.look(), *looks]
+                port.collector.wait(min(wait for wait in waits if wait is not None))
             self._statistics.show()
         port.words[CONSUMER_BUSY] = 1  # SYNC POINT: consumer. Before the caller has the item, and with it its memory
 

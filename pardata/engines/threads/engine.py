@@ -25,7 +25,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.run import Run, RunOptions
-from pardata.process.interrupts import start_thread
+from pardata.process.interrupts import INTERRUPT_S, start_thread
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord, Surroundings
 from pardata.runtime.worker.program import Cancelled
@@ -101,7 +101,7 @@ class ThreadRun(Run):
             raise self._hub.take_failure()
 
     def _fill(self) -> None:
-        batches = self._inlet.take(REFRESH_S if self._bars is not None else None)
+        batches = self._inlet.take(REFRESH_S if self._bars is not None else INTERRUPT_S)
         if batches is None:
             self._hub.check_at_end()
             self.close()
