@@ -3,9 +3,9 @@
 #
 # A sparse matrix may name a place twice; finite elements, histograms and graphs with multiple edges are built
 # so, and SciPy adds the entries up, in toarray and in every product. pa.SparseCOOTensor, SparseCSRMatrix and
-# SparseCSCMatrix take such a matrix as it is (from_scipy) and give it back whole (to_scipy). to_tensor() of the same object
-# writes one entry over the other, so that only the last remains: the sum of a histogram of 6 events is less than 6.
-# Nothing raises or warns. `matrix.sum_duplicates()` before makes both the same.
+# SparseCSCMatrix take such a matrix as it is (from_scipy) and give it back whole (to_scipy). to_tensor() of the same
+# object writes one entry over the other, so that only the last remains: the sum of a histogram of 6 events is less
+# than 6. Nothing raises or warns. `matrix.sum_duplicates()` before makes both the same.
 #
 # Seen: entries 1 and 2 at one place are 3 by to_scipy() and 2 by to_tensor(), in all three classes; after
 # sum_duplicates 3 by both.
