@@ -1,6 +1,7 @@
 """One suite over the formats of arrays in files: what workers read and write equals what the format's library does."""
 
 import errno
+import gc
 import os
 import pickle
 import re
@@ -17,6 +18,14 @@ from pardata.data.registry import file_array
 from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, is_there, read_all, values_of, warm_up
 
 BACKENDS = ("process", "thread")
+
+
+@pytest.fixture(autouse=True)
+def collected(request):
+    """Have arrays of xarray collected, which are in cycles: the last one closes the file."""
+    yield
+    if "netcdf" in request.node.name:
+        gc.collect()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """Streams from and to arrays in files, of each format and on each engine."""
 
 import fcntl
+import gc
 import os
 import pickle
 import signal
@@ -34,6 +35,14 @@ EACH, WRITTEN = (
     ]
     for is_written in (False, True)
 )
+
+
+@pytest.fixture(autouse=True)
+def collected(request):
+    """Have arrays of xarray collected, which are in cycles: the last one closes the file."""
+    yield
+    if "netcdf" in request.node.name:
+        gc.collect()
 
 
 @pytest.fixture(scope="module", autouse=True)
