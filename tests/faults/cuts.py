@@ -4,6 +4,7 @@ A power cut takes what was not flushed: the child puts every file back to what i
 half of itself if there was none, and then ends.
 """
 
+import contextlib
 import itertools
 import os
 import sys
@@ -57,12 +58,16 @@ class Cut:
         if self.is_power_cut:
             known = dict(self.flushed.values())  # by inode: a file may have another name by now
             for path in self.files():
-                inode, data = self.read(path)
-                with open(path, "r+b") as file:
-                    kept = known.get(inode, data[: len(data) // 2])
-                    file.write(kept)
-                    file.truncate(len(kept))
+                with contextlib.suppress(FileNotFoundError):  # other threads go on meanwhile
+                    self.put_back(path, known)
         os._exit(DIED)
+
+    def put_back(self, path, known):
+        inode, data = self.read(path)
+        with open(path, "r+b") as file:
+            kept = known.get(inode, data[: len(data) // 2])
+            file.write(kept)
+            file.truncate(len(kept))
 
 
 def in_child(job, cut=None):
