@@ -81,7 +81,7 @@ def test_a_put_that_fails_leaves_the_accounts_as_they_were(maxsize, monkeypatch)
     for _ in range(count):
         made.get()
         made.task_done()
-    assert has_nothing(made) and made._pipe._in_between == 0
+    assert has_nothing(made) and not made._pipe._in_between
     made.close()
     with pytest.raises(ValueError, match="closed"):
         made.put("late")
