@@ -335,7 +335,7 @@ def test_a_load_that_is_killed_leaves_the_old_file(tmp_path, window):
 
 KILLED_AT_A_LINE = """
 import os, signal, sys
-from pardata.files import locking
+from pardata.memory import locking
 
 path, line = sys.argv[1], 0
 while True:
