@@ -22,7 +22,7 @@ _OWN_MAPPINGS: Final = "/proc/self/maps"
 _TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
 _NO_RESERVE: Final = 0x4000  # MAP_NORESERVE
 _FIXED: Final = 0x10  # MAP_FIXED
-_CHUNK_BYTES: Final = 1 << 16
+_PIECE: Final = bytearray(1 << 12)  # of that list: made ahead, since without mappings no memory may be left
 _NEAR: Final = 64  # mappings: a refusal with so few left counts as a lack of them, as a new one may split others
 
 
@@ -115,9 +115,12 @@ def _read_int(path: str) -> int:
 
 
 def _mappings() -> int:
-    """Return the number of mappings of this process. The list is read in pieces: all of it may not fit in memory."""
+    """Return the number of mappings of this process, roughly where two threads ask at once.
+
+    The list is read in pieces, as all of it may not fit in memory. A lock around the piece could be held at a fork.
+    """
     count = 0
     with contextlib.suppress(OSError), open(_OWN_MAPPINGS, "rb", buffering=0) as file:
-        while piece := file.read(_CHUNK_BYTES):
-            count += piece.count(b"\n")
+        while length := file.readinto(_PIECE):
+            count += _PIECE.count(b"\n", 0, length)
     return count

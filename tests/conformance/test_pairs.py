@@ -117,7 +117,7 @@ def test_rows_of_a_file_are_counted_before_anything_starts(engine, tmp_path, nam
         options = {}
     else:
         with pytest.importorskip("h5py").File(tmp_path / name, "w") as file:
-            file["rows"] = rows
+            file.create_dataset("rows", data=rows, chunks=(1, 2))
         options = {"by": 1}
     of_file = pardata.source(tmp_path / name, **options).map(np.sum)
     with pytest.raises(pardata.PlanError, match=r" 3, 'four' 4: cut the longer one off with take"):

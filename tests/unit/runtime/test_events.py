@@ -13,6 +13,7 @@ from pardata.runtime.events import (
     AnyEvent,
     BarChanged,
     Closed,
+    CutPassed,
     Departing,
     Done,
     Failed,
@@ -58,7 +59,15 @@ def sent(event, most_bytes=None):
 
 def test_what_fits_arrives_as_it_is():
     told = fault(ValueError("bad"))
-    events = [Closed(), Done(), Departing(), Hurried(), Said("f 0", "stdout", "a" * 16_000), Marked()]
+    events = [
+        Closed(),
+        Done(),
+        Departing(),
+        Hurried(),
+        Said("f 0", "stdout", "a" * 16_000),
+        Marked(),
+        CutPassed(1, 2, 3),
+    ]
     events += [
         Failed(told),
         ItemSkipped(told, 2, True),
