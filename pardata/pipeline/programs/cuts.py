@@ -113,6 +113,7 @@ class SourcePort(_Delegate):
 
     def __init__(self, port: Port, every_s: float, begin: int) -> None:
         super().__init__(port)
+        self.lock, self.attempt = port.lock, port.attempt  # asked for with every item
         self._clock = Clock(every_s, begin)
 
     def token(self, number: int) -> int:
