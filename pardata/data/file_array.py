@@ -91,9 +91,12 @@ class FileArray(ABC):
     def read_into(self, selection: Selection, out: Array) -> None:
         """Read a part into `out`, of its shape and this dtype; without a copy in between where the library can."""
 
-    @abstractmethod
     def write(self, selection: Selection, values: Array) -> None:
-        """Write a part; `values` has its shape, and a dtype that NumPy casts."""
+        """Write a part; `values` has its shape, and a dtype that NumPy casts.
+
+        Not for formats that are only read: `writers` is "none" there, and outputs of theirs are refused before.
+        """
+        raise NotImplementedError(f"{self.location}: {self.way_to_write}")
 
     def encoder(self) -> Encoder | None:
         """Return what workers compress with, so that the only writer of a file need not; None: it has to."""

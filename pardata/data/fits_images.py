@@ -61,9 +61,6 @@ class HDUArray(FileArray):
         with self._opened.lock:
             out[...] = self._opened.hdu.section[selection]
 
-    def write(self, selection: Selection, values: Array) -> None:
-        raise NotImplementedError(self.way_to_write)
-
     def _open(self, location: str) -> OpenHDU:
         try:
             file = fits.open(self._path, memmap=False, **self._options)

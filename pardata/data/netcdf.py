@@ -61,9 +61,6 @@ class VariableArray(FileArray):
         sent = self._sent if self._variable is None else pickle.dumps(self._variable)
         return {**super().__getstate__(), "_variable": None, "_sent": sent}
 
-    def write(self, selection: Selection, values: Array) -> None:
-        raise NotImplementedError(self.way_to_write)
-
 
 def _close(variable: Any) -> None:
     """Close the file of a variable, which lies below what xarray does to its values."""

@@ -68,9 +68,6 @@ class ProxyArray(FileArray):
         made: Array = apply_read_scaling(stored, *map(np.asanyarray, self._layout[3:]))
         return made
 
-    def write(self, selection: Selection, values: Array) -> None:
-        raise NotImplementedError(self.way_to_write)
-
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_is_checked": False}
 

@@ -111,9 +111,6 @@ class ImageArray(FileArray):
             elif not np.may_share_memory(made, out):
                 out[place] = made.reshape(shape)[inner]
 
-    def write(self, selection: Selection, values: Array) -> None:
-        raise NotImplementedError(self.way_to_write)
-
     def _image(self) -> OpenImage:
         if self._opened is None:
             self._opened = self._open()

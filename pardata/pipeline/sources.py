@@ -81,7 +81,7 @@ def source(
 
     Parameters
     ----------
-    items : iterable, generator function, array of shape (n, ...), queue, or path of a .npy, .zarr or .h5 file
+    items : iterable, generator function, array of shape (n, ...), queue, or path of a file that `open` opens
         An iterable or a generator object is read by a thread of the calling process; an array gives its n rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
         called again and the items that had been sent are skipped, so it must yield the same items again. An
@@ -99,7 +99,6 @@ def source(
     native : bool
         Convert arrays of another byte order, at any depth of an item, to the machine's: for code behind it that needs
         that order. They are copies then, those of a `numpy.memmap` too.
-
     by : "chunk" or int, optional
         Of an array, also one in a file: items are its chunks in C order, or blocks of so many entries along `axis` (the
         last may be shorter); default: single entries, without that axis.

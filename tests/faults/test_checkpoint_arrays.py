@@ -1,7 +1,6 @@
 """`map_array` with a checkpoint goes on after each kind of end, and the file is that of an undisturbed call."""
 
 import functools
-import itertools
 import os
 
 import numpy as np
@@ -22,18 +21,6 @@ def half(block):
 def often(monkeypatch):
     monkeypatch.setattr(folders, "CUT_S", 0.0)
     monkeypatch.setattr(folders, "COST", 0)
-
-
-@pytest.fixture
-def make_folder(tmp_path):
-    numbers = itertools.count()
-
-    def make():
-        made = tmp_path / str(next(numbers))
-        made.mkdir()
-        return str(made)
-
-    return make
 
 
 def map_rows(folder, fn=half, rows=ROWS, out="x.npy", kind="thread", **options):

@@ -1,6 +1,5 @@
 """`pool.map` with a checkpoint: results that were stored are not computed again, whatever has ended the call before."""
 
-import itertools
 import os
 from unittest import mock
 
@@ -19,18 +18,6 @@ KINDS = ["process", "thread"]
 def often(monkeypatch):
     monkeypatch.setattr(folders, "CUT_S", 0.0)
     monkeypatch.setattr(logs, "APPEND_S", 0.0)
-
-
-@pytest.fixture
-def make_folder(tmp_path):
-    numbers = itertools.count()
-
-    def make():
-        made = tmp_path / str(next(numbers))
-        made.mkdir()
-        return str(made)
-
-    return make
 
 
 class Noted:

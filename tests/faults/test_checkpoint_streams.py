@@ -27,18 +27,6 @@ def often(monkeypatch):
     monkeypatch.setattr(folders, "COST", 0)
 
 
-@pytest.fixture
-def make_folder(tmp_path):
-    numbers = itertools.count()
-
-    def make():
-        made = tmp_path / str(next(numbers))
-        made.mkdir()
-        return str(made)
-
-    return make
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("graph", streams.GRAPHS, ids=lambda graph: graph.__name__)
 def test_failed_it_goes_on(make_folder, tmp_path, graph, engine):
