@@ -12,7 +12,7 @@ from pardata.channel.placing import BlockPlacer
 from pardata.channel.sender import Sender
 from pardata.channel.words import CAPACITY, LEASE
 from pardata.codec.access import Access
-from pardata.codec.batch_codec import Batch, encode
+from pardata.codec.batch_codec import EVERY, Batch, encode
 from pardata.codec.object_codec import Encoded
 from pardata.errors import CapacityError
 from pardata.memory.arena import Arena
@@ -108,7 +108,7 @@ class Outbox:
             self.edges[index].pick() is not None
             for branch, indices in self._branches.items()
             for index in indices
-            if branch in used
+            if branch in used or EVERY in used
         )
 
     def free_branch(self) -> int | None:

@@ -49,6 +49,9 @@ _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes`
 CUT: Final = 1 << 12
 """A flag beside the cell of a batch (cells are below): a cut of a checkpoint lies in front of its first item."""
 
+EVERY: Final = -1
+"""In place of a branch: the item goes to each of them."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -70,7 +73,7 @@ class Batch:
         The places of the items within ``range(count)``, modulo `count`; None if all are there. An empty batch is a
         tombstone.
     branches : list of int, or None
-        The sender's branch that each item goes to; None: there are none. Does not cross the channel.
+        The sender's branch that each item goes to, or `EVERY`; None: there are none. Does not cross the channel.
     """
 
     __slots__ = ("branches", "cell", "count", "items", "number", "positions", "sequence")
@@ -112,7 +115,7 @@ class Batch:
     def select(self, branch: int) -> Batch:
         """Return the items of one branch."""
         assert self.branches is not None
-        return self.only([index for index, other in enumerate(self.branches) if other == branch])
+        return self.only([index for index, other in enumerate(self.branches) if other in (branch, EVERY)])
 
     def __repr__(self) -> str:
         return f"<Batch {self.sequence}:{self.number}+{self.count}, {len(self.items)} items>"

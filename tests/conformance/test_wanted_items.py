@@ -35,6 +35,10 @@ async def bad_later(item):
     return bad(item)
 
 
+async def later(item):
+    return item
+
+
 def bad_filter(items):
     return map(bad, items)
 
@@ -76,11 +80,24 @@ STREAMS = {
     "pairs": lambda: pardata.zip(numbers(), pardata.source(bad_source), by="position").map(max),
     "concat": lambda: pardata.concat(numbers(2), numbers(9).map(lambda item: bad(item + 2))),
     "ordered": lambda: pardata.merge(*_two(numbers()), policy="ordered"),
+    "partition": lambda: _woven(numbers().map(bad).partition(lambda item: item % 2, 2)),
+    "partition of chunks": lambda: _woven(numbers().partition(bad, 3)[::-1], chunksize=5),
+    "scatter": lambda: _woven(numbers().map(bad).scatter(2)),
+    "dead letters": lambda: _with_letters(numbers().map(bad).map(abs, errors="stream")),
+    "dead letters of coroutines": lambda: _with_letters(numbers().map(bad).map(later, errors="stream")),
 }
 
 
 def _two(stream):
     return stream.map(bad), stream.filter(lambda item: item > 100)
+
+
+def _woven(branches, **options):
+    return pardata.merge(*(branch.map(abs, **options) for branch in branches), policy="ordered")
+
+
+def _with_letters(stream):
+    return pardata.merge(stream, stream.failed, policy="ordered")
 
 
 def _zipped(stream):
@@ -121,12 +138,22 @@ def test_an_item_that_kills_its_worker_does_not_count_behind_what_is_wanted(chun
     def killing(item):
         return item if item < 3 else os._exit(3)
 
-    def make():
-        return numbers().map(killing, chunksize=chunksize)
+    def shared():
+        return pardata.merge(*numbers().partition(killing, 2), policy="ordered").map(abs, chunksize=chunksize)
 
-    assert list(make().take(2).iterate()) == [0, 1]
-    with pytest.raises(pardata.WorkerLostError, match="item 3"):
-        list(make().take(4).iterate())
+    for make in (lambda: numbers().map(killing, chunksize=chunksize), shared):
+        assert list(make().take(2).iterate()) == [0, 1]
+        with pytest.raises(pardata.WorkerLostError, match="item 3"):
+            list(make().take(4).iterate())
+
+
+def test_each_branch_may_have_what_it_wants_in_front_of_an_error(engine):
+    even, odd = numbers().map(bad).partition(lambda item: item, 2)
+    first, second = [], []
+    pardata.run(even.take(2).to(first), odd.take(1).to(second), engine=engine)
+    assert (first, second) == ([0, 2], [1])
+    with pytest.raises(ValueError, match="item 3"):
+        pardata.run(even.take(2).to([]), odd.take(2).to([]), engine=engine)
 
 
 def test_nothing_behind_an_item_that_has_failed_is_called(engine):

@@ -68,7 +68,7 @@ class RunOutcome:
         """Go on without the item that is to blame, where that was asked for; else the run fails."""
         stage = self._stages[lost.worker.stage]
         label = f"stage {stage.name!r}"
-        sends_failures = self._sends_failures(stage) and stage.kind in (Kind.MAP, Kind.FILTER)
+        sends_failures = self._sends_failures(stage) and stage.kind in (Kind.MAP, Kind.FILTER, Kind.PARTITION)
         is_told = sends_failures or stage.node.on_error.errors != "raise"  # by the next process, in place of the item
         is_spared = is_told and not stage.node.inplace and lost.spent is None
         if lost.batch is not None and is_spared and lost.batch not in self._poison_items:

@@ -110,9 +110,9 @@ class Plan:
     def sends_failures(self, stage: Stage) -> bool:
         """Return whether what fails in a stage is sent at its place among the items, and ends the run when it is read.
 
-        A generator filter behind it may end before that. A stage with branches sends none: of none is the branch known.
+        A generator filter behind it may end before that. Each branch of a stage gets what fails there.
         """
-        return stage in self._failure_senders and stage.node.branches == 1
+        return stage in self._failure_senders
 
     def access(self, stage: Stage) -> Access:
         """Return the access of a stage to the arrays that it receives."""

@@ -11,7 +11,7 @@ from operator import index as as_int
 from types import CoroutineType
 from typing import Any, Final, NamedTuple
 
-from pardata.codec.batch_codec import Batch
+from pardata.codec.batch_codec import EVERY, Batch
 from pardata.codec.unpicklable import why_unpicklable
 from pardata.errors import SerializationError
 from pardata.pipeline.plan.error_policy import Errors
@@ -220,7 +220,7 @@ class ItemProgram:
         if self.errors == "raise":
             if not self.sends_failures:
                 raise failure from None
-            out.add(port.failed_item(failure))
+            out.add(port.failed_item(failure), EVERY)
             return
         port.report(ItemSkipped(failure.fault, batch.sequence, self.errors == "skip"))
         out.failed += 1
@@ -235,7 +235,7 @@ class ItemProgram:
             port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
         port.count(len(lost.faults), 0, len(lost.faults))
         rows = list(zip(made.places, made.items, made.branches or [0] * len(made.items), strict=True))
-        rows += [(place, port.failed_item(failure), 0) for place, failure in lost.failures]
+        rows += [(place, port.failed_item(failure), EVERY) for place, failure in lost.failures]
         if self.errors == "stream":
             rows += [(place, DeadLetter.of(fault, None), 1) for place, fault in lost.faults]
         rows.sort(key=lambda row: row[0])
@@ -255,7 +255,7 @@ class ItemProgram:
             refused = SerializationError(f"the result cannot be sent on: {why_not}")
             fault = Fault.of(refused, self.name, made.item_number(index), NO_ITEM)
             if self.errors == "raise":
-                kept.append((port.failed_item(StageFailure(fault, refused)), place, 0))
+                kept.append((port.failed_item(StageFailure(fault, refused)), place, EVERY))
                 continue
             port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
             port.count(0, 0, 1)
