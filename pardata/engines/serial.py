@@ -186,17 +186,13 @@ class SerialRun(Run):
         cuts, begin = self._plan.cuts, self._plan.following.get(stage.own_sequence or 0, 0)
         statistics, marks = self._statistics[stage], None if cuts is None else Clock(cuts.every_s, begin).mark
         make = source_maker(stage, begin)
-        return self._iterated(stage, make, lambda: begin + statistics.items, self._context(stage), begin, marks)
+        context = self._context(stage)
+        return self._iterated(stage, make, lambda: begin + statistics.items, context, Taken(), begin, marks)
 
     def _iterated(
-        self,
-        stage: Stage,
-        make: Callable[[], Iterable[Any]],
-        number_at: Callable[[], int],
-        context: StageContext,
-        begin: int,
-        mark: Callable[[int], int] | None,
-    ) -> Made:
+        self, stage: Stage, make: Callable[[], Iterable[Any]], number_at: Callable[[], int], context: StageContext,
+        taken: Taken, begin: int, mark: Callable[[int], int] | None,
+    ) -> Made:  # fmt: skip
         """Yield the items of an iterable as batches, with flags of `mark`; an error is one of item `number_at`."""
         items: Iterator[Any] = iter(())
         of_thread.context = context
@@ -206,10 +202,12 @@ class SerialRun(Run):
                 self._statistics[stage].items += stage.kind is Kind.SOURCE
                 yield Batch(stage.own_sequence or 0, number, 1, 0 if mark is None else mark(number), [item])
                 of_thread.context = context  # meanwhile it was another stage's
+            if taken.failure is not None:
+                raise taken.failure
         except StageFailure:
             raise
         except ERRORS as error:
-            raise failure_of(error, stage.name, number_at()) from None
+            raise taken.failure or failure_of(error, stage.name, number_at()) from None
         finally:
             if inspect.isgenerator(items):
                 close_generator(items)
@@ -222,16 +220,19 @@ class SerialRun(Run):
 
         def inputs() -> Iterator[Any]:
             nonlocal number
-            while (batch := self._run(taken.take())) is not None:
-                if cuts is not None:
-                    cuts.take(batch)
-                at_work.batch = batch
-                number = batch.number
-                self._statistics[stage].items += len(batch.items)
-                batch.items.reverse()
-                of_thread.context = context
-                while batch.items:
-                    yield batch.items.pop()
+            try:
+                while (batch := self._run(taken.take())) is not None:
+                    if cuts is not None:
+                        cuts.take(batch)
+                    at_work.batch, number = batch, batch.number
+                    self._statistics[stage].items += len(batch.items)
+                    batch.items.reverse()
+                    of_thread.context = context
+                    while batch.items:
+                        yield batch.items.pop()
+            except (StageFailure, TooManyErrors) as failure:
+                at_work.failure = failure
+                raise
             if cuts is not None:
                 cuts.end()
             at_work.has_ended = True
@@ -244,7 +245,7 @@ class SerialRun(Run):
         def make() -> Iterable[Any]:
             return iter(()) if cuts is not None and cuts.has_ended else begin_filter(fn, inputs(), stage.name)
 
-        return self._iterated(stage, make, lambda: number, context, begin, None if cuts is None else cuts.mark)
+        return self._iterated(stage, make, lambda: number, context, at_work, begin, None if cuts is None else cuts.mark)
 
     def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
         program = program_of(stage, self._plan, self._options.random_seed)

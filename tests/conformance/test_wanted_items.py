@@ -53,8 +53,17 @@ def first_two(items):
 def catches(items):
     try:
         yield from items
-    except Exception:
+    except BaseException as error:
+        if isinstance(error, GeneratorExit):
+            raise
         yield -1
+
+
+def raises_another(items):
+    try:
+        yield from items
+    except Exception:
+        raise TypeError("another") from None
 
 
 def numbers(count=20):
@@ -175,7 +184,16 @@ def test_another_reader_of_the_item_that_has_failed_ends_the_run(engine):
         pardata.run(stem.take(2).to([]), stem.map(abs).to([]), engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["threads", "processes"])
-def test_an_error_that_a_generator_catches_is_not_lost(engine):
+@pytest.mark.parametrize("name", ["source", "map", "generator"])
+def test_an_error_that_a_generator_catches_is_not_lost(engine, name):
+    stream = STREAMS[name]() | catches
     with pytest.raises(ValueError, match="item 3"):
-        list((numbers().map(bad) | catches).iterate(engine=engine))
+        list(stream.iterate(engine=engine))
+    assert list(stream.take(4).iterate(engine=engine)) == [0, 1, 2, -1]
+    with pytest.raises(ValueError, match="item 3"):
+        list((STREAMS[name]() | raises_another).iterate(engine=engine))
+
+
+def test_too_many_errors_are_not_for_a_generator_to_catch(engine):
+    with pytest.raises(ValueError, match="item 3"):
+        list((numbers().map(bad, errors="skip", max_errors=2) | catches).iterate(engine=engine))

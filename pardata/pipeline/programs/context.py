@@ -78,11 +78,18 @@ def occurrence_of(batch: Batch, index: int) -> int:
 
 
 class Taken:
-    """The items that a generator filter has taken: they are popped from the end of `batch`, which is reversed."""
+    """The items that a generator filter has taken: they are popped from the end of `batch`, which is reversed.
+
+    Attributes
+    ----------
+    failure : BaseException, optional
+        Of a stage before, which the filter has read: it ends the run, whatever the filter makes of it.
+    """
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
         self.has_ended = False
+        self.failure: BaseException | None = None
 
     @property
     def place(self) -> Place:

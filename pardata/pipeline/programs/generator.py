@@ -131,7 +131,6 @@ class _GeneratorRun:
         self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many
         self._batcher.skip_to(max(self._sent, self.next_output))
         self._number = -1
-        self._failure: StageFailure | None = None  # of a stage before, which has been read
         self.taken = Taken()
         self._inputs = self._items()
         self.has_ended = self._saved is not None and self._saved.has_ended
@@ -144,8 +143,8 @@ class _GeneratorRun:
             self._port.expect_generator(outputs)
             with closing(outputs):
                 self._send(outputs)
-            if self._failure is not None:  # the generator has caught it
-                raise self._failure
+            if self.taken.failure is not None:  # the generator has caught it
+                raise self.taken.failure
             self._batcher.close()
         except StageFailure as failure:
             if not self._program.sends_failures:
@@ -194,7 +193,7 @@ class _GeneratorRun:
                 raise
             except ERRORS as error:
                 leave_if_forked(here, error)
-                raise failure_of(error, self._program.name, self._number) from None
+                raise self.taken.failure or failure_of(error, self._program.name, self._number) from None
             leave_if_forked(here)  # before it asks for the lock, which the timer may have had when it was forked
             if self.next_output >= self._sent:
                 self._batcher.append(item)
@@ -208,7 +207,7 @@ class _GeneratorRun:
             raise
         except ERRORS as error:
             leave_if_forked(here, error)
-            raise failure_of(error, self._program.name, self._number) from None
+            raise self.taken.failure or failure_of(error, self._program.name, self._number) from None
 
     def _items(self) -> Iterator[Any]:
         port, here = self._port, forked_child.generation
@@ -246,8 +245,8 @@ class _GeneratorRun:
             port.count(taken)
             del batch
             if failed is not None and not self.has_ended:
-                self._failure = failed[1]
-                raise self._failure from None
+                self.taken.failure = failed[1]
+                raise failed[1] from None
             self._save(sequence, number)
             port.commit()
 
