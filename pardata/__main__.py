@@ -41,28 +41,40 @@ def table(rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def ls() -> None:
-    """Print a table of this user's named blocks."""
+def ls() -> str:
+    """Return a table of this user's named blocks."""
     blocks = inspector.blocks()
-    if blocks:
-        print(table([HEADINGS, *map(_row, blocks)]))
+    rows = [table([HEADINGS, *map(_row, blocks)])] if blocks else []
     total = format_bytes(sum(block.nbytes for block in blocks))
-    print(f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {directories.base_directory(make=False)}")
+    where = directories.base_directory(make=False)
+    return "\n".join([*rows, f"{len(blocks)} named block{'s' * (len(blocks) != 1)}, {total}, in {where}"])
 
 
-def sweep() -> None:
-    """Remove the blocks of dead sessions, and print a line for each."""
+def sweep() -> str:
+    """Remove the blocks of dead sessions, and return a line for each."""
     removed = [record for base in directories.base_directories() for record in guardian.sweep(base, wait=True)]
-    for record in removed:
-        print(f"removed {record.name}, {format_bytes(record.nbytes)}, made at {record.where}")
-    print(f"{len(removed)} block{'s' * (len(removed) != 1)} of dead sessions removed; living ones are not touched")
+    lines = [f"removed {record.name}, {format_bytes(record.nbytes)}, made at {record.where}" for record in removed]
+    count = f"{len(removed)} block{'s' * (len(removed) != 1)} of dead sessions removed; living ones are not touched"
+    return "\n".join([*lines, count])
 
 
-def info() -> None:
-    """Print versions, limits, and what is switched on on this machine."""
-    for heading, lines in information(__version__).items():
-        print(f"{heading}:")
-        print(table([(f"  {name}", value) for name, value in lines]))
+def info() -> str:
+    """Return versions, limits, and what is switched on on this machine."""
+    return "\n".join(
+        f"{heading}:\n" + table([(f"  {name}", value) for name, value in lines])
+        for heading, lines in information(__version__).items()
+    )
+
+
+def write(text: str) -> None:
+    """Print a text; leave with status 1, and a line on standard error, if that cannot be: the disk is full."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with open(os.devnull, "wb") as nowhere:  # for what Python would try to write once more when it ends
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        has_left = isinstance(error, BrokenPipeError)  # whoever reads has what it wanted, as `head`
+        sys.exit(1 if has_left else f"python -m pardata: standard output: {error.strerror}")
 
 
 def main(arguments: list[str]) -> None:
@@ -75,10 +87,11 @@ def main(arguments: list[str]) -> None:
     looks = commands.add_parser("checkpoint", help="tell what a folder holds that was given as checkpoint=")
     looks.add_argument("folder")
     wanted = parser.parse_args(arguments)
-    if wanted.command == "checkpoint":
-        print(described(wanted.folder))
-        return
-    {"info": info, "ls": ls, "sweep": sweep}[wanted.command]()
+    write(
+        described(wanted.folder)
+        if wanted.command == "checkpoint"
+        else {"info": info, "ls": ls, "sweep": sweep}[wanted.command]()
+    )
 
 
 if __name__ == "__main__":

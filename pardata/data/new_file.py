@@ -13,6 +13,7 @@ import numpy as np
 
 from pardata.data.file_array import FileArray, Writers
 from pardata.errors import ConfigError
+from pardata.memory.disk import rename_new
 
 
 class NewFile(ABC):
@@ -43,14 +44,14 @@ class NewFile(ABC):
         self.key = key
         ending = os.path.splitext(name)[1]
         self.part = os.path.join(folder, f".{name}{secrets.token_hex(4)}{ending}")
-        self._check_new()
-
-    def _check_new(self) -> None:
         if os.path.lexists(self.path):
-            raise ConfigError(
-                f"{self.path} is there already, and may hold more than one array: remove it first, or open it and give "
-                f"the array in it"
-            )
+            raise self._is_taken()
+
+    def _is_taken(self) -> ConfigError:
+        return ConfigError(
+            f"{self.path} is there already, and may hold more than one array: remove it first, or open it and give "
+            f"the array in it"
+        )
 
     @abstractmethod
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
@@ -71,8 +72,10 @@ class NewFile(ABC):
     def commit(self) -> None:
         """Give the file its name."""
         self.close()
-        self._check_new()
-        os.rename(self.part, self.path)
+        try:
+            rename_new(self.part, self.path)
+        except FileExistsError as error:  # it has come meanwhile
+            raise self._is_taken() from error
 
     def discard(self) -> None:
         """Remove what was begun; nothing if it has its name."""

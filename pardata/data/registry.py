@@ -21,36 +21,44 @@ from pardata.errors import ConfigError, MissingExtraError
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A format: the module of its adapter, its library and the extra that installs it, and the endings of its names."""
+    """A format: its adapter, the library with its oldest version and its extra, and the endings of names."""
 
     adapter: str
     library: str
+    oldest: str
     extra: str
     endings: tuple[str, ...]
     is_output: bool = True
 
     def load(self) -> Any:
-        """Return the adapter. Raises `MissingExtraError` if the library is not installed."""
+        """Return the adapter. Raises `MissingExtraError` if the library is not installed, or too old for it."""
         try:
-            importlib.import_module(self.library)
+            found = importlib.import_module(self.library)
         except ImportError as error:
             raise MissingExtraError(
                 f"{' and '.join(self.endings)} files need the package {self.library}: "
                 f'pip install "pardata[{self.extra}]"'
             ) from error
-        return importlib.import_module(self.adapter)
+        try:
+            return importlib.import_module(self.adapter)
+        except ImportError as error:
+            version = getattr(found, "__version__", "of an unknown version")
+            raise MissingExtraError(
+                f"{' and '.join(self.endings)} files need {self.library} {self.oldest} or newer, and {version} is "
+                f'installed: pip install --upgrade "pardata[{self.extra}]"'
+            ) from error
 
 
 FORMATS: Final = (
-    FileFormat("pardata.data.zarr_arrays", "zarr", "zarr", (".zarr",)),
-    FileFormat("pardata.data.hdf5", "h5py", "hdf5", (".h5", ".hdf5")),
-    FileFormat("pardata.data.tiff", "tifffile", "tiff", (".tif", ".tiff")),
+    FileFormat("pardata.data.zarr_arrays", "zarr", "3.0.8", "zarr", (".zarr",)),
+    FileFormat("pardata.data.hdf5", "h5py", "3.10", "hdf5", (".h5", ".hdf5")),
+    FileFormat("pardata.data.tiff", "tifffile", "2026.3.3", "tiff", (".tif", ".tiff")),
     FileFormat(
-        "pardata.data.fits_images", "astropy", "fits", (".fits", ".fit", ".fits.gz", ".fits.fz"), is_output=False
+        "pardata.data.fits_images", "astropy", "7.0", "fits", (".fits", ".fit", ".fits.gz", ".fits.fz"), is_output=False
     ),
-    FileFormat("pardata.data.nifti", "nibabel", "nifti", (".nii", ".nii.gz"), is_output=False),
-    FileFormat("pardata.data.netcdf", "xarray", "netcdf", (".nc", ".nc4"), is_output=False),
-    FileFormat("pardata.data.npy", "numpy", "", (".npy", ".npz"), is_output=False),
+    FileFormat("pardata.data.nifti", "nibabel", "5.3", "nifti", (".nii", ".nii.gz"), is_output=False),
+    FileFormat("pardata.data.netcdf", "xarray", "2024.7", "netcdf", (".nc", ".nc4"), is_output=False),
+    FileFormat("pardata.data.npy", "numpy", "1.26", "", (".npy", ".npz"), is_output=False),
 )
 _BY_LIBRARY: Final = {entry.library: entry for entry in FORMATS if entry.library != "numpy"}
 

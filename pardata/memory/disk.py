@@ -7,6 +7,7 @@ could fail: the writer is killed by SIGBUS. So a range of a file is allocated be
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
@@ -23,7 +24,8 @@ _NEW: Final = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_NOT_HERE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # this file system allocates nothing beforehand
+_NOT_HERE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # this file system, or the system, cannot do that
+_HERE, _NOREPLACE = -100, 1  # of Linux: relative to the working directory; rename nothing away
 _AT_ONCE: Final = 1 << 30  # Linux writes 2 GiB at most
 
 
@@ -108,6 +110,25 @@ def write_new(path: str, data: Any, mode: int = 0o666) -> None:
         raise
     finally:
         os.close(fd)
+
+
+def rename_new(path: str, target: str) -> None:
+    """Rename a file or a folder. Raises `FileExistsError` if something has the new name, and leaves both as they are.
+
+    Where the system or the file system cannot do that in one step, a file that comes between two is replaced.
+    """
+    at_once = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    number = errno.ENOSYS
+    if at_once is not None:
+        here = ctypes.c_int(_HERE)
+        if at_once(here, os.fsencode(path), here, os.fsencode(target), ctypes.c_uint(_NOREPLACE)) == 0:
+            return
+        number = ctypes.get_errno()
+    if number not in _NOT_HERE:
+        raise OSError(number, os.strerror(number), path, None, target)
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path, None, target)
+    os.rename(path, target)
 
 
 def sync_directory(path: str) -> None:

@@ -1,6 +1,10 @@
 """`pardata.open`: what it opens, and what it says of the rest."""
 
 import pickle
+import sys
+import tomllib
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,7 +153,7 @@ def test_stores_that_can_be_opened_again(tmp_path):
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch, tmp_path):
-    entry = registry.FileFormat("pardata.data.zarr_arrays", "no_such_library", "zarr", (".zarr",))
+    entry = registry.FileFormat("pardata.data.zarr_arrays", "no_such_library", "1", "zarr", (".zarr",))
     monkeypatch.setattr(registry, "FORMATS", (entry,))
     for use in (
         lambda: pardata.open("x.zarr"),
@@ -159,3 +163,23 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch, tm
         with pytest.raises(pardata.MissingExtraError, match=r'no_such_library: pip install "pardata\[zarr\]"'):
             use()
     pardata.shutdown()
+
+
+def test_a_library_that_is_too_old_is_told(monkeypatch, tmp_path):
+    """Zarr 2 has no `zarr.core.buffer`; what other libraries lack shows at the import of their adapters, too."""
+    old = types.ModuleType("zarr")
+    old.__version__ = "2.18.7"
+    for name in list(sys.modules):
+        if name.startswith("zarr.") or name == "pardata.data.zarr_arrays":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "zarr", old)
+    with pytest.raises(
+        pardata.MissingExtraError, match=r'zarr 3.* or newer, and 2.18.7 is .*--upgrade "pardata\[zarr\]'
+    ):
+        pardata.open(tmp_path / "a.zarr")
+
+
+def test_the_oldest_versions_are_those_of_the_extras():
+    extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for entry in registry.FORMATS:
+        assert not entry.extra or f"{entry.library}>={entry.oldest}" in extras[entry.extra]

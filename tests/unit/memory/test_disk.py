@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from pardata.memory.disk import allocate, create_new, missing_bytes, write_all, write_new
+from pardata.memory import disk
+from pardata.memory.disk import allocate, create_new, missing_bytes, rename_new, write_all, write_new
 
 
 def refuse(number):
@@ -73,3 +74,21 @@ def test_short_writes_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
     write_new(str(tmp_path / "a"), b"0123456789")
     assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("has_call", [True, False])
+@pytest.mark.parametrize("make", [os.mkdir, create_new])
+def test_a_new_name_takes_nothing_from_others(tmp_path, monkeypatch, has_call, make):
+    if not has_call:
+        monkeypatch.setattr(disk.sys, "platform", "another")
+    path, target = str(tmp_path / "a"), str(tmp_path / "b")
+    for name in (path, target):
+        os.close(make(name) or os.open(name, os.O_RDONLY))
+    was = os.stat(target)
+    with pytest.raises(FileExistsError, match="'.*a' -> '.*b'"):
+        rename_new(path, target)
+    assert os.path.samestat(os.stat(target), was)
+    rename_new(path, str(tmp_path / "c"))
+    assert sorted(os.listdir(tmp_path)) == ["b", "c"]
+    with pytest.raises(FileNotFoundError):
+        rename_new(path, target + "2")

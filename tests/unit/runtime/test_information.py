@@ -1,6 +1,7 @@
 """`python -m pardata info`: versions, limits, and what is switched on, with the reason if it is not."""
 
 import platform
+import subprocess
 import sys
 
 import pytest
@@ -21,6 +22,12 @@ def test_it_prints_all_parts(capsys):
         assert word in told
     rows = dict(row for part in information.information("1").values() for row in part)
     assert {"numpy", "cores", "memory", "descriptors", "processes", "joblib"} <= rows.keys()
+
+
+def test_a_full_disk_is_told_in_one_line():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "pardata", "ls"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "python -m pardata: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize(
