@@ -119,8 +119,9 @@ class Budget:
             return
         raise CapacityError(
             f"{who} needs {format_bytes(nbytes)} of shared memory, but {format_bytes(live)} of the limit of "
-            f"{format_bytes(self.limit_bytes)} are in use ({self.holders()}). Arrays that "
-            f"are kept by their consumer stay in memory: copy what you keep, keep fewer, or raise memory_limit="
+            f"{format_bytes(self.limit_bytes)} are in use ({self.holders()}). Arrays that are kept by their consumer "
+            f"stay in memory: copy what you keep, keep fewer, have a map compute fewer ahead (buffersize=), or raise "
+            f"memory_limit="
         )
 
     def holders(self) -> str:

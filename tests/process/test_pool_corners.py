@@ -567,3 +567,16 @@ def test_an_argument_in_shared_memory_that_nobody_may_change_is_not_copied():
         future = pool.submit(place, table)
         table[5] = -1
         assert future.result()[1] == 5
+
+
+def test_results_that_are_gone_make_room_for_the_next():
+    """The next task finds their memory free: there is room for the result that is held, and the one that is made."""
+    with pardata.WorkerPool(3, memory_limit="14MB") as pool:
+        results = pool.map(lambda number: np.full(750_000, float(number)), range(20), buffersize=1)
+        assert sum(float(result[-1]) for result in results) == sum(range(20))
+
+
+def test_results_that_are_kept_are_told_with_what_would_do():
+    message = "a task of the pool needs 6.3 MB .* .buffersize=., or raise"
+    with pardata.WorkerPool(1, memory_limit="14MB") as pool, pytest.raises(pardata.CapacityError, match=message):
+        list(pool.map(np.full, [750_000] * 4, range(4)))

@@ -62,7 +62,9 @@ class PoolLoop:
             self.log.noted = topology.noted
         self._supervisor = topology.supervisor
         self._collector = topology.port.collector
-        self.scheduler = Scheduler(life, topology.slots, self.assignments, self.effects, topology.port.words)
+        self.scheduler = Scheduler(
+            life, topology.slots, self.assignments, self.effects, topology.port.words, self._tell_releases
+        )
         self.terminations = Terminations(topology.slots, self.assignments, setup.timeout_s)
         self._intake = Intake(
             self.log, self._collector, self.assignments, self.effects, self.terminations.dropped,
@@ -133,6 +135,15 @@ class PoolLoop:
             self._lose(self._losses.pop())
         self.terminations.enforce()
         self.scheduler.dispatch()
+
+    def _tell_releases(self) -> None:
+        """Where memory is short, tell workers which results are gone: a task that follows finds their memory free."""
+        if not any(receiver.returns.leases for receiver in self._collector.receivers):
+            return
+        budget = self.topology.port.memory.budget
+        is_short = not budget.allows(budget.widest_bytes() * (len(self.assignments.tasks) + 1))
+        if is_short and not self._collector.flush():
+            self.topology.wake()
 
     def _lose(self, lost: Lost) -> None:
         """Decide about the task that a worker died of; start the next worker."""

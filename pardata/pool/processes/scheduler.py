@@ -7,6 +7,7 @@ still be cut to size.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from pardata.pool.jobs.call import CallJob
@@ -25,17 +26,21 @@ class Scheduler:
     ----------
     words : memoryview
         The header of the parent's span.
+    before_task : callable
+        Called before a task is sent.
     """
 
     def __init__(
-        self, life: PoolLife, slots: list[WorkerSlot], assignments: Assignments, effects: Effects, words: memoryview
-    ) -> None:
+        self, life: PoolLife, slots: list[WorkerSlot], assignments: Assignments, effects: Effects, words: memoryview,
+        before_task: Callable[[], None],
+    ) -> None:  # fmt: skip
         self.jobs: deque[Job] = deque()
         self._life = life
         self._slots = slots
         self._assignments = assignments
         self._effects = effects
         self._words = words
+        self._before_task = before_task
         self._has_idle_worker = False  # as the parent's word says, which this alone writes
 
     def queue(self, job: Job, first: bool = False) -> None:
@@ -87,6 +92,7 @@ class Scheduler:
         return None
 
     def _send(self, slot: WorkerSlot, task: Task) -> None:
+        self._before_task()
         try:
             self._assignments.send(slot, task)
         except Exception as error:  # an argument cannot be pickled, or there is no memory for it

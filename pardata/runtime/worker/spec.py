@@ -113,4 +113,4 @@ class WorkerSpec:
     @property
     def label(self) -> str:
         """Name of the worker for messages."""
-        return f"stage {self.stage!r}"
+        return f"stage {self.stage!r}" if self.inflight is not None else "a task of the pool"
