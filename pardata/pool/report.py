@@ -41,40 +41,15 @@ class PoolReport:
     surroundings: Surroundings = field(repr=False, compare=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as a page of HTML that any browser shows, from the disk and without a network.
+        """Write the report as a page of HTML, as `RunReport.save` does; path and errors as there.
 
         Of a pool with ``record=True`` it has the tasks of each worker over time, the sizes of chunks, and the time at
         the end of each map in which workers were idle.
-
-        Parameters
-        ----------
-        path : path
-            It must end in ``.html``; a file that is there is overwritten.
-
-        Raises
-        ------
-        ConfigError
-            The path has another ending; nothing was written.
-        OSError
-            The folder is not there, or the disk is full, or the like; a file that was there is as it was.
         """
         write_text(path, ".html", "save", [as_pool_page(self)])
 
     def trace(self, path: str | os.PathLike[str]) -> None:
-        """Write the tasks of all workers as a trace that Perfetto (https://ui.perfetto.dev) and Chromium show.
-
-        Parameters
-        ----------
-        path : path
-            It must end in ``.json``; a file that is there is overwritten.
-
-        Raises
-        ------
-        ConfigError
-            The pool was not recorded, or the path has another ending; nothing was written.
-        OSError
-            As for `save`.
-        """
+        """Write the tasks of all workers as a trace, as `RunReport.trace` does; path and errors as there."""
         if self.surroundings.record is None:
             raise ConfigError("there is no trace of a pool that was not recorded: make it with record=True")
         write_text(path, ".json", "trace", as_trace(self.surroundings))
