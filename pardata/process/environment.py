@@ -18,3 +18,13 @@ def limit(variable: str, value: str) -> None:
 def given_environment() -> dict[str, str]:
     """Return the environment as the user has set it."""
     return {name: value for name, value in os.environ.items() if _limits.get(name) != value}
+
+
+def take_environment(given: dict[str, str]) -> None:
+    """Make `given` the environment of this process. Variables that are the same already are left as they are."""
+    present = dict(os.environ)
+    for variable in present.keys() - given.keys():
+        del os.environ[variable]
+    for variable, value in given.items():
+        if present.get(variable) != value:
+            os.environ[variable] = value

@@ -31,15 +31,15 @@ _CODE: Final = (
 )
 
 # By name, as these are layers below: a worker's main function, and modules that the server loads once for all workers.
-_WORK: Final = "pardata.runtime.worker.main:main"
+_WORK: Final = "pardata.runtime.worker.preload:main"
 _PRELOAD: Final = (
     "numpy.random",
-    "pardata.runtime.worker.main",
+    "pardata.runtime.worker.preload",
     "pardata.pipeline.programs.build",
     "pardata.pool.worker.loop",
 )
 
-# Threads of the linear-algebra libraries are set per worker; the server must have none when it forks.
+# Threads of these libraries are set per worker; the server must have none when it forks.
 _THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 _STOP_S: Final = 1.0  # until a server that does not end by itself is killed: it may be stopped

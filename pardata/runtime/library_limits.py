@@ -8,8 +8,9 @@ import glob
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -105,10 +106,21 @@ def limit_process(cores: int, given: Mapping[str, str]) -> None:
             limit(variable, str(cores))
     if "OPENBLAS_NUM_THREADS" in given or "OMP_NUM_THREADS" in given:
         return
+    for threads, set_threads in numpys_openblas():  # it is loaded already, with one thread: see `process.launcher`
+        if threads() != cores:  # else it would set all of its threads up anew after the fork
+            set_threads(cores)
+
+
+@cache
+def numpys_openblas() -> list[tuple[Callable[[], int], Callable[[int], object]]]:
+    """Return the functions that tell and set the threads of NumPy's own OpenBLAS, if it has one."""
     libraries = os.path.join(os.path.dirname(np.__file__), os.pardir, "numpy.libs", "libscipy_openblas*")
-    for path in glob.glob(libraries):  # NumPy's own is loaded already, with one thread: see `process.launcher`
+    found: list[tuple[Callable[[], int], Callable[[int], object]]] = []
+    for path in glob.glob(libraries):
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(path).scipy_openblas_set_num_threads64_(cores)
+            library = ctypes.CDLL(path)
+            found.append((library.scipy_openblas_get_num_threads64_, library.scipy_openblas_set_num_threads64_))
+    return found
 
 
 def keep_freed_memory(given: Mapping[str, str]) -> None:

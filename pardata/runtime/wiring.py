@@ -37,7 +37,7 @@ from pardata.process.environment import given_environment
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.output.forwarding import ConsoleSpec
-from pardata.runtime.worker.main import ProcessSpec
+from pardata.runtime.worker.main import ParentSurroundings, ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, OwnAreas, WorkerSpec
 
@@ -254,27 +254,28 @@ def _working_directory() -> str:
         return os.readlink("/proc/self/cwd")
 
 
+def surroundings_of_parent(cores: int) -> ParentSurroundings:
+    """Return the surroundings of this process, for workers that may use so many cores each."""
+    authkey = bytes(multiprocessing.current_process().authkey)
+    return ParentSurroundings(
+        cores, os.getpid(), list(sys.path), list(sys.argv), _working_directory(), descriptor_limit(), authkey,
+        given_environment(),
+    )  # fmt: skip
+
+
 class PlacedSpec:
     """A `ProcessSpec` in the main process's arena, where a worker reads it; keeps the blocks it refers to."""
 
-    def __init__(self, heap: SharedHeap, spec: WorkerSpec, program: Encoded, cores: int, output: ConsoleSpec) -> None:
+    def __init__(
+        self,
+        heap: SharedHeap,
+        spec: WorkerSpec,
+        program: Encoded,
+        output: ConsoleSpec,
+        surroundings: ParentSurroundings,
+    ) -> None:
         blocks = [(block.offset, block.extent_bytes) for block in program.anchors]
-        data = pickle.dumps(
-            ProcessSpec(
-                spec,
-                program.payload,
-                blocks,
-                cores,
-                output,
-                os.getpid(),
-                list(sys.path),
-                list(sys.argv),
-                _working_directory(),
-                descriptor_limit(),
-                bytes(multiprocessing.current_process().authkey),
-                given_environment(),
-            )
-        )
+        data = pickle.dumps(ProcessSpec(spec, program.payload, blocks, output, surroundings))
         self._anchors = program.anchors
         self._block = heap.arena.reserve(len(data))
         self._block[: len(data)] = np.frombuffer(data, np.uint8)

@@ -37,7 +37,7 @@ from pardata.runtime.library_limits import share_cores
 from pardata.runtime.output.console import Console, tag_of
 from pardata.runtime.recording.recording_port import open_port
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
-from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program
+from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program, surroundings_of_parent
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
@@ -87,7 +87,8 @@ class Builder:
         self._statistics = statistics
         self._outcome = outcome
         self._segment = parts.heap.segment
-        self._cores = share_cores(sum(stage.workers for stage in plan.worker_stages if not runs_here(stage)))
+        cores = share_cores(sum(stage.workers for stage in plan.worker_stages if not runs_here(stage)))
+        self._surroundings = surroundings_of_parent(cores)
         self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
         sink = HeapSink(parts.heap)
         self._encoded = {
@@ -159,7 +160,7 @@ class Builder:
         parts, on_error = self._parts, stage.node.on_error
         assert parts.console is not None
         output = parts.console.spec(tag_of(stage.name, spec.index, stage.workers))
-        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], self._cores, output)
+        placed = PlacedSpec(parts.heap, spec, self._encoded[stage], output, self._surroundings)
         parts.placed.append(placed)
         words, redoable = spec.span.words(self._segment), self._programs[stage].redoable
         worker = Worker(stage.name, placed.at, words, control, [*socks, parts.console.sock], redoable)
@@ -173,7 +174,7 @@ class Builder:
         parts, program = self._parts, self._programs[stage]
         assert parts.port is not None
         port = open_port(spec, self._segment, socks, program, parts.heap.arena)
-        local = LocalWorker(stage, program, port, control, self._cores)
+        local = LocalWorker(stage, program, port, control, self._surroundings.cores)
         parts.threads.append(local)
         parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))
 

@@ -51,7 +51,7 @@ def why_not() -> str | None:
         return "that needs Linux with the GNU C library"
     if PAGE_BYTES != 4096:
         return f"memory pages of {PAGE_BYTES} bytes"
-    return _load_error() or _numpy_refusal()
+    return load_error() or _numpy_refusal()
 
 
 def _has_glibc() -> bool:
@@ -78,7 +78,9 @@ def _load() -> ctypes.PyDLL:
     return made
 
 
-def _load_error() -> str | None:
+@cache
+def load_error() -> str | None:
+    """Return why there is no library that can be loaded; None: there is one. A worker knows it from the fork server."""
     try:
         if _load().born_source() != source_checksum():
             return "the compiled library is of another version than its source: install pardata again"

@@ -26,7 +26,7 @@ from pardata.runtime.output.console import Console
 from pardata.runtime.recording.recorder import read, record_bytes
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Supervisor, Worker, deaths_of
-from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve
+from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve, surroundings_of_parent
 from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
 
@@ -122,11 +122,12 @@ class Topology:
     def _start(self, setup: Setup, life: PoolLife, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
         """Start the workers, as long as they are wanted."""
         segment, outbox = self._heap.segment, self.port.outbox
+        surroundings = surroundings_of_parent(setup.cores)
         for index, (worker, spec) in enumerate(wired):
             if not life.is_wanted:
                 return
             control, child = self._pair()
-            placed = PlacedSpec(self._heap, spec, self._encoded, setup.cores, self.console.spec(self.tag(index)))
+            placed = PlacedSpec(self._heap, spec, self._encoded, self.console.spec(self.tag(index)), surroundings)
             self._placed.append(placed)
             words = worker.span.words(segment)
             socks = [child, *worker.socks.all(), self.console.sock]

@@ -128,10 +128,11 @@ def _forward_records(sender: OutputSender, spec: ConsoleSpec, segment: Segment) 
 
 
 def _forward_warnings(sender: OutputSender, filters: list[_Filter]) -> None:
-    with contextlib.suppress(Exception):
-        for action, message, category, module, line in reversed(filters):
-            kind = getattr(builtins, category)
-            warnings.filterwarnings(action, message or "", kind, module or "", line)  # type: ignore[arg-type]
+    if filters != present_filters():  # else there is nothing to compile
+        with contextlib.suppress(Exception):
+            for action, message, category, module, line in reversed(filters):
+                kind = getattr(builtins, category)
+                warnings.filterwarnings(action, message or "", kind, module or "", line)  # type: ignore[arg-type]
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
         if issubclass(category, ResourceWarning) and filename.startswith(_PACKAGE):

@@ -22,6 +22,7 @@ from pardata.memory.segment import Segment
 from pardata.memory.shared_heap import set_worker_arena
 from pardata.process import forked_child
 from pardata.process.capacity import limit_descriptors
+from pardata.process.environment import take_environment
 from pardata.process.forked_child import leave_if_forked
 from pardata.process.title import set_title
 from pardata.runtime.events import Failed, send_event
@@ -38,21 +39,28 @@ from pardata.runtime.worker.spec import WorkerSpec
 
 
 @dataclass(frozen=True)
-class ProcessSpec:
-    """The surroundings of a worker process, its `WorkerSpec`, and the place of its program in the segment."""
+class ParentSurroundings:
+    """What the workers of a run or a pool take over from the process that starts them, and their share of the cores."""
 
-    worker: WorkerSpec
-    program: bytes
-    blocks: list[tuple[int, int]]
     cores: int
-    output: ConsoleSpec
-    owner: int  # the process that starts it
+    owner: int  # the process that starts them
     path: list[str]
     argv: list[str]
     directory: str
     descriptors: int  # how many files that process may open
     authkey: bytes = field(repr=False)  # of multiprocessing: proxies of the user's managers know it
     environment: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """The surroundings of a worker process, its `WorkerSpec`, and the place of its program in the segment."""
+
+    worker: WorkerSpec
+    program: bytes
+    blocks: list[tuple[int, int]]
+    output: ConsoleSpec
+    surroundings: ParentSurroundings
 
 
 def run_program(port: WorkerPort, program: Program) -> int:
@@ -101,7 +109,8 @@ def main(offset: int, length: int, fds: list[int]) -> int:
 def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], output: socket.socket) -> int:
     try:
         forward_output(output, spec.output, segment)
-        _settle_in(spec, len(socks) + 1)
+        set_title(spec.worker.stage, spec.worker.index)
+        _settle_in(spec.surroundings, len(socks) + 1)
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_code(spec.program, blocks, segment)
     except BaseException as error:
@@ -128,20 +137,18 @@ def _cannot_load(stage: str, error: BaseException, socks: list[socket.socket]) -
     return 1
 
 
-def _settle_in(spec: ProcessSpec, socks: int) -> None:
+def _settle_in(around: ParentSurroundings, socks: int) -> None:
     """Take on the surroundings of the process that starts this one."""
-    sys.path[:] = spec.path
-    sys.argv[:] = spec.argv
-    os.environ.clear()
-    os.environ.update(spec.environment)
-    _enter(spec.directory)
-    limit_descriptors(spec.descriptors + socks)
-    multiprocessing.current_process().authkey = spec.authkey
-    set_title(spec.worker.stage, spec.worker.index)
-    limit_process(spec.cores, spec.environment)
-    keep_freed_memory(spec.environment)
+    sys.path[:] = around.path
+    sys.argv[:] = around.argv
+    take_environment(around.environment)
+    _enter(around.directory)
+    limit_descriptors(around.descriptors + socks)
+    multiprocessing.current_process().authkey = around.authkey
+    limit_process(around.cores, around.environment)
+    keep_freed_memory(around.environment)
     np.random.seed()  # or every forked worker would draw the same numbers
-    open_script(spec.owner)
+    open_script(around.owner)
     sys.breakpointhook = refuse_breakpoint
 
 

@@ -45,7 +45,7 @@ def test_checks():
 @pytest.fixture
 def fresh():
     """Ask again why not."""
-    cached = (library.why_not, library._load)
+    cached = (library.why_not, library.load_error, library._load)
     for function in cached:
         function.cache_clear()
     yield

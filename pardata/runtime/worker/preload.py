@@ -1,0 +1,12 @@
+"""Imported by the fork server alone: the work of a worker, and what each worker would have to look for by itself."""
+
+from __future__ import annotations
+
+from pardata.memory.born.library import load_error
+from pardata.runtime.library_limits import numpys_openblas
+from pardata.runtime.worker.main import main
+
+__all__ = ["main"]
+
+load_error()
+numpys_openblas()
