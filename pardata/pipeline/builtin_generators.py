@@ -2,7 +2,8 @@
 
 They have `snapshot` and `restore`, so that a successor goes on for a killed process, and a run for one that was killed.
 Without `snapshot`, `restore` gets the number of the items that were taken. `ends_early` says whether they may end while
-there are items left: then errors of these do not count (`pipeline.plan.plan: Plan.sends_failures`).
+there are items left: then errors of these do not count (`pipeline.plan.plan: Plan.sends_failures`). `made_of` says how
+many items they make of so many, None if that depends on the items (`pipeline.plan.totals`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ def pass_on(items: Iterator[Any]) -> Iterator[Any]:
 
 
 class Flattened:
-    """The contents of each item, one after the other."""
+    """The contents of each item, one after the other; `total` of them, if that is known."""
 
     ends_early = False
+
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
 
     def __call__(self, items: Iterator[Iterable[Any]]) -> Iterator[Any]:
         """Yield them."""
@@ -37,6 +41,10 @@ class Flattened:
 
     def restore(self, taken: int) -> None:
         """Do nothing: an item leaves nothing behind."""
+
+    def made_of(self, taken: int) -> int | None:
+        """Return the number of outputs."""
+        return self._total
 
 
 class Batches:
@@ -69,6 +77,10 @@ class Batches:
     def restore(self, state: list[Any]) -> None:
         """Go on with a list."""
         self._group = state
+
+    def made_of(self, taken: int) -> int:
+        """Return the number of outputs."""
+        return taken // self._count if self._drop_last else -(-taken // self._count)
 
 
 class Windows:
@@ -106,6 +118,10 @@ class Windows:
         """Go on with a window."""
         self._window, self._passing = state
 
+    def made_of(self, taken: int) -> int:
+        """Return the number of outputs."""
+        return max(0, (taken - self._size) // self._step + 1)
+
 
 class Slice:
     """The items from number `begin` up to and without `end`; it takes no item behind them.
@@ -127,6 +143,10 @@ class Slice:
         self._begin = max(0, self._begin - taken)
         self._end = None if self._end is None else max(0, self._end - taken)
 
+    def made_of(self, taken: int) -> int:
+        """Return the number of outputs."""
+        return len(range(taken)[self._begin : self._end])
+
 
 class Enumerated:
     """Tuples of a number and an item."""
@@ -144,14 +164,19 @@ class Enumerated:
         """Go on behind so many items."""
         self._start += taken
 
+    def made_of(self, taken: int) -> int:
+        """Return the number of outputs."""
+        return taken
+
 
 class FlatMap:
-    """The items of ``fn(item)``, for one item after the other. It has no state: an item can be done again."""
+    """The items of ``fn(item)``, one item after the other, `total` if known. It has no state: an item can be redone."""
 
     ends_early = False
 
-    def __init__(self, fn: Callable[[Any], Iterable[Any]]) -> None:
+    def __init__(self, fn: Callable[[Any], Iterable[Any]], total: int | None = None) -> None:
         self._fn = fn
+        self._total = total
 
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the results."""
@@ -168,6 +193,10 @@ class FlatMap:
 
     def restore(self, state: None) -> None:
         """Do nothing."""
+
+    def made_of(self, taken: int) -> int | None:
+        """Return the number of outputs."""
+        return self._total
 
 
 class ListOf:
@@ -219,3 +248,7 @@ class Reduce:
         """Go on with a value."""
         self._value = state
         self._is_initial = False
+
+    def made_of(self, taken: int) -> int:
+        """Return the number of outputs."""
+        return 1

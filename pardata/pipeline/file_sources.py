@@ -9,9 +9,10 @@ as long.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ from pardata.data.file_array import Array, FileArray
 from pardata.data.registry import format_of, open_data
 from pardata.errors import ConfigError
 from pardata.memory.byte_order import native_array
-from pardata.pipeline.new_stage import checked_count
+from pardata.pipeline.builtin_generators import FlatMap, Flattened
+from pardata.pipeline.new_stage import checked_count, new_stage
 from pardata.pipeline.plan.node import Counted, Kind, Node, user_line
 from pardata.pipeline.stream import Stream
 
@@ -30,23 +32,28 @@ PartBounds = tuple[tuple[int, int], ...]  # for each axis where it begins and en
 
 @dataclass(frozen=True)
 class PartGrid(Counted):
-    """The places of an array's parts, in order: steps along each axis."""
+    """The places of an array's parts, in order: steps along each axis, or along one alone."""
 
     shape: tuple[int, ...]
     steps: tuple[int, ...]
+    axis: int | None = None
 
     def __len__(self) -> int:
-        count = 1
-        for length, step in zip(self.shape, self.steps, strict=True):
-            count *= -(-length // step)
-        return count
+        return math.prod(map(len, self._begins()))
 
     def __iter__(self) -> Iterator[PartBounds]:
         spans = [
-            [(begin, min(begin + step, length)) for begin in range(0, length, step)]
-            for length, step in zip(self.shape, self.steps, strict=True)
+            [(begin, min(begin + step, length)) for begin in begins]
+            for begins, length, step in zip(self._begins(), self.shape, self.steps, strict=True)
         ]
         return itertools.product(*spans)
+
+    def _begins(self) -> list[range]:
+        """Return where parts begin, on each axis; rows without entries are rows, too."""
+        return [
+            range(0, length, step) if self.axis in (None, axis) else range(1)
+            for axis, (length, step) in enumerate(zip(self.shape, self.steps, strict=True))
+        ]
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def parts_of(array: Any, by: PartSize, axis: int) -> list[Array]:
     if by is None:
         return list(np.moveaxis(array, axis, 0))
     read = ReadPart(array)
-    return [read(part) for part in PartGrid(array.shape, _steps(array, by, axis))]
+    return [read(part) for part in _grid(array, by, axis)]
 
 
 def array_source(array: FileArray, by: PartSize, axis: int, workers: int, name: str | None, native: bool) -> Stream:
@@ -114,19 +121,26 @@ def array_source(array: FileArray, by: PartSize, axis: int, workers: int, name: 
     axis = _checked_axis(array, axis)
     checked_count("source", "workers", workers)
     read, name = ReadPart(array, native), name or "read"
-    steps = _steps(array, by, axis)
-    page = max(1, min(array.page_shape[axis], array.shape[axis]))
-    is_cut = by is None or steps[axis] < page
+    grid = _grid(array, by, axis)
+    step, page = grid.steps[axis], max(1, min(array.page_shape[axis], array.shape[axis]))
+    total = len(grid)
+    is_cut = by is None or step < page
     if is_cut:  # read whole pages, or little more: item by item each page would be read again for each of its items
-        steps = (*steps[:axis], -(-page // steps[axis]) * steps[axis], *steps[axis + 1 :])
-    places = Stream(Node(Kind.SOURCE, "parts", PartGrid(array.shape, steps), where=user_line()))
+        grid = replace(grid, steps=(*grid.steps[:axis], -(-page // step) * step, *grid.steps[axis + 1 :]))
+    places = Stream(Node(Kind.SOURCE, "parts", grid, where=user_line()))
     if not is_cut:
         return places.map(read, workers=workers, name=name)
     cut = CutBlock(None if by is None else int(by), axis)
     if workers == 1:
-        return places.flat_map(ReadItems(read, cut), name=name)
+        return Stream(new_stage(places._node, Kind.GENERATOR, FlatMap(ReadItems(read, cut), total), name))
     blocks = places.map(read, workers=workers, name=name)
-    return blocks.unbatch() if by is None and not axis else blocks.flat_map(cut, name="cut")
+    if by is None and not axis:
+        return Stream(new_stage(blocks._node, Kind.GENERATOR, Flattened(total), "unbatch", thread=True))
+    return Stream(new_stage(blocks._node, Kind.GENERATOR, FlatMap(cut, total), "cut"))
+
+
+def _grid(array: Any, by: PartSize, axis: int) -> PartGrid:
+    return PartGrid(array.shape, _steps(array, by, axis), None if by == "chunk" else axis)
 
 
 def _checked_axis(array: Any, axis: Any) -> int:

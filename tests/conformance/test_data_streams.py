@@ -230,3 +230,20 @@ def test_hdf5_is_opened_again_as_it_was(tmp_path):
                 continue
             with pytest.raises(BlockingIOError, match="is locked by HDF5"):
                 pickle.loads(sent)[:]
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (7, 0), (0, 3)])
+def test_rows_within_chunks_are_counted_before_anything_starts(tmp_path, shape):
+    """They are the rows that an array in memory has, also those without entries."""
+    zarr = pytest.importorskip("zarr")
+    values = np.arange(np.prod(shape)).reshape(shape)
+    made = zarr.create_array(tmp_path / "rows.zarr", shape=shape, chunks=(3, 3), dtype=values.dtype)
+    made[:] = values
+    for options in ({}, {"workers": 2}, {"by": 2}, {"by": 2, "workers": 2}, {"axis": 1}, {"by": 5}, {"by": "chunk"}):
+        stream = pardata.source(made, **options)
+        found = list(stream.iterate(engine="serial"))
+        if options.get("by") != "chunk":
+            here = list(pardata.source(values, **{**options, "workers": 1}).iterate(engine="serial"))
+            assert list(map(np.ndarray.tolist, found)) == list(map(np.ndarray.tolist, here))
+        with pytest.raises(pardata.PlanError, match=f" {len(found)}, 'source' {len(found) + 1}: cut"):
+            pardata.zip(stream, pardata.source(range(len(found) + 1)), by="position").run()

@@ -109,6 +109,32 @@ def test_known_counts_are_compared_before_anything_starts():
     assert len(list(pardata.zip(pardata.source([1] * 121).take(COUNT), right, by="position"))) == COUNT
 
 
+@pytest.mark.parametrize(
+    "name, make",
+    [
+        ("batch(50)", lambda numbers: numbers.batch(50)),
+        ("batch(40)", lambda numbers: numbers.batch(40, drop_last=True)),
+        ("window(7, 50)", lambda numbers: numbers.window(7, 50)),
+        ("skip(118)", lambda numbers: numbers.take(500).map(abs).skip(118).enumerate()),
+        ("enumerate", lambda numbers: numbers.take(2).enumerate().filter(lambda pair: pair[0])),
+        ("take(1)", lambda numbers: numbers.skip(119).take(1)),
+        ("total", lambda numbers: numbers.reduce(lambda total, number: total, 0, name="total")),
+    ],
+)
+def test_what_filters_make_is_counted_before_anything_starts(name, make):
+    stream = make(pardata.source(range(COUNT)))
+    made = len(list(stream.iterate(engine="serial"))) + (name == "enumerate")
+    assert list(pardata.zip(stream, pardata.source(range(made)), by="position").iterate(engine="serial"))
+    with pytest.raises(pardata.PlanError, match=f" {made}, 'source-2' {made + 1}: cut"):
+        pardata.zip(stream, pardata.source(range(made + 1)), by="position").run()
+
+
+def test_what_filters_make_of_an_unknown_number_is_not_known():
+    for dropping in (lambda numbers: numbers.filter(bool), lambda numbers: numbers.map(refuse_sevenths, errors="skip")):
+        stream = dropping(pardata.source(range(4))).batch(1)
+        assert len(list(pardata.zip(stream, pardata.source(range(3)), by="position").iterate(engine="serial"))) == 3
+
+
 @pytest.mark.parametrize("name", ["rows.npy", "rows.h5"])
 def test_rows_of_a_file_are_counted_before_anything_starts(engine, tmp_path, name):
     rows = np.zeros((3, 2))
@@ -117,8 +143,8 @@ def test_rows_of_a_file_are_counted_before_anything_starts(engine, tmp_path, nam
         options = {}
     else:
         with pytest.importorskip("h5py").File(tmp_path / name, "w") as file:
-            file.create_dataset("rows", data=rows, chunks=(1, 2))
-        options = {"by": 1}
+            file.create_dataset("rows", data=rows, chunks=(2, 2))
+        options = {}
     of_file = pardata.source(tmp_path / name, **options).map(np.sum)
     with pytest.raises(pardata.PlanError, match=r" 3, 'four' 4: cut the longer one off with take"):
         pardata.zip(of_file, pardata.source(range(4), name="four"), by="position").run(engine=engine)

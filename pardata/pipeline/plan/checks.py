@@ -65,11 +65,23 @@ def check_positions(stage: Stage, joined: Node) -> None:
 
 
 def _count_of(stage: Stage) -> int | None:
-    """Return how many numbers the items of a stage have, if that is known: those that were dropped count."""
-    while stage.kind in (Kind.MAP, Kind.FILTER) and len(stage.edges) == 1:
+    """Return how many numbers the items of a stage have, if that is known: those that were dropped count.
+
+    They do not for a generator filter, which numbers what it makes of those that are left.
+    """
+    filters: list[Stage] = []
+    while stage.kind in (Kind.MAP, Kind.FILTER, Kind.GENERATOR) and len(stage.edges) == 1:
+        keeps_all = stage.kind is Kind.MAP and stage.node.on_error.errors == "raise"
+        if stage.kind is Kind.GENERATOR:
+            filters.append(stage)
+        elif filters and not keeps_all:
+            return None
         stage = stage.edges[0].stage
     items: Any = stage.fn
-    return len(items) if isinstance(items, Sequence | np.ndarray | Counted) else None
+    count = len(items) if isinstance(items, Sequence | np.ndarray | Counted) else None
+    for made in reversed(filters):
+        count = made.made_of(count)
+    return count
 
 
 def upstream(stage: Stage) -> set[Stage]:

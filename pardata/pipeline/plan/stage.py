@@ -56,6 +56,11 @@ class Stage:
         """Whether it may end before its input does: a generator filter, but for those that say it never does."""
         return self.kind is Kind.GENERATOR and getattr(self.fn, "ends_early", True)
 
+    def made_of(self, taken: int | None) -> int | None:
+        """Return how many items a generator filter makes of so many; None if nobody knows, and of other stages."""
+        made = getattr(self.fn, "made_of", None) if self.kind is Kind.GENERATOR else None
+        return None if taken is None or made is None else made(taken)
+
     @property
     def width(self) -> int:
         """How many messages are at work in all its workers together."""

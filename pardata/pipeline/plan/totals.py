@@ -18,7 +18,7 @@ def totals(plan: Plan) -> list[int | None]:
         keeps_all = (
             stage.kind in (Kind.SOURCE, Kind.MAP, Kind.ZIP, Kind.MERGE) and stage.node.on_error.errors == "raise"
         )
-        made[stage] = taken[stage] if keeps_all else None
+        made[stage] = taken[stage] if keeps_all else stage.made_of(taken[stage])
     return [taken[stage] for stage in plan.worker_stages]
 
 
