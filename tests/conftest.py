@@ -49,7 +49,6 @@ def open_files():
 
 def holdings():
     """All that pardata has now, kind by kind; each kind may only become less."""
-    gc.collect()
     for thread in threading.enumerate():
         is_watcher = isinstance(thread, Watcher) and not thread.watched.is_alive()
         if thread.name in ENDING or is_watcher:  # the last ones look at queues
@@ -91,14 +90,39 @@ def what_other_modules_have_left_in_the_heap():
     gc.freeze()
 
 
+known = {}  # the holdings after the last test, unless something may have been made since
+
+
+def pytest_fixture_setup(fixturedef):
+    if fixturedef.scope != "function":
+        known.clear()
+
+
+def pytest_fixture_post_finalizer(fixturedef):
+    if fixturedef.scope != "function":
+        known.clear()
+
+
+def more_than(before):
+    """What there is now and was not before, kind by kind."""
+    known.update(holdings())
+    return {kind: dict(more) for kind, now in known.items() if (more := now - before[kind])}
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     """Fail the test if it has left something. Stacks are dumped after `faulthandler_timeout` (pyproject.toml)."""
+    last_server = fork_server.pid
     fork_server.start()  # a test may have ended it
-    before = holdings()
+    if not known or fork_server.pid != last_server:
+        known.update(holdings())
+    before = dict(known)
     yield
-    left = {kind: now - before[kind] for kind, now in holdings().items()}
-    assert not any(left.values()), f"left behind: { {kind: dict(more) for kind, more in left.items() if more} }"
+    left = more_than(before)
+    if left:  # most tests leave no garbage that has something; to collect it takes as long as they do
+        gc.collect()
+        left = more_than(before)
+    assert not left, f"left behind: {left}"
 
 
 @pytest.fixture

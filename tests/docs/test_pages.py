@@ -16,6 +16,12 @@ def test_files_and_functions_that_are_named_exist(page):
     assert missing(page.read_text()) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_what_is_made_from_the_code_is_current(page):
     assert page.read_text() == pages()[page], "run `python -m tests.docs.generate`"

@@ -26,7 +26,7 @@ from tests.faults.streams import (
     wide,
 )
 
-KILLS = 8  # at least, per test of a stream
+KILLS = 8  # per test of a stream, and at most per run
 POOL_KILLS = 40
 FIRST = random.randrange(1_000_000)  # seed of the first run; others each time
 
@@ -39,7 +39,7 @@ def test_output_equals_serial_under_random_kills(make: Callable[..., Any], sourc
     while kills < KILLS:
         with make(pardata.source(source)).iterate() as run:
             assert isinstance(run, ProcessRun)
-            killer = Killer(run, seed)
+            killer = Killer(run, seed, KILLS)
             killer.start()
             try:
                 got = [as_key(item) for item in run]
@@ -56,7 +56,7 @@ def test_a_source_of_this_process_is_read_once(source: Any) -> None:
     kills, seed = 0, FIRST
     while kills < KILLS // 2:
         with farms(pardata.source(iter(source))).iterate() as run:
-            killer = Killer(run, seed)
+            killer = Killer(run, seed, KILLS)
             killer.start()
             try:
                 got = [as_key(item) for item in run]
@@ -73,7 +73,7 @@ def test_unordered_loses_nothing_and_doubles_nothing() -> None:
     kills, seed = 0, FIRST
     while kills < KILLS:
         with stream.iterate() as run:
-            killer = Killer(run, seed)
+            killer = Killer(run, seed, KILLS)
             killer.start()
             try:
                 got = sorted(as_key(item) for item in run)
