@@ -83,6 +83,25 @@ def test_an_item_of_a_consumer_that_is_gone_is_told(start, way):
     queue.close()
 
 
+def get_fork_and_die(queue, stays):
+    queue.get()
+    if os.fork():
+        os.kill(os.getpid(), signal.SIGKILL)
+    stays.recv()
+    os._exit(0)
+
+
+def test_a_child_that_a_killed_consumer_has_forked_has_nothing_in_its_hands(start):
+    here, there = multiprocessing.get_context("fork").Pipe()
+    queue = pardata.JoinableQueue()
+    queue.put("item")
+    start(get_fork_and_die, queue, there).join()
+    with pytest.raises(pardata.WorkerLostError, match="1 of the items that were put"):
+        queue.join()
+    here.send("the child was there all the time")
+    queue.close()
+
+
 def test_a_put_that_failed_hides_no_killed_consumer(start):
     queue = pardata.JoinableQueue()
     with pytest.raises(pardata.SerializationError):
