@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pardata.channel.order import Arrival
 from pardata.codec.batch_codec import Batch
-from pardata.codec.code import decode_code, own_bytes
-from pardata.codec.main_globals import Captured, script
 from pardata.codec.unpicklable import explain_unpicklable, is_picklable
 from pardata.errors import SerializationError
 from pardata.memory.arena import HEADER_WORDS
-from pardata.memory.array import anchor
-from pardata.memory.segment import Segment
-from pardata.pool.arrays.addresses import ArrayRef
-from pardata.pool.arrays.rows import OpenWork, Work
 from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.finalizer import finalize
+from pardata.pool.worker.functions import Functions
 from pardata.pool.worker.messages import CALL, ITEMS, CodeAddress, pack, squeeze, unpack
 from pardata.pool.worker.shared import SharedValue
 from pardata.pool.worker.tasks import Performer, performer
@@ -41,8 +35,6 @@ from pardata.runtime.output.forwarding import flush_output
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
 
-_FUNCTIONS_KEPT: Final = 64
-_MOST_OWN_BYTES: Final = 64 << 20  # of arrays that are the state of functions which are kept
 # A worker looks for its next task so long before it goes to sleep: to wake it costs 40 us and more. It does so only
 # while tasks come quickly one after the other.
 _SPIN_S: Final = 200e-6
@@ -140,7 +132,7 @@ class _Loop:
         self._context = context
         self._do = do
         self._progress = TaskProgress(port.words, parent)
-        self._functions = _Functions(segment)
+        self._functions = Functions(segment)
         self._gap_s = 0.0
 
     def step(self) -> bool:
@@ -236,55 +228,3 @@ def _unsent(outcome: Outcome, error: Exception) -> Outcome:
     fault = Fault.of(error, "pool", place="a task of the pool, while its result was sent")
     before = values[:index] if isinstance(outcome.values, list) else None
     return Outcome(index + 1, before, fault, outcome.seconds)
-
-
-class _Functions:
-    """Decoded functions, the most recent ones, with the globals of the script that they have brought.
-
-    Those with much state of their own are let go of when the next one comes: it may be the same one with another state.
-    """
-
-    def __init__(self, segment: Segment) -> None:
-        self._segment = segment
-        known = script()
-        assert known is not None
-        self._script = known
-        self._known: OrderedDict[int, tuple[Any, Captured, int]] = OrderedDict()  # the last: bytes of its own arrays
-        self._last = -1  # whose globals are set
-
-    def get(self, code: CodeAddress) -> Any:
-        return self._load(code)[0]
-
-    def _open(self, address: ArrayRef) -> Any:
-        return address.open(self._segment)
-
-    def _load(self, code: CodeAddress) -> tuple[Any, Captured]:
-        """Return the decoded object, and the globals that it has brought; they are set now."""
-        if code.key in self._known:
-            made, captured, _ = self._known[code.key]
-            if code.key != self._last:  # the script may have changed a global and set it back since
-                self._known.move_to_end(code.key)
-                self._script.apply(captured)
-        else:
-            self._make_room()
-            with self._script.recording() as captured:
-                made, nbytes = self._decode(code)
-            if isinstance(made, Work):
-                fn, brought = self._load(CodeAddress(*made.fn))
-                made, captured = OpenWork(replace(made, fn=fn), self._open), {**captured, **brought}
-            self._known[code.key] = made, captured, nbytes
-        self._last = code.key
-        return made, captured
-
-    def _make_room(self) -> None:
-        """Let go of the oldest functions, before another one is decoded."""
-        known = self._known
-        while len(known) >= _FUNCTIONS_KEPT or sum(nbytes for *_, nbytes in known.values()) > _MOST_OWN_BYTES:
-            known.popitem(last=False)
-
-    def _decode(self, code: CodeAddress) -> tuple[Any, int]:
-        """Return the object, and the bytes of the large arrays that are its own."""
-        memory = self._segment.map
-        blocks = [anchor(memory, offset, extent, None, None) for offset, extent in code.blocks]
-        payload = memoryview(memory)[code.offset : code.offset + code.length]
-        return decode_code(payload, blocks, self._segment), own_bytes(payload)
