@@ -113,6 +113,7 @@ BARS = (
     Bar(20, "data_zarr", "faster than", 3, "dask processes"),
     Bar(20, "data_zarr_peak", "at most", 60),
     Bar(20, "data_hdf5", "faster than", 1.5, "mp.Pool"),
+    Bar(20, "data_tiff", "faster than", 2, "concurrent.futures"),
     Bar(20, "loader_pictures", "faster than", 3, "torch"),
     Bar(20, "loader_jpeg", "faster than", 1.2, "torch"),
     Bar(20, "loader_first", "as long as", 0.2, "torch"),

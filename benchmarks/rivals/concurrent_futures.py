@@ -10,14 +10,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, same
+from benchmarks.rivals.rival import ArrayWork, FileWork, Flow, Link, Pool, same
 
 CHUNKS = 64
+
+
+def _read_and_call(work: FileWork, page: int) -> Any:
+    import tifffile
+
+    return work.fn(tifffile.imread(work.source, key=page))
 
 
 def _executor(workers: int) -> ProcessPoolExecutor:
@@ -47,6 +54,21 @@ class Rival(rival.Rival):
         a = work.filled()
         with _executor(workers) as executor:
             yield lambda: np.concatenate(list(executor.map(work.fn, np.array_split(a, CHUNKS))))
+
+    @contextmanager
+    def map_file(self, work: FileWork, workers: int) -> Iterator[Callable[[], None]]:
+        """Each call reads a page of the file; the main process writes the results."""
+        import tifffile
+
+        with _executor(workers) as executor:
+
+            def call() -> None:
+                work.remove_target()
+                with tifffile.TiffWriter(work.target) as target:
+                    for made in executor.map(partial(_read_and_call, work), range(work.shape[0])):
+                        target.write(made, contiguous=work.compression is None, compression=work.compression)
+
+            yield call
 
     @contextmanager
     def survive(self) -> Iterator[Callable[[Callable[[str], Any], str], Any]]:

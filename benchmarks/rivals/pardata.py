@@ -84,6 +84,11 @@ class Rival(rival.Rival):
         with pardata.WorkerPool(workers) as pool:
 
             def call() -> None:
+                if work.is_new:
+                    work.remove_target()
+                    with work.opened(work.source, "r") as images:
+                        pool.map_array(work.fn, images, out=work.target, compression=work.compression)
+                    return
                 with work.opened(work.source, "r") as source, work.opened(work.target, "r+") as target:
                     pool.map_array(work.fn, source, out=target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -84,9 +85,11 @@ class FileWork:
     Parameters
     ----------
     fn : treats entries along the first axis independently
-    source, target : paths of files of one format, both of which are there: .zarr, or .h5 with a dataset "data"
+    source, target : paths of files of one format: .zarr, or .h5 with a dataset "data", both of which are there; or
+        .tif, the target of which is a new file each time
     shape : of both arrays
     chunk_rows : rows of a chunk of both
+    compression : of a new target
     """
 
     fn: Callable[[Any], Any]
@@ -94,16 +97,27 @@ class FileWork:
     target: str
     shape: tuple[int, ...]
     chunk_rows: int
+    compression: str | None = None
 
     @property
-    def is_zarr(self) -> bool:
-        """True if the files are Zarr arrays, False if HDF5."""
-        return self.source.endswith(".zarr")
+    def is_new(self) -> bool:
+        """Whether the target is a new file."""
+        return self.source.endswith(".tif")
+
+    def remove_target(self) -> None:
+        """Make place for a new one."""
+        if self.is_new and os.path.exists(self.target):
+            os.unlink(self.target)
 
     @contextmanager
     def opened(self, path: str, mode: str) -> Iterator[Any]:
         """The array at a path, opened by its library."""
-        if self.is_zarr:
+        if self.is_new:
+            import tifffile
+
+            with tifffile.TiffFile(path) as images:
+                yield images.series[0]
+        elif self.source.endswith(".zarr"):
             import zarr
 
             yield zarr.open_array(path, mode=mode)  # type: ignore[arg-type]

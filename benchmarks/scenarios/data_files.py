@@ -1,7 +1,9 @@
 """A function of an array in a file, into another file: two warm workers read, decompress, compute, compress and write.
 
 Zarr: 1 GB in chunks of 8 MB, zstd. HDF5: 256 MB in chunks of 4 MB, gzip; there the rival by hand returns its blocks to
-the main process, which alone may write. All bytes are read from the system's cache.
+the main process, which alone may write. TIFF: 96 pages of 2 MB, deflate, into a new file, with and without
+compression; the rival's workers read by `imread(key=...)`, and its main process writes. All bytes are read from the
+system's cache.
 """
 
 from __future__ import annotations
@@ -20,12 +22,20 @@ from benchmarks.timing import outcome, repeat
 
 WORKERS = 2
 ROW = (1024, 1024)  # float32: 4 MB
-ZARR_ROWS, ZARR_CHUNK, HDF5_ROWS, HDF5_CHUNK = 256, 2, 64, 1
+ZARR_ROWS, ZARR_CHUNK, HDF5_ROWS, HDF5_CHUNK, TIFF_ROWS = 256, 2, 64, 1, 96
 
 
 def transform(block: Any) -> Any:
     """Cheap, so that reading and writing count."""
     return np.sqrt(block)
+
+
+def smooth(images: Any) -> Any:
+    """Mean of three lines."""
+    sums = images.astype(np.uint32)
+    sums[..., 1:-1, :] += images[..., :-2, :].astype(np.uint32) + images[..., 2:, :]
+    sums[..., 1:-1, :] //= 3
+    return sums.astype(images.dtype)
 
 
 def _row(number: int) -> Any:
@@ -65,10 +75,21 @@ def hdf5_work(folder: str, rows: int) -> FileWork:
     return FileWork(transform, paths[0], paths[1], shape, HDF5_CHUNK)
 
 
+def tiff_work(compression: str | None, folder: str, rows: int) -> FileWork:
+    """Make the source."""
+    import tifffile
+
+    work = FileWork(smooth, f"{folder}/source.tif", f"{folder}/target.tif", (rows, *ROW), 1, compression)
+    images = (_row(number).astype(np.uint16) for number in range(rows))
+    tifffile.imwrite(work.source, images, shape=work.shape, dtype=np.uint16, compression="zlib")
+    return work
+
+
 def _check(work: FileWork) -> None:
-    with work.opened(work.target, "r") as made:
+    with work.opened(work.target, "r") as made, work.opened(work.source, "r") as source:
         for number in (0, work.shape[0] // 2, work.shape[0] - 1):
-            assert np.array_equal(made[number], transform(_row(number))), f"row {number} is wrong"
+            found, given = (array[number].asarray() if work.is_new else array[number] for array in (made, source))
+            assert np.array_equal(found, work.fn(given)), f"row {number} is wrong"
 
 
 def measure(make: Callable[[str, int], FileWork], rows: int, rival: Rival, seconds: float) -> Outcome:
@@ -133,6 +154,22 @@ CASES = (
         "s",
         ("pardata", "mp.Pool"),
         partial(measure, hdf5_work, HDF5_ROWS),
+        quick=(),
+    ),
+    Case(
+        "data_tiff",
+        "mean of three lines of a TIFF stack of 200 MB, deflate, into a new TIFF file; executor with tifffile by hand",
+        "s",
+        ("pardata", "concurrent.futures"),
+        partial(measure, partial(tiff_work, None), TIFF_ROWS),
+        quick=(),
+    ),
+    Case(
+        "data_tiff_deflate",
+        "the same, the new file compressed, too",
+        "s",
+        ("pardata", "concurrent.futures"),
+        partial(measure, partial(tiff_work, "zlib"), TIFF_ROWS // 3),
         quick=(),
     ),
 )

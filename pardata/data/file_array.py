@@ -19,7 +19,7 @@ from pardata.errors import BrokenError, ConfigError, StaleBlockError
 
 Array = np.ndarray[Any, Any]
 Selection = tuple[slice, ...]  # one for each axis, with bounds within the shape and step 1
-Writers = Literal["none", "one", "many"]
+Writers = Literal["none", "one", "in order", "many"]
 EncodedChunks = list[tuple[tuple[int, ...], Array]]  # where each chunk begins, and its bytes
 
 READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
@@ -57,7 +57,9 @@ class FileArray(ABC):
         The chunks that the format reads as a whole: blocks end where these end.
     unit_shape : tuple of int
         The part of the file that one writer at a time must write, a Zarr shard for instance: no two workers write one.
-    writers : "none" (opened for reading), "one" (this process alone) or "many" (any process that opens it)
+    writers : "none", "one", "in order" or "many"
+        It was opened for reading; this process alone may write, and its threads; one thread, the first rows first; any
+        process that opens it.
     obstacle : str
         The reason why other processes cannot open it; "" if they can.
     """

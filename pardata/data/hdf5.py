@@ -183,6 +183,15 @@ class NewHDF5(NewFile):
     _file: Any = None
     _made: DatasetArray
 
+    def __init__(self, path: str, key: str, compression: Any) -> None:
+        super().__init__(path, key)
+        self._compression = compression
+        try:  # what h5py does not know is told before anything is written
+            with h5py.File("x", "w", driver="core", backing_store=False) as file:
+                file.create_dataset("x", (1,), "u1", compression=compression)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.path}: compression={compression!r}: {error}") from error
+
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
         check_free(self.path, _SLACK_BYTES)
         self._file = h5py.File(self.part, "x")
@@ -192,7 +201,12 @@ class NewHDF5(NewFile):
         maximum = (None, *shape[1:]) if grows else None
         try:
             made = self._file.create_dataset(
-                self.key, shape, dtype, chunks=chunks if all(chunks) else None, maxshape=maximum
+                self.key,
+                shape,
+                dtype,
+                chunks=chunks if all(chunks) else None,
+                maxshape=maximum,
+                compression=self._compression if all(chunks) else None,
             )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.path}: an HDF5 file cannot hold {dtype}: {error}") from error
@@ -211,9 +225,9 @@ class NewHDF5(NewFile):
         return h5py.File(self.path, "r")[self.key]
 
 
-def new_file(path: str, key: str | None) -> NewFile:
+def new_file(path: str, key: str | None, compression: Any) -> NewFile:
     """Return a new file; without a key the dataset is named "data"."""
     name = "data" if key is None else key.strip("/") if isinstance(key, str) else ""
     if not name:
         raise ConfigError(f"{path}: key={key!r} is no name of a dataset")
-    return NewHDF5(path, name)
+    return NewHDF5(path, name, compression)

@@ -2,19 +2,25 @@
 
 map_array   all pages are made at the beginning, workers map the file and write   ---> named when it is whole
 .to(path)   one writer appends pages, as their number is not known before         ---> named when it is whole
+
+Where a compressed page lies depends on those before it: then one writer appends them for `map_array`, too.
 """
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import math
 import sys
+import weakref
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import tifffile
 
-from pardata.data.file_array import Array, FileArray, Selection, page_of_rows
+from pardata.data.file_array import Array, EncodedChunks, Encoder, FileArray, Selection, Writers, page_of_rows
 from pardata.data.new_file import NewFile
 from pardata.errors import ConfigError
 from pardata.memory.disk import allocate, check_free, naming
@@ -49,27 +55,71 @@ class MappedImages(FileArray):
         return {**super().__getstate__(), "_map": None}
 
 
+@dataclass(frozen=True)
+class StripEncoder:
+    """Compresses rows, each an image or a stack of them, as the library does: into the strips of its pages."""
+
+    dtype: np.dtype[Any]
+    options: dict[str, Any]
+
+    def encode(self, selection: Selection, values: Array) -> EncodedChunks:
+        """Return the strips of all pages, with the number of their row."""
+        made: EncodedChunks = []
+        for number, row in enumerate(values, selection[0].start):
+            file = io.BytesIO()
+            with tifffile.TiffWriter(file, byteorder=_byte_order(self.dtype)) as writer:
+                writer.write(row.astype(self.dtype, copy=False), **self.options)
+            data = np.frombuffer(file.getbuffer(), np.uint8)
+            file.seek(0)
+            for page in tifffile.TiffFile(file).pages:
+                strips = zip(page.dataoffsets, page.databytecounts, strict=True)
+                made += [((number,), data[begin : begin + nbytes]) for begin, nbytes in strips]
+        return made
+
+
 class AppendedImages(FileArray):
     """Rows that are appended in order: each is an image, or a stack of them."""
 
-    def __init__(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int) -> None:
-        self._writer: Any = tifffile.TiffWriter(path, bigtiff=True, byteorder=_byte_order(dtype))
-        self._photometric = _photometric(shape[1:], dtype)
+    def __init__(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, compression: Any) -> None:
+        self._options: dict[str, Any] = {"photometric": _photometric(shape[1:], dtype)}
+        if compression is None:
+            self._options["contiguous"] = True
+        else:  # the library would describe each row as a series of its own
+            self._options |= {"compression": compression, "metadata": None}
+        self._compression = compression
+        self._appended = 0
         pages = (rows, *shape[1:])
         super().__init__(path, shape, dtype, pages, pages, "one", "one process writes it")
+        self._writer: Any = tifffile.TiffWriter(path, bigtiff=True, byteorder=_byte_order(dtype))
 
     def read_into(self, selection: Selection, out: Array) -> None:
         raise NotImplementedError("it is being written")
 
+    def encoder(self) -> Encoder | None:
+        return None if self._compression is None else StripEncoder(self.dtype, self._options)
+
     def write(self, selection: Selection, values: Array) -> None:
-        check_free(self.location, values.nbytes + _SLACK_BYTES)  # NumPy's error about a full disk has no errno
-        for row in values:
-            self._writer.write(row, contiguous=True, photometric=self._photometric)
+        for row in values.astype(self.dtype, copy=False):
+            self._append(row, row.nbytes)
+
+    def write_encoded(self, chunks: EncodedChunks) -> None:
+        for _, found in itertools.groupby(chunks, key=lambda chunk: chunk[0]):
+            strips = [strip for _, strip in found]
+            nbytes = sum(strip.nbytes for strip in strips)
+            self._append(map(bytes, strips), nbytes, shape=self.shape[1:], dtype=self.dtype)
+
+    def _append(self, row: Any, nbytes: int, **options: Any) -> None:
+        check_free(self.location, nbytes + _SLACK_BYTES)  # NumPy's error about a full disk has no errno
+        if self._compression is not None and not self._appended:
+            options["description"] = "{}"  # in the place of which `close` puts that of all rows
+        self._writer.write(row, **self._options, **options)
+        self._appended += 1
 
     def close(self) -> None:
         """Write the descriptions of all pages."""
         self._writer.close()
-        if self.shape[0] == 1:  # of a single row the library leaves the first axis out
+        # Of a single row the library leaves the first axis out.
+        if self._appended == 1 or (self._appended and self._compression is not None):
             tifffile.tiffcomment(self.location, json.dumps({"shape": self.shape}))
 
 
@@ -78,14 +128,31 @@ class NewTiff(NewFile):
 
     _appended: AppendedImages | None = None
 
+    def __init__(self, path: str, compression: Any) -> None:
+        super().__init__(path, "")
+        self._compression = compression
+        if compression is not None:
+            self.writers: Writers = "in order"
+            try:  # what the library does not know, or cannot do here, is told before anything is written
+                StripEncoder(np.dtype("u1"), {"compression": compression}).encode(
+                    (slice(0, 1),), np.zeros((1, 8, 8), "u1")
+                )
+            except (ImportError, KeyError, TypeError, ValueError) as error:
+                raise ConfigError(f"{self.path}: compression={compression!r}: {error}") from error
+
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
         if dtype.itemsize > _MOST_BYTES.get(dtype.kind, 0):
             raise ConfigError(f"{self.path}: a TIFF file cannot hold {dtype}; numbers of 8 to 64 bits are its pixels")
         is_appended = not shape[0]
         if not all(shape[1:]) or len(shape) < 2 + is_appended:
             raise ConfigError(f"{self.path}: {_NO_IMAGES}")
-        if is_appended:
-            self._appended = AppendedImages(self.part, shape, dtype, chunks[0])
+        if is_appended or self._compression is not None:
+            if len(shape) < 3 or chunks[1:] != shape[1:]:
+                raise ConfigError(
+                    f"{self.path}: images that are compressed are written one after the other, so an array is cut "
+                    f"along its first axis, and needs two more: its shape is {shape}"
+                )
+            self._appended = AppendedImages(self.part, shape, dtype, chunks[0], self._compression)
             return self._appended
         nbytes = math.prod(shape) * dtype.itemsize
         with naming(self.path):
@@ -116,7 +183,7 @@ class NewTiff(NewFile):
         super().commit()
 
     def open(self) -> Any:
-        return tifffile.memmap(self.path, mode="r")
+        return tifffile.memmap(self.path, mode="r") if self._compression is None else opened_file(self.path).series[0]
 
 
 def _byte_order(dtype: np.dtype[Any]) -> Any:
@@ -129,8 +196,15 @@ def _photometric(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     return "rgb" if is_rgb else "minisblack"
 
 
-def new_file(path: str, key: str | None) -> NewFile:
+def opened_file(path: str) -> Any:
+    """Return a file that is open until nothing refers to it: a series has no close()."""
+    file = tifffile.TiffFile(path)
+    weakref.finalize(file, file.filehandle.close)  # a file that goes while it is open is a ResourceWarning
+    return file
+
+
+def new_file(path: str, key: str | None, compression: Any) -> NewFile:
     """Return a new file."""
     if key is not None:
         raise ConfigError(f"{path}: it becomes one array, which has no key={key!r}")
-    return NewTiff(path, "")
+    return NewTiff(path, compression)

@@ -4,7 +4,7 @@ An adapter is a module that is imported when it is needed. It has
 
 * ``adapt(found)``: the `FileArray` of an object of its library; None if the object is no array;
 * ``open_path(path, key)``: the library's own object, opened for reading;
-* ``new_file(path, key)``: a `NewFile`, for output.
+* ``new_file(path, key, compression)``: a `NewFile`, for output.
 """
 
 from __future__ import annotations
@@ -92,13 +92,15 @@ def format_of(path: str) -> FileFormat | None:
     return next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
 
 
-def new_file(path: str | os.PathLike[str], key: str | None = None) -> NewFile | None:
+def new_file(path: str | os.PathLike[str], key: str | None = None, compression: Any = None) -> NewFile | None:
     """Return a new file for output, of which nothing is made yet; None if no adapter writes files of that name.
+
+    `key` is the name of the array in it, `compression` what its library calls so.
 
     Raises
     ------
     ConfigError
-        There is something under that name already, or no such directory.
+        There is something under that name already, or no such directory, or no such compression.
     """
     name = os.fspath(path)
     entry = format_of(name)
@@ -106,7 +108,7 @@ def new_file(path: str | os.PathLike[str], key: str | None = None) -> NewFile | 
         return None
     if "://" in name:
         raise ConfigError(f"{name}: a new file is made in a folder; make the array there, and give it instead")
-    made: NewFile = entry.load().new_file(os.path.abspath(name), key)
+    made: NewFile = entry.load().new_file(os.path.abspath(name), key, compression)
     return made
 
 

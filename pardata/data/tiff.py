@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 
 from pardata.data.file_array import Array, FileArray, Selection, check_same, gone, page_of_rows
-from pardata.data.new_tiff import new_file
+from pardata.data.new_tiff import new_file, opened_file
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError, StaleBlockError
 
@@ -196,12 +196,9 @@ def adapt(found: Any) -> FileArray | None:
 def open_path(path: str, key: str | None) -> Any:
     """Return the only series of a file, or the one whose number is `key`; the file is open for reading."""
     try:
-        file = tifffile.TiffFile(path)
+        file = opened_file(path)
     except (OSError, tifffile.TiffFileError) as error:
         raise ConfigError(f"open({path!r}): {error}") from error
-    weakref.finalize(
-        file, file.filehandle.close
-    )  # a series has no close(), and a file that goes open is a ResourceWarning
     try:
         return file.series[int(chosen_key(path, key, [str(number) for number in range(len(file.series))]))]
     except BaseException:

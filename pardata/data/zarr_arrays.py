@@ -166,8 +166,13 @@ class NewZarr(NewFile):
         return zarr.open_array(self.path, mode="r+")
 
 
-def new_file(path: str, key: str | None) -> NewFile:
+def new_file(path: str, key: str | None, compression: Any) -> NewFile:
     """Return a new folder."""
     if key is not None:
         raise ConfigError(f"{path}: it becomes one array, which has no key={key!r}")
+    if compression is not None:
+        raise ConfigError(
+            f"{path}, compression={compression!r}: a new Zarr array is compressed by zstd; make one with other codecs, "
+            f"zarr.create_array(..., compressors=...), and give it"
+        )
     return NewZarr(path, "")

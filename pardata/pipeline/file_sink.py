@@ -29,8 +29,8 @@ class FileSink:
     target : FileArray or str
         An array that is open for writing: items are its rows, or blocks of them; or the path of a new file, of which
         each item becomes a row.
-    key : str, optional
-        The name of the array in a new file.
+    key, compression : str, optional
+        The name of the array in a new file, and how that is compressed.
 
     Raises
     ------
@@ -38,12 +38,12 @@ class FileSink:
         The array is open for reading, or the file is there already.
     """
 
-    def __init__(self, target: FileArray | str, key: str | None = None) -> None:
+    def __init__(self, target: FileArray | str, key: str | None = None, compression: Any = None) -> None:
         self._target = target
-        self._key = key
+        self._options = key, compression
         self.name = os.path.basename(target if isinstance(target, str) else target.location)
         if isinstance(target, str):
-            new_file(target, key)  # raises what can be told now
+            new_file(target, key, compression)  # raises what can be told now
         elif target.writers == "none" or not target.ndim:
             what = f"open for reading: {target.way_to_write}" if target.ndim else "a single number, which has no rows"
             raise ConfigError(f"to({target.location}): it is {what}")
@@ -53,7 +53,7 @@ class FileSink:
         if isinstance(self._target, FileArray):
             _Band(self._target).write_all(items)
         else:
-            made = new_file(self._target, self._key)
+            made = new_file(self._target, *self._options)
             assert made is not None
             try:
                 _fill(made, items)

@@ -84,11 +84,19 @@ def new_branch(node: Node, index: int, name: str) -> Node:
     return Node(Kind.BRANCH, name, None, (node,), branch=index, where=node.where)
 
 
-def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency: int | None, key: str | None) -> Node:
+def new_sink(
+    given: Node,
+    sink: Any,
+    name: str | None,
+    thread: bool,
+    concurrency: int | None,
+    key: str | None,
+    compression: Any,
+) -> Node:
     """Return the stage that writes to a list, a file or a function (see `Stream.to`)."""
     if concurrency is not None and not callable(sink):
         raise ConfigError(f"to({sink!r}): concurrency= goes with a coroutine function (`async def`)")
-    written = _file_sink(sink, key)
+    written = _file_sink(sink, key, compression)
     if written is not None:
         return new_stage(given, Kind.GENERATOR, written, name or written.name, thread=True)
     if isinstance(sink, list):
@@ -120,12 +128,14 @@ def new_sink(given: Node, sink: Any, name: str | None, thread: bool, concurrency
     return new_stage(given, Kind.SINK, sink, name, thread=thread, concurrency=concurrency)
 
 
-def _file_sink(sink: Any, key: str | None) -> FileSink | None:
+def _file_sink(sink: Any, key: str | None, compression: Any) -> FileSink | None:
     """Return the sink for an array in a file, or for the path of a new one that an adapter writes."""
     if isinstance(sink, str | os.PathLike):
         path = os.path.abspath(os.fspath(sink))
-        if new_file(path, key) is not None:
-            return FileSink(path, key)
+        if new_file(path, key, compression) is not None:
+            return FileSink(path, key, compression)
+    if compression is not None:
+        raise ConfigError(f"to({describe_item(sink)}): compression={compression!r} goes with a new .h5 or .tif file")
     if key is not None:
         raise ConfigError(f"to({describe_item(sink)}, key={key!r}): key= names the array in a new .h5 file")
     target = file_array(sink)

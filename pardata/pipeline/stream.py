@@ -235,6 +235,7 @@ class Stream(Regrouping):
         concurrency: int | None = None,
         name: str | None = None,
         key: str | None = None,
+        compression: Any = None,
     ) -> Stream:
         """Return a stream without items that writes its input to `sink` when it is run.
 
@@ -254,6 +255,8 @@ class Stream(Regrouping):
             Of a coroutine function, as for `map`: its calls begin in order.
         key : str, optional
             The name of the array in a new HDF5 file; default: "data".
+        compression : str, optional
+            Of a new .h5 or .tif file, as its library names it ("gzip", "zlib").
 
         Raises
         ------
@@ -269,7 +272,7 @@ class Stream(Regrouping):
         >>> squares
         [1, 4]
         """
-        return Stream(new_sink(self._node, sink, name, is_thread(kind), concurrency, key))
+        return Stream(new_sink(self._node, sink, name, is_thread(kind), concurrency, key, compression))
 
     def __or__(self, generator_function: Callable[[Iterator[Any]], Iterable[Any]]) -> Stream:
         """Return the stream of the items of ``generator_function(items)``: a stateful filter, in a process of its own.

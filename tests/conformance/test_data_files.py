@@ -156,6 +156,26 @@ def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("ending", "compression"), [(".tif", "zlib"), (".h5", "gzip")])
+def test_a_new_file_is_compressed(pools, ending, compression, backend, tmp_path):
+    pytest.importorskip(LIBRARIES[ending])
+    values = np.repeat(values_of((12, 8, 8), "f4"), 32, axis=2)
+    made = pools[backend].map_array(
+        np.sqrt, values, out=str(tmp_path / f"a{ending}"), compression=compression, chunksize=5
+    )
+    assert made.shape == values.shape and np.array_equal(read_all(tmp_path / f"a{ending}"), np.sqrt(values))
+    pardata.source(values).to(str(tmp_path / f"b{ending}"), compression=compression).run(engine="serial")
+    assert np.array_equal(read_all(tmp_path / f"b{ending}"), values)
+    assert all((tmp_path / f"{name}{ending}").stat().st_size < values.nbytes / 4 for name in "ab")
+    for out in (f"{tmp_path}/c{ending}", f"{tmp_path}/c.npy", None):
+        with pytest.raises(pardata.ConfigError, match="compression='none such'"):
+            pools[backend].map_array(np.sqrt, values, out=out, compression="none such")
+    with pytest.raises(pardata.ConfigError, match="compression='gzip' goes with a new"):
+        pardata.source(values).to([], compression="gzip")
+    del made
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.skipif(not is_there("zarr"), reason="not installed")
 def test_an_input_under_another_name_is_no_output(pools, backend, tmp_path):
     """A halo would be read after its neighbour had been written."""

@@ -204,7 +204,7 @@ class LocalPlaces:
         return np.empty(shape, dtype)
 
     def may_write(self, file: FileArray | NewFile) -> bool:
-        return file.writers != "none"
+        return file.writers in ("one", "many")
 
 
 def overlap(out: Array, array: Any) -> bool:

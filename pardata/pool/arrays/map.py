@@ -43,6 +43,7 @@ class ArrayMethods(MapMethods):
         out: Any = None,
         halo: int = 0,
         dtype: Any = None,
+        compression: Any = None,
         progress: Any = False,
         checkpoint: str | os.PathLike[str] | None = None,
         restart: bool = False,
@@ -73,6 +74,8 @@ class ArrayMethods(MapMethods):
             How many entries more `fn` gets on each side, where there are any. Its result for them is cut off.
         dtype : dtype, optional
             Of the result. Default: that of the first block's result.
+        compression : str, optional
+            Of a new .h5 or .tif file, as its library names it ("gzip", "zlib"): the workers compress.
         progress : bool, or a class or function like tqdm
             Show a bar, in rows.
         checkpoint : path of a folder, optional
@@ -99,7 +102,7 @@ class ArrayMethods(MapMethods):
         _check_function("map_array", fn)
         backend = self._backend
         inputs = InputArrays("map_array", (array, *arrays), axis, halo)
-        output = Output(backend.places, out, inputs, dtype)
+        output = Output(backend.places, out, inputs, dtype, compression)
         parse_chunksize(chunksize)
         check_progress(progress)
         check_restart(checkpoint, restart)

@@ -29,7 +29,7 @@ _NEW_CHUNK_BYTES: Final = 4 << 20  # of the input, for a chunk of a new file: as
 class Output:
     """The output of `map_array`: a new shared array, an array of the user's, or a file that appears at the end."""
 
-    def __init__(self, places: Places, out: Any, inputs: InputArrays, dtype: Any) -> None:
+    def __init__(self, places: Places, out: Any, inputs: InputArrays, dtype: Any, compression: Any) -> None:
         self.going_on: ArrayCheckpoint | None = None
         self._places = places
         self._inputs = inputs
@@ -41,15 +41,18 @@ class Output:
         self._partial: str | None = None
         self._mode = 0o644
         if isinstance(out, str | os.PathLike):
-            self._name(os.fspath(out))
+            self._name(os.fspath(out), compression)
         elif out is not None:
             self._given = _checked_out(out, inputs)
             if self._dtype is not None and self._dtype != self._given.dtype:  # None equals float64
                 raise ConfigError(f"out is of {self._given.dtype}, dtype={self._dtype} was asked for: give one of them")
 
-    def _name(self, path: str) -> None:
+        if compression is not None and self._new is None:
+            raise ConfigError(f"compression={compression!r} goes with out= as the path of a new .h5 or .tif file")
+
+    def _name(self, path: str, compression: Any) -> None:
         """Take in the path of a new file."""
-        self._new = new_file(path)
+        self._new = new_file(path, compression=compression)
         if self._new is not None:
             return
         if not path.endswith(".npy"):

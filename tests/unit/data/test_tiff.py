@@ -107,6 +107,24 @@ def test_new_files_keep_shape_and_dtype(tmp_path, dtype):
                 assert pardata.open(path).shape == shape and np.array_equal(read_all(path), values)
 
 
+@pytest.mark.parametrize("dtype", ["u1", ">f4", "c8"])
+def test_compressed_files_have_the_librarys_strips(tmp_path, dtype):
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        for number, shape in enumerate([(9, 8, 3), (2, 700, 300), (1, 8, 8), (3, 5, 6, 2)]):
+            values, path = values_of(shape, dtype), tmp_path / f"{number}.tif"
+            made = pool.map_array(lambda block: block, values, out=str(path), compression="zlib", chunksize=2)
+            assert made.shape == shape and np.array_equal(made.asarray(), values)
+            tifffile.imwrite(tmp_path / "other.tif", values[0], **GRAY)
+            with tifffile.TiffFile(tmp_path / "other.tif") as other:
+                assert made.parent.pages[0].rowsperstrip == other.pages[0].rowsperstrip
+            (tmp_path / "other.tif").unlink()
+        with pytest.raises(pardata.ConfigError, match="cut along its first axis"):
+            pool.map_array(lambda block: block, values, out=str(tmp_path / "a.tif"), compression="zlib", axis=1)
+        with pytest.raises(pardata.ConfigError, match="needs two more"):
+            pool.map_array(lambda block: block, values[0, 0], out=str(tmp_path / "a.tif"), compression="zlib")
+    assert not (tmp_path / "a.tif").exists()
+
+
 @pytest.mark.parametrize(
     "values", [VALUES > 3, VALUES.astype("S3"), VALUES.astype("g"), VALUES[0, 0, 0], VALUES[:, :0]]
 )
