@@ -52,24 +52,51 @@ def _is_alone(box: list[Any]) -> bool:
 
 
 def _is_bottom(base: Any) -> bool:
-    """Return whether the base of an array owns its memory, or is a block."""
-    return isinstance(base, np.ndarray) and (base.flags.owndata or type(base) is Anchor)
+    """Return whether the base of an array owns its memory, is a block, or the seal of an array that nobody else had."""
+    return isinstance(base, np.ndarray) and (base.flags.owndata or type(base) in _SEALS)
+
+
+class _Seal(np.ndarray[Any, Any]):
+    """Stands between a reader's array and memory that nobody else has had, as a block's anchor does between processes.
+
+    Two of them, as NumPy would leave out a single one between two arrays of the same type.
+    """
+
+
+_SEALS: Final = (Anchor, _Seal)
 
 
 def _is_sealed(array: Any) -> bool:
-    """Return whether the memory of an array is read-only through every reference to it.
+    """Return whether the memory of an array is read-only through every reference to it, for good.
 
-    The bytes of a block themselves are never given to anybody: a received array is sealed.
+    The bytes of a block themselves are never given to anybody: a received array is sealed. One that its maker has
+    frozen is not: the maker may have it writable again.
     """
     while isinstance(array, np.ndarray):
-        if type(array) is Anchor:
+        if type(array) in _SEALS:
             return True
         if array.flags.writeable:
             return False
         array = array.base
     if type(array) is mmap.mmap:  # of a file: the one that was opened for reading
         return memoryview(array).readonly
-    return array is None or type(array) is bytes
+    return type(array) is bytes
+
+
+def _given(array: Array, writable: bool) -> Array:
+    """Return an array, which nobody else has, for its reader alone to write to, or for all to read."""
+    parts: list[Array] = []
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        parts.append(part)
+        part = part.base
+    is_sealed = any(type(part) in _SEALS for part in parts)
+    if not writable and not is_sealed:
+        array = array.view(_Seal).view(_Seal).view(np.ndarray)
+        parts = [array]
+    for part in reversed(parts):  # the base first: where that is read-only, no view is made writable
+        part.setflags(write=writable)
+    return array
 
 
 def _handed(access: Access) -> Own:
@@ -86,11 +113,7 @@ def _handed(access: Access) -> Own:
             elif access is Access.RESULT or is_private:
                 return box.pop()  # type: ignore[no-any-return]
         array = box.pop()
-        writable = (access is not Access.READ or is_private) and not is_overlapping(array)
-        for part in (array.base, array):
-            if isinstance(part, np.ndarray):
-                part.setflags(write=writable)
-        return array
+        return _given(array, (access is not Access.READ or is_private) and not is_overlapping(array))
 
     return own
 

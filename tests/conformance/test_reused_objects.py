@@ -39,7 +39,16 @@ def set_number(obj, number):
     obj.number = number
 
 
+def frozen(array, number):
+    array.setflags(write=True)
+    array[0] = number
+    array.setflags(write=False)
+
+
 REUSED = {
+    "an array that is frozen": lambda: numbered(np.zeros(3000), frozen),
+    "a tuple with an array that is frozen": lambda: numbered(np.zeros(3000), frozen, lambda array: (array, 0)),
+    "a view of an array that is frozen": lambda: numbered(np.zeros(3000), frozen, lambda array: array[:2900]),
     "an array": lambda: numbered(np.zeros(3), set_first),
     "a large array": lambda: numbered(np.zeros(3000), set_first),
     "a view of an array": lambda: numbered(np.zeros((2, 3)), lambda a, n: a.__setitem__((0, 0), n), lambda a: a[0]),

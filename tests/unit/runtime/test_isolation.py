@@ -78,6 +78,27 @@ def test_read_only_view_of_what_can_be_written_is_copied():
     assert array.sum() == 10
 
 
+@pytest.mark.parametrize("make", [lambda held: held, lambda held: held[2:], lambda held: held[2:].view()])
+@pytest.mark.parametrize("access", Access)
+def test_what_its_maker_has_frozen_is_copied(make, access):
+    held = np.ones(LARGE)
+    held.setflags(write=False)
+    (array,), _ = isolate([make(held)], access)
+    held.setflags(write=True)
+    held[:] = 7
+    assert array.sum() == array.size
+
+
+@pytest.mark.parametrize("kind", FRESH)
+def test_what_only_one_reader_has_goes_on_to_one_that_writes(kind):
+    array, _ = hand(FRESH[kind])
+    made, before = [array], address(array)
+    del array
+    (changed,), _ = isolate(made, Access.INPLACE)
+    changed += 1
+    assert address(changed) == before
+
+
 def test_memory_of_bytes_is_not_copied():
     array, stayed = hand(lambda: np.frombuffer(bytes(8 * LARGE)))
     assert stayed and not array.flags.writeable
