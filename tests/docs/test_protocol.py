@@ -28,6 +28,12 @@ def test_each_window_has_one_row_and_each_row_a_window():
     assert sorted(rows("Windows")) == sorted(TRAPS)
 
 
+def test_each_place_where_a_parent_or_a_joined_queue_is_killed_has_a_row():
+    kills = [name for path in TEST_FILES for name in functions_of(path) if name.endswith("_killed_between")]
+    section = PAGE.split("\n## Other windows\n")[1].split("\n## ")[0]
+    assert sorted(set(re.findall(r"::(test_\w+_killed_between)`", section))) == sorted(kills)
+
+
 def test_each_kill_of_a_queue_has_a_row():
     killing = {name for name in functions_of(ROOT / "tests/faults/test_queue.py") if name.startswith("test_killed_")}
     section = PAGE.split("\n## Queues\n")[1]

@@ -150,6 +150,84 @@ def test_nothing_is_left(code: str, end: str) -> None:
         assert shared_memory() <= before
 
 
+BETWEEN = {
+    "the word ALONE and the next process": """
+        import asyncio, os, signal, pardata
+        from pardata.runtime.header import ALONE, ALONE_UNTIL
+        from pardata.runtime.supervisor import Supervisor
+
+        launch = Supervisor._launch
+
+        def trapped(self, worker):
+            if worker.words[ALONE_UNTIL] == ALONE:
+                print("running", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            launch(self, worker)
+
+        async def crash(number):
+            if number == 6:
+                asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)
+                await asyncio.Event().wait()
+            return number
+
+        Supervisor._launch = trapped
+        list(pardata.source(range(20)).map(crash, concurrency=4).map(abs, workers=2))
+    """,
+    "the word LEAVE and its message": """
+        import itertools, os, signal, socket, threading, pardata
+        from pardata.runtime.header import LEAVE
+
+        def die_when_told(workers):
+            send = socket.socket.send
+
+            def trapped(*arguments):
+                if any(worker.words[LEAVE] for worker in workers):
+                    print("running", flush=True)
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return send(*arguments)
+
+            socket.socket.send = trapped
+
+        def stay(x):
+            threading.Event().wait()
+
+        def endless():
+            yield from itertools.count()
+
+        numbers = pardata.source(endless).map(abs, workers=2)  # some are full, some wait for input, two are at work
+        run = pardata.zip(numbers, numbers.map(stay, workers=2).map(abs), numbers.map(abs)).map(max).iterate()
+        die_when_told(run._parts.supervisor.workers)
+        run.close()
+    """,
+    "the word LEAVE and its message, of a pool": """
+        import os, signal, socket, pardata
+        from pardata.runtime.header import LEAVE
+
+        pool = pardata.WorkerPool(2)
+        pool.submit(pow, 2, 3).result()
+        send, workers = socket.socket.send, pool._backend._loop._supervisor.workers
+
+        def trapped(*arguments):
+            if any(worker.words[LEAVE] for worker in workers):
+                print("running", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(*arguments)
+
+        socket.socket.send = trapped
+        pool.shutdown()
+    """,
+}
+
+
+@pytest.mark.parametrize("place", BETWEEN)
+def test_nothing_is_left_of_a_parent_that_is_killed_between(place: str) -> None:
+    before = shared_memory()
+    with script(BETWEEN[place]) as process:
+        assert process.wait() == -signal.SIGKILL
+        wait_until_gone(process.pid)
+        assert shared_memory() <= before
+
+
 def run_script(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *(arguments or ("-",))],

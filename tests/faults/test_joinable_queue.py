@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.queue import joinable
+from pardata.queue import free_slots, joinable
 from tests.faults.queue_workers import put_and_tell_when_it_leaves, starter
 
 pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
@@ -47,6 +47,82 @@ def work(queue, dies_at=None, leaves_at=None):
             queue.task_done()
     except EOFError:
         pass
+
+
+def die_behind(owner, name):
+    call = getattr(owner, name)
+
+    def trapped(*arguments):
+        call(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, trapped)
+
+
+PRODUCER = {  # where a producer is killed: behind this call, and how many items are lost and put then
+    "the lock and the count": (lambda queue: (queue, "_hold_hands"), 0, 0),
+    "the count and the packet": (lambda queue: (queue._counts.put, "add"), 1, 0),
+    "the packet and the lock": (lambda queue: (queue._pipe, "write"), 0, 1),
+}
+CONSUMER = {  # the same for a consumer: how many items are lost, and how many are left
+    "the packet and the lock": (lambda queue: (queue._pipe, "read"), 1, 1),
+    "the lock and the call's end": (lambda queue: (queue, "_take"), 1, 1),
+    "the count and the lock": (lambda queue: (queue._counts.done, "add"), 0, 1),
+}
+
+
+def put_and_die_behind(queue, place):
+    die_behind(*PRODUCER[place][0](queue))
+    queue.put(7)
+
+
+def get_and_die_behind(queue, place):
+    die_behind(*CONSUMER[place][0](queue))
+    queue.get()
+    queue.task_done()
+
+
+@pytest.mark.parametrize("maxsize", [0, 1])
+@pytest.mark.parametrize("place", PRODUCER)
+def test_a_producer_is_killed_between(start, monkeypatch, place, maxsize):
+    monkeypatch.setattr(free_slots, "_RECOUNT", 0.01)  # nobody tells that a place was lost
+    queue = pardata.JoinableQueue(maxsize)
+    start(put_and_die_behind, queue, place).join()
+    _, lost, put = PRODUCER[place]
+    assert (queue.unfinished, queue.qsize()) == (lost + put, put)
+    for _ in range(put):
+        assert queue.get() == 7
+        queue.task_done()
+    if lost:
+        with pytest.raises(pardata.WorkerLostError, match="1 of the items that were put"):
+            queue.join()
+    queue.join()
+    queue.put(8)
+    assert (queue.get(), queue.unfinished, queue._write_off()) == (8, 1, 0)
+    queue.task_done()
+    queue.join()
+    queue.close()
+
+
+@pytest.mark.parametrize("maxsize", [0, 2])
+@pytest.mark.parametrize("place", CONSUMER)
+def test_a_consumer_is_killed_between(start, monkeypatch, place, maxsize):
+    monkeypatch.setattr(free_slots, "_RECOUNT", 0.01)
+    queue = pardata.JoinableQueue(maxsize)
+    queue.put_many([1, 2])
+    start(get_and_die_behind, queue, place).join()
+    _, lost, left = CONSUMER[place]
+    assert (queue.unfinished, queue.qsize()) == (lost + left, left)
+    if lost:
+        with pytest.raises(pardata.WorkerLostError, match="1 of the items that were put"):
+            queue.join()
+    assert queue.get() == 2
+    queue.put_many([3, 4])  # all places are free again
+    assert [queue.get(), queue.get()] == [3, 4]
+    for _ in range(3):
+        queue.task_done()
+    queue.join()
+    queue.close()
 
 
 def put_more_than_fits_and_die(queue):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
@@ -14,7 +15,18 @@ import pytest
 
 import pardata
 from tests.faults.memory_stages import ARRAY_BYTES, make
-from tests.faults.windows import CHOOSER, MAKER, SAVER, WINDOWS, AwaitingTrap, Trap, TrappedFilter, items, number_of
+from tests.faults.windows import (
+    AWAITER,
+    CHOOSER,
+    MAKER,
+    SAVER,
+    WINDOWS,
+    AwaitingTrap,
+    Trap,
+    TrappedFilter,
+    items,
+    number_of,
+)
 
 COUNT = 12
 
@@ -39,6 +51,26 @@ def test_stage_that_awaits_is_killed(window: str, workers: int, tmp_path: Path) 
     with awaited.map(number_of).iterate() as run:
         assert list(run) == list(range(1, COUNT + 1))
     assert trap.marker.exists() or (workers == 2 and "block" in window)
+
+
+class Crashing(Trap):
+    """A coroutine function; the call for an item kills its worker while others are awaited, and none runs."""
+
+    async def __call__(self, x: int) -> int:
+        if x == 6:
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)
+            await asyncio.Event().wait()
+        return x
+
+
+@pytest.mark.parametrize("window", AWAITER)
+def test_stage_that_is_to_make_one_call_at_a_time_is_killed(window: str, tmp_path: Path) -> None:
+    trap = Crashing(window, tmp_path / "killed")
+    stream = pardata.source(range(20)).map(trap, errors="skip", concurrency=4, chunksize=1)
+    with stream.iterate() as run:
+        assert list(run) == [*range(6), *range(7, 20)]
+        assert run.report().stages[1].restarts == 7  # as without the trap, and one more
+    assert trap.marker.exists()
 
 
 class KilledAt:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import view
 from pardata.runtime.events import Done
+from pardata.runtime.header import ALONE, ALONE_UNTIL
+from pardata.runtime.worker.awaiting_port import AwaitingPort
 from pardata.runtime.worker.memory_wait import MemoryWait
 from pardata.runtime.worker.port import WorkerPort
 
@@ -94,6 +97,21 @@ def half_written_message(die: Die) -> None:
     sender.HEAD = HalfHead(die)  # type: ignore[misc, assignment]
 
 
+def at_alone(is_before: bool, die: Die) -> None:
+    """The port finds the parent's word, or has put a number in its place."""
+    method = AwaitingPort._set_up
+
+    def trapped(self: AwaitingPort) -> None:
+        is_told = self.words[ALONE_UNTIL] == ALONE
+        if is_told and is_before:
+            die()
+        method(self)
+        if is_told:
+            die()
+
+    AwaitingPort._set_up = trapped  # type: ignore[method-assign]
+
+
 TAKER = {
     "before the claim": before(Collector, "next", 3),
     "after the claim": after(Receiver, "read", 3),
@@ -130,7 +148,11 @@ SAVER = {
     "between saved and committed": before(WorkerPort, "commit", 4),
     "between two results of an item": before(Sender, "complete", 8),
 }
-TRAPS = WINDOWS | CHOOSER | SAVER
+AWAITER = {
+    "between the word ALONE and its number": partial(at_alone, True),
+    "after the number of ALONE": partial(at_alone, False),
+}
+TRAPS = WINDOWS | CHOOSER | SAVER | AWAITER
 
 
 class Trap:

@@ -53,8 +53,11 @@ class CallJob:
         self._waits = False
         if self._call is None:
             return None  # it was cancelled
-        if self.future.running() or self.future.set_running_or_notify_cancel():
-            return Task(self, 0, 1, self._deaths)
+        is_repeat = self.future.running()
+        if is_repeat or self.future.set_running_or_notify_cancel():
+            task = Task(self, 0, 1, self._deaths)
+            task.is_repeat = is_repeat
+            return task
         self._call = None
         return None
 

@@ -47,18 +47,20 @@ class Task:
         Workers that died of these items.
     careful : bool
         The worker is to say before each call which it is.
+    is_repeat : bool
+        Some of its calls were begun before: what they have said comes before the outcome.
     position : callable
         Returns the number of its items that are done now. Set by the dispatcher when it hands the task out.
     """
 
-    __slots__ = ("begin", "careful", "deaths", "end", "job", "number", "position", "slot")
+    __slots__ = ("begin", "careful", "deaths", "end", "is_repeat", "job", "number", "position", "slot")
 
     def __init__(self, job: Job, begin: int, end: int, deaths: int = 0, careful: bool = False) -> None:
         self.job = job
         self.begin = begin
         self.end = end
         self.deaths = deaths
-        self.careful = careful
+        self.careful = self.is_repeat = careful
         self.number = -1
         self.slot: Any = None
         self.position: Callable[[], int] = int

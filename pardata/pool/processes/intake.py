@@ -88,7 +88,7 @@ class Intake:
             effect = job.finish(task, outcome)
         except Exception as failure:  # no worker has the task any more: its caller would wait for ever
             effect = job.fail(None, failure)
-        if outcome.has_said and effect is not None:
+        if (outcome.has_said or task.is_repeat) and effect is not None:
             self._after(effect)
         else:
             self._note(effect)
