@@ -85,17 +85,16 @@ def _is_sealed(array: Any) -> bool:
 
 def _given(array: Array, writable: bool) -> Array:
     """Return an array, which nobody else has, for its reader alone to write to, or for all to read."""
-    parts: list[Array] = []
-    part: Any = array
-    while isinstance(part, np.ndarray):
-        parts.append(part)
-        part = part.base
-    is_sealed = any(type(part) in _SEALS for part in parts)
-    if not writable and not is_sealed:
-        array = array.view(_Seal).view(_Seal).view(np.ndarray)
-        parts = [array]
+    if not writable:
+        if type(array.base) not in _SEALS:
+            array = array.view(_Seal).view(_Seal).view(np.ndarray)
+        array.setflags(write=False)
+        return array
+    parts = [array]
+    while isinstance(parts[-1].base, np.ndarray):
+        parts.append(parts[-1].base)
     for part in reversed(parts):  # the base first: where that is read-only, no view is made writable
-        part.setflags(write=writable)
+        part.setflags(write=True)
     return array
 
 
