@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pardata.memory.byte_order import is_native, native_array
+from pardata.memory.byte_order import ConversionError, is_native, native_array
 from pardata.runtime.isolation import IMMUTABLE, TakenUnpickler
 
 _CONTAINERS: Final = (list, tuple, dict)
@@ -66,6 +66,8 @@ def as_native(obj: Any) -> Any:
         pickler.dump(obj)
         file.seek(0)
         return TakenUnpickler(file, pickler.taken).load() if pickler.has_converted else obj
+    except ConversionError:
+        raise
     except Exception:
         return _parts_converted(obj) if type(obj) in _CONTAINERS else obj
 

@@ -1,5 +1,7 @@
 """`native=True` gives functions arrays in the machine's byte order, at every depth; without it the order is kept."""
 
+import io
+import pickle
 import queue
 import sys
 import threading
@@ -223,6 +225,62 @@ def test_what_needs_no_conversion_is_not_copied():
     shared = numbers(3)
     made = as_native([shared, {"again": shared}])
     assert made[0] is made[1]["again"]
+
+
+class Scaled(np.ndarray):
+    """Forgets its scale where `astype` changes its dtype, as tables of astropy do; its pickle keeps it."""
+
+    def __array_finalize__(self, obj):
+        is_alike = isinstance(obj, Scaled) and obj.dtype == self.dtype
+        self.scale = obj.scale if is_alike else 1
+
+    def __reduce__(self):
+        make, arguments, state = super().__reduce__()
+        return make, arguments, (*state, self.scale)
+
+    def __setstate__(self, state):
+        super().__setstate__(state[:-1])
+        self.scale = state[-1]
+
+
+class Odd(Scaled):
+    """Pickles in a way of its own."""
+
+    def __reduce__(self):
+        return scaled, (Odd, len(self), self.scale)
+
+
+def scaled(kind, count, scale=5):
+    made = numbers(count).view(kind)
+    made.scale = scale
+    return made
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("count", [3, 3000])
+def test_a_subclass_keeps_what_astype_would_drop(engine, count):
+    given = scaled(Scaled, count).reshape(-1, 3).T
+    given.scale = 5
+    stream = pardata.source([given], native=True)
+    [made] = stream.iterate(engine=engine)
+    assert (type(made), made.scale, order_of(made.dtype), made.tolist()) == (Scaled, 5, {OWN}, given.tolist())
+    with pytest.raises(TypeError, match="a tests.conformance.test_byte_order.Odd would lose .*, np.asarray"):
+        list(pardata.source([[scaled(Odd, count)]], native=True).iterate(engine=engine))
+
+
+def test_scales_of_columns_of_a_fits_table_stay():
+    fits = pytest.importorskip("astropy.io.fits")
+    columns = [
+        fits.Column("u", "I", bzero=32768, array=np.arange(3, dtype="u2")),
+        fits.Column("x", "E", array=[1, 2, 3]),
+    ]
+    table = fits.FITS_rec.from_columns(columns)
+    stored = io.BytesIO()
+    fits.BinTableHDU(table).writeto(stored)
+    table = fits.getdata(io.BytesIO(stored.getvalue()))
+    made = as_native({"table": table})["table"]
+    assert made["u"].tolist() == [0, 1, 2] and made["x"].tolist() == [1, 2, 3]
+    assert order_of(made.dtype) == {OWN} and as_native(pickle.loads(pickle.dumps(made)))["u"].tolist() == [0, 1, 2]
 
 
 def test_beside_what_cannot_be_pickled_the_rest_is_converted():
