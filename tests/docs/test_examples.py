@@ -149,6 +149,17 @@ def test_stack_denoises_a_film_from_file_to_file():
 
 
 @needs_skimage
+def test_microscopy_finds_the_cells(tmp_path):
+    said = said_by("microscopy.py", "--frames", 4, "--cells", 5, "--output", tmp_path / "cells")
+    assert "cells in 4 frames" in said
+    with open(tmp_path / "cells" / "cells.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["frame"] for row in rows} == set("0123") and len(rows) >= 12
+    assert all(100 < float(row["area"]) < 1500 and float(row["intensity_mean"]) > 8 for row in rows)
+    assert sorted(path.name for path in (tmp_path / "cells").iterdir()) == ["cells.csv", "clean.tif"]
+
+
+@needs_skimage
 def test_train_has_a_loss_that_falls():
     pytest.importorskip("torch")
     said = said_by("train.py", "--pieces", 64, "--side", 32, "--epochs", 2)
