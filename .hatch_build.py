@@ -30,10 +30,11 @@ def compile_library(root: str) -> Path:
     whole, as processes may have the old one mapped.
     """
     source, library = Path(root, FOLDER, "born.c"), Path(root, FOLDER, "_born.so")
+    sources = sorted(source.parent.glob("*.[ch]"))
     library.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder, library.name)
-        checksum = f"-DBORN_SOURCE={zlib.crc32(source.read_bytes())}u"
+        checksum = f"-DBORN_SOURCE={zlib.crc32(b''.join(path.read_bytes() for path in sources))}u"
         command = [*shlex.split(os.environ.get("CC") or "cc"), "-O2", "-fPIC", "-shared", checksum]
         subprocess.run([*command, "-o", str(made), str(source), "-lpthread"], check=True, capture_output=True)
         made.replace(library)

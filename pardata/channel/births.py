@@ -16,7 +16,7 @@ from pardata.codec.object_codec import UNKNOWN
 from pardata.codec.ownership import is_held_by, is_sole_owner_of_base, sole
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor
-from pardata.memory.born.lender import Lender
+from pardata.memory.born.lender import Lender, Pause
 from pardata.memory.born.library import LEAST_BORN_BYTES, why_not
 from pardata.memory.layout import held_bytes
 
@@ -55,12 +55,12 @@ def _is_sole(arrays: list[Array], index: int, holders: int) -> bool:
     return bool(array.flags.owndata)
 
 
-def open_lender(arena: Arena, poll: Callable[[], None]) -> Lender | None:
+def open_lender(arena: Arena, poll: Callable[[], None], pause: Pause, keep_bytes: int) -> Lender | None:
     """Have arrays of this worker's thread born in its arena; None: where that cannot be, they are copied."""
     if arena.budget is None or _refusal() is not None:
         return None
     try:
-        return Lender(arena, arena.budget, poll)
+        return Lender(arena, arena.budget, poll, pause, keep_bytes)
     except OSError:
         return None
 

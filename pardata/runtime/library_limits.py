@@ -123,14 +123,19 @@ def numpys_openblas() -> list[tuple[Callable[[], int], Callable[[int], object]]]
     return found
 
 
-def keep_freed_memory(given: Mapping[str, str]) -> None:
-    """Have glibc keep freed memory for the next temporary of this process; elsewhere nothing.
+def bytes_to_keep(given: Mapping[str, str]) -> int:
+    """Return how many bytes of freed memory a worker may keep for its next arrays.
 
-    The user's environment can say otherwise: by glibc's own variables, or by ``PARDATA_KEEP_FREED_MEMORY=0``.
+    The user's environment can say 0: by glibc's own variables, or by ``PARDATA_KEEP_FREED_MEMORY=0``.
     """
     if given.get(KEEP_VARIABLE) == "0" or any(variable in given for variable in _MALLOC_VARIABLES):
-        return
-    if "glibc.malloc." in given.get("GLIBC_TUNABLES", ""):
+        return 0
+    return 0 if "glibc.malloc." in given.get("GLIBC_TUNABLES", "") else _TRIM_BYTES
+
+
+def keep_freed_memory(given: Mapping[str, str]) -> None:
+    """Have glibc keep freed memory for the next temporary of this process, unless the user says otherwise."""
+    if not bytes_to_keep(given):
         return
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

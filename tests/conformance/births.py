@@ -1,7 +1,8 @@
 """Functions whose results could be wrong if NumPy's memory became that of a message; each is called for several items.
 
 Each returns an array of the numbers of its item, raised by one. `HELD` are those that can still write to what they have
-returned, or may not give it away; a copy of it is sent. The memory of what the others return is handed over.
+returned, or may not give it away, or have moved it; a copy of it is sent. The memory of what the others return is
+handed over.
 """
 
 import asyncio
@@ -325,7 +326,6 @@ HANDED = {
     "a view of a new one": view_of_new,
     "in containers": in_containers,
     "zeros": filled_zeros,
-    "resized": resized,
     "errors in flight": with_errors,
     "freed by threads": freed_by_threads,
     "awaited": awaited,
@@ -351,6 +351,7 @@ HELD = {
     "subclass": of_a_subclass,
     "part of a larger one": half_of_it,
     "cached": cached,
+    "resized": resized,
     "made by a thread": made_by_thread,
     "forks": forks,  # the last: no array of its worker is born in a block afterwards
 }

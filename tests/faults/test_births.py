@@ -103,8 +103,12 @@ class Hoards:
         atexit.register(self.look)  # runs when the run is over for the main process
 
     def __call__(self, x):
+        if len(self.kept) % 2:  # the first array of a call is sent as often as the second: both may be born in blocks
+            self.kept.append(x * 2)
+            return x + 1
+        made = x + 1
         self.kept.append(x * 2)
-        return x + 1
+        return made
 
     def look(self):
         is_right = all((array == 2.0 * number).all() for number, array in enumerate(self.kept))
@@ -132,18 +136,21 @@ def test_pool_with_a_limit_goes_on_while_results_are_let_go_of():
 class Leaves:
     """Forks a child that outlives it, and reads its own arrays when the run is over."""
 
+    has_forked = False
+
     def __init__(self, pipe, told):
         self.pipe, self.told = pipe, told
 
     def __call__(self, x):
         made = [x + number for number in range(20)]
-        were_born = any(map(is_born, made))
-        if x[0] == 10 and not os.fork():
-            with open(self.pipe) as pipe:  # until the run is over
-                pipe.read()
-            is_right = all((array == 10.0 + number).all() for number, array in enumerate(made))
-            Path(self.told).write_text(f"{is_right} {were_born}")
-            os._exit(0)
+        if not self.has_forked and any(map(is_born, made)):
+            self.has_forked, value = True, float(x[0])
+            if not os.fork():
+                with open(self.pipe) as pipe:  # until the run is over
+                    pipe.read()
+                is_right = all((array == value + number).all() for number, array in enumerate(made))
+                Path(self.told).write_text(str(is_right))
+                os._exit(0)
         return made[1]
 
 
@@ -158,7 +165,7 @@ def test_forked_child_that_outlives_the_run_has_its_arrays(tmp_path):
     with pardata.WorkerPool(1) as pool:  # its worker uses the memory again
         assert all((array == number + 5).all() for number, array in enumerate(pool.map(add_five, items(20))))
     open(pipe, "w").close()
-    assert told.read_text() == "True True"  # waits for the child
+    assert told.read_text() == "True"  # waits for the child
 
 
 def add_five(x):

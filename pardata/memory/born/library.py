@@ -25,7 +25,7 @@ LEAST_BORN_BYTES: Final = (
 )  # of an array that is born in a block; smaller ones cost more calls than a copy of them
 
 _HERE: Final = Path(__file__).parent
-SOURCE: Final = _HERE / "born.c"
+SOURCES: Final = sorted(_HERE.glob("*.[ch]"))
 LIBRARY: Final = _HERE / "_born.so"
 
 # Entries of NumPy's table of functions, which other modules are compiled against: their places never change (NEP 49).
@@ -38,8 +38,8 @@ _NAME_BYTES: Final = 127  # of a handler; its version is the next byte
 
 
 def source_checksum() -> int:
-    """Return the number by which a library knows the source that it was compiled from."""
-    return zlib.crc32(SOURCE.read_bytes())
+    """Return the number by which a library knows the sources that it was compiled from."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in SOURCES))
 
 
 @cache
@@ -68,12 +68,14 @@ def _load() -> ctypes.PyDLL:
     word, size = ctypes.c_size_t, ctypes.c_size_t
     made.born_source.restype = ctypes.c_uint32
     made.born_open.restype = ctypes.c_void_p
-    made.born_open.argtypes = [word, word, word, ctypes.c_int, size, ctypes.c_void_p]
+    made.born_open.argtypes = [word, word, word, ctypes.c_int, size, size, ctypes.c_void_p]
+    made.born_missed.argtypes, made.born_missed.restype = [word, size], None
+    made.born_give_back.restype = None
     made.born_lend.argtypes = [word, size]
     made.born_take_back.argtypes = [ctypes.POINTER(size), size]
-    for name in ("born_extent_for", "born_live", "born_hand_over"):
+    for name in ("born_extent_for", "born_live", "born_hand_over", "born_has_free", "born_take"):
         getattr(made, name).argtypes = [word]
-    for name in ("extent_for", "take_back", "live", "wanted", "kept_bytes", "private_bytes"):
+    for name in ("extent_for", "take", "take_back", "live", "wanted", "kept_bytes", "private_bytes"):
         getattr(made, f"born_{name}").restype = size
     return made
 
@@ -126,23 +128,27 @@ def _numpy_refusal() -> str | None:
 class Library:
     """The functions of `born.c` over one span of a segment; see there. Opened once in a process."""
 
-    def __init__(self, segment: Segment, start: int, end: int) -> None:
+    def __init__(self, segment: Segment, start: int, end: int, keep_bytes: int) -> None:
         """Have NumPy's arrays born in blocks lent of the segment's bytes from `start` to `end`, in this thread.
 
-        Raises `OSError` if the system refuses to tell of forks.
+        `keep_bytes`: see `kept.h`. Raises `OSError` if the system refuses to tell of forks.
         """
         # Arrays that are born in a block have no reference to the mapping, and some live until the process ends.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment.map))
         self._functions = functions = _load()
         self.address = base = int(np.frombuffer(segment.map, np.uint8, 1).ctypes.data)
         self.start, self.end = base + start, base + end
-        at = functions.born_open(self.start, self.end, base, segment.fd, LEAST_BORN_BYTES, _numpys_handler())
+        at = functions.born_open(
+            self.start, self.end, base, segment.fd, LEAST_BORN_BYTES, keep_bytes, _numpys_handler()
+        )
         if not at:
             raise OSError("no memory to watch for forks")
         new = ctypes.pythonapi.PyCapsule_New
         new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         _numpy_function(_SET_HANDLER, ctypes.py_object, ctypes.py_object)(new(at, _HANDLER, None))
         self.live, self.hand_over = functions.born_live, functions.born_hand_over  # of an address: extent; whether
+        self.missed, self.give_back = functions.born_missed, functions.born_give_back
+        self.has_free = functions.born_has_free
         self.kept_bytes = functions.born_kept_bytes
         self.private_bytes = functions.born_private_bytes
 
@@ -154,6 +160,11 @@ class Library:
     def lend(self, offset: int, extent: int) -> bool:
         """Lend a block; return whether there was room for it."""
         return bool(self._functions.born_lend(self.address + offset, extent))
+
+    def take(self, extent: int) -> int | None:
+        """Take back the free block of this extent that was used last; return its offset, None: there is none."""
+        at = self._functions.born_take(extent)
+        return at - self.address if at else None
 
     def take_back(self, other_than: int = 0, age: int = 0) -> tuple[int, int] | None:
         """Take back the block that has been free for longest; return its offset and extent.

@@ -28,7 +28,7 @@ from pardata.process.title import set_title
 from pardata.runtime.events import Failed, send_event
 from pardata.runtime.faults import Fault, exit_as_error, refuse_breakpoint
 from pardata.runtime.header import EXITS_NS
-from pardata.runtime.library_limits import keep_freed_memory, limit_process
+from pardata.runtime.library_limits import bytes_to_keep, keep_freed_memory, limit_process
 from pardata.runtime.output.descriptors import take_streams
 from pardata.runtime.output.forwarding import ConsoleSpec, flush_output, forward_output
 from pardata.runtime.recording.recording_port import open_port
@@ -119,7 +119,8 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
     port.collector.on_idle(port.outbox.arena.trim)
-    lender = open_lender(port.outbox.arena, port.memory.poll)
+    memory = port.memory
+    lender = open_lender(port.outbox.arena, memory.poll, memory.pause, bytes_to_keep(spec.environment))
     if lender is not None:
         port.outbox.placer.births = Births(lender)
         port.collector.on_idle(lender.trim)

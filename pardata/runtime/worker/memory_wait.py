@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 
 from pardata.channel.outbox import Outbox
@@ -14,7 +15,7 @@ from pardata.runtime.admission.inflight import InFlight
 from pardata.runtime.admission.policy import TICK_S, Decision
 from pardata.runtime.admission.quiescence import Quiescence
 from pardata.runtime.admission.situation import Situation
-from pardata.runtime.header import MEMORY
+from pardata.runtime.header import BLOCKED_NS, MEMORY
 from pardata.runtime.worker.accounting import TimeAccount
 from pardata.runtime.worker.program import MemoryShort, leave
 from pardata.runtime.worker.spec import WorkerSpec
@@ -107,6 +108,19 @@ class MemoryWait:
                 self._account.collector.poll()
             finally:
                 self._lock.release()
+
+    def pause(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Wait for a moment until ``ready()``; return whether it is.
+
+        A worker of a pool does not wait, nor does a thread beside another one that is in the port.
+        """
+        if self.situation is None or not self._lock.acquire(blocking=False):
+            return False
+        end = time.monotonic() + seconds
+        try:
+            return self._account.wait(BLOCKED_NS, lambda: ready() or time.monotonic() >= end, seconds) and ready()
+        finally:
+            self._lock.release()
 
     def wait_for_release(self) -> None:
         """Stay until all blocks of this worker are released, or the run is over: only their owner takes them back.

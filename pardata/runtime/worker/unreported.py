@@ -9,6 +9,7 @@ from pardata.channel.receiver import Claim
 from pardata.channel.tokens import Retirer
 
 _SHARE_OF_LIMIT: Final = 64  # commits are told at once if their blocks hold more than this part of the memory limit
+_MOST_BYTES: Final = 2 << 20  # or more than this: a call costs little beside as much work, and a fresh block much
 
 
 class UnreportedCommits:
@@ -29,7 +30,7 @@ class UnreportedCommits:
     def __init__(self, most: tuple[int, int], limit_bytes: int, retirers: dict[int, Retirer]) -> None:
         self.retirers = retirers
         self._most = most
-        self._most_bytes = limit_bytes // _SHARE_OF_LIMIT
+        self._most_bytes = min(limit_bytes // _SHARE_OF_LIMIT, _MOST_BYTES)
         self._count = self._nbytes = 0
 
     def add(self, claims: Sequence[Claim]) -> bool:

@@ -25,7 +25,7 @@ span = Span(1 << 30, 1 << 30)
 header = span.words(segment)
 budget = Budget(LIMIT, [header, Span(0, 4096).words(segment)], ["a", "b"])
 arena = Arena(segment, span, HEADER_BYTES, budget, "a")
-lender = Lender(arena, budget, lambda: None)
+lender = Lender(arena, budget, lambda: None, lambda ready, seconds: ready(), 256 << 20)
 library = lender._library
 
 
@@ -34,13 +34,28 @@ def is_born(array):
     return library.start <= at < library.end
 
 
-def stocked(count=8):
-    """Have free blocks for as many arrays."""
+def all_likely(nbytes=NBYTES):
+    """Begin a round in which the next 64 arrays of a size are taken for likely to be sent."""
+    for _ in range(7):
+        library.missed(0, nbytes)
+
+
+def stock(count, nbytes):
+    """Have so many more warm blocks in the arena, as after copies that were let go."""
+    blocks = [arena.reserve(nbytes) for _ in range(count)]
+    del blocks
+
+
+def stocked(count=8, nbytes=NBYTES):
+    """Have free blocks for as many arrays, all of them likely."""
     while True:
-        made = [np.empty(ENTRIES) for _ in range(count)]
+        all_likely(nbytes)
+        made = [np.empty(nbytes // 8) for _ in range(count)]
         if all(map(is_born, made)):
-            return
+            break
+        stock(count - sum(map(is_born, made)), nbytes)
         lender.lend()
+    all_likely(nbytes)
 
 
 def hand_over(array):
@@ -63,7 +78,7 @@ def small_arrays_are_numpys():
 def freed_blocks_come_back():
     stocked(4)
     places = set()
-    for _ in range(100):
+    for _ in range(50):
         made = np.empty(ENTRIES)
         places.add(made.__array_interface__["data"][0])
         del made
@@ -123,6 +138,27 @@ def a_part_that_a_copy_would_need_less_for_is_not_handed_over():
     return lender.hand_over(made, NBYTES // 2) is None and lender.hand_over(made, NBYTES) is not None
 
 
+def very_large_memory_that_is_not_shared_is_kept():
+    """And given back when the worker is idle."""
+    nbytes = 40 << 20
+    for _ in range(70):  # not likely
+        np.empty(nbytes // 8)
+    made = np.full(nbytes // 8, 1.0)
+    at, is_private = made.__array_interface__["data"][0], not is_born(made)
+    made.resize(nbytes // 8 - 1, refcheck=False)
+    made.resize(nbytes // 8, refcheck=False)
+    at = made.__array_interface__["data"][0]
+    other = np.full(nbytes // 8, 2.0)
+    del made
+    again = np.empty(nbytes // 8)
+    is_same = again.__array_interface__["data"][0] == at
+    zeros = [np.zeros(nbytes // 8) for _ in range(8)]  # more than is kept
+    is_right = all(not array[:: 1 << 12].any() for array in zeros)
+    del zeros, again
+    lender.trim()
+    return is_private and is_same and is_right and bool((other == 2).all())
+
+
 def without_budget_nothing_is_handed_over():
     stocked()
     budget.limit_bytes = arena.statistics()["live_bytes"] + size_class(NBYTES) - 1
@@ -135,20 +171,26 @@ def without_budget_nothing_is_handed_over():
 def a_share_of_the_limit_is_lent():
     kept = [np.empty(1 << 20) for _ in range(20)]
     for _ in range(60):
-        lender.lend()
+        all_likely(8 << 20)
+        stock(4, 8 << 20)
         kept += [np.empty(1 << 20) for _ in range(4)]
+        lender.lend()
     return 0 < library.kept_bytes() <= LIMIT // 4 and sum(map(is_born, kept)) > 10
 
 
 def blocks_of_sizes_that_nobody_asks_for_make_way():
     kept = []
     while not kept or is_born(kept[-1]):  # until the share is lent
+        all_likely(8 << 20)
+        stock(4, 8 << 20)
         kept += [np.empty(1 << 20) for _ in range(4)]
         lender.lend()
     del kept
     for requests in range(100):
+        all_likely(24 << 20)
         if is_born(np.empty(3 << 20)):
             return requests > 40 and library.kept_bytes() <= LIMIT // 4
+        stock(1, 24 << 20)
         lender.lend()
     return False
 
@@ -188,6 +230,8 @@ def threads_may_free_and_the_main_one_take():
     for thread in threads:
         thread.start()
     for number in range(2000):
+        if not number % 50:
+            all_likely()
         box = boxes[number % 4]
         if len(box) < 4:
             box.append(np.full(ENTRIES, 5.0))
@@ -223,7 +267,51 @@ def forked_processes_have_arrays_of_their_own():
     return is_right and not library.is_on and not is_born(np.empty(ENTRIES))
 
 
+def makes(pattern, messages):
+    """Make arrays as an item does, in `pattern` one of each letter, and send those in capitals; return what was born.
+
+    The last item's letters that lay in blocks, and how many results were copied.
+    """
+    copied, born = 0, ""
+    for number in range(messages):
+        kinds = pattern(number)
+        made = [np.full(ENTRIES // (1 + (kind in "xX")), 1.0) for kind in kinds]
+        born = "".join(kind for kind, array in zip(kinds, made, strict=True) if is_born(array))
+        for index, kind in enumerate(kinds):
+            if kind.isupper() and lender.hand_over(made[index], made[index].nbytes) is None:
+                copied += 1
+                stock(1, made[index].nbytes)  # the copy, which was sent and let go
+    return born, copied
+
+
+def only_what_was_sent_lately_is_born():
+    """A table: what items make, what of the last one lay in a block, how many of 100 were copied at the most."""
+    cases = [
+        (lambda number: "A", "A", 3),
+        (lambda number: "abC", "C", 3),
+        (lambda number: "aBcD", "BD", 6),
+        (lambda number: "xaX", "X", 3),
+        (lambda number: "axXA"[:: 1 + number % 2], "xXA", 10),
+        (lambda number: "a" * (number * 7 % 5) + "B", "B", 20),
+        (lambda number: "aaaaa" if number % 2 else "aaaaB", "B", 10),
+    ]
+    wrong = []
+    for index, (pattern, wanted, most_copied) in enumerate(cases):
+        begin_anew()
+        born, copied = makes(pattern, 101)
+        if born != wanted or copied > most_copied:
+            wrong.append((index, born, copied))
+    return not wrong or print(wrong)
+
+
+def begin_anew():
+    """Have the sizes of all that was asked for before forgotten."""
+    for number in range(32):
+        np.empty((1 << 20) + (number << 18))
+
+
 CHECKS = [
+    only_what_was_sent_lately_is_born,
     extents_are_those_of_the_arena,
     small_arrays_are_numpys,
     freed_blocks_come_back,
@@ -232,6 +320,7 @@ CHECKS = [
     what_was_handed_over_is_not_moved_by_resizing,
     handed_over_blocks_count_until_they_are_let_go,
     a_part_that_a_copy_would_need_less_for_is_not_handed_over,
+    very_large_memory_that_is_not_shared_is_kept,
     without_budget_nothing_is_handed_over,
     a_share_of_the_limit_is_lent,
     blocks_of_sizes_that_nobody_asks_for_make_way,

@@ -66,8 +66,8 @@ def test_no_library(fresh, monkeypatch, tmp_path):
 @pytest.mark.skipif(why_not() is not None, reason="there is no library here")
 def test_library_of_another_source(fresh, monkeypatch, tmp_path):
     changed = tmp_path / "born.c"
-    changed.write_text(library.SOURCE.read_text() + "\n")
-    monkeypatch.setattr(library, "SOURCE", changed)
+    changed.write_text("another version")
+    monkeypatch.setattr(library, "SOURCES", [changed])
     assert "of another version than its source" in why_not()
 
 
@@ -90,13 +90,14 @@ def test_unknown_system(name, value, told, fresh, monkeypatch):
 def test_library_is_compiled_anew_or_deleted(monkeypatch, tmp_path):
     folder = tmp_path / hatch_build.FOLDER
     folder.mkdir(parents=True)
-    shutil.copy(library.SOURCE, folder)
+    for source in library.SOURCES:
+        shutil.copy(source, folder)
     made = hatch_build.compile_library(str(tmp_path))
     assert made == folder / library.LIBRARY.name and made.stat().st_size
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(OSError):
         hatch_build.compile_library(str(tmp_path))
-    assert os.listdir(folder) == [library.SOURCE.name]
+    assert sorted(os.listdir(folder)) == [source.name for source in library.SOURCES]
 
 
 class Build(hatch_build.CustomBuildHook):
@@ -118,7 +119,8 @@ def test_wheel_is_of_a_platform_only_with_a_library(is_compiled, monkeypatch, tm
         monkeypatch.setenv("CC", "no-such-compiler")
     folder = tmp_path / hatch_build.FOLDER
     folder.mkdir(parents=True)
-    shutil.copy(library.SOURCE, folder)
+    for source in library.SOURCES:
+        shutil.copy(source, folder)
     data = {"artifacts": [], "pure_python": True}
     Build(tmp_path).initialize("editable", data)
     assert data["pure_python"] is not is_compiled and bool(data["artifacts"]) is is_compiled
