@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Final
 
 import numpy as np
 
 from pardata.channel.births import Births
 from pardata.channel.leases import BORROWED, OWN, Lease
 from pardata.codec.access import Access
-from pardata.codec.object_codec import BARE
+from pardata.codec.object_codec import BARE, PACKED_BYTES, Placed, is_small_part
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.gaps import align
 from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
 
+_ALIGNMENT: Final = 64  # of each array in a block, in bytes
+_LARGEST_CLASS: Final = 1 << 20
+_NO_BLOCK: Final = id(None)
+
 Array = np.ndarray[Any, Any]
+
+
+class _Message:
+    """The arrays of a message, and their places so far.
+
+    Attributes
+    ----------
+    holders : sequence of int
+        As `BlockSink.place` has them.
+    sizes : list of int
+        Bytes of copies.
+    placed : list
+        Per array, its place; None: it is to be copied.
+    shared : set of int
+        The arrays of which others may have the original: their reader is not to take the copy for its own.
+    """
+
+    __slots__ = ("arrays", "holders", "placed", "shared", "sizes")
+
+    def __init__(self, arrays: list[Array], holders: Sequence[int]) -> None:
+        self.arrays = arrays
+        self.holders = holders
+        self.sizes = [array.nbytes if array.flags.c_contiguous else held_bytes(array) for array in arrays]
+        self.placed: list[Placed | None] = [None] * len(arrays)
+        self.shared: set[int] = set()
+
+    def bytes_of(self, indices: list[int]) -> int:
+        """Return the bytes of some of the arrays."""
+        sizes = self.sizes
+        return sum([sizes[index] for index in indices])
+
+    def rest(self) -> list[int]:
+        """Return the arrays that have no place."""
+        return [index for index, place in enumerate(self.placed) if place is None]
 
 
 class BlockPlacer:
@@ -64,34 +105,81 @@ class BlockPlacer:
         """Whether the memory of a new array may become that of the message."""
         return self.births is not None
 
-    def place(self, arrays: list[Array], index: int, holders: int) -> tuple[Anchor, int, Array]:
-        """Return the block of ``arrays[index]``, the offset in it, and the array there (copied if need be)."""
-        is_whole = arrays[index].flags.c_contiguous
-        self.sent_bytes += arrays[index].nbytes if is_whole else held_bytes(arrays[index])
-        block = find_anchor(arrays[index])
-        if block is None and self.births is not None:
-            born = self.births.adopt(arrays, index, holders)
-            if born is not None:
-                return self._hand_over(born, arrays[index])
+    def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
+        """Return the places of the arrays of one message, which are copied if need be: small ones beside each other."""
+        message = _Message(arrays, holders)
+        self.sent_bytes += sum(message.sizes)
+        by_block: dict[int, list[int]] = {}
+        for index in range(len(arrays)):
+            by_block.setdefault(id(find_anchor(arrays[index])), []).append(index)
+        is_only = sum([message.bytes_of(indices) < PACKED_BYTES for indices in by_block.values()]) <= 1
+        for key, indices in by_block.items():
+            if key == _NO_BLOCK:
+                self._take_over(message, indices)
+            else:
+                self._pass_on(message, indices, is_only)
+        for is_shared in (False, True):
+            rest = [index for index in message.rest() if (index in message.shared) is is_shared]
+            if rest:
+                self._copy(message, rest, is_shared)
+        return message.placed  # type: ignore[return-value]
+
+    def _take_over(self, message: _Message, indices: list[int]) -> None:
+        """Place arrays that were born in blocks; small ones among others are left to be copied."""
+        arrays = message.arrays
+        if self.births is None:
+            return
+        for index in indices:
+            if len(arrays) == 1 or message.sizes[index] >= PACKED_BYTES:
+                born = self.births.adopt(arrays, index, message.holders[index])
+                if born is not None:
+                    message.placed[index] = self._hand_over(born, arrays[index])
+
+    def _pass_on(self, message: _Message, indices: list[int], is_only: bool) -> None:
+        """Place arrays in the block that they all lie in, unless user code may still write to them.
+
+        Left to be copied are also small ones that have the block for themselves, if there are others (not `is_only`),
+        and such as are a small part of it.
+        """
+        arrays, used = message.arrays, message.bytes_of(indices)
+        block = find_anchor(arrays[indices[0]])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
-            return self._copy(arrays[index], is_whole)
-        known = 1 + block.claimed  # references of this variable, and of the message that has brought the block
-        is_alone = holders == BARE and self._is_alone(arrays, index, known)  # unknown for a part of an object
-        if arrays[index].flags.writeable and not is_alone:
-            return self._copy(arrays[index], is_whole)  # user code may still write to it
-        arrays[index].setflags(write=False)
-        if self.writers and not block.shared:
-            if block.given_away:
-                raise ValueError(
-                    "this array was handed on before, and a stage behind may have changed it in place: hand on a new "
-                    "one, or a copy"
-                )
-            may_come_again = self.generator is not None and self.writers is Access.RESULT
-            block.shared = not (is_alone and (not may_come_again or is_sole_owner(arrays, index)))
-            block.given_away = not (block.shared or self.fan_out)
-            if self.given is not None and block.given_away:
-                self.given.append(block)
-        return block, self._offset_in(block, arrays[index]), arrays[index]
+            return
+        known = len(indices) + block.claimed  # references of this variable, the other arrays, and the block's message
+        is_alone = True  # unknown for a part of an object
+        for index in indices:
+            if message.holders[index] != BARE or not self._is_alone(arrays, index, known):
+                is_alone = False
+                break
+        if not is_alone:
+            indices = [index for index in indices if not arrays[index].flags.writeable]
+        if is_small_part(block, used):
+            message.shared.update(() if is_alone else indices)
+            return
+        if is_alone and used < PACKED_BYTES and not is_only:
+            return
+        for index in indices:
+            arrays[index].setflags(write=False)
+            message.placed[index] = block, self._offset_in(block, arrays[index]), arrays[index]
+        if indices and self.writers and not block.shared:
+            self._give_away(block, is_alone and self._stays_alone(arrays, indices))
+
+    def _stays_alone(self, arrays: list[Array], indices: list[int]) -> bool:
+        """Return whether the suspended generator will not yield one of the arrays again to a reader that may write."""
+        if self.generator is None or self.writers is not Access.RESULT:
+            return True
+        return all([is_sole_owner(arrays, index) for index in indices])
+
+    def _give_away(self, block: Anchor, is_alone: bool) -> None:
+        if block.given_away:
+            raise ValueError(
+                "this array was handed on before, and a stage behind may have changed it in place: hand on a new one, "
+                "or a copy"
+            )
+        block.shared = not is_alone
+        block.given_away = is_alone and not self.fan_out
+        if self.given is not None and block.given_away:
+            self.given.append(block)
 
     def _hand_over(self, block: Anchor, array: Array) -> tuple[Anchor, int, Array]:
         """Send the block that an array was born in. Nobody else has it, so one reader may write to it."""
@@ -112,20 +200,21 @@ class BlockPlacer:
     def _may_pass(self, block: Anchor) -> bool:
         return self.in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)
 
-    def _copy(self, array: Array, is_whole: bool) -> tuple[Anchor, int, Array]:
-        if is_whole:
-            block, dtype = self.reserve(array.nbytes), array.dtype
-            copied = view(block, 0, dtype, array.shape, None)
-            if dtype.names:
-                copy_records(copied, array)
-            else:
-                np.copyto(copied, array)
-            return block, 0, copied
-        layout = layout_of(array)
-        block = self.reserve(layout.nbytes)
-        copied = layout.view(array, block)
-        fill(copied, array)
-        return block, layout.offset, copied
+    def _copy(self, message: _Message, rest: list[int], is_shared: bool) -> None:
+        """Place arrays by copies: small ones in one block, each of the others in its own."""
+        sizes, placed = message.sizes, message.placed
+        small = [index for index in rest if sizes[index] < PACKED_BYTES]
+        if len(small) > 1:
+            begins = list(accumulate([align(sizes[index], _ALIGNMENT) for index in small], initial=0))
+            block = self.reserve(_packed_bytes(begins[-1]))
+            block.shared = is_shared
+            for index, begin in zip(small, begins, strict=False):
+                placed[index] = _copied(message.arrays[index], block, begin)
+        for index in rest:
+            if placed[index] is None:
+                block = self.reserve(sizes[index])
+                block.shared = is_shared
+                placed[index] = _copied(message.arrays[index], block, 0)
 
     def reserve(self, nbytes: int) -> Anchor:
         """Return a new block."""
@@ -142,3 +231,24 @@ class BlockPlacer:
         if self.in_parent or not isinstance(block.token, Lease):
             return Lease(BORROWED, 0, 0)
         return block.token
+
+
+def _packed_bytes(nbytes: int) -> int:
+    """Return the size of a block for several arrays: one of a few, so that free ones are used again."""
+    return 1 << (nbytes - 1).bit_length() if nbytes <= _LARGEST_CLASS else nbytes
+
+
+def _copied(array: Array, block: Anchor, begin: int) -> Placed:
+    """Copy an array into a block, from there on."""
+    if not array.flags.c_contiguous:
+        layout = layout_of(array)
+        copied = layout.view(array, block, begin)
+        fill(copied, array)
+        return block, begin + layout.offset, copied
+    dtype = array.dtype
+    copied = view(block, begin, dtype, array.shape, None)
+    if dtype.names:
+        copy_records(copied, array)
+    else:
+        np.copyto(copied, array)
+    return block, begin, copied

@@ -6,6 +6,7 @@ import socket
 from array import array
 from math import inf
 from operator import attrgetter
+from typing import Final
 
 from pardata.channel.channel import (
     DONE,
@@ -40,6 +41,10 @@ from pardata.codec.batch_codec import Batch, decode
 from pardata.codec.loadable import decode_loadable
 from pardata.memory.array import Anchor, Drop, anchor
 from pardata.memory.segment import Segment
+
+# A caller that holds more blocks keeps what it gets, as messages under way have fewer. From then on it gets copies
+# of small parts, so that one item of many does not keep the others' memory.
+_MANY: Final = 64
 
 
 class Claim:
@@ -197,7 +202,7 @@ class Receiver(ChannelEnd):
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
         at, held = slot_at(claim.slot), self.held
-        start = self._words[at + BODY]
+        start, is_crowded = self._words[at + BODY], len(held.live) > _MANY
         for _ in range(self._words[at + LEASES]):
             row, stamp, offset, extent, shared = LEASE.unpack_from(self._bytes, start)
             start += LEASE.size
@@ -205,7 +210,7 @@ class Receiver(ChannelEnd):
             block = held.recovered.get(lease)
             if block is None:
                 block = anchor(held.memory, offset, extent, self.returns, lease)
-                block.shared = bool(shared)
+                block.shared, block.crowded = bool(shared), is_crowded
             held.live[lease] = (offset, extent)
             block.claimed = True
             claim.anchors.append(block)

@@ -227,8 +227,7 @@ def _raw_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
 def _encode_arrays(items: list[Array], sink: BlockSink) -> Encoded:
     anchors: list[Anchor] = []
     addresses = []
-    for index in range(len(items)):
-        block, offset, placed = sink.place(items, index, BARE)
+    for block, offset, placed in sink.place(items, [BARE] * len(items)):
         addresses.append((index_of(anchors, block), offset, placed.dtype.str, placed.shape, strides_of(placed)))
     return Encoded(ARRAYS, marshal.dumps(addresses), anchors)
 

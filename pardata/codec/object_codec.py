@@ -10,7 +10,7 @@ import io
 import math
 import pickle
 from collections.abc import Callable, Container, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -21,9 +21,13 @@ from pardata.memory.array import Anchor, view
 from pardata.memory.layout import is_overlapping
 
 PICKLE = 0  # the kind of such a payload
+# Arrays below this lie together in one block per message. Measured: the copy of one costs less than a block of its own,
+# with its lease, at both ends of a hop.
+PACKED_BYTES: Final = 256 << 10
 UNKNOWN, BARE, CONTAINED = -1, 0, 1  # the objects that hold an array beside the encoder's list
 
 Array = np.ndarray[Any, Any]
+Placed = tuple[Anchor, int, Array]  # the block of an array, the offset in it, and the array there
 AnyPickler = ArrayPickler | CodePickler
 
 
@@ -39,10 +43,10 @@ class BlockSink(Protocol):
     @property
     def takes_over(self) -> bool: ...
 
-    def place(self, arrays: list[Array], index: int, holders: int) -> tuple[Anchor, int, Array]:
-        """Return the block of ``arrays[index]``, the offset within it, and the array there (copied if need be).
+    def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
+        """Return the places of the arrays of one message, which are copied if need be.
 
-        `holders`: how many objects hold the array beside `arrays`, as far as the encoder knows; `BARE` is none. A part
+        `holders`: how many objects hold each array beside `arrays`, as far as the encoder knows; `BARE` is none. A part
         of an object has `UNKNOWN` ones, unless it stands in a plain container that nobody else has either.
         """
 
@@ -89,19 +93,29 @@ def with_blocks(
 
     `contained`: ids of the arrays that only a plain container and `pickler` hold.
     """
+    if not pickler.arrays:
+        return Encoded(PICKLE, bytes(4) + stream, [])
     anchors: list[Anchor] = []
     addresses = []
-    for index, is_private in enumerate(private):
-        holders = CONTAINED if id(pickler.arrays[index]) in contained else UNKNOWN
-        block, offset, placed = sink.place(pickler.arrays, index, holders)
+    holders = [CONTAINED if id(array) in contained else UNKNOWN for array in pickler.arrays]
+    for (block, offset, placed), is_private in zip(sink.place(pickler.arrays, holders), private, strict=True):
         addresses.append((index_of(anchors, block), offset, placed.dtype, placed.shape, strides_of(placed), is_private))
-    head = pickle.dumps(addresses, 5) if addresses else b""
+    head = pickle.dumps(addresses, 5)
     return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
+
+
+def is_small_part(block: Anchor, nbytes: int) -> bool:
+    """Return whether an array is not worth the block that it lies in: to keep it is to keep the whole block."""
+    return nbytes < PACKED_BYTES and 2 * nbytes < block.extent_bytes
 
 
 def accessed(block: Anchor, array: Array, access: Access, is_private: bool = False) -> Array:
     """Return the array in `block` for its reader (`codec.access`)."""
     if (access or is_private) and not is_overlapping(array):
+        if access is Access.RESULT and block.crowded and is_small_part(block, array.nbytes):
+            copied = array.copy(order="K")
+            copied.setflags(write=is_private or not block.shared)
+            return copied
         if access and not block.shared:
             return array
         if is_private or access is Access.INPLACE:

@@ -29,7 +29,18 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     `sys.is_finalizing`, which is bound in its signature: that needs no name of a module.
     """
 
-    __slots__ = ("claimed", "drop", "extent_bytes", "given_away", "live_rows", "offset", "root", "shared", "token")
+    __slots__ = (
+        "claimed",
+        "crowded",
+        "drop",
+        "extent_bytes",
+        "given_away",
+        "live_rows",
+        "offset",
+        "root",
+        "shared",
+        "token",
+    )
 
     drop: Drop | None
     token: Any
@@ -37,6 +48,7 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     extent_bytes: int  # that the block occupies there
     shared: bool  # another process may read the same bytes: never to be handed out writable
     given_away: bool  # one reader was allowed to write to it
+    crowded: bool  # this process holds many that it has received
     claimed: bool  # the message that has brought it here is not finished, and refers to it
     live_rows: int  # leases that this process has given to others
     root: np.ndarray[Any, Any]  # of a block in which NumPy has made it: the block is NumPy's again without it
@@ -55,7 +67,7 @@ def anchor(memory: mmap.mmap, offset: int, extent_bytes: int, drop: Drop | None,
     made: Anchor = np.ndarray.__new__(Anchor, (extent_bytes,), np.uint8, memory, offset)
     made.offset = offset
     made.extent_bytes = extent_bytes
-    made.shared = made.given_away = made.claimed = False
+    made.shared = made.given_away = made.claimed = made.crowded = False
     made.live_rows = 0
     made.token = token
     made.drop = drop

@@ -235,7 +235,22 @@ def is_settled(items: list[Any]) -> bool:
         return IMMUTABLE.issuperset(map(type, items[-1]))
     if kind is list or kind is dict:
         return _is_flat(items[-1]) and is_sole_owner(items)
-    return _is_array(items[-1]) and items[-1].flags.owndata and is_sole_owner(items)
+    if not _is_array(items[-1]):
+        return False
+    if type(items[-1].base) is Anchor:
+        return not items[-1].flags.writeable or (is_sole_owner(items) and _is_apart(items[-1]))
+    return items[-1].flags.owndata and is_sole_owner(items)
+
+
+def _is_apart(array: Array) -> bool:
+    """Return whether nobody else writes to the part of a block that an array has.
+
+    Arrays that a message has brought lie beside each other, if they may be written to.
+    """
+    block: Any = array.base
+    is_claimed = block.drop is not None and block.claimed
+    del block  # references to it are counted
+    return is_claimed or is_sole_owner_of_base(array)
 
 
 def _is_flat(container: list[Any] | dict[Any, Any]) -> bool:

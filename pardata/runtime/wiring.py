@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +20,11 @@ from pardata.channel.window import Window
 from pardata.channel.words import words_bytes
 from pardata.codec.access import Access
 from pardata.codec.code import encode_code
-from pardata.codec.object_codec import Encoded
+from pardata.codec.object_codec import Encoded, Placed
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span
-from pardata.memory.array import Anchor, find_anchor, is_in
+from pardata.memory.array import find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
 from pardata.memory.exchange.addresses import watch
 from pardata.memory.gaps import align
@@ -54,9 +55,11 @@ class HeapSink:
         self._copies = CapturedArrays() if copies is None else copies
         self._address = int(np.frombuffer(heap.segment.map, np.uint8, 1).ctypes.data)
 
-    def place(self, arrays: list[Array], index: int, holders: int) -> tuple[Anchor, int, Array]:
-        """Return the block that holds an array; copied there if it is elsewhere, and has not been copied before."""
-        array = arrays[index]
+    def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
+        """Return the places of arrays; copied if they are elsewhere, and have not been copied before."""
+        return [self._place(array) for array in arrays]
+
+    def _place(self, array: Array) -> Placed:
         block = find_anchor(array)
         if block is not None and is_in(block, self._heap.segment.map) and is_meant_shared(array):
             return block, array.__array_interface__["data"][0] - self._address - block.offset, array

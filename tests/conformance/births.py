@@ -15,7 +15,7 @@ import weakref
 
 import numpy as np
 
-ENTRIES = 20_000  # float64: large enough to be born in a block
+ENTRIES = 40_000  # float64: large enough to be handed over among others of a message, in the block it was born in
 
 
 class Keeper:

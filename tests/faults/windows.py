@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pardata.channel import sender
+from pardata.channel import placing, sender
 from pardata.channel.channel import CLOSE
 from pardata.channel.collector import Collector
-from pardata.channel.placing import BlockPlacer
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
-from pardata.memory.array import view
+from pardata.memory.array import Anchor, view
 from pardata.runtime.events import Done
 from pardata.runtime.header import ALONE, ALONE_UNTIL
 from pardata.runtime.worker.awaiting_port import AwaitingPort
@@ -66,17 +65,16 @@ def after(owner: type, name: str, call: int, when: Callable[[Any], bool] = lambd
 
 def half_written_block(die: Die) -> None:
     """The third array is copied into its block to the half."""
-    method, left = BlockPlacer._copy, [3]
+    copied, left = placing._copied, [3]
 
-    def trapped(self: BlockPlacer, array: Any, is_whole: bool) -> Any:
+    def trapped(array: Any, block: Anchor, begin: int) -> Any:
         left[0] -= 1
         if not left[0]:
-            block = self.arena.reserve(array.nbytes)
-            view(block, 0, array.dtype, array.shape, None)[: len(array) // 2] = array[: len(array) // 2]
+            view(block, begin, array.dtype, array.shape, None)[: len(array) // 2] = array[: len(array) // 2]
             die()
-        return method(self, array, is_whole)
+        return copied(array, block, begin)
 
-    BlockPlacer._copy = trapped  # type: ignore[method-assign]
+    placing._copied = trapped
 
 
 class HalfHead:

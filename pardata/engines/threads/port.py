@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pardata.codec.access import Access
-from pardata.codec.batch_codec import Batch
+from pardata.codec.batch_codec import INLINE_BYTES, Batch
 from pardata.engines.local import original_error
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.inbox import Inbox
@@ -69,6 +69,7 @@ class ThreadPort:
     """The port (`pipeline.programs.batcher.Port`) of one thread."""
 
     last_bytes = 0
+    message_bytes = INLINE_BYTES  # nothing is gained by more large arrays in one message
     is_thread = True
 
     def __init__(self, hub: Hub, stage: Stage, inbox: Inbox, index: int = 0) -> None:

@@ -51,6 +51,8 @@ class Port(Protocol):
     @property
     def passed(self) -> Passed | None: ...  # objects that a generator has handed on uncopied; None: none are
     @property
+    def message_bytes(self) -> int: ...
+    @property
     def last_bytes(self) -> int: ...
     @property
     def came_out(self) -> int: ...
@@ -104,11 +106,14 @@ class Batcher:
             if self._failure is not None:
                 raise self._failure
             item_bytes = items[0].nbytes if is_array(items[0]) else 0
+            most = self._target
             if self._fixed is None and item_bytes >= INLINE_BYTES:
+                most = min(most, self._port.message_bytes // item_bytes)
+            if most < 2:
                 self.flush()
                 self._publish(items)
                 return
-            if len(self._items) + 1 >= self._target:
+            if len(self._items) + 1 >= most:
                 self._items.append(items.pop())
                 self.flush()
                 return
@@ -146,8 +151,10 @@ class Batcher:
         self._pace.sent(count, now)
         self._pace.came_out(port.came_out, now)
         self._target = self._pace.items
-        if self._target > 1 and max(port.last_bytes / count, port.heaviest_item_bytes()) >= INLINE_BYTES:
-            self._target = 1
+        if self._target > 1:
+            item_bytes = max(port.last_bytes / count, port.heaviest_item_bytes())
+            if item_bytes >= INLINE_BYTES:
+                self._target = max(1, min(self._target, int(port.message_bytes / item_bytes)))
 
     def _flush_soon(self) -> None:
         if self._flusher is None:

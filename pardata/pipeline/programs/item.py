@@ -27,7 +27,7 @@ from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.call_items import for_attempt, for_writing
 from pardata.runtime.events import ItemSkipped
 from pardata.runtime.faults import NO_ITEM, Fault
-from pardata.runtime.isolation import is_settled, isolate
+from pardata.runtime.isolation import settle
 from pardata.runtime.worker.program import StageFailure, UnloadableError
 
 _ANY: Final = Fanin()
@@ -203,9 +203,9 @@ class ItemProgram:
             out.add(fn(items[index]))
             if type(out.results[-1]) is CoroutineType:
                 raise not_awaited(out.take_back())
-            if len(items) > 1 and not is_settled(out.results):
-                items[index] = None  # it waits for the others, and the function may change it meanwhile
-                out.results += isolate([out.results.pop()])[0]
+            if len(items) > 1:  # it waits for the others, and the function may change it meanwhile
+                items[index] = None  # the result may be the item itself
+                settle(out.results)
             return True
         found = fn(items[index])
         if type(found) is CoroutineType:

@@ -120,7 +120,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
     port.outbox.arena.before_growth = port.memory.poll
     port.collector.on_idle(port.outbox.arena.trim)
     memory = port.memory
-    lender = open_lender(port.outbox.arena, memory.poll, memory.pause, bytes_to_keep(spec.environment))
+    lender = open_lender(port.outbox.arena, memory.poll, memory.pause, bytes_to_keep(spec.surroundings.environment))
     if lender is not None:
         port.outbox.placer.births = Births(lender)
         port.collector.on_idle(lender.trim)

@@ -235,8 +235,12 @@ class WorkerPort(WorkNotes):
     @property
     def came_out(self) -> int:
         """Batches of this source that have come out at the end of every path."""
-        gate = self._gate
-        return 0 if gate is None else gate.tokens.came_out
+        return 0 if self._gate is None else self._gate.tokens.came_out
+
+    @property
+    def message_bytes(self) -> int:
+        """The bytes that large arrays in one message may have together."""
+        return 0 if self._gate is None else self._gate.message_bytes
 
     def heaviest_item_bytes(self) -> float:
         """Return the bytes per item where they are most on their way, lately."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pardata.channel.tokens import Tokens
 from pardata.memory.budget import LARGEST, Budget
 from pardata.runtime.header import BLOCKED_NS
 from pardata.runtime.worker.accounting import TimeAccount
 
+# More than that saves nothing measurable of what a message costs, and does not stay in a core's cache.
+_MESSAGE_BYTES: Final = 1 << 20
+_SHARE_OF_LIMIT: Final = 128  # each stage may have several messages
+
 
 class TokenGate:
-    """The tokens of a source, and the conditions under which it takes one."""
+    """The tokens of a source, and the conditions under which it takes one.
 
-    __slots__ = ("_account", "_budget", "_is_successor", "_words", "tokens")
+    Attributes
+    ----------
+    message_bytes : int
+        The most that large arrays in one message may have together.
+    """
+
+    __slots__ = ("_account", "_budget", "_is_successor", "_words", "message_bytes", "tokens")
 
     def __init__(
         self, tokens: Tokens, words: memoryview, budget: Budget, account: TimeAccount, is_successor: bool
@@ -21,6 +33,7 @@ class TokenGate:
         self._budget = budget
         self._account = account
         self._is_successor = is_successor
+        self.message_bytes = min(_MESSAGE_BYTES, budget.limit_bytes // _SHARE_OF_LIMIT)
 
     def take(self, number: int) -> int:
         """Return a token for batch `number`; waits until there is one, and memory for one more batch."""

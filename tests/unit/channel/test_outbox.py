@@ -12,6 +12,7 @@ from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
+from pardata.codec.object_codec import PACKED_BYTES
 from pardata.errors import CapacityError
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.array import anchor, find_anchor, view
@@ -187,15 +188,15 @@ def kept_itself(array):
 
 
 def kept_view(array):
-    return array, array[: LARGE // 2]
+    return array, array[: array.size // 2]
 
 
 def kept_whole(array):
-    return array[: LARGE // 2], array
+    return array[: array.size // 2], array
 
 
 def kept_sibling(array):
-    return array[LARGE // 2 :], array[: LARGE // 2 + 8]
+    return array[array.size // 2 :], array[: array.size // 2 + 8]
 
 
 def kept_memoryview(array):
@@ -227,7 +228,7 @@ def test_what_user_code_can_still_write_to_is_not_what_was_sent(make_outbox, wri
 @pytest.mark.parametrize("split", [kept_itself, kept_view, kept_whole, kept_sibling])
 @pytest.mark.parametrize("index", range(4))
 def test_what_user_code_keeps_of_one_of_several_items_is_not_what_was_sent(outbox, index, split):
-    items = [new_array(outbox) for _ in range(4)]
+    items = [new_array(outbox, (2 * PACKED_BYTES // 8,)) for _ in range(4)]
     sent, kept = split(items[index])
     items[index] = sent
     del sent
@@ -239,6 +240,76 @@ def test_what_user_code_keeps_of_one_of_several_items_is_not_what_was_sent(outbo
     assert [address(item) == place for item, place in zip(received, places, strict=True)] == [
         number != index for number in range(4)
     ]
+
+
+def lent(outbox, count):
+    """What an `inplace=True` stage gets of a message of several arrays: they lie in one block."""
+    block = anchor(outbox.arena.segment.map, 4 << 30, 8 * LARGE * count, [], Lease(0, 5, 6))
+    block.claimed = True
+    items = [view(block, 8 * LARGE * index, "f8", (LARGE,), None) for index in range(count)]
+    for item in items:
+        item[:] = 1
+    return items, [block]
+
+
+@pytest.mark.parametrize("split", [kept_itself, kept_view, kept_whole, kept_sibling])
+@pytest.mark.parametrize("index", range(4))
+def test_what_user_code_keeps_of_arrays_in_one_block_is_not_what_was_sent(outbox, index, split):
+    items, claims = lent(outbox, 4)
+    sent, kept = split(items[index])
+    items[index] = sent
+    del sent
+    publish(outbox, items)
+    with contextlib.suppress(ValueError):
+        kept[:] = 3
+    assert all((item == 1).all() for item in receive(outbox))
+    claims.clear()
+
+
+@pytest.mark.parametrize("rest", [[0, 1, 2, 3], [3, 1, 0], [1, 2]])
+def test_arrays_that_came_in_one_block_are_passed_on_in_it_to_be_changed(outbox, rest):
+    items, claims = lent(outbox, 4)
+    items = [items[index] for index in rest]
+    places = [address(item) for item in items]
+    publish(outbox, items)
+    received = receive(outbox, inplace=True)
+    assert [address(item) for item in received] == places
+    assert all(item.flags.writeable for item in received)
+    assert len(outbox.leases) == 1
+    claims.clear()
+
+
+def test_one_of_many_arrays_of_a_block_does_not_keep_it(outbox):
+    items, claims = lent(outbox, 4)
+    items = items[2:3]
+    place = address(items[0])
+    publish(outbox, items)
+    (received,) = receive(outbox, inplace=True)
+    assert (received == 1).all() and address(received) != place
+    claims.clear()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_caller_that_keeps_much_does_not_keep_blocks_for_parts_of_them(make_outbox, monkeypatch, is_shared):
+    outbox = make_outbox(*[1] * (1 + is_shared), writers=Access.RESULT)
+    monkeypatch.setattr("pardata.channel.receiver._MANY", 1)
+    kept = []
+    for number in range(3):
+        publish(outbox, [np.full(LARGE, number + index) for index in range(4)], number)
+        kept.append(receive(outbox, inplace=Access.RESULT))
+    assert [[is_in_place(item) for item in items] for items in kept] == [[True] * 4] * 2 + [[False] * 4]
+    assert all((item == number + index).all() for number, items in enumerate(kept) for index, item in enumerate(items))
+    assert all(item.flags.writeable is not is_shared for items in kept for item in items)
+
+
+@pytest.mark.parametrize("wrap", list(WRAPS))
+def test_small_arrays_of_a_message_lie_beside_each_other_in_one_block(outbox, wrap):
+    items = [WRAPS[wrap](np.full(LARGE + index, index)[:: 1 + index % 2]) for index in range(5)]
+    publish(outbox, items)
+    assert len(outbox.leases) == 1
+    received = [unwrap(item) for item in receive(outbox)]
+    assert all((item == index).all() and not address(item) % 64 for index, item in enumerate(received))
+    assert [item.size for item in received] == [len(range(0, LARGE + index, 1 + index % 2)) for index in range(5)]
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])

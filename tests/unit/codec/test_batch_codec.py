@@ -14,7 +14,7 @@ from pardata.channel.placing import BlockPlacer
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, RAW, decode, encode
 from pardata.codec.code import decode_code, encode_code
-from pardata.codec.object_codec import PICKLE
+from pardata.codec.object_codec import PACKED_BYTES, PICKLE
 from pardata.memory.array import find_anchor, view
 
 HANG_S = 60
@@ -298,7 +298,7 @@ def test_message_of_more_arrays_than_blocks_are_allowed_is_complete(sink):
     items = [[np.full(INLINE_BYTES, i % 100, "u1") for i in range(MOST_BLOCKS + 20)]]
     encoded = encode(items, sink)
     assert encoded.kind == PICKLE
-    assert len(encoded.anchors) == MOST_BLOCKS
+    assert len(encoded.anchors) <= MOST_BLOCKS
     assert_same(decode(encoded.kind, encoded.payload, encoded.anchors), items)
 
 
@@ -449,7 +449,7 @@ def test_view_of_a_few_bytes_takes_no_block(sink):
     assert not encoded.anchors and len(encoded.payload) < 500
 
 
-@pytest.mark.parametrize("n", [3, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("n", [3, PACKED_BYTES // 8], ids=["small", "large"])
 def test_array_that_is_met_again_is_sent_once(sink, n):
     array, other = np.arange(n * 1.0), np.arange(n * 1.0)
     encoded = encode([{"a": array, "b": [array, other], "c": array[:]}], sink)
