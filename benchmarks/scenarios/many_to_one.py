@@ -50,7 +50,7 @@ LINKS = ("mp.Queue", "mp.Pipe", "faster-fifo", "pardata.Queue")
 
 CASES = (
     Case("gather", "an item, 800 B, 16 senders", "s", ("pardata", *LINKS), partial(_gather, SENDERS, 100, 40_000, 1)),
-    Case("gather_one", "an item, 800 B, 1 sender", "s", ("pardata", "mp.Queue"), partial(_gather, 1, 100, 40_000, 1)),
+    Case("gather_one", "an item, 800 B, 1 sender", "s", ("pardata", *LINKS), partial(_gather, 1, 100, 40_000, 1)),
     Case(
         "gather_batched",
         "an item, 800 B, 16 senders, in batches",

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from multiprocessing import context
 from multiprocessing.reduction import DupFd
 from typing import Any
 
 from pardata.memory.exchange.range_locks import reopen
-from pardata.queue.free_slots import FreeSlots
+from pardata.queue.free_slots import slots_of
 from pardata.queue.lent import Lent, from_lent, lend
 from pardata.queue.packet_pipe import PacketPipe
 
 
 class QueueEnds:
-    """The pipe of packets, the pipe of free places, and the lock that the threads of this process share."""
+    """The pipe of packets, the places, a buffer, and the lock that the threads of this process share."""
+
+    _may_have_pipes_places = True  # the places may be those of the pipe
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
-        """Take over a pipe and the descriptor of `count` places."""
-        self._pipe, self._free_slots = pipe, FreeSlots(pipe, count, places)
+        """Take over a pipe and `count` places, as `make_pipes` returns them."""
+        self._pipe, self._free_slots = pipe, slots_of(pipe, count, places)
         self._lent = Lent()
         self._reset()
 
     def _reset(self) -> None:
         """Begin anew in this process: no other thread of it has used the queue."""
         self._lock = threading.RLock()
+        self._buffer: deque[bytes] = deque()  # packets that the pipe had no room for
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def qsize(self) -> int:
+        """Return how many items can be got, those that this process has still to write included."""
+        return self._pipe.packets + len(self._buffer)
+
+    def empty(self) -> bool:
+        """Return whether the queue is empty at this moment."""
+        return not self.qsize()
+
+    def full(self) -> bool:
+        """Return whether `maxsize` items are in the queue at this moment."""
+        return self._free_slots.are_taken
 
     def _dispose(self) -> None:
         self._pipe.dispose()
@@ -43,7 +61,7 @@ class QueueEnds:
         lent = lend(self._pipe.open_writer())
         with self._lock:
             self._lent.add(lent)
-        places = DupFd(self._free_slots.fd) if self._free_slots.count else None
+        places = DupFd(self._free_slots.fd) if self._free_slots.fd >= 0 else None
         return DupFd(self._pipe.reader), DupFd(lent), DupFd(self._pipe.locks), self._free_slots.count, places
 
     def __setstate__(self, state: Any) -> None:

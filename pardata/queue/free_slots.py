@@ -1,5 +1,8 @@
 """The places of a bounded queue: a pipe with a byte for each place that is free. To take a place is to read a byte.
 
+If the pipe of the packets has room for exactly as many (a power of two), it has the places itself: there is nothing to
+take, and nothing that a killed process could have lost.
+
 A process that is killed between taking a place and putting something there has lost the byte. A process that waits for
 a place counts packets and bytes from time to time, when nobody is in between (`PacketPipe.try_alone`), and puts the
 missing bytes back.
@@ -16,7 +19,14 @@ from typing import Any, Final
 from pardata.process.capacity import check_descriptors
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import module
-from pardata.queue.packet_pipe import FEEDER, PacketPipe, seconds_left, unread_bytes, wait_for
+from pardata.queue.packet_pipe import (
+    FEEDER,
+    MOST_PACKETS,
+    PacketPipe,
+    seconds_left,
+    unread_bytes,
+    wait_for,
+)
 
 fcntl: Any = module("fcntl")
 
@@ -26,13 +36,25 @@ _RECOUNT: Final = (
 )
 
 
-def make_pipes(count: int) -> tuple[PacketPipe, int, int]:
+def make_pipes(count: int, may_be_pipes: bool = True) -> tuple[PacketPipe, int, int]:
     """Return the pipe of a new queue, the number of its places (0: without a bound), and a descriptor of these, or -1.
+
+    There is no descriptor if the places may be those of the pipe itself, and it has exactly as many.
 
     Raises `CapacityError` if this process may not open so many descriptors.
     """
     check_descriptors("a queue", 6 if count else 3)
+    if may_be_pipes and 0 < count <= MOST_PACKETS and count.bit_count() == 1:
+        pipe = PacketPipe.create(count)
+        if pipe.room == count:
+            return pipe, count, -1
+        pipe.dispose()
     return PacketPipe.create(), count, make_free_slots(count) if count else -1
+
+
+def slots_of(pipe: PacketPipe, count: int, fd: int) -> FreeSlots:
+    """Return the places of a queue, from what `make_pipes` has made."""
+    return PipeSlots(pipe, count, fd) if count and fd < 0 else FreeSlots(pipe, count, fd)
 
 
 def make_free_slots(count: int) -> int:
@@ -50,6 +72,8 @@ def make_free_slots(count: int) -> int:
 
 class FreeSlots:
     """The places of a queue, for the items in `pipe`; without a bound if `count` is 0."""
+
+    are_pipes = False  # a place that was taken may have gone to another producer when the packet is written
 
     def __init__(self, pipe: PacketPipe, count: int, fd: int) -> None:
         self._pipe, self.count, self.fd = pipe, count, fd
@@ -115,3 +139,30 @@ class FreeSlots:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class PipeSlots(FreeSlots):
+    """The places of a queue whose pipe has room for exactly as many packets: the kernel lets no more in."""
+
+    are_pipes = True
+
+    def take(self, deadline: float | None) -> None:
+        """Wait until there is room, which another producer may take first. Raises `queue.Full` at the deadline."""
+        while self.are_taken:
+            left = seconds_left(deadline)
+            if left <= 0:
+                raise Full
+            self._pipe.hold_writer()
+            writer = self._pipe.writer
+            if writer >= 0:  # another thread may close the queue, here or while this one waits
+                wait_for(writer, select.POLLOUT, min(left, _RECOUNT))
+
+    def stay(self) -> None:
+        """Nothing is to be said: the places are counted by the kernel."""
+
+    filled = emptied = emptied_buffer = give_back = stay
+
+    @property
+    def are_taken(self) -> bool:
+        """Return whether no place is free at this moment."""
+        return self._pipe.packets >= self.count

@@ -111,6 +111,8 @@ class JoinableQueue(Queue):
     0
     """
 
+    _may_have_pipes_places = False  # an item is counted before it is written, and cannot come back from there
+
     def __init__(self, maxsize: int = 0) -> None:
         with Uninterrupted():  # descriptors that no object has yet would stay open
             check_linux("a queue between processes")
@@ -165,12 +167,12 @@ class JoinableQueue(Queue):
             if self._has_hands_full:  # the feeder may have emptied the buffer
                 self._hold_hands()
 
-    def _send(self, packet: bytes) -> None:
+    def _send(self, packet: bytes) -> bool:
         with Uninterrupted():
             self._hold_hands(is_putting=True)  # SYNC POINT: hands. In front of the count
             self._counts.put.add()  # before anybody can call `task_done` for it
             try:
-                super()._send(packet)
+                return super()._send(packet)
             except BaseException:  # it is not in the queue
                 self._counts.done.add()
                 raise

@@ -1,5 +1,7 @@
 """Any object <-> one packet of a queue; arrays go by address.
 
+      pickle, protocol 5 (begins with 0x80)  |  0, length of the header / 16, marshal of dtype and shape, the numbers
+
 A large ndarray is copied once, into memory of the sender; a SharedArray goes as it is; a pickle that is larger than a
 packet goes into such memory as well, and the packet has its address.
 """
@@ -7,13 +9,16 @@ packet goes into such memory as well, and the packet has its address.
 from __future__ import annotations
 
 import io
+import marshal
 import pickle
+from functools import lru_cache
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pardata.codec.array_form import reduce_array
+from pardata.codec.batch_codec import is_plain
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import SerializationError
@@ -22,6 +27,9 @@ from pardata.memory.exchange.exports import BlockAddress
 from pardata.memory.shared_array import SharedArray
 from pardata.memory.shared_heap import shared_copy, shared_heap
 from pardata.queue.packet_pipe import PACKET_BYTES
+
+_MOST_PLAIN_BYTES: Final = PACKET_BYTES - 1024  # of an array beside its header: 64 axes need 331 bytes, a dtype few
+_LAYOUTS: Final = 64  # dtypes and shapes of small arrays that are remembered
 
 
 def _as_ndarray(array: SharedArray) -> np.ndarray[Any, Any]:
@@ -77,6 +85,8 @@ def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
 
     Raises `SerializationError`, which names the part that cannot be pickled.
     """
+    if type(obj) is np.ndarray and obj.nbytes < _MOST_PLAIN_BYTES and obj.flags.c_contiguous and is_plain(obj.dtype):
+        return _head(obj.dtype, obj.shape) + obj.tobytes(), []
     sent: list[BlockAddress] = []
     try:
         stream = _pickled(obj, sent)
@@ -99,5 +109,23 @@ def _pickled(obj: Any, sent: list[BlockAddress]) -> bytes:
 
 
 def unpack(packet: bytes) -> Any:
-    """Return the object of a packet. Bytes behind the end of its pickle are ignored."""
-    return pickle.loads(packet)
+    """Return the object of a packet. Bytes behind the end of its pickle, or of its numbers, are ignored."""
+    if packet[0]:
+        return pickle.loads(packet)
+    start = 16 * packet[1]
+    dtype, shape = _layout(packet[:start])
+    return np.ndarray(shape, dtype, packet, start).copy()
+
+
+@lru_cache(_LAYOUTS)
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return what stands in front of the numbers of a small array."""
+    text = marshal.dumps((dtype.str, shape))
+    length = -(-(2 + len(text)) // 16)
+    return (bytes((0, length)) + text).ljust(16 * length, b"\0")
+
+
+@lru_cache(_LAYOUTS)
+def _layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    dtype, shape = marshal.loads(head[2:])
+    return np.dtype(dtype), shape

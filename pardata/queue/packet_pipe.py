@@ -12,6 +12,8 @@ packets are still in its buffer.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import select
 import struct
@@ -29,7 +31,7 @@ termios: Any = module("termios")
 
 PACKET_BYTES: Final = 4096  # PIPE_BUF: the most that is atomic; all have this size, so that they can be counted
 FEEDER: Final = -1
-_PIPE_BYTES: Final = 1 << 20  # 256 packets: the most that any user may ask for (/proc/sys/fs/pipe-max-size)
+MOST_PACKETS: Final = 256  # 1 MiB: the most that any user may ask for (/proc/sys/fs/pipe-max-size)
 
 
 def unread_bytes(fd: int) -> int:
@@ -71,15 +73,21 @@ class PacketPipe:
         self._mutex = threading.Lock()
 
     @classmethod
-    def create(cls) -> PacketPipe:
-        """Return a new pipe with both ends. Raises `PlatformError`."""
+    def create(cls, packets: int = MOST_PACKETS) -> PacketPipe:
+        """Return a new pipe with both ends, and room for so many packets if it can be (`room`). Raises `PlatformError`.
+
+        It cannot if that is no power of two, or if this user has too many pipes: then there is room for 16 or for 2.
+        """
         check_linux("a queue between processes")
         reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        except OSError:
-            pass  # this user has too many pipes of this size: this one has room for 16 packets, or for 2
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, packets * mmap.PAGESIZE)
         return cls(reader, writer, memory_file("pardata-queue"))
+
+    @property
+    def room(self) -> int:
+        """The number of packets for which the pipe has room: the kernel keeps each in a page of its own."""
+        return int(fcntl.fcntl(self._any_end, fcntl.F_GETPIPE_SZ)) // mmap.PAGESIZE
 
     def open_writer(self) -> int:
         """Return one more write end."""
@@ -95,7 +103,9 @@ class PacketPipe:
         """Have a write end, or none."""
         if is_held == (self.writer >= 0):
             return
-        with Uninterrupted():  # a number that was closed may soon be another file's
+        with Uninterrupted(), self._mutex:  # a number that was closed may soon be another file's
+            if is_held == (self.writer >= 0):
+                return
             if is_held:
                 self.writer = self.open_writer()
             else:

@@ -2,7 +2,7 @@
 
     put  --pack-->  [pipe: packets]  --unpack-->  get       any number of each, in any processes
       |  no room: buffer, feeder thread ^             |
-      +--<-- [pipe: a byte per free place] <----------+     only if there is a most (`maxsize`)
+      +--<-- [pipe: a byte per free place] <----------+     only for a `maxsize` that the pipe cannot have
 
 Every process that has the queue has the read end; those that may still put have a write end. A process whose threads
 all wait in `get` gives its write end up and takes one again *before* it reads (SYNC POINT: end of file), so it has one
@@ -15,12 +15,12 @@ import operator
 import select
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from queue import Empty
 from typing import Any, Final
 
 from pardata.memory.exchange.addresses import forget_the_gone
+from pardata.memory.exchange.exports import BlockAddress
 from pardata.process.interrupts import Uninterrupted
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
@@ -28,7 +28,7 @@ from pardata.queue.forms import EndOfQueueError, OtherForms
 from pardata.queue.free_slots import MOST, make_pipes
 from pardata.queue.packet_codec import pack, unpack
 from pardata.queue.packet_pipe import PacketPipe, deadline_of, seconds_left, wait_for
-from pardata.queue.sent import Sent, wait_until_received
+from pardata.queue.sent import Sent, taken_back_if_full, wait_until_received
 
 _SOON: Final = 0.001  # s; the write end is not given up for less (3.3 us with taking it again, and it wakes others)
 
@@ -73,7 +73,7 @@ class Queue(QueueEnds, OtherForms):
         if count > MOST:
             raise ValueError(f"maxsize is at most {MOST}, or 0 for any number of items: {count}")
         with Uninterrupted():  # descriptors that no object has yet would stay open
-            self._set_up(*make_pipes(count))
+            self._set_up(*make_pipes(count, self._may_have_pipes_places))
 
     def _set_up(self, pipe: PacketPipe, count: int, places: int) -> None:
         super()._set_up(pipe, count, places)
@@ -84,7 +84,6 @@ class Queue(QueueEnds, OtherForms):
 
     def _reset(self) -> None:
         super()._reset()
-        self._buffer: deque[bytes] = deque()  # packets that the pipe had no room for
         self._feeder: threading.Thread | None = None  # there is one while there is something in the buffer
         self._waiters = waiters.Waiters()
         self._sent = Sent()
@@ -105,38 +104,52 @@ class Queue(QueueEnds, OtherForms):
             The object cannot be pickled; it is not in the queue.
         """
         self._check_open()
+        deadline = deadline_of(block, timeout)
         try:
-            self._free_slots.take(deadline_of(block, timeout))
-            packet = self._pack(obj)
-            with self._lock:
-                self._check_open()
-                self._send(packet)
+            self._free_slots.take(deadline)
+            packet, sent = self._pack(obj)
+            while not self._try_send(packet):  # another producer was faster
+                with taken_back_if_full(sent):
+                    self._free_slots.take(deadline)
             self._free_slots.filled()
         except BaseException:  # also one of a signal, which may come between any two lines
             self._free_slots.filled()
             raise
 
+    def _try_send(self, packet: bytes) -> bool:
+        with self._lock:
+            self._check_open()
+            return self._send(packet)
+
     def _check_open(self) -> None:
         if self._is_closed:
+            self._settle()  # one that waited for a place may have taken a write end
             raise ValueError(f"{self!r} is closed")
 
-    def _pack(self, obj: Any) -> bytes:
+    def _pack(self, obj: Any) -> tuple[bytes, list[BlockAddress]]:
         try:
             packet, sent = pack(obj)
         except BaseException:
             self._free_slots.give_back()
             raise
         self._sent.add(sent)
-        return packet
+        return packet, sent
 
-    def _send(self, packet: bytes) -> None:
-        """Write a packet, or leave it to the feeder; if it raises, neither. With the lock held."""
+    def _send(self, packet: bytes) -> bool:
+        """Write a packet, or leave it to the feeder; if it raises, neither. With the lock held.
+
+        Return False, and do neither, if the places are those of the pipe and none is free.
+        """
         self._has_ended = False
         self._pipe.hold_writer()
-        if self._buffer or not self._pipe.write(packet):
-            if self._feeder is None:
-                self._start_feeder()
-            self._buffer.append(packet)
+        if not self._buffer and self._pipe.write(packet):
+            return True
+        if self._free_slots.are_pipes:
+            return False
+        if self._feeder is None:
+            self._start_feeder()
+        self._buffer.append(packet)
+        return True
 
     def _start_feeder(self) -> None:
         feeder = threading.Thread(target=self._feed, name="pardata-queue", daemon=True)
@@ -229,20 +242,6 @@ class Queue(QueueEnds, OtherForms):
             self._pipe.hold_writer(may_put or self._feeder is not None)
         if may_put:
             waiters.watch(others, fork_and_exit.settle_all)
-
-    # -- looking -------------------------------------------------------------------------------------------------------
-
-    def qsize(self) -> int:
-        """Return how many items can be got, those that this process has still to write included."""
-        return self._pipe.packets + len(self._buffer)
-
-    def empty(self) -> bool:
-        """Return whether the queue is empty at this moment."""
-        return not self.qsize()
-
-    def full(self) -> bool:
-        """Return whether `maxsize` items are in the queue at this moment."""
-        return self._free_slots.are_taken
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"

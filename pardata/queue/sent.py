@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from queue import Full
 from typing import Final
 
-from pardata.memory.exchange.addresses import give_up, is_awaited
+from pardata.memory.exchange.addresses import give_up, is_awaited, open_address
 from pardata.memory.exchange.exports import BlockAddress
 from pardata.queue.packet_pipe import PacketPipe, wait_for
 
@@ -37,6 +39,17 @@ class Sent:
         """Say that nobody can receive the rest."""
         for address in filter(is_awaited, self._addresses):
             give_up(address)
+
+
+@contextlib.contextmanager
+def taken_back_if_full(addresses: list[BlockAddress]) -> Iterator[None]:
+    """Receive the addresses here if the queue stays full."""
+    try:
+        yield
+    except Full:
+        for address in addresses:
+            open_address(address)
+        raise
 
 
 def wait_until_received(pipe: PacketPipe, is_awaited: Callable[[], bool]) -> None:

@@ -24,10 +24,13 @@ def find_none(made):
 
 
 def find_no_room(made):
-    made.put_many([1, 2])
+    most = made._free_slots.count
+    made.put_many(range(most))
     with pytest.raises(queue.Full):
-        made.put(3, block=False)
-    made.get_many(2)
+        made.put(most, block=False)
+    with pytest.raises(queue.Full):
+        made.put(most, timeout=0.001)
+    made.get_many(most)
 
 
 def count_again(made):
@@ -40,7 +43,8 @@ def write_off(made):
 
 CALLS = {
     "Queue": (pardata.Queue, 0, [put_and_get, find_none]),
-    "bounded": (pardata.Queue, 2, [put_and_get, find_none, find_no_room, count_again]),
+    "bounded": (pardata.Queue, 3, [put_and_get, find_none, find_no_room, count_again]),
+    "bounded by its pipe": (pardata.Queue, 2, [put_and_get, find_no_room]),
     "JoinableQueue": (pardata.JoinableQueue, 2, [put_and_get, find_none, find_no_room, write_off]),
 }
 

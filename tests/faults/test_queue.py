@@ -90,7 +90,7 @@ def test_every_item_once_from_four_to_four(fork):
             assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize("maxsize", [0, 2])
+@pytest.mark.parametrize("maxsize", [0, 2, 3])
 def test_large_arrays_through_three_processes(start, maxsize):
     first, second = pardata.Queue(maxsize), pardata.Queue(maxsize)
     start(workers.put_all, first, [-number for number in range(1, 31)])
@@ -183,7 +183,7 @@ def test_killed_with_items_in_its_buffer(start, talk):
     assert all_of(queue) == list(range(SLOTS))
 
 
-@pytest.mark.parametrize("maxsize", [1, 2])
+@pytest.mark.parametrize("maxsize", [1, 2, 3])
 def test_killed_with_a_place_in_its_hands(fork, maxsize):
     queue = pardata.Queue(maxsize)
     for _ in range(maxsize):

@@ -30,7 +30,7 @@ class Encoder:
         return self(Work(tuple(fn), (shared_address(),), "map"))
 
 
-class shared_address:  # in place of an array's address
+class shared_address:
     def open(self, segment):
         return np.zeros(3)
 

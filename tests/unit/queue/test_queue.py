@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import pickle
 import queue
 import sys
 import threading
@@ -14,6 +15,7 @@ import pardata
 from pardata import Queue, array
 from pardata.memory.shared_heap import shared_heap
 from pardata.queue import fork_and_exit
+from pardata.queue.packet_pipe import PacketPipe
 
 pytestmark = pytest.mark.usefixtures("only_threads_of_the_test")
 
@@ -94,6 +96,121 @@ def test_large_arrays_are_ordinary_and_writable(shape, order):
     assert got["given"].flags.f_contiguous == given.flags.f_contiguous
     got["given"][...] = 0
     assert given.all()
+
+
+SMALL = {
+    "numbers": np.arange(5.0),
+    "axes": np.arange(24, dtype=np.int16).reshape(2, 3, 4),
+    "no axis": np.array(3 + 4j),
+    "no entries": np.empty((0, 7), np.float32),
+    "big-endian": np.arange(5, dtype=">i4"),
+    "text": np.array(["a", "bcd"]),
+    "bytes": np.array([b"a", b"bcd"]),
+    "times": np.array(["2026-11-29"], "M8[ns]"),
+    "truth": np.array([True, False]),
+    "columns first": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "a part": np.arange(10.0)[2:8],
+    "every other": np.arange(10.0)[::2],
+    "read-only": np.frombuffer(b"abcd", np.uint8),
+    "as many as a packet has": np.arange(3071, dtype=np.uint8),
+    "one more": np.arange(3072, dtype=np.uint8),
+    "nearly a packet": np.arange(4000, dtype=np.uint8),
+    "records": np.zeros(3, [("a", "i4"), ("b", "f8")]),
+    "most axes": np.zeros((1,) * 32),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_small_arrays_arrive_as_from_pickle(kind):
+    made, given = Queue(), SMALL[kind]
+    made.put(given)
+    got, expected = made.get(), pickle.loads(pickle.dumps(given, 5))
+    assert type(got) is np.ndarray and (got.dtype.str, got.shape) == (expected.dtype.str, expected.shape)
+    assert got.flags.writeable and got.flags.f_contiguous == expected.flags.f_contiguous
+    assert got.base is None or got.base.nbytes < 5_000
+    np.testing.assert_array_equal(got, given)
+
+
+@pytest.mark.parametrize("maxsize", [1, 2, 3, 5, 16, 256, 257])
+def test_exactly_so_many_items_are_in_it(maxsize):
+    made = Queue(maxsize)
+    for number in range(maxsize):
+        assert not made.full()
+        made.put(number, block=False)
+    assert made.full()
+    with pytest.raises(queue.Full):
+        made.put(maxsize, block=False)
+    with pytest.raises(queue.Full):
+        made.put(maxsize, timeout=0.001)
+    assert made.get() == 0 and not made.full()
+    made.put(maxsize, block=False)
+    assert [made.get() for _ in range(maxsize)] == list(range(1, maxsize + 1)) and made.empty()
+
+
+def test_a_put_waits_for_room():
+    made = Queue(1)
+    made.put("first")
+    waiting = in_thread(made.put, "second")
+    assert made.get() == "first" and made.get() == "second"
+    waiting.join()
+
+
+def test_closed_while_a_put_waits_for_room(monkeypatch):
+    made, is_closed = Queue(1), threading.Event()
+    made.put("first")
+    hold = made._pipe.hold_writer
+
+    def close_then_hold(is_held=True):
+        if is_held and not is_closed.is_set():
+            is_closed.set()
+            made.close()
+        hold(is_held)
+
+    def put():
+        with pytest.raises(ValueError, match="is closed"):
+            made.put("second")
+
+    monkeypatch.setattr(made._pipe, "hold_writer", close_then_hold)
+    waiting = in_thread(put)
+    is_closed.wait()
+    assert made._pipe.read() is not None
+    waiting.join()
+    assert made._pipe.writer == -1, "no other process would find the end of the queue"
+
+
+def test_another_producer_is_faster(monkeypatch):
+    made = Queue(2)
+    slots, rooms = made._free_slots, []
+
+    def take(deadline):
+        rooms.append(made.full())
+        if len(rooms) == 1:
+            made._pipe.write(b"N.")
+            made._pipe.write(b"N.")
+        else:
+            type(slots).take(slots, deadline)
+
+    monkeypatch.setattr(slots, "take", take)
+    with pytest.raises(queue.Full):
+        made.put(np.zeros(100_000), block=False)
+    assert rooms == [False, True] and not made._sent.are_awaited
+    assert made.get() is None and made.get() is None and made.empty()
+
+
+def test_a_put_into_room_takes_no_lock_and_no_place(monkeypatch):
+    made = Queue(4)
+    monkeypatch.setattr(made._pipe, "enter", None)
+    made.put(np.arange(3))
+    assert made._free_slots.fd == -1 and made.qsize() == 1
+
+
+def test_where_the_pipe_has_another_size_the_places_are_counted(monkeypatch):
+    monkeypatch.setattr(PacketPipe, "room", 16)
+    made = Queue(4)
+    assert made._free_slots.fd >= 0
+    made.put_many(range(4))
+    with pytest.raises(queue.Full):
+        made.put(4, block=False)
 
 
 def test_structured_arrays_and_objects():
