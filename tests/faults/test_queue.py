@@ -215,12 +215,14 @@ def test_killed_with_an_item(start, talk):
     assert all_of(queue) == [2]
 
 
-def test_killed_before_it_gives_the_place_back(fork):
-    queue = pardata.Queue(1)
-    queue.put("lost")
-    fork(workers.get_and_die_at, queue, "place").join()
-    queue.put("next")
-    assert all_of(queue) == ["next"]
+@pytest.mark.parametrize("maxsize", [1, 3])
+def test_killed_before_it_gives_the_place_back(fork, maxsize):
+    queue = pardata.Queue(maxsize)
+    queue.put_many(["lost"] * maxsize)
+    for _ in range(maxsize):
+        fork(workers.get_and_die_at, queue, "place").join()
+    queue.put_many(["next"] * maxsize)
+    assert all_of(queue) == ["next"] * maxsize
 
 
 def test_killed_before_it_opens_the_array(fork):
