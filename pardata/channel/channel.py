@@ -40,7 +40,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pardata.channel.words import area_at
+from pardata.channel.words import CLOSED, area_at
 from pardata.errors import BrokenError
 from pardata.memory.segment import Segment
 
@@ -90,6 +90,8 @@ class ChannelSpec:
         Whether doorbells to a receiver that is awake are left out.
     ahead : int
         Messages that a worker of a farm may have; later ones go to the worker that is free first.
+    rests_at : int (bytes), optional
+        Of a receiver that is not needed all the time: where its word RESTS lies. Not 0: it gets no new messages.
     """
 
     slots: int
@@ -97,6 +99,7 @@ class ChannelSpec:
     receiver_at: int
     elides_wakeups: bool = False
     ahead: int = FARM_WINDOW
+    rests_at: int | None = None
 
     @staticmethod
     def sender_bytes(slots: int) -> int:
@@ -124,6 +127,14 @@ class ChannelEnd:
 def words_at(segment: Segment, offset: int, nbytes: int) -> memoryview:
     """Return a part of the segment as 64-bit words."""
     return memoryview(segment.map)[offset : offset + nbytes].cast("q")
+
+
+def set_unused(segment: Segment, spec: ChannelSpec, is_unused: bool) -> None:
+    """Have the receiver of a channel count it as ended while its sender has no process yet; or no longer.
+
+    SYNC POINT: close. The parent stores it before the sender's first process starts, and so before it gets a message.
+    """
+    words_at(segment, spec.sender_at + 8 * CLOSED, 8)[0] = int(is_unused)
 
 
 def receive_all(sock: socket.socket, most_bytes: int = MESSAGE_BYTES) -> list[bytes]:

@@ -22,30 +22,41 @@ from pardata.memory.array import Anchor
 class EdgeSenders:
     """The channels to all workers of one stage; each message goes to one of them.
 
-    `branch`: which items go there, None: all.
+    `branch`: which items go there, None: all. `may_rest`: some of the workers do not get messages all the time.
     """
 
     def __init__(self, senders: list[Sender], branch: int | None = None) -> None:
         self.senders = senders
         self.branch = branch
         self._only = senders[0] if len(senders) == 1 else None
+        self.may_rest = any(sender.rests is not None for sender in senders)
         self.ahead = senders[0].spec.ahead
+
+    @property
+    def in_use(self) -> list[Sender]:
+        """The channels to the workers that get messages now; the first of a stage always does."""
+        if not self.may_rest:
+            return self.senders
+        return [sender for sender in self.senders if sender.rests is None or not sender.rests[0]]
 
     def pick(self) -> Sender | None:
         """Return the sender to use now: the only one, or that of the least loaded worker. None: all are busy."""
         if self._only is not None:
             return self._only if self._only.slots.has_room else None
-        best = min(self.senders, key=lambda sender: sender.slots.outstanding)
+        best = min(self.in_use, key=lambda sender: sender.slots.outstanding)
         return best if best.slots.outstanding < self.ahead and best.slots.has_room else None
 
     @property
     def load(self) -> int:
         """Messages that the least loaded worker has not finished."""
-        return min(sender.slots.outstanding for sender in self.senders)
+        return min(sender.slots.outstanding for sender in self.in_use)
 
     def any(self) -> Sender:
-        """Return a sender with room for a message without items: such a message may go to a busy worker."""
-        free = [sender for sender in self.senders if sender.slots.has_room]
+        """Return a sender with room for a message that may go to a busy worker.
+
+        It has no items, or the worker that was free has been told to rest meanwhile.
+        """
+        free = [sender for sender in self.in_use if sender.slots.has_room]
         return min(free, key=lambda sender: sender.slots.outstanding)
 
     def last(self) -> list[tuple[int, int, int, int]]:
@@ -147,8 +158,10 @@ class Outbox:
 
     def _prepare(self, index: int, batch: Batch, packed: _Packed, shared: bool) -> Sender:
         edge = self.edges[index]
-        sender = edge.pick() or (None if batch.items else edge.any())
-        assert sender is not None, "publish without room"
+        sender = edge.pick()
+        if sender is None:
+            assert edge.may_rest or not batch.items, "publish without room"
+            sender = edge.any()
         sender.prepare(batch, *packed, shared)
         return sender
 

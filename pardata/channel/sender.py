@@ -17,6 +17,7 @@ from pardata.channel.channel import (
     ChannelSpec,
     receive_all,
     try_send,
+    words_at,
 )
 from pardata.channel.lease_report import LeaseReport, ReportReader
 from pardata.channel.leases import Lease, LeaseTable
@@ -62,6 +63,8 @@ class Sender(ChannelEnd):
     ----------
     slots : SenderSlots
         Those of the channel.
+    rests : memoryview, optional
+        The word RESTS of a receiver that is not needed all the time.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Sender(ChannelEnd):
     ) -> None:
         super().__init__(spec, sock, segment, index)
         self.slots = SenderSlots(spec.slots, self._words, self._done, header)
+        self.rests = None if spec.rests_at is None else words_at(segment, spec.rests_at, 8)
         self._leases = leases
         self._reports = ReportReader()
         self._owed: int | None = None  # a doorbell that the socket had no room for

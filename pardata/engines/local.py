@@ -37,8 +37,9 @@ def surroundings_of(
     edges = [GraphEdge(edge.stage.name, stage.name, edge.renamed) for edge, stage in read]
     single = [stage.name for stage in plan.worker_stages if stage.kind in (Kind.SOURCE, Kind.GENERATOR)]
     awaiting = tuple(stage.name for stage in plan.worker_stages if stage.node.lanes > 1)
+    auto = tuple(stage.name for stage in plan.worker_stages if stage.is_auto)
     error = failure if isinstance(failure, str) else told(failure)
-    return Surroundings(tuple(edges), engine, limit_bytes, tuple(single), awaiting, usable_cores(), error, record)
+    return Surroundings(tuple(edges), engine, limit_bytes, tuple(single), awaiting, usable_cores(), error, record, auto)
 
 
 def told(error: BaseException | None) -> str:

@@ -55,7 +55,7 @@ class SerialRun(Run):
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         super().__init__()
         self._plan = plan
-        self._statistics = {stage: StageStatistics(stage.name, stage.workers) for stage in plan.stages}
+        self._statistics = {stage: StageStatistics(stage.name, stage.first_workers) for stage in plan.stages}
         self._failures = Failures(plan)
         self._items: list[Any] = []
         self._options = options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pardata.memory.budget import format_bytes
-from pardata.runtime.progress import table
+from pardata.runtime.text_table import table
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from pardata.pipeline.going_on import run_on
 from pardata.pipeline.never_run import note_run
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.ordering import Policy
-from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.run import STALL_S, Engine, RunOptions
+from pardata.pipeline.run import STALL_S, Engine, RunOptions, plan_of
 from pardata.pipeline.stream import Stream
 from pardata.runtime.progress import RunReport
 
@@ -27,6 +26,7 @@ def run(
     stall_s: float | None = STALL_S,
     seed: int | None = None,
     record: bool = False,
+    cores: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     restart: bool = False,
 ) -> RunReport:
@@ -36,7 +36,7 @@ def run(
     ----------
     *streams : Stream
         At least one. What comes out of them is dropped: give them sinks (`Stream.to`) to keep it.
-    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record
+    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores
         As for `Stream.iterate`.
     checkpoint, restart
         As for `Stream.run`.
@@ -62,8 +62,8 @@ def run(
     nodes = _nodes("run", streams)
     for node in nodes:
         note_run(node)
-    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record)
-    return run_on(Plan(*nodes, iterated=False), engine, options, checkpoint, restart)
+    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores)
+    return run_on(plan_of(*nodes, iterated=False, options=options), engine, options, checkpoint, restart)
 
 
 def zip(*streams: Stream, by: Literal["number", "position"] = "number") -> Stream:

@@ -9,7 +9,7 @@ from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import Batches, Enumerated, FlatMap, Flattened, ListOf, Slice, Windows
 from pardata.pipeline.new_stage import array_use, checked_count, new_stage, plain_function
 from pardata.pipeline.plan.error_policy import ErrorPolicy
-from pardata.pipeline.plan.node import Kind, name_of
+from pardata.pipeline.plan.node import Kind, WorkerCount, name_of
 from pardata.pipeline.runnable import Runnable
 
 
@@ -20,7 +20,7 @@ class Regrouping(Runnable):
         self,
         fn: Callable[[Any], Iterable[Any]],
         *,
-        workers: int = 1,
+        workers: WorkerCount = 1,
         ordered: bool = True,
         writable: bool = False,
         errors: Literal["raise", "skip"] = "raise",

@@ -20,6 +20,7 @@ from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.events import CutPassed
+from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport, check_progress
 
 STALL_S: Final = 60.0
@@ -38,6 +39,7 @@ class RunOptions:
     stall_s: float | None = STALL_S
     seed: int | None = None
     record: bool = False
+    cores: int | None = None
     on_cut: Callable[[CutPassed], None] | None = None  # of a run with a checkpoint
     random_seed: int = field(init=False)  # `seed`, or else a new one
 
@@ -51,6 +53,7 @@ class RunOptions:
             ("tokens", self.tokens, 1),
             ("max_restarts", self.max_restarts, 0),
             ("seed", self.seed, 0),
+            ("cores", self.cores, 1),
         ):
             if value is not None and not is_count(value, least):
                 raise PlanError(f"{user_line()}: {name} must be an int of at least {least}, not {value!r}")
@@ -63,6 +66,23 @@ class RunOptions:
             raise PlanError(f"{user_line()}: stall_s must be a number above 0, or None, not {self.stall_s!r}")
         seed = int.from_bytes(os.urandom(8), "little") if self.seed is None else int(self.seed)
         object.__setattr__(self, "random_seed", seed)
+
+
+def plan_of(*lasts: Node, iterated: bool, options: RunOptions) -> Plan:
+    """Return the plan of a run. Raises `PlanError` for a graph that cannot be run, or not on so few cores."""
+    plan = Plan(*lasts, iterated=iterated, cores=options.cores or usable_cores())
+    share, cores = plan.share, options.cores
+    if cores is not None and share.stages and cores < share.others + share.stages:
+        raise PlanError(
+            f'{user_line()}: cores={cores} are too few for {_count(share.stages, "stage")} with workers="auto", which '
+            f"need one worker each, and {_count(share.others, 'worker')} of others: {share.others + share.stages} are "
+            f"needed"
+        )
+    return plan
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 class Run(Iterator[Any]):

@@ -16,7 +16,7 @@ from pardata.pipeline.never_run import has_run, note_made, note_run, note_used
 from pardata.pipeline.plan.draw import as_svg, as_text
 from pardata.pipeline.plan.node import Node
 from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, start
+from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, plan_of, start
 from pardata.runtime.progress import RunReport
 
 
@@ -38,6 +38,7 @@ class Runnable:
         stall_s: float | None = STALL_S,
         seed: int | None = None,
         record: bool = False,
+        cores: int | None = None,
     ) -> Run:
         """Start a run and return it: an iterator over the items, and a context manager that ends the run.
 
@@ -64,6 +65,10 @@ class Runnable:
         record : bool
             Keep what each worker did when, for ``report.save("run.html")`` and ``report.trace("run.json")``. Above
             20,000 messages of a stage that is a uniform sample. It takes up to 1.4 MB per worker.
+        cores : int, optional
+            Worker processes that the stages with ``workers="auto"`` and those with workers of their own have together;
+            sources, joins and threads do not count. Default: the cores that this process may use; if that is too few,
+            each stage with ``workers="auto"`` has one worker.
 
         Raises
         ------
@@ -81,8 +86,8 @@ class Runnable:
         1 4
         """
         note_run(self._node)
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record)
-        return start(Plan(self._node, iterated=True), engine, options)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores)
+        return start(plan_of(self._node, iterated=True, options=options), engine, options)
 
     def run(
         self,
@@ -95,6 +100,7 @@ class Runnable:
         stall_s: float | None = STALL_S,
         seed: int | None = None,
         record: bool = False,
+        cores: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         restart: bool = False,
     ) -> RunReport:
@@ -102,7 +108,7 @@ class Runnable:
 
         Parameters
         ----------
-        engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record
+        engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores
             As for `iterate`.
         checkpoint : path of a folder, optional
             The run notes there how far it is, about once in a second. After a kill, a power cut or an error the same
@@ -133,8 +139,8 @@ class Runnable:
         [('source', 3), ('float', 3)]
         """
         note_run(self._node)
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record)
-        return run_on(Plan(self._node, iterated=False), engine, options, checkpoint, restart)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores)
+        return run_on(plan_of(self._node, iterated=False, options=options), engine, options, checkpoint, restart)
 
     def __iter__(self) -> Iterator[Any]:
         """Run the stream and yield its items; leaving the loop ends the run."""
@@ -171,12 +177,11 @@ class Runnable:
         >>> asyncio.run(total())
         6.0
         """
-        plan = Plan(self._node, iterated=True)
         try:
             made = RunOptions(**options)
         except TypeError as error:  # it names the method that was called
             raise TypeError(str(error).replace(RunOptions.__init__.__qualname__, "Stream.aiter")) from None
-        return iterate_in_loop(partial(start, plan, engine, made))
+        return iterate_in_loop(partial(start, plan_of(self._node, iterated=True, options=made), engine, made))
 
     def dry_run(self, *items: Any) -> DryRun:
         """Run one item through all stages, in the calling thread, and return the outputs of each.

@@ -26,7 +26,7 @@ from pardata.pipeline.new_stage import (
     plain_function,
 )
 from pardata.pipeline.plan.error_policy import ErrorPolicy, Errors
-from pardata.pipeline.plan.node import Kind, Node, inputs_first, name_of
+from pardata.pipeline.plan.node import Kind, Node, WorkerCount, inputs_first, name_of
 from pardata.pipeline.regrouping import Regrouping
 from pardata.runtime.method_names import named_as_called
 
@@ -54,7 +54,7 @@ class Stream(Regrouping):
         self,
         fn: Callable[..., Any],
         *args: Any,
-        workers: int = 1,
+        workers: WorkerCount = 1,
         ordered: bool = True,
         inplace: bool = False,
         writable: bool = False,
@@ -81,8 +81,9 @@ class Stream(Regrouping):
         *args, **kwargs
             More arguments of `fn`, the same for all items; large arrays among them are shared. A parameter of `fn` that
             has the name of an option of `map` can be given by a `functools.partial`.
-        workers : int
-            Processes that share the work; each free one gets the next item.
+        workers : int or "auto"
+            Processes that share the work; each free one gets the next item. "auto": the run begins with one and shares
+            its `cores` among the stages that say so, by what it sees of their work.
         ordered : bool
             Keep the order of the input; else hand on each result when it is finished.
         inplace : bool
@@ -156,7 +157,7 @@ class Stream(Regrouping):
         self,
         predicate: Callable[[Any], Any] | None,
         *,
-        workers: int = 1,
+        workers: WorkerCount = 1,
         ordered: bool = True,
         writable: bool = False,
         chunksize: StreamChunksize = "auto",

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pardata.errors import ConfigError
-from pardata.runtime.progress import table
 from pardata.runtime.recording.pool_page import as_pool_page, as_pool_table
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.recording.saving import write_text
 from pardata.runtime.recording.trace import as_trace
+from pardata.runtime.text_table import table
 
 
 @dataclass(repr=False)

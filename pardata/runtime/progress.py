@@ -19,6 +19,7 @@ from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.recording.saving import write_text
 from pardata.runtime.recording.trace import as_trace
 from pardata.runtime.report_page import as_html
+from pardata.runtime.text_table import table
 
 REFRESH_S: Final = 0.1  # of bars: what they show is in words that workers write and do not tell
 _MOST_SKIPPED_SHOWN: Final = 20
@@ -31,6 +32,8 @@ class StageStatistics:
 
     Attributes
     ----------
+    workers : int
+        With workers="auto", those that it had at the end.
     items : int
         Taken in; of a source, sent.
     dropped, failed : int
@@ -71,19 +74,6 @@ class Skipped(NamedTuple):
     def of(cls, fault: Fault) -> Skipped:
         """Return what is kept of a fault."""
         return cls(fault.stage, fault.number, fault.item, fault.error, fault.trace)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines, the first cell of each to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 @dataclass(repr=False)
@@ -196,6 +186,16 @@ class RunReport:
         return as_html(self, _MOST_SKIPPED_SHOWN)
 
     @property
+    def workers(self) -> dict[str, int]:
+        """Workers of each stage with ``workers="auto"`` at the end of the run: what to write there to have no others.
+
+        >>> import pardata
+        >>> pardata.source([1, 2]).map(abs, workers="auto").run(engine="serial").workers
+        {'abs': 1}
+        """
+        return {stage.name: stage.workers for stage in self.stages if stage.name in self.surroundings.auto}
+
+    @property
     def bottleneck(self) -> str | None:
         """Name of the stage whose workers were busiest: more of them, or a faster one, make the run faster."""
         busiest = max(self.stages, key=lambda stage: stage.busy_s / max(1, stage.workers), default=None)
@@ -219,7 +219,6 @@ class RunReport:
             "blocked s",
             "ended s",
         )
-        bottleneck = self.bottleneck
         rows = [head]
         for stage in self.stages:
             rows.append(
@@ -237,7 +236,10 @@ class RunReport:
                     f"{stage.ended_s:.2f}",
                 )
             )
-        lines = [table(rows), f"{self.seconds:.2f} s; bottleneck: {bottleneck or 'none'}"]
+        lines = [table(rows), f"{self.seconds:.2f} s; bottleneck: {self.bottleneck or 'none'}"]
+        if self.workers:
+            chosen = ", ".join(f"{name} {count}" for name, count in self.workers.items())
+            lines.append(f'workers="auto" came to: {chosen}')
         for skipped in self.skipped[:_MOST_SKIPPED_SHOWN]:
             lines.append(f"skipped in {skipped.stage!r}: item {skipped.number}, {skipped.item}: {skipped.error}")
         if len(self.skipped) > _MOST_SKIPPED_SHOWN:

@@ -37,6 +37,7 @@ from pardata.process.capacity import descriptor_limit
 from pardata.process.environment import given_environment
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
+from pardata.runtime.header import RESTS
 from pardata.runtime.output.forwarding import ConsoleSpec
 from pardata.runtime.worker.main import ParentSurroundings, ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
@@ -161,20 +162,21 @@ def connect(
     branch: int | None = None,
     elides_wakeups: bool = False,
     ahead: int = FARM_WINDOW,
+    is_auto: bool = False,
 ) -> None:
     """Make the channels of one edge: from each sender to each receiver.
 
     `branch`: which items go there, None: all. `elides_wakeups`, `ahead`: see `channel.channel`; with the first, all
-    waiting is the collector's.
+    waiting is the collector's. `is_auto`: the receivers but the first may rest.
     """
     for sender in senders:
         channels = []
         for receiver in receivers:
             sender_at = sender.take(ChannelSpec.sender_bytes(slots))
             sender.touched += words_bytes(0)  # more is counted when it is used
-            spec = ChannelSpec(
-                slots, sender_at, receiver.take(ChannelSpec.receiver_bytes(slots)), elides_wakeups, ahead
-            )
+            receiver_at = receiver.take(ChannelSpec.receiver_bytes(slots))
+            rests_at = receiver.span.offset + 8 * RESTS if is_auto and receiver.index else None
+            spec = ChannelSpec(slots, sender_at, receiver_at, elides_wakeups, ahead, rests_at)
             forward, backward = socket_pair()
             channels.append(spec)
             sender.socks.outputs.append(forward)

@@ -132,6 +132,14 @@ STREAMS = [
     # options
     (lambda: numbers().map(abs, worker=2), "no option 'worker'; did you mean 'workers'"),
     (lambda: numbers().map(abs, workers="4"), "workers must be an int of at least 1, not '4'"),
+    (lambda: numbers().map(abs, workers="Auto"), "workers must be an int of at least 1, not 'Auto' .or .auto.."),
+    (lambda: numbers().map(abs, workers="auto", kind="thread"), 'with kind="thread" say how many threads'),
+    (lambda: numbers().map(fetch, workers="auto"), "a coroutine function awaits concurrency= calls .* say how many"),
+    (lambda: numbers().map(abs, workers="auto").run(cores=0), "cores must be an int of at least 1, not 0"),
+    (
+        lambda: numbers().map(abs, workers=3).map(abs, workers="auto").map(abs, workers="auto").run(cores=4),
+        "cores=4 are too few for 2 stages .* one worker each, and 3 workers of others: 5 are needed",
+    ),
     (
         lambda: numbers().map(abs, chunksize="4MB"),
         r"must be \"auto\" or an int of at least 1 \(items per message\), not",

@@ -11,8 +11,9 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from pardata.channel.words import words_bytes
 from pardata.codec.access import Access
 from pardata.engines.processes.layout import Layout, descriptors_of
 from pardata.engines.processes.local_worker import LocalWorker
@@ -21,6 +22,7 @@ from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.recording import Recording
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
+from pardata.engines.processes.tuner import ProcessTuner
 from pardata.errors import ConfigError, InternalError, PlanError
 from pardata.memory.budget import available_bytes
 from pardata.pipeline.builtin_generators import ListOf
@@ -30,9 +32,9 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import program_of, runs_here
 from pardata.pipeline.run import RunOptions
-from pardata.process.capacity import check_descriptors, explained
+from pardata.process.capacity import check_descriptors, explained, free_descriptors
 from pardata.process.launcher import fork_server
-from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES, NEXT_NUMBER
+from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES, NEXT_NUMBER, RESTS
 from pardata.runtime.library_limits import share_cores
 from pardata.runtime.output.console import Console, tag_of
 from pardata.runtime.recording.recording_port import open_port
@@ -40,6 +42,8 @@ from pardata.runtime.supervisor import Limits, Supervisor, Worker
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program, surroundings_of_parent
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
+
+_CHANNELS_SHARE: Final = 16  # of the memory limit, for channels to workers that may never be needed
 
 
 class _ConsumerProgram:
@@ -80,6 +84,8 @@ class Builder:
     def __init__(
         self, plan: Plan, options: RunOptions, parts: Parts, statistics: Statistics, outcome: RunOutcome
     ) -> None:
+        self._limit = int(options.memory_limit or available_bytes() // 2)
+        _fit(plan, parts.heap.most_workers, self._limit)
         _check_room(plan, parts.heap.most_workers)
         self._plan = plan
         self._options = options
@@ -87,7 +93,7 @@ class Builder:
         self._statistics = statistics
         self._outcome = outcome
         self._segment = parts.heap.segment
-        cores = share_cores(sum(stage.workers for stage in plan.worker_stages if not runs_here(stage)))
+        cores = share_cores(plan.at_work(stage for stage in plan.worker_stages if not runs_here(stage)))
         self._surroundings = surroundings_of_parent(cores)
         self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
         sink = HeapSink(parts.heap)
@@ -106,26 +112,36 @@ class Builder:
         """
         plan, parts = self._plan, self._parts
         fork_server.start()
-        limit = int(self._options.memory_limit or available_bytes() // 2)
-        window = plan.window(self._options.tokens)
+        limit, window = self._limit, plan.window(self._options.tokens)
         descriptors = descriptors_of(plan)
         check_descriptors("this run", descriptors)
         with explained("this run", descriptors):
             parts.console = Console(parts.heap)
             layout = Layout(plan, window, parts, self._options.record)
             self._statistics.begin_s = time.perf_counter()
-            count_control(self._segment, [*layout.workers, layout.consumer], limit)
+            needed = [worker for worker in layout.workers if worker not in layout.spares]
+            count_control(self._segment, [*needed, layout.consumer], limit)
             there_bytes = parts.heap.arena.statistics()["live_bytes"]
             self._statistics.recording = Recording(layout, self._segment, limit, there_bytes)
             limit += there_bytes  # the arrays that are there already are not the run's
             budget = BudgetSpec(limit, layout.budgeted)
             port, supervisor = self._supervise(layout, layout.consumer.spec(budget, layout.inflight))
             self._add_workers(layout, budget)
+            tuner = self._statistics.tuner = self._tuner(layout, budget)
             for worker in parts.processes:
-                supervisor.start(worker)
+                if not worker.words[RESTS]:
+                    supervisor.start(worker)
             for local in parts.threads:
                 local.start()
-        return Loop(plan, parts, self._statistics, self._outcome, port, supervisor, self._options.stall_s, away)
+        return Loop(plan, parts, self._statistics, self._outcome, port, supervisor, self._options.stall_s, away, tuner)
+
+    def _tuner(self, layout: Layout, budget: BudgetSpec) -> ProcessTuner | None:
+        """Return what gives stages with workers="auto" their workers; None: there is nothing to give."""
+        supervisor = self._parts.supervisor
+        assert supervisor is not None
+        if not layout.spares:
+            return None
+        return ProcessTuner(self._plan, self._parts, layout, supervisor, budget.open(self._segment))
 
     def _supervise(self, layout: Layout, spec: WorkerSpec) -> tuple[WorkerPort, Supervisor]:
         """Make the caller's own port, and the supervisor that waits for the workers with it."""
@@ -177,6 +193,21 @@ class Builder:
         local = LocalWorker(stage, program, port, control, self._surroundings.cores)
         parts.threads.append(local)
         parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))
+
+
+def _fit(plan: Plan, most_workers: int, limit: int) -> None:
+    """Narrow stages with workers="auto" to half of the room and the descriptors that there are, and a part of memory.
+
+    A sender has some memory for each worker behind it, also before that one has a process.
+    """
+    descriptors = free_descriptors()
+    while plan.share.stages and plan.share.each > 1:
+        workers = sum(stage.workers for stage in plan.worker_stages)
+        channels = sum(stage.workers * edge.stage.workers for stage in plan.stages for edge in stage.edges)
+        has_room = 2 * workers <= most_workers and 2 * descriptors_of(plan) <= descriptors
+        if has_room and _CHANNELS_SHARE * channels * words_bytes(0) <= limit:
+            break
+        plan.narrow(plan.share.each - 1)
 
 
 def _check_room(plan: Plan, most_workers: int) -> None:

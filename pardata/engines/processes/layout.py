@@ -86,6 +86,8 @@ class Layout:
         The end from which the caller's loop reads; without a loop, the supervisor's own port, which takes nothing.
     workers, processes : list of WorkerImage
         All but the consumer; and those of them that are processes of their own.
+    spares : set of WorkerImage
+        Those that have no process before they are needed.
     budgeted : list of (Span, str)
         The spans whose bytes the run's memory limit counts, and their names in errors.
     inflight : InFlightSpec
@@ -113,6 +115,7 @@ class Layout:
         else:
             self.consumer = WorkerImage("consumer", 0, parts.take_span(), (1, 1), [], True)
         self.workers = [worker for worker in everybody if worker is not self.consumer]
+        self.spares = {worker for stage in plan.stages if stage.is_auto for worker in self.wired[stage][1:]}
         if record:
             for stage in plan.worker_stages:
                 for worker in self.wired[stage]:
@@ -151,7 +154,9 @@ class Layout:
             senders = self.wired[edge.stage]
             told_apart = index if stage.fanin.edges > 1 else 0
             readers, ahead = self.wired[stage], stage.node.lanes + 1
-            connect(senders, readers, told_apart, edge.renamed, slots, edge.branch, CAN_ELIDE_WAKEUPS, ahead)
+            connect(
+                senders, readers, told_apart, edge.renamed, slots, edge.branch, CAN_ELIDE_WAKEUPS, ahead, stage.is_auto
+            )
 
     def _terminals(self, root: int) -> list[list[tuple[WorkerImage, int]]]:
         return [

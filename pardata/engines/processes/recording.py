@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pardata.engines.processes.layout import Layout
 from pardata.memory.segment import Segment
+from pardata.runtime.header import INCARNATION
 from pardata.runtime.recording.record import WorkerRecord
 from pardata.runtime.recording.recorder import read
 
@@ -23,7 +24,7 @@ class Recording:
         self.limit_bytes = limit_bytes
         self.base_bytes = base_bytes
         self._places = [
-            (stage, image.index, image.in_parent, memoryview(segment.map)[record[0] : sum(record)])
+            (stage, image, memoryview(segment.map)[record[0] : sum(record)], image.span.words(segment))
             for stage, images in layout.wired.items()
             for image in images
             if (record := image.areas.record) is not None
@@ -35,10 +36,11 @@ class Recording:
         return bool(self._places)
 
     def workers(self) -> list[WorkerRecord]:
-        """Return what the workers have recorded until now."""
+        """Return what the workers have recorded until now: those that have begun."""
         return [
-            WorkerRecord(stage.name, index, read(memory), in_parent, stage.node.lanes)
-            for stage, index, in_parent, memory in self._places
+            WorkerRecord(stage.name, image.index, read(memory), image.in_parent, stage.node.lanes)
+            for stage, image, memory, words in self._places
+            if words[INCARNATION]
         ]
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from pardata.engines.local import bars_of, surroundings_of
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.recording import Recording
+from pardata.engines.processes.tuner import ProcessTuner
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -43,6 +44,8 @@ class Statistics:
         The progress bars, if the user wants any.
     recording : Recording, optional
         The limit of memory and what the workers record; None until they are laid out.
+    tuner : ProcessTuner, optional
+        It knows how many workers are in use.
     words : dict
         The headers of the workers of each stage, in shared memory: a worker is the only writer of its own. They can be
         read until the run is torn down.
@@ -57,6 +60,7 @@ class Statistics:
         self.begin_s = time.perf_counter()
         self.bars: Bars | None = None
         self.recording: Recording | None = None
+        self.tuner: ProcessTuner | None = None
 
     def items_of(self, stage: str) -> int:
         """Return how many items a stage has taken."""
@@ -69,6 +73,8 @@ class Statistics:
             restarts[worker.stage] += worker.restarts
         now_ns = time.monotonic_ns()
         stages = [_sum(stage, words, now_ns, restarts[stage.name]) for stage, words in self.words.items()]
+        if self.tuner is not None:
+            self.tuner.correct(stages)
         return RunReport(stages, time.perf_counter() - self.begin_s, self._failures.skipped)
 
     def whole_report(self, failure: BaseException | None) -> RunReport:

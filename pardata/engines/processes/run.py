@@ -16,6 +16,7 @@ from pardata.engines.processes.outcome import RunOutcome
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.stall import StallWatch
+from pardata.engines.processes.tuner import ProcessTuner
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.programs.joining import join_batches
 from pardata.process.interrupts import INTERRUPT_S
@@ -37,6 +38,8 @@ class Loop:
     ----------
     away : set of int
         The threads that have taken an item and not come back for the next; `ProcessRun` notes them.
+    tuner : ProcessTuner, optional
+        Of a plan with stages whose workers it sets.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Loop:
         supervisor: Supervisor,
         stall_s: float | None,
         away: set[int],
+        tuner: ProcessTuner | None,
     ) -> None:
         self._iterated = plan.iterated
         self._policy = plan.last.fanin.policy
@@ -61,6 +65,7 @@ class Loop:
         self._supervisor = supervisor
         self._stall = StallWatch(plan, statistics.words, stall_s)
         self._away = away
+        self._tuner = tuner
 
     def fill(self, items: deque[Any]) -> None:
         """Add the next items; none at the end of the run, and if another thread closes it."""
@@ -68,6 +73,7 @@ class Loop:
         self._stall.begin()
         while not items and not port.control.is_cancelled:
             late_in_s = self._supervisor.enforce()
+            tuned_in_s = None if self._tuner is None else self._tuner.look()
             if outcome.failure is not None:
                 raise outcome.failure
             try:
@@ -89,7 +95,7 @@ class Loop:
                 # caller may still let go of some. Only this process writes these two words.
                 port.words[THREAD], port.words[CONSUMER_BUSY] = threading.get_native_id(), is_away
                 looks = [REFRESH_S if self._statistics.bars is not None else None, _AWAY_S if is_away else None]
-                waits = [INTERRUPT_S, late_in_s, self._stall.look(), *looks]
+                waits = [INTERRUPT_S, late_in_s, tuned_in_s, self._stall.look(), *looks]
                 port.collector.wait(min(wait for wait in waits if wait is not None))
             self._statistics.show()
         port.words[CONSUMER_BUSY] = 1  # SYNC POINT: consumer. Before the caller has the item, and with it its memory

@@ -19,6 +19,7 @@ from pardata.runtime.header import (
     ITEMS,
     LOADING,
     MEMORY,
+    RESTS,
     WAITS_FOR,
     batch_of_word,
 )
@@ -71,6 +72,8 @@ class StallWatch:
             for index, header in enumerate(headers):
                 who = f"stage {stage.name!r}" + (f", worker {index}" if stage.workers > 1 else "")
                 held = f"; holds {format_bytes(header[LIVE])}" if header[LIVE] else ""
+                if header[RESTS] and not header[CURRENT_CALL]:
+                    continue
                 if header[CURRENT_CALL] or header[WAITS_FOR] != ENDED or held:
                     lines.append(f"  {who}: {self._doing(stage, header)}{held}")
         return "\n".join(lines)

@@ -19,6 +19,7 @@ from pardata.engines.threads.awaiting_port import AwaitingThreadPort
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.port import ThreadPort
 from pardata.engines.threads.recording_port import RecordingAwaitingThreadPort, RecordingThreadPort
+from pardata.engines.threads.tuner import ThreadTuner
 from pardata.errors import ConfigError
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.plan import Plan
@@ -54,19 +55,25 @@ class ThreadRun(Run):
         self._report: RunReport | None = None
         self._begin_s = time.perf_counter()
         self._bars: Bars | None = None
+        self._tuner: ThreadTuner | None = None
         self._life.on(RunEvent.BEGIN)
         try:
             if options.progress:
                 self._bars = bars_of(plan, options.progress)
             for stage in reversed(plan.worker_stages):
-                for index in range(stage.workers):
-                    self._start(stage, index)
+                for _ in range(stage.first_workers):
+                    self._start(stage)
+            if any(stage.workers > stage.first_workers for stage in plan.worker_stages):
+                self._tuner = ThreadTuner(self._hub, self._ports)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, stage: Stage, index: int) -> None:
+    def _start(self, stage: Stage) -> None:
+        index = len(self._ports[stage])
         port = self._kind_of(stage)(self._hub, stage, self._hub.inboxes[stage], index)
+        if index >= stage.first_workers:
+            port.join_in()
         self._ports[stage].append(port)
         self._hub.statistics[stage].append(port.statistics)
         thread = threading.Thread(
@@ -101,7 +108,8 @@ class ThreadRun(Run):
             raise self._hub.take_failure()
 
     def _fill(self) -> None:
-        batches = self._inlet.take(REFRESH_S if self._bars is not None else INTERRUPT_S)
+        longest_s = REFRESH_S if self._bars is not None else INTERRUPT_S
+        batches = self._inlet.take(min(longest_s, self._tune()))
         if batches is None:
             self._hub.check_at_end()
             self.close()
@@ -110,6 +118,16 @@ class ThreadRun(Run):
             self._inlet.commit()
         if self._bars is not None:
             self._show()
+
+    def _tune(self) -> float:
+        """Start the threads that are missing; return in how many seconds to look again."""
+        if self._tuner is None:
+            return INTERRUPT_S
+        due_s = self._tuner.look()
+        for stage, ports in self._ports.items():
+            for _ in range(len(ports), self._hub.inboxes[stage].in_use):
+                self._start(stage)
+        return INTERRUPT_S if due_s is None else due_s
 
     def _show(self, final: bool = False) -> None:
         if self._bars is not None:
@@ -125,7 +143,7 @@ class ThreadRun(Run):
         for stage, ports in self._ports.items():
             parts = [port.statistics_at(now_s) for port in ports]
             sums = {name: sum(getattr(part, name) for part in parts) for name in names}
-            stages.append(StageStatistics(stage.name, stage.workers, **sums))
+            stages.append(StageStatistics(stage.name, self._hub.inboxes[stage].in_use, **sums))
         seconds = time.perf_counter() - self._begin_s
         return RunReport(stages, seconds, self._hub.failures.skipped, self._surroundings(seconds))
 

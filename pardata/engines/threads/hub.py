@@ -42,13 +42,20 @@ class Hub:
         self._stages = {stage.name: stage for stage in plan.stages}
         self.plan = plan
         self.roots = plan.roots
-        self.cores = share_cores(sum(stage.workers for stage in plan.worker_stages))
+        self.cores = share_cores(plan.at_work(plan.worker_stages))
         self.programs = {stage: program_of(stage, plan, seed) for stage in plan.stages}
         self.inboxes: dict[Stage | None, Inbox] = {
-            stage: Inbox(self.lock, program.order(plan.following), _senders(stage), getattr(program, "awaits", False))
+            stage: Inbox(
+                self.lock,
+                program.order(plan.following),
+                _senders(stage),
+                getattr(program, "awaits", False),
+                stage.first_workers,
+                stage.workers if stage.is_auto else 1,
+            )
             for stage, program in self.programs.items()
         }
-        ends = sum(stage.workers for stage in plan.worker_stages if not stage.consumers)
+        ends = sum(stage.first_workers for stage in plan.worker_stages if not stage.consumers)
         # Without a consumer the caller waits here: no batch ever comes, only the end of all senders.
         self.inboxes[None] = Inbox(self.lock, Arrival(), [ends])
         retired = [plan.roots[sequence] for stage in plan.stages for sequence in stage.retired_sequences]
@@ -84,6 +91,6 @@ class Hub:
 
 
 def _senders(stage: Stage) -> list[int]:
-    """Return how many workers send to a stage, per input that it tells apart."""
-    workers = [edge.stage.workers for edge in stage.edges]
+    """Return how many workers send to a stage at first, per input that it tells apart."""
+    workers = [edge.stage.first_workers for edge in stage.edges]
     return workers if stage.fanin.edges > 1 else [sum(workers)]

@@ -26,20 +26,33 @@ class Bell(threading.Condition):
 
 
 class Inbox:
-    """The batches that wait for the workers of a stage; `senders`: how many workers may still add some, per input."""
+    """The batches that wait for the workers of a stage; `senders`: how many workers may still add some, per input.
 
-    def __init__(self, lock: threading.RLock, order: InboxOrder, senders: list[int], is_awaited: bool = False) -> None:
+    `in_use`: how many workers take from it, the first ones; others rest. `wakes`: how many are woken for a batch.
+    """
+
+    def __init__(
+        self,
+        lock: threading.RLock,
+        order: InboxOrder,
+        senders: list[int],
+        is_awaited: bool = False,
+        in_use: int = 1,
+        wakes: int = 1,
+    ) -> None:
         self.changed = Bell(lock) if is_awaited else threading.Condition(lock)
         self.order = order
         self.senders = senders
         self.waiting = 0
+        self.in_use = in_use
+        self._wakes = wakes
         order.has_ended = lambda edge: not self.senders[edge]
 
     def add(self, edge: int, batch: Batch) -> None:
         """Add a batch, and wake a worker."""
         self.order.add(edge, batch)
         self.waiting += 1
-        self.changed.notify()
+        self.changed.notify(self._wakes)
 
     def pop(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip."""

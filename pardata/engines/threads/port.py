@@ -12,6 +12,7 @@ from pardata.codec.batch_codec import INLINE_BYTES, Batch
 from pardata.engines.local import original_error
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.inbox import Inbox
+from pardata.engines.threads.times import ThreadTimes
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Edge, Stage
 from pardata.pipeline.programs.build import StageProgram, passed_of
@@ -35,34 +36,6 @@ class _Output(NamedTuple):
     renamed: dict[int, int]
     access: Access
     branch: int | None
-
-
-class ThreadTimes:
-    """Counts a thread's time as busy, but for what it has spent waiting. All times are in s (time.perf_counter).
-
-    Attributes
-    ----------
-    mark_s : float
-        Until when the time is counted, moved on by what was spent waiting since then.
-    ended_s : float, optional
-        When the thread has ended.
-    starved_since_s : float, optional
-        Since when a thread that rests in its event loop has had nothing to do.
-    """
-
-    __slots__ = ("_statistics", "ended_s", "mark_s", "starved_since_s")
-
-    def __init__(self, statistics: StageStatistics) -> None:
-        self._statistics = statistics
-        self.mark_s = time.perf_counter()
-        self.ended_s: float | None = None
-        self.starved_since_s: float | None = None
-
-    def count_busy(self) -> None:
-        """Count the time since the last call as busy, without the time spent waiting."""
-        now = time.perf_counter()
-        self._statistics.busy_s += now - self.mark_s
-        self.mark_s = now
 
 
 class ThreadPort:
@@ -109,6 +82,22 @@ class ThreadPort:
         return waited
 
     @property
+    def _is_in_use(self) -> bool:
+        """Whether it is to take items; its stage may need fewer threads than there are."""
+        return self.index < self._inbox.in_use
+
+    def join_in(self) -> None:
+        """Have the readers wait for this thread as well: it was not there when the run began."""
+        with self._hub.lock:
+            for inbox, edge in self._open:
+                inbox.senders[edge] += 1
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come out of it."""
+        return not self._open
+
+    @property
     def came_out(self) -> int:
         """Batches of this source that have come out at the end of every path."""
         assert self._stage.own_sequence is not None
@@ -130,9 +119,9 @@ class ThreadPort:
         """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""
         inbox = self._inbox
         with self._hub.lock:
-            while (batches := inbox.pop()) is None and any(inbox.senders):
+            while (batches := inbox.pop() if self._is_in_use else None) is None and any(inbox.senders):
                 waited = self._sleep(inbox.changed, timeout_s)
-                self.statistics.starved_s += waited
+                self.statistics.starved_s += waited if self._is_in_use else 0.0
                 if timeout_s is not None and waited >= timeout_s:
                     return []
         if batches is not None:

@@ -9,7 +9,8 @@ from pardata.codec.batch_codec import Batch
 from pardata.engines.threads.awaiting_port import AwaitingThreadPort
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.inbox import Inbox
-from pardata.engines.threads.port import ThreadPort, ThreadTimes
+from pardata.engines.threads.port import ThreadPort
+from pardata.engines.threads.times import ThreadTimes
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.stage import Stage
 from pardata.runtime.progress import StageStatistics

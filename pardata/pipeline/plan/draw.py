@@ -66,7 +66,7 @@ def _bar(lanes: list[Stage | None], column: int, others: list[int], corners: str
 
 def label_of(stage: Stage) -> str:
     """Return the name of a stage, how many workers it has, and which branches it reads."""
-    workers = f" ×{stage.workers}" if stage.workers > 1 else ""
+    workers = " ×auto" if stage.is_auto else f" ×{stage.workers}" if stage.workers > 1 else ""
     joins = f" of {len(stage.edges)}" if len(stage.edges) > 1 else ""
     policy = f" ({stage.fanin.policy}{joins})" if joins and stage.kind not in JOINS else joins
     branches = ", ".join(_branch_of(edge) for edge in stage.edges if edge.branch is not None)

@@ -31,10 +31,12 @@ class Kind(enum.Enum):
     BRANCH = "branch"  # not a stage: one of several outputs of its input
 
 
+WorkerCount = int | Literal["auto"]
+AUTO: Final = "auto"
 ArrayUse = Literal["", "inplace", "copies", "native"]
 JOINS = (Kind.ZIP, Kind.MERGE)
 MOST_CONCURRENT: Final = 1024
-_WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
+WITH_FUNCTION = (Kind.MAP, Kind.FILTER, Kind.SINK, Kind.PARTITION, Kind.GENERATOR)
 
 
 class Counted(abc.ABC):
@@ -64,6 +66,7 @@ class Node:
         The way in which several inputs become one (see `pipeline.plan.ordering`).
     branches, branch : int
         The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
+    workers : int or "auto"
     concurrency : int
         Of a coroutine function: how many calls are at work at a time in each worker; 0: of another function.
     """
@@ -72,7 +75,7 @@ class Node:
     name: str
     fn: Any = None
     inputs: tuple[Node, ...] = ()
-    workers: int = 1
+    workers: WorkerCount = 1
     ordered: bool = True
     arrays: ArrayUse = ""
     chunksize: int | None = None
@@ -83,6 +86,11 @@ class Node:
     branch: int = 0
     concurrency: int = 0
     where: str = ""
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the run finds out how many workers it needs."""
+        return isinstance(self.workers, str) and self.workers == AUTO
 
     @property
     def inplace(self) -> bool:
@@ -102,7 +110,19 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
-        self._need(is_count(self.workers, 1), f"workers must be an int of at least 1, not {self.workers!r}")
+        self._need(
+            is_count(self.workers, 1) or self.is_auto,
+            f'workers must be an int of at least 1, not {self.workers!r} (or "auto")',
+        )
+        self._need(
+            not (self.is_auto and self.thread),
+            'workers="auto" shares the cores among processes: with kind="thread" say how many threads',
+        )
+        self._need(
+            not (self.is_auto and self.concurrency),
+            'workers="auto" is for functions that are called; a coroutine function awaits concurrency= calls at a time '
+            "in each worker: say how many workers",
+        )
         size = self.chunksize
         self._need(
             size is None or is_count(size, 1),
@@ -118,7 +138,7 @@ class Node:
         )
         problem = self.on_error.problem()
         self._need(problem is None, problem or "")
-        if self.kind in _WITH_FUNCTION:
+        if self.kind in WITH_FUNCTION:
             self._need(callable(self.fn), no_function(self.fn))
             self._need(
                 takes(self.fn, 1),

@@ -24,7 +24,7 @@ from pardata.pipeline.plan.checks import (
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.node import JOINS, Kind, Node
 from pardata.pipeline.plan.ordering import Fanin
-from pardata.pipeline.plan.sizing import chunksizes_of, widths_of
+from pardata.pipeline.plan.sizing import chunksizes_of, share_of, widths_of
 from pardata.pipeline.plan.stage import Edge, Stage
 
 MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
@@ -41,6 +41,8 @@ class Plan:
         Their output is the run's.
     iterated : bool
         Whether the caller takes the output; then there is one more stage, the consumer, in the calling process.
+    cores : int
+        That the stages with workers="auto" share with those whose workers the user has said.
     is_whole : bool
         Whether it is to be run, and so checked; a part of a graph can be drawn.
 
@@ -58,6 +60,8 @@ class Plan:
         Per sequence, the one whose tokens it uses.
     cuts : Cuts, optional
         Of a run that goes on after a kill: set before it begins.
+    share : CoreShare
+        What the stages with workers="auto" have of the cores.
     chunksizes, widths : dict
         See `pipeline.plan.sizing`.
 
@@ -67,7 +71,8 @@ class Plan:
         The graph breaks one of the rules in `pipeline.plan.checks`.
     """
 
-    def __init__(self, *lasts: Node, iterated: bool, is_whole: bool = True) -> None:
+    def __init__(self, *lasts: Node, iterated: bool, cores: int = 1, is_whole: bool = True) -> None:
+        self.share = share_of(_reachable(lasts), cores)
         if iterated:
             lasts = (Node(Kind.MAP, "consumer", fn=_no_function, inputs=lasts),)
         self.iterated = iterated
@@ -98,10 +103,23 @@ class Plan:
         self.chunksizes = chunksizes_of(self.stages, self.roots)
         self.widths = widths_of(self.stages, self.roots)
 
+    def narrow(self, most: int) -> None:
+        """Let each stage with workers="auto" have `most` workers at the most: there is no room for more."""
+        for stage in self.stages:
+            if stage.is_auto:
+                stage.workers = min(stage.workers, most)
+        self.share = self.share._replace(each=min(self.share.each, most))
+        self.widths = widths_of(self.stages, self.roots)
+
     @property
     def following(self) -> dict[int, int]:
         """Per sequence, the number that its items begin with; 0 where it is missing."""
         return {} if self.cuts is None else dict(self.cuts.numbers)
+
+    def at_work(self, stages: Iterable[Stage]) -> int:
+        """Return how many workers of these stages, among them all with workers="auto", may be at work at a time."""
+        said = sum(stage.workers for stage in stages if not stage.is_auto)
+        return said + (self.share.together if self.share.stages else 0)
 
     def is_consumer(self, stage: Stage) -> bool:
         """Return whether a stage is the caller, who takes the output."""
@@ -130,7 +148,8 @@ class Plan:
         """
         if tokens is not None:
             return Window(tokens, tokens)
-        fewest = sum(stage.width + stage.workers for stage in self.worker_stages) + len(self.stages)
+        lanes = sum(stage.width - stage.workers for stage in self.worker_stages)
+        fewest = 2 * self.at_work(self.worker_stages) + lanes + len(self.stages)
         widest = max(stage.width for stage in self.stages)
         return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
 
@@ -155,7 +174,7 @@ class Plan:
 
     def _joined(self, node: Node) -> Node:
         """Return the node whose inputs a stage takes: its own, or the join before it."""
-        is_read_by_one = len(node.inputs) == 1 and node.workers * node.lanes == 1 and self._used[node.inputs[0]] == 1
+        is_read_by_one = len(node.inputs) == 1 and node.workers == 1 == node.lanes and self._used[node.inputs[0]] == 1
         if is_read_by_one and node.inputs[0].kind in JOINS:
             return node.inputs[0]  # a single worker joins its inputs itself
         return node
@@ -163,16 +182,17 @@ class Plan:
     def _make(self, node: Node) -> None:
         joined = self._joined(node)
         edges = [self._edge(given) for given in joined.inputs]
+        workers = self.share.each if isinstance(node.workers, str) else node.workers
         is_given_in_order = all(edge.stage.ordered for edge in edges)
         # A scatter waits for a free branch, and a stage behind its branches may wait for the next number: that must not
         # be behind the scatter's own wait.
         restores = joined.policy in ("zip", "ordered", "position") or node.kind is Kind.SCATTER
-        in_order = restores or (is_given_in_order and node.workers * node.lanes == 1)
+        in_order = restores or (is_given_in_order and workers * node.lanes == 1)
         fanin = Fanin(joined.policy, 1 if joined.policy == "arrival" else len(edges), in_order)
         ordered = node.kind is Kind.GENERATOR or restores or (node.ordered and is_given_in_order)
         fn = None if node.kind in JOINS else node.fn
         name = self._name(node.name)
-        stage = Stage(len(self.stages), node, node.kind, name, node.workers, fn, edges, fanin, ordered)
+        stage = Stage(len(self.stages), node, node.kind, name, workers, fn, edges, fanin, ordered)
         for edge in edges:
             edge.stage.consumers.append(stage)
         self._number(stage, joined)

@@ -1,9 +1,43 @@
-"""The chunksize that stages ask of a source, and how many workers share its items. Pure."""
+"""The chunksize that stages ask of a source, how many workers share its items, and how stages share the cores. Pure."""
 
 from __future__ import annotations
 
-from pardata.pipeline.plan.node import Kind
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pardata.pipeline.plan.node import WITH_FUNCTION, Kind, Node
 from pardata.pipeline.plan.stage import Stage
+
+
+class CoreShare(NamedTuple):
+    """The cores that a run has for its stages with workers="auto".
+
+    Attributes
+    ----------
+    stages : int
+        How many there are.
+    others : int
+        Workers of the other stages that call a function in processes of their own.
+    together, each : int
+        Workers that they may have together, and one of them alone.
+    """
+
+    stages: int
+    others: int
+    together: int
+    each: int
+
+
+def share_of(nodes: Iterable[Node], cores: int) -> CoreShare:
+    """Return the share of the stages with workers="auto": what the others leave of `cores`, and one for each at least.
+
+    Sources, joins and threads do not count: as a rule they wait.
+    """
+    counted = [node for node in nodes if node.kind in WITH_FUNCTION and not node.thread]
+    stages = sum(node.is_auto for node in counted)
+    others = sum(node.workers for node in counted if not isinstance(node.workers, str))
+    together = max(stages, cores - others)
+    return CoreShare(stages, others, together, together - stages + 1)
 
 
 def chunksizes_of(stages: list[Stage], roots: list[int]) -> dict[int, int | None]:

@@ -31,6 +31,8 @@ class Stage:
     keys : frozenset
         The stages that have given items of one number to several, or several of a number to one: streams with
         different ones cannot be zipped.
+    workers : int
+        Of a stage with workers="auto": as many as it may have; it begins with one.
     consumers : list of Stage
         Its readers; one that reads it twice is there twice.
     """
@@ -60,6 +62,16 @@ class Stage:
         """Return how many items a generator filter makes of so many; None if nobody knows, and of other stages."""
         made = getattr(self.fn, "made_of", None) if self.kind is Kind.GENERATOR else None
         return None if taken is None or made is None else made(taken)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the run finds out how many of its workers are in use."""
+        return self.node.is_auto
+
+    @property
+    def first_workers(self) -> int:
+        """How many workers it begins with."""
+        return 1 if self.is_auto else self.workers
 
     @property
     def width(self) -> int:

@@ -130,6 +130,8 @@ class Surroundings:
     error : str
         The exception that has ended the run, with its traceback; "": none.
     record : RunRecord, optional
+    auto : tuple of str
+        The stages with workers="auto".
     """
 
     edges: tuple[GraphEdge, ...] = ()
@@ -140,6 +142,7 @@ class Surroundings:
     cores: int = 1
     error: str = ""
     record: RunRecord | None = None
+    auto: tuple[str, ...] = ()
 
 
 def sample_shift(workers: list[WorkerRecord], most: int = MOST_CALLS) -> int:

@@ -37,7 +37,10 @@ def make_outbox(segment):
         for workers in farms:
             edge, ends = [], []
             for _ in range(workers):
-                spec = ChannelSpec(SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096)
+                rests_at = span.offset + 8 * (32 + index)  # words of the header that nobody uses here
+                spec = ChannelSpec(
+                    SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096, False, FARM_WINDOW, rests_at
+                )
                 ours, theirs = socket_pair()
                 socks.extend((ours, theirs))
                 edge.append(Sender(spec, ours, segment, table, index, header))
@@ -458,6 +461,31 @@ def test_worker_of_a_farm_that_has_finished_gets_the_next_batch(make_outbox):
     assert outbox.has_room
     publish(outbox, [4], 4)
     assert [claim.number for claim in free.receive()] == [4]
+
+
+def test_a_worker_that_rests_gets_no_batches(make_outbox):
+    outbox = make_outbox(2)
+    resting, at_work = outbox.edges[0].senders
+    publish(outbox, [0], 0)
+    resting.rests[0] = 1
+    publish(outbox, [1], 1)
+    publish(outbox, [2], 2)
+    assert not outbox.has_room
+    assert [sender.slots.outstanding for sender in (resting, at_work)] == [1, 2]
+    resting.rests[0] = 0
+    assert outbox.has_room
+
+
+def test_a_worker_may_be_told_to_rest_just_before_it_gets_a_batch(make_outbox):
+    outbox = make_outbox(2)
+    resting, at_work = outbox.edges[0].senders
+    for number in range(3):
+        publish(outbox, [number], number)
+    assert outbox.has_room
+    packets = outbox.pack(Batch(0, 3, 1, 0, [3]))
+    resting.rests[0] = 1
+    outbox.send(packets)
+    assert [sender.slots.outstanding for sender in (resting, at_work)] in ([2, 2], [1, 3])
 
 
 def test_all_edges_get_every_batch(make_outbox):

@@ -32,6 +32,10 @@ def test_chain_is_a_line_per_stage():
     assert str(source().map(work, workers=2).filter(work, name="some")) == "● source\n● work ×2\n● some"
 
 
+def test_a_stage_that_shares_the_cores():
+    assert str(source().map(work, workers="auto")) == "● source\n● work ×auto"
+
+
 def test_branches_that_meet():
     assert lines(str(diamond())) == lines(
         """

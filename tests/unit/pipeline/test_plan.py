@@ -25,8 +25,8 @@ def generator(items):
     yield from items
 
 
-def plan_of(stream, iterated=False):
-    return Plan(stream._node, iterated=iterated)
+def plan_of(stream, iterated=False, cores=1):
+    return Plan(stream._node, iterated=iterated, cores=cores)
 
 
 def stage_of(plan, name):
@@ -270,6 +270,39 @@ def test_window_is_two_tokens_per_worker_and_one_per_stage_and_wide_for_small_ba
     assert [window.allows(3, 9, 1 << 18), window.allows(4, 9, 1 << 18)] == [True, False]  # 1 MiB in all
 
 
+# -- workers="auto" ----------------------------------------------------------------------------------------------------
+
+
+def two_autos():
+    stem = source().map(work, workers=2, name="said").map(work, workers="auto", name="first")
+    return stem.map(work, kind="thread", name="thread").filter(work, workers="auto", name="second")
+
+
+@pytest.mark.parametrize("iterated", [False, True])
+@pytest.mark.parametrize(("cores", "each"), [(1, 1), (4, 1), (5, 2), (9, 6)])
+def test_stages_that_share_the_cores_leave_one_for_each_other(cores, each, iterated):
+    plan = plan_of(two_autos(), iterated, cores)
+    assert [stage_of(plan, name).workers for name in ("said", "first", "second")] == [2, each, each]
+    assert [stage_of(plan, name).first_workers for name in ("said", "first", "second")] == [2, 1, 1]
+
+
+def test_messages_in_flight_are_for_the_workers_that_may_be_at_work():
+    assert plan_of(two_autos(), cores=9).window().fewest == 2 * (1 + 2 + 1 + 7) + 5
+    assert plan_of(two_autos(), cores=1).window().fewest == 2 * (1 + 2 + 1 + 2) + 5
+
+
+def test_a_plan_is_narrowed_where_there_is_no_room():
+    plan = plan_of(two_autos(), cores=12)
+    plan.narrow(3)
+    assert [stage_of(plan, name).workers for name in ("said", "first", "second")] == [2, 3, 3]
+    assert plan.widths == {0: 3}
+
+
+def test_the_graph_does_not_depend_on_the_cores():
+    stream = pardata.zip(source := pardata.source(range(3)), source.map(work)).map(work, workers="auto")
+    assert names(plan_of(stream, cores=1).stages) == names(plan_of(stream, cores=8).stages)
+
+
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +312,7 @@ def test_window_is_two_tokens_per_worker_and_one_per_stage_and_wide_for_small_ba
         ({"workers": 0}, "): workers must be an int of at least 1, not 0"),
         ({"workers": 2.0}, "workers must be an int of at least 1, not 2.0"),
         ({"workers": None}, "workers must be an int of at least 1, not None"),
+        ({"workers": "many"}, "workers must be an int of at least 1, not 'many' (or \"auto\")"),
         ({"chunksize": 0}, 'chunksize must be "auto" or an int of at least 1 (items per message), not 0'),
         ({"chunksize": "many"}, "chunksize must be \"auto\" or an int of at least 1 (items per message), not 'many'"),
         ({"errors": "ignore"}, 'errors must be "raise", "skip" or "stream", not \'ignore\''),

@@ -1,0 +1,155 @@
+"""The workers of stages with workers="auto" on processes: they begin when they are first needed, and rest when not.
+
+A stage has spans, sockets and channels for as many workers as it may have. One that rests is a process that sleeps: its
+word RESTS tells senders to pass it over, and what it has been given it does. So nothing of a run changes its shape, and
+a worker that is killed while it rests is replaced as any other.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import Final
+
+from pardata.channel.channel import CLOSE, DOORBELL, SLEEPING, set_unused, try_send
+from pardata.engines.processes.layout import Layout
+from pardata.engines.processes.parts import Parts
+from pardata.engines.tuner import Tuner
+from pardata.errors import CapacityError
+from pardata.memory.budget import CONTROL, Budget
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+from pardata.process.lifecycle import State
+from pardata.runtime.allotment import StageCounts
+from pardata.runtime.header import (
+    BEGUN_NS,
+    BLOCKED_NS,
+    BUSY_NS,
+    CURRENT_CALL,
+    DROPPED,
+    ENDED,
+    FAILED,
+    INCARNATION,
+    ITEMS,
+    RESTS,
+    STARVED_NS,
+    WAITS_FOR,
+)
+from pardata.runtime.progress import StageStatistics
+from pardata.runtime.supervisor import Supervisor, Worker
+from pardata.runtime.wiring import WorkerImage
+
+_WAKE_UP: Final = array("q", [SLEEPING, 0]).tobytes()  # for a sender: it looks again who is there
+
+
+class ProcessTuner(Tuner):
+    """Starts workers of a run, and has them rest.
+
+    Parameters
+    ----------
+    budget : Budget
+        Of the run.
+    """
+
+    def __init__(self, plan: Plan, parts: Parts, layout: Layout, supervisor: Supervisor, budget: Budget) -> None:
+        super().__init__(plan)
+        self._segment = parts.heap.segment
+        self._images = layout.wired
+        self._words = {
+            stage: [image.span.words(self._segment) for image in layout.wired[stage]] for stage in self._stages
+        }
+        self._processes: dict[str, list[Worker]] = {}
+        for worker in parts.processes:
+            self._processes.setdefault(worker.stage, []).append(worker)
+        for stage in self._stages:
+            for worker, image in zip(self._processes.get(stage.name, ()), layout.wired[stage], strict=False):
+                if image in layout.spares:
+                    self._lay_aside(worker, image)
+        self._supervisor = supervisor
+        self._budget = budget
+        self._waited_ns = {stage: [0] * stage.workers for stage in self._stages}  # at the last look
+        self._counted_ns = dict.fromkeys(self._stages, 0)  # of the waits of workers in use
+        self._rested_ns = dict.fromkeys(self._stages, 0)
+
+    def counts(self) -> list[StageCounts]:
+        now_ns = time.monotonic_ns()
+        return [self._counts_of(stage, now_ns) for stage in self._stages]
+
+    def _counts_of(self, stage: Stage, now_ns: int) -> StageCounts:
+        busy_ns, waited_ns, headers = 0, self._waited_ns[stage], self._words[stage]
+        for index, words in enumerate(headers):
+            busy, waited = _times(words, now_ns)
+            busy_ns += busy
+            kept = self._rested_ns if words[RESTS] else self._counted_ns
+            kept[stage] += waited - waited_ns[index]
+            waited_ns[index] = waited
+        dropped = sum(words[DROPPED] + words[FAILED] for words in headers)
+        return StageCounts(
+            sum(words[ITEMS] for words in headers), dropped, busy_ns / 1e9, self._counted_ns[stage] / 1e9
+        )
+
+    def correct(self, statistics: list[StageStatistics]) -> None:
+        """Have the statistics of all stages tell of the workers that are in use: one that rests starves of nothing."""
+        self.counts()
+        for stage, counted in zip(self._stages, statistics, strict=True):
+            counted.workers = self.workers_of(stage)
+            counted.starved_s = max(0.0, counted.starved_s - self._rested_ns[stage] / 1e9)
+
+    def has_ended(self) -> bool:
+        sources = [words for stage in self._stages if stage.kind is Kind.SOURCE for words in self._words[stage]]
+        return all(words[WAITS_FOR] == ENDED for words in sources)
+
+    def has_room(self) -> bool:
+        budget = self._budget
+        return budget.live_bytes() + budget.path_bytes() <= budget.limit_bytes
+
+    def change(self, stage: Stage, old: int, new: int) -> bool:
+        headers = self._words[stage]
+        for index in range(new, old):
+            headers[index][RESTS] = 1
+        for index in range(old, new):
+            worker, image = self._processes[stage.name][index], self._images[stage][index]
+            if worker.life.state is State.NEW and not self._start(worker, image):
+                self.allotment.workers[stage.index] = index
+                return False
+            headers[index][RESTS] = 0
+            for sock in image.socks.inputs:
+                try_send(sock, _WAKE_UP)
+        return True
+
+    def _start(self, worker: Worker, image: WorkerImage) -> bool:
+        """Start a worker for the first time; return False if the system has no process for it."""
+        worker.words[CONTROL] = image.touched
+        worker.closed = False
+        self._set_unused(image, False)
+        try:
+            self._supervisor.start(worker)
+        except CapacityError:
+            worker.words[CONTROL] = worker.words[CURRENT_CALL] = 0
+            self._lay_aside(worker, image)
+            for sock in image.socks.outputs:
+                try_send(sock, DOORBELL.pack(CLOSE))
+            return False
+        return True
+
+    def _lay_aside(self, worker: Worker, image: WorkerImage) -> None:
+        """Have nobody wait for a worker that has no process: its readers count it as ended, and so does the run."""
+        worker.closed, worker.words[RESTS] = True, 1
+        self._set_unused(image, True)
+
+    def _set_unused(self, image: WorkerImage, is_unused: bool) -> None:
+        for output in image.outputs:
+            for channel in output.channels:
+                set_unused(self._segment, channel, is_unused)
+
+
+def _times(words: memoryview, now_ns: int) -> tuple[int, int]:
+    """Return how long a worker has been busy and has waited, with what goes on."""
+    busy_ns, waited_ns = words[BUSY_NS], words[STARVED_NS] + words[BLOCKED_NS]
+    doing, since_ns = words[CURRENT_CALL], now_ns - words[BEGUN_NS]
+    if doing > 0:
+        return busy_ns + since_ns, waited_ns
+    if doing == 0 and words[INCARNATION] and words[WAITS_FOR] != ENDED:
+        return busy_ns, waited_ns + since_ns
+    return busy_ns, waited_ns

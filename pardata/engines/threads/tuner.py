@@ -1,0 +1,48 @@
+"""The workers of stages with workers="auto" on threads: they start when they are first needed, and rest when not."""
+
+from __future__ import annotations
+
+from pardata.engines.threads.hub import Hub
+from pardata.engines.threads.port import ThreadPort
+from pardata.engines.tuner import Tuner
+from pardata.pipeline.plan.node import Kind
+from pardata.pipeline.plan.stage import Stage
+from pardata.runtime.allotment import StageCounts
+
+
+class ThreadTuner(Tuner):
+    """Says how many threads of a stage take items; the run starts those that are missing.
+
+    Parameters
+    ----------
+    ports : dict
+        Those of the threads of each stage.
+    """
+
+    def __init__(self, hub: Hub, ports: dict[Stage, list[ThreadPort]]) -> None:
+        super().__init__(hub.plan)
+        self._hub = hub
+        self._ports = ports
+
+    def counts(self) -> list[StageCounts]:
+        return [self._counts_of(stage) for stage in self._stages]
+
+    def _counts_of(self, stage: Stage) -> StageCounts:
+        parts = self._hub.statistics[stage]
+        return StageCounts(
+            sum(part.items for part in parts),
+            sum(part.dropped + part.failed for part in parts),
+            sum(part.busy_s for part in parts),
+            sum(part.starved_s + part.blocked_s for part in parts),
+        )
+
+    def has_ended(self) -> bool:
+        sources = [port for stage in self._stages if stage.kind is Kind.SOURCE for port in self._ports[stage]]
+        return all(port.has_ended for port in sources)
+
+    def change(self, stage: Stage, old: int, new: int) -> bool:
+        with self._hub.lock:
+            inbox = self._hub.inboxes[stage]
+            inbox.in_use = new
+            inbox.changed.notify_all()
+        return True

@@ -1,0 +1,84 @@
+"""Gives the stages with workers="auto" the workers that they need while a run goes on, on any engine.
+
+counts of all stages --> `runtime.allotment.Allotment` --> workers that begin, rest, or go on
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+
+from pardata.pipeline.plan.node import JOINS, WITH_FUNCTION, Kind
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+from pardata.runtime.allotment import LOOK_S, Allotment, StageCounts, StageShape
+
+_EXACT = (Kind.SOURCE, Kind.MAP, Kind.FILTER, *JOINS)
+
+
+class Tuner(abc.ABC):
+    """Looks at a run every `LOOK_S` seconds until its sources have ended.
+
+    Attributes
+    ----------
+    allotment : Allotment
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._stages = plan.worker_stages
+        self.allotment = Allotment(
+            [_shape_of(stage) for stage in self._stages], plan.share.others + plan.share.together
+        )
+        self._begin_s = time.monotonic()
+        self._due_s: float | None = self._begin_s + LOOK_S
+
+    def workers_of(self, stage: Stage) -> int:
+        """Return how many workers of a stage are in use."""
+        return self.allotment.workers[stage.index]
+
+    def look(self) -> float | None:
+        """Change what is to be changed; return in how many seconds to look again, None: never."""
+        if self._due_s is None:
+            return None
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return self._due_s - now_s
+        self._due_s = now_s + LOOK_S
+        counts = self.counts()
+        if self.has_ended():
+            self._due_s = None
+            return None
+        before = self.allotment.workers
+        if self.allotment.look(now_s - self._begin_s, counts, self.has_room()):
+            for stage, old, new in zip(self._stages, before, self.allotment.workers, strict=True):
+                if not self.change(stage, old, new):
+                    self._due_s = None  # the system has no more processes: it stays as it is
+        return LOOK_S
+
+    @abc.abstractmethod
+    def counts(self) -> list[StageCounts]:
+        """Return the counts of all stages."""
+
+    @abc.abstractmethod
+    def has_ended(self) -> bool:
+        """Return whether all sources have ended."""
+
+    def has_room(self) -> bool:
+        """Return whether there is memory for one more item at work."""
+        return True
+
+    @abc.abstractmethod
+    def change(self, stage: Stage, old: int, new: int) -> bool:
+        """Have `new` workers of a stage in use in place of `old`; return False if there cannot be so many."""
+
+
+def _shape_of(stage: Stage) -> StageShape:
+    is_exact = all(edge.stage.kind in _EXACT and edge.branch is None for edge in stage.edges)
+    return StageShape(
+        tuple(edge.stage.index for edge in stage.edges),
+        stage.first_workers,
+        stage.workers,
+        stage.kind in WITH_FUNCTION and not stage.node.thread,
+        stage.fanin.is_zipped or stage.fanin.policy == "position",
+        is_exact,
+    )
