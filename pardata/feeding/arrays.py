@@ -61,3 +61,8 @@ def _of_any_tensor(torch: Any, tensor: Any) -> tuple[Array, str] | None:
         return plain.numpy(), name
     except TypeError:  # bfloat16, and other dtypes that NumPy has not
         return plain.view(getattr(torch, _BITS[plain.element_size()])).numpy(), name
+
+
+def is_bits(tensor: str, array: Array) -> bool:
+    """Return whether an array holds the bits of torch's numbers, not the numbers."""
+    return tensor != "" and tensor != array.dtype.name

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import reprlib
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
-from pardata.errors import ConfigError
+from pardata.errors import CapacityError, ConfigError, WorkerLostError
 from pardata.feeding.collate import PackedBatch, check_collate
 from pardata.feeding.fetching import Making
 from pardata.feeding.routes import route_for
@@ -17,6 +19,25 @@ from pardata.feeding.seeds import new_seed
 from pardata.feeding.tensors import send_tensors_as_arrays, tensor_of
 from pardata.feeding.trees import Leaf, with_leaves
 from pardata.pipeline.plan.numbers import is_count
+
+_CAPACITY: Final = (
+    "a training loop has no memory_limit= or chunksize=: a smaller batch_size=, or fewer workers=, needs less memory. "
+    "Batches that the loop keeps hold theirs: copy what is kept"
+)
+
+
+class _EpochLoop:
+    """A loop over an epoch. Only its iterator holds it, so that what works for it ends with that."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Have it end; the processes that work for it alone end now."""
+        self.is_closed = True
+        with contextlib.suppress(ValueError):  # of workers=0: a batch is being made, by the thread that loops
+            self.batches.close()
 
 
 class Feed:
@@ -63,7 +84,8 @@ class Feed:
         self.epoch = 0
         self._given = 0  # batches of this epoch that the loop has had
         self._is_begun = False  # whether a loop over this epoch was begun
-        self._loop: object = None  # the last one that was begun: its place counts
+        self._loop: weakref.ref[_EpochLoop] | None = None  # the last one that was begun: its place counts
+        self._open: weakref.WeakSet[_EpochLoop] = weakref.WeakSet()
         sampling = Sampling(None, batch_size, shuffle, drop_last, sampler, batch_sampler)
         self._route = route_for(dataset, Making(batch_size, collate, self._tensors), sampling, workers)
         self._options = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
@@ -84,17 +106,35 @@ class Feed:
             self.epoch += 1
             self._given = 0
         self._is_begun = True
-        self._loop = loop = object()
-        return self._loop_over(loop, self._route.batches(self.seed, self.epoch, self._given))
+        loop = _EpochLoop(self._route.batches(self.seed, self.epoch, self._given))
+        self._loop = weakref.ref(loop)
+        self._open.add(loop)
+        return self._loop_over(loop)
 
-    def _loop_over(self, loop: object, batches: Any) -> Iterator[Any]:
-        with closing(batches):
-            for batch in self._arriving(map(self._opened, batches)):
-                if self._loop is loop:
-                    self._given += 1
-                yield batch
-                del batch  # its memory is free for the next one if the loop does not keep it
-        if self._loop is loop:
+    def _is_last(self, loop: _EpochLoop) -> bool:
+        return self._loop is not None and self._loop() is loop
+
+    def _loop_over(self, loop: _EpochLoop) -> Iterator[Any]:
+        try:
+            with closing(loop.batches):
+                for batch in self._arriving(map(self._opened, loop.batches)):
+                    if loop.is_closed:
+                        return
+                    if self._is_last(loop):
+                        self._given += 1
+                    yield batch
+                    del batch  # its memory is free for the next one if the loop does not keep it
+                    if loop.is_closed:
+                        return
+        except CapacityError as error:
+            error.add_note(_CAPACITY)
+            raise
+        except WorkerLostError:
+            if not loop.is_closed:
+                raise
+        finally:
+            self._open.discard(loop)
+        if self._is_last(loop) and not loop.is_closed:
             self.epoch += 1
             self._given = 0
             self._is_begun = False
@@ -150,7 +190,12 @@ class Feed:
         self._is_begun, self._loop = False, None
 
     def close(self) -> None:
-        """End the workers, which otherwise stay for the next epoch until nobody holds this any more."""
+        """End the workers, which otherwise stay for the next epoch until nobody holds this any more.
+
+        A loop that is at work, here or in another thread, gets no more batches: its epoch was left early.
+        """
+        for loop in list(self._open):
+            loop.close()
         self._route.close()
 
     def __enter__(self) -> Self:

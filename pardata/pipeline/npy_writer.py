@@ -17,13 +17,15 @@ from pardata.memory.plain import plain_array
 
 Array = np.ndarray[Any, Any]
 
+_HELD_BYTES: Final = 1 << 18  # at most: a call of the system costs as much as to copy some 10 kB
 _AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class NpyWriter:
     """Writes items as the rows of a ``.npy`` file, which has its name only when it is whole.
 
-    With a `part`, that stays, for a run that goes on, and the caller of the run gives the file its name.
+    With a `part`, that stays, for a run that goes on, and the caller of the run gives the file its name. Small rows are
+    collected, and written together; all of them are in the file when `snapshot` returns.
     """
 
     def __init__(self, path: str, part: str | None = None) -> None:
@@ -33,6 +35,8 @@ class NpyWriter:
         self._rows = 0
         self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of a row
         self._begin_bytes: int | None = None  # where the first row lies: behind the header
+        self._file = -1
+        self._held = bytearray()  # the last rows, which are not in the file yet
 
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Write; yield nothing."""
@@ -42,6 +46,7 @@ class NpyWriter:
         # One that is kept is never removed: a kill behind that would leave a checkpoint without its file.
         goes_on = self._rows or (self._is_kept and os.path.exists(part))
         file = os.open(part, _AGAIN) if goes_on else create_new(part)
+        self._file, self._held = file, bytearray()
         try:
             if goes_on and self._kind is None:
                 os.ftruncate(file, 0)
@@ -57,9 +62,9 @@ class NpyWriter:
                 self._check(row)
                 if self._begin_bytes is None:
                     self._begin_bytes = len(self._header())
-                write_all(file, _bytes_of(row), self._begin_bytes + self._rows * row.nbytes, part)
-                self._rows += 1
-                del item
+                self._write(row)
+                del item, row
+            self._flush()
             write_all(file, self._header(), 0, part)  # now that the number of rows is known
         except BaseException:  # an error, or the end of the run; a killed process leaves the part to its successor
             if not self._is_kept:
@@ -67,10 +72,33 @@ class NpyWriter:
                     os.unlink(part)
             raise
         finally:
+            self._file = -1
             os.close(file)
         if not self._is_kept:
             os.replace(part, self.path)
         yield from ()
+
+    def _write(self, row: Array) -> None:
+        if len(self._held) + row.nbytes > _HELD_BYTES:
+            self._flush()
+        if row.nbytes > _HELD_BYTES:
+            self._put(_bytes_of(row), self._rows, row.nbytes)
+        else:
+            self._held += _bytes_of(row)
+        self._rows += 1
+
+    def _flush(self) -> None:
+        """Write the rows that are held."""
+        if self._held:
+            assert self._kind is not None
+            dtype, shape = self._kind
+            row_bytes = dtype.itemsize * math.prod(shape)
+            held, self._held = self._held, bytearray()
+            self._put(held, self._rows - len(held) // row_bytes, row_bytes)
+
+    def _put(self, rows: bytearray | memoryview, first: int, row_bytes: int) -> None:
+        assert self._begin_bytes is not None
+        write_all(self._file, rows, self._begin_bytes + first * row_bytes, self.part)
 
     def _check(self, row: Array) -> None:
         kind = row.dtype, row.shape
@@ -95,6 +123,8 @@ class NpyWriter:
 
     def snapshot(self) -> Any:
         """Return the number of rows, and the dtype and shape of a row."""
+        if self._file >= 0:
+            self._flush()
         return self._rows, self._kind
 
     def restore(self, state: Any) -> None:

@@ -339,6 +339,66 @@ def test_changes_of_the_dataset_reach_the_workers_in_the_next_epoch():
         assert [batch.tolist() for batch in feed] == [[10, 11, 12, 13]]
 
 
+def endless():
+    """Give one item, and no other one."""
+    yield np.zeros(3)
+    while True:
+        signal.pause()
+
+
+class IterOnly:
+    def __iter__(self):
+        return iter(range(9))
+
+
+class Endless:
+    def __iter__(self):
+        return endless()
+
+
+@pytest.mark.parametrize("make", [lambda: pardata.source(endless), Endless])
+def test_close_ends_a_loop_that_waits_in_another_thread(make):
+    feed = pardata.batches(make(), workers=1)
+    has_begun, seen = threading.Event(), []
+
+    def close():
+        has_begun.wait()
+        feed.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    for batch in feed:
+        seen.append(batch)
+        has_begun.set()
+    closer.join()
+    assert len(seen) == 1 and feed.state_dict()["batches"] == 1 and feed.epoch == 0
+
+
+@pytest.mark.parametrize("make", [lambda: pardata.source(range(9)), IterOnly, lambda: range(9)])
+def test_a_loop_that_closes_its_feed_was_left_early(make):
+    feed = pardata.batches(make(), batch_size=2, workers=0)
+    before = iter(feed)
+    feed.close()
+    assert list(before) == []
+    for _ in feed:
+        feed.close()
+    assert (feed.epoch, feed.state_dict()["batches"]) == (1, 1)
+    assert len(list(feed)) == 5 and feed.epoch == 3
+
+
+def test_too_little_memory_is_told_with_the_options_of_a_feed():
+    class Large:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, number):
+            raise pardata.CapacityError("raise memory_limit=")
+
+    with pytest.raises(pardata.CapacityError) as caught:
+        list(pardata.batches(Large(), workers=0))
+    assert "a smaller batch_size=" in caught.value.__notes__[-1]
+
+
 def test_workers_stay_for_the_next_epoch_and_go_with_the_feed():
     with pardata.batches([0, 1], 1, collate=lambda items: os.getpid(), workers=1) as feed:
         assert len({*feed, *feed}) == 1

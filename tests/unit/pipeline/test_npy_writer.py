@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 
 from pardata.pipeline.npy_writer import NpyWriter
 
@@ -13,3 +14,39 @@ def test_a_file_that_was_begun_is_not_removed_before_it_is_begun_again(tmp_path,
     monkeypatch.delattr(os, "unlink")  # a kill behind it would leave a checkpoint without its file
     assert list(NpyWriter(f"{tmp_path}/x.npy", part)(iter([1.5]))) == []
     assert np.load(part).tolist() == [1.5] and os.listdir(tmp_path) == ["x.begun"]
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """The lengths of what is written."""
+    made, write = [], os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: made.append(len(data)) or write(fd, data))
+    return made
+
+
+def test_small_rows_are_written_together_and_large_ones_by_themselves(tmp_path, writes):
+    rows = np.arange(5 * 50_000.0).reshape(5, 50_000)
+    for items in (range(100_000), rows, [rows[0], rows[1]], [np.empty((0, 3))] * 4, []):
+        writes.clear()
+        assert list(NpyWriter(f"{tmp_path}/x.npy")(iter(items))) == []
+        made = np.load(f"{tmp_path}/x.npy")
+        assert np.array_equal(made, np.array(items).reshape(made.shape)) and len(made) == len(items)
+        assert len(writes) <= 6
+
+
+def test_all_rows_of_a_snapshot_are_in_the_file(tmp_path, writes):
+    writer = NpyWriter(f"{tmp_path}/x.npy", f"{tmp_path}/x.part")
+    states = []
+
+    def items():
+        for number in range(1, 7):
+            yield number
+            if not number % 3:
+                states.append((writer.snapshot(), os.path.getsize(writer.part) // 8))
+
+    assert list(writer(items())) == []
+    header = os.path.getsize(writer.part) // 8 - 6
+    assert [(state[0], length - header) for state, length in states] == [(3, 3), (6, 6)] and len(writes) == 3
+    writer = NpyWriter(writer.path, writer.part)
+    writer.restore(states[0][0])
+    assert list(writer(iter([40]))) == [] and np.load(writer.part).tolist() == [1, 2, 3, 40]
