@@ -17,7 +17,7 @@ from pardata.lookup.client import Service
 from pardata.lookup.listening import OWN_DESCRIPTORS, identity_of, listen
 from pardata.memory.named import session
 from pardata.process.capacity import check_descriptors, free_descriptors, lacks_descriptors
-from pardata.process.interrupts import Uninterrupted
+from pardata.process.interrupts import Uninterrupted, join
 from pardata.process.system import HAS_SHARED_MEMORY
 
 _POLL_S: Final = 30.0  # between two checks of idle connections; a stop does not wait for it
@@ -155,7 +155,7 @@ class Server:
         atexit.unregister(self.close)
         self._server.pull_trigger()
         if self._thread.ident is not None:
-            self._thread.join()
+            join(self._thread)
         self._server.task_dispatcher.shutdown()
         for thread in list(self._answering):  # it still holds its last answer
             thread.join(_END_S)

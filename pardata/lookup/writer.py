@@ -25,6 +25,7 @@ from pardata.memory.foreign import read_values
 from pardata.memory.locking import HolderLock
 from pardata.memory.plain import check_unit
 from pardata.pool.pool import WorkerPool
+from pardata.pool.results import wait_until_done
 from pardata.process.interrupts import Uninterrupted
 
 
@@ -159,6 +160,7 @@ class Writer:
 
     def _take(self) -> None:
         try:
+            wait_until_done(self._waiting[0])
             count = Future.result(self._waiting[0])  # that of the pool's futures cancels all batches at Ctrl-C
         except Exception:
             self._closed = True

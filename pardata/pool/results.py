@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
 
@@ -13,7 +14,17 @@ from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.map import MapJob
 from pardata.pool.jobs.values import ResultTimeoutError
+from pardata.process.interrupts import steps
 from pardata.runtime.progress import Bars
+
+
+def wait_until_done(future: Future[Any], timeout: float | None = None) -> None:
+    """Wait until a future is done, or for `timeout` seconds. Ctrl-C leaves its call alone, and does not get lost."""
+    for step in steps(timeout):
+        with contextlib.suppress(TimeoutError, CancelledError):
+            Future.exception(future, step)
+        if future.done():
+            return
 
 
 class TaskFuture(Future[Any]):
@@ -46,9 +57,7 @@ class TaskFuture(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         """Return the result of the call; else as `concurrent.futures.Future.result`."""
         try:
-            if not self._has_ended():
-                self._backend.run_inline(self._has_ended, timeout)
-            return super().result(timeout)
+            return super().result(self._wait(timeout))
         except BaseException as error:
             self._give_up(error)
             raise
@@ -56,12 +65,17 @@ class TaskFuture(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error of the call; else as `concurrent.futures.Future.exception`."""
         try:
-            if not self._has_ended():
-                self._backend.run_inline(self._has_ended, timeout)
-            return super().exception(timeout)
+            return super().exception(self._wait(timeout))
         except BaseException as error:
             self._give_up(error)
             raise
+
+    def _wait(self, timeout: float | None) -> float:
+        """Wait until the call has ended, or for `timeout` seconds. Return 0: there is nothing left to wait for."""
+        if not self._has_ended():
+            self._backend.run_inline(self._has_ended, timeout)
+            wait_until_done(self, timeout)
+        return 0.0
 
     def _give_up(self, error: BaseException) -> None:
         """End the call if Ctrl-C, or the like, has ended a wait for it."""

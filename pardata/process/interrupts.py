@@ -14,18 +14,35 @@ import operator
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import inf
+from time import monotonic
 from types import FrameType
 from typing import Any, Final
 
 # A signal that comes between Python's last look for signals and the system call that sleeps does not end the sleep; the
-# handler runs when the main thread wakes up. So it does after this long, where nothing else may wake it.
+# handler runs when the main thread wakes up. So it does after this long, where nothing else may wake it: what may be
+# waited for longer is waited for in `steps`.
 INTERRUPT_S: Final = 1.0
 
 _MAIN: Final = threading.main_thread().ident
 # The functions that `signal` wraps: its conversion to enums takes ten times as long, and these run for each task.
 _plain: Any = sys.modules.get("_signal", signal)
 _set, _get = _plain.signal, _plain.getsignal
+
+
+def steps(timeout_s: float | None = None) -> Iterator[float]:
+    """Yield the timeout of each part of a wait, until `timeout_s` seconds are over; None: without an end."""
+    end_s = inf if timeout_s is None else monotonic() + timeout_s
+    while (left_s := end_s - monotonic()) > 0:
+        yield min(INTERRUPT_S, left_s)
+
+
+def join(thread: threading.Thread) -> None:
+    """Wait until a thread has ended."""
+    while thread.is_alive():
+        thread.join(INTERRUPT_S)
 
 
 class Uninterrupted:
@@ -89,8 +106,10 @@ class Latch:
 
     def wait(self) -> None:
         """Return when it is open."""
-        # Handlers are called between steps, and this is one step: one in between would leave the gate shut.
-        all(map(operator.call, (self._gate.acquire, self._gate.release)))  # type: ignore[arg-type]
+        pass_through = partial(self._gate.acquire, True, INTERRUPT_S), self._gate.release
+        while not self.is_open:
+            # Handlers are called between steps, and this is one step: one in between would leave the gate shut.
+            all(map(operator.call, pass_through))  # type: ignore[arg-type]
 
 
 def start_thread(thread: threading.Thread) -> None:

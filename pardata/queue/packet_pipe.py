@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any, Final
 
 from pardata.memory.exchange.range_locks import lock_range, reopen
-from pardata.process.interrupts import Uninterrupted
+from pardata.process.interrupts import Uninterrupted, steps
 from pardata.process.system import check_linux, memory_file, module
 
 fcntl: Any = module("fcntl")
@@ -53,8 +53,10 @@ def wait_for(fd: int, events: int, seconds: float = inf) -> int:
     """Return the events of a descriptor that have come within this time, 0 if none has."""
     poll = select.poll()
     poll.register(fd, events)
-    found = poll.poll(None if seconds == inf else max(0, seconds) * 1000)
-    return found[0][1] if found else 0
+    for step in steps(seconds) if seconds > 0 else (0.0,):
+        if found := poll.poll(step * 1000):
+            return found[0][1]
+    return 0
 
 
 class PacketPipe:

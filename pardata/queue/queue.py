@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from pardata.memory.exchange.addresses import forget_the_gone
 from pardata.memory.exchange.exports import BlockAddress
-from pardata.process.interrupts import Uninterrupted
+from pardata.process.interrupts import Uninterrupted, join
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
 from pardata.queue.forms import EndOfQueueError, OtherForms
@@ -260,7 +260,7 @@ class Queue(QueueEnds, OtherForms):
             raise ValueError(f"{self!r} is not closed")
         feeder = self._feeder
         if feeder is not None:
-            feeder.join()
+            join(feeder)
 
     def cancel_join_thread(self) -> None:
         """Let this process end without waiting for the items that it has put: they may be lost."""
@@ -281,7 +281,7 @@ class Queue(QueueEnds, OtherForms):
             if not self._waiters:
                 self._pipe.close_reader()
         if (feeder := self._feeder) is not None:
-            feeder.join()
+            join(feeder)
         wait_until_received(self._pipe, self._is_awaited)
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -42,8 +42,8 @@ def first_block(start, end):
 
 if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])
-    start, end = context.Barrier(8), context.Event()
-    children = [context.Process(target=first_block, args=(start, end)) for _ in range(8)]
+    start, end = context.Barrier(4), context.Event()
+    children = [context.Process(target=first_block, args=(start, end)) for _ in range(4)]
     for child in children:
         child.start()
     sys.stdin.readline()
@@ -65,9 +65,9 @@ def test_first_blocks_of_many_children_at_once_are_of_one_session(method: str, t
         env=without_session(),
     ) as main:
         assert main.stdout is not None and main.stdin is not None
-        lines = [main.stdout.readline().split() for _ in range(8)]
+        lines = [main.stdout.readline().split() for _ in range(4)]
         assert {(path, there) for _, path, there in lines} == {(lines[0][1], "True")}
-        assert len({name for name, _, _ in lines}) == 8
+        assert len({name for name, _, _ in lines}) == 4
         main.stdin.write("\n")
         main.stdin.flush()
     assert not [name for name, _, _ in lines if os.path.exists(f"/dev/shm/{name}")]

@@ -1,5 +1,6 @@
 """Ctrl-C in a call of a queue, at each line, and as a run falls asleep: it arrives, and no lock is left behind."""
 
+import contextlib
 import gc
 import os
 import queue
@@ -7,9 +8,11 @@ import signal
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import pardata
+from pardata.process import interrupts
 from tests.faults.interrupting import interrupt_at, lines_of
 
 
@@ -79,41 +82,148 @@ def test_ctrl_c_in_a_call_arrives_and_keeps_nobody_out(kind):
     gc.collect()  # tracebacks have held them
 
 
+@pytest.fixture(autouse=True)
+def look_soon(monkeypatch):
+    monkeypatch.setattr(interrupts, "INTERRUPT_S", 0.02)
+
+
 class Held:
     """A function whose call waits until it is told."""
 
     def __init__(self):
         self.begun, self.told = threading.Event(), threading.Event()
 
-    def __call__(self, item):
+    def __call__(self, *_):
         self.begun.set()
         self.told.wait()
-        return item
 
 
-@pytest.mark.parametrize("engine", ["threads", "processes"])
-def test_ctrl_c_as_the_main_thread_goes_to_sleep_arrives(engine):
-    """As the signal comes in another thread, it does not wake the main thread, as if it had come before the sleep."""
-    held, main = Held(), threading.get_ident()
+class Gate:
+    """The same in a worker process: its call tells that it has begun, and ends with its worker."""
+
+    def __init__(self, folder):
+        self._path = f"{folder}/gate"
+        os.mkfifo(self._path)
+
+    def __call__(self, *_):
+        open(self._path, "w").close()  # opening one end waits for the other
+        threading.Event().wait()
+
+    def wait_until_begun(self):
+        open(self._path).close()
+
+
+def is_asleep(thread):
+    with open(f"/proc/self/task/{thread.native_id}/stat") as file:
+        sleeps = file.read().rpartition(")")[2].split()[0] == "S"
+    names = ("wait", "wait_for", "select", "join", "_wait_for_tstate_lock")
+    return sleeps and sys._current_frames()[thread.ident].f_code.co_name in names
+
+
+@contextlib.contextmanager
+def ctrl_c_asleep(wait_until_begun=int):
+    """Ctrl-C comes in another thread when the main thread sleeps in the block: it does not wake up, as if the signal
+    had come between its last look for signals and its sleep.
+    """
 
     def interrupt():
-        while sys._current_frames()[main].f_code.co_name not in ("wait", "select"):
-            held.begun.wait()
+        wait_until_begun()
+        while not is_asleep(threading.main_thread()):
+            os.sched_yield()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    run = pardata.source([1]).map(held, kind="thread").iterate(engine=engine)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         with pytest.raises(KeyboardInterrupt):
             thread.start()
-            next(run)
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        held.told.set()
         thread.join()
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_ctrl_c_as_a_run_goes_to_sleep_arrives(engine):
+    held = Held()
+    run = pardata.source([1]).map(held, kind="thread").iterate(engine=engine)
+    try:
+        with ctrl_c_asleep(held.begun.wait):
+            next(run)
+    finally:
+        held.told.set()
         run.close()
         for left in threading.enumerate():
             if left.name.startswith("pardata-Held"):
                 left.join()
+
+
+POOL_WAITS = {
+    "result": lambda pool, fn: pool.submit(fn, 1).result(),
+    "result in time": lambda pool, fn: pool.submit(fn, 1).result(timeout=1000),
+    "exception": lambda pool, fn: pool.submit(fn, 1).exception(),
+    "map": lambda pool, fn: next(pool.map(fn, [1])),
+    "map in time": lambda pool, fn: next(pool.map(fn, [1], timeout=1000)),
+    "map_array": lambda pool, fn: pool.map_array(fn, np.arange(3)),
+    "end": lambda pool, fn: [pool.submit(fn, 1), pool.shutdown()],
+}
+
+
+@pytest.mark.parametrize("wait", POOL_WAITS)
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_ctrl_c_as_the_caller_of_a_pool_goes_to_sleep_arrives(kind, wait, tmp_path):
+    fn = Gate(tmp_path) if kind == "process" else Held()
+    pool = pardata.WorkerPool(1, kind=kind)
+    try:
+        with ctrl_c_asleep(fn.wait_until_begun if kind == "process" else fn.begun.wait):
+            POOL_WAITS[wait](pool, fn)
+    finally:
+        if kind == "thread":
+            fn.told.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        if kind == "process":
+            pool.terminate()
+        pool.shutdown()
+
+
+def fill(made):
+    made.put_many(range(300))  # more than the pipe takes
+
+
+def put_into_full(made):
+    made.put(1)
+    made.put(2)
+
+
+QUEUE_WAITS = {
+    "get": lambda: (pardata.Queue(), pardata.Queue.get),
+    "get in time": lambda: (pardata.Queue(), lambda made: made.get(timeout=1000)),
+    "put": lambda: (pardata.Queue(1), put_into_full),
+    "join_thread": lambda: (pardata.Queue(), lambda made: [fill(made), made.close(), made.join_thread()]),
+    "join": lambda: (pardata.JoinableQueue(), lambda made: [made.put(1), made.join()]),
+}
+
+
+@pytest.mark.parametrize("wait", QUEUE_WAITS)
+def test_ctrl_c_as_a_call_of_a_queue_goes_to_sleep_arrives(wait):
+    made, call = QUEUE_WAITS[wait]()
+    if wait.startswith("get"):
+        stays = threading.Event()
+        putter = threading.Thread(target=stays.wait)  # it could put: the queue has no end yet
+        putter.start()
+
+    def wait_until_begun():  # `get` looks for a moment first
+        while wait.startswith("get") and not made._waiters:
+            os.sched_yield()
+
+    try:
+        with ctrl_c_asleep(wait_until_begun):
+            call(made)
+    finally:
+        if wait.startswith("get"):
+            stays.set()
+            putter.join()
+        made.close()
+        while made.qsize():
+            made.get()

@@ -13,6 +13,7 @@ from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob
 from pardata.pool.worker.messages import ROWS
+from pardata.process.interrupts import steps
 from pardata.runtime.progress import REFRESH_S, Bars
 
 
@@ -112,7 +113,7 @@ class JobEnd:
         while not self.is_over:
             if not run_inline(is_over, rest):
                 with self._changed:
-                    self._changed.wait_for(is_over, rest)
+                    self._changed.wait_for(is_over, next(steps(rest)))
             if tick is not None:
                 tick()
             if bars is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pardata.checkpoint.results import ResultLog, StoredValues
+from pardata.process.interrupts import steps
 from pardata.runtime.progress import REFRESH_S
 
 
@@ -97,7 +98,7 @@ class MapValues:
                 rest = REFRESH_S if rest is None else min(rest, REFRESH_S)
             if not run_inline(is_there, rest):
                 with self._changed:
-                    self._changed.wait_for(is_there, rest)
+                    self._changed.wait_for(is_there, next(steps(rest), 0.0))
         with self._changed:
             if not self._done and self._ended is not None:
                 return [], self._ended
