@@ -24,6 +24,7 @@ from pardata.errors import (
     WorkerLostError,
 )
 from pardata.lookup.table import Table
+from pardata.memory.born.nursery import in_shared_memory
 from pardata.memory.named.block import SharedMemory
 from pardata.memory.named.inspector import BlockInfo
 from pardata.memory.named.manager import SharedMemoryManager
@@ -106,6 +107,7 @@ __all__ = [
     "empty",
     "files",
     "foreach_array",
+    "in_shared_memory",
     "map",
     "map_array",
     "merge",

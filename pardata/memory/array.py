@@ -89,13 +89,31 @@ def named_anchor(name: str, buffer: memoryview) -> NamedAnchor:
     return made
 
 
+Adopt = Callable[[np.ndarray[Any, Any]], Anchor | None]
+_adopt: Adopt | None = None
+
+
+def set_adopt(adopt: Adopt | None) -> None:
+    """Have `adopt` asked for the anchor of arrays without a base that own their memory: NumPy may have it from here."""
+    global _adopt
+    _adopt = adopt
+
+
 def find_anchor(array: object) -> Anchor | None:
     """Return the anchor that keeps `array` alive, through views of any kind; None if it is not in a block."""
     while array is not None:
         if type(array) is Anchor:
             return array if array.drop is not None else find_anchor(array.base)
-        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+        base = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+        if base is None and _adopt is not None and isinstance(array, np.ndarray) and array.flags.owndata:
+            return _adopt(array)
+        array = base
     return None
+
+
+def is_adopted(block: Anchor | None) -> bool:
+    """Return whether NumPy has made a block's array here, ``with pardata.in_shared_memory()``."""
+    return block is not None and getattr(block, "root", None) is not None
 
 
 def is_in(block: Anchor, memory: mmap.mmap) -> bool:

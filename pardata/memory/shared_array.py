@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named
+from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, is_adopted
 from pardata.memory.exchange.addresses import open_address, send_address
 from pardata.memory.exchange.exports import BlockAddress
 
@@ -130,10 +130,10 @@ def shared_view(
 def is_meant_shared(array: np.ndarray[Any, Any]) -> bool:
     """Return whether an array in shared memory is to be shared with functions that have captured it.
 
-    Those of `pardata.empty` and its like are, and those that nobody writes to. An ordinary array, as a result is,
-    belongs to whoever has it.
+    Those of `pardata.empty` and its like are, those that were made ``with pardata.in_shared_memory()``, and those that
+    nobody writes to. An ordinary array, as a result is, belongs to whoever has it.
     """
-    return type(array) is SharedArray or not array.flags.writeable
+    return type(array) is SharedArray or not array.flags.writeable or is_adopted(find_anchor(array))
 
 
 def _rebuild(

@@ -99,6 +99,11 @@ def set_worker_arena(arena: Arena) -> None:
     _worker_arena = arena
 
 
+def in_worker() -> bool:
+    """Return whether this process is a worker."""
+    return _worker_arena is not None
+
+
 def _forget() -> None:
     """Forget both in a forked child: the segment is the parent's, and the arena that of the worker that forked."""
     global _heap, _lock, _worker_arena

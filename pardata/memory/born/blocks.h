@@ -1,10 +1,11 @@
 /* The blocks that are lent, by address, and the extents of which there were too few. Who calls this holds the lock. */
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
-#define MOST_BLOCKS 1024 /* of one worker: a search over all of them takes a microsecond */
+#define MOST_LENT 1024   /* blocks of one worker: a search over all of them takes a microsecond */
+#define MOST_BLOCKS 8192 /* of the main process */
 #define MOST_WANTED 32   /* requests that are noted until Python asks */
 
-enum { FREE, LIVE, HANDED, PRIVATE };
+enum { FREE, LIVE, HANDED, PRIVATE, STUCK };
 typedef struct {
     uintptr_t at;
     size_t extent;
@@ -52,6 +53,12 @@ static Block *free_block(size_t extent) {
         if (blocks[i].extent == extent && blocks[i].state == FREE && (!found || is_warmer(&blocks[i], found)))
             found = &blocks[i];
     return found;
+}
+
+static Block *insert_block(size_t place, Block block) {
+    memmove(&blocks[place + 1], &blocks[place], (n_blocks++ - place) * sizeof(Block));
+    blocks[place] = block;
+    return &blocks[place];
 }
 
 static void remove_block(Block *block) {

@@ -54,6 +54,7 @@ static volatile int on, in_child;
 
 static int is_ours(const void *p) { return (uintptr_t)p >= start && (uintptr_t)p < end; }
 
+#include "nursery.h"
 #include "forks.h"
 
 /* -- the handler -------------------------------------------------------------------------------------------------- */
@@ -67,8 +68,9 @@ static void *take(size_t n, unsigned *place) {
     time_now++;
     *place = next_place(extent);
     Block *block = NULL;
-    if (on && is_likely(extent, *place)) {
+    if (on && (is_nursery || is_likely(extent, *place))) {
         block = free_block(extent);
+        if (!block) block = carve(extent);
         if (block) block->state = LIVE, block->is_warm = 1, block->place = *place;
         else want(extent);
     }
@@ -140,9 +142,10 @@ static void born_free(void *ctx, void *p, size_t n) {
     pthread_mutex_lock(&lock);
     Block *block = block_at((uintptr_t)p);
     if (block && block->state == PRIVATE) madvise(p, block->extent, MADV_DONTNEED);
-    else if (block) {
+    else if (block && block->state != STUCK) {
         block->state = FREE;
         block->freed = time_now;
+        if (is_nursery && !on) madvise(p, block->extent, MADV_REMOVE); /* nobody may ever come and trim it */
     }
     pthread_mutex_unlock(&lock);
 }
@@ -162,11 +165,12 @@ static void *born_realloc(void *ctx, void *p, size_t n) {
     size_t had = block ? block->extent : 0;
     int state = block ? block->state : HANDED;
     pthread_mutex_unlock(&lock);
-    if (n <= had && n > had / 2 && state != HANDED) return p;
+    int is_others = state == HANDED || state == STUCK;
+    if (n <= had && n > had / 2 && !is_others) return p;
     void *moved = born_malloc(ctx, n);
     if (!moved) return NULL;
     memcpy(moved, p, n < had ? n : had);
-    if (state != HANDED) born_free(ctx, p, had); /* others read what was handed over: it stays as it is */
+    if (!is_others) born_free(ctx, p, had); /* others read what was handed over: it stays as it is */
     return moved;
 }
 
@@ -190,11 +194,9 @@ int born_is_on(void) { return on && !in_child; }
 
 int born_lend(uintptr_t at, size_t extent) { /* returns whether there is room for one more block */
     pthread_mutex_lock(&lock);
-    int has_room = on && n_blocks < MOST_BLOCKS;
+    int has_room = on && n_blocks < MOST_LENT;
     if (has_room) {
-        size_t place = place_of(at);
-        memmove(&blocks[place + 1], &blocks[place], (n_blocks++ - place) * sizeof(Block));
-        blocks[place] = (Block){at, extent, time_now, FREE, 0, MOST_PLACES};
+        insert_block(place_of(at), (Block){at, extent, time_now, FREE, 0, MOST_PLACES});
     }
     pthread_mutex_unlock(&lock);
     return has_room;

@@ -23,6 +23,7 @@ static void before_fork(void) {
     on = 0;
     struct stat now;
     for (size_t i = 0; i < n_blocks; i++) {
+        if (is_nursery && blocks[i].state == HANDED) blocks[i].state = STUCK; /* the child has the array, too: for ever */
         if (blocks[i].state != LIVE) continue;
         if (fstat(fd, &now) || now.st_ino != file.st_ino || now.st_dev != file.st_dev)
             give_up("the descriptor of the shared memory was closed");

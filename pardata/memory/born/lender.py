@@ -66,6 +66,7 @@ class Lender:
         self._short: set[int] = set()  # extents of which the arena had no warm block to lend
         self._vain = self._skips = 0  # pauses that are left out after those in vain; that are still to be left out
         self._library = Library(arena.segment, arena._start, arena.span.offset + arena.span.size_bytes, keep_bytes)
+        self._library.enter()
         limit, self._most_addresses = budget.limit_bytes, arena.span.size_bytes // _SHARE_OF_ADDRESSES
         self._most_bytes = min(limit // (_SHARE * budget.spans), self._most_addresses)
         arena.before_growth = self._before_growth

@@ -69,13 +69,15 @@ def _load() -> ctypes.PyDLL:
     made.born_source.restype = ctypes.c_uint32
     made.born_open.restype = ctypes.c_void_p
     made.born_open.argtypes = [word, word, word, ctypes.c_int, size, size, ctypes.c_void_p]
+    made.born_nursery.argtypes = [word, word]
+    made.born_return.restype = None
     made.born_missed.argtypes, made.born_missed.restype = [word, size], None
     made.born_give_back.restype = None
     made.born_lend.argtypes = [word, size]
     made.born_take_back.argtypes = [ctypes.POINTER(size), size]
-    for name in ("born_extent_for", "born_live", "born_hand_over", "born_has_free", "born_take"):
+    for name in ("born_extent_for", "born_live", "born_hand_over", "born_has_free", "born_take", "born_return"):
         getattr(made, name).argtypes = [word]
-    for name in ("extent_for", "take", "take_back", "live", "wanted", "kept_bytes", "private_bytes"):
+    for name in ("extent_for", "nursery", "take", "take_back", "live", "wanted", "kept_bytes", "private_bytes"):
         getattr(made, f"born_{name}").restype = size
     return made
 
@@ -129,7 +131,7 @@ class Library:
     """The functions of `born.c` over one span of a segment; see there. Opened once in a process."""
 
     def __init__(self, segment: Segment, start: int, end: int, keep_bytes: int) -> None:
-        """Have NumPy's arrays born in blocks lent of the segment's bytes from `start` to `end`, in this thread.
+        """Open the allocator over the segment's bytes from `start` to `end`; `enter` makes it NumPy's.
 
         `keep_bytes`: see `kept.h`. Raises `OSError` if the system refuses to tell of forks.
         """
@@ -145,12 +147,30 @@ class Library:
             raise OSError("no memory to watch for forks")
         new = ctypes.pythonapi.PyCapsule_New
         new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-        _numpy_function(_SET_HANDLER, ctypes.py_object, ctypes.py_object)(new(at, _HANDLER, None))
+        self._handler: object = new(at, _HANDLER, None)
+        self._set = _numpy_function(_SET_HANDLER, ctypes.py_object, ctypes.py_object)
         self.live, self.hand_over = functions.born_live, functions.born_hand_over  # of an address: extent; whether
+        self.return_, self._nursery = functions.born_return, functions.born_nursery
         self.missed, self.give_back = functions.born_missed, functions.born_give_back
         self.has_free = functions.born_has_free
         self.kept_bytes = functions.born_kept_bytes
         self.private_bytes = functions.born_private_bytes
+
+    def enter(self) -> object:
+        """Make the allocator that of NumPy in this thread (and context); return that which was there before."""
+        return self._set(self._handler)
+
+    def leave(self, before: object) -> None:
+        """Make the allocator that was there before `enter` NumPy's again."""
+        self._set(before)
+
+    def carve_in(self, offset: int, nbytes: int) -> int:
+        """Have blocks made in a range of the segment as arrays need them; 0 bytes: no more.
+
+        Return the offset at which what is left of the last range begins.
+        """
+        at = self.address + offset if nbytes else 0
+        return int(self._nursery(at, at + nbytes)) - self.address
 
     @property
     def is_on(self) -> bool:
