@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -167,7 +167,19 @@ at_fork(after_in_child=_forget)
 
 
 @contextmanager
-def in_shared_memory() -> Iterator[None]:
+def _entered() -> Iterator[None]:
+    nursery = _open()
+    if nursery is None:
+        yield
+        return
+    before = nursery.enter()
+    try:
+        yield
+    finally:
+        nursery.leave(before)
+
+
+def in_shared_memory() -> AbstractContextManager[None]:
     """Have the arrays that NumPy makes in this thread inside of the ``with`` lie in shared memory.
 
     What `numpy.load`, `numpy.stack`, an image reader or arithmetic return there - arrays of 64 KiB and more that own
@@ -183,7 +195,6 @@ def in_shared_memory() -> Iterator[None]:
 
     Examples
     --------
-    >>> import numpy as np
     >>> with pardata.in_shared_memory():
     ...     volume = np.full((1000, 1000), 4.0)
     >>> with pardata.WorkerPool(1) as pool:
@@ -191,12 +202,4 @@ def in_shared_memory() -> Iterator[None]:
     >>> float(roots.sum())
     2000000.0
     """
-    nursery = _open()
-    if nursery is None:
-        yield
-        return
-    before = nursery.enter()
-    try:
-        yield
-    finally:
-        nursery.leave(before)
+    return _entered()
