@@ -15,6 +15,7 @@ from pardata.codec.object_codec import BARE, PACKED_BYTES, Placed, is_small_part
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import align
 from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
 
@@ -189,7 +190,7 @@ class BlockPlacer:
         return block, self._offset_in(block, array), array
 
     def _offset_in(self, block: Anchor, array: Array) -> int:
-        return int(array.__array_interface__["data"][0]) - self._address - block.offset
+        return data_pointer(array) - self._address - block.offset
 
     def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
         """Return whether user code has neither ``arrays[index]`` nor another view of its block."""

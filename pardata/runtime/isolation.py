@@ -229,17 +229,17 @@ class Passed:
 def is_settled(items: list[Any]) -> bool:
     """Return whether nobody outside of `items` can change the last one: the cheap test for the common cases."""
     kind = type(items[-1])
+    if kind is np.ndarray and items[-1].base is None:  # as most results are
+        return items[-1].flags.owndata and is_sole_owner(items) and not items[-1].dtype.hasobject
     if kind in IMMUTABLE:
         return True
     if kind is tuple:
         return IMMUTABLE.issuperset(map(type, items[-1]))
     if kind is list or kind is dict:
         return _is_flat(items[-1]) and is_sole_owner(items)
-    if not _is_array(items[-1]):
+    if not _is_array(items[-1]) or type(items[-1].base) is not Anchor:
         return False
-    if type(items[-1].base) is Anchor:
-        return not items[-1].flags.writeable or (is_sole_owner(items) and _is_apart(items[-1]))
-    return items[-1].flags.owndata and is_sole_owner(items)
+    return not items[-1].flags.writeable or (is_sole_owner(items) and _is_apart(items[-1]))
 
 
 def _is_apart(array: Array) -> bool:

@@ -26,6 +26,7 @@ from pardata.errors import CapacityError, ConfigError
 from pardata.memory.arena import Span
 from pardata.memory.array import find_anchor, is_in
 from pardata.memory.budget import CONTROL, format_bytes
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.exchange.addresses import watch
 from pardata.memory.gaps import align
 from pardata.memory.layout import fill, layout_of
@@ -63,7 +64,7 @@ class HeapSink:
     def _place(self, array: Array) -> Placed:
         block = find_anchor(array)
         if block is not None and is_in(block, self._heap.segment.map) and is_meant_shared(array):
-            return block, array.__array_interface__["data"][0] - self._address - block.offset, array
+            return block, data_pointer(array) - self._address - block.offset, array
         copied, layout = self._copies.find(array), layout_of(array)
         if copied is None:
             made = self._heap.arena.reserve(layout.nbytes)

@@ -24,6 +24,7 @@ from pardata.memory.arena import NUMPYS, Arena
 from pardata.memory.array import Anchor, anchor
 from pardata.memory.born.library import Library
 from pardata.memory.budget import Budget
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import size_class
 
 Array = np.ndarray[Any, Any]
@@ -193,7 +194,7 @@ class Lender:
             Nobody else has it, but for the arrays that are sent. It becomes read-only.
         """
         arena, library = self._arena, self._library
-        at = root.__array_interface__["data"][0]
+        at = data_pointer(root)
         if not library.start <= at < library.end:
             if size_class(root.nbytes) <= size_class(nbytes):
                 library.missed(at, root.nbytes)

@@ -72,12 +72,6 @@ class _Made:
         if self.branches is not None:
             self.branches.append(branch)
 
-    def take_back(self) -> Any:
-        """Return the last result, which is none."""
-        if self.branches is not None:
-            self.branches.pop()
-        return self.results.pop()
-
 
 @dataclass(eq=False)
 class ItemProgram:
@@ -200,12 +194,15 @@ class ItemProgram:
     def _do(self, fn: Callable[[Any], Any], items: list[Any], index: int, out: _Made) -> bool:
         """Do one item; return whether it has a result."""
         if self.what is Kind.MAP:
-            out.add(fn(items[index]))
-            if type(out.results[-1]) is CoroutineType:
-                raise not_awaited(out.take_back())
+            results = out.results
+            results.append(fn(items[index]))
+            if type(results[-1]) is CoroutineType:
+                raise not_awaited(results.pop())
             if len(items) > 1:  # it waits for the others, and the function may change it meanwhile
                 items[index] = None  # the result may be the item itself
-                settle(out.results)
+                settle(results)
+            if out.branches is not None:
+                out.branches.append(0)
             return True
         found = fn(items[index])
         if type(found) is CoroutineType:

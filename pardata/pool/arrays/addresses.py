@@ -14,6 +14,7 @@ import numpy as np
 from pardata.data.file_array import FileArray
 from pardata.data.new_file import NewFile
 from pardata.memory.array import find_anchor, find_named, is_in
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.disk import allocate, missing_bytes
 from pardata.memory.exchange.addresses import open_address
 from pardata.memory.layout import bounds
@@ -111,7 +112,7 @@ def is_shared(array: Array) -> bool:
 
 
 def _start(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
+    return data_pointer(array)
 
 
 def allocate_mapped(array: Array, path: str | None = None) -> None:
