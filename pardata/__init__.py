@@ -3,6 +3,7 @@
 import sys as _sys
 from typing import TYPE_CHECKING, Any
 
+from pardata.cluster import enter_cluster_engines as _enter_cluster_engines
 from pardata.engines.registry import enter_engines as _enter_engines
 from pardata.errors import (
     BrokenError,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from pardata.queue.queue import Queue
 
 _enter_engines()
+_enter_cluster_engines()
 
 __version__ = "0.1.0"
 

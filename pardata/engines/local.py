@@ -20,7 +20,8 @@ def original_error(error: BaseException, fault: Fault) -> BaseException:
     if isinstance(error, StopIteration):  # it would end the loop of the caller silently (PEP 479)
         told = RuntimeError("the function raised StopIteration")
         told.__cause__, error = error, told
-    add_note(error, fault.note)
+    if fault.note not in getattr(error, "__notes__", ()):  # an error that has come from another machine has it
+        add_note(error, fault.note)
     return error
 
 

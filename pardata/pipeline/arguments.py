@@ -13,7 +13,7 @@ from pardata.pipeline.plan.node import has_calls, name_of, no_function
 
 _OPTIONS = (
     "workers", "ordered", "inplace", "writable", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind",
-    "concurrency", "name",
+    "concurrency", "on", "name",
 )  # fmt: skip
 
 

@@ -33,13 +33,13 @@ from pardata.pipeline.programs.cuts import is_whole, state_path
 from pardata.pipeline.programs.generator import can_restore
 from pardata.pipeline.programs.sink import takes_part
 from pardata.pipeline.queue_items import QueueItems
-from pardata.pipeline.run import RunOptions, start
+from pardata.pipeline.run import Elsewhere, RunOptions, start
 from pardata.pipeline.source_items import RowsOfFile
 from pardata.runtime.events import CutPassed
 from pardata.runtime.progress import RunReport
 
 
-def run_on(plan: Plan, engine: str, options: RunOptions, folder: Any, restart: bool) -> RunReport:
+def run_on(plan: Plan, engine: str | Elsewhere, options: RunOptions, folder: Any, restart: bool) -> RunReport:
     """Run a plan from its last cut to its end; return the report of this part, or that of a run that is done."""
     folders.check_restart(folder, restart)
     if folder is None:

@@ -182,4 +182,4 @@ def _join(kind: Kind, name: str, streams: tuple[Stream, ...], policy: Policy) ->
 
 def _take_turns(name: str, streams: tuple[Stream, ...], policy: Policy) -> Stream:
     nodes = _nodes("merge" if policy == "round_robin" else name, streams)
-    return Stream(Node(Kind.GENERATOR, name, pass_on, nodes, thread=True, policy=policy, where=user_line()))
+    return Stream(Node(Kind.GENERATOR, name, pass_on, nodes, workplace="thread", policy=policy, where=user_line()))

@@ -18,6 +18,7 @@ from pardata.pipeline.plan.node import (
     ArrayUse,
     Kind,
     Node,
+    Workplace,
     has_calls,
     is_coroutine_function,
     name_of,
@@ -29,6 +30,7 @@ from pardata.pipeline.plan.numbers import is_count
 from pardata.runtime.faults import describe_item
 
 WorkerKind = Literal["process", "thread"]
+Machine = Literal["nodes", "home"]
 StreamChunksize = int | Literal["auto"]
 
 CONCURRENCY: Final = 16  # calls of a coroutine function, unless the user says how many: as servers bear from one client
@@ -96,11 +98,12 @@ def new_sink(
     """Return the stage that writes to a list, a file or a function (see `Stream.to`)."""
     if concurrency is not None and not callable(sink):
         raise ConfigError(f"to({sink!r}): concurrency= goes with a coroutine function (`async def`)")
+    where: Workplace = "thread" if thread else ""
     written = _file_sink(sink, key, compression)
     if written is not None:
-        return new_stage(given, Kind.GENERATOR, written, name or written.name, thread=True)
+        return new_stage(given, Kind.GENERATOR, written, name or written.name, workplace="thread")
     if isinstance(sink, list):
-        return new_stage(given, Kind.SINK, sink.append, name or "list", thread=True)
+        return new_stage(given, Kind.SINK, sink.append, name or "list", workplace="thread")
     if isinstance(getattr(sink, "__self__", None), list | set | dict | deque) and not thread:
         raise ConfigError(
             f"to({sink.__self__.__class__.__name__}.{sink.__name__}): a process would fill a copy of it; give a "
@@ -119,13 +122,13 @@ def new_sink(
                 f"to({str(sink)!r}): a path must be that of a {output_endings()} or .npy file; for others give a "
                 f"function"
             )
-        return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), thread=thread)
+        return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), workplace=where)
     if not callable(sink):
         raise ConfigError(
             f"to({describe_item(sink)}): a sink is a list, the path of a .npy file, or a function, as found.add or "
             f'file.write with kind="thread"'
         )
-    return new_stage(given, Kind.SINK, sink, name, thread=thread, concurrency=concurrency)
+    return new_stage(given, Kind.SINK, sink, name, workplace=where, concurrency=concurrency)
 
 
 def _file_sink(sink: Any, key: str | None, compression: Any) -> FileSink | None:
@@ -161,6 +164,15 @@ def is_thread(kind: str) -> bool:
     if kind not in ("process", "thread"):
         raise ConfigError(f'({user_line()}): kind must be "process" or "thread", not {kind!r}')
     return kind == "thread"
+
+
+def workplace(kind: str, on: str) -> Workplace:
+    """Return where the workers of a stage are."""
+    if on not in ("nodes", "home"):
+        raise ConfigError(f'({user_line()}): on must be "nodes" or "home", not {on!r}')
+    if on == "home":
+        return "home thread" if is_thread(kind) else "home"
+    return "thread" if is_thread(kind) else ""
 
 
 def checked_count(method: str, name: str, value: Any, least: int | None = 1) -> int:

@@ -110,4 +110,4 @@ class Regrouping(Runnable):
 
     def _regroup(self, name: str, fn: Any) -> Self:
         """Add a stage as a thread of the calling process: it only passes references on, and no kill can lose them."""
-        return type(self)(new_stage(self._node, Kind.GENERATOR, fn, name, thread=True))
+        return type(self)(new_stage(self._node, Kind.GENERATOR, fn, name, workplace="thread"))

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import weakref
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -19,13 +19,22 @@ from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
-from pardata.runtime.events import CutPassed
+from pardata.runtime.events import CutPassed, ItemSkipped
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport, check_progress
 
 STALL_S: Final = 60.0
 
-Engine = Literal["processes", "threads", "serial"]
+
+class Elsewhere(ABC):
+    """An engine with options of its own: of a cluster."""
+
+    @abstractmethod
+    def start(self, plan: Plan, options: RunOptions) -> Run:
+        """Start a run."""
+
+
+Engine = Literal["processes", "threads", "serial", "dask"] | Elsewhere
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class RunOptions:
     record: bool = False
     cores: int | None = None
     on_cut: Callable[[CutPassed], None] | None = None  # of a run with a checkpoint
+    on_skip: Callable[[ItemSkipped], None] | None = None  # told of failed items, in place of the report
     random_seed: int = field(init=False)  # `seed`, or else a new one
 
     def __post_init__(self) -> None:
@@ -156,13 +166,15 @@ engines: Final[dict[str, Callable[[Plan, RunOptions], Run]]] = {}
 dry_run: Callable[[Plan, tuple[Any, ...]], DryRun]
 
 
-def start(plan: Plan, engine: str, options: RunOptions) -> Run:
+def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
     """Start a run on an engine. Raises ConfigError if there is no such engine, or if the plan cannot run on it."""
     for stage in plan.stages:
         note_used(stage.node)
     _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
+    if isinstance(engine, Elsewhere):
+        return engine.start(plan, options)
     if engine not in engines:
-        raise ConfigError(f'engine must be "processes", "threads" or "serial", not {engine!r}')
+        raise ConfigError(f'engine must be "processes", "threads", "serial" or "dask", not {engine!r}')
     return engines[engine](plan, options)
 
 

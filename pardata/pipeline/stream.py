@@ -12,6 +12,7 @@ from pardata.pipeline.arguments import Unpacking, with_arguments
 from pardata.pipeline.builtin_generators import Reduce
 from pardata.pipeline.never_run import note_used
 from pardata.pipeline.new_stage import (
+    Machine,
     StreamChunksize,
     WorkerKind,
     array_use,
@@ -24,6 +25,7 @@ from pardata.pipeline.new_stage import (
     new_sink,
     new_stage,
     plain_function,
+    workplace,
 )
 from pardata.pipeline.plan.error_policy import ErrorPolicy, Errors
 from pardata.pipeline.plan.node import Kind, Node, WorkerCount, inputs_first, name_of
@@ -65,6 +67,7 @@ class Stream(Regrouping):
         timeout_s: float | None = None,
         kind: WorkerKind = "process",
         concurrency: int | None = None,
+        on: Machine = "nodes",
         name: str | None = None,
         **kwargs: Any,
     ) -> Stream:
@@ -113,6 +116,8 @@ class Stream(Regrouping):
         concurrency : int, 1 to 1024, optional
             Of a coroutine function: how many of its calls are at work at a time in each worker; default 16. `inplace`
             is refused then.
+        on : "nodes" or "home"
+            "home": the stage runs on the caller's machine also where the engine is a cluster (docs/cluster.md).
         name : str, optional
             The stage's name in reports, errors and drawings; default: that of `fn`.
 
@@ -130,7 +135,7 @@ class Stream(Regrouping):
         return self._then(
             Kind.MAP, with_arguments(fn, args, kwargs), name, workers=workers, ordered=ordered,
             arrays=array_use(inplace, writable), chunksize=checked_size(chunksize),
-            on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), thread=is_thread(kind),
+            on_error=ErrorPolicy(errors, max_errors, retries, timeout_s), workplace=workplace(kind, on),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip
 
@@ -167,6 +172,7 @@ class Stream(Regrouping):
         timeout_s: float | None = None,
         kind: WorkerKind = "process",
         concurrency: int | None = None,
+        on: Machine = "nodes",
         name: str | None = None,
     ) -> Stream:
         """Return the stream of the items for which ``predicate(item)`` is true; other arguments and errors as `map`.
@@ -180,7 +186,7 @@ class Stream(Regrouping):
         return self._then(
             Kind.FILTER, bool if predicate is None else predicate, name, workers=workers, ordered=ordered,
             chunksize=checked_size(chunksize),
-            arrays=array_use(False, writable), thread=is_thread(kind),
+            arrays=array_use(False, writable), workplace=workplace(kind, on),
             on_error=ErrorPolicy(errors, max_errors, retries, timeout_s),
             concurrency=concurrency, branches=2 if errors == "stream" else 1,
         )  # fmt: skip

@@ -15,9 +15,8 @@ from tests.property.graphs import build, graphs
 def outcome(steps, known, engine, tokens=None):
     """What is the same on every engine: the items of each tag, the counts, what was skipped."""
     with build(steps).iterate(engine=engine, tokens=tokens, seed=1) as run:
-        items = list(run)
+        items = [(tag, number_of(value)) for tag, value in run]
     report = run.report()
-    items = [(tag, number_of(value)) for tag, value in items]
     by_tag = defaultdict(list)
     for tag, value in items:
         by_tag[tag].append(value)

@@ -51,10 +51,10 @@ class ProcessRun(Run):
         self._changing = threading.Lock()  # held by the thread that builds the run, or takes it back
         self._ending: Aside | None = None
         self._parts = Parts(shared_heap())
-        failures = Failures(plan)
+        failures = Failures(plan.whole)
         self._statistics = Statistics(plan, self._parts, failures)
         self._report: RunReport | None = None  # the last one, when the headers that it is read from are given back
-        self._outcome = RunOutcome(plan, self._parts, self._statistics, failures, options.on_cut)
+        self._outcome = RunOutcome(plan, self._parts, self._statistics, failures, options.on_cut, options.on_skip)
         builder = Builder(plan, options, self._parts, self._statistics, self._outcome)
         try:
             self._life.on(RunEvent.BEGIN)

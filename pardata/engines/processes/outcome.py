@@ -32,12 +32,14 @@ class RunOutcome:
         statistics: Statistics,
         failures: Failures,
         on_cut: Callable[[CutPassed], None] | None = None,
+        on_skip: Callable[[ItemSkipped], None] | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self._parts = parts
         self._statistics = statistics
         self._failures = failures
         self._on_cut = on_cut
+        self._on_skip = on_skip
         self._sends_failures = plan.sends_failures
         self._stages = {stage.name: stage for stage in plan.stages}
         self._poison_items: set[tuple[int, int]] = set()
@@ -100,6 +102,9 @@ class RunOutcome:
             self._fail(error)
 
     def _skip(self, event: ItemSkipped) -> None:
+        if self._on_skip is not None:
+            self._on_skip(event)
+            return
         failure = self._failures.note(event.fault, event.sequence, event.is_listed, self._statistics.items_of)
         if failure is not None:
             self._fail(failure)

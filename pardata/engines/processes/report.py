@@ -53,7 +53,8 @@ class Statistics:
 
     def __init__(self, plan: Plan, parts: Parts, failures: Failures) -> None:
         self.words: dict[Stage, list[memoryview]] = {stage: [] for stage in plan.worker_stages}
-        self._plan = plan
+        self._plan = plan.whole
+        self._away = {} if plan.part_of is None else plan.part_of.away
         self._processes = parts.processes
         self._failures = failures
         self._named = {stage.name: words for stage, words in self.words.items()}
@@ -64,6 +65,8 @@ class Statistics:
 
     def items_of(self, stage: str) -> int:
         """Return how many items a stage has taken."""
+        if stage in self._away:
+            return self._away[stage]().items
         return sum(words[ITEMS] for words in self._named[stage])
 
     def report(self) -> RunReport:
@@ -72,7 +75,9 @@ class Statistics:
         for worker in self._processes:
             restarts[worker.stage] += worker.restarts
         now_ns = time.monotonic_ns()
-        stages = [_sum(stage, words, now_ns, restarts[stage.name]) for stage, words in self.words.items()]
+        found = {stage.name: _sum(stage, words, now_ns, restarts[stage.name]) for stage, words in self.words.items()}
+        found |= {name: counts() for name, counts in self._away.items()}
+        stages = [found[stage.name] for stage in self._plan.worker_stages]
         if self.tuner is not None:
             self.tuner.correct(stages)
         return RunReport(stages, time.perf_counter() - self.begin_s, self._failures.skipped)

@@ -33,6 +33,7 @@ class Kind(enum.Enum):
 
 WorkerCount = int | Literal["auto"]
 AUTO: Final = "auto"
+Workplace = Literal["", "thread", "home", "home thread"]
 ArrayUse = Literal["", "inplace", "copies", "native"]
 JOINS = (Kind.ZIP, Kind.MERGE)
 MOST_CONCURRENT: Final = 1024
@@ -60,8 +61,9 @@ class Node:
     arrays : str
         It changes those of its items: in their memory, or in copies that each call gets. A source converts its own to
         the machine's byte order.
-    thread : bool
-        Its workers are threads of the process that runs the plan.
+    workplace : str
+        Its workers are threads of the process that runs the plan; it runs on the caller's machine, also where others
+        of its kind run on the nodes of a cluster.
     policy : str
         The way in which several inputs become one (see `pipeline.plan.ordering`).
     branches, branch : int
@@ -80,7 +82,7 @@ class Node:
     arrays: ArrayUse = ""
     chunksize: int | None = None
     on_error: ErrorPolicy = field(default_factory=ErrorPolicy)
-    thread: bool = False
+    workplace: Workplace = ""
     policy: Policy = "arrival"
     branches: int = 1
     branch: int = 0
@@ -91,6 +93,16 @@ class Node:
     def is_auto(self) -> bool:
         """Whether the run finds out how many workers it needs."""
         return isinstance(self.workers, str) and self.workers == AUTO
+
+    @property
+    def thread(self) -> bool:
+        """Whether its workers are threads."""
+        return "thread" in self.workplace
+
+    @property
+    def at_home(self) -> bool:
+        """Whether it never runs on another machine."""
+        return "home" in self.workplace
 
     @property
     def inplace(self) -> bool:

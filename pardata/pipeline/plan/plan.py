@@ -7,8 +7,8 @@ takes (an empty one where all items were dropped), so order, pairing and tokens 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
 
 from pardata.channel.window import Window
 from pardata.codec.access import Access
@@ -26,10 +26,25 @@ from pardata.pipeline.plan.node import JOINS, Kind, Node
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.pipeline.plan.sizing import chunksizes_of, share_of, widths_of
 from pardata.pipeline.plan.stage import Edge, Stage
+from pardata.runtime.progress import StageStatistics
 
 MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
 _SMALL: Final = 64
 _WINDOW: Final = 32
+
+
+class PartOf(NamedTuple):
+    """The whole of which a plan is a part.
+
+    Attributes
+    ----------
+    whole : Plan
+    away : dict
+        By the name of a stage of the whole that runs elsewhere: a function that returns its counts.
+    """
+
+    whole: Plan
+    away: dict[str, Callable[[], StageStatistics]]
 
 
 class Plan:
@@ -62,6 +77,10 @@ class Plan:
         Of a run that goes on after a kill: set before it begins.
     share : CoreShare
         What the stages with workers="auto" have of the cores.
+    lasts : tuple of Node
+        As given; of an iterated one, the consumer.
+    part_of : PartOf, optional
+        Of what stays at home of a plan that runs on several machines (`pipeline.home`).
     chunksizes, widths : dict
         See `pipeline.plan.sizing`.
 
@@ -79,7 +98,8 @@ class Plan:
         self.cuts: Cuts | None = None
         self.stages: list[Stage] = []
         self.roots: list[int] = []
-        self._lasts = lasts
+        self.lasts = lasts
+        self.part_of: PartOf | None = None
         self._used: dict[Node, int] = {}
         self._names: dict[str, int] = {}
         self._built: dict[Node, Stage] = {}
@@ -110,6 +130,11 @@ class Plan:
                 stage.workers = min(stage.workers, most)
         self.share = self.share._replace(each=min(self.share.each, most))
         self.widths = widths_of(self.stages, self.roots)
+
+    @property
+    def whole(self) -> Plan:
+        """The plan as the user wrote it."""
+        return self if self.part_of is None else self.part_of.whole
 
     @property
     def following(self) -> dict[int, int]:
@@ -210,7 +235,7 @@ class Plan:
     def _number(self, stage: Stage, joined: Node) -> None:
         stage.keys = frozenset().union(*(edge.stage.keys for edge in stage.edges))
         if stage.fanin.is_zipped:
-            check_zip(stage, joined)
+            self._check_zip(stage, joined)
         elif joined.kind is Kind.MERGE:
             seen: set[int] = set()
             for edge in stage.edges:
@@ -233,6 +258,9 @@ class Plan:
         else:
             stage.sequences = stage.taken_sequences
 
+    def _check_zip(self, stage: Stage, joined: Node) -> None:
+        check_zip(stage, joined)
+
     def _new_sequence(self, root: int | None) -> int:
         self.roots.append(len(self.roots) if root is None else root)
         return len(self.roots) - 1
@@ -242,9 +270,9 @@ class Plan:
             if stage.node.inplace:
                 check_inplace(stage)
             if stage.node.branches > 1:
-                taken = {edge.branch for edge in map(self._edge, self._lasts) if edge.stage is stage}
+                taken = {edge.branch for edge in map(self._edge, self.lasts) if edge.stage is stage}
                 check_branches(stage, taken)
-        check_scatters(self.stages, {edge.stage for edge in map(self._edge, self._lasts) if edge.branch is not None})
+        check_scatters(self.stages, {edge.stage for edge in map(self._edge, self.lasts) if edge.branch is not None})
 
 
 def _with_branches(node: Node) -> Node:

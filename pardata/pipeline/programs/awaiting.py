@@ -57,7 +57,7 @@ class AwaitingProgram(ItemProgram):
         context = self.identity.enter(port)
         with self.opened() as calls:
             port.loaded()
-            calls.run(_Work(self, port, calls, context).run())
+            calls.run(OverlappingWork(self, port, calls, context).run())
 
     def process(self, batch: Batch, port: Port, fn: Any, context: StageContext) -> Batch:
         """Return the batch that `batch` becomes, when all its calls have returned; `fn` are the calls."""
@@ -110,7 +110,7 @@ async def cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Work:
+class OverlappingWork:
     """The batches that a worker has begun, from its first to its last."""
 
     def __init__(self, program: AwaitingProgram, port: OverlappingPort, calls: Calls, context: StageContext) -> None:
@@ -154,7 +154,7 @@ class _Work:
         """
         if self._at_work and self._calls.most == 1:
             return False
-        return not self._made and self._calls.count < self._calls.most
+        return not self._made and self._calls.has_room
 
     def _begin(self) -> None:
         """Begin the calls of as many batches as may be at work."""

@@ -16,6 +16,7 @@ from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.cuts import FilterCuts
 from pardata.pipeline.programs.generator import GeneratorProgram, is_redoable
 from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.own import OwnProgram
 from pardata.pipeline.programs.pairing import Paired
 from pardata.pipeline.programs.sink import SinkProgram
 from pardata.pipeline.programs.source import SourceProgram
@@ -34,6 +35,8 @@ def identity_of(stage: Stage, seed: int) -> StageIdentity:
 
 def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     """Return the program that the workers of a stage run; `seed`: of the run's random numbers."""
+    if isinstance(stage.fn, OwnProgram):
+        return stage.fn.program(stage, plan, seed)  # type: ignore[no-any-return]
     node, identity, cuts = stage.node, identity_of(stage, seed), plan.cuts
     if stage.kind is Kind.SOURCE:
         assert stage.own_sequence is not None

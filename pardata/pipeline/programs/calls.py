@@ -67,6 +67,11 @@ class Calls:
         self._timeout_s = timeout_s
         self._identity = identity
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a call that is asked for would begin at once."""
+        return self.count < self.most
+
     def limit(self, most: int, is_alone: bool) -> None:
         """Make so many calls at a time from now on, when none is at work."""
         self.most, self._free, self.is_alone = most, asyncio.Semaphore(most), is_alone

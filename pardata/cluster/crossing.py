@@ -1,0 +1,184 @@
+"""Home's end of the way to the islands of one stage: what is sent where, and what has come back.
+
+      send(number) -> Ledger -> ClusterPort.call ~~> island
+      await answer <- Ledger <- on_event  <~~
+
+Events come in threads of the engine and are handled in the event loop of the stage, one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any, Final, NamedTuple
+
+from pardata.cluster import wire
+from pardata.cluster.island import add_counts
+from pardata.cluster.ledger import BLAMED_AFTER, Ledger, Send
+from pardata.cluster.messages import Answer, News
+from pardata.cluster.port import FINISH, ClusterPort, Frames, NodeJoined, NodeLost, PortEvent, Returned
+from pardata.errors import WorkerLostError
+from pardata.runtime.progress import StageStatistics
+
+_JOIN_S: Final = 120.0  # without any node, until the run fails: one that was restarted, or a job of a queue, may come
+
+
+class Answered(NamedTuple):
+    """An answer, and the node that it came from."""
+
+    node: str
+    answer: Answer
+
+
+class Crossing:
+    """The messages of one stage that are away. All but `open`, `on_event`, `counts_of` and `close` is of one thread.
+
+    Parameters
+    ----------
+    port : ClusterPort
+    credits : int
+        Messages that a node may have at a time.
+    most_bytes : int
+        Of the messages that a node may have at a time; no more than half of the island's memory either.
+    """
+
+    is_alone = False  # as `pipeline.programs.calls.Calls`
+    most = 2
+
+    def __init__(self, port: ClusterPort, credits: int, most_bytes: int) -> None:
+        self._port = port
+        self._credits = credits
+        self._most_bytes = most_bytes
+        self._ledger = Ledger()
+        self._kept: dict[int, Frames] = {}  # until their answers are here: a node may be lost
+        self._answers: dict[int, asyncio.Future[Answered]] = {}
+        self._finishing: dict[str, asyncio.Future[News | None]] = {}
+        self._events: deque[PortEvent] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: asyncio.TimerHandle | None = None  # while there is no node
+        self._counts: dict[str, list[StageStatistics]] = {}
+
+    def open(self, code: Frames) -> int:
+        """Open islands; return how many there are. Raises as `ClusterPort.open`."""
+        self._port.open(code, self.on_event)
+        return sum(isinstance(event, NodeJoined) for event in self._events)
+
+    def close(self) -> None:
+        """End all islands."""
+        self._port.close()
+
+    def counts_of(self, name: str, workers: int) -> StageStatistics:
+        """Return the counts of a stage, over all nodes."""
+        found = add_counts(
+            [[stage for stage in stages if stage.name == name] for stages in list(self._counts.values())]
+        )
+        return found[0] if found else StageStatistics(name, workers)
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def on_event(self, event: PortEvent) -> None:
+        """Take in an event, in any thread."""
+        self._events.append(event)
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+                loop.call_soon_threadsafe(self._handle)
+
+    def begin(self) -> None:
+        """Handle events in the running event loop from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._handle()
+
+    def _handle(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, NodeJoined):
+                most_bytes = min(self._most_bytes, event.memory_bytes // 2)
+                self._call(self._ledger.join(event.node, self._credits, most_bytes))
+            elif isinstance(event, Returned):
+                self._on_returned(event)
+            else:
+                self._on_lost(event)
+        self._watch_nodes()
+
+    def _watch_nodes(self) -> None:
+        """Fail if there is no node for too long."""
+        if self._ledger.nodes and self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        elif not self._ledger.nodes and self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(_JOIN_S, self._give_up)
+
+    def _give_up(self) -> None:
+        for number in list(self._answers):
+            self._refuse(number, f"all nodes are gone, and none has come for {_JOIN_S:g} s")
+
+    def _on_returned(self, event: Returned) -> None:
+        if event.number == FINISH:
+            _settle(self._finishing.get(event.node), wire.decode(event.frames))
+            return
+        is_first, sends = self._ledger.done(event.node, event.number)
+        self._call(sends)
+        if is_first:
+            del self._kept[event.number]
+            _settle(self._answers.pop(event.number), Answered(event.node, wire.decode(event.frames)))
+
+    def _on_lost(self, event: NodeLost) -> None:
+        _settle(self._finishing.get(event.node), None)
+        blamed, sends = self._ledger.lose(event.node)
+        self._call(sends)
+        for number in blamed:
+            self._refuse(number, f"{BLAMED_AFTER} nodes were lost while they had this message; the last: {event.why}")
+
+    def _refuse(self, number: int, why: str) -> None:
+        del self._kept[number]
+        future = self._answers.pop(number)
+        if not future.done():
+            future.set_exception(WorkerLostError(why))
+
+    def _call(self, sends: list[Send]) -> None:
+        for node, number in sends:
+            self._port.call(node, number, list(self._kept[number]))
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """Messages that are away."""
+        return self._ledger.count
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further message would be sent at once."""
+        return self._ledger.has_room
+
+    def limit(self, most: int, is_alone: bool) -> None:
+        """Do nothing: it is for calls that may kill their own process."""
+
+    def send(self, number: int, message: Any) -> asyncio.Future[Answered]:
+        """Send a message; return the future of its answer."""
+        frames = wire.encode(message)
+        future = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._kept[number] = frames
+        self._call(self._ledger.add(number, wire.count_bytes(frames)))
+        return future
+
+    def note(self, node: str, news: News) -> None:
+        """Note the counts of a node."""
+        if news.stages is not None:
+            self._counts[node] = news.stages
+
+    async def finish(self) -> list[tuple[str, News]]:
+        """End all islands that are there; return what is left to tell. One that is lost meanwhile tells nothing."""
+        loop = asyncio.get_running_loop()
+        self._finishing = {node: loop.create_future() for node in self._ledger.nodes}
+        for node in self._finishing:
+            self._port.call(node, FINISH, [])
+        told = [(node, await future) for node, future in self._finishing.items()]
+        return [(node, news) for node, news in told if news is not None]
+
+
+def _settle(future: asyncio.Future[Any] | None, result: Any) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)

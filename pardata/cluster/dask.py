@@ -1,0 +1,83 @@
+"""``engine="dask"``, and the same with options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pardata.errors import ConfigError, MissingExtraError
+from pardata.memory.sizes import count_bytes
+from pardata.pipeline.plan.numbers import is_count
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.run import Elsewhere, Run, RunOptions
+
+_START = (
+    "there is no Dask client, and pardata starts no cluster. Two lines do:\n"
+    "    from distributed import Client\n"
+    "    client = Client()  # a cluster on this machine; Client('tcp://scheduler:8786') for one that is there"
+)
+
+
+class Dask(Elsewhere):
+    """The engine of a run on a Dask cluster: ``stream.run(engine=pardata.cluster.Dask(...))``.
+
+    ``engine="dask"`` stands for one without arguments.
+
+    Parameters
+    ----------
+    address : str or distributed.Client, optional
+        Of the scheduler, as "tcp://scheduler:8786"; default: the current client.
+    nodes : int, at least 1, optional
+        How many hosts are used; there must be as many at the start. Default: all.
+    memory_limit : int, bytes, or a size such as "2GB", optional
+        Of shared memory on each node; default: half of the memory limit of its Dask worker.
+
+    Raises
+    ------
+    MissingExtraError
+        Dask's `distributed` is not installed.
+    ConfigError
+        A wrong argument. When the stream is run: there is no client; or a stage cannot be sent to other machines, or
+        run on one of them. Nothing was started then.
+
+    Examples
+    --------
+    >>> pardata.cluster.Dask("tcp://scheduler:8786", nodes=4)
+    Dask('tcp://scheduler:8786', nodes=4, memory_limit=None)
+    """
+
+    def __init__(self, address: Any = None, *, nodes: int | None = None, memory_limit: float | str | None = None):
+        if nodes is not None and not is_count(nodes, 1):
+            raise ConfigError(f"Dask: nodes must be an int of at least 1, not {nodes!r}")
+        self._address = address
+        self._nodes = nodes
+        self._memory_limit = None if memory_limit is None else count_bytes("memory_limit", memory_limit)
+
+    def start(self, plan: Plan, options: RunOptions) -> Run:
+        """Start a run."""
+        try:
+            from pardata.cluster.dask_port import DaskPort
+        except ImportError as error:
+            raise MissingExtraError('distributed is not installed: pip install "pardata[dask]"') from error
+        from pardata.cluster.run import ClusterRun
+
+        client = self._client()
+        return ClusterRun(plan, options, lambda: DaskPort(client, self._nodes, self._memory_limit))
+
+    def _client(self) -> Any:
+        from distributed import Client
+
+        if self._address is None:
+            try:
+                client = Client.current()
+            except ValueError:
+                raise ConfigError(_START) from None
+        elif isinstance(self._address, str):
+            client = Client(self._address, set_as_default=False)
+        else:
+            client = self._address
+        if client.asynchronous:
+            raise ConfigError("the Dask client is asynchronous: give one that is not, Client(address)")
+        return client
+
+    def __repr__(self) -> str:
+        return f"Dask({self._address!r}, nodes={self._nodes}, memory_limit={self._memory_limit})"

@@ -1,0 +1,95 @@
+"""A Dask worker's side: the actor that holds an island."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+from typing import Any, Final
+
+import dask
+import numpy as np
+from distributed import get_worker
+
+from pardata.cluster.island import OpenIsland
+from pardata.cluster.port import Frames
+from pardata.errors import BrokenError, ConfigError
+from pardata.memory.budget import available_bytes
+from pardata.process.environment import limit
+
+# The nanny counts the island's shared memory as the worker's own, and pauses it at 0.8 of its limit.
+_SHARE_OF_WORKER: Final = 2
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that have to be the same at home and on every node."""
+    python, numpy = platform.python_version(), np.__version__
+    own: str = sys.modules["pardata"].__version__
+    return {"Python": python.rpartition(".")[0], "NumPy": numpy.rpartition(".")[0], "pardata": own}
+
+
+class DaskIsland:
+    """An island as an actor: its methods are called in the event loop of the worker, and wait there for their answers.
+
+    The worker holds it until its scheduler lets go of it, as when the client is gone: then the island's run ends.
+    """
+
+    def __init__(self) -> None:
+        self._island: OpenIsland | None = None
+        self._answers: dict[int, asyncio.Future[Frames]] = {}
+
+    async def open(self, home: dict[str, str], memory_limit: int | None, *code: Any) -> int:
+        """Open the island; return the bytes of shared memory that it may use.
+
+        Raises
+        ------
+        ConfigError
+            The versions here are not those of `home`, or the code cannot be loaded.
+        """
+        here = versions()
+        if here != home:
+            told = ", ".join(f"{name} {here[name]} and {home[name]}" for name in home if home[name] != here[name])
+            raise ConfigError(f"it and the calling process have different versions: {told}")
+        _disown_environment()
+        limit_bytes = memory_limit or _own_limit()
+        loop, answers = asyncio.get_running_loop(), self._answers
+
+        def on_answer(number: int, frames: Frames) -> None:
+            loop.call_soon_threadsafe(_settle, answers, number, frames)
+
+        self._island = await asyncio.to_thread(OpenIsland, list(code), limit_bytes, on_answer)
+        return limit_bytes
+
+    async def call(self, number: int, *frames: Any) -> Frames:
+        """Send a message to the island; return its answer."""
+        if self._island is None:
+            raise BrokenError("the island is not open")
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._island.take(number, list(frames))
+        got: Frames = await answer
+        return got
+
+    async def close(self) -> None:
+        """End the island's run, whatever it is at; returns when its processes are gone."""
+        if self._island is not None:
+            await asyncio.to_thread(self._island.close)
+
+
+def _settle(answers: dict[int, asyncio.Future[Frames]], number: int, frames: Frames) -> None:
+    future = answers.pop(number, None)
+    if future is not None and not future.done():
+        future.set_result(frames)
+
+
+def _disown_environment() -> None:
+    """Let workers of this process begin without what the nanny has set for its own: it is no wish of the user's."""
+    for name, value in dask.config.get("distributed.nanny.pre-spawn-environ", {}).items():
+        if os.environ.get(name) == str(value):
+            limit(name, str(value))
+
+
+def _own_limit() -> int:
+    """Return how much shared memory fits the limit of this Dask worker, if it has one."""
+    worker_bytes = get_worker().memory_manager.memory_limit
+    return int(worker_bytes or available_bytes()) // _SHARE_OF_WORKER

@@ -1,0 +1,194 @@
+"""The port over Dask: an island is an actor on one worker of each host; calls go to it directly.
+
+Dask's scheduler places the actors, and says which workers have come and gone. It sees no messages: a call is a request
+from the client to the worker, and its answer. A pinned task would wait for ever for a worker that has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from distributed import Client
+from distributed.comm import get_address_host
+
+from pardata.cluster.dask_placed import PlacedIsland, WorkerGone, WorkerWatch, watch
+from pardata.cluster.port import Frames, NodeJoined, NodeLost, PortEvent, Returned
+from pardata.errors import ConfigError
+
+_CLOSE_S: Final = 5.0  # for islands to end
+
+log = logging.getLogger("pardata.cluster")
+
+
+class DaskPort:
+    """The islands of one stage on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    nodes : int, optional
+        So many hosts at the most, and at the start at least; default: all, and at least one.
+    memory_limit : int, bytes, optional
+        Of shared memory for an island; default: half of the limit of its Dask worker.
+    """
+
+    def __init__(self, client: Client, nodes: int | None = None, memory_limit: int | None = None) -> None:
+        self._client = client
+        self._wanted = nodes
+        self._memory_limit = memory_limit
+        self._islands: dict[str, PlacedIsland] = {}  # by host
+        self._opening: set[str] = set()  # hosts
+        self._refused: set[str] = set()
+        self._is_open = True
+        self._watch: WorkerWatch | None = None
+        self._filling: set[asyncio.Task[None]] = set()  # an event loop holds tasks weakly
+        self._on_event: Callable[[PortEvent], None] = lambda event: None
+        self._code: Frames = []
+
+    # -- in the caller's threads ---------------------------------------------------------------------------------------
+
+    def open(self, code: Frames, on_event: Callable[[PortEvent], None]) -> None:
+        """Open an island on each host (see `cluster.port.Port`)."""
+        self._code, self._on_event = code, on_event
+        self._watch = watch(self._client)
+        self._watch.add(self)
+        try:
+            self._start(self._open_all()).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, node: str, number: int, frames: Frames) -> None:
+        """Send a message to an island."""
+        self._start(self._call(node, number, frames))
+
+    def close(self) -> None:
+        """End all islands."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._watch is None or self._client.status == "closed":
+            return
+        self._watch.discard(self)
+        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            self._start(self._close_all()).result(2 * _CLOSE_S)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
+
+    # -- in the client's event loop ------------------------------------------------------------------------------------
+
+    async def _open_all(self) -> None:
+        hosts = await self._hosts()
+        wanted = self._wanted or 1
+        if len(hosts) < wanted:
+            raise ConfigError(
+                f"the Dask cluster {self._client.scheduler.address} has workers on {len(hosts)} hosts, and {wanted} "
+                f"are needed: client.wait_for_workers(...) waits for them"
+            )
+        opened = [self._open_on(host, hosts[host][0]) for host in list(hosts)[: self._wanted]]
+        results = await asyncio.gather(*opened, return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if failed:
+            raise failed[0]
+        if not self._islands:
+            raise ConfigError("all nodes were lost while islands were opened there")
+
+    async def _hosts(self) -> dict[str, list[str]]:
+        """Return the addresses of the workers of each host."""
+        hosts: dict[str, list[str]] = {}
+        for address in sorted(await self._client.scheduler.ncores()):
+            hosts.setdefault(get_address_host(address), []).append(address)
+        return hosts
+
+    async def _open_on(self, host: str, address: str) -> None:
+        """Open an island on a worker. Raises ConfigError if it cannot run there; a lost worker has none."""
+        self._opening.add(host)
+        assert self._watch is not None
+        placed = PlacedIsland(self._client, address)
+        self._watch.placed.add(placed)
+        try:
+            limit_bytes = await placed.open(self._memory_limit, self._code)
+        except (OSError, WorkerGone):
+            placed.release()
+            return
+        except ConfigError as error:
+            placed.release()
+            self._refused.add(host)
+            raise ConfigError(f"node {address}: {error}") from error
+        except Exception as error:
+            placed.release()
+            self._refused.add(host)
+            raise ConfigError(
+                f"node {address} cannot run the stages: {type(error).__name__}: {error}. Does it have pardata, and all "
+                f"that the functions import?"
+            ) from error
+        finally:
+            self._opening.discard(host)
+        if not self._is_open:
+            placed.release()
+            return
+        self._islands[host] = placed
+        self._on_event(NodeJoined(placed.node, limit_bytes))
+
+    def fill_soon(self) -> None:
+        """Open islands on hosts that have none."""
+        if self._is_open:
+            task = asyncio.ensure_future(self._fill())
+            self._filling.add(task)
+            task.add_done_callback(self._filling.discard)
+
+    async def _fill(self) -> None:
+        try:
+            hosts = await self._hosts()
+        except Exception as error:  # the client is closed, or the scheduler is gone
+            log.warning("no further nodes: %s", error)
+            return
+        for host, addresses in hosts.items():
+            if not self._is_open:
+                return
+            has_all = self._wanted is not None and len(self._islands) + len(self._opening) >= self._wanted
+            if not has_all and host not in self._islands and host not in self._opening and host not in self._refused:
+                try:
+                    await self._open_on(host, addresses[0])
+                except ConfigError as error:  # those that are there go on
+                    log.warning("%s", error)
+
+    def remove(self, address: str) -> None:
+        """Take in that a worker is gone."""
+        for placed in [placed for placed in self._islands.values() if placed.address == address]:
+            self._lose(placed, "its Dask worker is gone")
+
+    def _lose(self, placed: PlacedIsland, why: str) -> None:
+        host = get_address_host(placed.address)
+        if self._islands.get(host) is placed:
+            del self._islands[host]
+            placed.lose()
+            self._on_event(NodeLost(placed.node, f"node {placed.address}: {why}"))
+            self.fill_soon()
+
+    async def _call(self, node: str, number: int, frames: Frames) -> None:
+        placed = next((placed for placed in self._islands.values() if placed.node == node), None)
+        if placed is None:
+            return  # it was said to be lost
+        try:
+            answer = await placed.call("call", number, *frames)
+        except WorkerGone:
+            return
+        except Exception as error:
+            self._lose(placed, f"{type(error).__name__}: {error}")
+            return
+        if self._is_open:
+            self._on_event(Returned(node, number, answer))
+
+    async def _close_all(self) -> None:
+        islands, self._islands = list(self._islands.values()), {}
+        if islands:
+            await asyncio.wait([asyncio.ensure_future(placed.close()) for placed in islands], timeout=_CLOSE_S)
+        for placed in islands:
+            placed.release()

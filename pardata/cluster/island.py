@@ -1,0 +1,178 @@
+"""The node's side: an open run of the local engine, fed message by message.
+
+      take(number, frames) -> Line: Inlet -> ProcessRun -> Outlet -> on_answer(number, frames)
+
+Whoever opens an island holds it; when nobody does any more, its run ends. None of its threads holds it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
+
+from pardata.cluster import wire
+from pardata.cluster.ends import Inlet, Outlet
+from pardata.cluster.messages import Broken, IslandCode, News
+from pardata.cluster.port import FINISH, Frames
+from pardata.engines.processes.engine import ProcessRun
+from pardata.pipeline.run import RunOptions
+from pardata.runtime.carried_errors import pack_error
+from pardata.runtime.events import ItemSkipped
+from pardata.runtime.progress import StageStatistics
+
+OnAnswer = Callable[[int, Frames], None]
+
+
+class Line:
+    """One run of an island, from its first message to its last, in a thread of its own.
+
+    Attributes
+    ----------
+    last : int
+        The number of the message that came last; -1: none has.
+    """
+
+    def __init__(self, frames: Frames, memory_limit: int | None, on_answer: OnAnswer) -> None:
+        code: IslandCode = wire.decode(frames)
+        self.last = -1
+        self.is_in_order = code.replica.is_in_order
+        self._on_answer = on_answer
+        self._waiting: set[int] = set()
+        self._lock = threading.Lock()
+        self._error: bytes | None = None
+        self._skipped: list[ItemSkipped] = []
+        self._inlet = Inlet(self.is_in_order, self._refuse)
+        self._outlet = Outlet(self._inlet, code.outlets, self._answer, self._counts)
+        plan = code.replica.plan(self._inlet, self._outlet)
+        self._run = ProcessRun(
+            plan,
+            RunOptions(memory_limit=memory_limit, stall_s=None, seed=code.seed, on_skip=self._outlet.note_skip),
+        )
+        self._thread = threading.Thread(target=self._work, name="pardata-island", daemon=True)
+        self._thread.start()
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def take(self, number: int, frames: Frames) -> None:
+        """Take in a message. If the run has failed, the answer says so."""
+        self.last = max(self.last, number)
+        with self._lock:
+            error = self._error
+            if error is None:
+                self._waiting.add(number)
+        if error is None:
+            self._inlet.put(number, frames)
+        else:
+            self._on_answer(number, wire.encode(Broken(error)))
+
+    def _answer(self, number: int, frames: Frames) -> None:
+        with self._lock:
+            self._waiting.discard(number)
+        self._on_answer(number, frames)
+
+    def _refuse(self, number: int, error: BaseException) -> None:
+        self._answer(number, wire.encode(Broken(pack_error(error))))
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._run.finish()
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._error = pack_error(error)
+            waiting, self._waiting = sorted(self._waiting), set()
+        for number in waiting:
+            self._on_answer(number, wire.encode(Broken(self._error)))
+
+    def _counts(self) -> list[StageStatistics]:
+        return self._run.report().stages[1:-1]  # without the inlet and the outlet
+
+    def end(self) -> None:
+        """Take in no more: the run ends when all has been answered."""
+        self._inlet.end()
+
+    def join(self) -> News:
+        """Wait for the end of the run; return what is left to tell."""
+        self._thread.join()
+        return News(self._outlet.news().skipped, self._counts())
+
+    def abort(self) -> None:
+        """End the run, whatever it is at."""
+        self._inlet.end()
+        self._run.close()
+        self._thread.join()
+
+
+class OpenIsland:
+    """The runs of one island on a node: one, but where messages come again that others have overtaken.
+
+    A run that takes messages by number cannot take one below the last. That is needed only when a node was lost and
+    this one does its work: then a run begins for it, and the one before ends with what it has.
+
+    Parameters
+    ----------
+    frames : list
+        The code, a `messages.IslandCode`.
+    memory_limit : int, bytes, optional
+        Of shared memory.
+    on_answer : callable
+        Told the number of a message and the frames of its answer, in any thread.
+    """
+
+    def __init__(self, frames: Frames, memory_limit: int | None, on_answer: OnAnswer) -> None:
+        self._open = partial(Line, frames, memory_limit, on_answer)
+        self._on_answer = on_answer
+        self._lines = [self._open()]
+        weakref.finalize(self, _abort, self._lines).atexit = False  # then all runs are closed
+
+    def take(self, number: int, frames: Frames) -> None:
+        """Take in a message, or `FINISH`, after which there is none."""
+        if number == FINISH:
+            threading.Thread(target=_finish, args=(self._lines, self._on_answer), name="pardata-island-end").start()
+            return
+        line = self._lines[-1]
+        if line.is_in_order and number <= line.last:
+            line.end()
+            self._lines.append(line := self._open())
+        line.take(number, frames)
+
+    def close(self) -> None:
+        """End the runs, whatever they are at. Returns when their processes are gone."""
+        for line in self._lines:
+            line.abort()
+
+
+def _finish(lines: list[Line], on_answer: OnAnswer) -> None:
+    for line in lines:
+        line.end()
+    news = [line.join() for line in lines]
+    skipped = [event for told in news for event in told.skipped]
+    on_answer(FINISH, wire.encode(News(skipped, add_counts([told.stages or [] for told in news]))))
+
+
+def _abort(lines: list[Line]) -> None:
+    """End runs, in threads of their own: the garbage collector may call this anywhere."""
+    for line in lines:
+        threading.Thread(target=line.abort, name="pardata-closer").start()
+
+
+def add_counts(parts: list[list[StageStatistics]]) -> list[StageStatistics]:
+    """Return the sums of the counts of several runs, stage by stage."""
+    sums: dict[str, StageStatistics] = {}
+    for part in parts:
+        for stage in part:
+            known = sums.get(stage.name)
+            sums[stage.name] = stage if known is None else _added(known, stage)
+    return list(sums.values())
+
+
+def _added(one: StageStatistics, other: StageStatistics) -> StageStatistics:
+    names = [field.name for field in fields(StageStatistics) if field.name != "name"]
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in names})

@@ -1,0 +1,161 @@
+"""Decides which message goes to which node, and what becomes of those that a lost node had. Pure.
+
+| event | what follows |
+|---|---|
+| `add` a message | it waits; the smallest number that fits is sent to the node with the most free credits |
+| `join` a node | it has its credits, and messages that wait are sent to it |
+| `done` by a node | the first answer to a number counts, and its credit is free; any other is dropped |
+| `lose` a node | its messages wait again, in front, as their numbers are the smallest |
+| a message has cost two nodes | it goes alone: its node gets nothing else until the answer |
+| a message has cost three nodes | it is blamed, and not sent again |
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+SUSPECT_AFTER: Final = 2
+BLAMED_AFTER: Final = 3  # as items of local workers: `process.lifecycle.DEATHS_PER_ITEM`
+
+
+class Send(NamedTuple):
+    """A message is to be sent to a node."""
+
+    node: str
+    number: int
+
+
+@dataclass(eq=False)
+class _Message:
+    nbytes: int
+    cost: int = 0  # nodes
+
+
+@dataclass(eq=False)
+class _Node:
+    credits: int
+    most_bytes: int
+    at: set[int] = field(default_factory=set)
+    nbytes: int = 0
+    has_suspect: bool = False
+
+
+class Ledger:
+    """The messages of one stage that are on nodes or on their way there.
+
+    Each node has credits in messages and in bytes; a message that is larger than all the bytes goes to a node that has
+    no other. Illegal events (a number that is there already, a node that has joined already) raise ValueError and
+    change nothing.
+
+    Attributes
+    ----------
+    redone : int
+        Messages that were sent once more because a node was lost.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._messages: dict[int, _Message] = {}
+        self._waiting: list[int] = []  # a heap
+        self.redone = 0
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes that are there."""
+        return list(self._nodes)
+
+    @property
+    def count(self) -> int:
+        """Messages that have no answer yet."""
+        return len(self._messages)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further message would be sent at once; with no node one may wait for the first that joins."""
+        if not self._nodes:
+            return not self._messages
+        return not self._waiting and any(
+            len(node.at) < node.credits and node.nbytes < node.most_bytes and not node.has_suspect
+            for node in self._nodes.values()
+        )
+
+    def add(self, number: int, nbytes: int) -> list[Send]:
+        """Take in a message."""
+        if number in self._messages:
+            raise ValueError(f"message {number} is there already")
+        self._messages[number] = _Message(nbytes)
+        heapq.heappush(self._waiting, number)
+        return self._send()
+
+    def join(self, node: str, credits: int, most_bytes: int) -> list[Send]:
+        """Take in a node."""
+        if node in self._nodes:
+            raise ValueError(f"node {node!r} has joined already")
+        self._nodes[node] = _Node(credits, most_bytes)
+        return self._send()
+
+    def done(self, node: str, number: int) -> tuple[bool, list[Send]]:
+        """Take in an answer; return whether it is the first for its number, and what is sent now."""
+        at = self._nodes.get(node)
+        if at is None or number not in at.at:  # the node counts as lost, or has answered twice
+            return False, []
+        self._take_from(at, number)
+        del self._messages[number]
+        return True, self._send()
+
+    def lose(self, node: str) -> tuple[list[int], list[Send]]:
+        """Take in the loss of a node; return the messages that are blamed for it, and what is sent now."""
+        lost = self._nodes.pop(node, None)
+        if lost is None:
+            return [], []
+        blamed = []
+        for number in sorted(lost.at):
+            message = self._messages[number]
+            message.cost += 1
+            if message.cost >= BLAMED_AFTER:
+                del self._messages[number]
+                blamed.append(number)
+            else:
+                self.redone += 1
+                heapq.heappush(self._waiting, number)
+        return blamed, self._send()
+
+    def _take_from(self, node: _Node, number: int) -> None:
+        node.at.discard(number)
+        node.nbytes -= self._messages[number].nbytes
+        node.has_suspect = False  # a suspect was alone there
+
+    def _send(self) -> list[Send]:
+        """Assign messages that wait, the smallest number first; one that fits nowhere holds up those behind it."""
+        sends = []
+        while self._waiting:
+            number = self._waiting[0]
+            message = self._messages[number]
+            name = self._node_for(message)
+            if name is None:
+                break
+            heapq.heappop(self._waiting)
+            node = self._nodes[name]
+            node.at.add(number)
+            node.nbytes += message.nbytes
+            node.has_suspect = message.cost >= SUSPECT_AFTER
+            sends.append(Send(name, number))
+        return sends
+
+    def _node_for(self, message: _Message) -> str | None:
+        """Return the node with the most free credits that may have a message; None: it waits."""
+        is_suspect = message.cost >= SUSPECT_AFTER
+        free = [
+            (len(node.at) - node.credits, node.nbytes, name)
+            for name, node in self._nodes.items()
+            if not node.at
+            or not (
+                is_suspect
+                or node.has_suspect
+                or len(node.at) >= node.credits
+                or node.nbytes + message.nbytes > node.most_bytes
+            )
+        ]
+        return min(free)[2] if free else None

@@ -1,0 +1,202 @@
+"""One suite for all ports of clusters: runs equal to the serial engine, through lost nodes and killed workers."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import pardata
+from pardata.process.launcher import fork_server
+from tests.conftest import holdings
+from tests.unit.cluster.fake_port import FakeCluster
+
+
+def drawn(number):
+    return number + pardata.worker().item + pardata.worker().random.random()
+
+
+def to_array(number):
+    return np.full(40_000, number, np.float32)
+
+
+def root(array):
+    return np.sqrt(array)
+
+
+def fails_at_seven(number):
+    return 1 / (number % 10 - 7)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """As that of all tests, without the sockets, which Dask opens and closes when it likes."""
+    fork_server.start()
+    before = holdings()
+    yield
+    left = {kind: now - before[kind] for kind, now in holdings().items() if kind != "open files"}
+    assert not any(left.values()), left
+
+
+@pytest.fixture(scope="module")
+def dask_client():
+    """Two Dask workers, processes with nannies, that count as two hosts."""
+    distributed = pytest.importorskip("distributed")
+    options = [{"host": f"127.0.0.{index + 2}", "nthreads": 1} for index in (0, 1)]
+    hosts = {index: {"cls": distributed.Nanny, "options": options[index]} for index in (0, 1)}
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    with (
+        distributed.SpecCluster(workers=hosts, scheduler=scheduler, silence_logs=50) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        yield client
+
+
+@pytest.fixture(params=["fake", "dask"])
+def cluster(request):
+    """An engine, and a function that kills the process of one of its nodes."""
+    if request.param == "fake":
+        made = FakeCluster()
+        return made, lambda: made.ports[0].lose(next(iter(made.ports[0].islands)))
+    client = request.getfixturevalue("dask_client")
+    client.wait_for_workers(2, timeout=60)
+    return "dask", lambda: os.kill(client.run(os.getpid).popitem()[1], signal.SIGKILL)
+
+
+def numbers(count=200):
+    return pardata.source(range(count))
+
+
+STREAMS = {
+    "farm and filter": lambda: numbers().map(drawn, workers=2).filter(lambda x: int(x) % 4),
+    "zip": lambda: pardata.zip(s := numbers().map(drawn), s.filter(lambda x: int(x) % 4)).map(sum, workers=2),
+    "two outlets": lambda: pardata.merge(s := numbers().map(drawn), s.map(lambda x: -x), policy="ordered"),
+    "dead letters": lambda: pardata.merge(
+        s := numbers().map(fails_at_seven, errors="stream"), s.failed.map(number_of_letter), policy="ordered"
+    ),
+    "two islands": lambda: numbers().map(drawn).batch(7).map(sum),
+    "coroutines": lambda: numbers().map(awaited, concurrency=4),
+    "a take": lambda: numbers().map(drawn).take(20),
+}
+
+
+def number_of_letter(letter):
+    return letter.number
+
+
+def counts_of(run):
+    return [(stage.name, stage.items, stage.dropped, stage.failed) for stage in run.report().stages]
+
+
+async def awaited(number):
+    return drawn(number)
+
+
+def items(stream, engine):
+    with stream.iterate(engine=engine, seed=5) as run:
+        return list(run), run
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_run_equals_the_serial_one(cluster, kind):
+    made, run = items(STREAMS[kind](), cluster[0])
+    expected, serial = items(STREAMS[kind](), "serial")
+    assert made == expected
+    if kind != "a take":
+        assert counts_of(run) == counts_of(serial)
+
+
+def test_large_arrays_cross(cluster):
+    sums = numbers(20).map(to_array).map(root, workers=2).map(np.sum, on="home")
+    assert items(sums, cluster[0])[0] == items(sums, "serial")[0]
+
+
+def test_a_sink_at_home_and_an_end_on_the_nodes(cluster):
+    found = []
+    numbers().map(drawn).to(found).run(engine=cluster[0], seed=5)
+    assert found == items(numbers().map(drawn), "serial")[0]
+    report = numbers().map(drawn).run(engine=cluster[0])
+    assert [stage.items for stage in report.stages] == [200, 200]
+
+
+def test_an_error_arrives_as_what_it_is(cluster):
+    with pytest.raises(ZeroDivisionError) as caught:
+        numbers().map(fails_at_seven).run(engine=cluster[0])
+    first, second = caught.value.__notes__
+    assert first.startswith("in stage 'fails_at_seven', item ") and second.startswith("on node ")
+    assert "fails_at_seven" in str(caught.value.__cause__)
+
+
+def test_skipped_items_are_told(cluster):
+    report = numbers(50).map(fails_at_seven, errors="skip").run(engine=cluster[0])
+    assert [skipped.number for skipped in report.skipped] == [7, 17, 27, 37, 47]
+    with pytest.raises(ZeroDivisionError):
+        numbers(50).map(fails_at_seven, errors="skip", max_errors=3).run(engine=cluster[0])
+
+
+def test_what_cannot_leave_is_refused_with_its_stage_and_line(cluster):
+    table = pardata.Table({1: 2})
+    with open(os.devnull) as file:
+        for fn, why in ((lambda x: table[x], "pardata.serve"), (lambda x: file, "open file")):
+            with pytest.raises(pardata.ConfigError, match=f"(?s)'lambda' .*test_clusters.*{why}"):
+                numbers().map(drawn).map(fn).run(engine=cluster[0])
+
+
+def exit_once(path):
+    def work(number):
+        if number == 30 and not os.path.exists(path):
+            open(path, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    return work
+
+
+def test_a_killed_worker_of_a_node_is_replaced_there(cluster, tmp_path):
+    stream = numbers().map(exit_once(str(tmp_path / "was_here")), workers=2)
+    with stream.iterate(engine=cluster[0]) as run:
+        assert list(run) == list(range(200))
+    assert [stage.restarts for stage in run.report().stages] == [0, 1]
+
+
+def test_an_item_that_kills_its_workers_is_blamed(cluster):
+    def kills(number):
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    report = numbers(20).map(kills, errors="skip").run(engine=cluster[0])
+    assert [skipped.number for skipped in report.skipped] == [3]
+
+
+@pytest.mark.parametrize("kind", ["farm and filter", "zip"])
+def test_a_killed_node_loses_nothing(cluster, kind):
+    engine, kill = cluster
+    expected = items(STREAMS[kind](), "serial")[0]
+    made = []
+    with STREAMS[kind]().iterate(engine=engine, seed=5) as run:
+        for item in run:
+            made.append(item)
+            if len(made) == 10:
+                kill()
+    assert made == expected
+
+
+def test_leaving_the_loop_ends_the_run(cluster):
+    for item in numbers(10_000).map(drawn).iterate(engine=cluster[0]):
+        if item > 30:
+            break
+
+
+def test_no_client_is_no_cluster(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed.Client, "current", classmethod(lambda cls: (_ for _ in ()).throw(ValueError)))
+    with pytest.raises(pardata.ConfigError, match="from distributed import Client"):
+        numbers().map(drawn).run(engine="dask")
+
+
+def test_without_distributed_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pardata.cluster.dask_port", None)
+    with pytest.raises(pardata.MissingExtraError, match=r"pardata\[dask\]"):
+        numbers().map(drawn).run(engine="dask")
