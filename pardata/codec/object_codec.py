@@ -17,6 +17,7 @@ import numpy as np
 from pardata.codec.access import Access
 from pardata.codec.exits import EXITS_AND_DEPTH, refuse_exit
 from pardata.codec.picklers import ArrayPickler, ArrayUnpickler, CodePickler
+from pardata.memory import write_check
 from pardata.memory.array import Anchor, view
 from pardata.memory.layout import is_overlapping
 
@@ -117,10 +118,12 @@ def accessed(block: Anchor, array: Array, access: Access, is_private: bool = Fal
             copied.setflags(write=is_private or not block.shared)
             return copied
         if access and not block.shared:
+            write_check.note_writable(array)
             return array
         if is_private or access is Access.INPLACE:
             return array.copy(order="K")
     array.setflags(write=False)
+    write_check.note_read_only(array)
     return array
 
 
@@ -156,6 +159,7 @@ def decode_state(payload: Any, anchors: Sequence[Anchor], own: Callable[[Anchor,
             array = own(block, array)
         else:
             array.setflags(write=False)
+            write_check.note_read_only(array)
         arrays.append(array)
     try:
         return ArrayUnpickler(file, arrays, Access.READ).load()

@@ -62,11 +62,17 @@ def map_untracked(fd: int, nbytes: int, offset: int = 0, *, is_private: bool = F
     return made
 
 
+def protect(address: int, nbytes: int, is_read_only: bool) -> None:
+    """Allow or forbid writing to whole pages of this process. A refusal is ignored: mappings may be used up."""
+    _libc().mprotect(address, nbytes, mmap.PROT_READ if is_read_only else mmap.PROT_READ | mmap.PROT_WRITE)
+
+
 @functools.cache
 def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return libc
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pardata.memory import write_check
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, is_adopted
 from pardata.memory.exchange.addresses import open_address, send_address
 from pardata.memory.exchange.exports import BlockAddress
@@ -146,4 +147,6 @@ def _rebuild(
 ) -> Any:
     made = shared_view(open_address(where), offset, dtype, shape, strides)
     made.setflags(write=writeable)
+    if writeable:
+        write_check.note_writable(made)
     return made

@@ -6,8 +6,10 @@ A worker's own workers begin with these: a limit of theirs is their share of thi
 from __future__ import annotations
 
 import os
+from typing import Final
 
 _limits: dict[str, str] = {}
+CHECK_VARIABLE: Final = "PARDATA_CHECK"
 
 
 def limit(variable: str, value: str) -> None:
@@ -28,3 +30,8 @@ def take_environment(given: dict[str, str]) -> None:
     for variable, value in given.items():
         if present.get(variable) != value:
             os.environ[variable] = value
+
+
+def checks_writes() -> bool:
+    """Return whether workers are to end where native code writes to an array that is read-only."""
+    return os.environ.get(CHECK_VARIABLE) == "1"

@@ -15,6 +15,7 @@ from pardata.codec.ownership import sole
 from pardata.memory.budget import available_bytes, format_bytes
 from pardata.memory.cgroups import memory_left, own_groups, quota_cores
 from pardata.process.capacity import descriptor_limit, free_descriptors
+from pardata.process.environment import CHECK_VARIABLE, checks_writes
 from pardata.process.system import HAS_SHARED_MEMORY, module
 from pardata.runtime.library_limits import usable_cores
 
@@ -93,6 +94,7 @@ def _switches() -> Facts:
         "wake-ups of workers that are awake are saved",
         ("on" if CAN_ELIDE_WAKEUPS else f"off: the order of stores on {platform.machine()} does not allow it"),
     )
+    yield "writes of native code to read-only arrays end the worker", _write_check()
     yield "huge pages for large blocks", _huge_pages()
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
     yield "threads run Python code one at a time", "yes" if has_lock else "no: this Python has no global lock"
@@ -114,6 +116,10 @@ def _shortcuts() -> str:
     if jit is not None and jit.is_enabled():
         return "off: Python's compiler may leave out counts of references"
     return "off: this Python counts references in a way that is not known"
+
+
+def _write_check() -> str:
+    return f"on ({CHECK_VARIABLE}=1)" if checks_writes() else f"off: {CHECK_VARIABLE}=1 finds such code"
 
 
 def _huge_pages() -> str:

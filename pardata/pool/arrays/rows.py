@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pardata.codec.access import Access
+from pardata.memory import write_check
 from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import ArrayRef
@@ -68,7 +69,11 @@ class OpenWork:
             for array in self.inputs:
                 if isinstance(array, np.ndarray):
                     array.setflags(write=False)
+                    write_check.note_read_only(array)
         self.out = None if work.out is None else opened(work.out)
+        for array in self.inputs if work.kind == "each" else [self.out]:
+            if isinstance(array, np.ndarray):
+                write_check.note_writable(array)
         self.length: int = self.inputs[0].shape[work.axis]
         self._cut = _cut_natively if work.native else cut
 

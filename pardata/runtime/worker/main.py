@@ -17,6 +17,7 @@ from pardata.channel.births import Births, open_lender
 from pardata.channel.channel import RunGone
 from pardata.codec.code import decode_code
 from pardata.codec.main_globals import open_script
+from pardata.memory import write_check
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
 from pardata.memory.shared_heap import set_worker_arena
@@ -111,6 +112,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
         forward_output(output, spec.output, segment)
         set_title(spec.worker.stage, spec.worker.index)
         _settle_in(spec.surroundings, len(socks) + 1)
+        write_check.begin(segment.map, spec.worker.span.offset, spec.worker.span.size_bytes)
         blocks = [anchor(segment.map, at, extent, None, None) for at, extent in spec.blocks]
         program: Program = decode_code(spec.program, blocks, segment)
     except BaseException as error:
