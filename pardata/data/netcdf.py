@@ -82,12 +82,24 @@ def _mark(path: str) -> FileMark | None:
 
 def adapt(found: Any) -> FileArray | None:
     """Return the `FileArray` of a DataArray whose values are in a file; None of others."""
+    if isinstance(found, xr.Dataset):
+        raise ConfigError(f"a Dataset has variables, {list(found.data_vars)}: give one of them, data[name]")
     if not isinstance(found, xr.DataArray):
         return None
     data = found.variable._data
     if found.variable._in_memory or not isinstance(data, ExplicitlyIndexed):
         return None
     return VariableArray(found)
+
+
+def with_names(found: Any, values: Any) -> Any:
+    """Return a DataArray of values, if they have the shape of another one, with its axes, coordinates and attributes.
+
+    How the other one is encoded in its file does not hold for them: their range may be another.
+    """
+    if not isinstance(found, xr.DataArray) or values.shape != found.shape:
+        return values
+    return xr.DataArray(values, found.coords, found.dims, found.name, found.attrs)
 
 
 def open_path(path: str, key: str | None) -> Any:

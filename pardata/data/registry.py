@@ -4,7 +4,8 @@ An adapter is a module that is imported when it is needed. It has
 
 * ``adapt(found)``: the `FileArray` of an object of its library; None if the object is no array;
 * ``open_path(path, key)``: the library's own object, opened for reading;
-* ``new_file(path, key, compression)``: a `NewFile`, for output.
+* ``new_file(path, key, compression)``: a `NewFile`, for output;
+* ``with_names(found, values)``, of some: values of the shape of an object, as an object with its names.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ FORMATS: Final = (
     ),
     FileFormat("pardata.data.nifti", "nibabel", "5.3", "nifti", (".nii", ".nii.gz"), is_output=False),
     FileFormat("pardata.data.netcdf", "xarray", "2024.7", "netcdf", (".nc", ".nc4"), is_output=False),
+    FileFormat("pardata.data.netcdf_variables", "netCDF4", "1.7", "netcdf", (), is_output=False),
     FileFormat("pardata.data.npy", "numpy", "1.26", "", (".npy", ".npz"), is_output=False),
 )
 _BY_LIBRARY: Final = {entry.library: entry for entry in FORMATS if entry.library != "numpy"}
@@ -73,12 +75,21 @@ def file_array(found: Any) -> FileArray | None:
     """
     if isinstance(found, FileArray):
         return found
-    for kind in type(found).__mro__:
-        entry = _BY_LIBRARY.get(kind.__module__.partition(".")[0])
-        if entry is not None:
-            made: FileArray | None = entry.load().adapt(found)
-            return made
-    return None
+    entry = _format_of_object(found)
+    made: FileArray | None = None if entry is None else entry.load().adapt(found)
+    return made
+
+
+def with_names(found: Any, values: Any) -> Any:
+    """Return a result with the names that the library of an input gives to axes and entries; of others as it is."""
+    entry = _format_of_object(found)
+    name = getattr(entry and entry.load(), "with_names", None)
+    return values if name is None else name(found, values)
+
+
+def _format_of_object(found: Any) -> FileFormat | None:
+    entries = (_BY_LIBRARY.get(kind.__module__.partition(".")[0]) for kind in type(found).__mro__)
+    return next((entry for entry in entries if entry is not None), None)
 
 
 def is_of_format(found: Any) -> bool:

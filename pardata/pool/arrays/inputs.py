@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pardata.data.file_array import FileArray
 from pardata.data.pages import step_of
-from pardata.data.registry import file_array
+from pardata.data.registry import file_array, with_names
 from pardata.errors import ConfigError
 from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
@@ -31,6 +31,7 @@ class InputArrays:
     """
 
     def __init__(self, what: str, arrays: Sequence[Any], axis: int, halo: int) -> None:
+        self._given = arrays[0]
         self.arrays = [_checked(what, array) for array in arrays]
         first = self.arrays[0]
         ndim = len(first.shape)
@@ -65,6 +66,10 @@ class InputArrays:
         """Return the arrays as one block each."""
         blocks = [array[:] for array in self.arrays]
         return list(map(native_array, blocks)) if native else blocks
+
+    def named(self, result: Any) -> Any:
+        """Return a result with the names of the first array, if that is one of xarray and of the same shape."""
+        return with_names(self._given, result)
 
     def hold(self, places: Places) -> None:
         """Have every array where the workers can get at it."""

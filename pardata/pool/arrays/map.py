@@ -86,7 +86,7 @@ class ArrayMethods(MapMethods):
 
         Returns
         -------
-        array in shared memory; or `out`; of a path a `numpy.memmap`, a `zarr.Array` or an `h5py.Dataset`
+        array in shared memory (of a DataArray one with its names), or `out`; of a path what its library opens there
 
         Raises
         ------

@@ -169,7 +169,7 @@ class Output:
             self._partial = None
             return np.load(self._path, mmap_mode="r+")
         if self._given is None:
-            return target
+            return self._inputs.named(target)
         if target is not self._given:
             self._given[...] = target
         return out

@@ -83,3 +83,58 @@ def test_a_worker_leaves_the_file_unlocked(path):
         file.variables["plain"][0] = 0
     with pytest.raises(pardata.StaleBlockError, match="was written to"):
         opened[:]
+
+
+def test_a_result_of_the_same_shape_keeps_the_names(path):
+    with xr.open_dataset(path) as data, pardata.WorkerPool(1, kind="thread") as pool:
+        lazy = data["scaled"].assign_attrs(units="K").transpose("x", "t", "y")
+        for array in (lazy, lazy.copy().load()):
+            made = pool.map_array(np.sqrt, array, axis=1)
+            expected = np.sqrt(array).assign_attrs(units="K")
+            assert made.identical(expected) and made.name == "scaled" and not made.encoding
+        assert type(pool.map_array(lambda block: block[..., 0], lazy)) is np.ndarray
+        out = np.empty(lazy.shape)
+        assert pool.map_array(np.sqrt, lazy, out=out) is out
+        with pytest.raises(pardata.ConfigError, match="a Dataset has variables, .*'plain'"):
+            pool.map_array(np.sqrt, data)
+
+
+@pytest.mark.parametrize("name", ["plain", "scaled", "missing", "t"])
+def test_variables_of_netcdf4_itself(path, name):
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        variable = file[name]
+        expected = variable[:]
+        found = file_array(variable)
+        sent = pickle.loads(pickle.dumps(found))
+        variable.set_auto_scale(False)
+        raw = pickle.loads(pickle.dumps(file_array(variable)))
+        assert found.page_shape == ((2, 5, 3) if name == "plain" else found.page_shape)
+        for array in (file_array(file[name]), raw):
+            assert np.array_equal(array[1:2], variable[1:2])
+        assert sent.dtype == expected.dtype
+        if name == "missing":
+            with pytest.raises(pardata.LossError, match="a.nc:/missing holds a masked array"):
+                sent[:]
+        else:
+            assert np.array_equal(sent[:], expected) and np.array_equal(sent[2:4], expected[2:4])
+        with pytest.raises(pardata.ConfigError, match="a netCDF4 Dataset has variables"):
+            file_array(file)
+    with pytest.raises(pardata.ConfigError, match="was closed"):
+        file_array(variable)
+    path.unlink()
+    with pytest.raises(pardata.BrokenError):
+        sent[:]
+
+
+def test_a_variable_in_memory_goes_to_threads_only():
+    import netCDF4
+
+    with netCDF4.Dataset("a.nc", "w", diskless=True) as file:
+        file.createDimension("x", 3)
+        file.createVariable("v", "i4", ("x",))[:] = [1, 2, 3]
+        found = file_array(file["v"])
+        assert found[:].tolist() == [1, 2, 3]
+        with pytest.raises(pardata.ConfigError, match="it is in no file"):
+            found.check_sendable()

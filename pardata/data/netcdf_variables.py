@@ -1,0 +1,84 @@
+"""Variables of netCDF4 itself: read in parts, by any process, scaled and masked as the variable was told to.
+
+A worker opens the file for each read, as its lock stays until it is closed (`data/hdf5.py`). The library is not made
+for threads, so one at a time reads. An array has no mask: a part with masked values is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Final
+
+import netCDF4
+import numpy as np
+
+from pardata.data.file_array import Array, FileArray, Selection, check_same, gone, page_of_rows
+from pardata.errors import ConfigError
+from pardata.memory.plain import plain_array
+
+_lock: Final = threading.Lock()
+
+
+class NetCDFVariable(FileArray):
+    """A variable: opened again by the path of the file and its name there."""
+
+    way_to_write = "pardata writes no NetCDF files"
+
+    def __init__(self, variable: Any) -> None:
+        group = variable.group()
+        root = group
+        while root.parent is not None:
+            root = root.parent
+        if not root.isopen():
+            raise ConfigError("the netCDF4 variable is of a file that was closed: open it again")
+        self._path: str = os.path.realpath(root.filepath())
+        self._key = f"{group.path.rstrip('/')}/{variable.name}"
+        self._options = {"set_auto_mask": variable.mask, "set_auto_scale": variable.scale}
+        self._variable: Any = variable
+        shape, dtype = _found(variable)
+        chunks = variable.chunking()
+        pages = tuple(chunks) if isinstance(chunks, list) else page_of_rows(shape, dtype)
+        obstacle = "" if os.path.isfile(self._path) else "it is in no file; give its values, variable[:]"
+        super().__init__(f"{self._path}:{self._key}", shape, dtype, pages, pages, "none", obstacle)
+
+    def read_into(self, selection: Selection, out: Array) -> None:
+        with _lock:
+            if self._variable is not None:
+                self._read(self._variable, selection, out)
+                return
+            try:
+                file = netCDF4.Dataset(self._path, "r")
+            except OSError as error:
+                raise gone(self.location, error) from error
+            with file:
+                try:
+                    variable = file[self._key]
+                except IndexError as error:
+                    raise gone(self.location, error) from error
+                for name, value in self._options.items():
+                    getattr(variable, name)(value)
+                check_same(self, *_found(variable))
+                self._read(variable, selection, out)
+
+    def _read(self, variable: Any, selection: Selection, out: Array) -> None:
+        out[...] = plain_array(variable[selection], f"{self.location} holds")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_variable": None}
+
+
+def _found(variable: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape, and the dtype of the values, which may be scaled: that of a part without any."""
+    shape = tuple(map(int, variable.shape))
+    part = variable[(slice(0, 0),) * len(shape)] if shape else variable[...]
+    return shape, np.asarray(part).dtype
+
+
+def adapt(found: Any) -> FileArray | None:
+    """Return the `FileArray` of a variable; None of other objects. Raises `ConfigError` for a file or a group."""
+    if isinstance(found, netCDF4.Variable):
+        return NetCDFVariable(found)
+    if isinstance(found, netCDF4.Dataset):
+        raise ConfigError(f"a netCDF4 {type(found).__name__} has variables, {list(found.variables)}: give one of them")
+    return None
