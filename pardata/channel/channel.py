@@ -130,9 +130,9 @@ def words_at(segment: Segment, offset: int, nbytes: int) -> memoryview:
 
 
 def set_unused(segment: Segment, spec: ChannelSpec, is_unused: bool) -> None:
-    """Have the receiver of a channel count it as ended while its sender has no process yet; or no longer.
+    """Have the receiver of a channel count it as ended, as its sender has had no process yet; or no longer.
 
-    SYNC POINT: close. The parent stores it before the sender's first process starts, and so before it gets a message.
+    SYNC POINT: close. The parent stores it before the sender's first process starts.
     """
     words_at(segment, spec.sender_at + 8 * CLOSED, 8)[0] = int(is_unused)
 

@@ -37,6 +37,7 @@ class EdgeSenders:
         """The channels to the workers that get messages now; the first of a stage always does."""
         if not self.may_rest:
             return self.senders
+        # SYNC POINT: rest. Only a worker whose readers do not take its channels for closed gets messages.
         return [sender for sender in self.senders if sender.rests is None or not sender.rests[0]]
 
     def pick(self) -> Sender | None:

@@ -7,7 +7,7 @@
         256 bytes       256 bytes each              64 KiB each                8 bytes each
 
 Everything on the left is written by the `Sender` alone, everything on the right by the `Receiver` alone (but for
-`Sender.abandon`). All words are signed and have 64 bits.
+`Sender.abandon`, and `CLOSED` of a sender that has had no process). All words are signed and have 64 bits.
 
 A small message lies whole in its record, behind the head; the contents of a larger one lie in the area of its slot.
 Contents are a `LEASE` for each block, then the positions (a word each), then the payload. Positions and payload that do

@@ -49,7 +49,7 @@ class Tuner(abc.ABC):
             self._due_s = None
             return None
         before = self.allotment.workers
-        if self.allotment.look(now_s - self._begin_s, counts, self.has_room()):
+        if self.allotment.look(now_s - self._begin_s, counts):
             for stage, old, new in zip(self._stages, before, self.allotment.workers, strict=True):
                 if not self.change(stage, old, new):
                     self._due_s = None  # the system has no more processes: it stays as it is
@@ -62,10 +62,6 @@ class Tuner(abc.ABC):
     @abc.abstractmethod
     def has_ended(self) -> bool:
         """Return whether all sources have ended."""
-
-    def has_room(self) -> bool:
-        """Return whether there is memory for one more item at work."""
-        return True
 
     @abc.abstractmethod
     def change(self, stage: Stage, old: int, new: int) -> bool:

@@ -83,18 +83,15 @@ class Allotment:
         self._memory = 0.0  # of changes
         self._begun_s = float("inf")  # when the first item was at work
 
-    def look(self, at_s: float, counts: Sequence[StageCounts], has_room: bool = True) -> bool:
-        """Take in the counts at `at_s` seconds; return whether `workers` has changed.
-
-        `has_room`: there is shared memory for more items at work; else no stage gets more workers than now.
-        """
+    def look(self, at_s: float, counts: Sequence[StageCounts]) -> bool:
+        """Take in the counts at `at_s` seconds; return whether `workers` has changed."""
         self._memory = max(0.0, self._memory - (at_s - self._looks[-1].at_s) / _FORGET_S)
         self._looks.append(_Look(at_s, counts))
         while at_s - self._looks[1].at_s > _MOST_WINDOW_S:
             self._looks.popleft()
         if not self._is_known(at_s, counts) or (self.changes and at_s < self.changed_s + _PAUSE_S):
             return False
-        wanted = self._wanted(self._demands(), has_room)
+        wanted = self._wanted(self._demands())
         if wanted is None:
             return False
         self.workers = wanted
@@ -109,7 +106,7 @@ class Allotment:
             self._begun_s = min(self._begun_s, at_s)
         return at_s - self._begun_s >= _WINDOW_S or all(count.items for count in counts)
 
-    def _wanted(self, demands: list[float], has_room: bool) -> list[int] | None:
+    def _wanted(self, demands: list[float]) -> list[int] | None:
         """Return the workers that bring enough to be worth a change; None: those of now."""
         now_s, busiest = max(
             (demand / workers, at) for at, (demand, workers) in enumerate(zip(demands, self.workers, strict=True))
@@ -119,8 +116,6 @@ class Allotment:
         wanted = self._filled(demands)
         then_s = max(demand / workers for demand, workers in zip(demands, wanted, strict=True))
         if now_s < then_s * (1 + min(_MOST_GAIN, _GAIN * 2**self._memory)):
-            return None
-        if not has_room and sum(wanted) > sum(self.workers):
             return None
         return wanted
 

@@ -24,7 +24,7 @@ class Restless(Allotment):
 
     steps = itertools.count()
 
-    def look(self, at_s, counts, has_room=True):
+    def look(self, at_s, counts):
         step = next(self.steps)
         self.workers = [
             shape.fewest + (step + index) % (shape.most - shape.fewest + 1) for index, shape in enumerate(self._shapes)

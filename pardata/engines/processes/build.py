@@ -127,7 +127,7 @@ class Builder:
             budget = BudgetSpec(limit, layout.budgeted)
             port, supervisor = self._supervise(layout, layout.consumer.spec(budget, layout.inflight))
             self._add_workers(layout, budget)
-            tuner = self._statistics.tuner = self._tuner(layout, budget)
+            tuner = self._statistics.tuner = self._tuner(layout)
             for worker in parts.processes:
                 if not worker.words[RESTS]:
                     supervisor.start(worker)
@@ -135,13 +135,13 @@ class Builder:
                 local.start()
         return Loop(plan, parts, self._statistics, self._outcome, port, supervisor, self._options.stall_s, away, tuner)
 
-    def _tuner(self, layout: Layout, budget: BudgetSpec) -> ProcessTuner | None:
+    def _tuner(self, layout: Layout) -> ProcessTuner | None:
         """Return what gives stages with workers="auto" their workers; None: there is nothing to give."""
         supervisor = self._parts.supervisor
         assert supervisor is not None
         if not layout.spares:
             return None
-        return ProcessTuner(self._plan, self._parts, layout, supervisor, budget.open(self._segment))
+        return ProcessTuner(self._plan, self._parts, layout, supervisor)
 
     def _supervise(self, layout: Layout, spec: WorkerSpec) -> tuple[WorkerPort, Supervisor]:
         """Make the caller's own port, and the supervisor that waits for the workers with it."""

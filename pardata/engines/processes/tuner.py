@@ -16,7 +16,7 @@ from pardata.engines.processes.layout import Layout
 from pardata.engines.processes.parts import Parts
 from pardata.engines.tuner import Tuner
 from pardata.errors import CapacityError
-from pardata.memory.budget import CONTROL, Budget
+from pardata.memory.budget import CONTROL
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -44,15 +44,9 @@ _WAKE_UP: Final = array("q", [SLEEPING, 0]).tobytes()  # for a sender: it looks 
 
 
 class ProcessTuner(Tuner):
-    """Starts workers of a run, and has them rest.
+    """Starts workers of a run, and has them rest."""
 
-    Parameters
-    ----------
-    budget : Budget
-        Of the run.
-    """
-
-    def __init__(self, plan: Plan, parts: Parts, layout: Layout, supervisor: Supervisor, budget: Budget) -> None:
+    def __init__(self, plan: Plan, parts: Parts, layout: Layout, supervisor: Supervisor) -> None:
         super().__init__(plan)
         self._segment = parts.heap.segment
         self._images = layout.wired
@@ -67,7 +61,6 @@ class ProcessTuner(Tuner):
                 if image in layout.spares:
                     self._lay_aside(worker, image)
         self._supervisor = supervisor
-        self._budget = budget
         self._waited_ns = {stage: [0] * stage.workers for stage in self._stages}  # at the last look
         self._counted_ns = dict.fromkeys(self._stages, 0)  # of the waits of workers in use
         self._rested_ns = dict.fromkeys(self._stages, 0)
@@ -100,10 +93,6 @@ class ProcessTuner(Tuner):
         sources = [words for stage in self._stages if stage.kind is Kind.SOURCE for words in self._words[stage]]
         return all(words[WAITS_FOR] == ENDED for words in sources)
 
-    def has_room(self) -> bool:
-        budget = self._budget
-        return budget.live_bytes() + budget.path_bytes() <= budget.limit_bytes
-
     def change(self, stage: Stage, old: int, new: int) -> bool:
         headers = self._words[stage]
         for index in range(new, old):
@@ -113,7 +102,7 @@ class ProcessTuner(Tuner):
             if worker.life.state is State.NEW and not self._start(worker, image):
                 self.allotment.workers[stage.index] = index
                 return False
-            headers[index][RESTS] = 0
+            headers[index][RESTS] = 0  # SYNC POINT: rest. Behind `_start`
             for sock in image.socks.inputs:
                 try_send(sock, _WAKE_UP)
         return True

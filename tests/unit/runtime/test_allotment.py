@@ -77,12 +77,12 @@ def chain(*most, cores=8):
     return Allotment([SOURCE, *(StageShape((at,), 1, each) for at, each in enumerate(most))], cores)
 
 
-def looked(allotment, *stages, begin=0, looks=20, has_room=True):
-    """Show it a steady load for some looks: per stage the seconds of work and of waits of all workers, per second."""
-    for look in range(begin + 1, begin + looks + 1):
+def looked(allotment, *stages):
+    """Show it a steady load for 20 looks: per stage the seconds of work and of waits of all workers, per second."""
+    for look in range(1, 21):
         at_s = look / 10
         seen = [counts(int(100 * at_s) + 1, busy * at_s, waits * at_s) for busy, waits in stages]
-        allotment.look(at_s, [counts(int(100 * at_s) + 1, 0.01 * at_s, 0.9 * at_s), *seen], has_room)
+        allotment.look(at_s, [counts(int(100 * at_s) + 1, 0.01 * at_s, 0.9 * at_s), *seen])
     return allotment.workers
 
 
@@ -92,10 +92,6 @@ def test_a_busy_stage_gets_the_workers():
 
 def test_no_stage_gets_more_where_all_wait():
     assert looked(chain(7, 7), (0.1, 0.9), (0.4, 0.6)) == [1, 1, 1]
-
-
-def test_no_stage_gets_more_where_there_is_no_memory():
-    assert looked(chain(7, 7), (0.1, 0.9), (1.0, 0.0), has_room=False) == [1, 1, 1]
 
 
 def test_a_stage_that_cannot_have_more_bounds_the_others():
