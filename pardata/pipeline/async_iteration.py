@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pardata.pipeline.run import Run
 from pardata.process.interrupts import start_thread
+from pardata.runtime.settings import as_here
 
 _END: Final = object()
 
@@ -50,7 +51,7 @@ class _Taker:
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[LoopCall | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="pardata-taker", daemon=True)
+        self._thread = threading.Thread(target=as_here(self._work), name="pardata-taker", daemon=True)
         start_thread(self._thread)
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:

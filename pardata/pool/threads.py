@@ -32,6 +32,7 @@ from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.recording.record import Surroundings
+from pardata.runtime.settings import as_here
 
 
 class _Here:
@@ -43,9 +44,8 @@ class _Here:
 
 def _take(effects: Iterable[Effect | None]) -> None:
     """Call the effects that users may notice. Without the lock."""
-    for effect in effects:
-        if effect is not None:
-            effect()
+    for effect in filter(None, effects):
+        effect()
 
 
 class ThreadBackend:
@@ -74,7 +74,7 @@ class ThreadBackend:
         try:
             for index in range(self.setup.workers):
                 end = Latch()
-                thread = threading.Thread(None, self._run, "pardata-pool-thread", (index, end), daemon=True)
+                thread = threading.Thread(None, as_here(self._run), "pardata-pool-thread", (index, end), daemon=True)
                 self._threads.append((thread, end))
                 start_thread(thread)
         except BaseException:  # as Ctrl-C

@@ -21,7 +21,7 @@ from pardata.codec.array_form import reduce_array
 from pardata.codec.batch_codec import is_plain
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.unpicklable import explain_unpicklable
-from pardata.errors import SerializationError
+from pardata.errors import PardataError, SerializationError
 from pardata.memory.exchange.addresses import open_address
 from pardata.memory.exchange.exports import BlockAddress
 from pardata.memory.shared_array import SharedArray
@@ -95,7 +95,7 @@ def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
     except BaseException as error:
         for address in sent:
             open_address(address)  # received by ourselves
-        if isinstance(error, pickle.PicklingError | AttributeError | TypeError):
+        if isinstance(error, Exception) and not isinstance(error, MemoryError | OSError | PardataError):
             told = f"the object cannot be put into a queue: {explain_unpicklable(obj)} ({error})"
             raise SerializationError(told) from error
         raise

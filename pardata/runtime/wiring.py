@@ -40,6 +40,7 @@ from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.header import RESTS
 from pardata.runtime.output.forwarding import ConsoleSpec
+from pardata.runtime.settings import settings
 from pardata.runtime.worker.main import ParentSurroundings, ProcessSpec
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import CHANNELS_AT, BudgetSpec, InputSpec, OutputSpec, OwnAreas, WorkerSpec
@@ -265,7 +266,7 @@ def surroundings_of_parent(cores: int) -> ParentSurroundings:
     authkey = bytes(multiprocessing.current_process().authkey)
     return ParentSurroundings(
         cores, os.getpid(), list(sys.path), list(sys.argv), _working_directory(), descriptor_limit(), authkey,
-        given_environment(),
+        given_environment(), settings(),
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import Aside, Hastened, Uninterrupted, aside
 from pardata.runtime.progress import RunReport
+from pardata.runtime.settings import as_here
 from pardata.runtime.stopping import RUN_CALLS_S
 
 
@@ -59,7 +60,7 @@ class ProcessRun(Run):
         try:
             self._life.on(RunEvent.BEGIN)
             open_runs[id(self)] = weakref.ref(self)
-            aside(partial(self._build, builder))
+            aside(as_here(partial(self._build, builder)))
             if options.progress:
                 self._statistics.open_bars(options.progress)
         except BaseException:  # as Ctrl-C

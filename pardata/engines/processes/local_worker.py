@@ -16,6 +16,7 @@ from pardata.runtime.events import Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import LEAVE
 from pardata.runtime.library_limits import limit_thread
+from pardata.runtime.settings import as_here
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled, StageFailure
 
@@ -40,7 +41,7 @@ class LocalWorker:
         self._lock = threading.Lock()  # of its life: the thread itself and the parent change it
         self._program = program
         self._cores = cores
-        self.thread = threading.Thread(target=self._run, name=f"pardata-{stage.name}", daemon=True)
+        self.thread = threading.Thread(target=as_here(self._run), name=f"pardata-{stage.name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

@@ -29,6 +29,7 @@ from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import INTERRUPT_S, start_thread
 from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord, Surroundings
+from pardata.runtime.settings import as_here
 from pardata.runtime.worker.program import Cancelled
 
 _JOIN_S: Final = 0.5  # for a thread to come back from the user's function when the run is over
@@ -77,7 +78,7 @@ class ThreadRun(Run):
         self._ports[stage].append(port)
         self._hub.statistics[stage].append(port.statistics)
         thread = threading.Thread(
-            target=port.work, args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
+            target=as_here(port.work), args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
         )
         self._threads.append(thread)
         start_thread(thread)

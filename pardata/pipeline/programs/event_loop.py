@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from pardata.process.interrupts import start_thread
+from pardata.runtime.settings import as_here
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class EventLoop:
         if self._thread is None and not _runs_a_loop():
             return self._runner.run(coroutine)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="pardata-loop", daemon=True)
+            self._thread = threading.Thread(target=as_here(self._serve), name="pardata-loop", daemon=True)
             self._runner.get_loop()
             start_thread(self._thread)
         future = asyncio.run_coroutine_threadsafe(coroutine, self._runner.get_loop())

@@ -8,6 +8,7 @@ from typing import Any
 
 from pardata.pool.backend import Backend, open_backends
 from pardata.process.interrupts import Latch, start_thread
+from pardata.runtime.settings import as_here
 
 
 class PoolThread:
@@ -27,7 +28,7 @@ class PoolThread:
         It may be interrupted at any step: `join` waits for the thread if there is one.
         """
         args = (backend, begin, program)
-        self._thread = threading.Thread(target=self._run, args=args, name="pardata-pool", daemon=True)
+        self._thread = threading.Thread(target=as_here(self._run), args=args, name="pardata-pool", daemon=True)
         start_thread(self._thread)
         self._stands.wait()
         failure, self._failure = self._failure, None

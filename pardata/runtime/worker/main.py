@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from pardata.runtime.library_limits import bytes_to_keep, keep_freed_memory, lim
 from pardata.runtime.output.descriptors import take_streams
 from pardata.runtime.output.forwarding import ConsoleSpec, flush_output, forward_output
 from pardata.runtime.recording.recording_port import open_port
+from pardata.runtime.settings import take_on
 from pardata.runtime.worker.disown import disown
 from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.program import Cancelled, Leaving, StageFailure
@@ -51,6 +53,7 @@ class ParentSurroundings:
     descriptors: int  # how many files that process may open
     authkey: bytes = field(repr=False)  # of multiprocessing: proxies of the user's managers know it
     environment: dict[str, str] = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ def _settle_in(around: ParentSurroundings, socks: int) -> None:
     multiprocessing.current_process().authkey = around.authkey
     limit_process(around.cores, around.environment)
     keep_freed_memory(around.environment)
+    take_on(around.settings)
     np.random.seed()  # or every forked worker would draw the same numbers
     open_script(around.owner)
     sys.breakpointhook = refuse_breakpoint

@@ -65,6 +65,20 @@ def test_several_items_go_with_one_call():
         made.get_many(10)
 
 
+class Unpicklable:
+    """Says so in its own way, as files of netCDF4 and frames of polars do."""
+
+    def __reduce__(self):
+        raise NotImplementedError("not picklable")
+
+
+def test_what_refuses_to_be_pickled_is_named():
+    made = Queue()
+    with pytest.raises(pardata.SerializationError, match="key 'x' is a .*Unpicklable, which cannot .*not picklable"):
+        made.put({"x": Unpicklable()})
+    made.close()
+
+
 def test_what_was_got_in_front_of_a_lost_item_is_there(monkeypatch):
     made = Queue()
     made.put_many("abc")
