@@ -14,7 +14,7 @@ from pardata.codec.access import Access
 from pardata.codec.object_codec import BARE, PACKED_BYTES, Placed, is_small_part
 from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
-from pardata.memory.array import Anchor, find_anchor, is_in, view
+from pardata.memory.array import Anchor, find_anchor, is_adopted, is_in, view
 from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import align
 from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
@@ -111,8 +111,13 @@ class BlockPlacer:
         message = _Message(arrays, holders)
         self.sent_bytes += sum(message.sizes)
         by_block: dict[int, list[int]] = {}
+        block, adopted = None, []  # anchors that nothing else may hold: while they are here, no other one has their id
         for index in range(len(arrays)):
-            by_block.setdefault(id(find_anchor(arrays[index])), []).append(index)
+            block = find_anchor(arrays[index])
+            by_block.setdefault(id(block), []).append(index)
+            if is_adopted(block):
+                adopted.append(block)
+        del block  # `_pass_on` counts references
         is_only = sum([message.bytes_of(indices) < PACKED_BYTES for indices in by_block.values()]) <= 1
         for key, indices in by_block.items():
             if key == _NO_BLOCK:

@@ -60,6 +60,9 @@ def pools_and_streams_take_it_without_a_copy():
         taken = pages() - before
         is_right = float(total) == 3.0 * MANY and pool.submit(np.sum, items[7]).result() == 7.0 * ENTRIES
         first = pool.submit(lambda: float(state[0])).result()
+        for item in items:
+            item.setflags(write=False)
+        is_right &= pool.submit(lambda parts: [part[9] for part in parts], items[3:9]).result() == [3, 4, 5, 6, 7, 8]
     sums = list(pardata.source(items).map(np.sum))
     is_right &= sums == [float(number) * ENTRIES for number in range(20)] and first == state[0]
     return is_right and (taken < volume.nbytes // 2 or not ARE_BORN)
