@@ -28,7 +28,7 @@ class Send(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Message:
+class _Sending:
     nbytes: int
     cost: int = 0  # nodes
 
@@ -57,7 +57,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
-        self._messages: dict[int, _Message] = {}
+        self._messages: dict[int, _Sending] = {}
         self._waiting: list[int] = []  # a heap
         self.redone = 0
 
@@ -85,7 +85,7 @@ class Ledger:
         """Take in a message."""
         if number in self._messages:
             raise ValueError(f"message {number} is there already")
-        self._messages[number] = _Message(nbytes)
+        self._messages[number] = _Sending(nbytes)
         heapq.heappush(self._waiting, number)
         return self._send()
 
@@ -144,7 +144,7 @@ class Ledger:
             sends.append(Send(name, number))
         return sends
 
-    def _node_for(self, message: _Message) -> str | None:
+    def _node_for(self, message: _Sending) -> str | None:
         """Return the node with the most free credits that may have a message; None: it waits."""
         is_suspect = message.cost >= SUSPECT_AFTER
         free = [
