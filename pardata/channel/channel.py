@@ -90,6 +90,8 @@ class ChannelSpec:
         Whether doorbells to a receiver that is awake are left out.
     ahead : int
         Messages that a worker of a farm may have; later ones go to the worker that is free first.
+    alone : int
+        As `ahead`, of messages of several items, while no other worker of its stage is in use.
     rests_at : int (bytes), optional
         Of a receiver that is not needed all the time: where its word RESTS lies. Not 0: it gets no new messages.
     """
@@ -99,6 +101,7 @@ class ChannelSpec:
     receiver_at: int
     elides_wakeups: bool = False
     ahead: int = FARM_WINDOW
+    alone: int = FARM_WINDOW
     rests_at: int | None = None
 
     @staticmethod

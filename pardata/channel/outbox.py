@@ -30,7 +30,7 @@ class EdgeSenders:
         self.branch = branch
         self._only = senders[0] if len(senders) == 1 else None
         self.may_rest = any(sender.rests is not None for sender in senders)
-        self.ahead = senders[0].spec.ahead
+        self.ahead, self._alone = senders[0].spec.ahead, senders[0].spec.alone
 
     @property
     def in_use(self) -> list[Sender]:
@@ -40,12 +40,17 @@ class EdgeSenders:
         # SYNC POINT: rest. Only a worker whose readers do not take its channels for closed gets messages.
         return [sender for sender in self.senders if sender.rests is None or not sender.rests[0]]
 
-    def pick(self) -> Sender | None:
-        """Return the sender to use now: the only one, or that of the least loaded worker. None: all are busy."""
+    def pick(self, count: int = 1) -> Sender | None:
+        """Return the sender to use now: the only one, or that of the least loaded worker. None: all are busy.
+
+        `count`: the items of the message.
+        """
         if self._only is not None:
             return self._only if self._only.slots.has_room else None
-        best = min(self.in_use, key=lambda sender: sender.slots.outstanding)
-        return best if best.slots.outstanding < self.ahead and best.slots.has_room else None
+        senders = self.in_use
+        best = min(senders, key=lambda sender: sender.slots.outstanding)
+        ahead = self._alone if count > 1 and len(senders) == 1 else self.ahead
+        return best if best.slots.outstanding < ahead and best.slots.has_room else None
 
     @property
     def load(self) -> int:
@@ -106,18 +111,21 @@ class Outbox:
 
     @property
     def has_room(self) -> bool:
-        """Return whether each edge has a worker that can take a message."""
+        """Return whether each edge has a worker that can take a message of one item."""
+        return self._has_room(1)
+
+    def _has_room(self, count: int) -> bool:
         if self._only is not None:  # asked for every message
-            return self._only.pick() is not None
-        return all(edge.pick() is not None for edge in self.edges)
+            return self._only.pick(count) is not None
+        return all(edge.pick(count) is not None for edge in self.edges)
 
     def has_room_for(self, batch: Batch) -> bool:
         """Return whether each edge on which items go has a worker that can take a message."""
         if batch.branches is None:
-            return self.has_room
+            return self._has_room(batch.count)
         used = set(batch.branches)
         return all(
-            self.edges[index].pick() is not None
+            self.edges[index].pick(batch.count) is not None
             for branch, indices in self._branches.items()
             for index in indices
             if branch in used or EVERY in used
@@ -159,7 +167,7 @@ class Outbox:
 
     def _prepare(self, index: int, batch: Batch, packed: _Packed, shared: bool) -> Sender:
         edge = self.edges[index]
-        sender = edge.pick()
+        sender = edge.pick(batch.count)
         if sender is None:
             assert edge.may_rest or not batch.items, "publish without room"
             sender = edge.any()

@@ -164,12 +164,12 @@ def connect(
     branch: int | None = None,
     elides_wakeups: bool = False,
     ahead: int = FARM_WINDOW,
-    is_auto: bool = False,
+    alone: int | None = None,
 ) -> None:
     """Make the channels of one edge: from each sender to each receiver.
 
     `branch`: which items go there, None: all. `elides_wakeups`, `ahead`: see `channel.channel`; with the first, all
-    waiting is the collector's. `is_auto`: the receivers but the first may rest.
+    waiting is the collector's. `alone`: the receivers but the first may rest.
     """
     for sender in senders:
         channels = []
@@ -177,8 +177,8 @@ def connect(
             sender_at = sender.take(ChannelSpec.sender_bytes(slots))
             sender.touched += words_bytes(0)  # more is counted when it is used
             receiver_at = receiver.take(ChannelSpec.receiver_bytes(slots))
-            rests_at = receiver.span.offset + 8 * RESTS if is_auto and receiver.index else None
-            spec = ChannelSpec(slots, sender_at, receiver_at, elides_wakeups, ahead, rests_at)
+            rests_at = receiver.span.offset + 8 * RESTS if alone is not None and receiver.index else None
+            spec = ChannelSpec(slots, sender_at, receiver_at, elides_wakeups, ahead, alone or ahead, rests_at)
             forward, backward = socket_pair()
             channels.append(spec)
             sender.socks.outputs.append(forward)

@@ -19,6 +19,7 @@ from pardata.memory.array import anchor, find_anchor, view
 
 LARGE = 4096
 SLOTS = 4
+ALONE = 4  # messages of a worker that is the only one in use
 CHANNEL_BYTES = ChannelSpec.sender_bytes(SLOTS) + 4096
 
 
@@ -39,7 +40,7 @@ def make_outbox(segment):
             for _ in range(workers):
                 rests_at = span.offset + 8 * (32 + index)  # words of the header that nobody uses here
                 spec = ChannelSpec(
-                    SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096, False, FARM_WINDOW, rests_at
+                    SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096, False, FARM_WINDOW, ALONE, rests_at
                 )
                 ours, theirs = socket_pair()
                 socks.extend((ours, theirs))
@@ -474,6 +475,20 @@ def test_a_worker_that_rests_gets_no_batches(make_outbox):
     assert [sender.slots.outstanding for sender in (resting, at_work)] == [1, 2]
     resting.rests[0] = 0
     assert outbox.has_room
+
+
+def test_a_worker_that_is_alone_has_more_messages_of_several_items(make_outbox):
+    outbox = make_outbox(2)
+    first, resting = outbox.edges[0].senders
+    resting.rests[0] = 1
+    for number in range(0, 2 * ALONE, 2):
+        batch = Batch(0, number, 2, 0, [number, number + 1])
+        assert outbox.has_room_for(batch)
+        outbox.publish(batch)
+    assert first.slots.outstanding == ALONE
+    assert not outbox.has_room_for(Batch(0, 2 * ALONE, 2, 0, [1, 2]))
+    resting.rests[0] = 0
+    assert outbox.has_room_for(Batch(0, 2 * ALONE, 2, 0, [1, 2]))
 
 
 def test_a_worker_may_be_told_to_rest_just_before_it_gets_a_batch(make_outbox):
