@@ -17,6 +17,7 @@ from pardata.pipeline import going_on
 from tests.faults import resumed_streams as streams
 from tests.faults.cuts import end_at_each_step
 from tests.faults.resumed_streams import ITEMS, Lines, Repairable, Running, calls_in, outputs
+from tests.faults.windows import CUTTER, TrappedFilter
 
 ENGINES = ["serial", "threads", "processes"]
 
@@ -95,6 +96,24 @@ def test_a_worker_that_is_killed_meanwhile_is_replaced(make_folder, tmp_path):
 
     streams.run(streams.joined, folder, Killed(folder), "processes", checkpoint=f"{folder}/c")
     assert outputs(folder) == whole
+
+
+@pytest.mark.parametrize("window", CUTTER)
+def test_filter_is_killed_at_a_cut(make_folder, window):
+    folder = make_folder()
+    trap = TrappedFilter(window, Path(folder, "killed"))
+
+    def run():
+        stream = pardata.source(range(ITEMS)).map(Repairable(folder, ITEMS - 9), chunksize=1) | trap
+        stream.to(Lines(f"{folder}/a.txt")).run(checkpoint=f"{folder}/c")
+
+    with pytest.raises(ValueError, match="not yet"):
+        run()
+    first = len(calls_in(folder))
+    Path(folder, "repaired").touch()
+    run()
+    assert Path(folder, "a.txt").read_text().split() == [str(2 * n + 1) for n in range(ITEMS) for _ in range(2)]
+    assert trap.marker.exists() and calls_in(folder)[first] > 4
 
 
 def test_a_torn_cut_is_not_taken(make_folder, tmp_path):

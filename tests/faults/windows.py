@@ -18,6 +18,7 @@ from pardata.channel.collector import Collector
 from pardata.channel.receiver import Receiver
 from pardata.channel.sender import Sender
 from pardata.memory.array import Anchor, view
+from pardata.pipeline.programs.cuts import FilterCuts
 from pardata.runtime.events import Done
 from pardata.runtime.header import ALONE, ALONE_UNTIL
 from pardata.runtime.worker.awaiting_port import AwaitingPort
@@ -146,11 +147,20 @@ SAVER = {
     "between saved and committed": before(WorkerPort, "commit", 4),
     "between two results of an item": before(Sender, "complete", 8),
 }
+# Of a filter in a run with a checkpoint: at its fourth cut.
+CUTTER = {
+    "before the state at a cut": before(FilterCuts, "store", 4),
+    "between the state at a cut and its report": after(FilterCuts, "store", 4),
+    "between the report of a cut and its mark": before(
+        FilterCuts, "mark", 4, lambda cuts, number: cuts._pending == number
+    ),
+    "between the mark and its output": after(FilterCuts, "mark", 4, bool),
+}
 AWAITER = {
     "between the word ALONE and its number": partial(at_alone, True),
     "after the number of ALONE": partial(at_alone, False),
 }
-TRAPS = WINDOWS | CHOOSER | SAVER | AWAITER
+TRAPS = WINDOWS | CHOOSER | SAVER | CUTTER | AWAITER
 
 
 class Trap:
