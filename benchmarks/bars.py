@@ -109,6 +109,7 @@ BARS = (
     Bar(15, "windows", "of case", 1.3, "windows_shared"),
     Bar(15, "memory_windows", "more than case", 10, "memory_windows_shared"),
     Bar(15, "memmap_tasks", "as long as", 1.5, "joblib"),
+    Bar(17, "temporaries", "as long as", 1.02, "pardata, copying"),
     Bar(20, "data_zarr", "faster than", 1.2, "dask threads"),
     Bar(20, "data_zarr", "faster than", 3, "dask processes"),
     Bar(20, "data_zarr_peak", "at most", 60),

@@ -48,6 +48,7 @@ RIVALS = {
     "pardata.Queue": Entry("pardata_queue", "pardata"),
     "pardata, best fixed chunk": Entry("pardata_fixed", "pardata"),
     "pardata, recorded": Entry("pardata_recorded", "pardata"),
+    "pardata, copying": Entry("pardata_copying", "pardata"),
     "serial": Entry("serial"),
     "limit": Entry("limit"),
     "threads": Entry("threads"),

@@ -109,6 +109,36 @@ def _measure_hops(chunk: int | None, per_second: int, rival: Rival, seconds: flo
     return {"value": 1 / result["value"] / HOPS, "items": result["items"], "seconds": result["seconds"]}
 
 
+TEMPORARIES = 1000
+
+
+def with_temporaries(x: Any) -> Any:
+    """A stage that makes a thousand small arrays for each item: each of them is asked of the worker's allocator."""
+    for _ in range(TEMPORARIES):
+        made = np.empty(128)
+    return x + made.size
+
+
+def _measure_temporaries(rival: Rival, seconds: float) -> Outcome:
+    """Seconds of CPU time per item in the stage: it is the allocator's, not the hop's."""
+    flow = Flow(partial(_ones, int(4_000 * seconds)), 800, (timed_temporaries,))
+    times: list[float] = []
+
+    def check(x: Any, i: int) -> None:
+        assert x[0] == i + 128, f"item {i} is {x[0]}"
+        times.append(x[-1])
+
+    _, result = arrivals(rival.chain(flow), check, WARM_UP)
+    return result | {"value": float(np.median(times[len(times) // 5 :]))}
+
+
+def timed_temporaries(x: Any) -> Any:
+    """The result of `with_temporaries`, and behind it the CPU time that it took, in seconds."""
+    begin = time.thread_time()
+    made = with_temporaries(x)
+    return np.append(made, time.thread_time() - begin)
+
+
 def _chain(name: str, title: str, sides: tuple[str, ...], chain: Chain, quick: tuple[str, ...] = ()) -> Case:
     """`quick`: the rivals that ``--quick`` measures; without any it leaves the case out."""
     return Case(name, title, "items/s", ("pardata", *sides), chain.measure, quick=("pardata", *quick) if quick else ())
@@ -160,6 +190,14 @@ CASES = (
         "s",
         ("pardata", "mp.Queue", "mp.Pipe", "faster-fifo"),
         partial(_measure_hops, 1, 12_000),
+    ),
+    Case(
+        "temporaries",
+        "CPU time of a stage that makes 1,000 arrays of 1 KB",
+        "s",
+        ("pardata", "pardata, copying"),
+        _measure_temporaries,
+        quick=(),
     ),
     Case(
         "hop_batched",

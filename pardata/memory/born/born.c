@@ -60,7 +60,7 @@ static int is_ours(const void *p) { return (uintptr_t)p >= start && (uintptr_t)p
 /* -- the handler -------------------------------------------------------------------------------------------------- */
 
 /* Return a block for an array that is likely to be sent, NULL: there is none, or it is not. */
-static void *take(size_t n, unsigned *place) {
+static __attribute__((noinline)) void *take(size_t n, unsigned *place) {
     *place = MOST_PLACES;
     if (!on || n < threshold || n > end - start) return NULL;
     size_t extent = born_extent_for(n);
@@ -108,8 +108,18 @@ static void give_back(size_t most) { /* all that is kept beyond so many bytes */
     } while (p);
 }
 
+/* Keep very large memory in place of freeing it; return whether that was done. */
+static __attribute__((noinline)) int kept_instead(void *p) {
+    pthread_mutex_lock(&lock);
+    int is_kept = keep_large(p);
+    pthread_mutex_unlock(&lock);
+    if (is_kept) give_back(most_kept_bytes);
+    return is_kept;
+}
+
 static void *born_malloc(void *ctx, size_t n) {
     (void)ctx;
+    if (n < threshold) return other.malloc(other.ctx, n); /* most arrays: no more than a jump */
     unsigned place;
     void *p = take(n, &place);
     if (p) return p;
@@ -128,14 +138,7 @@ static void *born_calloc(void *ctx, size_t count, size_t size) {
 static void born_free(void *ctx, void *p, size_t n) {
     (void)ctx;
     if (!is_ours(p)) {
-        int is_kept = 0;
-        if (n_large) {
-            pthread_mutex_lock(&lock);
-            is_kept = keep_large(p);
-            pthread_mutex_unlock(&lock);
-        }
-        if (is_kept) give_back(most_kept_bytes);
-        else other.free(other.ctx, p, n);
+        if (!n_large || !kept_instead(p)) other.free(other.ctx, p, n);
         return;
     }
     if (in_child) return; /* the parent's, or a copy of it that goes with the child */
