@@ -8,7 +8,7 @@ from collections import deque
 from pardata.channel.outbox import Outbox
 from pardata.codec.batch_codec import Batch
 from pardata.pool.jobs.job import Task
-from pardata.pool.worker.messages import CALL, squeeze
+from pardata.pool.worker.messages import CALL, ROWS, squeeze
 from pardata.pool.worker.words import POSITION, START_NS, STARTED_NS, STRIDE
 from pardata.runtime.header import CURRENT_CALL, batch_of_word
 from pardata.runtime.supervisor import Worker
@@ -74,6 +74,8 @@ class Assignments:
         is_call = message[0] == CALL
         if is_call:
             message = squeeze(message, *message[3], *message[4].values())
+        elif message[0] == ROWS:
+            message = squeeze(message)  # addresses and numbers
         outbox = slot.outbox
         outbox.is_private = task.job.writable
         outbox.publish(Batch(0, task.number, 1, 0, [message]))
