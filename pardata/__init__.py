@@ -43,6 +43,7 @@ from pardata.pool.default import foreach_array, map, map_array, reduce_array, sh
 from pardata.pool.pool import WorkerPool
 from pardata.pool.report import PoolReport
 from pardata.runtime.context import worker
+from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ __all__ = [
     "JoinableQueue",
     "LossError",
     "MissingExtraError",
+    "NodeStatistics",
     "PagedFile",
     "PardataError",
     "PlanError",

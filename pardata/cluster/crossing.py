@@ -19,6 +19,7 @@ from pardata.cluster.ledger import BLAMED_AFTER, Ledger, Send
 from pardata.cluster.messages import Answer, News
 from pardata.cluster.port import FINISH, ClusterPort, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import WorkerLostError
+from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
 _JOIN_S: Final = 120.0  # without any node, until the run fails: one that was restarted, or a job of a queue, may come
@@ -37,6 +38,8 @@ class Crossing:
     Parameters
     ----------
     port : ClusterPort
+    island : str
+        The names of its stages.
     credits : int
         Messages that a node may have at a time.
     most_bytes : int
@@ -46,8 +49,10 @@ class Crossing:
     is_alone = False  # as `pipeline.programs.calls.Calls`
     most = 2
 
-    def __init__(self, port: ClusterPort, credits: int, most_bytes: int) -> None:
+    def __init__(self, port: ClusterPort, island: str, credits: int, most_bytes: int) -> None:
         self._port = port
+        self._island = island
+        self.nodes: dict[str, NodeStatistics] = {}
         self._credits = credits
         self._most_bytes = most_bytes
         self._ledger = Ledger()
@@ -95,6 +100,7 @@ class Crossing:
             event = self._events.popleft()
             if isinstance(event, NodeJoined):
                 most_bytes = min(self._most_bytes, event.memory_bytes // 2)
+                self.nodes[event.node] = NodeStatistics(event.node, self._island)
                 self._call(self._ledger.join(event.node, self._credits, most_bytes))
             elif isinstance(event, Returned):
                 self._on_returned(event)
@@ -118,6 +124,7 @@ class Crossing:
         if event.number == FINISH:
             _settle(self._finishing.get(event.node), wire.decode(event.frames))
             return
+        self.nodes[event.node].received_bytes += wire.count_bytes(event.frames)
         is_first, sends = self._ledger.done(event.node, event.number)
         self._call(sends)
         if is_first:
@@ -126,7 +133,10 @@ class Crossing:
 
     def _on_lost(self, event: NodeLost) -> None:
         _settle(self._finishing.get(event.node), None)
+        redone = self._ledger.redone
         blamed, sends = self._ledger.lose(event.node)
+        told = self.nodes[event.node]
+        told.is_lost, told.redone = True, told.redone + self._ledger.redone - redone
         self._call(sends)
         for number in blamed:
             self._refuse(number, f"{BLAMED_AFTER} nodes were lost while they had this message; the last: {event.why}")
@@ -139,6 +149,8 @@ class Crossing:
 
     def _call(self, sends: list[Send]) -> None:
         for node, number in sends:
+            self.nodes[node].messages += 1
+            self.nodes[node].sent_bytes += wire.count_bytes(self._kept[number])
             self._port.call(node, number, list(self._kept[number]))
 
     # -- messages ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from pardata.pipeline.plan.node import MOST_CONCURRENT, Kind, Node
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.replica import Replica
 from pardata.pipeline.run import RunOptions
+from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
 _SHARE_OF_HOME: Final = 4  # so much of home's memory limit may be away, over all nodes
@@ -53,7 +55,7 @@ class ClusterRun(ProcessRun):
         most_bytes = int(options.memory_limit or available_bytes() // 2) // (_SHARE_OF_HOME * max(1, len(islands)))
         for island, code in zip(islands, codes, strict=True):
             credits = _credits(island)
-            crossing = Crossing(new_port(), credits, most_bytes)
+            crossing = Crossing(new_port(), island.name, credits, most_bytes)
             self._crossings.append(crossing)
             nodes = crossing.open(code)
             most_away = min(MOST_CONCURRENT, credits * max(2, nodes))
@@ -66,7 +68,7 @@ class ClusterRun(ProcessRun):
             for island, crossing in zip(islands, self._crossings, strict=True)
             for stage in island.stages
         }
-        return home_plan(plan, islands, stand_ins, away)
+        return home_plan(plan, islands, stand_ins, away, partial(_nodes_of, self._crossings))
 
     def close(self) -> None:
         """End the run, here and on all nodes."""
@@ -78,6 +80,11 @@ class ClusterRun(ProcessRun):
     def _close_crossings(self) -> None:
         for crossing in self._crossings:
             crossing.close()
+
+
+def _nodes_of(crossings: list[Crossing]) -> list[NodeStatistics]:
+    """Return the counts of all nodes, as they are now."""
+    return [replace(node) for crossing in crossings for node in list(crossing.nodes.values())]
 
 
 def _credits(island: Island) -> int:

@@ -9,11 +9,16 @@ from pardata.pipeline.islands import Island, outlet_of, output_of
 from pardata.pipeline.plan.node import Kind, Node, inputs_first
 from pardata.pipeline.plan.plan import PartOf, Plan
 from pardata.pipeline.plan.stage import Stage
+from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
 
 def home_plan(
-    plan: Plan, islands: list[Island], stand_ins: list[Node], away: dict[str, Callable[[], StageStatistics]]
+    plan: Plan,
+    islands: list[Island],
+    stand_ins: list[Node],
+    away: dict[str, Callable[[], StageStatistics]],
+    nodes: Callable[[], list[NodeStatistics]],
 ) -> Plan:
     """Return the plan of what stays at home; in the place of each island stands a stage made of its stand-in.
 
@@ -23,13 +28,13 @@ def home_plan(
     ----------
     stand_ins : list of Node
         One for each island, with its function and how many messages are away at a time; the rest is filled in.
-    away : dict
+    away, nodes : dict, callable
         See `pipeline.plan.plan.PartOf`.
     """
     made = _Home(plan, islands, stand_ins)
     home = Plan(*made.lasts(), iterated=plan.iterated)
     _number_as(home, {node: stage for stage, node in made.node_of.items()})
-    home.part_of, home.cuts = PartOf(plan, away), plan.cuts
+    home.part_of, home.cuts = PartOf(plan, away, nodes), plan.cuts
     return home
 
 

@@ -14,6 +14,7 @@ from pardata.errors import ConfigError
 from pardata.memory.budget import format_bytes
 from pardata.runtime.faults import Fault
 from pardata.runtime.line_bar import bar_kind
+from pardata.runtime.node_statistics import NodeStatistics, lines_of
 from pardata.runtime.recording.page import as_page
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.recording.saving import write_text
@@ -86,6 +87,8 @@ class RunReport:
         In the order of the plan: each behind those that it reads.
     seconds : float
     skipped : list of Skipped
+    nodes : list of NodeStatistics
+        Of a run on a cluster: in the order in which they came. Empty: all stages ran on this machine.
     surroundings : Surroundings
         The graph, the memory limit, and the record of a run with ``record=True``: what `save` and `trace` draw.
 
@@ -101,6 +104,7 @@ class RunReport:
     seconds: float
     skipped: list[Skipped] = field(default_factory=list)
     surroundings: Surroundings = field(default_factory=Surroundings, repr=False, compare=False)
+    nodes: list[NodeStatistics] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all counts as dicts, lists, texts and numbers, as JSON has them.
@@ -108,8 +112,8 @@ class RunReport:
         Returns
         -------
         dict
-            "seconds"; "bottleneck"; "stages" and "skipped": lists of dicts with the fields of `StageStatistics` and
-            of `Skipped`.
+            "seconds"; "bottleneck"; "stages", "skipped" and "nodes": lists of dicts with the fields of
+            `StageStatistics`, of `Skipped` and of `NodeStatistics`.
 
         Examples
         --------
@@ -123,6 +127,7 @@ class RunReport:
             "bottleneck": self.bottleneck,
             "stages": [asdict(stage) for stage in self.stages],
             "skipped": [skipped._asdict() for skipped in self.skipped],
+            "nodes": [asdict(node) for node in self.nodes],
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -236,7 +241,7 @@ class RunReport:
                     f"{stage.ended_s:.2f}",
                 )
             )
-        lines = [table(rows), f"{self.seconds:.2f} s; bottleneck: {self.bottleneck or 'none'}"]
+        lines = [table(rows), *lines_of(self.nodes), f"{self.seconds:.2f} s; bottleneck: {self.bottleneck or 'none'}"]
         if self.workers:
             chosen = ", ".join(f"{name} {count}" for name, count in self.workers.items())
             lines.append(f'workers="auto" came to: {chosen}')

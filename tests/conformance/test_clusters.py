@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -181,6 +183,34 @@ def test_a_killed_node_loses_nothing(cluster, kind):
             if len(made) == 10:
                 kill()
     assert made == expected
+    nodes = run.report().nodes
+    assert sum(node.is_lost for node in nodes) == 1
+    assert all(node.messages and node.sent_bytes and not node.redone for node in nodes if not node.is_lost)
+    assert "redone" in str(run.report())
+
+
+_DRIVER = """
+import sys, time, pardata
+from distributed import Client
+from tests.conformance.test_clusters import drawn, numbers
+
+client = Client(sys.argv[1])
+for item in numbers(1_000_000).map(drawn, workers=2).iterate(engine="dask"):
+    print("running", flush=True)
+"""
+
+
+def test_islands_end_with_the_calling_process(dask_client):
+    psutil = pytest.importorskip("psutil")
+    dask_client.wait_for_workers(2, timeout=60)
+    command = [sys.executable, "-c", _DRIVER, dask_client.scheduler.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as driver:
+        assert driver.stdout.readline()
+        nodes = [psutil.Process(pid) for pid in dask_client.run(os.getpid).values()]
+        workers = [worker for node in nodes for server in node.children() for worker in server.children()]
+        assert len(workers) == 4
+        driver.kill()
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
 def test_leaving_the_loop_ends_the_run(cluster):

@@ -54,6 +54,7 @@ class Statistics:
     def __init__(self, plan: Plan, parts: Parts, failures: Failures) -> None:
         self.words: dict[Stage, list[memoryview]] = {stage: [] for stage in plan.worker_stages}
         self._plan = plan.whole
+        self._part_of = plan.part_of
         self._away = {} if plan.part_of is None else plan.part_of.away
         self._processes = parts.processes
         self._failures = failures
@@ -80,7 +81,8 @@ class Statistics:
         stages = [found[stage.name] for stage in self._plan.worker_stages]
         if self.tuner is not None:
             self.tuner.correct(stages)
-        return RunReport(stages, time.perf_counter() - self.begin_s, self._failures.skipped)
+        nodes = [] if self._part_of is None else self._part_of.nodes()
+        return RunReport(stages, time.perf_counter() - self.begin_s, self._failures.skipped, nodes=nodes)
 
     def whole_report(self, failure: BaseException | None) -> RunReport:
         """Return the counts of this moment and all that pictures are drawn of; `failure` has ended the run."""

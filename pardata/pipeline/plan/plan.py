@@ -26,6 +26,7 @@ from pardata.pipeline.plan.node import JOINS, Kind, Node
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.pipeline.plan.sizing import chunksizes_of, share_of, widths_of
 from pardata.pipeline.plan.stage import Edge, Stage
+from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
 MOST_TOKENS: Final = 4096  # so that all a channel has in flight can be named in one message
@@ -41,10 +42,13 @@ class PartOf(NamedTuple):
     whole : Plan
     away : dict
         By the name of a stage of the whole that runs elsewhere: a function that returns its counts.
+    nodes : callable
+        Returns the counts of the nodes that it runs on.
     """
 
     whole: Plan
     away: dict[str, Callable[[], StageStatistics]]
+    nodes: Callable[[], list[NodeStatistics]]
 
 
 class Plan:

@@ -25,7 +25,7 @@ def cut(*streams, iterated=True):
     plan = Plan(*[stream._node for stream in streams], iterated=iterated)
     islands = islands_of(plan)
     stand_ins = [Node(Kind.MAP, "", work, workplace="thread", concurrency=9) for _ in islands]
-    home = home_plan(plan, islands, stand_ins, {}) if islands else plan
+    home = home_plan(plan, islands, stand_ins, {}, list) if islands else plan
     told = []
     for island in islands:
         replica = pickle.loads(pickle.dumps(Replica(island)))
@@ -120,7 +120,7 @@ def test_an_order_that_an_island_restores_is_restored(frames):
     joined = pardata.zip(mixed.map(work, name="a"), mixed.map(work, name="b")).map(work, name="end")
     plan = Plan(joined._node, iterated=True)
     islands = islands_of(plan)
-    home = home_plan(plan, islands, [Node(Kind.MAP, "", work, workplace="thread", concurrency=9)], {})
+    home = home_plan(plan, islands, [Node(Kind.MAP, "", work, workplace="thread", concurrency=9)], {}, list)
     assert plan.last.fanin.in_order and home.last.fanin.in_order
     assert islands[0].is_in_order
 

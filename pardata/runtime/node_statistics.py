@@ -1,0 +1,52 @@
+"""The counts of the nodes of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pardata.memory.budget import format_bytes
+from pardata.runtime.text_table import table
+
+
+@dataclass
+class NodeStatistics:
+    """Counts of one node of a cluster, for one island: a part of the stream that ran there (docs/cluster.md).
+
+    Attributes
+    ----------
+    node, island : str
+        The address of the node, and the names of the stages that ran there.
+    messages : int
+        Sent there, whether or not an answer came.
+    sent_bytes, received_bytes : int
+        Over the network, as home sees it.
+    redone : int
+        Messages that it had when it was lost: others have done them again.
+    is_lost : bool
+
+    Examples
+    --------
+    >>> pardata.source([1, 2]).map(abs).run().nodes  # of a run on this machine there are none
+    []
+    """
+
+    node: str
+    island: str
+    messages: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    redone: int = 0
+    is_lost: bool = False
+
+
+def lines_of(nodes: Sequence[NodeStatistics]) -> list[str]:
+    """Return the table of nodes, if there are any."""
+    if not nodes:
+        return []
+    rows = [("node", "messages", "sent", "received", "redone", "lost")]
+    for each in nodes:
+        sent, received = format_bytes(each.sent_bytes), format_bytes(each.received_bytes)
+        redone = str(each.redone)
+        rows.append((each.node, str(each.messages), sent, received, redone, "yes" if each.is_lost else "no"))
+    return [table(rows)]
