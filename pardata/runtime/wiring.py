@@ -244,7 +244,10 @@ def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks
     receivers = [receiver for port in ports for receiver in port.collector.receivers]
     held = [receiver.held.live for receiver in receivers]
     live = [((at, lease), *block) for at, blocks in enumerate(held) for lease, block in blocks.items()]
-    lent = [block for port in ports for block in port.outbox.leases.blocks()]
+    # Of a block that a thread here had back from a worker and passed on there is also the anchor of its lease: it does
+    # not keep the block, and ends when nothing is held any more.
+    borrowed = {id(receiver.returns) for receiver in receivers}
+    lent = [block for port in ports for block in port.outbox.leases.blocks() if id(block.drop) not in borrowed]
     retained = RetainedBlocks(heap, spans, live, lent)
     for at, receiver in enumerate(receivers):
         receiver.retire_to(_Leases(at, retained))

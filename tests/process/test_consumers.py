@@ -88,3 +88,13 @@ def test_what_threads_have_passed_on_to_a_list_is_given_back_at_once_when_the_li
     assert shared_heap().spans_in_use > spans  # as long as the list has the arrays
     del found[:]  # the garbage collector is not needed
     assert shared_heap().spans_in_use == spans
+
+
+def test_arrays_that_threads_have_passed_on_outlive_the_runs_after_theirs():
+    """Two threads of this process lend one block here: the source, and `unbatch`, which has it back from a worker."""
+    other = pardata.source(iter([np.ones(10_000)] * 3)).map(np.sqrt).iterate()
+    next(other)
+    rows = ([np.full(5000, number)] for number in range(20))
+    kept = list(pardata.source(rows).map(list).unbatch())
+    other.close()
+    assert [int(array[0]) for array in kept] == list(range(20))
