@@ -82,11 +82,9 @@ class Stream(Regrouping):
             `open` is called before its first item, `close` at the end, also if the run is ended early
             and the call under way ends within two seconds.
         *args, **kwargs
-            More arguments of `fn`, the same for all items; large arrays among them are shared. A parameter of `fn` that
-            has the name of an option of `map` can be given by a `functools.partial`.
+            More arguments of `fn`, the same for all items; large arrays are shared. For names of options use a partial.
         workers : int or "auto"
-            Processes that share the work; each free one gets the next item. "auto": the run begins with one and shares
-            its `cores` among the stages that say so, by what it sees of their work.
+            Processes that share the work; a free one gets the next item. "auto": as many of the run's `cores` as help.
         ordered : bool
             Keep the order of the input; else hand on each result when it is finished.
         inplace : bool
@@ -114,8 +112,7 @@ class Stream(Regrouping):
         kind : "process" or "thread"
             "thread": the workers are threads of the calling process, for functions that wait for disks and networks.
         concurrency : int, 1 to 1024, optional
-            Of a coroutine function: how many of its calls are at work at a time in each worker; default 16. `inplace`
-            is refused then.
+            Of a coroutine function: how many calls are at work at a time in each worker; default 16. Without `inplace`.
         on : "nodes" or "home"
             "home": the stage runs on the caller's machine also where the engine is a cluster (docs/cluster.md).
         name : str, optional
