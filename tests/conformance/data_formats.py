@@ -1,8 +1,6 @@
 """Small files of each format that has an adapter, made by its own library."""
 
 import importlib.util
-import shutil
-import tempfile
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -221,7 +219,3 @@ def warm_up():
         import zarr
 
         zarr.create_array(zarr.storage.MemoryStore(), shape=(1,), dtype="f4")
-    if is_there("netCDF4"):  # in these tests the first file of a process stays open
-        folder = tempfile.mkdtemp()
-        file_array(NetCDFKind("warm", "netCDF4", ".nc", {}).save(f"{folder}/a.nc", values_of()))[:]
-        shutil.rmtree(folder)
