@@ -159,6 +159,37 @@ def very_large_memory_that_is_not_shared_is_kept():
     return is_private and is_same and is_right and bool((other == 2).all())
 
 
+def fresh_blocks_are_waited_for_where_results_are_out():
+    """After pauses in vain, 1, 3 and 7 are left out; one that was not in vain begins anew."""
+    nbytes, asked = 5 << 20, []
+    lender._pause = lambda ready, seconds: asked.append(seconds) or found
+    arena.on_shortage = lambda extent: False  # as in a run
+    try:
+        found, out = False, []
+        for _ in range(3):
+            lender.make_room(nbytes)
+            out.append(arena.reserve(nbytes))
+        none_yet = not asked
+        out.append(arena.reserve(nbytes))
+        for _ in range(15):
+            lender.make_room(nbytes)
+        in_vain = len(asked)
+        found = True
+        lender.make_room(nbytes)
+        lender.make_room(nbytes)
+        before_next = len(asked)
+        lender._skips = 0
+        lender.make_room(nbytes)
+        lender.make_room(nbytes)
+        first_warm = len(asked) - before_next
+        del out[0]
+        lender.make_room(nbytes)
+        return none_yet and in_vain == 4 and first_warm == 2 and len(asked) == before_next + 2
+    finally:
+        arena.on_shortage = None
+        lender._pause = lambda ready, seconds: ready()
+
+
 def without_budget_nothing_is_handed_over():
     stocked()
     budget.limit_bytes = arena.statistics()["live_bytes"] + size_class(NBYTES) - 1
@@ -320,6 +351,7 @@ CHECKS = [
     what_was_handed_over_is_not_moved_by_resizing,
     handed_over_blocks_count_until_they_are_let_go,
     a_part_that_a_copy_would_need_less_for_is_not_handed_over,
+    fresh_blocks_are_waited_for_where_results_are_out,
     very_large_memory_that_is_not_shared_is_kept,
     without_budget_nothing_is_handed_over,
     a_share_of_the_limit_is_lent,
