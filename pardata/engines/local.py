@@ -11,8 +11,8 @@ from pardata.pipeline.plan.totals import totals
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.faults import Fault
 from pardata.runtime.library_limits import usable_cores
-from pardata.runtime.progress import Bars
 from pardata.runtime.recording.record import GraphEdge, RunRecord, Surroundings
+from pardata.runtime.stage_bars import Bars
 
 
 def original_error(error: BaseException, fault: Fault) -> BaseException:

@@ -21,7 +21,8 @@ from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.events import CutPassed, ItemSkipped
 from pardata.runtime.library_limits import usable_cores
-from pardata.runtime.progress import RunReport, check_progress
+from pardata.runtime.progress import RunReport
+from pardata.runtime.stage_bars import check_progress
 
 STALL_S: Final = 60.0
 

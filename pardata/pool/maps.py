@@ -17,7 +17,7 @@ from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
 from pardata.pool.options import check_least, check_writable
 from pardata.pool.results import Results
-from pardata.runtime.progress import Bars, check_progress
+from pardata.runtime.stage_bars import Bars, check_progress
 
 
 class MapMethods:

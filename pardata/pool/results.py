@@ -15,7 +15,7 @@ from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.map import MapJob
 from pardata.pool.jobs.values import ResultTimeoutError
 from pardata.process.interrupts import steps
-from pardata.runtime.progress import Bars
+from pardata.runtime.stage_bars import Bars
 
 
 def wait_until_done(future: Future[Any], timeout: float | None = None) -> None:

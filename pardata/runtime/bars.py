@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pardata.runtime.line_bar import bar_kind
-from pardata.runtime.progress import REFRESH_S
+from pardata.runtime.stage_bars import REFRESH_S
 
 
 class BarState(NamedTuple):

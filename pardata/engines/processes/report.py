@@ -28,8 +28,9 @@ from pardata.runtime.header import (
     STARVED_NS,
     WAITS_FOR,
 )
-from pardata.runtime.progress import Bars, RunReport, StageStatistics
+from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord
+from pardata.runtime.stage_bars import Bars
 from pardata.runtime.supervisor import deaths_of
 
 

@@ -21,7 +21,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.programs.joining import join_batches
 from pardata.process.interrupts import INTERRUPT_S
 from pardata.runtime.header import CONSUMER_BUSY, THREAD
-from pardata.runtime.progress import REFRESH_S
+from pardata.runtime.stage_bars import REFRESH_S
 from pardata.runtime.supervisor import Supervisor
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import UnloadableError

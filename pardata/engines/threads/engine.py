@@ -27,9 +27,10 @@ from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import INTERRUPT_S, start_thread
-from pardata.runtime.progress import REFRESH_S, Bars, RunReport, StageStatistics
+from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord, Surroundings
 from pardata.runtime.settings import as_here
+from pardata.runtime.stage_bars import REFRESH_S, Bars
 from pardata.runtime.worker.program import Cancelled
 
 _JOIN_S: Final = 0.5  # for a thread to come back from the user's function when the run is over

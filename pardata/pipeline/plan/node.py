@@ -252,3 +252,22 @@ def user_line() -> str:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".", 1)[0] == package:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def with_branches(node: Node) -> Node:
+    """Return the node that becomes a stage: for a branch, the one that has branches."""
+    while node.kind is Kind.BRANCH:
+        node = node.inputs[0]
+    return node
+
+
+def reachable(lasts: Iterable[Node]) -> Iterable[Node]:
+    """Return the nodes that these read, and themselves, each once."""
+    seen: dict[Node, None] = {}
+    waiting = list(lasts)
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen[node] = None
+            waiting += node.inputs
+    return seen

@@ -22,7 +22,7 @@ from pardata.pipeline.plan.checks import (
     upstream,
 )
 from pardata.pipeline.plan.cuts import Cuts
-from pardata.pipeline.plan.node import JOINS, Kind, Node
+from pardata.pipeline.plan.node import JOINS, Kind, Node, reachable, with_branches
 from pardata.pipeline.plan.ordering import Fanin
 from pardata.pipeline.plan.sizing import chunksizes_of, share_of, widths_of
 from pardata.pipeline.plan.stage import Edge, Stage
@@ -73,8 +73,6 @@ class Plan:
         All but the consumer.
     last : Stage
         The stage whose output is the run's: the consumer if there is one.
-    ends : list of Stage
-        The stages whose output is not read.
     roots : list of int
         Per sequence, the one whose tokens it uses.
     cuts : Cuts, optional
@@ -95,7 +93,7 @@ class Plan:
     """
 
     def __init__(self, *lasts: Node, iterated: bool, cores: int = 1, is_whole: bool = True) -> None:
-        self.share = share_of(_reachable(lasts), cores)
+        self.share = share_of(reachable(lasts), cores)
         if iterated:
             lasts = (Node(Kind.MAP, "consumer", fn=_no_function, inputs=lasts),)
         self.iterated = iterated
@@ -107,13 +105,12 @@ class Plan:
         self._used: dict[Node, int] = {}
         self._names: dict[str, int] = {}
         self._built: dict[Node, Stage] = {}
-        for node in _reachable(lasts):
+        for node in reachable(lasts):
             for given in node.inputs:
                 self._used[given] = self._used.get(given, 0) + 1
         for last in lasts:
             self._build(last)
         self.last = self._edge(lasts[-1]).stage
-        self.ends = [stage for stage in self.stages if not stage.consumers]
         for stage in self.stages:
             if not stage.consumers or stage.kind is Kind.GENERATOR:
                 stage.retired_sequences = stage.taken_sequences
@@ -139,6 +136,11 @@ class Plan:
     def whole(self) -> Plan:
         """The plan as the user wrote it."""
         return self if self.part_of is None else self.part_of.whole
+
+    @property
+    def ends(self) -> list[Stage]:
+        """The stages whose output is not read."""
+        return [stage for stage in self.stages if not stage.consumers]
 
     @property
     def following(self) -> dict[int, int]:
@@ -189,10 +191,10 @@ class Plan:
 
     def _build(self, last: Node) -> None:
         """Make the stages of a node and of all that it reads: those first, by a list in place of calls within calls."""
-        waiting = [_with_branches(last)]
+        waiting = [with_branches(last)]
         while waiting:
             node = waiting[-1]
-            needed = map(_with_branches, self._joined(node).inputs)
+            needed = map(with_branches, self._joined(node).inputs)
             missing = next((given for given in needed if given not in self._built), None)
             if missing is not None:
                 waiting.append(missing)
@@ -229,7 +231,7 @@ class Plan:
         self._built[node] = stage
 
     def _edge(self, node: Node) -> Edge:
-        stage = self._built[_with_branches(node)]
+        stage = self._built[with_branches(node)]
         return Edge(stage, node.branch if stage.node.branches > 1 else None)
 
     def _name(self, wanted: str) -> str:
@@ -279,23 +281,5 @@ class Plan:
         check_scatters(self.stages, {edge.stage for edge in map(self._edge, self.lasts) if edge.branch is not None})
 
 
-def _with_branches(node: Node) -> Node:
-    """Return the node that becomes a stage: for a branch, the one that has branches."""
-    while node.kind is Kind.BRANCH:
-        node = node.inputs[0]
-    return node
-
-
 def _no_function(item: Any) -> Any:
     return item
-
-
-def _reachable(lasts: Iterable[Node]) -> Iterable[Node]:
-    seen: dict[Node, None] = {}
-    waiting = list(lasts)
-    while waiting:
-        node = waiting.pop()
-        if node not in seen:
-            seen[node] = None
-            waiting += node.inputs
-    return seen

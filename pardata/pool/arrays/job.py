@@ -14,7 +14,7 @@ from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob
 from pardata.pool.worker.messages import ROWS
 from pardata.process.interrupts import steps
-from pardata.runtime.progress import REFRESH_S, Bars
+from pardata.runtime.stage_bars import REFRESH_S, Bars
 
 
 class Gathered:

@@ -27,7 +27,7 @@ from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.chunking import ChunkPolicy, Chunks, Chunksize, parse_chunksize
 from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing
-from pardata.runtime.progress import Bars, check_progress
+from pardata.runtime.stage_bars import Bars, check_progress
 
 
 class ArrayMethods(MapMethods):

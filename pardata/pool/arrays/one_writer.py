@@ -21,7 +21,7 @@ from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
 from pardata.pool.results import Results
 from pardata.pool.worker.faults import name_of
-from pardata.runtime.progress import Bars
+from pardata.runtime.stage_bars import Bars
 
 
 class RowRange(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pardata.checkpoint.results import ResultLog, StoredValues
 from pardata.process.interrupts import steps
-from pardata.runtime.progress import REFRESH_S
+from pardata.runtime.stage_bars import REFRESH_S
 
 
 class ResultTimeoutError(TimeoutError):
