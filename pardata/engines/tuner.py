@@ -26,15 +26,18 @@ class Tuner(abc.ABC):
 
     def __init__(self, plan: Plan) -> None:
         self._stages = plan.worker_stages
+        self._at = {
+            stage: at for at, stage in enumerate(self._stages)
+        }  # a part of a plan keeps the numbers of the whole
         self.allotment = Allotment(
-            [_shape_of(stage) for stage in self._stages], plan.share.others + plan.share.together
+            [_shape_of(stage, self._at) for stage in self._stages], plan.share.others + plan.share.together
         )
         self._begin_s = time.monotonic()
         self._due_s: float | None = self._begin_s + LOOK_S
 
     def workers_of(self, stage: Stage) -> int:
         """Return how many workers of a stage are in use."""
-        return self.allotment.workers[stage.index]
+        return self.allotment.workers[self._at[stage]]
 
     def look(self) -> float | None:
         """Change what is to be changed; return in how many seconds to look again, None: never."""
@@ -68,10 +71,10 @@ class Tuner(abc.ABC):
         """Have `new` workers of a stage in use in place of `old`; return False if there cannot be so many."""
 
 
-def _shape_of(stage: Stage) -> StageShape:
+def _shape_of(stage: Stage, places: dict[Stage, int]) -> StageShape:
     is_exact = all(edge.stage.kind in _EXACT and edge.branch is None for edge in stage.edges)
     return StageShape(
-        tuple(edge.stage.index for edge in stage.edges),
+        tuple(places[edge.stage] for edge in stage.edges),
         stage.first_workers,
         stage.workers,
         stage.kind in WITH_FUNCTION and not stage.node.thread,

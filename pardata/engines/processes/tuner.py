@@ -100,7 +100,7 @@ class ProcessTuner(Tuner):
         for index in range(old, new):
             worker, image = self._processes[stage.name][index], self._images[stage][index]
             if worker.life.state is State.NEW and not self._start(worker, image):
-                self.allotment.workers[stage.index] = index
+                self.allotment.workers[self._at[stage]] = index
                 return False
             headers[index][RESTS] = 0  # SYNC POINT: rest. Behind `_start`
             for sock in image.socks.inputs:
