@@ -205,18 +205,9 @@ class RunReport:
 
     def __str__(self) -> str:
         head = (
-            "stage",
-            "workers",
-            "items",
-            "dropped",
-            "failed",
-            "restarts",
-            "sent",
-            "busy s",
-            "starved s",
-            "blocked s",
+            "stage", "workers", "items", "dropped", "failed", "restarts", "sent", "busy s", "starved s", "blocked s",
             "ended s",
-        )
+        )  # fmt: skip
         rows = [head]
         for stage in self.stages:
             rows.append(

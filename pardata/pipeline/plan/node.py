@@ -7,6 +7,7 @@ import enum
 import functools
 import inspect
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -199,6 +200,18 @@ def inputs_first(last: Node) -> list[Node]:
     return list(found)
 
 
+def reachable(lasts: Iterable[Node]) -> Iterable[Node]:
+    """Yield some nodes and all that they read, each once."""
+    seen: dict[Node, None] = {}
+    waiting = list(lasts)
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen[node] = None
+            waiting += node.inputs
+    return seen
+
+
 def no_function(fn: Any) -> str:
     """Return the text for an argument that is no function: often it is what a call of one has returned."""
     return f"a function is needed, not {type(fn).__name__}: give the function itself, and not what a call returns"
@@ -259,15 +272,3 @@ def with_branches(node: Node) -> Node:
     while node.kind is Kind.BRANCH:
         node = node.inputs[0]
     return node
-
-
-def reachable(lasts: Iterable[Node]) -> Iterable[Node]:
-    """Return the nodes that these read, and themselves, each once."""
-    seen: dict[Node, None] = {}
-    waiting = list(lasts)
-    while waiting:
-        node = waiting.pop()
-        if node not in seen:
-            seen[node] = None
-            waiting += node.inputs
-    return seen
