@@ -1,8 +1,7 @@
 """A caller that waits for a result stands in for the pool's thread for a moment.
 
 Without this a caller is woken by the pool's thread, which is woken by the worker: to be woken costs 40 us and more,
-twice. The caller looks for its result without sleeping at first, if that was enough the last time; then it sleeps, and
-the worker wakes it.
+twice.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pardata.pool.processes.waiting import Waiting
 from pardata.process.interrupts import Uninterrupted
 
 _HELP_S: Final = 200e-6  # a caller looks for the result for so long
-_REST_S: Final = 5e-3  # and so long it sleeps in the thread's place; meanwhile Ctrl-C is delayed
 
 
 class Inline(Protocol):
@@ -32,17 +30,15 @@ class InlineRunner:
     Parameters
     ----------
     stand_in : callable
-        Does the thread's work, until the result is there or the second of two times (of `time.perf_counter`); until the
-        first one it does not sleep.
+        Does the thread's work, until the result is there or that time (of `time.perf_counter`).
     """
 
-    def __init__(self, waiting: Waiting, stand_in: Callable[[Callable[[], bool], float, float], None]) -> None:
+    def __init__(self, waiting: Waiting, stand_in: Callable[[Callable[[], bool], float], None]) -> None:
         self._waiting = waiting
         self._stand_in = stand_in
         self._turn = threading.Lock()  # of the one caller that stands in
         self._pid = os.getpid()
         self._gap_s = 0.0  # that callers of late have looked in vain
-        self._is_quick = True  # the last result was there before its caller went to sleep
 
     def run(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do the pool's thread's work for a moment, while the caller waits for `is_there`; return its last value."""
@@ -52,15 +48,13 @@ class InlineRunner:
         with Uninterrupted():  # or the pool's thread would sleep on, or the lock be kept
             if not self._turn.acquire(blocking=False):
                 return False
-            begin_s = time.perf_counter()
-            end_s = begin_s + _HELP_S + (_REST_S if timeout_s is None else min(timeout_s, _REST_S))
+            help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
             try:
                 self._waiting.pause()
-                self._stand_in(is_there, begin_s + _HELP_S if self._is_quick else begin_s, end_s)
+                self._stand_in(is_there, time.perf_counter() + help_s)
             finally:
                 self._waiting.resume()
                 self._turn.release()
             found = is_there()
-            self._is_quick = found and time.perf_counter() < begin_s + 2 * _HELP_S
             self._gap_s = 0.0 if found else self._gap_s + _HELP_S
         return found

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from pardata.codec.object_codec import Encoded
 from pardata.errors import WorkerLostError
@@ -31,9 +31,6 @@ from pardata.runtime.header import INCARNATION, SENT_BYTES
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Worker
 from pardata.runtime.worker.port import Program
-
-# A caller in the thread's place sleeps so long at a time: the thread may have been at its result as the caller came.
-_NAP_MS: Final = 1
 
 
 class PoolLoop:
@@ -105,15 +102,13 @@ class PoolLoop:
         finally:
             self._end()
 
-    def _stand_in(self, is_there: Callable[[], bool], sleep_s: float, end_s: float) -> None:
-        """In a caller: do the work of the pool's thread, until `is_there` or the end; from `sleep_s` on asleep."""
+    def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
+        """In a caller: do the work of the pool's thread, until `is_there` or that time."""
         has_news = self.topology.waiting.has_news
         try:
-            while not is_there() and (now_s := time.perf_counter()) < end_s:
-                if now_s < sleep_s and not has_news():
+            while not is_there() and time.perf_counter() < end_s:
+                if not has_news():
                     os.sched_yield()
-                    continue
-                if now_s >= sleep_s and not has_news(_NAP_MS):
                     continue
                 with self._lock:
                     if self.is_over:
