@@ -117,18 +117,24 @@ def threads_nesting_and_exceptions():
     return found == {"thread": False, "its own": ARE_BORN, "outer": ARE_BORN, "after": False}
 
 
-def without_room_it_is_ordinary_memory():
+def made_with_available(nbytes):
+    """Many arrays, where so much memory is available."""
     original = nursery.available_bytes
-    nursery.available_bytes = lambda: 8 << 20
+    nursery.available_bytes = lambda: nbytes
     try:
         with pardata.in_shared_memory():
-            made = [np.full(ENTRIES, float(number)) for number in range(100)]
+            return [np.full(ENTRIES, float(number)) for number in range(100)]
     finally:
         nursery.available_bytes = original
-    born = sum(map(is_born, made))
-    return all((array == number).all() for number, array in enumerate(made)) and (
-        0 < born < 50 if ARE_BORN else not born
-    )
+
+
+def without_room_it_is_ordinary_memory():
+    made, without_any = made_with_available(8 << 20), made_with_available(0)
+    with pardata.in_shared_memory():
+        later = np.full(ENTRIES, 1.0)
+    born, others = sum(map(is_born, made)), sum(map(is_born, without_any))
+    is_right = all((array == number).all() for number, array in enumerate(made))
+    return is_right and others == 0 and (later == 1).all() and (0 < born < 50 if ARE_BORN else not born)
 
 
 def in_worker(x):

@@ -76,14 +76,15 @@ class Nursery:
             if not self._entered:
                 left = self._library.carve_in(0, 0)
                 offset, size = self._range
-                self._arena._gaps.add(left, offset + size - left)
+                if size:
+                    self._arena._gaps.add(left, offset + size - left)
                 self._collect()
 
     def _begin(self) -> None:
         arena = self._arena
         size = min(available_bytes() // _SHARE, arena.span.size_bytes // _SHARE_OF_ADDRESSES)
         size = align(size, HUGE_PAGE_BYTES)
-        offset = arena._gaps.take(size)
+        offset = arena._gaps.take(size) if size else None
         self._range = (0, 0) if offset is None else (offset, size)
         self._library.carve_in(*self._range)
 
