@@ -135,7 +135,7 @@ def array_source(array: FileArray, by: PartSize, axis: int, workers: int, name: 
         return Stream(new_stage(places._node, Kind.GENERATOR, FlatMap(ReadItems(read, cut), total), name))
     blocks = places.map(read, workers=workers, name=name)
     if by is None and not axis:
-        return Stream(new_stage(blocks._node, Kind.GENERATOR, Flattened(total), "unbatch", thread=True))
+        return Stream(new_stage(blocks._node, Kind.GENERATOR, Flattened(total), "unbatch", workplace="thread"))
     return Stream(new_stage(blocks._node, Kind.GENERATOR, FlatMap(cut, total), "cut"))
 
 
