@@ -53,7 +53,7 @@ class DaskPort:
     # -- in the caller's threads ---------------------------------------------------------------------------------------
 
     def open(self, code: Frames, on_event: Callable[[PortEvent], None]) -> None:
-        """Open an island on each host (see `cluster.port.Port`)."""
+        """Open an island on each host (see `cluster.port.ClusterPort`)."""
         self._code, self._on_event = code, on_event
         self._watch = watch(self._client)
         self._watch.add(self)

@@ -26,9 +26,7 @@ class Tuner(abc.ABC):
 
     def __init__(self, plan: Plan) -> None:
         self._stages = plan.worker_stages
-        self._at = {
-            stage: at for at, stage in enumerate(self._stages)
-        }  # a part of a plan keeps the numbers of the whole
+        self._at = {stage: at for at, stage in enumerate(self._stages)}  # `Stage.index` is that in the whole plan
         self.allotment = Allotment(
             [_shape_of(stage, self._at) for stage in self._stages], plan.share.others + plan.share.together
         )

@@ -31,9 +31,7 @@ from pardata.queue.packet_pipe import (
 fcntl: Any = module("fcntl")
 
 MOST: Final = 1 << 19  # the largest pipe of any user has 1 MiB, see `make_free_slots`
-_RECOUNT: Final = (
-    1.0  # s without a place before the places are counted: a process that was killed with one tells nobody
-)
+_RECOUNT: Final = 1.0  # s without a place before places are counted: a process that was killed with one tells nobody
 
 
 def make_pipes(count: int, may_be_pipes: bool = True) -> tuple[PacketPipe, int, int]:

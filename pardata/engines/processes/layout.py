@@ -31,7 +31,7 @@ _MOST_OWED: Final = 16
 _MOST_OWED_BLOCKS: Final = 4
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4
-_ALONE: Final = 16
+_ALONE: Final = 16  # messages of several items, of the only worker at work
 _STATE_BYTES: Final = 4 << 30  # of address space, for two copies of the state that a generator filter saves
 
 

@@ -20,9 +20,7 @@ import numpy as np
 from pardata.memory.segment import PAGE_BYTES, Segment
 
 OFF_VARIABLE: Final = "PARDATA_BORN"
-LEAST_BORN_BYTES: Final = (
-    64 << 10
-)  # of an array that is born in a block; smaller ones cost more calls than a copy of them
+LEAST_BORN_BYTES: Final = 64 << 10  # of an array that is born in a block: a smaller one costs less to copy than to lend
 
 _HERE: Final = Path(__file__).parent
 SOURCES: Final = sorted(_HERE.glob("*.[ch]"))

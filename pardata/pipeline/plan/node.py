@@ -63,13 +63,14 @@ class Node:
         It changes those of its items: in their memory, or in copies that each call gets. A source converts its own to
         the machine's byte order.
     workplace : str
-        Its workers are threads of the process that runs the plan; it runs on the caller's machine, also where others
-        of its kind run on the nodes of a cluster.
+        "thread": its workers are threads of the process that runs the plan. "home": it runs on the caller's machine,
+        also where others of its kind run on the nodes of a cluster. "home thread": both.
     policy : str
         The way in which several inputs become one (see `pipeline.plan.ordering`).
     branches, branch : int
         The number of its outputs; of a `Kind.BRANCH`: the index of the output that it stands for.
     workers : int or "auto"
+        "auto": the run finds out how many.
     concurrency : int
         Of a coroutine function: how many calls are at work at a time in each worker; 0: of another function.
     """
@@ -201,7 +202,7 @@ def inputs_first(last: Node) -> list[Node]:
 
 
 def reachable(lasts: Iterable[Node]) -> Iterable[Node]:
-    """Yield some nodes and all that they read, each once."""
+    """Return some nodes and all that they read, each once."""
     seen: dict[Node, None] = {}
     waiting = list(lasts)
     while waiting:
