@@ -19,6 +19,7 @@ from pardata.cluster.ledger import BLAMED_AFTER, Ledger, Send
 from pardata.cluster.messages import Answer, News
 from pardata.cluster.port import FINISH, ClusterPort, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import WorkerLostError
+from pardata.runtime.carried_errors import add_note
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
@@ -129,7 +130,7 @@ class Crossing:
         self._call(sends)
         if is_first:
             del self._kept[event.number]
-            _settle(self._answers.pop(event.number), Answered(event.node, wire.decode(event.frames)))
+            _settle_by(self._answers.pop(event.number), event)
 
     def _on_lost(self, event: NodeLost) -> None:
         _settle(self._finishing.get(event.node), None)
@@ -189,6 +190,18 @@ class Crossing:
             self._port.call(node, FINISH, [])
         told = [(node, await future) for node, future in self._finishing.items()]
         return [(node, news) for node, news in told if news is not None]
+
+
+def _settle_by(future: asyncio.Future[Answered], event: Returned) -> None:
+    """Settle the future of an answer; if that cannot be loaded here, by the error."""
+    try:
+        answer: Answer = wire.decode(event.frames)
+    except Exception as error:
+        add_note(error, f"while an answer of node {event.node} was loaded here")
+        if not future.done():
+            future.set_exception(error)
+    else:
+        _settle(future, Answered(event.node, answer))
 
 
 def _settle(future: asyncio.Future[Any] | None, result: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import dask
 import numpy as np
-from distributed import get_worker
+from distributed import Worker, get_worker
 
 from pardata.cluster.island import OpenIsland
 from pardata.cluster.port import Frames
@@ -20,6 +20,7 @@ from pardata.process.environment import limit
 
 # The nanny counts the island's shared memory as the worker's own, and pauses it at 0.8 of its limit.
 _SHARE_OF_WORKER: Final = 2
+_LOOK_S: Final = 1.0  # whether the scheduler has let go of an island
 
 
 def versions() -> dict[str, str]:
@@ -32,12 +33,14 @@ def versions() -> dict[str, str]:
 class DaskIsland:
     """An island as an actor: its methods are called in the event loop of the worker, and wait there for their answers.
 
-    The worker holds it until its scheduler lets go of it, as when the client is gone: then the island's run ends.
+    The worker holds it until its scheduler lets go of it, as when the client is gone: then the island's run ends, also
+    if calls are under way.
     """
 
     def __init__(self) -> None:
         self._island: OpenIsland | None = None
         self._answers: dict[int, asyncio.Future[Frames]] = {}
+        self._watching: asyncio.Task[None] | None = None  # an event loop holds tasks weakly
 
     async def open(self, home: dict[str, str], memory_limit: int | None, *code: Any) -> int:
         """Open the island; return the bytes of shared memory that it may use.
@@ -59,7 +62,17 @@ class DaskIsland:
             loop.call_soon_threadsafe(_settle, answers, number, frames)
 
         self._island = await asyncio.to_thread(OpenIsland, list(code), limit_bytes, on_answer)
+        self._watching = asyncio.create_task(self._end_with(get_worker()))
         return limit_bytes
+
+    async def _end_with(self, worker: Worker) -> None:
+        """End the run when the worker holds this actor no more: a call would hold it until its answer."""
+        while any(held is self for held in worker.state.actors.values()):
+            await asyncio.sleep(_LOOK_S)
+        await self.close()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(BrokenError("the island was closed"))
 
     async def call(self, number: int, *frames: Any) -> Frames:
         """Send a message to the island; return its answer."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -130,6 +131,29 @@ def test_an_error_arrives_as_what_it_is(cluster):
     assert "fails_at_seven" in str(caught.value.__cause__)
 
 
+class LoadsNotIn:
+    """What cannot be loaded in one process."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def __reduce__(self):
+        return load_not_in, (self.pid,)
+
+
+def load_not_in(pid):
+    if os.getpid() == pid and threading.current_thread().name != "pardata-outlet":  # that is on the node
+        raise LookupError("it cannot be loaded here")
+    return LoadsNotIn(pid)
+
+
+def test_a_result_that_cannot_be_loaded_ends_the_run():
+    pid = os.getpid()
+    with pytest.raises(LookupError, match="loaded here") as caught:
+        list(numbers(20).map(lambda number: LoadsNotIn(pid)).iterate(engine=FakeCluster(nodes=1)))
+    assert "answer of node " in "".join(caught.value.__notes__)
+
+
 def test_skipped_items_are_told(cluster):
     report = numbers(50).map(fails_at_seven, errors="skip").run(engine=cluster[0])
     assert [skipped.number for skipped in report.skipped] == [7, 17, 27, 37, 47]
@@ -189,13 +213,19 @@ def test_a_killed_node_loses_nothing(cluster, kind):
     assert "redone" in str(run.report())
 
 
+def stays_after_the_first(number):
+    if number:
+        threading.Event().wait()
+    return number
+
+
 _DRIVER = """
 import sys, time, pardata
 from distributed import Client
-from tests.conformance.test_clusters import drawn, numbers
+from tests.conformance.test_clusters import numbers, stays_after_the_first
 
 client = Client(sys.argv[1])
-for item in numbers(1_000_000).map(drawn, workers=2).iterate(engine="dask"):
+for item in numbers().map(stays_after_the_first, workers=2, chunksize=1).iterate(engine="dask"):
     print("running", flush=True)
 """
 
