@@ -1,10 +1,10 @@
-"""Protection of critical sections against Ctrl-C.
+"""Protection of critical sections against Ctrl-C, and against other signals with handlers.
 
 KeyboardInterrupt, or any other exception of a signal's handler, may come between any two steps of the main thread.
-`Uninterrupted` delays Ctrl-C for a few steps that belong together: in the middle of taking a task in, or of handing it
-out, it would leave a task that belongs to no worker, and the pool could never end. Longer work, and calls into the
-standard library, are done by another thread (`Aside`): handlers run in the main thread only, which waits and can be
-interrupted at once.
+`Uninterrupted` delays the handlers for a few steps that belong together: in the middle of taking a task in, or of
+handing it out, an exception would leave a task that belongs to no worker, and the pool could never end. Longer work,
+and calls into the standard library, are done by another thread (`Aside`): handlers run in the main thread only, which
+waits and can be interrupted at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from functools import partial
 from math import inf
 from time import monotonic
 from types import FrameType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 # A signal that comes between Python's last look for signals and the system call that sleeps does not end the sleep; the
 # handler runs when the main thread wakes up. So it does after this long, where nothing else may wake it: what may be
 # waited for longer is waited for in `steps`.
 INTERRUPT_S: Final = 1.0
+
+# Handlers of these may raise, to break off what takes too long (SIGALRM) or to end the program (SIGTERM).
+_NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
+_DELAYED: Final = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
 
 _MAIN: Final = threading.main_thread().ident
 # The functions that `signal` wraps: its conversion to enums takes ten times as long, and these run for each task.
@@ -46,29 +50,64 @@ def join(thread: threading.Thread) -> None:
 
 
 class Uninterrupted:
-    """A context that delays SIGINT's handler of the main thread until its end."""
+    """A context that delays handlers of the main thread, those of Ctrl-C and of `_DELAYED`, until its end."""
 
-    __slots__ = ("_came", "_handler", "_is_on")
+    __slots__ = ("_came", "_handlers")
+
+    _numbers: ClassVar[tuple[int, ...]] = _DELAYED
 
     def __enter__(self) -> None:
-        self._came = False
-        self._is_on = threading.get_ident() == _MAIN and callable(_get(signal.SIGINT))
-        if self._is_on:
-            self._handler = _set(signal.SIGINT, self._note)
+        self._came: dict[int, FrameType | None] = {}
+        self._handlers: dict[int, Any] = {}
+        if threading.get_ident() != _MAIN:
+            return
+        self._handlers = {number: handler for number in self._numbers if callable(handler := _get(number))}
+        try:
+            for number in self._handlers:
+                _set(number, self._note)
+        except BaseException:  # of a handler that was still to be replaced
+            self._end()
+            raise
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
+        self._came[number] = frame
 
     def __exit__(self, *_: object) -> None:
-        if not self._is_on:
-            return
-        _set(signal.SIGINT, self._handler)
-        if self._came:
-            self._handler(signal.SIGINT, None)
+        if self._handlers:
+            self._end()
+
+    def _end(self) -> None:
+        try:
+            self._put_back()
+        finally:
+            if self._came:
+                self._call()
+
+    def _put_back(self) -> None:
+        """Put all handlers back, whatever is raised by those that are back already."""
+        error, left = None, list(self._handlers)
+        while left:
+            try:
+                while left:
+                    _set(left[-1], self._handlers[left[-1]])
+                    left.pop()
+            except BaseException as raised:
+                error = raised
+        if error is not None:
+            raise error
+
+    def _call(self) -> None:
+        """Call the handlers of the signals that have come, each of them."""
+        while self._came:
+            number, frame = self._came.popitem()
+            try:
+                self._handlers[number](number, frame)
+            finally:
+                self._call()
 
 
 class Hastened(Uninterrupted):
-    """As `Uninterrupted`, for a wait until something has ended: Ctrl-C hastens that, a second one breaks the wait off.
+    """A wait until something has ended: Ctrl-C is delayed and hastens that, a second one breaks the wait off.
 
     Parameters
     ----------
@@ -78,12 +117,14 @@ class Hastened(Uninterrupted):
 
     __slots__ = ("_hasten",)
 
+    _numbers = (signal.SIGINT,)
+
     def __init__(self, hasten: Callable[[], object]) -> None:
         self._hasten = hasten
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._came:
-            self._handler(number, frame)
+            self._handlers[number](number, frame)
         super()._note(number, frame)
         self._hasten()
 
