@@ -98,6 +98,18 @@ def its_memory_goes_when_it_dies():
     return is_right and (not ARE_BORN or (is_same and freed >= 8 * MANY))
 
 
+def sizes_that_nobody_asks_for_any_more_have_no_memory():
+    with pardata.in_shared_memory():
+        np.ones(MANY)
+        for _ in range(60):
+            np.ones(ENTRIES)
+        before = pages()
+        other = np.ones(2 * ENTRIES)
+        given_back = before - pages()
+        again = np.ones(MANY)
+    return given_back > 7 * MANY * ARE_BORN - 1 and (again == 1).all() and (other == 1).all()
+
+
 def threads_nesting_and_exceptions():
     found = {}
 
@@ -187,6 +199,7 @@ CHECKS = [
     pools_and_streams_take_it_without_a_copy,
     workers_see_what_is_written_to_it,
     its_memory_goes_when_it_dies,
+    sizes_that_nobody_asks_for_any_more_have_no_memory,
     threads_nesting_and_exceptions,
     without_room_it_is_ordinary_memory,
     workers_may_say_so_too,
