@@ -98,15 +98,15 @@ class _Home:
         if island not in self._placed:
             entry = island.entry
             given = output_of(self._made[entry.stage.node], entry.branch)
-            self._placed[island] = _stand_in(self._stand_ins[island], island, given)
+            self._placed[island] = _filled_in(self._stand_ins[island], island, given)
         return self._placed[island]
 
 
-def _stand_in(node: Node, island: Island, given: Node) -> Node:
-    """Return the node of the stage that sends the items of an island away and hands on what comes back.
+def _filled_in(node: Node, island: Island, given: Node) -> Node:
+    """Return a stand-in with all that follows from its island.
 
-    It is like a farm to the plan: it takes its messages as they come. Where the island restores an order, or joins
-    branches, it takes them by number.
+    Its stage sends the items of the island away and hands on what comes back. It is like a farm to the plan: it takes
+    its messages as they come. Where the island restores an order, or joins branches, it takes them by number.
     """
     entry = island.entry.stage
     restores = any(stage.ordered for stage, _ in island.outlets) and not entry.ordered

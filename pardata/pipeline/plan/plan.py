@@ -265,6 +265,7 @@ class Plan:
             stage.sequences = stage.taken_sequences
 
     def _check_zip(self, stage: Stage, joined: Node) -> None:
+        """Raise `PlanError` for inputs that cannot be zipped; the plan of an island leaves out its end."""
         check_zip(stage, joined)
 
     def _new_sequence(self, root: int | None) -> int:
