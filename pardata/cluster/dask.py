@@ -61,22 +61,32 @@ class Dask(Elsewhere):
         from pardata.cluster.run import ClusterRun
 
         client = self._client()
-        return ClusterRun(plan, options, lambda: DaskPort(client, self._nodes, self._memory_limit))
+        close = client.close if isinstance(self._address, str) else None
+
+        def new_port(islands: int) -> DaskPort:
+            return DaskPort(client, self._nodes, self._memory_limit, islands)
+
+        return ClusterRun(plan, options, new_port, close)
 
     def _client(self) -> Any:
+        """Return the client. One for an address is made here: whoever gets it closes it."""
         from distributed import Client
 
-        if self._address is None:
+        if isinstance(self._address, str):
             try:
-                client = Client.current()
-            except ValueError:
-                raise ConfigError(_START) from None
-        elif isinstance(self._address, str):
-            client = Client(self._address, set_as_default=False)
-        else:
-            client = self._address
+                return Client(self._address, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"there is no Dask scheduler at {self._address!r}: {error}") from error
+        try:
+            client = Client.current() if self._address is None else self._address
+        except ValueError:
+            raise ConfigError(_START) from None
+        if not isinstance(client, Client):
+            raise ConfigError(f"Dask: address must be a str or a distributed.Client, not {client!r}")
         if client.asynchronous:
             raise ConfigError("the Dask client is asynchronous: give one that is not, Client(address)")
+        if client.status != "running":
+            raise ConfigError(f"the Dask client is {client.status}: it has to be connected to its scheduler")
         return client
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import sys
@@ -42,8 +43,8 @@ class DaskIsland:
         self._answers: dict[int, asyncio.Future[Frames]] = {}
         self._watching: asyncio.Task[None] | None = None  # an event loop holds tasks weakly
 
-    async def open(self, home: dict[str, str], memory_limit: int | None, *code: Any) -> int:
-        """Open the island; return the bytes of shared memory that it may use.
+    async def open(self, home: dict[str, str], memory_limit: int | None, share: int, *code: Any) -> int:
+        """Open the island; return the bytes of shared memory that it may use, as one of so many that share them.
 
         Raises
         ------
@@ -55,11 +56,12 @@ class DaskIsland:
             told = ", ".join(f"{name} {here[name]} and {home[name]}" for name in home if home[name] != here[name])
             raise ConfigError(f"it and the calling process have different versions: {told}")
         _disown_environment()
-        limit_bytes = memory_limit or _own_limit()
+        limit_bytes = (memory_limit or _own_limit()) // share
         loop, answers = asyncio.get_running_loop(), self._answers
 
         def on_answer(number: int, frames: Frames) -> None:
-            loop.call_soon_threadsafe(_settle, answers, number, frames)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
+                loop.call_soon_threadsafe(_settle, answers, number, frames)
 
         self._island = await asyncio.to_thread(OpenIsland, list(code), limit_bytes, on_answer)
         self._watching = asyncio.create_task(self._end_with(get_worker()))

@@ -37,7 +37,7 @@ class PlacedIsland:
             DaskIsland, actor=True, key=self._key, workers=[address], allow_other_workers=False, pure=False, retries=0
         )
 
-    async def open(self, memory_limit: int | None, code: Frames) -> int:
+    async def open(self, memory_limit: int | None, share: int, code: Frames) -> int:
         """Open the island; return the bytes that it may use."""
         actor = asyncio.ensure_future(self._actor)
         while not actor.done():  # it would wait for ever for a worker that was gone before anybody listened
@@ -46,7 +46,7 @@ class PlacedIsland:
                 actor.cancel()
                 raise WorkerGone
         actor.result()
-        limit_bytes: int = await self.call("open", versions(), memory_limit, *code)
+        limit_bytes: int = await self.call("open", versions(), memory_limit, share, *code)
         return limit_bytes
 
     async def call(self, method: str, *arguments: Any) -> Any:
@@ -107,32 +107,29 @@ class WorkerWatch:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._ports: set[Watching] = set()
+        self.ports: set[Watching] = set()
         self.placed: weakref.WeakSet[PlacedIsland] = weakref.WeakSet()
         self._before = getattr(client, "_event_handlers", {}).get(_TOPIC)
         client.subscribe_topic(_TOPIC, self._hear)
 
-    def add(self, port: Watching) -> None:
-        """Tell a port from now on."""
-        self._ports.add(port)
-
     def discard(self, port: Watching) -> None:
         """Tell a port no more."""
-        self._ports.discard(port)
-        if not self._ports and _watches.pop(self._client, None) is not None and self._client.status == "running":
-            self._client.unsubscribe_topic(_TOPIC)
-            if self._before is not None:
-                self._client.subscribe_topic(_TOPIC, self._before)
+        with _lock:
+            self.ports.discard(port)
+            if not self.ports and _watches.pop(self._client, None) is not None and self._client.status == "running":
+                self._client.unsubscribe_topic(_TOPIC)
+                if self._before is not None:
+                    self._client.subscribe_topic(_TOPIC, self._before)
 
     async def _hear(self, event: tuple[float, Any]) -> None:
         said = event[1] if isinstance(event[1], dict) else {}
         if said.get("action") == "remove-worker":
             for placed in [placed for placed in self.placed if placed.address == said.get("worker")]:
                 placed.lose()
-            for port in list(self._ports):
+            for port in list(self.ports):
                 port.remove(said["worker"])
         elif said.get("action") == "add-worker":
-            for port in list(self._ports):
+            for port in list(self.ports):
                 port.fill_soon()
         if self._before is not None:
             told = self._before(event)
@@ -145,10 +142,11 @@ _lock: Final = threading.Lock()
 _watches: dict[Client, WorkerWatch] = {}  # of clients with open ports
 
 
-def watch(client: Client) -> WorkerWatch:
-    """Return the watch of a client: all its ports have one."""
+def watch(client: Client, port: Watching) -> WorkerWatch:
+    """Return the watch of a client, which tells a port from now on: all its ports have one."""
     with _lock:
         found = _watches.get(client)
         if found is None:
             found = _watches[client] = WorkerWatch(client)
+        found.ports.add(port)
         return found

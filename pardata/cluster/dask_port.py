@@ -34,10 +34,15 @@ class DaskPort:
     nodes : int, optional
         So many hosts at the most, and at the start at least; default: all, and at least one.
     memory_limit : int, bytes, optional
-        Of shared memory for an island; default: half of the limit of its Dask worker.
+        Of shared memory on a node; default: half of the limit of its Dask worker.
+    islands : int
+        Which share it on each node: of so many ports this is one.
     """
 
-    def __init__(self, client: Client, nodes: int | None = None, memory_limit: int | None = None) -> None:
+    def __init__(
+        self, client: Client, nodes: int | None = None, memory_limit: int | None = None, islands: int = 1
+    ) -> None:
+        self._share = islands
         self._client = client
         self._wanted = nodes
         self._memory_limit = memory_limit
@@ -55,8 +60,7 @@ class DaskPort:
     def open(self, code: Frames, on_event: Callable[[PortEvent], None]) -> None:
         """Open an island on each host (see `cluster.port.ClusterPort`)."""
         self._code, self._on_event = code, on_event
-        self._watch = watch(self._client)
-        self._watch.add(self)
+        self._watch = watch(self._client, self)
         try:
             self._start(self._open_all()).result()
         except BaseException:
@@ -72,9 +76,11 @@ class DaskPort:
         if not self._is_open:
             return
         self._is_open = False
-        if self._watch is None or self._client.status == "closed":
+        if self._watch is None:
             return
         self._watch.discard(self)
+        if self._client.status == "closed":
+            return
         with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
             self._start(self._close_all()).result(2 * _CLOSE_S)
 
@@ -113,7 +119,7 @@ class DaskPort:
         placed = PlacedIsland(self._client, address)
         self._watch.placed.add(placed)
         try:
-            limit_bytes = await placed.open(self._memory_limit, self._code)
+            limit_bytes = await placed.open(self._memory_limit, self._share, self._code)
         except (OSError, WorkerGone):
             placed.release()
             return

@@ -25,6 +25,8 @@ from pardata.pipeline.run import RunOptions
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
+NewPort = Callable[[int], ClusterPort]
+
 _SHARE_OF_HOME: Final = 4  # so much of home's memory limit may be away, over all nodes
 _MORE_CREDITS: Final = 2  # than the stages of an island have room for: on their way there and back
 
@@ -35,10 +37,15 @@ class ClusterRun(ProcessRun):
     Parameters
     ----------
     new_port : callable
-        Returns a port, one for each island of the plan.
+        Returns a port, one for each island of the plan; it is told how many there are.
+    close_engine : callable, optional
+        Called when all islands have ended.
     """
 
-    def __init__(self, plan: Plan, options: RunOptions, new_port: Callable[[], ClusterPort]) -> None:
+    def __init__(
+        self, plan: Plan, options: RunOptions, new_port: NewPort, close_engine: Callable[[], object] | None = None
+    ) -> None:
+        self._close_engine = close_engine
         self._crossings: list[Crossing] = []
         try:
             home = self._leave(plan, options, new_port)
@@ -47,7 +54,7 @@ class ClusterRun(ProcessRun):
             raise
         super().__init__(home, options)
 
-    def _leave(self, plan: Plan, options: RunOptions, new_port: Callable[[], ClusterPort]) -> Plan:
+    def _leave(self, plan: Plan, options: RunOptions, new_port: NewPort) -> Plan:
         """Open the islands; return the plan of what stays at home. Refuses what cannot leave before anything starts."""
         islands = islands_of(plan)
         codes = [_code_of(island, options.random_seed) for island in islands]
@@ -55,7 +62,7 @@ class ClusterRun(ProcessRun):
         most_bytes = int(options.memory_limit or available_bytes() // 2) // (_SHARE_OF_HOME * max(1, len(islands)))
         for island, code in zip(islands, codes, strict=True):
             credits = _credits(island)
-            crossing = Crossing(new_port(), island.name, credits, most_bytes)
+            crossing = Crossing(new_port(len(islands)), island.name, credits, most_bytes)
             self._crossings.append(crossing)
             nodes = crossing.open(code)
             most_away = min(MOST_CONCURRENT, credits * max(2, nodes))
@@ -80,6 +87,8 @@ class ClusterRun(ProcessRun):
     def _close_crossings(self) -> None:
         for crossing in self._crossings:
             crossing.close()
+        if self._close_engine is not None:
+            self._close_engine()
 
 
 def _nodes_of(crossings: list[Crossing]) -> list[NodeStatistics]:

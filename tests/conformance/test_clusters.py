@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.cluster.crossing import Crossing
+from pardata.cluster.port import NodeJoined
 from pardata.process.launcher import fork_server
 from tests.conftest import holdings
 from tests.unit.cluster.fake_port import FakeCluster
@@ -247,6 +249,25 @@ def test_leaving_the_loop_ends_the_run(cluster):
     for item in numbers(10_000).map(drawn).iterate(engine=cluster[0]):
         if item > 30:
             break
+
+
+def test_islands_share_the_memory_of_a_node_and_a_client_for_an_address_is_closed(dask_client, monkeypatch):
+    def clients():
+        return dask_client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.clients))
+
+    told, on_event, before = [], Crossing.on_event, clients()
+    monkeypatch.setattr(Crossing, "on_event", lambda *given: (told.append(given[1]), on_event(*given)))
+    engine = pardata.cluster.Dask(dask_client.scheduler.address, nodes=1, memory_limit="64MB")
+    assert items(STREAMS["two islands"](), engine)[0] == items(STREAMS["two islands"](), "serial")[0]
+    assert [event.memory_bytes for event in told if isinstance(event, NodeJoined)] == [32_000_000] * 2
+    assert clients() == before
+
+
+@pytest.mark.parametrize(("address", "why"), [("nonsense", "no Dask scheduler at"), (42, "must be a str or")])
+def test_a_wrong_address_is_refused(address, why):
+    pytest.importorskip("distributed")
+    with pytest.raises(pardata.ConfigError, match=why):
+        numbers().map(drawn).run(engine=pardata.cluster.Dask(address))
 
 
 def test_no_client_is_no_cluster(monkeypatch):

@@ -78,7 +78,7 @@ class FakeCluster(Elsewhere):
     def start(self, plan, options):
         self.ports = []
 
-        def new_port():
+        def new_port(islands):
             self.ports.append(FakePort(**self.options))
             return self.ports[-1]
 
