@@ -115,6 +115,8 @@ def open_path(path: str, key: str | None) -> Any:
             ) from error
         raise ConfigError(f"open({path!r}): {error}") from error
     try:
+        if isinstance(key, str) and key in dataset.variables:  # also a coordinate
+            return dataset[key]
         return dataset[chosen_key(path, key, [str(name) for name in dataset.data_vars])]
     except BaseException:
         dataset.close()

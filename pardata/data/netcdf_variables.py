@@ -34,7 +34,16 @@ class NetCDFVariable(FileArray):
             raise ConfigError("the netCDF4 variable is of a file that was closed: open it again")
         self._path: str = os.path.realpath(root.filepath())
         self._key = f"{group.path.rstrip('/')}/{variable.name}"
-        self._options = {"set_auto_mask": variable.mask, "set_auto_scale": variable.scale}
+        if variable.chartostring and variable.dtype == "S1" and "_Encoding" in variable.ncattrs():
+            raise ConfigError(
+                f"netCDF4 joins the characters of {variable.name!r} to texts, which have other axes than the variable: "
+                f"variable.set_auto_chartostring(False) leaves them, or give its values, variable[:]"
+            )
+        self._options = {
+            "set_auto_mask": variable.mask,
+            "set_auto_scale": variable.scale,
+            "set_auto_chartostring": variable.chartostring,
+        }
         self._variable: Any = variable
         shape, dtype = _found(variable)
         chunks = variable.chunking()

@@ -69,6 +69,7 @@ def test_what_cannot_be_opened_is_told(path):
         pardata.open(path.with_name("b.nc"))
     with pytest.raises(pardata.ConfigError, match="does not say of which file"):
         file_array(pardata.open(path, key="names")).check_sendable()
+    assert pardata.open(path, key="t").equals(xr.open_dataset(path)["t"])  # a coordinate, if it is asked for
 
 
 def test_a_worker_leaves_the_file_unlocked(path):
@@ -126,6 +127,24 @@ def test_variables_of_netcdf4_itself(path, name):
     path.unlink()
     with pytest.raises(pardata.BrokenError):
         sent[:]
+
+
+def test_characters_that_netcdf4_joins_to_texts_are_refused_and_read_as_characters(tmp_path):
+    import netCDF4
+
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("x", 2)
+        file.createDimension("n", 3)
+        variable = file.createVariable("c", "S1", ("x", "n"))
+        variable._Encoding = "ascii"
+        variable[:] = np.array(["abc", "def"], "S3")
+    with netCDF4.Dataset(tmp_path / "a.nc") as file:
+        variable = file["c"]
+        with pytest.raises(pardata.ConfigError, match=r"joins the characters of 'c' .*set_auto_chartostring\(False\)"):
+            file_array(variable)
+        variable.set_auto_chartostring(False)
+        sent = pickle.loads(pickle.dumps(file_array(variable)))
+        assert sent[:].tolist() == [[b"a", b"b", b"c"], [b"d", b"e", b"f"]]
 
 
 def test_a_variable_in_memory_goes_to_threads_only():
