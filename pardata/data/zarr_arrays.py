@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from typing import Any, Final
 
 import numpy as np
@@ -59,7 +60,7 @@ class ZarrArray(FileArray):
 
     def _open(self, location: str) -> Any:
         try:
-            with zarr.config.set(_in_one_thread()):
+            with _options_lock, zarr.config.set(_in_one_go()):
                 return zarr.open_array(store=self._store, path=self._path, mode=self._mode)
         except (OSError, KeyError, ValueError) as error:
             raise gone(location, error) from error
@@ -68,17 +69,18 @@ class ZarrArray(FileArray):
         return {**super().__getstate__(), "_opened": None}
 
 
-def _in_one_thread() -> dict[str, Any]:
-    """Return the options with which an array is encoded and decoded by the thread that asks, if zarr (3.4) can do so.
+def _in_one_go() -> dict[str, Any]:
+    """Return the options with which zarr (3.4) encodes and decodes all chunks of a read or write in one go, if it can.
 
     It hands each chunk from thread to thread otherwise, and copies it once more: 10 % of the time of chunks of 8 MB in
-    zstd. A worker has one core. What the user has chosen is left.
+    zstd. What the user has chosen is left. An array keeps what held when it was opened.
     """
     if zarr.config.get(_PIPELINE) != _THREADED or not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
         return {}
-    return {_PIPELINE: "zarr.core.codec_pipeline.FusedCodecPipeline", "codec_pipeline.max_workers": 1}
+    return {_PIPELINE: "zarr.core.codec_pipeline.FusedCodecPipeline"}
 
 
+_options_lock: Final = threading.Lock()  # of two threads the last would put back what the first has set
 _PIPELINE: Final = "codec_pipeline.path"  # of zarr's options
 _THREADED: Final = "zarr.core.codec_pipeline.BatchedCodecPipeline"  # its default
 
