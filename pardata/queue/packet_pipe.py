@@ -73,6 +73,7 @@ class PacketPipe:
         self.reader, self.writer, self.locks = reader, writer, locks
         self._in_between: set[int] = set()  # threads of this process, and `FEEDER`
         self._mutex = threading.Lock()
+        self._is_kept = False
 
     @classmethod
     def create(cls, packets: int = MOST_PACKETS) -> PacketPipe:
@@ -103,6 +104,7 @@ class PacketPipe:
 
     def hold_writer(self, is_held: bool = True) -> None:
         """Have a write end, or none."""
+        is_held = is_held or self._is_kept
         if is_held == (self.writer >= 0):
             return
         with Uninterrupted(), self._mutex:  # a number that was closed may soon be another file's
@@ -114,6 +116,11 @@ class PacketPipe:
                 os.close(self.writer)
                 self.writer = -1
 
+    def keep_writer(self) -> None:
+        """Have a write end until `dispose`, whatever `hold_writer` is told; a forked child is not meant."""
+        self._is_kept = True
+        self.hold_writer()
+
     def close_reader(self) -> None:
         """Close the read end: a write end then tells whether any process still has one."""
         if self.reader >= 0:
@@ -122,6 +129,7 @@ class PacketPipe:
 
     def dispose(self) -> None:
         """Close both ends, and end the locks."""
+        self._is_kept = False
         self.hold_writer(False)
         self.close_reader()
         if self.locks >= 0:
@@ -189,4 +197,4 @@ class PacketPipe:
         if self.writer >= 0:
             os.close(self.writer)
         self.writer = writer
-        self._in_between, self._mutex = set(), threading.Lock()
+        self._in_between, self._mutex, self._is_kept = set(), threading.Lock(), False

@@ -277,7 +277,7 @@ class Queue(QueueEnds, OtherForms):
 
     def _wait_for_readers(self) -> None:
         with self._lock:
-            self._pipe.hold_writer()
+            self._pipe.keep_writer()  # it tells whether a reader is left, also when the feeder has ended
             if not self._waiters:
                 self._pipe.close_reader()
         if (feeder := self._feeder) is not None:

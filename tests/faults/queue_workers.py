@@ -51,6 +51,18 @@ def put_and_tell_when_it_leaves(queue: Any, items: Any, told: Any) -> None:
     queue.put_many(items)
 
 
+def put_and_tell_behind_the_feeder(queue: Any, told: Any) -> None:
+    """Put an array for which the pipe has no room; the other side hears whether it is waited for behind the buffer."""
+    wait = queue_module.wait_until_received
+
+    def tell_and_wait(pipe: Any, is_awaited: Any) -> None:
+        told.send("can tell readers" if pipe.writer >= 0 else "has no write end")
+        wait(pipe, is_awaited)
+
+    queue_module.wait_until_received = tell_and_wait
+    put_and_tell_when_it_leaves(queue, [*range(SLOTS), large(7)], told)
+
+
 def get_all(queue: Any, results: Any) -> None:
     got = []
     try:

@@ -265,6 +265,18 @@ def test_places_of_items_in_a_buffer_stay_taken_at_the_end(fork, talk, capfd):
     assert (process.exitcode, capfd.readouterr().err) == (0, "")
 
 
+def test_producer_stays_until_an_array_that_was_in_its_buffer_is_received(fork, talk, capfd):
+    queue = pardata.Queue()
+    process = fork(workers.put_and_tell_behind_the_feeder, queue, talk[1])
+    assert talk[0].recv() == "has no read end"
+    assert queue.get() == 0  # room for the array
+    assert talk[0].recv() == "can tell readers"
+    *small, array = all_of(queue)
+    process.join()
+    np.testing.assert_array_equal(array, workers.large(7))
+    assert (small, process.exitcode, capfd.readouterr().err) == (list(range(1, SLOTS)), 0, "")
+
+
 @pytest.mark.parametrize(("items", "nbytes"), [(1, 100_000), (2 * SLOTS, 1)])
 def test_nobody_is_waited_for_if_nobody_is_left(items, nbytes):
     call = f"from tests.faults.queue_workers import *; make_queue_and_leave({items}, {nbytes})"
