@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import pardata
+from pardata.errors import CapacityError
+from pardata.memory.born import nursery
 
 ROOT = Path(__file__).parents[2]
 CHECKS = ROOT / "tests/process/shared_memory_checks.py"
@@ -20,3 +25,15 @@ def test_checks(born):
     assert run.returncode == 0, run.stderr
     outcomes = json.loads(run.stdout.splitlines()[-1])
     assert len(outcomes) > 8 and [name for name, is_right in outcomes.items() if not is_right] == []
+
+
+def test_where_there_can_be_no_shared_memory_it_is_ordinary_memory(monkeypatch):
+    def refuse():
+        raise CapacityError("files are limited (`ulimit -f`)")
+
+    monkeypatch.setattr(nursery, "shared_heap", refuse)
+    monkeypatch.setattr(nursery, "_has_failed", False)
+    monkeypatch.setattr(nursery, "_nursery", None)
+    for _ in range(2):
+        with pardata.in_shared_memory():
+            assert np.ones(20_000).sum() == 20_000

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.errors import CapacityError
 from pardata.memory.array import Anchor, anchor, set_adopt
 from pardata.memory.born.library import Library, why_not
 from pardata.memory.budget import available_bytes
@@ -151,7 +152,7 @@ def _open() -> Nursery | None:
             try:
                 _nursery = Nursery()
                 set_adopt(_nursery.adopt)
-            except OSError:
+            except (OSError, CapacityError):  # a run or a pool with processes says why
                 _has_failed = True
         return _nursery
 
