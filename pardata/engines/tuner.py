@@ -17,7 +17,7 @@ _EXACT = (Kind.SOURCE, Kind.MAP, Kind.FILTER, *JOINS)
 
 
 class Tuner(abc.ABC):
-    """Looks at a run every `LOOK_S` seconds until its sources have ended.
+    """Looks at a run every `LOOK_S` seconds, until no stage with workers="auto" is given more.
 
     Attributes
     ----------
@@ -46,13 +46,15 @@ class Tuner(abc.ABC):
             return self._due_s - now_s
         self._due_s = now_s + LOOK_S
         counts = self.counts()
-        if self.has_ended():
+        if not any(stage.is_auto and self.may_get_work(stage) for stage in self._stages):
             self._due_s = None
             return None
         before = self.allotment.workers
         if self.allotment.look(now_s - self._begin_s, counts):
             for stage, old, new in zip(self._stages, before, self.allotment.workers, strict=True):
-                if not self.change(stage, old, new):
+                if new > old and not self.may_get_work(stage):
+                    self.allotment.workers[self._at[stage]] = old
+                elif not self.change(stage, old, new):
                     self._due_s = None  # the system has no more processes: it stays as it is
         return LOOK_S
 
@@ -61,8 +63,8 @@ class Tuner(abc.ABC):
         """Return the counts of all stages."""
 
     @abc.abstractmethod
-    def has_ended(self) -> bool:
-        """Return whether all sources have ended."""
+    def may_get_work(self, stage: Stage) -> bool:
+        """Return whether another worker of a stage may find something to do, now or later."""
 
     @abc.abstractmethod
     def change(self, stage: Stage, old: int, new: int) -> bool:

@@ -162,7 +162,9 @@ class Allotment:
         newest = self._looks[-1].counts
         sources = [at for at, shape in enumerate(self._shapes) if not shape.inputs]
         entered = {at: newest[at].items - self._since(at).counts[at].items for at in sources}
-        total = max(1, sum(entered.values()))
+        if not any(entered.values()):
+            entered = dict.fromkeys(sources, 1)  # a stage gives now what it has taken before
+        total = sum(entered.values())
         flows: list[float] = []
         for at, shape in enumerate(self._shapes):
             given = [flows[read] * self._passing(read, at) for read in shape.inputs]

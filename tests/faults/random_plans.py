@@ -4,8 +4,9 @@
 
 What comes out, or what a sink has got, is compared with what the serial engine gives: in its order as far as the plan
 promises one, else as what it is without an order. A kill counts if a worker was lost by it and had to be
-replaced: one that hits a worker which has said that it is done changes nothing. A graph that fails is told with its
-steps and the seed of the kills, after it has been made as small as possible.
+replaced: one that hits a worker which has said that it is done changes nothing. Workers of stages with workers="auto"
+begin and rest all the time. A graph that fails is told with its steps and the seed of the kills, after it has been made
+as small as possible.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pardata.engines.processes.engine import ProcessRun
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Engine, RunOptions, start
 from tests.faults.killer import Killer
+from tests.faults.restless import restless_workers
 from tests.property.graph_stages import number_of
 from tests.property.graphs import build, graphs
 
@@ -46,7 +48,9 @@ def items_of(steps: Any, known: Any, engine: Engine, end: str = "loop", seed: in
     items: list[Any] = []
     stream = build(steps)
     sink = stream if end == "loop" else stream.to(items if end == "list" else items.append, kind="thread")
-    with start(Plan(sink._node, iterated=end == "loop"), engine, RunOptions(seed=1)) as run:
+    share = Plan(sink._node, iterated=end == "loop").share
+    cores = share.others + share.stages + 2  # three workers for each stage with workers="auto"
+    with start(Plan(sink._node, iterated=end == "loop", cores=cores), engine, RunOptions(seed=1)) as run:
         killer = Killer(run, seed, MOST_KILLS) if isinstance(run, ProcessRun) else None
         if killer is not None:
             killer.start()
@@ -70,17 +74,24 @@ def comparable(items: list[tuple[str, int]], known: Any) -> Any:
     return by_tag if known.is_sequence else {tag: sorted(values) for tag, values in by_tag.items()}
 
 
+def kind_of(step: Any) -> str:
+    """Return the kind of a step, and how it shares its items."""
+    workers = step[-1]["workers"] if isinstance(step[-1], dict) else step[-1]
+    return f"merge {step[-1]}" if step[0] == "merge" else f"{step[0]} auto" if workers == "auto" else str(step[0])
+
+
 def play(kills: int, seed: int = 0) -> Count:
     """Run plans until `kills` kills have been counted; raises AssertionError for the first plan that is not exact."""
     count = Count()
 
     def compare(graph: Any, end: str, kill_seed: int) -> None:
         steps, known = graph
-        found, restarts = items_of(steps, known, "processes", end, kill_seed)
+        with restless_workers():
+            found, restarts = items_of(steps, known, "processes", end, kill_seed)
         count.plans += 1
         count.plans_hit += restarts > 0
         count.kills += restarts
-        count.kinds.update(f"merge {step[-1]}" if step[0] == "merge" else step[0] for step in steps if restarts)
+        count.kinds.update(kind_of(step) for step in steps if restarts)
         assert found == items_of(steps, known, "serial")[0]
 
     plans = graphs(MOST_ITEMS, without=("pipe",))  # which loses its state

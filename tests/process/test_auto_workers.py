@@ -1,8 +1,8 @@
 """Stages with workers="auto": workers begin, rest and go on at any moment, and what comes out stays the same."""
 
-import itertools
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -11,32 +11,19 @@ import pytest
 import pardata
 from pardata.engines.processes.tuner import ProcessTuner
 from pardata.errors import CapacityError
-from pardata.runtime.allotment import Allotment
 from pardata.runtime.header import CURRENT_CALL, RESTS
 from pardata.runtime.supervisor import Supervisor
 from tests.faults.killer import Killer
+from tests.faults.restless import restless_workers
 
 SEED = int.from_bytes(os.urandom(3), "little")
 
 
-class Restless(Allotment):
-    """Gives all stages another number of workers at each look: up to all that they may have, and back to one."""
-
-    steps = itertools.count()
-
-    def look(self, at_s, counts):
-        step = next(self.steps)
-        self.workers = [
-            shape.fewest + (step + index) % (shape.most - shape.fewest + 1) for index, shape in enumerate(self._shapes)
-        ]
-        return True
-
-
 @pytest.fixture
-def restless(monkeypatch):
+def restless():
     """Workers begin and rest all the time."""
-    monkeypatch.setattr("pardata.engines.tuner.Allotment", Restless)
-    monkeypatch.setattr("pardata.engines.tuner.LOOK_S", 0.002)
+    with restless_workers():
+        yield
 
 
 def numbers():
@@ -185,19 +172,24 @@ def wait_for(path):
     return held
 
 
+def all_of_them(items):
+    yield from list(items)
+
+
 def test_the_busy_stage_gets_the_cores(tmp_path):
-    """No time is asserted: items are done only when the stage has all its workers."""
+    """No time is asserted: items are done only when the stage has all its workers, after the source has ended."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    stream = pardata.source(range(8)).map(double, workers="auto").map(wait_for(path), workers="auto", name="held")
-    with stream.iterate(cores=4) as run:
+    numbers = pardata.source(range(8)) | all_of_them
+    stream = numbers.map(double, workers="auto").map(wait_for(path), workers="auto", name="held")
+    with stream.iterate(cores=5) as run:
         taker = run._loop._tuner
         assert isinstance(taker, ProcessTuner)
         late = []
 
         def look():
             due_s = ProcessTuner.look(taker)
-            if taker.allotment.workers[2] == 3 and not late:
+            if taker.allotment.workers[3] == 3 and not late:
                 late.append(os.open(path, os.O_RDWR))
                 os.write(late[0], b"x" * 8)
             return due_s
@@ -210,8 +202,19 @@ def test_the_busy_stage_gets_the_cores(tmp_path):
         report = run.report()
     assert report.workers == {"double": 1, "held": 3}
     assert 'workers="auto" came to: double 1, held 3' in str(report)
-    assert report.stages[2].workers == 3
-    assert report.as_dict()["stages"][2]["workers"] == 3
+    assert report.stages[3].workers == 3
+    assert report.as_dict()["stages"][3]["workers"] == 3
+
+
+def test_threads_are_added_though_all_items_lie_in_front_of_the_stage():
+    together = threading.Barrier(3, timeout=60)
+
+    def work(item):
+        time.sleep(0.05)  # what an item costs
+        return item == 0 or together.wait() < 3
+
+    stream = pardata.source(range(4)).map(work, workers="auto", chunksize=1)
+    assert list(stream.iterate(engine="threads", cores=3)) == [True] * 4
 
 
 def test_time_spent_resting_is_not_starved(restless):
@@ -227,7 +230,7 @@ def test_time_spent_resting_is_not_starved(restless):
 
 def test_few_descriptors_narrow_a_stage(monkeypatch):
     monkeypatch.setattr("pardata.engines.processes.build.free_descriptors", lambda: 200)
-    with pardata.source(range(10)).map(abs, workers="auto").map(slow, workers="auto").iterate(cores=64) as run:
+    with pardata.source(range(10)).map(abs, workers="auto").map(slow, workers="auto").iterate(cores=10**12) as run:
         workers = [worker for worker in run._parts.processes if worker.stage == "slow"]
         assert 1 < len(workers) < 10
         assert list(run) == list(range(10))

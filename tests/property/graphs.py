@@ -66,7 +66,8 @@ class Traits(NamedTuple):
 # -- graphs ------------------------------------------------------------------------------------------------------------
 
 CHUNKSIZES = st.sampled_from(["auto", 1, 3, 64])
-WORKERS = st.integers(1, 3)
+SAID_WORKERS = st.integers(1, 3)
+WORKERS = st.sampled_from([1, 2, 3, "auto"])
 
 
 REGROUPINGS = ["batch", "flat_map", "concat", "turns"]
@@ -113,10 +114,12 @@ def graphs(draw, most_items=40, without=()):
             kind = "map" if kind == "draw" and not known.is_fixed else kind
             ordered = draw(st.booleans())
             options = {"workers": draw(WORKERS), "ordered": ordered, "chunksize": draw(CHUNKSIZES)}
-            options["kind"] = draw(st.sampled_from(["process", "process", "process", "thread"]))
+            kinds_of_workers = ["process"] * 3 + ["thread"] * (options["workers"] != "auto")
+            options["kind"] = draw(st.sampled_from(kinds_of_workers))
             add(known._replace(in_order=known.in_order and ordered), kind, given, draw(st.integers(2, 5)), options)
         elif kind == "await":
-            options = {"workers": draw(WORKERS), "ordered": draw(st.booleans()), "concurrency": draw(st.integers(1, 9))}
+            options = {"workers": draw(SAID_WORKERS), "ordered": draw(st.booleans())}
+            options["concurrency"] = draw(st.integers(1, 9))
             known = known._replace(in_order=known.in_order and options["ordered"])
             add(known, "await", given, draw(st.integers(2, 5)), options)
         elif kind == "pipe":

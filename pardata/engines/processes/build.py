@@ -201,6 +201,8 @@ def _fit(plan: Plan, most_workers: int, limit: int) -> None:
     A sender has some memory for each worker behind it, also before that one has a process.
     """
     descriptors = free_descriptors()
+    if plan.share.each > most_workers:
+        plan.narrow(most_workers)
     while plan.share.stages and plan.share.each > 1:
         workers = sum(stage.workers for stage in plan.worker_stages)
         channels = sum(stage.workers * edge.stage.workers for stage in plan.stages for edge in stage.edges)

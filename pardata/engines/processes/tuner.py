@@ -17,7 +17,6 @@ from pardata.engines.processes.parts import Parts
 from pardata.engines.tuner import Tuner
 from pardata.errors import CapacityError
 from pardata.memory.budget import CONTROL
-from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.process.lifecycle import State
@@ -89,9 +88,8 @@ class ProcessTuner(Tuner):
             counted.workers = self.workers_of(stage)
             counted.starved_s = max(0.0, counted.starved_s - self._rested_ns[stage] / 1e9)
 
-    def has_ended(self) -> bool:
-        sources = [words for stage in self._stages if stage.kind is Kind.SOURCE for words in self._words[stage]]
-        return all(words[WAITS_FOR] == ENDED for words in sources)
+    def may_get_work(self, stage: Stage) -> bool:
+        return any(not _gives_no_more(words) for edge in stage.edges for words in self._words[edge.stage])
 
     def change(self, stage: Stage, old: int, new: int) -> bool:
         headers = self._words[stage]
@@ -131,6 +129,11 @@ class ProcessTuner(Tuner):
         for output in image.outputs:
             for channel in output.channels:
                 set_unused(self._segment, channel, is_unused)
+
+
+def _gives_no_more(words: memoryview) -> bool:
+    """Return whether a worker has ended, or has never begun and is not needed."""
+    return words[WAITS_FOR] == ENDED or bool(words[RESTS] and not words[INCARNATION])
 
 
 def _times(words: memoryview, now_ns: int) -> tuple[int, int]:

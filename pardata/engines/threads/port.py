@@ -93,11 +93,6 @@ class ThreadPort:
                 inbox.senders[edge] += 1
 
     @property
-    def has_ended(self) -> bool:
-        """Whether nothing more will come out of it."""
-        return not self._open
-
-    @property
     def came_out(self) -> int:
         """Batches of this source that have come out at the end of every path."""
         assert self._stage.own_sequence is not None

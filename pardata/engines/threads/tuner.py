@@ -5,7 +5,6 @@ from __future__ import annotations
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.port import ThreadPort
 from pardata.engines.tuner import Tuner
-from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.stage import Stage
 from pardata.runtime.allotment import StageCounts
 
@@ -36,9 +35,10 @@ class ThreadTuner(Tuner):
             sum(part.starved_s + part.blocked_s for part in parts),
         )
 
-    def has_ended(self) -> bool:
-        sources = [port for stage in self._stages if stage.kind is Kind.SOURCE for port in self._ports[stage]]
-        return all(port.has_ended for port in sources)
+    def may_get_work(self, stage: Stage) -> bool:
+        inbox = self._hub.inboxes[stage]  # which has no bound: all may be there, and those who gave it have ended
+        has_ended = not any(inbox.senders)
+        return not has_ended or (inbox.waiting > 0 and len(self._ports[stage]) == inbox.in_use)  # others ended as well
 
     def change(self, stage: Stage, old: int, new: int) -> bool:
         with self._hub.lock:

@@ -129,7 +129,7 @@ class Plan:
         for stage in self.stages:
             if stage.is_auto:
                 stage.workers = min(stage.workers, most)
-        self.share = self.share._replace(each=min(self.share.each, most))
+        self.share = self.share.narrowed(most)
         self.widths = widths_of(self.stages, self.roots)
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pardata.pipeline.plan.node import WITH_FUNCTION, Kind, Node
 from pardata.pipeline.plan.stage import Stage
+
+_MOST_WORKERS: Final = 1024  # of a stage with workers="auto": more of them help nobody
 
 
 class CoreShare(NamedTuple):
@@ -27,6 +29,10 @@ class CoreShare(NamedTuple):
     together: int
     each: int
 
+    def narrowed(self, most: int) -> CoreShare:
+        """Return the share of stages of which each may have `most` workers at the most."""
+        return self._replace(together=min(self.together, self.stages * most), each=min(self.each, most))
+
 
 def share_of(nodes: Iterable[Node], cores: int) -> CoreShare:
     """Return the share of the stages with workers="auto": what the others leave of `cores`, and one for each at least.
@@ -37,7 +43,7 @@ def share_of(nodes: Iterable[Node], cores: int) -> CoreShare:
     stages = sum(node.is_auto for node in counted)
     others = sum(node.workers for node in counted if not isinstance(node.workers, str))
     together = max(stages, cores - others)
-    return CoreShare(stages, others, together, together - stages + 1)
+    return CoreShare(stages, others, together, together - stages + 1).narrowed(_MOST_WORKERS)
 
 
 def chunksizes_of(stages: list[Stage], roots: list[int]) -> dict[int, int | None]:

@@ -120,3 +120,14 @@ def test_equal_loads_that_only_seem_to_differ_end_the_changes():
         changes.append(allotment.look(look / 10, [counts(items, 0.01), counts(items, seen[0]), counts(items, seen[1])]))
     assert sum(changes[:300]) <= 6
     assert sum(changes[300:]) <= 4
+
+
+def test_a_stage_gets_workers_also_long_after_the_sources_have_ended():
+    sort = StageShape((0,))  # takes all, computes for eleven seconds, and then gives
+    allotment = Allotment([StageShape((), counts=False), sort, StageShape((1,), 1, 4, is_exact=False)], 5)
+    for tenth in range(1, 250):
+        at_s = tenth / 10
+        sorts_s, works_s = min(at_s, 11.0), max(at_s - 11.0, 0.0)
+        counts = [StageCounts(40), StageCounts(40, 0, sorts_s, at_s - sorts_s)]
+        allotment.look(at_s, [*counts, StageCounts(int(works_s / 0.3), 0, works_s, at_s - works_s)])
+    assert allotment.workers == [1, 1, 4]
