@@ -116,7 +116,7 @@ def adapt(found: Any) -> FileArray | None:
     if isinstance(found, zarr.Array):
         return ZarrArray(found)
     if isinstance(found, zarr.Group):
-        names = ", ".join(map(repr, list(found.array_keys())[:20]))
+        names = ", ".join(map(repr, _keys(found)[:20])) or "none"
         raise ConfigError(f"{found.store} is a group of arrays, {names}: give one of them, group[name]")
     return None
 
@@ -134,8 +134,11 @@ def open_path(path: str, key: str | None) -> Any:
     named = found.get(key) if isinstance(key, str) else None
     if isinstance(named, zarr.Array):
         return named
-    keys = [name for name, node in found.members(max_depth=None) if isinstance(node, zarr.Array)]
-    return found[chosen_key(path, key, keys)]
+    return found[chosen_key(path, key, _keys(found))]
+
+
+def _keys(group: Any) -> list[str]:
+    return [name for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)]
 
 
 class PartArray(ZarrArray):

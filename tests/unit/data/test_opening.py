@@ -122,7 +122,7 @@ def test_an_array_in_a_group_of_zarr(tmp_path):
     found = pardata.open(tmp_path / "g.zarr")
     assert found.path == "deep/x" and found.read_only and found[:].tolist() == [3] * 4
     assert registry.file_array(found)[1:3].tolist() == [3, 3]
-    with pytest.raises(pardata.ConfigError, match="is a group of arrays"):
+    with pytest.raises(pardata.ConfigError, match="is a group of arrays, .deep.x.: give"):
         registry.file_array(group)
     with pytest.raises(pardata.ConfigError, match="No such|nothing found|not found|does not exist|No (array|group)"):
         pardata.open(tmp_path / "none.zarr")
