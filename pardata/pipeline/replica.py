@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pardata.pipeline.islands import Island, outlet_of, output_of
-from pardata.pipeline.plan.node import Kind, Node, inputs_first
+from pardata.pipeline.plan.node import JOINS, Kind, Node, inputs_first
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.sizing import chunksizes_of, widths_of
 from pardata.pipeline.plan.stage import Stage
@@ -56,8 +56,10 @@ class Replica:
         """
         first = next(node for node in inputs_first(self._lasts[0]) if node.kind is Kind.SOURCE)
         object.__setattr__(first, "fn", inlet)
-        is_one = len(self._lasts) == 1
-        given = self._lasts[0] if is_one else Node(Kind.ZIP, "outlets", None, tuple(self._lasts), policy="zip")
+        # The outlet would make a join its own, and take its inputs one by one, as it does with those of "outlets".
+        is_plain = len(self._lasts) == 1 and self._lasts[0].kind not in JOINS
+        outlets = Node(Kind.ZIP, "outlets", None, tuple(self._lasts), policy="zip")
+        given = self._lasts[0] if is_plain else outlets
         end = Node(Kind.SINK, "outlet", outlet, (given,), workplace="thread")
         plan = IslandPlan(end, iterated=False)
         plan.number_as(self._known, self.sequence)

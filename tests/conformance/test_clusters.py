@@ -80,6 +80,12 @@ STREAMS = {
     "dead letters": lambda: pardata.merge(
         s := numbers().map(fails_at_seven, errors="stream"), s.failed.map(number_of_letter), policy="ordered"
     ),
+    "a weave at the end of an island": lambda: pardata.concat(
+        pardata.merge((s := numbers(20)).map(drawn), s.filter(lambda x: int(x) % 4), policy="ordered"), numbers(5)
+    ),
+    "a zip at the end of an island": lambda: pardata.concat(
+        pardata.zip((s := numbers(20)).map(drawn), s.filter(lambda x: int(x) % 4)), numbers(5)
+    ),
     "two islands": lambda: numbers().map(drawn).batch(7).map(sum),
     "coroutines": lambda: numbers().map(awaited, concurrency=4),
     "a take": lambda: numbers().map(drawn).take(20),
