@@ -65,7 +65,7 @@ def cluster(request):
         made = FakeCluster()
         return made, lambda: made.ports[0].lose(next(iter(made.ports[0].islands)))
     client = request.getfixturevalue("dask_client")
-    client.wait_for_workers(2, timeout=60)
+    client.wait_for_workers(2, timeout=120)
     return "dask", lambda: os.kill(client.run(os.getpid).popitem()[1], signal.SIGKILL)
 
 
@@ -204,23 +204,6 @@ def test_an_item_that_kills_its_workers_is_blamed(cluster):
     assert [skipped.number for skipped in report.skipped] == [3]
 
 
-@pytest.mark.parametrize("kind", ["farm and filter", "zip"])
-def test_a_killed_node_loses_nothing(cluster, kind):
-    engine, kill = cluster
-    expected = items(STREAMS[kind](), "serial")[0]
-    made = []
-    with STREAMS[kind]().iterate(engine=engine, seed=5) as run:
-        for item in run:
-            made.append(item)
-            if len(made) == 10:
-                kill()
-    assert made == expected
-    nodes = run.report().nodes
-    assert sum(node.is_lost for node in nodes) == 1
-    assert all(node.messages and node.sent_bytes and not node.redone for node in nodes if not node.is_lost)
-    assert "redone" in str(run.report())
-
-
 def stays_after_the_first(number):
     if number:
         threading.Event().wait()
@@ -287,3 +270,21 @@ def test_without_distributed_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pardata.cluster.dask_port", None)
     with pytest.raises(pardata.MissingExtraError, match=r"pardata\[dask\]"):
         numbers().map(drawn).run(engine="dask")
+
+
+# Last: a nanny may need long to replace the process of a node on a busy machine.
+@pytest.mark.parametrize("kind", ["farm and filter", "zip"])
+def test_a_killed_node_loses_nothing(cluster, kind):
+    engine, kill = cluster
+    expected = items(STREAMS[kind](), "serial")[0]
+    made = []
+    with STREAMS[kind]().iterate(engine=engine, seed=5) as run:
+        for item in run:
+            made.append(item)
+            if len(made) == 10:
+                kill()
+    assert made == expected
+    nodes = run.report().nodes
+    assert sum(node.is_lost for node in nodes) == 1
+    assert all(node.messages and node.sent_bytes and not node.redone for node in nodes if not node.is_lost)
+    assert "redone" in str(run.report())
