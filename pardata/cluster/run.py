@@ -48,11 +48,10 @@ class ClusterRun(ProcessRun):
         self._close_engine = close_engine
         self._crossings: list[Crossing] = []
         try:
-            home = self._leave(plan, options, new_port)
+            super().__init__(self._leave(plan, options, new_port), options)
         except BaseException:
             self._close_crossings()
             raise
-        super().__init__(home, options)
 
     def _leave(self, plan: Plan, options: RunOptions, new_port: NewPort) -> Plan:
         """Open the islands; return the plan of what stays at home. Refuses what cannot leave before anything starts."""

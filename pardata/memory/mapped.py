@@ -18,6 +18,7 @@ import numpy as np
 
 from pardata.errors import StaleBlockError
 from pardata.memory.array import Anchor
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.layout import bounds
 from pardata.process.system import at_fork
 
@@ -94,10 +95,6 @@ def _forget() -> None:
 at_fork(after_in_child=_forget)
 
 
-def _start(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
 def mapping_of(array: Array) -> _Mapping | None:
     """Return the mapped file that `array` lies in; None if it lies in none whose name is known."""
     found: Any = array
@@ -120,9 +117,9 @@ def _look_up(array: np.memmap[Any, Any], memory: mmap.mmap) -> _Mapping | None:
         return None
     path = os.path.abspath(str(array.filename))
     mode = "r+" if array.mode == "w+" else str(array.mode)
-    start = _start(array) - array.offset  # not Linux: the best guess
+    start = data_pointer(array) - array.offset  # not Linux: the best guess
     try:
-        name, start = _named(_start(np.frombuffer(memory, np.uint8, 1)))
+        name, start = _named(data_pointer(np.frombuffer(memory, np.uint8, 1)))
         found = os.stat(path) if name == os.path.realpath(path) else None
     except FileNotFoundError:
         found = os.stat(path) if not os.path.exists(_MAPS) and os.path.exists(path) else None
@@ -173,7 +170,7 @@ def file_address(array: Array, is_lasting: bool) -> FileAddress | None:
     if mode == "c" and not _is_untouched(array, mapping):
         return None
     stamp = None if is_lasting or mapping.is_live else (known.st_size, known.st_mtime_ns)
-    offset = _start(array) - mapping.start
+    offset = data_pointer(array) - mapping.start
     return FileAddress(mapping.file, stamp, offset, array.dtype, array.shape, array.strides, array.flags.writeable)
 
 
@@ -236,7 +233,7 @@ def _check(file: File, found: os.stat_result, stamp: Stamp | None, end: int) -> 
 
 def _mapped(file: File, opened: BinaryIO, is_live: bool) -> mmap.mmap:
     made = mmap.mmap(opened.fileno(), 0, access=_ACCESS[file[3]])
-    _mappings[made] = _Mapping(file, _start(np.frombuffer(made, np.uint8, 1)), is_live)
+    _mappings[made] = _Mapping(file, data_pointer(np.frombuffer(made, np.uint8, 1)), is_live)
     return made
 
 

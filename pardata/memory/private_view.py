@@ -14,6 +14,7 @@ import numpy as np
 
 from pardata.errors import CapacityError
 from pardata.memory.array import Anchor
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.exchange.range_locks import hold
 from pardata.memory.mapping import advise, map_untracked
 from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES, Segment
@@ -36,7 +37,7 @@ def private_copy(segment: Segment | None, block: Anchor, array: Array) -> Array:
     """
     if segment is None or array.nbytes < LEAST_BYTES:
         return array.copy(order="K")
-    start = block.offset + array.__array_interface__["data"][0] - block.__array_interface__["data"][0]
+    start = block.offset + data_pointer(array) - data_pointer(block)
     lead = start % PAGE_BYTES
     try:
         fd = hold(segment.fd, [(block.offset, block.extent_bytes)])

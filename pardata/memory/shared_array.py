@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from pardata.memory import write_check
 from pardata.memory.array import Anchor, NamedAnchor, find_anchor, find_named, is_adopted
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.exchange.addresses import open_address, send_address
 from pardata.memory.exchange.exports import BlockAddress
 
@@ -111,7 +112,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         if address is None:
             return self.view(np.ndarray).__reduce_ex__(protocol)
         block, where = address
-        offset = self.__array_interface__["data"][0] - block.__array_interface__["data"][0]
+        offset = data_pointer(self) - data_pointer(block)
         strides = None if self.flags.c_contiguous else self.strides
         return _rebuild, (where, offset, self.dtype, self.shape, strides, self.flags.writeable)
 

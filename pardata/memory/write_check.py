@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.layout import bounds
 from pardata.memory.mapping import protect
 from pardata.process.environment import checks_writes
@@ -34,7 +35,7 @@ class _Watched:
         """Return the addresses of the whole pages within an array of another process; empty if it is none."""
         if not self.segment or not array.size:
             return range(0)
-        start = array.__array_interface__["data"][0]
+        start = data_pointer(array)
         low, high = (start + end for end in bounds(array.shape, array.strides, array.itemsize))
         if low not in self.segment or low in self.own:
             return range(0)
@@ -55,7 +56,7 @@ def begin(memory: mmap.mmap, own_offset: int, own_bytes: int) -> None:
         The part of it that this process writes to.
     """
     if checks_writes():
-        base = int(np.frombuffer(memory, np.uint8, 1).__array_interface__["data"][0])
+        base = data_pointer(np.frombuffer(memory, np.uint8, 1))
         _watched.segment = range(base, base + len(memory))
         _watched.own = range(base + own_offset, base + own_offset + own_bytes)
         faulthandler.enable(_STDERR)

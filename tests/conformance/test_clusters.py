@@ -12,6 +12,7 @@ import pytest
 import pardata
 from pardata.cluster.crossing import Crossing
 from pardata.cluster.port import NodeJoined
+from pardata.engines.processes.report import Statistics
 from pardata.process.launcher import fork_server
 from tests.conftest import holdings
 from tests.unit.cluster.fake_port import FakeCluster
@@ -167,6 +168,19 @@ def test_skipped_items_are_told(cluster):
     assert [skipped.number for skipped in report.skipped] == [7, 17, 27, 37, 47]
     with pytest.raises(ZeroDivisionError):
         numbers(50).map(fails_at_seven, errors="skip", max_errors=3).run(engine=cluster[0])
+
+
+def test_islands_are_closed_where_the_run_at_home_cannot_begin(monkeypatch):
+    def refuse(plan, *others):
+        if plan.part_of is not None:  # the part at home, not that of an island
+            raise pardata.CapacityError("no memory")
+        return Statistics(plan, *others)
+
+    made = FakeCluster()
+    monkeypatch.setattr("pardata.engines.processes.engine.Statistics", refuse)
+    with pytest.raises(pardata.CapacityError):
+        numbers().map(drawn).iterate(engine=made)
+    assert [port.islands for port in made.ports] == [{}]
 
 
 def test_what_cannot_leave_is_refused_with_its_stage_and_line(cluster):

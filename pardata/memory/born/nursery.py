@@ -23,6 +23,7 @@ from pardata.errors import CapacityError
 from pardata.memory.array import Anchor, anchor, set_adopt
 from pardata.memory.born.library import Library, why_not
 from pardata.memory.budget import available_bytes
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import align
 from pardata.memory.segment import HUGE_PAGE_BYTES
 from pardata.memory.shared_heap import in_worker, shared_heap
@@ -99,7 +100,7 @@ class Nursery:
     def adopt(self, root: Array) -> Anchor | None:
         """Return the anchor of the block that `root` was born in; None: it was not."""
         arena, library = self._arena, self._library
-        at = root.__array_interface__["data"][0]
+        at = data_pointer(root)
         if not library.start <= at < library.end:
             return None
         with arena.lock:
