@@ -3,8 +3,6 @@
 import sys as _sys
 from typing import TYPE_CHECKING, Any
 
-from pardata.cluster import enter_cluster_engines as _enter_cluster_engines
-from pardata.engines.registry import enter_engines as _enter_engines
 from pardata.errors import (
     BrokenError,
     CapacityError,
@@ -24,29 +22,9 @@ from pardata.errors import (
     StaleBlockError,
     WorkerLostError,
 )
-from pardata.lookup.table import Table
-from pardata.memory.born.nursery import in_shared_memory
-from pardata.memory.named.block import SharedMemory
-from pardata.memory.named.inspector import BlockInfo
-from pardata.memory.named.manager import SharedMemoryManager
-from pardata.memory.named.shareable_list import ShareableList
-from pardata.memory.shared_array import SharedArray
-from pardata.memory.shared_heap import array, empty, zeros
-from pardata.pipeline.joins import concat, merge, run, zip
-from pardata.pipeline.programs.dead_letter import DeadLetter
-from pardata.pipeline.run import Run
-from pardata.pipeline.sources import source
-from pardata.pipeline.stream import Stream
-from pardata.pool.compat.joblib_backend import register_joblib
-from pardata.pool.compat.multiprocessing import Pool
-from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
-from pardata.pool.pool import WorkerPool
-from pardata.pool.report import PoolReport
-from pardata.runtime.context import worker
-from pardata.runtime.node_statistics import NodeStatistics
-from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 if TYPE_CHECKING:
+    from pardata import cluster as cluster
     from pardata import files
     from pardata import torch as torch
     from pardata.data.registry import open_data as open
@@ -55,12 +33,30 @@ if TYPE_CHECKING:
     from pardata.lookup.client import Service
     from pardata.lookup.database import Database
     from pardata.lookup.serving import serve
+    from pardata.lookup.table import Table
     from pardata.lookup.writer import Writer
+    from pardata.memory.born.nursery import in_shared_memory
+    from pardata.memory.named.block import SharedMemory
+    from pardata.memory.named.inspector import BlockInfo
+    from pardata.memory.named.manager import SharedMemoryManager
+    from pardata.memory.named.shareable_list import ShareableList
+    from pardata.memory.shared_array import SharedArray
+    from pardata.memory.shared_heap import array, empty, zeros
+    from pardata.pipeline.joins import concat, merge, run, zip
+    from pardata.pipeline.programs.dead_letter import DeadLetter
+    from pardata.pipeline.run import Run
+    from pardata.pipeline.sources import source
+    from pardata.pipeline.stream import Stream
+    from pardata.pool.compat.joblib_backend import register_joblib
+    from pardata.pool.compat.multiprocessing import Pool
+    from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
+    from pardata.pool.pool import WorkerPool
+    from pardata.pool.report import PoolReport
     from pardata.queue.joinable import JoinableQueue
     from pardata.queue.queue import Queue
-
-_enter_engines()
-_enter_cluster_engines()
+    from pardata.runtime.context import worker
+    from pardata.runtime.node_statistics import NodeStatistics
+    from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 __version__ = "0.1.0"
 
@@ -127,20 +123,53 @@ __all__ = [
     "zip",
 ]
 
-# What needs more of the standard library is loaded at its first use: `import pardata` stays as fast as NumPy's.
+# Each is loaded at its first use: a program waits for what it uses, and `import pardata` for nothing but the errors.
 _LATE = {
+    "BlockInfo": "pardata.memory.named.inspector",
     "Database": "pardata.lookup.database",
+    "DeadLetter": "pardata.pipeline.programs.dead_letter",
     "Feed": "pardata.feeding.feed",
     "JoinableQueue": "pardata.queue.joinable",
+    "NodeStatistics": "pardata.runtime.node_statistics",
     "PagedFile": "pardata.files.paged",
+    "Pool": "pardata.pool.compat.multiprocessing",
+    "PoolReport": "pardata.pool.report",
     "Queue": "pardata.queue.queue",
+    "Run": "pardata.pipeline.run",
+    "RunReport": "pardata.runtime.progress",
     "Service": "pardata.lookup.client",
+    "ShareableList": "pardata.memory.named.shareable_list",
+    "SharedArray": "pardata.memory.shared_array",
+    "SharedMemory": "pardata.memory.named.block",
+    "SharedMemoryManager": "pardata.memory.named.manager",
+    "Skipped": "pardata.runtime.progress",
+    "StageStatistics": "pardata.runtime.progress",
+    "Stream": "pardata.pipeline.stream",
+    "Table": "pardata.lookup.table",
+    "WorkerPool": "pardata.pool.pool",
     "Writer": "pardata.lookup.writer",
+    "array": "pardata.memory.shared_heap",
     "batches": "pardata.feeding.feed",
-    "serve": "pardata.lookup.serving",
+    "cluster": "pardata.cluster",
+    "concat": "pardata.pipeline.joins",
+    "empty": "pardata.memory.shared_heap",
     "files": "pardata.files",
+    "foreach_array": "pardata.pool.default",
+    "in_shared_memory": "pardata.memory.born.nursery",
+    "map": "pardata.pool.default",
+    "map_array": "pardata.pool.default",
+    "merge": "pardata.pipeline.joins",
     "open": "pardata.data.registry",
+    "reduce_array": "pardata.pool.default",
+    "register_joblib": "pardata.pool.compat.joblib_backend",
+    "run": "pardata.pipeline.joins",
+    "serve": "pardata.lookup.serving",
+    "shutdown": "pardata.pool.default",
+    "source": "pardata.pipeline.sources",
     "torch": "pardata.torch",
+    "worker": "pardata.runtime.context",
+    "zeros": "pardata.memory.shared_heap",
+    "zip": "pardata.pipeline.joins",
 }
 _NAMES = {"open": "open_data"}  # where that in its module differs
 
@@ -154,5 +183,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'pardata' has no attribute {name!r}", name=name, obj=_sys.modules[__name__])
     from importlib import import_module
 
-    module = import_module(_LATE[name])
-    return module if _LATE[name] == f"pardata.{name}" else getattr(module, _NAMES.get(name, name))
+    found: Any = import_module(_LATE[name])
+    if _LATE[name] != f"pardata.{name}":
+        found = getattr(found, _NAMES.get(name, name))
+    globals()[name] = found
+    return found

@@ -9,6 +9,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError, PlanError
@@ -162,9 +163,14 @@ class Run(Iterator[Any]):
         self.close()
 
 
-# Streams import no engine, as engines import streams: `engines.registry` enters here the functions that start them.
-engines: Final[dict[str, Callable[[Plan, RunOptions], Run]]] = {}
-dry_run: Callable[[Plan, tuple[Any, ...]], DryRun]
+# By name, as these are layers above: the function that starts a run on each engine, and that of a dry run.
+_ENGINES: Final = {
+    "processes": "pardata.engines.start:processes",
+    "threads": "pardata.engines.start:threads",
+    "serial": "pardata.engines.start:serial",
+    "dask": "pardata.cluster.start:dask",
+}
+_DRY_RUN: Final = "pardata.engines.start:dry_run"
 
 
 def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
@@ -174,9 +180,16 @@ def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
     _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
     if isinstance(engine, Elsewhere):
         return engine.start(plan, options)
-    if engine not in engines:
+    if engine not in _ENGINES:
         raise ConfigError(f'engine must be "processes", "threads", "serial" or "dask", not {engine!r}')
-    return engines[engine](plan, options)
+    run: Run = resolve_name(_ENGINES[engine])(plan, options)
+    return run
+
+
+def dry_run(plan: Plan, items: tuple[Any, ...]) -> DryRun:
+    """Run one item through all stages (see `Stream.dry_run`)."""
+    report: DryRun = resolve_name(_DRY_RUN)(plan, items)
+    return report
 
 
 _used_up: weakref.WeakSet[Any] = weakref.WeakSet()

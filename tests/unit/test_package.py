@@ -1,0 +1,33 @@
+"""`import pardata` costs little, and gives each public name when it is asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import pardata
+
+
+def modules_after(statement):
+    code = f"{statement}; import sys; print(*(name for name in sys.modules if name.startswith('pardata.')))"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+
+
+def test_import_loads_the_errors_alone():
+    assert modules_after("import pardata") == {"pardata.errors"}
+
+
+@pytest.mark.parametrize(("name", "other"), [("source", "pardata.pool"), ("WorkerPool", "pardata.pipeline")])
+def test_pipelines_load_no_pool_and_pools_no_pipeline(name, other):
+    assert not [module for module in modules_after(f"import pardata; pardata.{name}") if module.startswith(other)]
+
+
+@pytest.mark.parametrize("name", sorted({*pardata.__all__, "cluster"}))
+def test_public_names_are_found_once(name):
+    assert getattr(pardata, name) is getattr(pardata, name) is vars(pardata)[name]
+    assert name in dir(pardata)
+
+
+def test_a_name_that_is_none_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'pardata' has no attribute 'nothing'"):
+        _ = pardata.nothing
