@@ -72,6 +72,7 @@ RIVALS = {
     "dask threads": Entry("dask_threads", "dask"),
     "dask processes": Entry("dask_processes", "dask"),
     "dask distributed": Entry("dask_distributed", "distributed"),
+    "dask actors": Entry("dask_actors", "distributed"),
 }
 
 

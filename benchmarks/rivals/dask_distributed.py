@@ -15,9 +15,11 @@ import distributed
 import numpy as np
 
 from benchmarks.rivals import rival
-from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, in_order, same
+from benchmarks.rivals.dask_nodes import NODES, two_nodes
+from benchmarks.rivals.rival import ArrayWork, Flow, Link, Pool, in_order, messages, same
 
 CHUNKS = 16
+IN_FLIGHT = 4  # items or messages of a node
 
 
 @contextmanager
@@ -42,6 +44,19 @@ class Rival(rival.Rival):
             scattered = (client.scatter(x, direct=True) for x in flow.plain())
             calls = (client.submit(flow.stages[0], x, pure=False) for x in scattered)
             yield from in_order(calls, 2 * workers, distributed.Future.result)
+
+    def nodes(self, flow: Flow) -> Iterator[Any]:
+        with two_nodes() as client:
+
+            def begin(items: list[Any]) -> Any:
+                made: Any = items
+                for stage in flow.stages:
+                    made = client.submit(_call_many, stage, made, pure=False)
+                return made
+
+            calls = (begin(items) for items in messages(flow.plain(), flow.chunk or 1))
+            for made in in_order(calls, IN_FLIGHT * NODES, distributed.Future.result):
+                yield from made
 
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:

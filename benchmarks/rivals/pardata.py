@@ -60,6 +60,12 @@ class Rival(rival.Rival):
         left, right = (source.map(fn) for fn in flow.stages)
         return iter(pardata.zip(left, right).map(lambda pair: join(*pair)))
 
+    def nodes(self, flow: Flow) -> Iterator[Any]:
+        from benchmarks.rivals.dask_nodes import two_nodes
+
+        with two_nodes(), chained(flow).iterate(engine="dask") as run:
+            yield from run
+
     @contextmanager
     def ping_pong(self, nbytes: int) -> Iterator[Link]:
         with pardata.WorkerPool(1) as pool:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,12 @@ def same(x: Any) -> Any:
     return x
 
 
+def messages(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """The items, so many at a time."""
+    while message := list(islice(items, size)):
+        yield message
+
+
 def in_order(calls: Iterable[Any], most: int, result: Callable[[Any], Any]) -> Iterator[Any]:
     """``result(call)`` for each of the calls, which begin as `calls` is iterated; at most `most` are under way."""
     waiting: deque[Any] = deque()
@@ -177,6 +184,10 @@ class Rival:
 
     def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
         """source --> two stages --> ``join(left, right)`` for each item --> here, in order."""
+        raise NotImplementedError
+
+    def nodes(self, flow: Flow) -> Iterator[Any]:
+        """source here --> all stages, on one of two nodes of a cluster --> here, in order."""
         raise NotImplementedError
 
     def ping_pong(self, nbytes: int) -> AbstractContextManager[Link]:

@@ -26,6 +26,7 @@ ORDER = (
     "files",
     "data_files",
     "loader",
+    "cluster",
 )
 
 

@@ -89,6 +89,12 @@ class Checks:
         flow = self.flow(partial(add, 1), first)
         assert values(self.rival.diamond(flow, join)) == [(i + 0.5, i + 1.0) for i in range(COUNT)]
 
+    def nodes(self):
+        if rivals.missing("dask actors"):
+            return
+        flow = self.flow(partial(add, 1), double, chunk=3)
+        assert values(self.rival.nodes(flow)) == [(2.0 * (i + 1),) for i in range(COUNT)]
+
     def ping_pong(self):
         with self.rival.ping_pong(80) as call:
             for i in range(3):

@@ -1,0 +1,106 @@
+"""A cluster of two nodes on this machine: items begin here, stages run on the nodes, results come back in order.
+
+    source --network--> stages on a node --network--> the measuring process
+
+"cluster_8MB": an array of 8 MB goes there and comes back, and the function does nothing. "cluster_small": small arrays,
+64 in a message. "cluster_single": a message for each. "cluster_chain": five stages with 8 MB between them, numbers go
+there and come back. "cluster_made": the arrays are made on the nodes. The rivals are Dask's actors and futures, called
+so that the nodes always have something to do; both nodes are processes of this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.case import Case, Outcome
+from benchmarks.rivals import Flow, Rival
+from benchmarks.timing import arrivals
+
+WARM_UP = 0.2  # of the items: the nodes start their workers with the first ones
+LONGER = 4
+FEWEST_ITEMS = 64
+LARGE, SMALL = 1_000_000, 100  # entries of float64
+
+
+def same(x: Any) -> Any:
+    return x
+
+
+def filled(number: Any) -> Any:
+    return np.full(LARGE, number[0])
+
+
+def add_one(x: Any) -> Any:
+    return x + 1
+
+
+def mean(x: Any) -> Any:
+    return x[:1] + x[-1:]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Arrays of `n` entries, all of them the item's number, through some stages.
+
+    Parameters
+    ----------
+    n : entries of an item of the source
+    first : called with the number, gives the first entry of the result
+    nbytes : of an item, where it is largest
+    chunk : items of a message
+    """
+
+    n: int
+    stages: tuple[Callable[[Any], Any], ...]
+    first: Callable[[int], float]
+    nbytes: int
+    chunk: int
+
+    def _items(self, seconds: float, empty: Callable[..., Any]) -> Iterator[Any]:
+        end = time.perf_counter() + seconds
+        i = 0
+        while i < FEWEST_ITEMS * self.chunk or time.perf_counter() < end:
+            x = empty(self.n)
+            x[...] = i
+            yield x
+            i += 1
+
+    def _check(self, x: Any, i: int) -> None:
+        assert x[0] == x[-1] == self.first(i), f"item {i} is {x[0]} to {x[-1]}, not {self.first(i)}"
+
+    def measure(self, rival: Rival, seconds: float) -> Outcome:
+        """Items per second."""
+        flow = Flow(partial(self._items, LONGER * seconds), self.nbytes, self.stages, chunk=self.chunk)
+        _, result = arrivals(rival.nodes(flow), self._check, WARM_UP)
+        return result
+
+
+def _case(name: str, title: str, sides: tuple[str, ...], work: Work) -> Case:
+    return Case(name, title, "items/s", ("pardata", *sides), work.measure, quick=())
+
+
+BOTH = ("dask actors", "dask distributed")
+
+CASES = (
+    _case(
+        "cluster_8MB",
+        "8 MB there and back, a function that does nothing",
+        BOTH,
+        Work(LARGE, (same,), float, 8 * LARGE, 1),
+    ),
+    _case("cluster_small", "800 B, 64 in a message", BOTH, Work(SMALL, (add_one,), lambda i: i + 1.0, 8 * SMALL, 64)),
+    _case("cluster_single", "800 B, each by itself", BOTH, Work(SMALL, (add_one,), lambda i: i + 1.0, 8 * SMALL, 1)),
+    _case(
+        "cluster_chain",
+        "five stages with 8 MB between them; numbers there and back",
+        BOTH,
+        Work(1, (filled, add_one, add_one, add_one, mean), lambda i: 2.0 * (i + 3), 8 * LARGE, 1),
+    ),
+    _case("cluster_made", "8 MB made on the nodes", BOTH, Work(1, (filled,), float, 8 * LARGE, 1)),
+)
