@@ -111,12 +111,12 @@ class BlockPlacer:
         message = _Message(arrays, holders)
         self.sent_bytes += sum(message.sizes)
         by_block: dict[int, list[int]] = {}
-        block, adopted = None, []  # anchors that nothing else may hold: while they are here, no other one has their id
+        block, adopted = None, {}  # anchors that nothing else may hold: while they are here, no other one has their id
         for index in range(len(arrays)):
             block = find_anchor(arrays[index])
             by_block.setdefault(id(block), []).append(index)
             if is_adopted(block):
-                adopted.append(block)
+                adopted[id(block)] = block
         del block  # `_pass_on` counts references
         is_only = sum([message.bytes_of(indices) < PACKED_BYTES for indices in by_block.values()]) <= 1
         for key, indices in by_block.items():
@@ -151,7 +151,8 @@ class BlockPlacer:
         block = find_anchor(arrays[indices[0]])
         if block is None or not is_in(block, self._memory) or not self._may_pass(block):
             return
-        known = len(indices) + block.claimed  # references of this variable, the other arrays, and the block's message
+        # References of this variable, the other arrays, the block's message, and `place`.
+        known = len(indices) + block.claimed + is_adopted(block)
         is_alone = True  # unknown for a part of an object
         for index in indices:
             if message.holders[index] != BARE or not self._is_alone(arrays, index, known):

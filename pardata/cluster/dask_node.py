@@ -16,6 +16,8 @@ from distributed import Worker, get_worker
 from pardata.cluster.island import OpenIsland
 from pardata.cluster.port import Frames
 from pardata.errors import BrokenError, ConfigError
+from pardata.memory.array import find_anchor
+from pardata.memory.born.nursery import Reception
 from pardata.memory.budget import available_bytes
 from pardata.process.environment import limit
 
@@ -40,6 +42,7 @@ class DaskIsland:
 
     def __init__(self) -> None:
         self._island: OpenIsland | None = None
+        self._reception: Reception | None = None
         self._answers: dict[int, asyncio.Future[Frames]] = {}
         self._watching: asyncio.Task[None] | None = None  # an event loop holds tasks weakly
 
@@ -63,7 +66,8 @@ class DaskIsland:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
                 loop.call_soon_threadsafe(_settle, answers, number, frames)
 
-        self._island = await asyncio.to_thread(OpenIsland, list(code), limit_bytes, on_answer)
+        self._island = await asyncio.to_thread(OpenIsland, owned(list(code)), limit_bytes, on_answer)
+        self._reception = Reception()
         self._watching = asyncio.create_task(self._end_with(get_worker()))
         return limit_bytes
 
@@ -78,17 +82,29 @@ class DaskIsland:
 
     async def call(self, number: int, *frames: Any) -> Frames:
         """Send a message to the island; return its answer."""
-        if self._island is None:
+        if self._island is None or self._reception is None:
             raise BrokenError("the island is not open")
+        self._reception.enter()  # the task that reads from this connection calls this, and reads the next message too
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._island.take(number, list(frames))
-        got: Frames = await answer
-        return got
+        return aligned(await answer)
 
     async def close(self) -> None:
         """End the island's run, whatever it is at; returns when its processes are gone."""
         if self._island is not None:
             await asyncio.to_thread(self._island.close)
+        if self._reception is not None:
+            self._reception.close()
+
+
+def aligned(frames: Frames) -> Frames:
+    """Return frames so that each array arrives in memory of its own: Dask reads the first array with what is bytes."""
+    return [np.frombuffer(frames[0], np.uint8), *frames[1:]] if len(frames) > 1 else frames
+
+
+def owned(frames: Frames) -> Frames:
+    """Return frames outside of blocks: a function's arrays are its worker's own, those in blocks all workers'."""
+    return [part if isinstance(part, bytes) or find_anchor(part) is None else np.array(part) for part in frames]
 
 
 def _settle(answers: dict[int, asyncio.Future[Frames]], number: int, frames: Frames) -> None:

@@ -16,6 +16,7 @@ from distributed.protocol import to_serialize
 
 from pardata.cluster.dask_node import DaskIsland, versions
 from pardata.cluster.port import Frames
+from pardata.memory.born.nursery import Reception
 
 _LOOK_S: Final = 1.0  # while an island is placed: for a worker that has gone
 
@@ -27,7 +28,8 @@ class WorkerGone(Exception):
 class PlacedIsland:
     """An island on a worker."""
 
-    def __init__(self, client: Client, address: str) -> None:
+    def __init__(self, client: Client, address: str, reception: Reception) -> None:
+        self._reception = reception
         self.address = address
         self.node = f"{address}#{uuid.uuid4().hex[:8]}"
         self._client = client
@@ -52,6 +54,7 @@ class PlacedIsland:
     async def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the actor, past the scheduler unless the client is not to talk to workers."""
         client = self._client
+        self._reception.enter()
         if self.address.startswith("inproc:"):  # it hands on the objects themselves, and their memory is used again
             arguments = tuple(np.copy(part) if isinstance(part, np.ndarray) else part for part in arguments)
         is_direct = client.direct_to_workers is not False

@@ -16,9 +16,11 @@ from typing import Any, Final
 from distributed import Client
 from distributed.comm import get_address_host
 
+from pardata.cluster.dask_node import aligned
 from pardata.cluster.dask_placed import PlacedIsland, WorkerGone, WorkerWatch, watch
 from pardata.cluster.port import Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import ConfigError
+from pardata.memory.born.nursery import Reception
 
 _CLOSE_S: Final = 5.0  # for islands to end
 
@@ -51,6 +53,7 @@ class DaskPort:
         self._refused: set[str] = set()
         self._is_open = True
         self._watch: WorkerWatch | None = None
+        self._reception: Reception | None = None
         self._filling: set[asyncio.Task[None]] = set()  # an event loop holds tasks weakly
         self._on_event: Callable[[PortEvent], None] = lambda event: None
         self._code: Frames = []
@@ -59,7 +62,7 @@ class DaskPort:
 
     def open(self, code: Frames, on_event: Callable[[PortEvent], None]) -> None:
         """Open an island on each host (see `cluster.port.ClusterPort`)."""
-        self._code, self._on_event = code, on_event
+        self._code, self._on_event, self._reception = code, on_event, Reception()
         self._watch = watch(self._client, self)
         try:
             self._start(self._open_all()).result()
@@ -76,6 +79,8 @@ class DaskPort:
         if not self._is_open:
             return
         self._is_open = False
+        if self._reception is not None:
+            self._reception.close()
         if self._watch is None:
             return
         self._watch.discard(self)
@@ -115,8 +120,8 @@ class DaskPort:
     async def _open_on(self, host: str, address: str) -> None:
         """Open an island on a worker. Raises ConfigError if it cannot run there; a lost worker has none."""
         self._opening.add(host)
-        assert self._watch is not None
-        placed = PlacedIsland(self._client, address)
+        assert self._watch is not None and self._reception is not None
+        placed = PlacedIsland(self._client, address, self._reception)
         self._watch.placed.add(placed)
         try:
             limit_bytes = await placed.open(self._memory_limit, self._share, self._code)
@@ -183,7 +188,7 @@ class DaskPort:
         if placed is None:
             return  # it was said to be lost
         try:
-            answer = await placed.call("call", number, *frames)
+            answer = await placed.call("call", number, *aligned(frames))
         except WorkerGone:
             return
         except Exception as error:

@@ -17,7 +17,12 @@ import numpy as np
 from pardata.cluster.port import Frames
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler, is_script_in
 from pardata.errors import SerializationError
+from pardata.memory.array import find_anchor, view
+from pardata.memory.born.library import LEAST_BORN_BYTES
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.shared_array import SharedArray
+
+Array = np.ndarray[Any, Any]
 
 # By the module and the name of a class: what can be sent in place of one.
 _LOCAL: Final = {
@@ -53,13 +58,37 @@ class _Aside:
 def _reduced(obj: Any) -> Any:
     """Return the reduced value of what does not go as it is."""
     kind = type(obj)
+    if kind is np.ndarray:
+        return _reduced_array(obj) if obj.nbytes >= LEAST_BORN_BYTES else NotImplemented
     if kind is SharedArray or kind is np.memmap:
-        return np.ndarray.view(obj, np.ndarray).__reduce_ex__(5)
+        return _reduced_array(np.ndarray.view(obj, np.ndarray))
     if kind.__module__.startswith("pardata."):
         way = next((way for base in kind.__mro__ if (way := _LOCAL.get((base.__module__, base.__qualname__)))), None)
         if way is not None:
             raise LocalOnly(f"{obj!r} is an address on this machine, and other nodes cannot open it: {way}")
     return NotImplemented
+
+
+def _reduced_array(array: Array) -> Any:
+    """Return the reduced value of an array: what is large may arrive in a block, and then it is an array over that."""
+    is_whole = array.flags.c_contiguous or array.flags.f_contiguous
+    if array.nbytes < LEAST_BORN_BYTES or array.dtype.hasobject or not is_whole:
+        return array.__reduce_ex__(5)
+    flat: Any = array.reshape(-1, order="A").view(np.uint8)
+    return _arrived, (pickle.PickleBuffer(flat), array.dtype, array.shape, array.strides, array.flags.writeable)
+
+
+def _arrived(buffer: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], is_writable: bool) -> Any:
+    """Return an array over a buffer that has arrived. Without a base but its block, it can be handed on as its own."""
+    flat = np.frombuffer(buffer, np.uint8)
+    block = find_anchor(flat)
+    if block is None:
+        made = np.ndarray(shape, dtype, flat, 0, strides)
+    else:
+        made = view(block, data_pointer(flat) - data_pointer(block), dtype, shape, strides)
+    if not is_writable:
+        made.setflags(write=False)
+    return made
 
 
 class _ItemPickler(pickle.Pickler):

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.channel.placing import BlockPlacer
 from pardata.cluster.crossing import Crossing
 from pardata.cluster.port import NodeJoined
 from pardata.engines.processes.report import Statistics
+from pardata.memory.born.library import why_not
 from pardata.process.launcher import fork_server
 from tests.conftest import holdings
 from tests.unit.cluster.fake_port import FakeCluster
@@ -122,6 +124,38 @@ def test_a_run_equals_the_serial_one(cluster, kind):
 def test_large_arrays_cross(cluster):
     sums = numbers(20).map(to_array).map(root, workers=2).map(np.sum, on="home")
     assert items(sums, cluster[0])[0] == items(sums, "serial")[0]
+
+
+def count_copies():
+    """Count the copies of large arrays into blocks by threads of this process: begin, or return how many there were."""
+    if not hasattr(BlockPlacer, "copies"):
+        BlockPlacer.copies, copy = 0, BlockPlacer._copy
+
+        def counted(placer, message, rest, is_shared):
+            BlockPlacer.copies += any(message.sizes[index] > 100_000 for index in rest)
+            return copy(placer, message, rest, is_shared)
+
+        BlockPlacer._copy, BlockPlacer.uncounted = counted, copy
+        return 0
+    BlockPlacer._copy, found = BlockPlacer.uncounted, BlockPlacer.copies
+    del BlockPlacer.uncounted, BlockPlacer.copies
+    return found
+
+
+@pytest.mark.skipif(why_not() is not None, reason="arrays are not born in blocks here")
+def test_arrays_arrive_in_blocks_and_belong_to_the_caller(dask_client):
+    count_copies(), dask_client.run(count_copies)
+    arrays, made = numbers(60).map(to_array, on="home"), []
+    for array in arrays.map(same).iterate(engine="dask"):
+        array += 1
+        made.append(array)
+    assert all(np.array_equal(array, to_array(number + 1)) for number, array in enumerate(made))
+    assert count_copies() == 0
+    assert sum(dask_client.run(count_copies).values()) <= 20  # the first message of each connection
+
+
+def same(array):
+    return array
 
 
 def test_a_sink_at_home_and_an_end_on_the_nodes(cluster):

@@ -1,6 +1,7 @@
 """Arrays that NumPy makes in the main process while `in_shared_memory` is entered: they lie in blocks.
 
     in_shared_memory   the allocator carves blocks out of one range of the main process's arena
+    Reception          the same for what comes over a network
     find_anchor        of such an array is made when it is asked for: it holds the array, as long as a run or a pool,
                        or a reader of theirs, has it
     the array dies     its block is used again inside of the `with`; outside of it, its pages go back at once
@@ -48,7 +49,7 @@ class _Returned(deque[tuple[int, int]]):
 
 
 class Nursery:
-    """enter / leave / adopt: blocks for NumPy's arrays in the main process's arena. One in a process, for good.
+    """open / enter / leave / close / adopt: blocks for NumPy's arrays in the main process's arena; one in a process.
 
     Raises `OSError` if the system refuses to tell of forks.
     """
@@ -61,18 +62,24 @@ class Nursery:
         self._anchors: weakref.WeakValueDictionary[int, Anchor] = weakref.WeakValueDictionary()
         self._returned = _Returned(self)
 
-    def enter(self) -> object:
-        """Have arrays of this thread born in blocks; return what `leave` is to be given."""
+    def open(self) -> None:
+        """Have a range for blocks, until `close` was called as often as this."""
         with self._arena.lock:
             if not self._entered:
                 self._collect()
                 self._begin()
             self._entered += 1
+
+    def enter(self) -> object:
+        """Have arrays of this thread (and context) born in blocks while it is open; return what `leave` is given."""
         return self._library.enter()
 
     def leave(self, before: object) -> None:
         """Have NumPy's arrays of this thread elsewhere again; those that are there stay."""
         self._library.leave(before)
+
+    def close(self) -> None:
+        """Give what is left of the range back; the arrays that are there stay."""
         with self._arena.lock:
             self._entered -= 1
             if not self._entered:
@@ -175,11 +182,37 @@ def _entered() -> Iterator[None]:
     if nursery is None:
         yield
         return
+    nursery.open()
     before = nursery.enter()
     try:
         yield
     finally:
         nursery.leave(before)
+        nursery.close()
+
+
+class Reception:
+    """Arrays of chosen tasks of event loops are born in blocks, until `close`: those that a connection is read into.
+
+    A ``with`` would hold for one step of a task that is not pardata's. Where arrays are not born in blocks, nothing
+    happens.
+    """
+
+    def __init__(self) -> None:
+        self._nursery = _open()
+        if self._nursery is not None:
+            self._nursery.open()
+
+    def enter(self) -> None:
+        """Have arrays of the calling task, and of those that it begins, born in blocks from now on."""
+        if self._nursery is not None:
+            self._nursery.enter()
+
+    def close(self) -> None:
+        """Have them born elsewhere; a second call does nothing."""
+        nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            nursery.close()
 
 
 def in_shared_memory() -> AbstractContextManager[None]:
