@@ -15,6 +15,7 @@ import numpy as np
 
 from pardata.codec.access import Access, bare_arrays
 from pardata.codec.array_form import reduce_array
+from pardata.codec.arrow_form import reduce_part
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler
 from pardata.codec.main_globals import script
 from pardata.memory.array import find_anchor, find_named
@@ -147,7 +148,7 @@ class ArrayPickler(_TakeArrays, pickle.Pickler):
         if isinstance(obj, np.ndarray):
             return self._reduced(obj)
         self._has_objects = True
-        return NotImplemented
+        return reduce_part(obj)
 
 
 class CodePickler(_TakeArrays, ValuePickler):
@@ -163,7 +164,8 @@ class CodePickler(_TakeArrays, ValuePickler):
         if isinstance(obj, np.ndarray):
             return self._reduced(obj)
         self._has_objects = True
-        return super().reducer_override(obj)
+        reduced = reduce_part(obj)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 
 class StatePickler(CodePickler):
