@@ -16,15 +16,13 @@ from pardata.errors import ConfigError
 from pardata.memory.disk import rename_new
 
 
-class NewFile(ABC):
-    """A new file with one array; nothing is made before `create`.
+class NewPath(ABC):
+    """A file or folder that gets its name when it is whole.
 
     Parameters
     ----------
     path : str
         Absolute. There must be nothing under it: a file of these formats may hold other arrays.
-    key : str
-        The name of the array in the file.
 
     Raises
     ------
@@ -32,16 +30,13 @@ class NewFile(ABC):
         There is something under that name, no such directory, or no file may be made in it.
     """
 
-    writers: Writers = "many"  # of the array, as those of a `FileArray`
-
-    def __init__(self, path: str, key: str) -> None:
+    def __init__(self, path: str) -> None:
         folder, name = os.path.split(path.rstrip("/"))
         if not os.path.isdir(folder):
             raise ConfigError(f"{path}: there is no such directory")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ConfigError(f"{path}: no files may be made in that directory")
         self.path = os.path.join(folder, name)
-        self.key = key
         ending = os.path.splitext(name)[1]
         self.part = os.path.join(folder, f".{name}{secrets.token_hex(4)}{ending}")
         if os.path.lexists(self.path):
@@ -52,18 +47,6 @@ class NewFile(ABC):
             f"{self.path} is there already, and may hold more than one array: remove it first, or open it and give "
             f"the array in it"
         )
-
-    @abstractmethod
-    def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
-        """Make the file under its temporary name."""
-
-    @abstractmethod
-    def grow(self, rows: int) -> None:
-        """Make an array that was created without rows longer; its `FileArray` has the new shape."""
-
-    @abstractmethod
-    def open(self) -> Any:
-        """Return the library's own array, opened for reading, of the file that is whole."""
 
     @abstractmethod
     def close(self) -> None:
@@ -86,3 +69,39 @@ class NewFile(ABC):
         else:
             with contextlib.suppress(OSError):
                 os.unlink(self.part)
+
+
+class NewFile(NewPath):
+    """A new file with one array; nothing is made before `create`. `key` is the name of the array in the file."""
+
+    writers: Writers = "many"  # of the array, as those of a `FileArray`
+
+    def __init__(self, path: str, key: str) -> None:
+        super().__init__(path)
+        self.key = key
+
+    @abstractmethod
+    def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
+        """Make the file under its temporary name."""
+
+    @abstractmethod
+    def grow(self, rows: int) -> None:
+        """Make an array that was created without rows longer; its `FileArray` has the new shape."""
+
+    @abstractmethod
+    def open(self) -> Any:
+        """Return the library's own array, opened for reading, of the file that is whole."""
+
+
+class NewTable(NewPath):
+    """A new file with one table, written by the process that has made it; nothing is made before the first rows."""
+
+    @abstractmethod
+    def add(self, rows: Any) -> None:
+        """Take in rows, as a table of any library that the format's own one understands.
+
+        Raises
+        ------
+        ValueError
+            It is no table, or its columns are not those of the first rows.
+        """

@@ -6,6 +6,8 @@ An adapter is a module that is imported when it is needed. It has
 * ``open_path(path, key)``: the library's own object, opened for reading;
 * ``new_file(path, key, compression)``: a `NewFile`, for output;
 * ``with_names(found, values)``, of some: values of the shape of an object, as an object with its names.
+
+One for tables has ``adapt_table(found)``, its ``adapt`` refuses them, and ``new_file`` gives a `NewTable`.
 """
 
 from __future__ import annotations
@@ -16,13 +18,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pardata.data.file_array import FileArray
-from pardata.data.new_file import NewFile
+from pardata.data.file_table import FileTable
+from pardata.data.new_file import NewFile, NewTable
 from pardata.errors import ConfigError, MissingExtraError
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A format: its adapter, the library with its oldest version and its extra, and the endings of names."""
+    """A format: its adapter, the library with its oldest version and its extra, and the endings of names.
+
+    `modules` are those of the objects that it is about; default: all of the library.
+    """
 
     adapter: str
     library: str
@@ -30,6 +36,13 @@ class FileFormat:
     extra: str
     endings: tuple[str, ...]
     is_output: bool = True
+    holds_tables: bool = False
+    modules: tuple[str, ...] = ()
+
+    def makes(self, module: str) -> bool:
+        """Return whether the classes of a module are the library's, and of this format."""
+        is_of_library = self.library != "numpy" and module.partition(".")[0] == self.library
+        return is_of_library and module.startswith(self.modules or self.library)
 
     def load(self) -> Any:
         """Return the adapter. Raises `MissingExtraError` if the library is not installed, or too old for it."""
@@ -60,9 +73,17 @@ FORMATS: Final = (
     FileFormat("pardata.data.nifti", "nibabel", "5.3", "nifti", (".nii", ".nii.gz"), is_output=False),
     FileFormat("pardata.data.netcdf", "xarray", "2024.7", "netcdf", (".nc", ".nc4"), is_output=False),
     FileFormat("pardata.data.netcdf_variables", "netCDF4", "1.7", "netcdf", (), is_output=False),
+    FileFormat(
+        "pardata.data.parquet",
+        "pyarrow",
+        "18.0",
+        "parquet",
+        (".parquet",),
+        holds_tables=True,
+        modules=("pyarrow._dataset", "pyarrow.parquet"),
+    ),
     FileFormat("pardata.data.npy", "numpy", "1.26", "", (".npy", ".npz"), is_output=False),
 )
-_BY_LIBRARY: Final = {entry.library: entry for entry in FORMATS if entry.library != "numpy"}
 
 
 def file_array(found: Any) -> FileArray | None:
@@ -80,6 +101,21 @@ def file_array(found: Any) -> FileArray | None:
     return made
 
 
+def file_table(found: Any) -> FileTable | None:
+    """Return the `FileTable` of a library's object; None of other objects.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read in parts; the text says why.
+    """
+    entry = _format_of_object(found)
+    if entry is None or not entry.holds_tables:
+        return None
+    made: FileTable | None = entry.load().adapt_table(found)
+    return made
+
+
 def with_names(found: Any, values: Any) -> Any:
     """Return a result with the names that the library of an input gives to axes and entries; of others as it is."""
     entry = _format_of_object(found)
@@ -88,13 +124,13 @@ def with_names(found: Any, values: Any) -> Any:
 
 
 def _format_of_object(found: Any) -> FileFormat | None:
-    entries = (_BY_LIBRARY.get(kind.__module__.partition(".")[0]) for kind in type(found).__mro__)
-    return next((entry for entry in entries if entry is not None), None)
+    modules = [kind.__module__ for kind in type(found).__mro__]
+    return next((entry for module in modules for entry in FORMATS if entry.makes(module)), None)
 
 
 def is_of_format(found: Any) -> bool:
     """Return whether an object, an array or not, is one of a library in the table."""
-    return type(found).__module__.partition(".")[0] in _BY_LIBRARY
+    return any(entry.makes(type(found).__module__) for entry in FORMATS)
 
 
 def format_of(path: str) -> FileFormat | None:
@@ -113,19 +149,34 @@ def new_file(path: str | os.PathLike[str], key: str | None = None, compression: 
     ConfigError
         There is something under that name already, or no such directory, or no such compression.
     """
+    made = new_output(path, key, compression) if _is_of_arrays(path) else None
+    assert not isinstance(made, NewTable)
+    return made
+
+
+def _is_of_arrays(path: str | os.PathLike[str]) -> bool:
+    entry = format_of(os.fspath(path))
+    return entry is not None and not entry.holds_tables
+
+
+def new_output(
+    path: str | os.PathLike[str], key: str | None = None, compression: Any = None
+) -> NewFile | NewTable | None:
+    """Return a new file as `new_file` does, or one for a table."""
     name = os.fspath(path)
     entry = format_of(name)
     if entry is None or not entry.is_output:
         return None
     if "://" in name:
         raise ConfigError(f"{name}: a new file is made in a folder; make the array there, and give it instead")
-    made: NewFile = entry.load().new_file(os.path.abspath(name), key, compression)
+    made: NewFile | NewTable = entry.load().new_file(os.path.abspath(name), key, compression)
     return made
 
 
-def output_endings() -> str:
-    """Return the endings of files that can be written, for messages."""
-    return ", ".join(ending for entry in FORMATS if entry.is_output for ending in entry.endings)
+def output_endings(tables: bool = False) -> str:
+    """Return the endings of files that can be written, for messages; those of tables too, or not."""
+    found = (entry for entry in FORMATS if entry.is_output and tables >= entry.holds_tables)
+    return ", ".join(ending for entry in found for ending in entry.endings)
 
 
 def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
@@ -135,7 +186,8 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     ----------
     path : path or URL
         Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
-        ``.tiff`` file, a ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file.
+        ``.tiff`` file, a ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file; a table in a ``.parquet``
+        file, or a folder of such files with that ending.
     key : str, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
         number of the image; not needed if there is only one.
@@ -143,7 +195,7 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     Returns
     -------
     zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, HDU of astropy, proxy of nibabel, xarray.DataArray, numpy.memmap
-        Of a compressed ``.npz`` file, which can only be read whole, an array.
+        Of a compressed ``.npz`` file, which can only be read whole, an array; of a table a pyarrow.dataset.Dataset.
 
     Raises
     ------

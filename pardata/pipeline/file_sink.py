@@ -1,4 +1,4 @@
-"""The sink that writes items to an array in a file: in order, by one thread of the calling process.
+"""The sink that writes items to an array, or a table, in a file: in order, by one thread of the calling process.
 
 That thread can write where no other process may: to an HDF5 file that is open here, to a store in memory. Rows are
 collected until a chunk (or shard) is full, which is written once.
@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.data.file_array import Array, FileArray
-from pardata.data.new_file import NewFile
-from pardata.data.registry import new_file
+from pardata.data.new_file import NewFile, NewTable
+from pardata.data.registry import new_output
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 
@@ -28,7 +28,7 @@ class FileSink:
     ----------
     target : FileArray or str
         An array that is open for writing: items are its rows, or blocks of them; or the path of a new file, of which
-        each item becomes a row.
+        each item becomes a row, or, of a table, rows.
     key, compression : str, optional
         The name of the array in a new file, and how that is compressed.
 
@@ -43,7 +43,7 @@ class FileSink:
         self._options = key, compression
         self.name = os.path.basename(target if isinstance(target, str) else target.location)
         if isinstance(target, str):
-            new_file(target, key, compression)  # raises what can be told now
+            new_output(target, key, compression)  # raises what can be told now
         elif target.writers == "none" or not target.ndim:
             what = f"open for reading: {target.way_to_write}" if target.ndim else "a single number, which has no rows"
             raise ConfigError(f"to({target.location}): it is {what}")
@@ -53,14 +53,23 @@ class FileSink:
         if isinstance(self._target, FileArray):
             _Band(self._target).write_all(items)
         else:
-            made = new_file(self._target, *self._options)
+            made = new_output(self._target, *self._options)
             assert made is not None
             try:
-                _fill(made, items)
+                if isinstance(made, NewTable):
+                    _add_all(made, items)
+                else:
+                    _fill(made, items)
                 made.commit()
             finally:
                 made.discard()
         yield from ()
+
+
+def _add_all(made: NewTable, items: Iterator[Any]) -> None:
+    for item in items:
+        made.add(item)
+        del item
 
 
 def _fill(made: NewFile, items: Iterator[Any]) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from typing import Any, Final, Literal
 
-from pardata.data.registry import file_array, new_file, output_endings
+from pardata.data.registry import file_array, new_output, output_endings
 from pardata.errors import ConfigError
 from pardata.pipeline.arguments import Following, Unpacking
 from pardata.pipeline.file_sink import FileSink
@@ -119,8 +119,8 @@ def new_sink(
         path = os.path.abspath(os.fspath(sink))
         if not path.endswith(".npy"):
             raise ConfigError(
-                f"to({str(sink)!r}): a path must be that of a {output_endings()} or .npy file; for others give a "
-                f"function"
+                f"to({str(sink)!r}): a path must be that of a {output_endings(tables=True)} or .npy file; for others "
+                f"give a function"
             )
         return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), workplace=where)
     if not callable(sink):
@@ -135,10 +135,12 @@ def _file_sink(sink: Any, key: str | None, compression: Any) -> FileSink | None:
     """Return the sink for an array in a file, or for the path of a new one that an adapter writes."""
     if isinstance(sink, str | os.PathLike):
         path = os.path.abspath(os.fspath(sink))
-        if new_file(path, key, compression) is not None:
+        if new_output(path, key, compression) is not None:
             return FileSink(path, key, compression)
     if compression is not None:
-        raise ConfigError(f"to({describe_item(sink)}): compression={compression!r} goes with a new .h5 or .tif file")
+        raise ConfigError(
+            f"to({describe_item(sink)}): compression={compression!r} goes with a new .h5, .tif or .parquet file"
+        )
     if key is not None:
         raise ConfigError(f"to({describe_item(sink)}, key={key!r}): key= names the array in a new .h5 file")
     target = file_array(sink)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pardata.data.registry import file_array
+from pardata.data.registry import file_array, file_table
 from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
@@ -20,6 +20,7 @@ from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.source_items import RowsOfFile
 from pardata.pipeline.stream import Stream
+from pardata.pipeline.table_sources import table_source
 
 
 def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
@@ -81,12 +82,13 @@ def source(
 
     Parameters
     ----------
-    items : iterable, generator function, array of shape (n, ...), queue, or path of a file that `open` opens
+    items : iterable, generator function, array of shape (n, ...), table, queue, or path of a file that `open` opens
         An iterable or a generator object is read by a thread of the calling process; an array gives its n rows. A
         generator function (without arguments) runs in a process of its own; should that be killed, the function is
         called again and the items that had been sent are skipped, so it must yield the same items again. An
         asynchronous generator function runs there in an event loop. A file is mapped, and its rows are read as they are
         needed. The rows of a `numpy.memmap` are opened in the stages' processes by the name of its file, for reading. A
+        table in files (a `pyarrow.dataset.Dataset`) gives its groups of rows, each a table. A
         queue (`queue.Queue`, `multiprocessing.Queue`, `pardata.Queue` and their like) is read by a thread of the
         calling process. It ends at the first item that is `until`, and when nobody is left who could put, or it is shut
         down; if it was in a manager that has died, `WorkerLostError` is raised. A run that is left early may have taken
@@ -101,11 +103,12 @@ def source(
         that order. They are copies then, those of a `numpy.memmap` too.
     by : "chunk" or int, optional
         Of an array, also one in a file: items are its chunks in C order, or blocks of so many entries along `axis` (the
-        last may be shorter); default: single entries, without that axis.
+        last may be shorter); default: single entries, without that axis. Of a table: so many rows of each of its groups
+        of rows; default: these.
     axis : int
         Of an array: along which it is taken apart.
     workers : int
-        Of an array in a file, as a `zarr.Array`: processes that read and decompress it, each whole chunks.
+        Of an array or a table in files, as a `zarr.Array`: processes that read and decompress it, each whole chunks.
 
     Raises
     ------
@@ -124,7 +127,11 @@ def source(
         items = QueueItems(items, until)
     elif until is not None:
         raise ConfigError(f"source({type(items).__name__}, until=...): until= goes with a queue")
-    found = file_array(opened(items))
+    items_there = opened(items)
+    table = file_table(items_there)
+    if table is not None:
+        return table_source(table, by, axis, workers, name)
+    found = file_array(items_there)
     if found is not None:
         return array_source(found, by, axis, workers, name, native)
     if workers != 1:

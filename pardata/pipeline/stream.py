@@ -245,11 +245,11 @@ class Stream(Regrouping):
 
         Parameters
         ----------
-        sink : list, path of a .npy, .zarr, .h5 or .tif file, zarr.Array, h5py.Dataset, or callable
+        sink : list, path of a .npy, .zarr, .h5, .tif or .parquet file, zarr.Array, h5py.Dataset, or callable
             A list of the calling process is appended to, in order. The rows of a file are written in place, in order;
             it has its name only when it is whole. An array that is open for writing gets all of its rows, of items that
-            are rows or blocks of them. Zarr and HDF5 are written by a thread of the calling process, whole chunks (or
-            shards) at a time. A function is called with each item, in order, in a process.
+            are rows or blocks of them. A thread of the calling process writes these and new files (but .npy), whole
+            chunks at a time; items for Parquet are tables. A function is called with each item, in order, in a process.
         kind : "process" or "thread"
             "thread": the function is called in one thread of the calling process, which is not that of the caller, for
             what cannot go to another process: an open file of h5py, a figure, a counter of the script. It is never
@@ -260,7 +260,7 @@ class Stream(Regrouping):
         key : str, optional
             The name of the array in a new HDF5 file; default: "data".
         compression : str, optional
-            Of a new .h5 or .tif file, as its library names it ("gzip", "zlib").
+            Of a new .h5, .tif or .parquet file, as its library names it ("gzip", "zlib", "zstd").
 
         Raises
         ------
