@@ -1,4 +1,4 @@
-"""The command line: ``python -m pardata info``, ``ls``, ``sweep`` and ``checkpoint``."""
+"""The command line: ``python -m pardata info``, ``top``, ``ls``, ``sweep`` and ``checkpoint``."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from pardata.memory.budget import format_bytes
 from pardata.memory.named import directories, guardian, inspector
 from pardata.memory.named.inspector import BlockInfo
 from pardata.runtime.information import information
+from pardata.runtime.watching import terminal
 
 HEADINGS = ("block", "bytes", "age", "made by", "where", "mapped by", "session")
 
@@ -82,15 +83,19 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pardata", description="This machine, and named shared memory.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="show versions, limits, and what is switched on on this machine, and why")
+    shows = commands.add_parser("top", help="show this user's runs and pools at work, once in a second; q ends it")
+    shows.add_argument("--once", action="store_true", help="print one table, with the rates since each has begun")
     commands.add_parser("ls", help="list the blocks, their creators and the processes that have them mapped")
     commands.add_parser("sweep", help="remove the blocks of dead sessions (each start of a session does so, too)")
     looks = commands.add_parser("checkpoint", help="tell what a folder holds that was given as checkpoint=")
     looks.add_argument("folder")
     wanted = parser.parse_args(arguments)
+    if wanted.command == "top" and not wanted.once and terminal.is_terminal():
+        return terminal.watch()
     write(
         described(wanted.folder)
         if wanted.command == "checkpoint"
-        else {"info": info, "ls": ls, "sweep": sweep}[wanted.command]()
+        else {"info": info, "top": terminal.text, "ls": ls, "sweep": sweep}[wanted.command]()
     )
 
 

@@ -18,6 +18,8 @@ from pardata.process.system import check_linux, memory_file
 HUGE_PAGE_BYTES: Final = 2 << 20
 PAGE_BYTES: Final = mmap.PAGESIZE
 
+SEGMENT_NAME: Final = "pardata"  # /proc tells it; nothing can be opened by it
+
 # 32 TiB of the 128 TiB that a Linux process has: mapping it took 6 us here, and no page table exists before a touch.
 _LARGEST_BYTES: Final = 32 << 40
 _SMALLEST_BYTES: Final = 2 << 30
@@ -52,7 +54,7 @@ class Segment:
         check_linux("arrays in shared memory and worker processes")
         size_bytes = _LARGEST_BYTES
         try:
-            fd = memory_file("pardata")
+            fd = memory_file(SEGMENT_NAME)
         except OSError as error:
             raise mapping_error(error, size_bytes) from error
         has_collected = False

@@ -33,15 +33,25 @@ _WARM_BYTES: Final = 16 << 10  # smaller copies are as fast in ordinary memory
 _KEPT_BYTES: Final = 256 << 20  # free memory of the user's deleted arrays that is kept for the next ones
 
 
+def span_places(segment_bytes: int) -> range:
+    """Return the places of all spans that a segment of this size has room for: as many bytes apart as each has."""
+    span_bytes = max(segment_bytes // SPANS, _SMALLEST_SPAN_BYTES)
+    return range(0, segment_bytes // span_bytes * span_bytes, span_bytes)
+
+
+def own_spans(spans: int) -> int:
+    """Return how many of the spans are the main process's: it holds whole input and output arrays."""
+    return max(1, min(8, spans // 4))
+
+
 class SharedHeap:
     """The segment, divided into spans that runs and pools take and return."""
 
     def __init__(self) -> None:
         self.segment = Segment.create()
-        self.span_bytes = max(self.segment.size_bytes // SPANS, _SMALLEST_SPAN_BYTES)
-        self._spans = self.segment.size_bytes // self.span_bytes
-        # The parent's arena has eight spans (a quarter of a small segment), as it holds whole input and output arrays.
-        own = max(1, min(8, self._spans // 4))
+        places = span_places(self.segment.size_bytes)
+        self.span_bytes, self._spans = places.step, len(places)
+        own = own_spans(self._spans)
         span = Span(0, own * self.span_bytes)
         self.arena = Arena(
             self.segment, span, LEVELS_AT + LEVELS_BYTES, None, "the main process", kept_bytes=_KEPT_BYTES

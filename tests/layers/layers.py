@@ -54,6 +54,8 @@ PURE = [
     "runtime.recording.trace",
     "runtime.report_page",
     "runtime.text_table",
+    "runtime.watching.counts",
+    "runtime.watching.screen",
     "feeding.sampling",
     "feeding.seeds",
     "feeding.trees",

@@ -39,6 +39,7 @@ from pardata.runtime.library_limits import share_cores
 from pardata.runtime.output.console import Console, tag_of
 from pardata.runtime.recording.recording_port import open_port
 from pardata.runtime.supervisor import Limits, Supervisor, Worker
+from pardata.runtime.watching.plates import RUN, hang_plates
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program, surroundings_of_parent
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
@@ -125,6 +126,8 @@ class Builder:
             self._statistics.recording = Recording(layout, self._segment, limit, there_bytes)
             limit += there_bytes  # the arrays that are there already are not the run's
             budget = BudgetSpec(limit, layout.budgeted)
+            stages = [layout.wired[stage] for stage in plan.worker_stages]
+            hang_plates(self._segment, layout.consumer, RUN, "", limit, stages)
             port, supervisor = self._supervise(layout, layout.consumer.spec(budget, layout.inflight))
             self._add_workers(layout, budget)
             tuner = self._statistics.tuner = self._tuner(layout)

@@ -26,6 +26,7 @@ from pardata.runtime.output.console import Console
 from pardata.runtime.recording.recorder import read, record_bytes
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Supervisor, Worker, deaths_of
+from pardata.runtime.watching.plates import POOL, hang_plates
 from pardata.runtime.wiring import PlacedSpec, WorkerImage, connect, count_control, dissolve, surroundings_of_parent
 from pardata.runtime.worker.port import Program, WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
@@ -109,6 +110,7 @@ class Topology:
         spans = [(worker.span, "the pool's workers") for worker in wired]
         budget = BudgetSpec(limit, [*spans, (parent.span, parent.stage)])
         count_control(self._heap.segment, [parent, *wired], limit)
+        hang_plates(self._heap.segment, parent, POOL, setup.name, limit, [wired])
         control, _ = self._pair()
         spec = parent.spec(budget)
         self.port = WorkerPort(spec, self._heap.segment, [control, *parent.socks.all()], self._program, arena)
