@@ -293,7 +293,7 @@ class SerialRun(Run):
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()
-        self._life.on(RunEvent.CLOSED)
+        self._has_closed()
 
 
 __all__ = ["SerialRun"]

@@ -26,6 +26,7 @@ def run(
     stall_s: float | None = STALL_S,
     seed: int | None = None,
     record: bool = False,
+    dashboard: bool = False,
     cores: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     restart: bool = False,
@@ -36,7 +37,7 @@ def run(
     ----------
     *streams : Stream
         At least one. What comes out of them is dropped: give them sinks (`Stream.to`) to keep it.
-    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores
+    engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores
         As for `Stream.iterate`.
     checkpoint, restart
         As for `Stream.run`.
@@ -62,7 +63,7 @@ def run(
     nodes = _nodes("run", streams)
     for node in nodes:
         note_run(node)
-    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores)
+    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores)
     return run_on(plan_of(*nodes, iterated=False, options=options), engine, options, checkpoint, restart)
 
 

@@ -6,7 +6,7 @@ Events come from the thread that has the run's turn, and the last one from the t
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from pardata.process.transitions import LifeCycle
 
@@ -37,10 +37,11 @@ _TABLE: Final[dict[RunState, dict[RunEvent, RunState]]] = {
 
 
 class RunLife(LifeCycle[RunState, RunEvent, RunState]):
-    """The state of one run."""
+    """The state of one run; `dashboard`: what shows it until it has closed, if anything does."""
 
     def __init__(self) -> None:
         super().__init__("a run", RunState.NEW, _TABLE)
+        self.dashboard: Any = None
 
     def on(self, event: RunEvent) -> None:
         """Change the state by an event. Raises `InternalError`, unchanged, if it cannot occur."""

@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pardata.errors import ConfigError, PlanError
 from pardata.memory.sizes import count_bytes
 from pardata.pipeline.dry_run_report import DryRun
-from pardata.pipeline.lifecycle import RunLife, RunState
+from pardata.pipeline.lifecycle import RunEvent, RunLife, RunState
 from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
@@ -23,7 +23,11 @@ from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.runtime.events import CutPassed, ItemSkipped
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport
+from pardata.runtime.recording.page import body_of
 from pardata.runtime.stage_bars import check_progress
+
+if TYPE_CHECKING:
+    from pardata.runtime.dashboard.server import Dashboard
 
 STALL_S: Final = 60.0
 
@@ -50,6 +54,7 @@ class RunOptions:
     stall_s: float | None = STALL_S
     seed: int | None = None
     record: bool = False
+    dashboard: bool = False
     cores: int | None = None
     on_cut: Callable[[CutPassed], None] | None = None  # of a run with a checkpoint
     on_skip: Callable[[ItemSkipped], None] | None = None  # told of failed items, in place of the report
@@ -70,8 +75,10 @@ class RunOptions:
             if value is not None and not is_count(value, least):
                 raise PlanError(f"{user_line()}: {name} must be an int of at least {least}, not {value!r}")
         check_progress(self.progress)
-        if not isinstance(self.record, bool):
-            raise PlanError(f"{user_line()}: record must be True or False, not {self.record!r}")
+        for name, switch in (("record", self.record), ("dashboard", self.dashboard)):
+            if not isinstance(switch, bool):
+                raise PlanError(f"{user_line()}: {name} must be True or False, not {switch!r}")
+        object.__setattr__(self, "record", self.record or self.dashboard)  # a page without times is not worth a look
         if self.tokens is not None and self.tokens > MOST_TOKENS:
             raise PlanError(f"{user_line()}: tokens must be at most {MOST_TOKENS}, not {self.tokens}")
         if self.stall_s is not None and not (isinstance(self.stall_s, int | float) and self.stall_s > 0):
@@ -131,6 +138,28 @@ class Run(Iterator[Any]):
         life = getattr(self, "_life", None)
         return life is not None and life.state is RunState.OPEN
 
+    @property
+    def dashboard(self) -> str | None:
+        """The address of the page that a run with ``dashboard=True`` is shown on while it goes on; else None."""
+        shown: Dashboard | None = self._life.dashboard
+        return None if shown is None else shown.address
+
+    def show_on(self, dashboard: Dashboard) -> None:
+        """Have the run shown there until its end."""
+        self._life.dashboard, reference = dashboard, weakref.WeakMethod(self.report)  # a run that is dropped ends
+
+        def report() -> RunReport | None:
+            method = reference()
+            return None if method is None else method()
+
+        dashboard.follow(report)
+
+    def _has_closed(self) -> None:
+        """Note that nothing is left of the run but its report."""
+        self._life.on(RunEvent.CLOSED)
+        if self._life.dashboard is not None:
+            self._life.dashboard.close(self.report())
+
     @abstractmethod
     def report(self) -> RunReport:
         """Return the counts so far: items, bytes, and seconds per stage. After `close` they are the last ones."""
@@ -174,10 +203,28 @@ _DRY_RUN: Final = "pardata.engines.start:dry_run"
 
 
 def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
-    """Start a run on an engine. Raises ConfigError if there is no such engine, or if the plan cannot run on it."""
+    """Start a run on an engine, and its dashboard before.
+
+    Raises ConfigError if there is no such engine, or if the plan cannot run on it.
+    """
     for stage in plan.stages:
         note_used(stage.node)
     _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
+    if not options.dashboard:
+        return _start_on(engine, plan, options)
+    from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
+
+    dashboard = Dashboard(body_of)
+    try:
+        run = _start_on(engine, plan, options)
+        run.show_on(dashboard)
+        return run
+    except BaseException:
+        dashboard.close()
+        raise
+
+
+def _start_on(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
     if isinstance(engine, Elsewhere):
         return engine.start(plan, options)
     if engine not in _ENGINES:

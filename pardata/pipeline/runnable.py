@@ -38,6 +38,7 @@ class Runnable:
         stall_s: float | None = STALL_S,
         seed: int | None = None,
         record: bool = False,
+        dashboard: bool = False,
         cores: int | None = None,
     ) -> Run:
         """Start a run and return it: an iterator over the items, and a context manager that ends the run.
@@ -66,6 +67,9 @@ class Runnable:
         record : bool
             Keep what each worker did when, for ``report.save("run.html")`` and ``report.trace("run.json")``. Above
             20,000 messages of a stage that is a uniform sample. It takes up to 1.4 MB per worker.
+        dashboard : bool
+            Record, and serve the page of `report.save` to a browser on this machine while the run goes on: its address
+            is printed to standard error, and is ``run.dashboard``.
         cores : int, optional
             Worker processes that the stages with ``workers="auto"`` and those with workers of their own have together;
             sources, joins and threads do not count. Default: the cores that this process may use; if that is too few,
@@ -76,6 +80,8 @@ class Runnable:
         ConfigError
             A stage's function cannot be pickled, the plan is wrong (`PlanError`), or an argument is; nothing was
             started.
+        MissingExtraError
+            ``dashboard=True`` without ``pardata[http]``.
         CapacityError
             The run does not fit `memory_limit`, or the system's limits of descriptors and processes.
 
@@ -87,7 +93,7 @@ class Runnable:
         1 4
         """
         note_run(self._node)
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores)
         return start(plan_of(self._node, iterated=True, options=options), engine, options)
 
     def run(
@@ -101,6 +107,7 @@ class Runnable:
         stall_s: float | None = STALL_S,
         seed: int | None = None,
         record: bool = False,
+        dashboard: bool = False,
         cores: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         restart: bool = False,
@@ -109,7 +116,7 @@ class Runnable:
 
         Parameters
         ----------
-        engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores
+        engine, progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores
             As for `iterate`.
         checkpoint : path of a folder, optional
             The run notes there how far it is, about once in a second. After a kill, a power cut or an error the same
@@ -140,7 +147,7 @@ class Runnable:
         [('source', 3), ('float', 3)]
         """
         note_run(self._node)
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, cores)
+        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores)
         return run_on(plan_of(self._node, iterated=False, options=options), engine, options, checkpoint, restart)
 
     def __iter__(self) -> Iterator[Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pardata.runtime.dashboard.server import Dashboard
 
 
 class Switches(NamedTuple):
@@ -33,6 +36,7 @@ class Setup:
     finalargs: tuple[Any, ...] = ()
     cores: int = 1  # the share of each worker
     switches: Switches = Switches()  # noqa: RUF009 -- it cannot be changed
+    dashboard: Dashboard | None = None
 
     @property
     def native(self) -> bool:
@@ -43,6 +47,11 @@ class Setup:
     def writable(self) -> bool:
         """Whether functions get arrays of their own."""
         return self.switches.writable
+
+    def has_ended(self) -> None:
+        """Do what follows the end of the workers: the page shows no more. Called without the pool's lock."""
+        if self.dashboard is not None:
+            self.dashboard.close()
 
     @property
     def record(self) -> bool:

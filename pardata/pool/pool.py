@@ -6,6 +6,8 @@ import atexit
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
+from functools import partial
 from inspect import CO_COROUTINE
 from types import FunctionType
 from typing import Any, Literal, NoReturn
@@ -27,6 +29,7 @@ from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
 from pardata.runtime.method_names import named_as_called
+from pardata.runtime.recording.pool_page import pool_body_of
 
 
 @named_as_called
@@ -73,6 +76,9 @@ class WorkerPool(ArrayMethods, Executor):
         of large ones. Without it threads get the caller's arrays themselves.
     record : bool
         Keep when each worker did which task, for ``pool.report().save("pool.html")`` and `PoolReport.trace`.
+    dashboard : bool
+        Record, and serve that page to a browser on this machine until the pool has ended: its address is printed to
+        standard error, and is ``pool.dashboard``.
     name : str
         For messages, and as the tag of lines that workers print.
 
@@ -81,6 +87,8 @@ class WorkerPool(ArrayMethods, Executor):
     ConfigError
         Wrong arguments, also as a ValueError; or `initializer`, `finalizer`, their arguments or `shared` cannot be
         pickled.
+    MissingExtraError
+        ``dashboard=True`` without ``pardata[http]``.
 
     Examples
     --------
@@ -108,19 +116,44 @@ class WorkerPool(ArrayMethods, Executor):
         native: bool = False,
         writable: bool = False,
         record: bool = False,
+        dashboard: bool = False,
         name: str = "pool",
     ) -> None:
         self.workers = self._max_workers = count_workers(workers, max_workers)
         setup = Setup(
             self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
-            shared, seed, finalizer, finalargs, switches=Switches(native, writable, record),
+            shared, seed, finalizer, finalargs, switches=Switches(native, writable, record or dashboard),
         )  # fmt: skip
         self.kind = kind
         check_writable(writable)
-        if not isinstance(record, bool):
-            raise ConfigError(f"record must be True or False, not {record!r}")
-        self._backend: Backend = _make_backend(kind, check_setup(setup))
-        self._backend.start()
+        for option, switch in (("record", record), ("dashboard", dashboard)):
+            if not isinstance(switch, bool):
+                raise ConfigError(f"{option} must be True or False, not {switch!r}")
+        self._backend: Backend
+        if dashboard:
+            self._start_shown(check_setup(setup))
+        else:
+            self._backend = _make_backend(kind, check_setup(setup))
+            self._backend.start()
+
+    def _start_shown(self, setup: Setup) -> None:
+        """Start the workers, and before them the dashboard."""
+        from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
+
+        shown = Dashboard(pool_body_of)
+        try:
+            self._backend = _make_backend(self.kind, replace(setup, dashboard=shown))
+            self._backend.start()
+            shown.follow(partial(_report_of, self._backend))
+        except BaseException:
+            shown.close()
+            raise
+
+    @property
+    def dashboard(self) -> str | None:
+        """The address of the page that a pool with ``dashboard=True`` is shown on until it has ended; else None."""
+        shown = self._backend.setup.dashboard
+        return None if shown is None else shown.address
 
     @property
     def is_open(self) -> bool:
@@ -166,7 +199,7 @@ class WorkerPool(ArrayMethods, Executor):
             "chunks" (per map of late: policy, number and sizes of its chunks, how many were given back). Threads have
             the same, but for processes and bytes.
         """
-        return {**self._backend.statistics(), "chunks": [chunks.statistics() for chunks in self._backend.recent]}
+        return _statistics_of(self._backend)
 
     def report(self) -> PoolReport:
         """Return the report until now; ``pool.report().save("pool.html")`` draws it.
@@ -175,9 +208,7 @@ class WorkerPool(ArrayMethods, Executor):
         -------
         PoolReport
         """
-        kinds = {"process": "processes", "thread": "threads"}
-        surroundings = self._backend.surroundings(kinds[self.kind])
-        return PoolReport(self._backend.setup.name, self.statistics(), surroundings)
+        return _report_of(self._backend)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a line per worker."""
@@ -235,6 +266,15 @@ class WorkerPool(ArrayMethods, Executor):
 
     def __repr__(self) -> str:
         return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
+
+
+def _statistics_of(backend: Backend) -> dict[str, Any]:
+    return {**backend.statistics(), "chunks": [chunks.statistics() for chunks in list(backend.recent)]}
+
+
+def _report_of(backend: Backend) -> PoolReport:
+    kind = "processes" if isinstance(backend, Dispatcher) else "threads"
+    return PoolReport(backend.setup.name, _statistics_of(backend), backend.surroundings(kind))
 
 
 def _make_backend(kind: str, setup: Setup) -> Backend:

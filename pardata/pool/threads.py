@@ -228,8 +228,7 @@ class ThreadBackend:
     def _run(self, index: int, end: Latch) -> None:
         open_backends.add(self)
         try:
-            context = self._context(index)
-            set_context(context, is_thread=True)
+            set_context(context := self._context(index), is_thread=True)
             limit_thread(self.setup.cores)
             self._here.context = context
             self._here.progress = ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
@@ -245,6 +244,7 @@ class ThreadBackend:
                     self._life.on(PoolEvent.CLOSE)  # if nobody holds it
                     self._life.on(PoolEvent.ENDED)
                     self.log.keep()
+                self.setup.has_ended()
 
     def _initialize(self) -> bool:
         if self.setup.initializer is not None:

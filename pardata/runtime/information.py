@@ -33,7 +33,7 @@ _EXTRAS = {
     "astropy": "fits: files as sources",
     "nibabel": "nifti: files as sources",
     "xarray": "netcdf: files as sources",
-    "werkzeug": "http: look-ups over HTTP",
+    "werkzeug": "http: look-ups over HTTP, dashboards",
     "joblib": "joblib: a backend for it",
     "torch": "torch: loaders for training loops",
 }

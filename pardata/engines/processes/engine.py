@@ -101,7 +101,8 @@ class ProcessRun(Run):
             raise StopIteration
 
     def report(self) -> RunReport:
-        return self._report if self._report is not None else self._statistics.whole_report(self._outcome.failure)
+        found = self._report or self._statistics.whole_report(self._outcome.failure)
+        return self._report or found  # if the run has ended meanwhile, in another thread, its memory was given back
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class ProcessRun(Run):
                 open_runs.pop(id(self), None)
                 if self._parts.console is not None:
                     self._parts.console.close()
-            self._life.on(RunEvent.CLOSED)
+            self._has_closed()
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         """End a run that was dropped: in a thread of its own, since this one may hold any lock at this moment."""

@@ -176,7 +176,7 @@ class ThreadRun(Run):
         self._show(final=True)
         if self._bars is not None:
             self._bars.close()
-        self._life.on(RunEvent.CLOSED)
+        self._has_closed()
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         if not _is_over() and self._is_open():

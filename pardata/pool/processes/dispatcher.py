@@ -90,6 +90,7 @@ class Dispatcher:
         finally:
             with self._lock:
                 self._functions.clear()
+            self.setup.has_ended()
 
     def add(self, job: Job) -> None:
         """Give the pool a job, and a worker that is idle its first task.

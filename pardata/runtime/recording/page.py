@@ -23,6 +23,11 @@ _TIMES: Final = ("busy", "starved", "blocked", "other")
 
 def as_page(report: Any) -> str:
     """Return a `RunReport` as a page."""
+    return page("pardata run", body_of(report))
+
+
+def body_of(report: Any) -> str:
+    """Return what stands on the page of a `RunReport`."""
     around: Surroundings = report.surroundings
     record = around.record
     parts = [_head(report), _error(around.error), _graph(report), _stages(report)]
@@ -40,7 +45,7 @@ def as_page(report: Any) -> str:
             sections.latency_cards(record),
         ]
     parts.append(_skipped(report.skipped))
-    return page("pardata run", "\n".join(filter(None, parts)))
+    return "\n".join(filter(None, parts))
 
 
 def loads_of(report: Any) -> list[StageLoad]:

@@ -59,6 +59,11 @@ def pool_advice(statistics: dict[str, Any], tails: dict[str, Tail]) -> str:
 
 def as_pool_page(report: Any) -> str:
     """Return a `PoolReport` as a page."""
+    return page(f"pardata pool {report.name}", pool_body_of(report))
+
+
+def pool_body_of(report: Any) -> str:
+    """Return what stands on the page of a `PoolReport`."""
     record: RunRecord | None = report.surroundings.record
     statistics, jobs = report.statistics, {} if record is None else jobs_of(record)
     tails = {name: idle_tail(chunks, len(statistics["workers"])) for name, chunks in jobs.items() if name != "calls"}
@@ -85,7 +90,7 @@ def as_pool_page(report: Any) -> str:
             sections.memory(record, report.surroundings.limit_bytes),
             sections.latency_cards(_by_job(record, jobs)),
         ]
-    return page(f"pardata pool {report.name}", "\n".join(filter(None, parts)))
+    return "\n".join(filter(None, parts))
 
 
 def as_pool_table(report: Any) -> str:
