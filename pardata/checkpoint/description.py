@@ -40,8 +40,10 @@ def _progress(path: str, kind: str, state: Any) -> str:
         return f"{DoneRanges(state['done']).count} of {state['rows']} rows are done"
     if "report" in state:
         return "all items are done; the files do not have their names yet"
-    source = dict(state["numbers"])
-    return f"all items below number {source[min(source)]} of the source are done"
+    if len(state["sources"]) == 1:
+        return f"all items below number {state['sources'][0][1]} of the source are done"
+    done = ", ".join(f"{number} of {name!r}" for name, number in state["sources"])
+    return f"all items below these numbers of the sources are done: {done}"
 
 
 def _results(path: str) -> str:

@@ -80,25 +80,26 @@ class Inputs(Protocol):
 
 
 class InterleavedInputs:
-    """Interleaves its inputs, or takes one after the other; a single one passes through."""
+    """Interleaves its inputs, or takes one after the other; a single one passes through.
 
-    def __init__(self, readers: list[OutputReader], policy: Policy) -> None:
+    It goes to the one that has given least; `taken`: how much each had given in the run before.
+    """
+
+    def __init__(self, readers: list[OutputReader], policy: Policy, taken: list[int] | None = None) -> None:
         self._readers = list(readers)
         self._policy = policy
-        self._at = 0
+        self._taken = dict(zip(readers, taken or [0] * len(readers), strict=True))
 
     def take(self) -> Taking[Batch | None]:
         """Return the next batch; None at the end."""
         while self._readers:
-            batch = yield self._readers[self._at]
-            if batch is None:
-                del self._readers[self._at]
-            else:
-                self._at += self._policy != "sequence"
-            if self._at >= len(self._readers):
-                self._at = 0
+            in_turn = self._policy != "sequence"
+            reader = min(self._readers, key=self._taken.__getitem__) if in_turn else self._readers[0]
+            batch = yield reader
             if batch is not None:
+                self._taken[reader] += 1
                 return batch
+            self._readers.remove(reader)
         return None
 
 

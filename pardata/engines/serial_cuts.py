@@ -1,4 +1,4 @@
-"""The cuts of a generator filter on the serial engine."""
+"""The cuts of a run on the serial engine."""
 
 from __future__ import annotations
 
@@ -6,16 +6,56 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from pardata.codec.batch_codec import CUT, Batch
+from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.cuts import FilterCuts
+from pardata.pipeline.programs.build import filter_cuts
+from pardata.pipeline.programs.cuts import Clock, FilterCuts
 from pardata.runtime.events import CutPassed
 
+OnCut = Callable[[CutPassed], bool]
 
-def cuts_of(plan: Plan, stage: Stage, on_cut: Callable[[CutPassed], None] | None) -> SerialCuts | None:
+
+class SerialClocks:
+    """The clocks of the sources. After each cut a source waits twice as long, until one is committed.
+
+    The branches of a stream run one after the other, and nothing is committed before the last one runs: so there are
+    few states of the others, which are kept until then.
+    """
+
+    def __init__(self, plan: Plan, on_cut: OnCut | None) -> None:
+        self._plan = plan
+        self._on_cut = on_cut
+        self._clocks: list[Clock] = []
+
+    def mark_of(self, begin: int) -> Callable[[int], int] | None:
+        """Return what marks the items of a source that begins with a number; None: the run makes no cuts."""
+        cuts = self._plan.cuts
+        if cuts is None:
+            return None
+        clock = Clock(cuts.every_s, begin)
+        self._clocks.append(clock)
+
+        def mark(number: int) -> int:
+            flag = clock.mark(number)
+            if flag:
+                clock.every_s *= 2
+            return flag
+
+        return mark
+
+    def note(self, event: CutPassed) -> None:
+        """Tell that a stage has passed a cut."""
+        assert self._on_cut is not None and self._plan.cuts is not None
+        if self._on_cut(event):
+            for clock in self._clocks:
+                clock.every_s = self._plan.cuts.every_s
+
+
+def cuts_of(plan: Plan, stage: Stage, on_cut: Callable[[CutPassed], None]) -> SerialCuts | None:
     """Return the cuts of a filter, if the run makes any."""
-    return None if plan.cuts is None else SerialCuts(FilterCuts(plan.cuts, stage.index), on_cut)
+    cuts = filter_cuts(stage, plan)
+    return None if cuts is None else SerialCuts(cuts, on_cut)
 
 
 class SerialCuts:
@@ -29,12 +69,11 @@ class SerialCuts:
         Nothing comes out of the filter: it had ended at the cut at which the run began.
     """
 
-    def __init__(self, cuts: FilterCuts, on_cut: Callable[[CutPassed], None] | None) -> None:
+    def __init__(self, cuts: FilterCuts, on_cut: Callable[[CutPassed], None]) -> None:
         self.next_output = 0
         self.has_ended = False
         self._cuts = cuts
         self._on_cut = on_cut
-        self._behind = cuts.begin
 
     def begin(self, fn: Any) -> int:
         """Bring a filter to the cut at which the run begins; return the number of its first output."""
@@ -46,21 +85,22 @@ class SerialCuts:
                 fn.restore(pickle.loads(saved.data))
         return self.next_output
 
-    def take(self, batch: Batch) -> None:
-        """Take in that a batch is about to be taken."""
-        if batch.cell & CUT and batch.number > self._cuts.begin:
-            self._store(batch.number)
-        self._behind = batch.number + batch.count
+    def take(self, batch: Batch) -> Batch:
+        """Take a batch; return what of it was not done in the run before."""
+        reached = self._cuts.reached
+        self._store(reached.pass_cut(batch))
+        reached.take(batch)
+        batch = reached.trimmed(batch)
         self._cuts.count(len(batch.items))
+        return batch
 
     def end(self) -> None:
         """Take in that there are no more batches."""
-        if self._behind > self._cuts.begin:
-            self._store(self._behind)
+        self._store(self._cuts.reached.end())
 
-    def _store(self, taken: int) -> None:
-        assert self._on_cut is not None
-        self._on_cut(self._cuts.store(taken))
+    def _store(self, taken: tuple[int, ...] | None) -> None:
+        if taken is not None:
+            self._on_cut(self._cuts.store(taken))
 
     def mark(self, number: int) -> int:
         """Return the flag of an output."""

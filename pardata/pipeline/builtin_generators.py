@@ -17,9 +17,15 @@ from typing import Any, Final
 _NEEDED: Final = "flat_map takes a function that returns a list or another iterable"
 
 
-def pass_on(items: Iterator[Any]) -> Iterator[Any]:
-    """Yield the items as they come."""
-    yield from items
+class PassedOn:
+    """The items as they come."""
+
+    def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield them."""
+        yield from items
+
+    def restore(self, taken: int) -> None:
+        """Do nothing: an item leaves nothing behind."""
 
 
 class Flattened:

@@ -1,9 +1,8 @@
 """A run with a checkpoint: it begins at the last cut, and notes the next ones.
 
-A stage with a state, and each sink, tells where it is whenever a cut has come to it (`pipeline.programs.cuts`): it has
-done all items below a number of its input, and made those below a number of its output. A cut is whole when the stages
-fit together: each has told of the very number at which the one in front of it was. Then its states, and the files of
-the sinks, are flushed, and the cut is committed; those before the last two are forgotten.
+A stage with a state, and each sink, tells where it is whenever a cut has come to it (`pipeline.programs.cuts`). When
+what they have told fits together to a cut through the whole graph (`pipeline.plan.cut_line`), its states and the files
+of the sinks are flushed, and the cut is committed; those before the last two are forgotten.
 """
 
 from __future__ import annotations
@@ -24,12 +23,13 @@ from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync_directory
 from pardata.pipeline.npy_writer import NpyWriter
+from pardata.pipeline.plan.cut_line import Cut, CutLine, CutStage
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.resumable import check_resumable, writes_file
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.cuts import is_whole, state_path
+from pardata.pipeline.programs.cuts import is_whole, state_name
 from pardata.pipeline.programs.generator import can_restore
 from pardata.pipeline.programs.sink import takes_part
 from pardata.pipeline.queue_items import QueueItems
@@ -75,7 +75,7 @@ class StreamCheckpoint:
         check_resumable(plan, lambda items: isinstance(items, QueueItems), can_restore)
         self._plan = plan
         self._stages = [stage for stage in plan.stages if stage.kind in (Kind.GENERATOR, Kind.SINK)]
-        self._source = next(stage for stage in plan.stages if stage.kind is Kind.SOURCE)
+        self._sources = [stage for stage in plan.stages if stage.kind is Kind.SOURCE]
         parts = [(f"stage {stage.name!r}", _digest_of(stage)) for stage in plan.stages]
         parts += [] if options.seed is None else [("the seed", digest(options.seed))]
         self._folder = Folder(folder, "run", parts, restart, {"seed": options.random_seed})
@@ -104,17 +104,17 @@ class StreamCheckpoint:
             )
         self._folder.go_back_to(state)
         state = state or {}
-        self._numbers = {sequence: number for sequence, number in state.get("numbers", ())}
-        starts = {index: (taken, made) for index, taken, made in state.get("stages", ()) if taken}
-        self._told = {stage.index: dict([starts.get(stage.index, (0, 0))]) for stage in self._stages}
-        self._cut = self._before = starts
+        starts = {index: (tuple(taken), made) for index, taken, made in state.get("stages", ()) if any(taken)}
+        told = [CutStage(stage.index, self._plan.origins(stage), stage.own_sequence) for stage in self._stages]
+        self._line = CutLine(told, starts)
+        self._before = self._line.cut
         if "report" in state:
             self.report = pickle.loads(base64.b64decode(state["report"]))
         for stage in self._files():
             if stage.index in starts:
                 check_begun(self._folder.path, stage.fn.part)
         self._forget(name for name in os.listdir(self._folder.path) if name.startswith("stage-"))
-        self._plan.cuts = Cuts(self._folder.path, os.getpid(), folders.CUT_S, self._numbers, starts)
+        self._plan.cuts = Cuts(self._folder.path, os.getpid(), folders.CUT_S, self._line.cut.numbers, starts)
 
     def _files(self) -> list[Any]:
         """Return the stages that write files."""
@@ -123,72 +123,41 @@ class StreamCheckpoint:
     def _has_all(self, state: Any) -> bool:
         """Return whether all that a state refers to is whole."""
         return "report" in state or all(
-            is_whole(state_path(self._folder.path, index, taken))
+            is_whole(self._folder.file(state_name(index, taken)))
             for index, taken, _ in state["stages"]
-            if taken and _has_state(self._plan.stages[index])
+            if any(taken) and _has_state(self._plan.stages[index])
         )
 
     # -- cuts ----------------------------------------------------------------------------------------------------------
 
-    def note(self, event: CutPassed) -> None:
-        """Take in how far a stage is; commit the newest cut that is whole. Any thread may call it."""
+    def note(self, event: CutPassed) -> bool:
+        """Take in how far a stage is; commit the newest cut, and return whether there was one. Any thread may call."""
         with self._lock:
-            self._told[event.stage][event.taken] = event.made
-            if self._folder.is_free:
-                self._commit_newest()
+            found = self._line.note(event.stage, event.taken, event.made)
+            is_due = found is not None and self._folder.is_free
+            if found is not None and is_due:
+                self._commit(found)
+            return is_due
 
-    def _commit_newest(self) -> None:
-        source = self._source.own_sequence
-        assert source is not None
-        begin = self._numbers.get(source, 0)
-        told = {
-            number for stage in self._stages if source in stage.taken_sequences for number in self._told[stage.index]
-        }
-        for number in sorted((number for number in told if number > begin), reverse=True):
-            found = self._cut_at(source, number)
-            if found is not None:
-                self._commit(*found)
-                return
-
-    def _cut_at(self, source: int, number: int) -> tuple[dict[int, int], dict[int, tuple[int, int]]] | None:
-        """Return the numbers of all sequences, and of all stages, at a cut; None if some stage has not told its own."""
-        numbers, stages = {source: number}, {}
-        for stage in self._stages:
-            taken = numbers[next(iter(stage.taken_sequences))]
-            made = self._told[stage.index].get(taken)
-            if made is None:
-                return None
-            stages[stage.index] = taken, made
-            if stage.own_sequence is not None:
-                numbers[stage.own_sequence] = made
-        return numbers, stages
-
-    def _commit(self, numbers: dict[int, int], stages: dict[int, tuple[int, int]]) -> None:
+    def _commit(self, cut: Cut) -> None:
         state = {
-            "numbers": sorted(numbers.items()),
-            "stages": [(index, *stages[index]) for index in sorted(stages)],
+            "sources": [(stage.name, cut.numbers[stage.own_sequence or 0]) for stage in self._sources],
+            "stages": [(index, *told) for index, told in sorted(cut.stages.items())],
         }
         data = [
-            state_path(self._folder.path, index, taken)
-            for index, (taken, _) in stages.items()
-            if taken and _has_state(self._plan.stages[index])
+            self._folder.file(state_name(index, taken))
+            for index, (taken, _) in cut.stages.items()
+            if any(taken) and _has_state(self._plan.stages[index])
         ]
         parts = [stage.fn.part for stage in self._files() if os.path.exists(stage.fn.part)]
         self._folder.commit(state, data + parts)
-        old = self._names()
-        self._numbers, self._before, self._cut = numbers, self._cut, stages
-        for index, (taken, _) in stages.items():
-            old |= {f"stage-{index}-{number}" for number in self._told[index] if number < taken}
-            self._told[index] = {number: made for number, made in self._told[index].items() if number >= taken}
-        self._forget(old)
-
-    def _names(self) -> set[str]:
-        """Return the files with the states of the last two cuts."""
-        cuts = (self._cut, self._before)
-        return {f"stage-{index}-{taken}" for cut in cuts for index, (taken, _) in cut.items()}
+        old, self._before = self._before, self._line.cut
+        dropped = self._line.commit(cut)
+        self._forget(_names_of(old) | {state_name(*told) for told in dropped})
 
     def _forget(self, names: Iterable[str]) -> None:
-        for name in set(names) - self._names():
+        """Remove states, but for those of the last two cuts."""
+        for name in set(names) - _names_of(self._line.cut) - _names_of(self._before):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._folder.file(name))
 
@@ -215,6 +184,11 @@ class StreamCheckpoint:
     def close(self) -> None:
         """Let others use the folder."""
         self._folder.close()
+
+
+def _names_of(cut: Cut) -> set[str]:
+    """Return the names of the states at a cut."""
+    return {state_name(index, taken) for index, (taken, _) in cut.stages.items()}
 
 
 def _has_state(stage: Stage) -> bool:

@@ -6,7 +6,7 @@ import os
 from typing import Any, Literal
 
 from pardata.errors import ConfigError
-from pardata.pipeline.builtin_generators import pass_on
+from pardata.pipeline.builtin_generators import PassedOn
 from pardata.pipeline.going_on import run_on
 from pardata.pipeline.never_run import note_run
 from pardata.pipeline.plan.node import Kind, Node, user_line
@@ -183,4 +183,4 @@ def _join(kind: Kind, name: str, streams: tuple[Stream, ...], policy: Policy) ->
 
 def _take_turns(name: str, streams: tuple[Stream, ...], policy: Policy) -> Stream:
     nodes = _nodes("merge" if policy == "round_robin" else name, streams)
-    return Stream(Node(Kind.GENERATOR, name, pass_on, nodes, workplace="thread", policy=policy, where=user_line()))
+    return Stream(Node(Kind.GENERATOR, name, PassedOn(), nodes, workplace="thread", policy=policy, where=user_line()))

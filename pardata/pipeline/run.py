@@ -56,7 +56,7 @@ class RunOptions:
     record: bool = False
     dashboard: bool = False
     cores: int | None = None
-    on_cut: Callable[[CutPassed], None] | None = None  # of a run with a checkpoint
+    on_cut: Callable[[CutPassed], bool] | None = None  # of a run with a checkpoint
     on_skip: Callable[[ItemSkipped], None] | None = None  # told of failed items, in place of the report
     random_seed: int = field(init=False)  # `seed`, or else a new one
 

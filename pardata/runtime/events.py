@@ -74,12 +74,15 @@ class CutPassed:
     ----------
     stage : int
         Its index in the plan.
-    taken, made : int
-        It has done all items below number `taken` of its input, and made those below number `made` of its output.
+    taken : tuple of int
+        For each numbering that it takes (`pipeline.plan.plan: Plan.origins`) the last cut that it has passed: with all
+        items below that number it is done.
+    made : int
+        It has made the items below that number of its output.
     """
 
     stage: int
-    taken: int
+    taken: tuple[int, ...]
     made: int
 
 

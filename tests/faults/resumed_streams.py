@@ -8,6 +8,7 @@ import numpy as np
 import pardata
 
 ITEMS = 40
+KINDS = (".npy", ".txt", ".any", ".begun")
 
 
 class Repairable:
@@ -114,7 +115,38 @@ def written(source, work, folder):
     return [made.flat_map(range).filter(is_no_third).to(Lines(f"{folder}/a.txt")), made.to(f"{folder}/b.npy")]
 
 
-GRAPHS = [chain, regrouped, folded, joined, written]
+def more(begin):
+    return pardata.source(range(begin, begin + ITEMS))
+
+
+def in_a_row(source, work, folder):
+    sums = source.map(work, workers=2).batch(3).map(sum)
+    made = pardata.concat(sums, more(100) | Running(), more(200).filter(is_no_third))
+    return [made.to(f"{folder}/a.npy"), made.take(70).batch(2).to(Lines(f"{folder}/b.txt"))]
+
+
+def in_turn(source, work, folder):
+    short = pardata.source(range(500, 510))
+    sums = more(100).filter(is_no_third) | Running()
+    made = pardata.merge(short, source.map(work, workers=2), sums, policy="round_robin")
+    return [(made | Running()).to(f"{folder}/a.npy"), short.reduce(add, 0).to(f"{folder}/b.npy")]
+
+
+def paired(source, work, folder):
+    sums = more(100).window(3).map(sum)
+    pairs = pardata.zip(source.map(work).filter(is_no_third).take(25), sums.take(25), by="position")
+    return [pairs.map(row).to(f"{folder}/a.npy"), sums.to(Lines(f"{folder}/b.txt"))]
+
+
+def mixed(source, work, folder):
+    """Several sources by arrival, one of them twice: the items come in any order."""
+    made = source.map(work)
+    twice = pardata.merge(made.map(lambda number: -3 * number, workers=2), made, more(1000) | Running())
+    fair = pardata.merge(twice, more(100), policy="fair")
+    return [twice.reduce(add, 0).to(f"{folder}/a.npy"), fair.to(Lines(f"{folder}/b.any"))]
+
+
+GRAPHS = [chain, regrouped, folded, joined, written, in_a_row, in_turn, paired, mixed]
 
 
 def run(graph, folder, work, engine, items=range(ITEMS), **options):
@@ -122,9 +154,9 @@ def run(graph, folder, work, engine, items=range(ITEMS), **options):
 
 
 def outputs(folder):
-    return {
-        path.name: path.read_bytes() for path in Path(folder).iterdir() if path.suffix in (".npy", ".txt", ".begun")
-    }
+    """The contents of all files that a run has written; of one with its lines in any order, those in one."""
+    made = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.suffix in KINDS}
+    return {name: sorted(data.split()) if name.endswith(".any") else data for name, data in made.items()}
 
 
 def expected(graph, folder, items=range(ITEMS)):

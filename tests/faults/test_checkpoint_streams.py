@@ -166,12 +166,13 @@ def cannot(folder):
 
     yield pardata.source(iter([1])).to(path), "'source'.*an iterator gives its items once"
     yield pardata.source({1, 2}).to(path), "'source'.*sorted"
-    yield pardata.zip(numbers, pardata.source([1, 2, 3]), by="position").to(path), "'source-2'.*another source"
+    mixed = pardata.merge(numbers, pardata.source([1, 2])).batch(2).map(len)
+    yield pardata.concat(mixed, pardata.source([3])).to(path), r"'concat'.*beside others.*of 'batch\(2\)'.*round_robin"
+    yield pardata.merge(mixed.map(abs), mixed).to(path), r"'a\.npy'.*beside others.*of 'batch\(2\)'"
     yield (numbers | itertools.accumulate).to(path), r"'accumulate'.*snapshot\(\) and restore\(state\)"
     yield numbers.map(abs, workers=2, ordered=False).to(path), r"'a\.npy'.*out of order, from 'abs'"
     yield numbers.map(abs, workers=2, ordered=False).batch(2).map(len).to(path), r"'batch\(2\)'.*out of order"
     yield pardata.merge(left, right).to(path), "'scatter'.*partition"
-    yield pardata.merge(numbers.map(abs), numbers.map(float)).to(path), 'policy="ordered"'
     yield numbers.to([]), "'list'.*lost with it"
     yield numbers.to([].append, kind="thread"), "lost with it"
     yield numbers.to(sink), "'sink'.*coroutine"

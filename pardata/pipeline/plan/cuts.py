@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+Told = tuple[tuple[int, ...], int]
+
 
 @dataclass(frozen=True)
 class Cuts:
@@ -17,7 +19,7 @@ class Cuts:
     every_s : float
         Seconds between two cuts.
     numbers : mapping
-        The first number of each sequence; 0 where it is missing.
+        The first number of each source's and each filter's items; 0 where it is missing.
     starts : mapping
         By the index of a stage: the numbers `taken` and `made` (see `runtime.events.CutPassed`) of its state.
     """
@@ -26,4 +28,4 @@ class Cuts:
     owner: int
     every_s: float
     numbers: Mapping[int, int]
-    starts: Mapping[int, tuple[int, int]]
+    starts: Mapping[int, Told]

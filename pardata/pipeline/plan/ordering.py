@@ -128,19 +128,20 @@ class InTurn(Generic[T]):
 class ByPosition(InTurn[T]):
     """Messages of several inputs with numbers of their own, always of the one that is behind.
 
-    Where that has ended, those of the others come after all: the caller finds them too many.
+    Where that has ended, those of the others come after all: of a zip, the caller finds them too many. `reached`: how
+    far each input was when the run began.
     """
 
-    def __init__(self, inputs: list[Arrival[T] | InOrder[T]]) -> None:
+    def __init__(self, inputs: list[Arrival[T] | InOrder[T]], reached: list[int] | None = None) -> None:
         super().__init__(inputs, "position")
-        self._reached = [0] * len(inputs)
+        self._reached = [0] * len(inputs) if reached is None else list(reached)
 
     def pop(self) -> list[T] | None:
         """Return the next message, in a list of one; None if there is none now."""
         for edge in sorted(range(len(self._inputs)), key=self._reached.__getitem__):
             message = self._inputs[edge].pop()
             if message is not None:
-                self._reached[edge] = message[0].number + message[0].count
+                self._reached[edge] += message[0].count
                 return message
             if not self.has_ended(edge):
                 return None
@@ -168,13 +169,17 @@ class Fanin:
         """True if it takes one message of each input, of the same number."""
         return self.policy in ("zip", "ordered")
 
-    def order(self, following: dict[int, int]) -> Arrival[T] | InOrder[T] | InTurn[T]:
-        """Return the order; `following`: per sequence, the number to begin with."""
+    def order(self, following: dict[int, int], reached: list[int] | None = None) -> Arrival[T] | InOrder[T] | InTurn[T]:
+        """Return the order; `following`: per sequence, the number to begin with.
+
+        `reached`: per input, of a run that goes on. It may begin further behind in one of them: those that take turns
+        one by one are then served by their numbers, which is the same order.
+        """
         if self.is_zipped:
             return InOrder(self.edges, following)
         inputs: list[Arrival[T] | InOrder[T]] = [
             InOrder(1, following) if self.in_order else Arrival() for _ in range(self.edges)
         ]
-        if self.policy == "position":
-            return ByPosition(inputs)
+        if self.policy == "position" or (self.policy == "round_robin" and reached is not None):
+            return ByPosition(inputs, reached)
         return inputs[0] if self.policy == "arrival" else InTurn(inputs, self.policy)

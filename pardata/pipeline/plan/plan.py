@@ -145,7 +145,13 @@ class Plan:
     @property
     def following(self) -> dict[int, int]:
         """Per sequence, the number that its items begin with; 0 where it is missing."""
-        return {} if self.cuts is None else dict(self.cuts.numbers)
+        if self.cuts is None:
+            return {}
+        return {sequence: self.cuts.numbers.get(root, 0) for sequence, root in enumerate(self.roots)}
+
+    def origins(self, stage: Stage) -> list[int]:
+        """Return the numberings that a stage takes, under the names that they have where they begin."""
+        return sorted({self.roots[sequence] for sequence in stage.taken_sequences})
 
     def at_work(self, stages: Iterable[Stage]) -> int:
         """Return how many workers of these stages, among them all with workers="auto", may be at work at a time."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pardata.errors import PlanError
+from pardata.pipeline.plan.checks import upstream
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -14,14 +15,13 @@ from pardata.pipeline.plan.stage import Stage
 
 def check_resumable(plan: Plan, is_queue: Callable[[Any], bool], can_restore: Callable[[Any], bool]) -> None:
     """Refuse a plan that has a stage which cannot be brought back to a cut."""
-    sources = [stage for stage in plan.stages if stage.kind is Kind.SOURCE]
-    for other in sources[1:]:
-        _refuse(other, f"the stream has another source, {sources[0].name!r}: a cut is a number of one source")
     for stage in plan.stages:
         _check_source(stage, is_queue)
-        _check_way(stage)
+        if stage.kind is Kind.SCATTER and stage.node.branches > 1:
+            _refuse(stage, "who gets an item is another one each time: use workers=, or partition by a key")
         if stage.kind in (Kind.GENERATOR, Kind.SINK):
             _check_order(stage)
+            _check_meeting(stage, plan)
         if stage.kind is Kind.GENERATOR and not stage.consumers and not writes_file(stage):
             _refuse(stage, "a sink is a .npy file, or a function, with commit() and restore(state) for exactly once")
         if stage.kind is Kind.GENERATOR and not can_restore(stage.fn):
@@ -49,11 +49,23 @@ def _check_source(stage: Stage, is_queue: Callable[[Any], bool]) -> None:
         _refuse(stage, "the order of a set is another one in each process: give sorted(...) of it")
 
 
-def _check_way(stage: Stage) -> None:
-    if stage.kind is Kind.SCATTER and stage.node.branches > 1:
-        _refuse(stage, "who gets an item is another one each time: use workers=, or partition by a key")
-    if len(stage.edges) > 1 and not stage.fanin.is_zipped:
-        _refuse(stage, 'its items come in another order each time: use merge(..., policy="ordered")')
+def _check_meeting(stage: Stage, plan: Plan) -> None:
+    """Refuse a stage whose inputs may be at different cuts, if the items between them are others the next time."""
+    if len(stage.taken_sequences) < 2:
+        return
+    for sequence in sorted(stage.taken_sequences):
+        begin = next(other for other in plan.stages if other.own_sequence == plan.roots[sequence])
+        if any(_mixes(above) for above in upstream(begin)):
+            _refuse(
+                stage,
+                f"beside others it gets the items of {begin.name!r}, which numbers them behind a merge by arrival, so "
+                f'they are others each time: use merge(..., policy="round_robin") or "ordered", or merge all at once',
+            )
+
+
+def _mixes(stage: Stage) -> bool:
+    """Return whether a stage takes its inputs as they come."""
+    return len(stage.edges) > 1 and stage.fanin.policy in ("arrival", "fair")
 
 
 def _check_order(stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -48,9 +48,9 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     if stage.kind is Kind.GENERATOR:
         assert stage.own_sequence is not None and stage.fn is not None
         return GeneratorProgram(
-            stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity, pairing_of(stage),
-            plan.is_sole_reader(stage), is_redoable(stage), plan.sends_failures(stage),
-            None if cuts is None else FilterCuts(cuts, stage.index),
+            stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity,
+            pairing_of(stage, plan), plan.is_sole_reader(stage), is_redoable(stage), plan.sends_failures(stage),
+            filter_cuts(stage, plan),
         )  # fmt: skip
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     options = (
@@ -61,16 +61,41 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
         return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)
     if cuts is not None and stage.kind is Kind.SINK:
         sink = SinkProgram(*options)
-        sink.go_on(cuts, stage.index)
+        sink.go_on(cuts, stage.index, inputs_of(stage, plan))
         return sink
     return ItemProgram(*options)
 
 
-def pairing_of(stage: Stage) -> list[Paired]:
+def filter_cuts(stage: Stage, plan: Plan) -> FilterCuts | None:
+    """Return the cuts of a filter, if the run makes any."""
+    if plan.cuts is None:
+        return None
+    inputs, begins = inputs_of(stage, plan), begins_of(stage, plan)
+    return FilterCuts(plan.cuts, stage.index, inputs, begins, stage.fanin.policy == "position")
+
+
+def inputs_of(stage: Stage, plan: Plan) -> list[Mapping[int, int]]:
+    """Return, per input of a stage, its numberings, each with its name where it begins."""
+    taken = [[edge.renamed.get(sequence, sequence) for sequence in edge.stage.sequences] for edge in stage.edges]
+    return [{sequence: plan.roots[sequence] for sequence in sequences} for sequences in taken]
+
+
+def begins_of(stage: Stage, plan: Plan) -> list[int]:
+    """Return, per input of a stage, how many items it had given at the cut at which the run begins."""
+    numbers = {} if plan.cuts is None else plan.cuts.numbers
+    return [sum(numbers.get(root, 0) for root in roots.values()) for roots in inputs_of(stage, plan)]
+
+
+def pairing_of(stage: Stage, plan: Plan) -> list[Paired]:
     """Return the streams that a stage pairs by position."""
     if stage.fanin.policy != "position":
         return []
-    return [Paired(edge.stage.name, min(edge.stage.sequences)) for edge in stage.edges]
+    sequences = [min(edge.stage.sequences) for edge in stage.edges]
+    following = plan.following
+    return [
+        Paired(edge.stage.name, sequence, following.get(sequence, 0))
+        for edge, sequence in zip(stage.edges, sequences, strict=True)
+    ]
 
 
 def _errors_behind(stage: Stage) -> Errors:

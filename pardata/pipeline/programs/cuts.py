@@ -5,6 +5,7 @@
 A source marks the first batch behind a cut. The mark stays with the batch where numbers are kept. A filter that gets it
 has done all items in front of it, and nothing of those behind it: it stores its state, tells the main process the two
 numbers, and marks its own next batch. So one cut goes through the whole graph by numbers, and nobody waits for anybody.
+Where several sources meet, their cuts do as well: see `pipeline.programs.reached`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import pickle
 import struct
 import time
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from pardata.checkpoint.presence import Presence
@@ -22,6 +25,7 @@ from pardata.codec.by_value import dumps
 from pardata.memory.disk import create_new, write_all
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.programs.batcher import Port
+from pardata.pipeline.programs.reached import Reached
 from pardata.runtime.events import CutPassed
 from pardata.runtime.worker.program import Cancelled
 from pardata.runtime.worker.state import Saved
@@ -38,9 +42,14 @@ def present(folder: str, owner: int) -> Presence:
     return made
 
 
-def state_path(folder: str, stage: int, taken: int) -> str:
-    """Return the file with the state of a stage in front of item `taken` of its input."""
-    return os.path.join(folder, f"stage-{stage}-{taken}")
+def state_name(stage: int, taken: tuple[int, ...]) -> str:
+    """Return the name of the file with the state of a stage at a cut."""
+    return "-".join(map(str, ("stage", stage, *taken)))
+
+
+def state_path(folder: str, stage: int, taken: tuple[int, ...]) -> str:
+    """Return the file with the state of a stage at a cut."""
+    return os.path.join(folder, state_name(stage, taken))
 
 
 def write_state(path: str, state: Any) -> None:
@@ -85,14 +94,14 @@ class Clock:
     """Says when a source is to mark a cut."""
 
     def __init__(self, every_s: float, begin: int) -> None:
-        self._every_s = every_s
+        self.every_s = every_s
         self._begin = begin  # the first item of the run: a cut is there already
         self._last_s = time.monotonic()
 
     def mark(self, number: int) -> int:
         """Return the flag of the batch that begins with an item."""
         now = time.monotonic()
-        if number == self._begin or now < self._last_s + self._every_s:
+        if number == self._begin or now < self._last_s + self.every_s:
             return 0
         self._last_s = now
         return CUT
@@ -122,6 +131,13 @@ class SourcePort(_Delegate):
         return cell | self._clock.mark(number)
 
 
+def reached_of(cuts: Cuts, stage: int, inputs: list[Mapping[int, int]], is_paired: bool = False) -> Reached:
+    """Return how far a stage is when the run begins."""
+    roots = {sequence: root for given in inputs for sequence, root in given.items()}
+    begin = cuts.starts[stage][0] if stage in cuts.starts else (0,) * len(set(roots.values()))
+    return Reached(roots, begin, is_paired)
+
+
 class Position(Protocol):
     """The work of a filter."""
 
@@ -140,14 +156,23 @@ class FilterCuts:
         Of the run.
     stage : int
         Index of the stage.
+    inputs : list
+        Per input, its numberings; each with its name where it begins.
+    begins : list of int
+        Per input, how many items it had given at the cut at which the run begins.
+    is_paired : bool
+        See `Reached`.
     """
 
-    def __init__(self, cuts: Cuts, stage: int) -> None:
+    def __init__(
+        self, cuts: Cuts, stage: int, inputs: list[Mapping[int, int]], begins: list[int], is_paired: bool
+    ) -> None:
         self.folder = cuts.folder
         self.owner = cuts.owner
+        self.begins = begins
         self._stage = stage
         self._start = cuts.starts.get(stage)
-        self.begin = 0 if self._start is None else self._start[0]  # number of the first input
+        self.reached = reached_of(cuts, stage, inputs, is_paired)
         self._items = 0  # that were taken
         self._pending = -1  # the number of the next output, if a cut lies in front of it
 
@@ -165,21 +190,23 @@ class FilterCuts:
         if self._start is None:
             return None
         taken, made = self._start
-        self._items, has_ended, data = read_state(state_path(self.folder, self._stage, taken))
+        position, self._items, has_ended, data = read_state(state_path(self.folder, self._stage, taken))
+        self.reached.go_on(position)
         return Saved(data, made, -1, -1, has_ended)
 
     def count(self, items: int) -> None:
         """Take in that the filter has taken items."""
         self._items += items
 
-    def store(self, taken: int) -> CutPassed:
-        """Store the state in front of item `taken`; the next output is the first one behind the cut."""
+    def store(self, taken: tuple[int, ...]) -> CutPassed:
+        """Store the state; the next output is the first one behind the cut."""
         position = self._position
         data = b""
         if not position.has_ended:
             has_snapshot = callable(getattr(self._fn, "snapshot", None))
             data = dumps(self._fn.snapshot() if has_snapshot else self._items)
-        write_state(state_path(self.folder, self._stage, taken), (self._items, position.has_ended, data))
+        state = self.reached.position, self._items, position.has_ended, data
+        write_state(state_path(self.folder, self._stage, taken), state)
         self._pending = position.next_output
         return CutPassed(self._stage, taken, position.next_output)
 
@@ -201,15 +228,19 @@ class CutPort(_Delegate):
         super().__init__(port)
         self._cuts = cuts
         self._presence = present(cuts.folder, cuts.owner)
-        self._behind = cuts.begin  # number of the next input
-        self._saved: Saved | None = None
 
     def load_state(self) -> Saved | None:
         """Return the state that a predecessor in this run has saved, else that with which the run begins."""
-        self._saved = self._port.load_state()
-        if self._saved is not None:
-            self._behind = -1  # it is not known yet
-        return self._cuts.load() if self._saved is None else self._saved
+        saved: Saved | None = self._port.load_state()
+        if saved is None:
+            return self._cuts.load()
+        data, reached = pickle.loads(saved.data)
+        self._cuts.reached.load(reached)
+        return replace(saved, data=data)
+
+    def save_state(self, saved: Saved) -> None:
+        """Save a state for a successor."""
+        self._port.save_state(replace(saved, data=pickle.dumps((saved.data, self._cuts.reached.save()), 5)))
 
     def take(self) -> list[Batch] | None:
         """Return the next batch; store the state if a cut lies in front of it, or if all is done.
@@ -217,17 +248,17 @@ class CutPort(_Delegate):
         At the end of the input the filter may have outputs still, and a number has one state only: that behind them.
         """
         batches: list[Batch] | None = self._port.take()
+        reached = self._cuts.reached
         if batches is None:
-            if self._behind > self._cuts.begin and self._cuts.has_ended:
-                self._port.report(self._cuts.store(self._behind))
+            self._store(reached.end() if self._cuts.has_ended else None)
             return None
-        first, saved = batches[0], self._saved
-        is_done = saved is not None and (first.sequence, first.number) == (saved.sequence, saved.number)
-        is_new = first.cell & CUT and first.number > self._cuts.begin
-        if is_new and not is_done:  # a state that was saved behind the batch is not that in front of it
-            self._port.report(self._cuts.store(first.number))
-        self._behind = first.number + first.count
-        return batches
+        self._store(reached.pass_cut(batches[0]))  # not again, if a predecessor has saved a state behind the batch
+        reached.take(batches[0])
+        return [reached.trimmed(batch) for batch in batches]
+
+    def _store(self, taken: tuple[int, ...] | None) -> None:
+        if taken is not None:
+            self._port.report(self._cuts.store(taken))
 
     def count(self, items: int, dropped: int = 0, failed: int = 0) -> None:
         """Count items, also for the state."""

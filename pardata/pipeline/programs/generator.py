@@ -98,7 +98,7 @@ class GeneratorProgram:
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
         """Return the order in which batches are taken."""
-        return self.fanin.order(following)
+        return self.fanin.order(following, None if self.cuts is None else self.cuts.begins)
 
     def run(self, port: Port) -> None:
         """Run the generator to its end, then let the rest of the input pass by."""

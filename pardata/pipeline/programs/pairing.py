@@ -10,10 +10,11 @@ from pardata.errors import LossError
 
 
 class Paired(NamedTuple):
-    """A stream that is paired with others: the name of its last stage, and the numbering of its items."""
+    """A stream that is paired with others: the name of its last stage, the numbering of its items, and the first."""
 
     name: str
     sequence: int
+    begin: int = 0
 
 
 class Pairing:
@@ -28,7 +29,7 @@ class Pairing:
         self._may_be_uneven = may_be_uneven
         self._names = [stream.name for stream in streams]
         self._edges = {stream.sequence: edge for edge, stream in enumerate(streams)}
-        self._reached = [0] * len(self._names)  # numbers below have come
+        self._reached = [stream.begin for stream in streams]  # numbers below have come
         self._kept: list[dict[int, Any]] = [{} for _ in self._names]
 
     def behind(self, ended: Collection[int]) -> int | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pardata.checkpoint.presence import Presence
-from pardata.codec.batch_codec import CUT, Batch
+from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.programs.batcher import Port
 from pardata.pipeline.programs.context import StageContext
-from pardata.pipeline.programs.cuts import present, read_state, state_path, write_state
+from pardata.pipeline.programs.cuts import present, reached_of, read_state, state_path, write_state
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.user_code import failure_of
 from pardata.process import forked_child
@@ -31,10 +31,10 @@ class SinkProgram(ItemProgram):
     same call goes on at the last cut.
     """
 
-    def go_on(self, cuts: Cuts, stage: int) -> None:
-        """Take in where the run begins."""
+    def go_on(self, cuts: Cuts, stage: int, inputs: list[Mapping[int, int]]) -> None:
+        """Take in where the run begins; `inputs`: see `FilterCuts`."""
         self.redoable = not takes_part(self.fn)
-        self._cuts = SinkCuts(cuts, stage, self.name, takes_part(self.fn))
+        self._cuts = SinkCuts(cuts, stage, inputs, self.name, takes_part(self.fn))
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:
@@ -45,14 +45,14 @@ class SinkProgram(ItemProgram):
 
     def process(self, batch: Batch, port: Port, fn: Callable[[Any], Any] | None, context: StageContext) -> Batch:
         """Do a batch; in front of one behind a cut, say so."""
-        if batch.cell & CUT:
-            self._cuts.tell(port, fn, batch.number)
-        self._cuts.behind = batch.number + batch.count
-        return super().process(batch, port, fn, context)
+        reached = self._cuts.reached
+        self._cuts.tell(port, fn, reached.pass_cut(batch))
+        reached.take(batch)
+        return super().process(reached.trimmed(batch), port, fn, context)
 
     def end(self, port: Port, fn: Any) -> None:
         """Say that all is done."""
-        self._cuts.tell(port, fn, self._cuts.behind)
+        self._cuts.tell(port, fn, self._cuts.reached.end())
 
 
 class SinkCuts:
@@ -60,13 +60,12 @@ class SinkCuts:
 
     Attributes
     ----------
-    behind : int
-        Number of the next item.
+    reached : Reached
+        How far it is.
     """
 
-    def __init__(self, cuts: Cuts, stage: int, name: str, commits: bool) -> None:
-        start = cuts.starts.get(stage)
-        self.behind = self._begin = 0 if start is None else start[0]
+    def __init__(self, cuts: Cuts, stage: int, inputs: list[Mapping[int, int]], name: str, commits: bool) -> None:
+        self.reached = reached_of(cuts, stage, inputs)
         self._cuts = cuts
         self._stage = stage
         self._name = name
@@ -78,16 +77,21 @@ class SinkCuts:
 
     def restore(self, fn: Any) -> None:
         """Have a sink go back to the cut at which the run begins."""
-        if self._commits:
-            path = state_path(self._cuts.folder, self._stage, self._begin)
-            self._call(fn.restore, read_state(path) if self._begin else None)
+        if not self._commits:
+            return
+        start, state = self._cuts.starts.get(self._stage), None
+        if start is not None:
+            position, state = read_state(state_path(self._cuts.folder, self._stage, start[0]))
+            self.reached.go_on(position)
+        self._call(fn.restore, state)
 
-    def tell(self, port: Port, fn: Any, taken: int) -> None:
-        """Have a sink commit what it was given, and tell that all items below a number are done."""
-        if taken <= self._begin:
+    def tell(self, port: Port, fn: Any, taken: tuple[int, ...] | None) -> None:
+        """At a cut, have a sink commit what it was given, and tell that this is done."""
+        if taken is None:
             return
         if self._commits:
-            write_state(state_path(self._cuts.folder, self._stage, taken), self._call(fn.commit))
+            state = self.reached.position, self._call(fn.commit)
+            write_state(state_path(self._cuts.folder, self._stage, taken), state)
         port.report(CutPassed(self._stage, taken, 0))
 
     def _call(self, fn: Callable[..., Any], *arguments: Any) -> Any:
