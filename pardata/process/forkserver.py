@@ -18,7 +18,6 @@ So the kernel takes down the whole tree after a SIGKILL of the main process; not
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import importlib
 import os
@@ -32,13 +31,14 @@ from pardata.process import title
 from pardata.process.capacity import limit_descriptors
 from pardata.process.ending import end_in_peace
 from pardata.process.messages import Ended, Signal, Start, StartAnswer, close_all, decode, receive, send
+from pardata.process.system import libc, say_nothing_is_inherited
 
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def _die_with(parent: int) -> None:
     """Have the kernel kill this process when `parent` ends; at once if it has."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -143,6 +143,7 @@ class _Server:
     def _become_worker(self, request: Start, fds: list[int]) -> NoReturn:
         code = 1
         try:
+            say_nothing_is_inherited(False)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _die_with(self._pid)
@@ -192,4 +193,5 @@ def main(fd: int, parent: int, work: str, preload: tuple[str, ...]) -> NoReturn:
     for module in preload:
         importlib.import_module(module)
     title.set_title("pardata-forks")
+    say_nothing_is_inherited(True)
     _Server(socket.socket(fileno=fd), parent, work).serve()

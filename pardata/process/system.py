@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, Final, NoReturn
 
 from pardata.errors import PlatformError
@@ -35,6 +36,14 @@ def check_linux(what: str) -> None:
         unsupported(what)
 
 
+@cache
+def libc() -> Any:
+    """Return the C library of this process, in which errors are not looked at."""
+    import ctypes
+
+    return ctypes.CDLL(None)
+
+
 def memory_file(name: str, seals: bool = False) -> int:
     """Return a descriptor of a new nameless file in memory, close-on-exec; `seals`: it can be sealed later.
 
@@ -52,10 +61,10 @@ def memory_file(name: str, seals: bool = False) -> int:
 def _memfd_of_libc() -> Callable[[str, int], int]:
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
+    functions = ctypes.CDLL(None, use_errno=True)
 
     def create(name: str, flags: int) -> int:
-        fd = int(libc.memfd_create(name.encode(), ctypes.c_uint(flags)))
+        fd = int(functions.memfd_create(name.encode(), ctypes.c_uint(flags)))
         if fd < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return fd
@@ -69,10 +78,27 @@ def check_posix(what: str) -> None:
         unsupported(what, "a POSIX system")
 
 
+_has_nothing = False  # this process has made nothing that a child would have to know of
+
+
 def at_fork(**calls: Callable[[], object]) -> None:
-    """Do as `os.register_at_fork`, where processes can fork."""
+    """Do as `os.register_at_fork`, where processes can fork; the fork server's forks leave the calls out."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(**calls)
+        os.register_at_fork(**{when: partial(_call, call) for when, call in calls.items()})
+
+
+def _call(call: Callable[[], object]) -> None:
+    if not _has_nothing:
+        call()
+
+
+def say_nothing_is_inherited(so: bool) -> None:
+    """Say whether this process is the fork server, which has no thread, lock, memory or connection of its own.
+
+    What its children touch is copied, page by page: a fifth of the pages of a worker's start were those of the calls.
+    """
+    global _has_nothing
+    _has_nothing = so
 
 
 class _MissingModule:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
 from typing import Final
+
+from pardata.process.system import libc
 
 _PR_SET_NAME: Final = 15
 _LONGEST: Final = 15  # bytes
@@ -17,4 +18,4 @@ def set_title(name: str, index: int | None = None) -> None:
         return
     tail = b"" if index is None else b":%d" % index
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[: _LONGEST - len(tail)] + tail, 0, 0, 0)
+        libc().prctl(_PR_SET_NAME, name.encode()[: _LONGEST - len(tail)] + tail, 0, 0, 0)

@@ -17,6 +17,7 @@ import numpy as np
 
 from pardata.memory.cgroups import own_groups, quota_cores
 from pardata.process.environment import limit
+from pardata.process.system import libc
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -138,6 +139,6 @@ def keep_freed_memory(given: Mapping[str, str]) -> None:
     if not bytes_to_keep(given):
         return
     with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
+        mallopt = libc().mallopt
         mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)

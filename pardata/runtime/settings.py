@@ -56,18 +56,33 @@ def _umask() -> int | None:
     return None if found is None else int(found.split()[1], 8)
 
 
+def note_settings() -> None:
+    """Note the settings of this process, which its forks begin with."""
+    _noted.update(settings())
+
+
 def take_on(found: dict[str, Any]) -> None:
-    """Have this process and thread work with the settings of another process."""
-    np.seterr(**found["errors"])
-    np.set_printoptions(**found["printing"])
-    socket.setdefaulttimeout(found["timeout"])
-    sys.setrecursionlimit(found["recursion"])
-    sys.set_int_max_str_digits(found["digits"])
-    if found["umask"] is not None:
-        os.umask(found["umask"])
-    if "decimal" in found:
-        sys.modules["decimal"].setcontext(found["decimal"])  # it was imported to load this
-    _locale.setlocale(_locale.LC_ALL, found["locale"])
+    """Have this process and thread work with the settings of another process. What was noted is there already."""
+    for name, value in found.items():
+        if name not in _noted or _noted[name] != value:
+            _SETTERS[name](value)
+
+
+def _set_context(context: Any) -> None:
+    sys.modules["decimal"].setcontext(context)  # it was imported to load this
+
+
+_noted: dict[str, Any] = {}
+_SETTERS: Final[dict[str, Callable[[Any], object]]] = {
+    "errors": lambda errors: np.seterr(**errors),
+    "printing": lambda printing: np.set_printoptions(**printing),
+    "timeout": socket.setdefaulttimeout,
+    "recursion": sys.setrecursionlimit,
+    "digits": sys.set_int_max_str_digits,
+    "umask": lambda umask: None if umask is None else os.umask(umask),
+    "decimal": _set_context,
+    "locale": lambda name: _locale.setlocale(_locale.LC_ALL, name),
+}
 
 
 def as_here(work: Callable[..., Any]) -> Callable[..., Any]:

@@ -105,9 +105,10 @@ class TaskProgram:
     def _finalize(self, port: WorkerPort) -> None:
         """Call the finalizer, within the time that a worker has for its end."""
         port.words[EXITS_NS] = time.monotonic_ns()
-        with bounded():
-            finalize(self.finalizer, self.finalargs)
-            flush_output()
+        if self.finalizer is not None:
+            with bounded():
+                finalize(self.finalizer, self.finalargs)
+                flush_output()
 
     def _initialize(self, port: WorkerPort) -> None:
         if self.initializer is None:

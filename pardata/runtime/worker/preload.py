@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pardata.memory.born.library import load_error
+from pardata.process.system import libc
 from pardata.runtime.library_limits import numpys_openblas
+from pardata.runtime.settings import note_settings
 from pardata.runtime.worker.main import main
 
 __all__ = ["main"]
 
 load_error()
 numpys_openblas()
+note_settings()
+libc().mallopt, libc().fflush  # looked up once

@@ -1,9 +1,9 @@
 """The limits that a worker sets for numerical libraries."""
 
-import ctypes
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -55,12 +55,8 @@ def test_the_cores_that_python_was_told_to_see_count(options, environment, cores
     ],
 )
 def test_the_allocator_is_left_alone_where_the_user_says_so(monkeypatch, given, calls):
-    class Library:
-        told = []  # noqa: RUF012
-
-        def __init__(self, name):
-            self.mallopt = lambda *what: self.told.append(what)
-
-    monkeypatch.setattr(ctypes, "CDLL", Library)
+    told = []
+    library = types.SimpleNamespace(mallopt=lambda *what: told.append(what))
+    monkeypatch.setattr(library_limits, "libc", lambda: library)
     keep_freed_memory(given)
-    assert len(Library.told) == calls
+    assert len(told) == calls
