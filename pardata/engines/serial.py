@@ -162,6 +162,8 @@ class SerialRun(Run):
             except StopIteration:
                 giver.has_ended = True
                 continue
+            except GeneratorExit as error:  # of the user's code: a stage that is closed is not resumed
+                raise failure_of(error, giver.stage.name) from None
             finally:
                 got = None
                 took = time.perf_counter() - begin
@@ -294,6 +296,3 @@ class SerialRun(Run):
         if self._bars is not None:
             self._bars.close()
         self._has_closed()
-
-
-__all__ = ["SerialRun"]

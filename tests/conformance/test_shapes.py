@@ -604,6 +604,27 @@ def test_exit_of_a_source_is_told(engine, make):
         run(pardata.source(make()), engine)
 
 
+def raises_generator_exit(*_):
+    yield 1
+    raise GeneratorExit
+
+
+SHAPES_THAT_RAISE = [
+    lambda: numbers(2).map(lambda x: list(raises_generator_exit())),
+    lambda: pardata.source(raises_generator_exit),
+    lambda: pardata.source(raises_generator_exit()),
+    lambda: numbers(2) | raises_generator_exit,
+    lambda: numbers(2).map(str) | raises_generator_exit | list,
+]
+
+
+@pytest.mark.parametrize("make", SHAPES_THAT_RAISE)
+def test_generator_exit_of_a_function_is_told(engine, make):
+    with pytest.raises(RuntimeError, match="the function raised GeneratorExit") as caught:
+        run(make(), engine)
+    assert caught.value.__notes__[0].startswith("in stage ")
+
+
 @pytest.mark.parametrize("make", [lambda: exits_when_closed, exits_when_closed])
 def test_exit_of_a_generator_that_is_closed_does_not_end_the_caller(engine, make):
     items = pardata.source(make()).iterate(engine=engine)
