@@ -17,7 +17,7 @@ from pardata.cluster import wire
 from pardata.cluster.island import add_counts
 from pardata.cluster.ledger import BLAMED_AFTER, Ledger, Send
 from pardata.cluster.messages import Answer, News
-from pardata.cluster.port import FINISH, ClusterPort, Frames, NodeJoined, NodeLost, PortEvent, Returned
+from pardata.cluster.port import FINISH, ClusterPort, EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import WorkerLostError
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.node_statistics import NodeStatistics
@@ -44,7 +44,8 @@ class Crossing:
     credits : int
         Messages that a node may have at a time.
     most_bytes : int
-        Of the messages that a node may have at a time; no more than half of the island's memory either.
+        Of the messages that are away, or of their answers if those are larger. A node has no more than half of its
+        island's memory.
     """
 
     is_alone = False  # as `pipeline.programs.calls.Calls`
@@ -55,14 +56,15 @@ class Crossing:
         self._island = island
         self.nodes: dict[str, NodeStatistics] = {}
         self._credits = credits
-        self._most_bytes = most_bytes
-        self._ledger = Ledger()
+        self._ledger = Ledger(most_bytes)
         self._kept: dict[int, Frames] = {}  # until their answers are here: a node may be lost
         self._answers: dict[int, asyncio.Future[Answered]] = {}
         self._finishing: dict[str, asyncio.Future[News | None]] = {}
         self._events: deque[PortEvent] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: asyncio.TimerHandle | None = None  # while there is no node
+        self._over = ""  # why there will be none
+        self._heaviest = 0  # bytes of a large answer, lately
         self._counts: dict[str, list[StageStatistics]] = {}
 
     def open(self, code: Frames) -> int:
@@ -100,13 +102,16 @@ class Crossing:
         while self._events:
             event = self._events.popleft()
             if isinstance(event, NodeJoined):
-                most_bytes = min(self._most_bytes, event.memory_bytes // 2)
                 self.nodes[event.node] = NodeStatistics(event.node, self._island)
-                self._call(self._ledger.join(event.node, self._credits, most_bytes))
+                self._call(self._ledger.join(event.node, self._credits, event.memory_bytes // 2))
+                self._over = ""
             elif isinstance(event, Returned):
                 self._on_returned(event)
-            else:
+            elif isinstance(event, NodeLost):
                 self._on_lost(event)
+            else:
+                assert isinstance(event, EngineLost)
+                self._give_up(event.why)
         self._watch_nodes()
 
     def _watch_nodes(self) -> None:
@@ -115,17 +120,22 @@ class Crossing:
             self._alarm.cancel()
             self._alarm = None
         elif not self._ledger.nodes and self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_later(_JOIN_S, self._give_up)
+            why = f"all nodes are gone, and none has come for {_JOIN_S:g} s"
+            self._alarm = asyncio.get_running_loop().call_later(_JOIN_S, self._give_up, why)
 
-    def _give_up(self) -> None:
-        for number in list(self._answers):
-            self._refuse(number, f"all nodes are gone, and none has come for {_JOIN_S:g} s")
+    def _give_up(self, why: str) -> None:
+        """Fail with all messages that are away, and those that follow."""
+        self._over = why
+        for future in self._answers.values():
+            _fail(future, why)
 
     def _on_returned(self, event: Returned) -> None:
         if event.number == FINISH:
             _settle(self._finishing.get(event.node), wire.decode(event.frames))
             return
-        self.nodes[event.node].received_bytes += wire.count_bytes(event.frames)
+        nbytes = wire.count_bytes(event.frames)
+        self.nodes[event.node].received_bytes += nbytes
+        self._heaviest = max(nbytes, self._heaviest * 7 // 8)
         is_first, sends = self._ledger.done(event.node, event.number)
         self._call(sends)
         if is_first:
@@ -144,9 +154,7 @@ class Crossing:
 
     def _refuse(self, number: int, why: str) -> None:
         del self._kept[number]
-        future = self._answers.pop(number)
-        if not future.done():
-            future.set_exception(WorkerLostError(why))
+        _fail(self._answers.pop(number), why)
 
     def _call(self, sends: list[Send]) -> None:
         for node, number in sends:
@@ -174,7 +182,9 @@ class Crossing:
         frames = wire.encode(message)
         future = self._answers[number] = asyncio.get_running_loop().create_future()
         self._kept[number] = frames
-        self._call(self._ledger.add(number, wire.count_bytes(frames)))
+        self._call(self._ledger.add(number, max(wire.count_bytes(frames), self._heaviest)))
+        if self._over:
+            _fail(future, self._over)
         return future
 
     def note(self, node: str, news: News) -> None:
@@ -202,6 +212,11 @@ def _settle_by(future: asyncio.Future[Answered], event: Returned) -> None:
             future.set_exception(error)
     else:
         _settle(future, Answered(event.node, answer))
+
+
+def _fail(future: asyncio.Future[Any], why: str) -> None:
+    if not future.done():
+        future.set_exception(WorkerLostError(why))
 
 
 def _settle(future: asyncio.Future[Any] | None, result: Any) -> None:

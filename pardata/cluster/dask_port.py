@@ -18,11 +18,12 @@ from distributed.comm import get_address_host
 
 from pardata.cluster.dask_node import aligned
 from pardata.cluster.dask_placed import PlacedIsland, WorkerGone, WorkerWatch, watch
-from pardata.cluster.port import Frames, NodeJoined, NodeLost, PortEvent, Returned
+from pardata.cluster.port import EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import ConfigError
 from pardata.memory.born.nursery import Reception
 
 _CLOSE_S: Final = 5.0  # for islands to end
+_ANSWER_S: Final = 5.0  # for the scheduler to tell its workers; Dask would go on trying to connect for 30 s
 
 log = logging.getLogger("pardata.cluster")
 
@@ -156,9 +157,12 @@ class DaskPort:
 
     async def _fill(self) -> None:
         try:
-            hosts = await self._hosts()
-        except Exception as error:  # the client is closed, or the scheduler is gone
-            log.warning("no further nodes: %s", error)
+            hosts = await asyncio.wait_for(self._hosts(), _ANSWER_S)
+        except Exception as error:  # the client is closed, or the scheduler is gone: its workers end then
+            if not self._islands and self._is_open:
+                self._on_event(EngineLost(self._scheduler_is_gone(error)))
+            else:
+                log.warning("no further nodes: %s", error)
             return
         for host, addresses in hosts.items():
             if not self._is_open:
@@ -169,6 +173,10 @@ class DaskPort:
                     await self._open_on(host, addresses[0])
                 except ConfigError as error:  # those that are there go on
                     log.warning("%s", error)
+
+    def _scheduler_is_gone(self, error: Exception) -> str:
+        told = str(error) or f"no answer for {_ANSWER_S:g} s"
+        return f"all nodes are gone, and so is the Dask scheduler {self._client.scheduler.address}: {told}"
 
     def remove(self, address: str) -> None:
         """Take in that a worker is gone."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -130,22 +131,59 @@ class OpenIsland:
         self._open = partial(Line, frames, memory_limit, on_answer)
         self._on_answer = on_answer
         self._lines = [self._open()]
+        self._lock = threading.Lock()
+        self._kept: deque[tuple[int, Frames]] = deque()  # while another run is opened for the first of them
+        self._is_closed = False
         weakref.finalize(self, _abort, self._lines).atexit = False  # then all runs are closed
 
     def take(self, number: int, frames: Frames) -> None:
-        """Take in a message, or `FINISH`, after which there is none."""
+        """Take in a message, or `FINISH`, after which there is none. Never waits for a run that is opened."""
         if number == FINISH:
             threading.Thread(target=_finish, args=(self._lines, self._on_answer), name="pardata-island-end").start()
             return
+        with self._lock:
+            if not self._kept and self._fits(number):
+                self._lines[-1].take(number, frames)
+                return
+            self._kept.append((number, frames))
+            is_opening = len(self._kept) > 1
+        if not is_opening:
+            threading.Thread(target=self._go_on, name="pardata-island-open").start()
+
+    def _fits(self, number: int) -> bool:
         line = self._lines[-1]
-        if line.is_in_order and number <= line.last:
-            line.end()
-            self._lines.append(line := self._open())
-        line.take(number, frames)
+        return not line.is_in_order or number > line.last
+
+    def _go_on(self) -> None:
+        """Open runs until all messages that are kept have one."""
+        is_done = False
+        while not is_done:
+            self._lines[-1].end()
+            try:
+                line = self._open()
+            except BaseException as error:
+                self._refuse_kept(error)
+                return
+            with self._lock:
+                self._lines.append(line)
+                while self._kept and self._fits(self._kept[0][0]):
+                    line.take(*self._kept.popleft())
+                is_done, is_closed = not self._kept or self._is_closed, self._is_closed
+        if is_closed:
+            line.abort()
+
+    def _refuse_kept(self, error: BaseException) -> None:
+        with self._lock:
+            kept, self._kept = self._kept, deque()
+        for number, _ in kept:
+            self._on_answer(number, wire.encode(Broken(pack_error(error))))
 
     def close(self) -> None:
-        """End the runs, whatever they are at. Returns when their processes are gone."""
-        for line in self._lines:
+        """End the runs, whatever they are at. Returns when their processes are gone; one that is opened follows."""
+        with self._lock:
+            self._is_closed = True
+            lines = list(self._lines)
+        for line in lines:
             line.abort()
 
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -45,9 +46,9 @@ class _Node:
 class Ledger:
     """The messages of one stage that are on nodes or on their way there.
 
-    Each node has credits in messages and in bytes; a message that is larger than all the bytes goes to a node that has
-    no other. Illegal events (a number that is there already, a node that has joined already) raise ValueError and
-    change nothing.
+    Each node has credits in messages and in bytes, and all nodes together have `most_bytes`; a message that is larger
+    goes where no other is. Illegal events (a number that is there already, a node that has joined already) raise
+    ValueError and change nothing.
 
     Attributes
     ----------
@@ -55,7 +56,9 @@ class Ledger:
         Messages that were sent once more because a node was lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: float = math.inf) -> None:
+        self._most_bytes = most_bytes
+        self._nbytes = 0  # on all nodes
         self._nodes: dict[str, _Node] = {}
         self._messages: dict[int, _Sending] = {}
         self._waiting: list[int] = []  # a heap
@@ -76,9 +79,13 @@ class Ledger:
         """Whether a further message would be sent at once; with no node one may wait for the first that joins."""
         if not self._nodes:
             return not self._messages
-        return not self._waiting and any(
-            len(node.at) < node.credits and node.nbytes < node.most_bytes and not node.has_suspect
-            for node in self._nodes.values()
+        return (
+            not self._waiting
+            and self._nbytes < self._most_bytes
+            and any(
+                len(node.at) < node.credits and node.nbytes < node.most_bytes and not node.has_suspect
+                for node in self._nodes.values()
+            )
         )
 
     def add(self, number: int, nbytes: int) -> list[Send]:
@@ -110,6 +117,7 @@ class Ledger:
         lost = self._nodes.pop(node, None)
         if lost is None:
             return [], []
+        self._nbytes -= lost.nbytes
         blamed = []
         for number in sorted(lost.at):
             message = self._messages[number]
@@ -125,6 +133,7 @@ class Ledger:
     def _take_from(self, node: _Node, number: int) -> None:
         node.at.discard(number)
         node.nbytes -= self._messages[number].nbytes
+        self._nbytes -= self._messages[number].nbytes
         node.has_suspect = False  # a suspect was alone there
 
     def _send(self) -> list[Send]:
@@ -140,12 +149,15 @@ class Ledger:
             node = self._nodes[name]
             node.at.add(number)
             node.nbytes += message.nbytes
+            self._nbytes += message.nbytes
             node.has_suspect = message.cost >= SUSPECT_AFTER
             sends.append(Send(name, number))
         return sends
 
     def _node_for(self, message: _Sending) -> str | None:
         """Return the node with the most free credits that may have a message; None: it waits."""
+        if self._nbytes and self._nbytes + message.nbytes > self._most_bytes:
+            return None
         is_suspect = message.cost >= SUSPECT_AFTER
         free = [
             (len(node.at) - node.credits, node.nbytes, name)

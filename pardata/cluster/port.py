@@ -1,7 +1,7 @@
 """The interface of a cluster's engine: places, a way there and back, and word of a node that is gone. Pure.
 
       home: RemoteProgram --call--> ClusterPort ~~~~ network ~~~~> island on a node
-                          <-events-                (NodeJoined, Returned, NodeLost)
+                          <-events-                (NodeJoined, Returned, NodeLost, EngineLost)
 
 Everything else - numbers, credits, order, what is done again - is pardata's own, and the same for every engine.
 """
@@ -52,7 +52,14 @@ class NodeLost:
     why: str
 
 
-PortEvent = NodeJoined | Returned | NodeLost
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The engine is gone, and all nodes with it: none will come."""
+
+    why: str
+
+
+PortEvent = NodeJoined | Returned | NodeLost | EngineLost
 
 
 class ClusterPort(Protocol):

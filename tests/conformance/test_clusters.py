@@ -12,7 +12,7 @@ import pytest
 import pardata
 from pardata.channel.placing import BlockPlacer
 from pardata.cluster.crossing import Crossing
-from pardata.cluster.port import NodeJoined
+from pardata.cluster.port import EngineLost, NodeJoined
 from pardata.engines.processes.report import Statistics
 from pardata.memory.born.library import why_not
 from pardata.process.launcher import fork_server
@@ -195,6 +195,17 @@ def test_a_result_that_cannot_be_loaded_ends_the_run():
     with pytest.raises(LookupError, match="loaded here") as caught:
         list(numbers(20).map(lambda number: LoadsNotIn(pid)).iterate(engine=FakeCluster(nodes=1)))
     assert "answer of node " in "".join(caught.value.__notes__)
+
+
+def test_without_its_engine_a_run_ends():
+    def on_call(port, node, number):
+        for node in list(port.islands):
+            port.lose(node, joins=False)
+        port.on_event(EngineLost("the scheduler is gone"))
+
+    made = FakeCluster(on_call=on_call)
+    with pytest.raises(pardata.WorkerLostError, match="the scheduler is gone"):
+        numbers().map(drawn).run(engine=made)
 
 
 def test_skipped_items_are_told(cluster):

@@ -38,6 +38,18 @@ def test_bytes_are_limited_and_a_message_of_more_goes_alone():
     assert ledger.done("n0", 1) == (True, [Send("n0", 2)])
 
 
+def test_all_nodes_together_have_a_limit_in_bytes():
+    ledger = Ledger(100)
+    for node in ("n0", "n1"):
+        ledger.join(node, 10, 1000)
+    assert ledger.add(0, 60) == [Send("n0", 0)]
+    assert ledger.add(1, 60) == []
+    assert ledger.done("n0", 0) == (True, [Send("n0", 1)])
+    assert ledger.add(2, 40) == [Send("n1", 2)]
+    assert not ledger.has_room
+    assert ledger.lose("n0") == ([], [Send("n1", 1)])
+
+
 def test_messages_of_a_lost_node_go_first_and_in_order():
     ledger = filled(messages=6)  # 0 and 2 are on n0, 4 and 5 wait
     assert ledger.lose("n0") == ([], [])
