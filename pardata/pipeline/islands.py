@@ -74,6 +74,11 @@ def islands_of(plan: Plan) -> list[Island]:
     return list(islands.values())
 
 
+def stages_away(plan: Plan) -> set[Stage]:
+    """Return the stages of a plan that run on the nodes of a cluster."""
+    return {stage for island in islands_of(plan) for stage in island.stages}
+
+
 def _may_leave(stage: Stage) -> bool:
     """Return whether a stage may run on any node, as far as can be said of it alone."""
     is_join = stage.fanin.is_zipped

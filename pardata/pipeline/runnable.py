@@ -12,6 +12,7 @@ from pardata.pipeline import run as running
 from pardata.pipeline.async_iteration import iterate_in_loop
 from pardata.pipeline.dry_run_report import DryRun
 from pardata.pipeline.going_on import run_on
+from pardata.pipeline.islands import stages_away
 from pardata.pipeline.never_run import has_run, note_made, note_run, note_used
 from pardata.pipeline.plan.draw import as_svg, as_text
 from pardata.pipeline.plan.node import Node
@@ -221,7 +222,7 @@ class Runnable:
         return running.dry_run(Plan(self._node, iterated=False), items)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
-        """Write a picture of the graph to an SVG file.
+        """Write a picture of the graph to an SVG file. What would run on the nodes of a cluster has a broken frame.
 
         Parameters
         ----------
@@ -241,12 +242,14 @@ class Runnable:
     def _repr_svg_(self) -> str:
         """Return the picture that a notebook shows."""
         note_used(self._node)
-        return as_svg(Plan(self._node, iterated=False, is_whole=False))
+        plan = Plan(self._node, iterated=False, is_whole=False)
+        return as_svg(plan, stages_away(plan))
 
     def __str__(self) -> str:
-        """Return the graph as text: a line per stage, from the sources down."""
+        """Return the graph as text: a line per stage, from the sources down; ``○`` runs on the nodes of a cluster."""
         note_used(self._node)
-        return as_text(Plan(self._node, iterated=False, is_whole=False))
+        plan = Plan(self._node, iterated=False, is_whole=False)
+        return as_text(plan, stages_away(plan))
 
     def __repr__(self) -> str:
         note_used(self._node)

@@ -44,9 +44,11 @@ def lines_of(nodes: Sequence[NodeStatistics]) -> list[str]:
     """Return the table of nodes, if there are any."""
     if not nodes:
         return []
-    rows = [("node", "messages", "sent", "received", "redone", "lost")]
-    for each in nodes:
-        sent, received = format_bytes(each.sent_bytes), format_bytes(each.received_bytes)
-        redone = str(each.redone)
-        rows.append((each.node, str(each.messages), sent, received, redone, "yes" if each.is_lost else "no"))
-    return [table(rows)]
+    heads = ("node", "messages", "sent", "received", "redone", "lost")
+    return [table([heads, *((each.node, *counts_of(each)) for each in nodes)])]
+
+
+def counts_of(node: NodeStatistics) -> tuple[str, str, str, str, str]:
+    """Return the counts of a node for people: messages, sent, received, redone, lost."""
+    sent, received = format_bytes(node.sent_bytes), format_bytes(node.received_bytes)
+    return str(node.messages), sent, received, str(node.redone), "yes" if node.is_lost else "no"

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from pardata.memory.budget import format_bytes
+from pardata.runtime.node_statistics import NodeStatistics, counts_of
 
 # Blue, grey, orange and light grey of one lightness each: they differ without colours too, on white and on black.
 _PARTS: Final = {"busy": "#2f6fb3", "starved": "#b9c4cf", "blocked": "#e0943a", "ended": "#8a8f96"}
@@ -25,8 +26,24 @@ def as_html(report: Any, most_skipped: int) -> str:
     told = f"{report.seconds:.2f} s; bottleneck: <b>{escape(report.bottleneck or 'none')}</b>"
     return (
         f'<table style="border-collapse:collapse;color:inherit"><thead><tr><th style="{_NAME}">stage</th>{first}'
-        f'<th style="{_NAME}">{legend}</th></tr></thead><tbody>{rows}</tbody></table><div>{told}</div>'
-        f"{_skipped(report, most_skipped)}"
+        f'<th style="{_NAME}">{legend}</th></tr></thead><tbody>{rows}</tbody></table>{_nodes(report.nodes)}'
+        f"<div>{told}</div>{_skipped(report, most_skipped)}"
+    )
+
+
+def _nodes(nodes: Sequence[NodeStatistics]) -> str:
+    if not nodes:
+        return ""
+    heads = "".join(f'<th style="{_CELL}">{head}</th>' for head in ("messages", "sent", "received", "redone", "lost"))
+    rows = "".join(
+        f'<tr><td style="{_NAME}">{escape(each.node)}</td>'
+        + "".join(f'<td style="{_CELL}">{value}</td>' for value in counts_of(each))
+        + "</tr>"
+        for each in nodes
+    )
+    return (
+        f'<table style="border-collapse:collapse;color:inherit"><thead><tr><th style="{_NAME}">node</th>{heads}</tr>'
+        f"</thead><tbody>{rows}</tbody></table>"
     )
 
 

@@ -1,7 +1,11 @@
-"""Pictures of a plan: lanes of text, and an SVG. Pure: strings in, strings out."""
+"""Pictures of a plan: lanes of text, and an SVG. Pure: strings in, strings out.
+
+A hollow dot, or a box with a broken frame, is a stage that runs on the nodes if the stream runs on a cluster.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from html import escape
 from typing import Final
@@ -13,8 +17,8 @@ from pardata.pipeline.plan.stage import Edge, Stage
 # -- text: a line per stage, a lane per edge, as in the graph of a version history -------------------------------------
 
 
-def as_text(plan: Plan) -> str:
-    """Return the graph from the sources down, one stage per line."""
+def as_text(plan: Plan, away: Container[Stage] = ()) -> str:
+    """Return the graph from the sources down, one stage per line. `away`: what runs on the nodes of a cluster."""
     lines: list[str] = []
     lanes: list[Stage | None] = []  # the stage to which each lane leads
     for stage in plan.stages:
@@ -25,7 +29,7 @@ def as_text(plan: Plan) -> str:
         for index in taken:
             lanes[index] = None
         marks = ["│" if target is not None else " " for target in lanes]
-        marks[column] = "●"
+        marks[column] = "○" if stage in away else "●"
         lines.append(" ".join(marks).rstrip() + " " + label_of(stage))
         used: list[int] = []
         for reader in dict.fromkeys(stage.consumers):
@@ -103,8 +107,8 @@ class _Place:
     right: float = 0.0  # of its column
 
 
-def as_svg(plan: Plan) -> str:
-    """Return the graph as an SVG document, from left to right."""
+def as_svg(plan: Plan, away: Container[Stage] = ()) -> str:
+    """Return the graph as an SVG document, from left to right. `away`: as for `as_text`."""
     places, edges = _place(plan)
     columns: list[list[_Place]] = [[] for _ in range(1 + max(place.column for place in places))]
     for place in places:
@@ -123,7 +127,7 @@ def as_svg(plan: Plan) -> str:
         for place in column:
             place.y = _MARGIN + (place.row + (most - len(column)) / 2) * _ROW
     width, height = x - _GAP + _MARGIN, most * _ROW - (_ROW - _BOX_HEIGHT) + 2 * _MARGIN
-    parts = [_curve(edge) for edge in edges] + [_box(place) for place in places if place.stage is not None]
+    parts = [_curve(edge) for edge in edges] + [_box(place, away) for place in places if place.stage is not None]
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
@@ -174,12 +178,13 @@ def _curve(edge: list[_Place]) -> str:
     return f'<path d="{path} {tip}" fill="none" stroke="#667" stroke-width="1.3"/>'
 
 
-def _box(place: _Place) -> str:
+def _box(place: _Place, away: Container[Stage]) -> str:
     assert place.stage is not None
+    broken = ' stroke-dasharray="5 3"' if place.stage in away else ""
     colour = _COLOURS.get(place.stage.kind, _PLAIN)
     x, y, width = place.x, place.y, _width(place)
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BOX_HEIGHT}" rx="7" fill="{colour}" '
-        f'stroke="#667"/><text x="{x + width / 2:.1f}" y="{y + 21.5:.1f}" text-anchor="middle" fill="#223">'
+        f'stroke="#667"{broken}/><text x="{x + width / 2:.1f}" y="{y + 21.5:.1f}" text-anchor="middle" fill="#223">'
         f"{escape(label_of(place.stage))}</text>"
     )

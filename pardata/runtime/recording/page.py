@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from pardata.memory.budget import format_bytes
+from pardata.runtime.node_statistics import NodeStatistics, counts_of
 from pardata.runtime.recording import sections
 from pardata.runtime.recording.advice import StageLoad, advice
 from pardata.runtime.recording.graph import Box, graph, graph_width
@@ -30,7 +31,7 @@ def body_of(report: Any) -> str:
     """Return what stands on the page of a `RunReport`."""
     around: Surroundings = report.surroundings
     record = around.record
-    parts = [_head(report), _error(around.error), _graph(report), _stages(report)]
+    parts = [_head(report), _error(around.error), _graph(report), _stages(report), _nodes(report.nodes)]
     if record is None:
         parts.append(
             '<h2>More of it</h2><p class="note">This run was not recorded. With <code>run(record=True)</code> the page '
@@ -153,6 +154,22 @@ def _stages(report: Any) -> str:
     ]
     parts = legend(("busy", "busy"), ("starved", "starved"), ("blocked", "blocked"), ("other", "ended"))
     return f"{parts}{table(heads, rows, 'stages')}" if rows else ""
+
+
+def _nodes(nodes: Sequence[NodeStatistics]) -> str:
+    """Return the table of the nodes of a cluster."""
+    if not nodes:
+        return ""
+    heads = ["node", "messages", "sent", "received", "redone", "lost", '<th class="left">stages</th>']
+    rows = [
+        [
+            escape(each.node),
+            *(_number(head, value) for head, value in zip(heads[1:6], counts_of(each), strict=True)),
+            f'<td class="left">{escape(each.island)}</td>',
+        ]
+        for each in nodes
+    ]
+    return f"<h2>Nodes</h2>{table(heads, rows, 'stages')}"
 
 
 def _number(head: str, value: str) -> str:

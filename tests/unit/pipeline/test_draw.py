@@ -29,23 +29,23 @@ def lines(text):
 
 
 def test_chain_is_a_line_per_stage():
-    assert str(source().map(work, workers=2).filter(work, name="some")) == "● source\n● work ×2\n● some"
+    assert str(source().map(work, workers=2).filter(work, name="some")) == "● source\n○ work ×2\n○ some"
 
 
 def test_a_stage_that_shares_the_cores():
-    assert str(source().map(work, workers="auto")) == "● source\n● work ×auto"
+    assert str(source().map(work, workers="auto")) == "● source\n○ work ×auto"
 
 
 def test_branches_that_meet():
     assert lines(str(diamond())) == lines(
         """
 ● source
-● stem ×4
+○ stem ×4
 ├─╮
-● │ left
-│ ● right
+○ │ left
+│ ○ right
 ├─╯
-● end (zip of 2)
+○ end (zip of 2)
 """
     )
 
@@ -57,9 +57,9 @@ def test_lane_that_is_passed():
         """
 ● a
 ├─╮
-● │ c
+○ │ c
 │ │ ● b
-│ ● │ d
+│ ○ │ d
 ├─┴─╯
 ● merge of 3
 """
@@ -77,6 +77,14 @@ def test_branches_are_named_at_their_readers():
 def test_part_of_a_graph_can_be_drawn():
     """Also where a run would be refused: one branch is looked at, the other is not read yet."""
     assert str(source().partition(work, 2, name="key")[0]) == "● source\n● key"
+
+
+def test_what_runs_on_the_nodes_of_a_cluster_is_marked():
+    stream = source().map(work, name="away").map(work, name="here", on="home").batch(2).map(work, name="again").to([])
+    assert lines(str(stream)) == ["● source", "○ away", "● here", "● batch(2)", "○ again", "● list"]
+    root = ET.fromstring(stream._repr_svg_())
+    frames = [rect.get("stroke-dasharray") is not None for rect in root.iter(f"{SVG}rect") if rect.get("rx")]
+    assert frames == [False, True, False, False, True, False]
 
 
 def test_svg_has_a_box_per_stage_and_a_path_per_edge():

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 import pardata
+from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
 
 
@@ -32,6 +33,17 @@ def test_a_real_report_is_json_too():
         assert json.dumps(run.report().as_dict())  # also while it goes on
         list(run)
     assert [stage["items"] for stage in run.report().as_dict()["stages"]] == [5, 5, 5]
+
+
+def test_nodes_of_a_cluster_are_on_the_page_and_in_a_notebook(report, tmp_path):
+    report.nodes = [NodeStatistics("tcp://a<b:1", "read + check", 7, 8_000_000, 300, redone=2, is_lost=True)]
+    report.save(tmp_path / "run.html")
+    for text in (report._repr_html_(), (tmp_path / "run.html").read_text()):
+        table = text[text.index("<table", text.index("</table>")) :]
+        rows = ElementTree.fromstring(table[: table.index("</table>") + len("</table>")]).iter("tr")
+        heads, cells = (["".join(cell.itertext()) for cell in row] for row in rows)
+        assert heads[:6] == ["node", "messages", "sent", "received", "redone", "lost"]
+        assert cells[:6] == ["tcp://a<b:1", "7", "8.0 MB", "300 B", "2", "yes"]
 
 
 def test_a_notebook_shows_a_table(report):
