@@ -10,6 +10,7 @@ A new format derives a class from `FileArray` and has a line in `data/registry.p
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from typing import Any, Final, Literal, Protocol
 
@@ -20,6 +21,7 @@ from pardata.errors import BrokenError, ConfigError, StaleBlockError
 Array = np.ndarray[Any, Any]
 Selection = tuple[slice, ...]  # one for each axis, with bounds within the shape and step 1
 Writers = Literal["none", "one", "in order", "many"]
+FileMark = tuple[int, int, int]  # which file it is, its length, and when it was written to
 EncodedChunks = list[tuple[tuple[int, ...], Array]]  # where each chunk begins, and its bytes
 
 READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
@@ -161,6 +163,24 @@ def check_same(array: FileArray, shape: tuple[int, ...], dtype: Any) -> None:
             f"{array.location} was replaced or resized meanwhile: it had shape {array.shape} and dtype {array.dtype}, "
             f"and has {tuple(shape)} and {dtype}"
         )
+
+
+def file_mark(path: str) -> FileMark | None:
+    """Return what tells whether a file is another one; None of folders and URLs."""
+    if not os.path.isfile(path):
+        return None
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def check_mark(location: str, path: str, mark: FileMark | None) -> None:
+    """Raise `StaleBlockError` if a file is not the one that it was, `BrokenError` if it is gone."""
+    if mark is not None and file_mark(path) != mark:
+        try:
+            os.stat(path)
+        except FileNotFoundError as error:
+            raise gone(location, error) from error
+        raise StaleBlockError(f"{location} was replaced or resized meanwhile: {path} was written to")
 
 
 def gone(location: str, error: Exception) -> BrokenError:

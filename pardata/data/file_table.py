@@ -26,6 +26,14 @@ class FileTable(ABC):
         self.group_rows = group_rows
         self.obstacle = obstacle
 
+    @property
+    def no_array(self) -> str:
+        """The reason why it is refused where an array is needed."""
+        return (
+            f"{self.location} is a table and no array: pardata.source(...) gives its groups of rows, and a column of a "
+            f"table is an array, table[name].to_numpy()"
+        )
+
     @abstractmethod
     def read(self, group: int) -> Any:
         """Return the rows of a group, as a table of the library with a method ``slice(begin, rows)``."""

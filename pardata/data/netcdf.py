@@ -7,7 +7,6 @@ several threads. Arrays of xarray in memory, or of dask, are not for this adapte
 
 from __future__ import annotations
 
-import os
 import pickle
 from typing import Any
 
@@ -15,11 +14,9 @@ import numpy as np
 import xarray as xr
 from xarray.core.indexing import ExplicitlyIndexed
 
-from pardata.data.file_array import Array, FileArray, Selection, gone, page_of_rows
+from pardata.data.file_array import Array, FileArray, Selection, check_mark, file_mark, gone, page_of_rows
 from pardata.data.registry import chosen_key
-from pardata.errors import ConfigError, MissingExtraError, StaleBlockError
-
-FileMark = tuple[int, int, int]  # which file it is, its length, and when it was written to
+from pardata.errors import ConfigError, MissingExtraError
 
 
 class VariableArray(FileArray):
@@ -32,7 +29,7 @@ class VariableArray(FileArray):
         # Another one than the user's: when that is looked at it keeps all values, and they would be sent.
         self._variable: Any = found.variable[(slice(None),) * found.ndim]
         self._sent = b""
-        self._mark = _mark(self._path)
+        self._mark = file_mark(self._path)
         shape, dtype = tuple(found.shape), np.dtype(found.dtype)
         chunks = found.encoding.get("preferred_chunks")
         pages = page_of_rows(shape, dtype)
@@ -43,9 +40,7 @@ class VariableArray(FileArray):
 
     def read_into(self, selection: Selection, out: Array) -> None:
         try:
-            if self._mark is not None and _mark(self._path) != self._mark:
-                os.stat(self._path)
-                raise StaleBlockError(f"{self.location} was replaced or resized meanwhile: {self._path} was written to")
+            check_mark(self.location, self._path, self._mark)
             if self._variable is not None:
                 out[...] = self._variable[selection].to_numpy()
                 return
@@ -70,14 +65,6 @@ def _close(variable: Any) -> None:
     store = getattr(data, "datastore", None)
     if store is not None:
         store.close()
-
-
-def _mark(path: str) -> FileMark | None:
-    """Return what tells whether a file is another one; None of folders and URLs."""
-    if not os.path.isfile(path):
-        return None
-    found = os.stat(path)
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def adapt(found: Any) -> FileArray | None:

@@ -77,7 +77,7 @@ def _absolute(fragment: Any) -> str:
     return os.path.abspath(path) if isinstance(fragment.filesystem, fs.LocalFileSystem) else path
 
 
-def adapt_table(found: Any) -> FileTable:
+def adapt(found: Any) -> FileTable:
     """Return the `FileTable` of a dataset. Raises `ConfigError` of other objects of these modules."""
     is_of_files = isinstance(found, ds.FileSystemDataset)
     if is_of_files and isinstance(found.format, ds.ParquetFileFormat):
@@ -94,14 +94,6 @@ def adapt_table(found: Any) -> FileTable:
             f".map(lambda fragment: fragment.to_table())"
         )
     raise ConfigError(f"a {kind} is part of a dataset: give that, pardata.open(path)")
-
-
-def adapt(found: Any) -> None:
-    """Raise `ConfigError`: it is a table."""
-    raise ConfigError(
-        f"a {type(found).__name__} is a table and no array: pardata.source(dataset) gives its row groups, and a column "
-        f"of a table is an array, table[name].to_numpy()"
-    )
 
 
 def open_path(path: str, key: str | None) -> Any:

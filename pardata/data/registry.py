@@ -2,12 +2,12 @@
 
 An adapter is a module that is imported when it is needed. It has
 
-* ``adapt(found)``: the `FileArray` of an object of its library; None if the object is no array;
+* ``adapt(found)``: the `FileArray` of an object of its library, or its `FileTable` or `FileItems`; None if it is none;
 * ``open_path(path, key)``: the library's own object, opened for reading;
 * ``new_file(path, key, compression)``: a `NewFile`, for output;
 * ``with_names(found, values)``, of some: values of the shape of an object, as an object with its names.
 
-One for tables has ``adapt_table(found)``, its ``adapt`` refuses them, and ``new_file`` gives a `NewTable`.
+The ``new_file`` of one for tables gives a `NewTable`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pardata.data.file_array import FileArray
+from pardata.data.file_items import FileItems
 from pardata.data.file_table import FileTable
 from pardata.data.new_file import NewFile, NewTable
 from pardata.errors import ConfigError, MissingExtraError
@@ -74,6 +75,29 @@ FORMATS: Final = (
     FileFormat("pardata.data.netcdf", "xarray", "2024.7", "netcdf", (".nc", ".nc4"), is_output=False),
     FileFormat("pardata.data.netcdf_variables", "netCDF4", "1.7", "netcdf", (), is_output=False),
     FileFormat(
+        "pardata.data.videos",
+        "av",
+        "16.0",
+        "video",
+        (
+            ".mp4",
+            ".mov",
+            ".mkv",
+            ".webm",
+            ".avi",
+            ".m4v",
+            ".ts",
+            ".mpg",
+            ".gif",
+            ".wav",
+            ".flac",
+            ".mp3",
+            ".m4a",
+            ".ogg",
+        ),
+        is_output=False,
+    ),
+    FileFormat(
         "pardata.data.parquet",
         "pyarrow",
         "18.0",
@@ -86,34 +110,27 @@ FORMATS: Final = (
 )
 
 
-def file_array(found: Any) -> FileArray | None:
-    """Return the `FileArray` of a library's object; None if it is of no library in the table, or no array.
+def in_files(found: Any) -> FileArray | FileTable | FileItems | None:
+    """Return how a library's object is read; None if it is of no library in the table, or nothing that is read.
 
     Raises
     ------
     ConfigError
-        It is closed, has no shape, or holds Python objects.
+        It is closed, has no shape, holds Python objects, or cannot be opened again.
     """
     if isinstance(found, FileArray):
         return found
     entry = _format_of_object(found)
-    made: FileArray | None = None if entry is None else entry.load().adapt(found)
+    made: FileArray | FileTable | FileItems | None = None if entry is None else entry.load().adapt(found)
     return made
 
 
-def file_table(found: Any) -> FileTable | None:
-    """Return the `FileTable` of a library's object; None of other objects.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be read in parts; the text says why.
-    """
-    entry = _format_of_object(found)
-    if entry is None or not entry.holds_tables:
-        return None
-    made: FileTable | None = entry.load().adapt_table(found)
-    return made
+def file_array(found: Any) -> FileArray | None:
+    """Return the `FileArray` of a library's object; None as `in_files`. `ConfigError` also of what is no array."""
+    made = in_files(found)
+    if made is None or isinstance(made, FileArray):
+        return made
+    raise ConfigError(made.no_array)
 
 
 def with_names(found: Any, values: Any) -> Any:
@@ -187,7 +204,8 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     path : path or URL
         Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
         ``.tiff`` file, a ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file; a table in a ``.parquet``
-        file, or a folder of such files with that ending.
+        file, or a folder of such files with that ending; a ``.mp4``, ``.mkv``, ``.wav`` or another file of videos and
+        sound.
     key : str, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
         number of the image; not needed if there is only one.
@@ -195,7 +213,8 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     Returns
     -------
     zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, HDU of astropy, proxy of nibabel, xarray.DataArray, numpy.memmap
-        Of a compressed ``.npz`` file, which can only be read whole, an array; of a table a pyarrow.dataset.Dataset.
+        Of a compressed ``.npz`` file, which can only be read whole, an array; of a table a pyarrow.dataset.Dataset,
+        of a video a stream of PyAV.
 
     Raises
     ------

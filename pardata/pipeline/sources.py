@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pardata.data.registry import file_array, file_table
+from pardata.data.file_array import FileArray
+from pardata.data.file_items import FileItems
+from pardata.data.file_table import FileTable
+from pardata.data.registry import in_files
 from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
@@ -20,7 +23,7 @@ from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.source_items import RowsOfFile
 from pardata.pipeline.stream import Stream
-from pardata.pipeline.table_sources import table_source
+from pardata.pipeline.table_sources import items_source, table_source
 
 
 def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
@@ -127,13 +130,13 @@ def source(
         items = QueueItems(items, until)
     elif until is not None:
         raise ConfigError(f"source({type(items).__name__}, until=...): until= goes with a queue")
-    items_there = opened(items)
-    table = file_table(items_there)
-    if table is not None:
-        return table_source(table, by, axis, workers, name)
-    found = file_array(items_there)
-    if found is not None:
+    found = in_files(opened(items))
+    if isinstance(found, FileArray):
         return array_source(found, by, axis, workers, name, native)
+    if isinstance(found, FileTable):
+        return table_source(found, by, axis, workers, name)
+    if isinstance(found, FileItems):
+        return items_source(found, by, axis, workers, name)
     if workers != 1:
         raise ConfigError(f"source({type(items).__name__}, workers=...): workers read arrays in files")
     if isinstance(items, np.memmap):

@@ -1,8 +1,9 @@
-"""Streams of tables in files: the source hands out places, and processes read the groups of rows that lie there.
+"""Streams of tables in files, and of what is read in order.
 
       source: numbers of groups ---> read: workers=, each opens the files ---> tables
 
-A group is read once, also where the items have fewer rows.
+The source of a table hands out places, and processes read the groups of rows that lie there. A group is read once, also
+where the items have fewer rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pardata.data.file_items import FileItems
 from pardata.data.file_table import FileTable
 from pardata.errors import ConfigError
 from pardata.pipeline.builtin_generators import FlatMap, Flattened, ListOf
@@ -49,3 +51,13 @@ def table_source(table: FileTable, by: PartSize, axis: int, workers: int, name: 
         return Stream(new_stage(places._node, Kind.GENERATOR, FlatMap(cut, total), name))
     blocks = places.map(ListOf(cut), workers=workers, name=name)
     return Stream(new_stage(blocks._node, Kind.GENERATOR, Flattened(total), "unbatch", workplace="thread"))
+
+
+def items_source(items: FileItems, by: PartSize, axis: int, workers: int, name: str | None) -> Stream:
+    """Return the stream of what one process reads in order."""
+    if by is not None or axis or workers != 1:
+        raise ConfigError(
+            f"source({items.location}, by=..., axis=..., workers=...): it can only be read in order, as "
+            f"{items.reason}, by one process and as it comes: give none of these"
+        )
+    return Stream(Node(Kind.SOURCE, name or items.name, items, where=user_line()))

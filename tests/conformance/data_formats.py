@@ -22,6 +22,7 @@ class Kind:
     ending: str
     options: dict[str, Any]
     is_written: ClassVar[bool] = True  # an array that is there
+    dtype: ClassVar[str] = "f4"
 
     def __str__(self):
         return self.name
@@ -32,6 +33,10 @@ class Kind:
         made[...] = values
         self.close(made)
         return self.read(path)
+
+    def values(self, shape=SHAPE):
+        """Return values that such an array can hold."""
+        return values_of(shape, self.dtype)
 
     def holds(self, shape, dtype):
         """Return whether the format has such arrays."""
@@ -167,6 +172,32 @@ class NetCDFKind(Kind):
         return bool(np.prod(shape)) and np.dtype(dtype).kind in "iuf"
 
 
+class VideoKind(Kind):
+    """Videos without loss, of frames in gray; a key frame begins every chunk."""
+
+    is_written = False
+    dtype = "u2"
+
+    def save(self, path, values, **options):
+        import av
+
+        with av.open(str(path), "w") as file:
+            stream = file.add_stream("ffv1", rate=25, width=values.shape[2], height=values.shape[1], pix_fmt="gray16le")
+            stream.codec_context.gop_size = CHUNKS[0]
+            for frame in values:
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray16le")))
+            file.mux(stream.encode())
+        return self.read(path)
+
+    def read(self, path):
+        import av
+
+        return av.open(str(path)).streams.video[0]
+
+    def holds(self, shape, dtype):
+        return False
+
+
 KINDS = [
     ZarrKind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
     ZarrKind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
@@ -184,6 +215,7 @@ KINDS = [
     NiftiKind("nifti gzip", "nibabel", ".nii.gz", {}),
     NetCDFKind("netcdf", "netCDF4", ".nc", {}),
     NetCDFKind("netcdf chunks", "netCDF4", ".nc", {"zlib": True}),
+    VideoKind("video", "av", ".mkv", {}),
 ]
 
 

@@ -53,7 +53,7 @@ def double(block):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", each_kind())
 def test_workers_read_blocks(pools, kind, backend, tmp_path):
-    values, pool, numbers = values_of(), pools[backend], np.arange(50)
+    values, pool, numbers = kind.values(), pools[backend], np.arange(50)
     array = kind.save(tmp_path / f"in{kind.ending}", values)
     assert np.array_equal(pool.map_array(np.sqrt, array), np.sqrt(values))
     assert np.array_equal(pool.map_array(np.sqrt, array, axis=1), np.sqrt(values))
@@ -67,14 +67,14 @@ def test_workers_read_blocks(pools, kind, backend, tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_blocks_end_where_chunks_and_shards_end(pools, kind, backend, tmp_path):
-    array = kind.save(tmp_path / f"in{kind.ending}", values_of())
+    array = kind.save(tmp_path / f"in{kind.ending}", kind.values())
     target = kind.create(tmp_path / f"out{kind.ending}")
 
     def lengths(block):
         return np.full_like(block, len(block))
 
     read = pools[backend].map_array(lengths, array)[:, 0, 0].tolist()
-    pools[backend].map_array(lengths, values_of(), out=target)
+    pools[backend].map_array(lengths, kind.values(), out=target)
     written = target[:, 0, 0].tolist()
     kind.close(target)
     if kind.options:
@@ -86,7 +86,7 @@ def test_blocks_end_where_chunks_and_shards_end(pools, kind, backend, tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_workers_write_blocks(pools, kind, backend, tmp_path):
-    values, pool = values_of(), pools[backend]
+    values, pool = kind.values(), pools[backend]
     array = kind.save(tmp_path / f"in{kind.ending}", values)
     target = kind.create(tmp_path / f"out{kind.ending}")
     assert pool.map_array(np.sqrt, array, out=target) is target
@@ -210,7 +210,7 @@ def test_a_thread_that_writes_after_ctrl_c_leaves_nothing(ending, tmp_path):
 
 @pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_a_killed_workers_chunks_are_read_and_written_again(kind, tmp_path):
-    values, flag = values_of(), tmp_path / "killed"
+    values, flag = kind.values(), tmp_path / "killed"
     array = kind.save(tmp_path / f"in{kind.ending}", values)
     target = kind.create(tmp_path / f"out{kind.ending}")
 
@@ -245,11 +245,11 @@ def test_a_full_disk_of_zarr_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", each_kind(library="zarr"))
 def test_foreach_array_changes_a_zarr_array(pools, kind, backend, tmp_path):
     array = kind.create(tmp_path / "a.zarr")
-    array[...] = values_of()
+    array[...] = kind.values()
     pools[backend].foreach_array(double, array)
-    assert np.array_equal(array[...], 2 * values_of())
+    assert np.array_equal(array[...], 2 * kind.values())
     pools[backend].foreach_array(double, array, axis=1)
-    assert np.array_equal(array[...], 4 * values_of())
+    assert np.array_equal(array[...], 4 * kind.values())
     with pytest.raises(pardata.ConfigError, match=r'open it with mode="r\+"'):
         pools[backend].foreach_array(double, kind.read(tmp_path / "a.zarr"))
     with pytest.raises(pardata.ConfigError, match="two workers would write"):
@@ -302,7 +302,7 @@ def test_a_single_number_and_texts_are_refused(pools, kind, tmp_path):
 
 @pytest.mark.parametrize("kind", each_kind())
 def test_a_deleted_file_is_an_error_and_no_zeros(pools, kind, tmp_path):
-    array = kind.save(tmp_path / f"in{kind.ending}", values_of())
+    array = kind.save(tmp_path / f"in{kind.ending}", kind.values())
 
     file = file_array(array)
     shutil.rmtree(tmp_path)
@@ -316,18 +316,18 @@ def test_a_deleted_file_is_an_error_and_no_zeros(pools, kind, tmp_path):
 @pytest.mark.parametrize("kind", each_kind())
 def test_a_file_that_was_replaced_by_another_is_an_error(kind, tmp_path):
     path = tmp_path / f"in{kind.ending}"
-    array = kind.save(path, values_of())
+    array = kind.save(path, kind.values())
     sent = pickle.dumps(file_array(array))
     kind.close(array)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    kind.save(path, values_of((60, 6, 4)))
+    kind.save(path, kind.values((60, 6, 4)))
     with pytest.raises(pardata.StaleBlockError, match="replaced or resized"):
         pickle.loads(sent)[:]
 
 
 @pytest.mark.parametrize("kind", each_kind())
 def test_two_runs_at_once_read_one_file(pools, kind, tmp_path):
-    array, values = kind.save(tmp_path / f"in{kind.ending}", values_of()), values_of()
+    array, values = kind.save(tmp_path / f"in{kind.ending}", kind.values()), kind.values()
     with ThreadPoolExecutor(2) as two:
         calls = [two.submit(pools["process"].map_array, fn, array) for fn in (np.sqrt, np.negative)]
         first, second = [call.result() for call in calls]

@@ -57,7 +57,7 @@ def is_equal(items, expected):
 
 @pytest.mark.parametrize(("kind", "engine"), EACH)
 def test_rows_and_parts_of_an_array(kind, engine, tmp_path):
-    values = values_of()
+    values = kind.values()
     array = kind.save(tmp_path / f"in{kind.ending}", values)
 
     def items(**options):
@@ -80,7 +80,7 @@ def test_rows_and_parts_of_an_array(kind, engine, tmp_path):
 @pytest.mark.parametrize(("by", "workers", "reads"), [(1, 1, 8), (3, 2, 6), (7, 2, 8), (None, 1, 8)])
 @pytest.mark.parametrize("kind", each_kind(is_written=True))
 def test_a_chunk_is_not_read_for_each_of_its_rows(kind, by, workers, reads, tmp_path):
-    array, parts = kind.save(tmp_path / f"in{kind.ending}", values_of()), []
+    array, parts = kind.save(tmp_path / f"in{kind.ending}", kind.values()), []
 
     class Counted(type(file_array(array))):
         def read_into(self, selection, out):
@@ -89,12 +89,12 @@ def test_a_chunk_is_not_read_for_each_of_its_rows(kind, by, workers, reads, tmp_
 
     blocks = list(pardata.source(Counted(array), by=by, workers=workers).iterate(engine="serial"))
     assert len(parts) == (reads if kind.options else 1)
-    assert is_equal(blocks, values_of() if by is None else [values_of()[at : at + by] for at in range(0, 50, by)])
+    assert is_equal(blocks, kind.values() if by is None else [kind.values()[at : at + by] for at in range(0, 50, by)])
 
 
 @pytest.mark.parametrize(("kind", "engine"), WRITTEN)
 def test_a_sink_writes_rows_and_blocks_in_order(kind, engine, tmp_path):
-    values = values_of()
+    values = kind.values()
     target = kind.create(tmp_path / f"out{kind.ending}")
     pardata.source(values, by=9).map(np.negative).to(target).run(engine=engine)
     assert np.array_equal(target[...], -values)
@@ -140,7 +140,7 @@ def test_a_new_file_appears_whole_or_not_at_all(ending, engine, tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("kind", [kind for kind in each_kind() if kind.id in TRICKIEST])
 def test_a_reader_that_is_killed_is_replaced(kind, workers, tmp_path):
-    values, flag = values_of(), tmp_path / "killed"
+    values, flag = kind.values(), tmp_path / "killed"
     array = kind.save(tmp_path / f"in{kind.ending}", values)
 
     class Fragile(type(file_array(array))):

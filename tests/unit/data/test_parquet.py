@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.data.registry import file_array, file_table
+from pardata.data.registry import file_array, in_files
 
 pa = pytest.importorskip("pyarrow")
 ds = pytest.importorskip("pyarrow.dataset")
@@ -112,7 +112,7 @@ def test_folders_columns_and_working_directories(tmp_path, monkeypatch):
     assert sorted(found["key"].to_pylist()) == sorted(keyed["key"].to_pylist())
     pq.write_table(TABLE, "a.parquet")
     one = ds.dataset("a.parquet")
-    sent = pickle.dumps(file_table(one.replace_schema(pa.schema([one.schema.field("time")]))))
+    sent = pickle.dumps(in_files(one.replace_schema(pa.schema([one.schema.field("time")]))))
     monkeypatch.chdir("/")
     table = pickle.loads(sent).read(0)
     assert table.column_names == ["time"] and table["time"].equals(TABLE["time"])
@@ -144,7 +144,7 @@ def test_what_cannot_be_opened_again_is_told(path, tmp_path):
 
 
 def test_a_file_that_is_gone_or_another_one_is_an_error(path):
-    table = file_table(pardata.open(path))
+    table = in_files(pardata.open(path))
     pq.write_table(TABLE, path, row_group_size=50)
     for group in (0, 3):
         with pytest.raises(pardata.StaleBlockError, match="was replaced meanwhile"):
