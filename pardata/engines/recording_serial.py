@@ -13,7 +13,7 @@ from pardata.pipeline.run import RunOptions
 from pardata.runtime.context import of_thread
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord, WorkerRecord
-from pardata.runtime.recording.recorder import Recorder, read, record_bytes
+from pardata.runtime.recording.recorder import Recorder, read, record_sizes
 
 
 class StageNotes:
@@ -25,8 +25,8 @@ class StageNotes:
         What `recorder.read` reads.
     """
 
-    def __init__(self, counts: StageStatistics) -> None:
-        self.memory = memoryview(bytearray(record_bytes(1)))
+    def __init__(self, counts: StageStatistics, nbytes: int) -> None:
+        self.memory = memoryview(bytearray(nbytes))
         self._recorder = Recorder(self.memory)
         self._counts = counts
         self._told = (0.0, 0, 0)  # busy_s, items and bytes at the end of the last call
@@ -49,7 +49,11 @@ class RecordingSerialRun(SerialRun):
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         super().__init__(plan, options)
-        self._notes = {stage: StageNotes(self._statistics[stage]) for stage in plan.worker_stages}
+        stages = plan.worker_stages
+        sizes = record_sizes([1] * len(stages))
+        self._notes = {
+            stage: StageNotes(self._statistics[stage], nbytes) for stage, nbytes in zip(stages, sizes, strict=True)
+        }
 
     def _hand_on(self, giver: Giver, batch: Batch) -> None:
         now_ns, notes = time.perf_counter_ns(), self._notes.get(giver.stage)

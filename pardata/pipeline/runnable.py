@@ -67,7 +67,7 @@ class Runnable:
             workers, the messages and the kills; default: another one for every run.
         record : bool
             Keep what each worker did when, for ``report.save("run.html")`` and ``report.trace("run.json")``. Above
-            20,000 messages of a stage that is a uniform sample. It takes up to 1.4 MB per worker.
+            20,000 messages of a stage that is a uniform sample. It takes 1.5 MB per worker and 20 MB in all at most.
         dashboard : bool
             Record, and serve the page of `report.save` to a browser on this machine while the run goes on: its address
             is printed to standard error, and is ``run.dashboard``.

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from pardata.runtime.recording.recorder import (
     Recorded,
     is_kept,
 )
+
+CHUNKS_BYTES: Final = 7_000_000  # of `MOST_CALLS` chunks in the main process, measured
 
 
 class WorkerNotes(NamedTuple):

@@ -21,7 +21,7 @@ from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import runs_here
 from pardata.pipeline.programs.generator import is_redoable
 from pardata.runtime.admission.inflight import InFlightSpec
-from pardata.runtime.recording.recorder import record_bytes
+from pardata.runtime.recording.recorder import record_sizes
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
 from pardata.runtime.worker.spec import CHANNELS_AT, OwnAreas
 
@@ -118,9 +118,10 @@ class Layout:
         self.workers = [worker for worker in everybody if worker is not self.consumer]
         self.spares = {worker for stage in plan.stages if stage.is_auto for worker in self.wired[stage][1:]}
         if record:
-            for stage in plan.worker_stages:
+            stages = plan.worker_stages
+            for stage, nbytes in zip(stages, record_sizes([stage.workers for stage in stages]), strict=True):
                 for worker in self.wired[stage]:
-                    worker.record_in(record_bytes(stage.workers))
+                    worker.record_in(nbytes)
         self.processes = [worker for worker in everybody if not worker.in_parent]
         self.budgeted = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
         self.budgeted += [(span, "the main process") for span in (self.consumer.span, parts.heap.arena.span)]

@@ -16,7 +16,7 @@ from pardata.pipeline.plan.stage import Stage
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.recording.call_notes import CallNotes
 from pardata.runtime.recording.record import WorkerRecord
-from pardata.runtime.recording.recorder import Recorder, read, record_bytes
+from pardata.runtime.recording.recorder import Recorder, read, record_sizes
 
 
 class RecordingTimes(ThreadTimes):
@@ -30,10 +30,10 @@ class RecordingTimes(ThreadTimes):
         Of the message that was taken.
     """
 
-    def __init__(self, counts: StageStatistics, workers: int) -> None:
+    def __init__(self, counts: StageStatistics, nbytes: int) -> None:
         super().__init__(counts)
         self._counts = counts
-        recorder = Recorder(memoryview(bytearray(record_bytes(workers))))
+        recorder = Recorder(memoryview(bytearray(nbytes)))
         self.notes = CallNotes(recorder, lambda: (int(counts.blocked_s * 1e9), counts.bytes, counts.items))
         self.count = 0
 
@@ -57,7 +57,9 @@ class RecordingThreadPort(ThreadPort):
 
     def __init__(self, hub: Hub, stage: Stage, inbox: Inbox, index: int = 0) -> None:
         super().__init__(hub, stage, inbox, index)
-        self._times = RecordingTimes(self.statistics, stage.workers)
+        stages = hub.plan.worker_stages
+        sizes = record_sizes([each.workers for each in stages])
+        self._times = RecordingTimes(self.statistics, sizes[stages.index(stage)])
 
     def record(self) -> WorkerRecord:
         """Return what was recorded until now."""

@@ -18,12 +18,12 @@ from pardata.pool.configuration import Setup
 from pardata.pool.lifecycle import PoolLife
 from pardata.pool.processes.assignments import WorkerSlot
 from pardata.pool.processes.waiting import Waiting
-from pardata.pool.recording import WorkerNotes
+from pardata.pool.recording import CHUNKS_BYTES, WorkerNotes
 from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import WorkerEvent
 from pardata.runtime.output.console import Console
-from pardata.runtime.recording.recorder import read, record_bytes
+from pardata.runtime.recording.recorder import MOST_RECORD_BYTES, read, record_sizes
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Supervisor, Worker, deaths_of
 from pardata.runtime.watching.plates import POOL, hang_plates
@@ -101,8 +101,9 @@ class Topology:
         parent = self._wired("the main process", 0, True)
         wired = [self._wired("pool", index, False) for index in range(setup.workers)]
         if setup.record:
+            (nbytes,) = record_sizes([setup.workers], MOST_RECORD_BYTES - CHUNKS_BYTES)
             for worker in wired:
-                worker.record_in(record_bytes(setup.workers))
+                worker.record_in(nbytes)
         connect([parent], wired, 0, {}, _SLOTS)
         connect(wired, [parent], 0, {}, _SLOTS)
         self._socks += [sock for worker in (parent, *wired) for sock in worker.socks.all()]

@@ -66,7 +66,7 @@ class DeathRecord:
     kind: str = "item"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A task of a pool: the calls of a job from `begin` on, as its worker did them. Job -1: submitted calls."""
 

@@ -18,16 +18,20 @@ Source: multiplicative hashing, Knuth, The Art of Computer Programming 3, 6.4
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+
+from pardata.memory.segment import PAGE_BYTES
 
 RecordRows = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_CALLS: Final = 20_000  # of one stage that are kept
 _FEWEST_CALLS: Final = 2_000  # that one worker has room for
 SLOWEST: Final = 16
-SAMPLES: Final = 512
+SAMPLES: Final = 256  # at least half of them are there: more than the 120 steps of a page's charts
+MOST_RECORD_BYTES: Final = 20_000_000  # of a run: all that its workers write, however many items there are
 FIRST_INTERVAL_NS: Final = 1_000_000
 
 RECORD_HEAD_WORDS: Final = 8
@@ -73,9 +77,16 @@ _MASK: Final = (1 << 32) - 1
 _MOST_HALVINGS: Final = 31
 
 
-def record_bytes(workers: int) -> int:
-    """Return the bytes that one of so many workers of a stage needs."""
-    return _CALLS_AT + _CALL.size * min(MOST_CALLS, max(_FEWEST_CALLS, 2 * MOST_CALLS // workers))
+def record_sizes(workers: Sequence[int], most_bytes: int = MOST_RECORD_BYTES) -> list[int]:
+    """Return the bytes that each worker of each stage has, by the number of workers of each stage.
+
+    All workers together have no more than `most_bytes`, whole pages counted.
+    """
+    wanted = [min(MOST_CALLS, max(_FEWEST_CALLS, 2 * MOST_CALLS // max(1, count))) for count in workers]
+    room = most_bytes - sum(workers) * (_CALLS_AT + PAGE_BYTES)
+    needed = _CALL.size * sum(count * calls for count, calls in zip(workers, wanted, strict=True))
+    share = min(1.0, room / max(1, needed))
+    return [_CALLS_AT + _CALL.size * max(SLOWEST, int(share * calls)) for calls in wanted]
 
 
 class Recorder:

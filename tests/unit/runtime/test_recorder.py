@@ -3,24 +3,27 @@
 import numpy as np
 import pytest
 
+from pardata.memory.gaps import align
+from pardata.memory.segment import PAGE_BYTES
 from pardata.runtime.recording.recorder import (
     CALL_BEGIN_NS,
     CALL_NUMBER,
     HEAD_CALLS,
     MOST_CALLS,
+    MOST_RECORD_BYTES,
     SAMPLE_AT_NS,
     SAMPLES,
     SLOWEST,
     Recorder,
     is_kept,
     read,
-    record_bytes,
+    record_sizes,
 )
 
 
 @pytest.fixture
 def memory():
-    return memoryview(bytearray(record_bytes(1)))
+    return memoryview(bytearray(record_sizes([1])[0]))
 
 
 def record(recorder, numbers, took_ns=10):
@@ -41,7 +44,7 @@ def test_more_calls_are_a_uniform_sample_of_the_same_numbers_everywhere(memory):
     assert found.shift == 1 and numbers.tolist() == np.arange(30_000)[is_kept(np.arange(30_000), 1)].tolist()
     counts = np.histogram(numbers, 30, (0, 30_000))[0]
     assert (abs(counts - 500) <= 5).all()  # of each thousand every other one
-    other = memoryview(bytearray(record_bytes(20)))
+    other = memoryview(bytearray(record_sizes([20])[0]))
     record(Recorder(other), range(30_000))
     few = read(other)
     assert few.shift > 1 and set(few.calls[:, CALL_NUMBER]) < set(numbers)
@@ -77,7 +80,7 @@ def test_samples_thin_out_and_keep_the_whole_time(memory):
     samples = read(memory).samples
     gaps = np.diff(samples[:, SAMPLE_AT_NS])
     assert SAMPLES // 2 <= len(samples) <= SAMPLES and gaps.max() <= 2 * gaps.min()
-    assert samples[0, SAMPLE_AT_NS] < 50_000_000 and samples[-1, SAMPLE_AT_NS] > 9_900_000_000
+    assert samples[0, SAMPLE_AT_NS] < 100_000_000 and samples[-1, SAMPLE_AT_NS] > 9_900_000_000
 
 
 def test_a_successor_goes_on_where_its_predecessor_was_killed(memory):
@@ -120,6 +123,17 @@ def test_a_kill_while_calls_are_let_go_of_leaves_each_once(memory, monkeypatch):
 
 
 def test_the_memory_of_a_million_items_is_bounded():
-    for workers in (1, 2, 4, 8, 20):
-        assert workers * record_bytes(workers) <= 4_000_000
-    assert record_bytes(1) <= 1_600_000 and CALL_BEGIN_NS == 0
+    """Of all stages together, however many there are, and whole pages counted."""
+    for workers in ([1], [4], [20], [1] * 6, [4] * 10, [1] * 400, [500], [1, 64, 64, 64, 1]):
+        sizes = record_sizes(workers)
+        total = sum(count * align(nbytes, PAGE_BYTES) for count, nbytes in zip(workers, sizes, strict=True))
+        assert total <= MOST_RECORD_BYTES and CALL_BEGIN_NS == 0
+    assert record_sizes([1] * 13) == [record_sizes([1])[0]] * 13  # all calls of 13 stages, up to `MOST_CALLS`
+    assert record_sizes([500])[0] > record_sizes([4000], 1)[0] > 0
+
+
+def test_the_smallest_memory_keeps_a_sample():
+    small = memoryview(bytearray(record_sizes([4000], 1)[0]))
+    record(Recorder(small), range(5000))
+    found = read(small)
+    assert 0 < len(found.calls) <= SLOWEST and len(found.slowest) == SLOWEST
