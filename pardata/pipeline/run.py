@@ -24,6 +24,7 @@ from pardata.runtime.events import CutPassed, ItemSkipped
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport
 from pardata.runtime.recording.page import body_of
+from pardata.runtime.report_page import as_link
 from pardata.runtime.stage_bars import check_progress
 
 if TYPE_CHECKING:
@@ -182,8 +183,8 @@ class Run(Iterator[Any]):
         return f"<{type(self).__name__}, {self._life.state.value}: {counts} items>"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the table of the report so far."""
-        return self.report()._repr_html_()
+        """Return what a notebook shows: the table of the report so far, and the way to the dashboard."""
+        return as_link(self.dashboard if self._is_open() else None) + self.report()._repr_html_()
 
     def __enter__(self) -> Run:
         return self

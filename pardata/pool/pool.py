@@ -30,6 +30,7 @@ from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
 from pardata.runtime.method_names import named_as_called
 from pardata.runtime.recording.pool_page import pool_body_of
+from pardata.runtime.report_page import as_link
 
 
 @named_as_called
@@ -211,8 +212,8 @@ class WorkerPool(ArrayMethods, Executor):
         return _report_of(self._backend)
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: a line per worker."""
-        return self.report()._repr_html_()
+        """Return what a notebook shows: a line per worker, and the way to the dashboard."""
+        return as_link(self.dashboard if self.is_open else None) + self.report()._repr_html_()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `wait`, return when everything is done and every process is gone.

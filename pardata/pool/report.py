@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pardata.errors import ConfigError
-from pardata.runtime.recording.pool_page import as_pool_page, as_pool_table
+from pardata.runtime.recording.pool_page import as_pool_page
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.recording.saving import write_text
 from pardata.runtime.recording.trace import as_trace
+from pardata.runtime.report_page import as_pool_html
 from pardata.runtime.text_table import table
 
 
@@ -56,7 +57,7 @@ class PoolReport:
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
-        return as_pool_table(self)
+        return as_pool_html(self)
 
     def __repr__(self) -> str:
         """Return the table: what a person at a prompt wants to see."""

@@ -83,6 +83,7 @@ def test_the_numbers_are_those_of_the_report(engine, capfd):
         events = Events(run.dashboard)
         kind, body = events.next()
         assert kind == "page" and "&lt;abs&gt;" in body and "<abs>" not in body
+        assert f'href="{run.dashboard}"' in run._repr_html_()
         assert Cells(get(run.dashboard)).rows[0][:3] == ["stage", "workers", "items"]
         assert list(run) == list(range(1, 50))
         report = run.report()
@@ -92,6 +93,7 @@ def test_the_numbers_are_those_of_the_report(engine, capfd):
         assert row[:4] == [stage.name, str(stage.workers), str(stage.items), format_bytes(stage.bytes)]
     with pytest.raises(urllib.error.URLError):
         get(run.dashboard)
+    assert "href" not in run._repr_html_()
     assert report.surroundings.record is not None
 
 
@@ -100,7 +102,7 @@ def test_a_pool_is_shown_until_its_end(kind, capfd):
     with pardata.WorkerPool(1, kind=kind, dashboard=True, name="numbers") as pool:
         events = Events(pool.dashboard)
         assert "numbers" in events.next()[1]
-        assert list(pool.map(abs, range(20))) == list(range(20))
+        assert list(pool.map(abs, range(20))) == list(range(20)) and f'href="{pool.dashboard}"' in pool._repr_html_()
     assert events.last() == pool_body_of(pool.report())
     assert capfd.readouterr().err == f"dashboard: {pool.dashboard}\n"
 

@@ -93,11 +93,6 @@ def pool_body_of(report: Any) -> str:
     return "\n".join(filter(None, parts))
 
 
-def as_pool_table(report: Any) -> str:
-    """Return the workers of a `PoolReport` as a table for a notebook."""
-    return f"<div><b>{escape(report.name)}</b>, {report.statistics['seconds']:.2f} s</div>{_workers(report)}"
-
-
 def jobs_of(record: RunRecord) -> dict[str, list[Chunk]]:
     """Return the tasks of each job by its name, the last jobs only."""
     found: dict[str, list[Chunk]] = {}

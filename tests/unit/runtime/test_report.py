@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 import pytest
 
 import pardata
+from pardata.pool.report import PoolReport
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
+from pardata.runtime.recording.record import Surroundings
 
 
 @pytest.fixture
@@ -60,6 +62,28 @@ def test_a_notebook_shows_a_table(report):
     assert "width:120.0px" in parts[0][1] and "width:40.0px" in parts[1][1]
     lines = ["".join(line.itertext()) for line in page.iter("li")]
     assert lines[0] == "check, item 0, <item 0>: ValueError: 1 < 2" and lines[-1] == "... and 10 more"
+
+
+def test_a_notebook_shows_what_was_chosen_what_failed_and_the_nodes(report):
+    around = Surroundings(auto=("check",), error="Traceback ...\nValueError: <1>")
+    nodes = [NodeStatistics("tcp://<a>", "check", messages=3)]
+    page = ElementTree.fromstring(
+        f"<div>{dataclasses.replace(report, surroundings=around, nodes=nodes)._repr_html_()}</div>".replace("<br>", "")
+    )
+    told = "".join(page.itertext())
+    assert 'workers="auto" came to: check 1' in told and "ValueError: <1>" in told and "tcp://<a>" in told
+
+
+def test_a_notebook_shows_a_pool_as_a_table():
+    workers = [{"tasks": 3, "deaths": 1, "work_s": 1.0, "wait_s": 2.0, "start_s": 1.0}] * 2
+    made = PoolReport("<p>", {"seconds": 4.0, "workers": workers}, Surroundings())
+    page = ElementTree.fromstring(f"<div>{made._repr_html_()}</div>")
+    rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+    assert [row[:3] for row in rows] == [["worker", "tasks", "deaths"], ["<p> 0", "3", "1"], ["<p> 1", "3", "1"]]
+    assert rows[1][3].strip() == "1.00 s worked"
+    assert [span.get("title") for span in page.iter("span") if span.get("title")][:3] == [
+        "worked 1.00 s", "waited 2.00 s", "start 1.00 s",
+    ]  # fmt: skip
 
 
 def test_an_empty_report_has_a_page():
