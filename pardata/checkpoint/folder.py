@@ -27,7 +27,7 @@ from typing import Any, Final
 from pardata.checkpoint.fingerprint import FingerprintPart
 from pardata.checkpoint.presence import LOCK, wait_until_alone
 from pardata.errors import ConfigError
-from pardata.memory.disk import create_new, naming, sync_directory, write_all
+from pardata.memory.disk import create_new, naming, sync, sync_directory, write_all
 from pardata.memory.locking import HolderLock
 
 CUT_S: float = 1.0  # between two states; a test makes it 0
@@ -36,7 +36,7 @@ COST: Final = 50  # a state is written no sooner than so many times the seconds 
 _MAGIC: Final = b"pardata checkpoint 1"
 _HEAD: Final = re.compile(_MAGIC + rb" (\d+) ([0-9a-f]{8}) (\d+)\n")
 _STATES: Final = ("state.0", "state.1")
-_STORED: Final = re.compile(r"plan|state\.[01]|results|stage-\d+-\d+(\.part)?")
+_STORED: Final = re.compile(r"plan|state\.[01]|results|stage(-\d+)+(\.part)?")
 _OURS: Final = re.compile(rf"plan\.part|{_STORED.pattern}")
 _USED: Final = re.compile(rf"workers|{LOCK}\.lock|{_OURS.pattern}")
 
@@ -239,16 +239,6 @@ def check_restart(checkpoint: object, restart: object) -> None:
         raise ConfigError(f"restart must be True or False, not {restart!r}")
     if restart and checkpoint is None:
         raise ConfigError("restart=True goes with checkpoint=, the folder to begin again in")
-
-
-def sync(path: str) -> None:
-    """Have the system write a file to the disk."""
-    fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-    try:
-        with naming(path):
-            os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def plan_of(path: str) -> dict[str, Any] | None:

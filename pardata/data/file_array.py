@@ -67,6 +67,7 @@ class FileArray(ABC):
     """
 
     way_to_write: str = 'open it with mode="r+"'  # in errors, where `writers` is "none"
+    survives_kills: bool = False  # whether what was written stays whole if its process is killed while it writes more
 
     def __init__(
         self,
@@ -101,6 +102,10 @@ class FileArray(ABC):
         Not for formats that are only read: `writers` is "none" there, and outputs of theirs are refused before.
         """
         raise NotImplementedError(f"{self.location}: {self.way_to_write}")
+
+    def sync(self, begin: int, end: int) -> None:
+        """Have the system write what was written of some rows to the disk; of a format that survives kills."""
+        raise NotImplementedError(f"{self.location} may be damaged by a kill")
 
     def encoder(self) -> Encoder | None:
         """Return what workers compress with, so that the only writer of a file need not; None: it has to."""

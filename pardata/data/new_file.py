@@ -22,13 +22,15 @@ class NewPath(ABC):
     Parameters
     ----------
     path : str
-        Absolute. There must be nothing under it: a file of these formats may hold other arrays.
+        Absolute.
 
     Raises
     ------
     ConfigError
-        There is something under that name, no such directory, or no file may be made in it.
+        There is no such directory, or no file may be made in it.
     """
+
+    goes_on: bool = False  # whether a part that a killed process has left can be opened again
 
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path.rstrip("/"))
@@ -39,6 +41,9 @@ class NewPath(ABC):
         self.path = os.path.join(folder, name)
         ending = os.path.splitext(name)[1]
         self.part = os.path.join(folder, f".{name}{secrets.token_hex(4)}{ending}")
+
+    def check_free(self) -> None:
+        """Raise `ConfigError` if there is something under the name: a file of these formats may hold other arrays."""
         if os.path.lexists(self.path):
             raise self._is_taken()
 
@@ -87,6 +92,10 @@ class NewFile(NewPath):
     @abstractmethod
     def grow(self, rows: int) -> None:
         """Make an array that was created without rows longer; its `FileArray` has the new shape."""
+
+    def reopen(self) -> FileArray:
+        """Return the array of a part that a killed process has left."""
+        raise NotImplementedError(f"{self.path}: a part of it cannot be opened again")
 
     @abstractmethod
     def open(self) -> Any:

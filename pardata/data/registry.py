@@ -164,7 +164,7 @@ def new_file(path: str | os.PathLike[str], key: str | None = None, compression: 
     Raises
     ------
     ConfigError
-        There is something under that name already, or no such directory, or no such compression.
+        There is no such directory, or no such compression. (What has that name already `check_free` tells.)
     """
     made = new_output(path, key, compression) if _is_of_arrays(path) else None
     assert not isinstance(made, NewTable)

@@ -6,9 +6,12 @@ read as the fill value, without an error.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +23,7 @@ from pardata.data.file_array import Array, FileArray, Selection, Writers, check_
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
-from pardata.memory.disk import naming
+from pardata.memory.disk import naming, sync
 
 
 class ZarrArray(FileArray):
@@ -37,6 +40,7 @@ class ZarrArray(FileArray):
         found = self._opened = array if obstacle else self._open(location)
         super().__init__(location, tuple(array.shape), found.dtype, chunks, shards or chunks, writers, obstacle)
         check_same(self, found.shape, found.dtype)
+        self.survives_kills = not obstacle
 
     def read_into(self, selection: Selection, out: Array) -> None:
         buffer = default_buffer_prototype().nd_buffer.from_numpy_array(out)
@@ -46,8 +50,21 @@ class ZarrArray(FileArray):
         with naming(self.location):  # a full disk has no name
             self._array().set_basic_selection(selection, values)
 
+    def sync(self, begin: int, end: int) -> None:
+        if not isinstance(self._store, LocalStore):
+            return  # a server has what it has acknowledged
+        folder = os.path.normpath(os.path.join(self._store.root, self._path))
+        rows = range(begin // self.unit_shape[0], -(-end // self.unit_shape[0]))
+        others = [range(-(-length // unit)) for length, unit in zip(self.shape[1:], self.unit_shape[1:], strict=True)]
+        encoded = self._array().metadata.encode_chunk_key
+        files = [os.path.join(folder, encoded(place)) for place in itertools.product(rows, *others)]
+        files += [os.path.join(folder, name) for name in ("zarr.json", ".zarray")]
+        there = list(filter(os.path.exists, files))  # a chunk of nothing but the fill value has no file
+        for path in [*there, *{parent for file in there for parent in _parents(file, folder)}]:
+            sync(path)
+
     def grow(self, rows: int) -> None:
-        """Make it longer."""
+        """Make it longer, or shorter."""
         self.shape = (rows, *self.shape[1:])
         self._array().resize(self.shape)
 
@@ -67,6 +84,13 @@ class ZarrArray(FileArray):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_opened": None}
+
+
+def _parents(path: str, folder: str) -> Iterator[str]:
+    """Yield the folders that a file is in, from the lowest to `folder`."""
+    while path != folder:
+        path = os.path.dirname(path)
+        yield path
 
 
 def _in_one_go() -> dict[str, Any]:
@@ -161,11 +185,12 @@ class PartArray(ZarrArray):
 class NewZarr(NewFile):
     """A folder with one array, and no group around it."""
 
+    goes_on = True
     _made: PartArray | None = None
 
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:
         try:
-            made = zarr.create_array(LocalStore(self.part), shape=shape, dtype=dtype, chunks=chunks)
+            made = zarr.create_array(LocalStore(self.part), shape=shape, dtype=dtype, chunks=chunks, overwrite=True)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.path}: a Zarr array cannot hold {dtype}: {error}") from error
         self._made = PartArray(made)
@@ -174,6 +199,16 @@ class NewZarr(NewFile):
     def grow(self, rows: int) -> None:
         assert self._made is not None
         self._made.grow(rows)
+
+    def reopen(self) -> FileArray:
+        try:
+            made = zarr.open_array(LocalStore(self.part), mode="r+")
+        except (OSError, KeyError, ValueError) as error:
+            raise gone(self.part, error) from error
+        for path in Path(self.part).rglob("*.partial"):  # what zarr was writing when it was killed
+            path.unlink()
+        self._made = PartArray(made)
+        return self._made
 
     def discard(self) -> None:
         if self._made is not None:

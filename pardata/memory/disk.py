@@ -131,6 +131,19 @@ def rename_new(path: str, target: str) -> None:
     os.rename(path, target)
 
 
+def sync(path: str) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
+    if os.path.isdir(path):
+        sync_directory(os.path.join(path, "name"))
+        return
+    fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    try:
+        with naming(path):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_directory(path: str) -> None:
     """Have the system write the directory of `path` to the disk."""
     if sys.platform == "win32":

@@ -6,6 +6,7 @@ collected until a chunk (or shard) is full, which is written once.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from typing import Any, Final
@@ -32,15 +33,24 @@ class FileSink:
     key, compression : str, optional
         The name of the array in a new file, and how that is compressed.
 
+    Attributes
+    ----------
+    part : str, optional
+        In a run with a checkpoint: the name of a new file until the run is done, which then gives it its own.
+
     Raises
     ------
     ConfigError
-        The array is open for reading, or the file is there already.
+        The array is open for reading.
     """
 
     def __init__(self, target: FileArray | str, key: str | None = None, compression: Any = None) -> None:
         self._target = target
         self._options = key, compression
+        self._state: tuple[int, Array] | None = None
+        self._band: _Band | None = None
+        self._goes_on = False
+        self.part: str | None = None
         self.name = os.path.basename(target if isinstance(target, str) else target.location)
         if isinstance(target, str):
             new_output(target, key, compression)  # raises what can be told now
@@ -48,66 +58,123 @@ class FileSink:
             what = f"open for reading: {target.way_to_write}" if target.ndim else "a single number, which has no rows"
             raise ConfigError(f"to({target.location}): it is {what}")
 
+    @property
+    def path(self) -> str:
+        """The name of a new file, or where the array is."""
+        return self._target if isinstance(self._target, str) else self._target.location
+
+    def _new(self) -> NewFile | NewTable | None:
+        if isinstance(self._target, FileArray):
+            return None
+        made = new_output(self._target, *self._options)
+        assert made is not None
+        made.part = self.part or made.part
+        return made
+
+    def check_free(self) -> None:
+        """Raise `ConfigError` if a new file has a name that is taken."""
+        made = self._new()
+        if made is not None:
+            made.check_free()
+
+    @property
+    def why_not(self) -> str:
+        """The reason why a run with a checkpoint cannot write to it; "": it can."""
+        new = self._new()
+        if isinstance(self._target, FileArray) and self._target.obstacle:
+            return f"after a kill it cannot be opened again: {self._target.obstacle}"
+        if new.goes_on if new is not None else getattr(self._target, "survives_kills", False):
+            return ""
+        return "a kill in the midst of a write may damage a file of this format: write to .zarr or .npy"
+
+    def going_on(self, part: str) -> FileSink:
+        """Return the sink of a run with a checkpoint; `part`: the name of a new file until the run is done."""
+        made = copy.copy(self)
+        made.part, made._goes_on = part if isinstance(self._target, str) else None, True
+        return made
+
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Write; yield nothing."""
-        if isinstance(self._target, FileArray):
-            _Band(self._target).write_all(items)
-        else:
-            made = new_output(self._target, *self._options)
-            assert made is not None
-            try:
-                if isinstance(made, NewTable):
-                    _add_all(made, items)
-                else:
-                    _fill(made, items)
-                made.commit()
-            finally:
-                made.discard()
+        new = self._new()
+        try:
+            if isinstance(new, NewTable):
+                for item in items:
+                    new.add(item)
+                    del item
+            else:
+                self._write_rows(new, items)
+            if new is not None and self.part is not None:
+                new.close()
+            elif new is not None:
+                new.commit()
+        finally:
+            if new is not None and self.part is None:
+                new.discard()
         yield from ()
 
+    def _write_rows(self, new: NewFile | None, items: Iterator[Any]) -> None:
+        if new is None or self._state is not None:
+            target = self._target if isinstance(self._target, FileArray) else new.reopen()  # type: ignore[union-attr]
+            self._band = _Band(target, new, self._state)
+        for item in items:
+            if self._band is None:
+                assert new is not None
+                self._band = _band_for(new, item)
+            self._band.add(item)
+            del item
+        if self._band is not None:
+            self._band.end()
+            if self._goes_on:
+                self._band.sync()
+        elif new is not None:
+            new.create((0,), np.dtype(float), (1,))
 
-def _add_all(made: NewTable, items: Iterator[Any]) -> None:
-    for item in items:
-        made.add(item)
-        del item
+    def snapshot(self) -> tuple[int, Array] | None:
+        """Return how many rows are written for good, and those that wait for their chunk to be full."""
+        return None if self._band is None else self._band.snapshot()
+
+    def restore(self, state: tuple[int, Array] | None) -> None:
+        """Go on there."""
+        self._state = state
 
 
-def _fill(made: NewFile, items: Iterator[Any]) -> None:
-    """Make the file for rows like the first item, and let it grow with the items."""
-    band: _Band | None = None
-    for item in items:
-        if band is None:
-            row = _plain(item, made.path)
-            chunk_rows = max(1, _CHUNK_BYTES // max(1, row.nbytes))
-            target = made.create((0, *row.shape), row.dtype, (chunk_rows, *(max(1, length) for length in row.shape)))
-            band = _Band(target, made)
-        band.add(item)
-        del item
-    if band is None:
-        made.create((0,), np.dtype(float), (1,))
-    else:
-        band.flush()
+def _band_for(new: NewFile, item: Any) -> _Band:
+    """Make a file for rows like the first item."""
+    row = _plain(item, new.path)
+    chunk_rows = max(1, _CHUNK_BYTES // max(1, row.nbytes))
+    return _Band(new.create((0, *row.shape), row.dtype, (chunk_rows, *(max(1, length) for length in row.shape))), new)
 
 
 class _Band:
     """Rows on their way to an array, until as many are there as are written at once."""
 
-    def __init__(self, target: FileArray, new: NewFile | None = None) -> None:
+    def __init__(self, target: FileArray, new: NewFile | None = None, state: tuple[int, Array] | None = None) -> None:
         self._target = target
         self._new = new
         self._row_shape = target.shape[1:]
         self._rows: Array = np.empty((target.unit_shape[0], *self._row_shape), target.dtype)
-        self._held = 0
-        self._written = 0
+        self._written, held = (0, self._rows[:0]) if state is None else state
+        self._synced, self._held = self._written, len(held)
+        self._rows[: len(held)] = held
+        if state is not None and new is not None:
+            new.grow(self._written)  # without what was written behind the cut
 
-    def write_all(self, items: Iterator[Any]) -> None:
-        """Write all rows of the array; raise ValueError if the items are more or fewer."""
-        for item in items:
-            self.add(item)
-            del item
+    def end(self) -> None:
+        """Write the rest; raise ValueError if an array that was there has more rows."""
         self.flush()
-        if self._written != self._target.shape[0]:
+        if self._new is None and self._written != self._target.shape[0]:
             raise ValueError(f"{self._target.location} has {self._target.shape[0]} rows, and got {self._written}")
+
+    def snapshot(self) -> tuple[int, Array]:
+        """Have all chunks that are written on the disk. One that is not full is not written: a kill may tear it."""
+        self.sync()
+        return self._written, self._rows[: self._held].copy()
+
+    def sync(self) -> None:
+        """Have all that is written on the disk."""
+        if self._written > self._synced:
+            self._target.sync(self._synced, self._written)
+            self._synced = self._written
 
     def add(self, item: Any) -> None:
         """Take in a row, or a block of rows."""

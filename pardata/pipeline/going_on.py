@@ -18,11 +18,11 @@ from typing import Any
 
 from pardata.checkpoint import folder as folders
 from pardata.checkpoint.fingerprint import digest, digest_of_array, digest_of_items
-from pardata.checkpoint.folder import Folder, sync
+from pardata.checkpoint.folder import Folder
 from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
-from pardata.memory.disk import sync_directory
-from pardata.pipeline.npy_writer import NpyWriter
+from pardata.memory.disk import rename_new, sync, sync_directory
+from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.plan.cut_line import Cut, CutLine, CutStage
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.node import Kind
@@ -83,8 +83,9 @@ class StreamCheckpoint:
         self.report: RunReport | None = None
         try:
             for stage in plan.stages:
-                if isinstance(stage.fn, NpyWriter):
-                    stage.fn = NpyWriter(stage.fn.path, self._folder.begun(stage.fn.path))
+                if writes_file(stage):
+                    sink: Any = stage.fn
+                    stage.fn = sink.going_on(self._folder.begun(sink.path))
             self._begin()
         except BaseException:
             self.close()
@@ -111,14 +112,17 @@ class StreamCheckpoint:
         if "report" in state:
             self.report = pickle.loads(base64.b64decode(state["report"]))
         for stage in self._files():
-            if stage.index in starts:
+            if isinstance(stage.fn, FileSink):
+                if self.report is None:
+                    stage.fn.check_free()
+            elif stage.index in starts:
                 check_begun(self._folder.path, stage.fn.part)
         self._forget(name for name in os.listdir(self._folder.path) if name.startswith("stage-"))
         self._plan.cuts = Cuts(self._folder.path, os.getpid(), folders.CUT_S, self._line.cut.numbers, starts)
 
     def _files(self) -> list[Any]:
-        """Return the stages that write files."""
-        return [stage for stage in self._stages if writes_file(stage)]
+        """Return the stages that write new files."""
+        return [stage for stage in self._stages if getattr(stage.fn, "part", None) is not None]
 
     def _has_all(self, state: Any) -> bool:
         """Return whether all that a state refers to is whole."""
@@ -173,7 +177,7 @@ class StreamCheckpoint:
         for writer in [stage.fn for stage in self._files()]:
             if not is_finished and os.path.exists(writer.part):
                 sync(writer.part)
-                os.replace(writer.part, writer.path)
+                (rename_new if isinstance(writer, FileSink) else os.replace)(writer.part, writer.path)
                 sync_directory(writer.path)
             else:
                 check_done(self._folder.path, writer.path, files.get(writer.path))

@@ -38,6 +38,12 @@ class NpyWriter:
         self._file = -1
         self._held = bytearray()  # the last rows, which are not in the file yet
 
+    why_not = ""  # the reason why a run with a checkpoint cannot write to it
+
+    def going_on(self, part: str) -> NpyWriter:
+        """Return the writer of a run with a checkpoint."""
+        return NpyWriter(self.path, part)
+
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """Write; yield nothing."""
         part = self.part

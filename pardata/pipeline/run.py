@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pardata.errors import ConfigError, PlanError
 from pardata.memory.sizes import count_bytes
 from pardata.pipeline.dry_run_report import DryRun
+from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.lifecycle import RunEvent, RunLife, RunState
 from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
@@ -210,6 +211,8 @@ def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
     """
     for stage in plan.stages:
         note_used(stage.node)
+        if isinstance(stage.fn, FileSink) and stage.fn.part is None:
+            stage.fn.check_free()
     _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
     if not options.dashboard:
         return _start_on(engine, plan, options)

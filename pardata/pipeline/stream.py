@@ -266,7 +266,7 @@ class Stream(Regrouping):
         ------
         ConfigError
             `sink` is none of these, or for a process the method of a list, set, dict or deque; or an array that is open
-            for reading, or a path of a new file where something is already.
+            for reading. When the stream is run: there is something already where a new file is to be.
 
         Examples
         --------

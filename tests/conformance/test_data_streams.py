@@ -128,7 +128,7 @@ def test_a_new_file_appears_whole_or_not_at_all(ending, engine, tmp_path):
     assert report.stages[-1].name == f"new{ending}" and os.listdir(tmp_path) == [f"new{ending}"]
     assert np.array_equal(read_all(path, key), -values)
     with pytest.raises(pardata.ConfigError, match="is there already"):
-        pardata.source(values).to(path)
+        pardata.source(values).to(path).run(engine=engine)
     with pytest.raises(pardata.ConfigError, match="key= names|has no key"):
         pardata.source(values).to([] if ending == ".h5" else str(tmp_path / f"x{ending}"), key="a")
     if ending == ".tif":

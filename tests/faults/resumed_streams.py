@@ -1,6 +1,7 @@
 """Streams that are interrupted and go on: graphs, stages and sinks; used by tests and by `random_resumes`."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 import pardata
 
 ITEMS = 40
-KINDS = (".npy", ".txt", ".any", ".begun")
+KINDS = (".npy", ".zarr", ".txt", ".any", ".begun")
 
 
 class Repairable:
@@ -80,6 +81,10 @@ def row(items):
     return np.array(items, float)
 
 
+def wide(values):
+    return np.repeat(values, 15_000)  # 6 rows are a chunk of a new file
+
+
 def is_no_third(number):
     return number % 3 != 0
 
@@ -146,7 +151,20 @@ def mixed(source, work, folder):
     return [twice.reduce(add, 0).to(f"{folder}/a.npy"), fair.to(Lines(f"{folder}/b.any"))]
 
 
+def stored(source, work, folder):
+    """A new Zarr array, and one that is there: of chunks and shards that are full at other moments than a cut."""
+    import zarr
+
+    path = f"{folder}/b.zarr"
+    if not os.path.exists(f"{path}/zarr.json"):
+        zarr.create_array(path, shape=(ITEMS, 6), chunks=(2, 3), shards=(8, 6), dtype="f8")
+    array = zarr.open_array(path, mode="r+")
+    rows = source.map(work, workers=2).map(lambda number: np.full(6, number, float))
+    return [rows.map(wide).to(f"{folder}/a.zarr"), rows.to(array)]
+
+
 GRAPHS = [chain, regrouped, folded, joined, written, in_a_row, in_turn, paired, mixed]
+GRAPHS += [stored] if find_spec("zarr") else []
 
 
 def run(graph, folder, work, engine, items=range(ITEMS), **options):
@@ -155,7 +173,10 @@ def run(graph, folder, work, engine, items=range(ITEMS), **options):
 
 def outputs(folder):
     """The contents of all files that a run has written; of one with its lines in any order, those in one."""
-    made = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.suffix in KINDS}
+    ends = [path for path in Path(folder).iterdir() if path.suffix in KINDS]
+    files = [path for end in ends for path in [end, *end.rglob("*")] if path.is_file()]
+    left = [path for path in files if path.suffix == ".partial" and "b.zarr" in path.parts]  # zarr's, after a kill
+    made = {str(path.relative_to(folder)): path.read_bytes() for path in files if path not in left}
     return {name: sorted(data.split()) if name.endswith(".any") else data for name, data in made.items()}
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,18 @@ import pardata
 from pardata import __main__ as command_line
 from pardata.checkpoint import folder as folders
 from pardata.pipeline import going_on
+from tests.conformance.data_formats import warm_up
 from tests.faults import resumed_streams as streams
 from tests.faults.cuts import end_at_each_step
 from tests.faults.resumed_streams import ITEMS, Lines, Repairable, Running, calls_in, outputs
 from tests.faults.windows import CUTTER, TrappedFilter
 
 ENGINES = ["serial", "threads", "processes"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started():
+    warm_up()
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +183,13 @@ def cannot(folder):
     yield numbers.to([]), "'list'.*lost with it"
     yield numbers.to([].append, kind="thread"), "lost with it"
     yield numbers.to(sink), "'sink'.*coroutine"
+    if find_spec("zarr"):
+        import zarr
+
+        memory = zarr.create_array(zarr.storage.MemoryStore(), shape=(3,), dtype="f8")
+        yield numbers.to(memory), "cannot be opened again: it is in the memory of this process"
+    if find_spec("h5py"):
+        yield numbers.to(f"{folder}/a.h5"), r"'a\.h5'.*may damage a file of this format"
     yield numbers.map(print), r"'print'.*to\(\.\.\.\)"
 
 
@@ -254,6 +268,32 @@ def test_a_full_disk_ends_the_run_and_the_cut_before_it_counts(make_folder, monk
     assert left[0] <= 0
     plain(folder).run(engine=engine, checkpoint=f"{folder}/c")
     assert np.array_equal(np.load(f"{folder}/a.npy"), np.arange(ITEMS, dtype=float))
+
+
+@pytest.mark.skipif(find_spec("zarr") is None, reason="not installed")
+def test_a_new_zarr_file_takes_the_place_of_nothing(make_folder):
+    folder = make_folder()
+
+    def run():
+        plain(folder, work=Repairable(folder, ITEMS - 9), name="a.zarr").run(engine="serial", checkpoint=f"{folder}/c")
+
+    os.mkdir(f"{folder}/a.zarr")
+    with pytest.raises(pardata.ConfigError, match="is there already"):
+        run()
+    os.rmdir(f"{folder}/a.zarr")
+    with pytest.raises(ValueError, match="not yet"):
+        run()
+    (begun,) = (path for path in Path(folder).iterdir() if path.suffix == ".begun")
+    Path(begun, "c.1.partial").touch()
+    Path(folder, "repaired").touch()
+    os.mkdir(f"{folder}/a.zarr")
+    with pytest.raises(pardata.ConfigError, match="is there already"):
+        run()
+    os.rmdir(f"{folder}/a.zarr")
+    run()
+    assert pardata.open(f"{folder}/a.zarr")[:].tolist() == [2 * number for number in range(ITEMS)]
+    assert not list(Path(folder).rglob("*.partial"))
+    run()
 
 
 def test_what_is_random_stays_what_it_was(make_folder):

@@ -22,8 +22,13 @@ def check_resumable(plan: Plan, is_queue: Callable[[Any], bool], can_restore: Ca
         if stage.kind in (Kind.GENERATOR, Kind.SINK):
             _check_order(stage)
             _check_meeting(stage, plan)
+        if writes_file(stage) and stage.fn.why_not:  # type: ignore[union-attr]
+            _refuse(stage, stage.fn.why_not)  # type: ignore[union-attr]
         if stage.kind is Kind.GENERATOR and not stage.consumers and not writes_file(stage):
-            _refuse(stage, "a sink is a .npy file, or a function, with commit() and restore(state) for exactly once")
+            _refuse(
+                stage,
+                "a sink is a .npy or .zarr file, or a function, with commit() and restore(state) for exactly once",
+            )
         if stage.kind is Kind.GENERATOR and not can_restore(stage.fn):
             _refuse(stage, "its state is lost with its process: give an object with snapshot() and restore(state)")
         if stage.kind is Kind.SINK:
@@ -34,7 +39,7 @@ def check_resumable(plan: Plan, is_queue: Callable[[Any], bool], can_restore: Ca
 
 def writes_file(stage: Stage) -> bool:
     """Return whether a stage is the sink of a file."""
-    return stage.kind is Kind.GENERATOR and hasattr(stage.fn, "part")
+    return stage.kind is Kind.GENERATOR and hasattr(stage.fn, "going_on")
 
 
 def _check_source(stage: Stage, is_queue: Callable[[Any], bool]) -> None:

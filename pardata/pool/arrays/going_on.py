@@ -12,10 +12,10 @@ import numpy as np
 
 from pardata.checkpoint.done import DoneRanges
 from pardata.checkpoint.fingerprint import digest, digest_of_array, name_of
-from pardata.checkpoint.folder import Folder, sync
+from pardata.checkpoint.folder import Folder
 from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
-from pardata.memory.disk import sync_directory
+from pardata.memory.disk import sync, sync_directory
 from pardata.pool.arrays.inputs import InputArrays
 
 

@@ -54,6 +54,7 @@ class Output:
         """Take in the path of a new file."""
         self._new = new_file(path, compression=compression)
         if self._new is not None:
+            self._new.check_free()
             return
         if not path.endswith(".npy"):
             raise ConfigError(f"out must be an array or the path of a {output_endings()} or .npy file, not {path!r}")

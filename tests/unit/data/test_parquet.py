@@ -99,7 +99,7 @@ def test_a_new_table_appears_whole_or_not_at_all(tmp_path):
     stream([]).run(engine="serial")
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
     with pytest.raises(pardata.ConfigError, match="is there already"):
-        stream([])
+        stream([]).run(engine="serial")
     pardata.shutdown()
 
 

@@ -45,7 +45,7 @@ def test_whatever_comes_first_no_stage_is_ahead_of_another_one():
     for _ in range(200):
         steps = [[(10, (10 * n,), n), (14, (n,), 0)] for n in range(1, 9)] + [[(11, (10 * n,), n)] for n in range(1, 9)]
         a = b = 0
-        for _n in range(1, 12):
+        for _ in range(11):
             a, b = min(8, a + draw.randrange(2)), min(8, b + draw.randrange(2))
             steps.append([(12, (a, b), 2 * (a + b)), (13, (2 * (a + b),), 0)])
         told = [event for step in steps for event in step]
