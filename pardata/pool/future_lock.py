@@ -73,7 +73,7 @@ class FutureLock(_Whole):
                 _delay.end()
 
 
-class Waiters(list[Any]):
+class FutureWaiters(list[Any]):
     """Who waits for a future, as `concurrent.futures` enters it; the thread that has the result sets its event."""
 
     def append(self, waiter: Any) -> None:
