@@ -11,8 +11,8 @@ import numpy as np
 from pardata.channel.births import Births
 from pardata.channel.leases import BORROWED, OWN, Lease
 from pardata.codec.access import Access
-from pardata.codec.object_codec import BARE, PACKED_BYTES, Placed, is_small_part
-from pardata.codec.ownership import is_owned_with, is_sole_owner, is_sole_view
+from pardata.codec.object_codec import BARE, CONTAINED, PACKED_BYTES, Placed, is_small_part
+from pardata.codec.ownership import is_held_by, is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_adopted, is_in, view
 from pardata.memory.data_pointer import data_pointer
@@ -79,6 +79,8 @@ class BlockPlacer:
         Takes over arrays that were born in blocks.
     generator
         Of user code, suspended in the yield of the item that is being sent.
+    gives_parts : bool
+        Blocks are given away that arrays in plain containers have, as well: a pool's result is one part of a message.
     given : list of Anchor, optional
         Gets the blocks that are given away, for a caller that may have to take them back.
     fan_out : bool
@@ -91,6 +93,7 @@ class BlockPlacer:
         self.arena = arena
         self.generator: object = None
         self.births: Births | None = None
+        self.gives_parts = False
         self.given: list[Anchor] | None = None
         self.sent_bytes = 0
         self.made_bytes = 0
@@ -103,8 +106,8 @@ class BlockPlacer:
 
     @property
     def takes_over(self) -> bool:
-        """Whether the memory of a new array may become that of the message."""
-        return self.births is not None
+        """Whether the memory of an array that nobody else has may become that of the message."""
+        return self.births is not None or self.gives_parts
 
     def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
         """Return the places of the arrays of one message, which are copied if need be: small ones beside each other."""
@@ -155,7 +158,7 @@ class BlockPlacer:
         known = len(indices) + block.claimed + is_adopted(block)
         is_alone = True  # unknown for a part of an object
         for index in indices:
-            if message.holders[index] != BARE or not self._is_alone(arrays, index, known):
+            if not self._is_alone(arrays, index, known, message.holders[index]):
                 is_alone = False
                 break
         if not is_alone:
@@ -198,11 +201,15 @@ class BlockPlacer:
     def _offset_in(self, block: Anchor, array: Array) -> int:
         return data_pointer(array) - self._address - block.offset
 
-    def _is_alone(self, arrays: list[Array], index: int, known: int) -> bool:
+    def _is_alone(self, arrays: list[Array], index: int, known: int, holders: int) -> bool:
         """Return whether user code has neither ``arrays[index]`` nor another view of its block."""
+        if holders != BARE and not (self.gives_parts and holders == CONTAINED):
+            return False
         if not is_sole_view(arrays[index], known):
             return False
-        return is_sole_owner(arrays, index) or is_owned_with(self.generator, arrays, index)
+        if is_held_by(arrays, index, holders):
+            return True
+        return holders == BARE and is_owned_with(self.generator, arrays, index)
 
     def _may_pass(self, block: Anchor) -> bool:
         return self.in_parent or self._start <= block.offset < self._end or isinstance(block.token, Lease)

@@ -221,6 +221,44 @@ def test_pool_gives_what_a_run_gives():
     assert large.sum() == small.sum() == held.held.sum() == count.sum() == 0
 
 
+def same(*args):
+    return args[0] if len(args) == 1 else args
+
+
+def half(array):
+    return {"half": [array[LARGE:]]}
+
+
+class Keeps:
+    """Returns what it has received, and keeps it."""
+
+    def __init__(self):
+        self.kept = []
+
+    def __call__(self, array):
+        self.kept += [array] if array is not None else []
+        return [kept.sum() for kept in self.kept] if array is None else array
+
+
+@pytest.mark.parametrize("births", ["1", "0"])
+def test_argument_that_a_call_returns_is_the_callers(births, monkeypatch):
+    monkeypatch.setenv("PARDATA_BORN", births)
+    large, keeps = np.zeros(2 * LARGE), Keeps()
+    mine = run(pardata.source([large]).map(lambda array: array + 1), "processes")[0]
+    with pardata.WorkerPool(1) as pool:
+        results = [pool.submit(same, large).result(), *pool.map(same, [large, large + 1]), *pool.map(same, [large])]
+        results += pool.submit(same, large, large + 1).result()
+        results += pool.submit(half, large).result()["half"]
+        assert [add_one(array)[0] for array in results] == [1, 1, 2, 1, 1, 2, 1]
+        assert large.sum() == 0
+        for array in (large, frozen(mine)):  # the second goes by its address, and is the caller's already
+            keeping = [pool.submit(keep, array) for keep in (keeps, same)][array is mine]
+            assert not keeping.result().flags.writeable
+        shared = pool.submit(lambda: large).result()
+        assert not shared.flags.writeable or add_one(shared)[0] == 1
+    assert large.sum() == 0 and mine.sum() == mine.size
+
+
 def test_pool_that_looks_like_multiprocessing_gives_writable_arguments():
     large = np.zeros(LARGE)
     with pardata.Pool(1) as pool:

@@ -136,7 +136,7 @@ class Topology:
             socks = [child, *worker.socks.all(), self.console.sock]
             process = Worker("pool", placed.at, words, control, socks, redoable=True)
             edge = EdgeSenders([outbox.edges[0].senders[index]])
-            own = Outbox(self._heap.arena, outbox.leases, [edge], True)
+            own = Outbox(self._heap.arena, outbox.leases, [edge], True, Access.RESULT)  # of what was copied
             own.is_lasting = True
             self.slots.append(WorkerSlot(index, process, own, spec.areas.record))
             self.supervisor.start(process)

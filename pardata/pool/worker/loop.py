@@ -80,6 +80,7 @@ class TaskProgram:
         shared = self.shared.open() if isinstance(self.shared, SharedValue) else self.shared
         context = WorkerContext(port.spec.index, self.workers, self.pool, shared, self.seed)
         set_context(context)
+        port.outbox.placer.gives_parts = True  # what a call returns is the caller's
         self._initialize(port)
         port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
         try:
