@@ -1,6 +1,7 @@
 """Any object <-> one packet of a queue; arrays go by address.
 
-      pickle, protocol 5 (begins with 0x80)  |  0, length of the header / 16, marshal of dtype and shape, the numbers
+      pickle, protocol 5 (begins with 0x80), the sender  |  0, length of the header / 16, marshal of dtype and shape,
+                                                         |  the numbers
 
 A large ndarray is copied once, into memory of the sender; a SharedArray goes as it is; a pickle that is larger than a
 packet goes into such memory as well, and the packet has its address.
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import io
 import marshal
+import os
 import pickle
+import pickletools
 from functools import lru_cache
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final
@@ -20,6 +23,8 @@ import numpy as np
 from pardata.codec.array_form import reduce_array
 from pardata.codec.batch_codec import is_plain
 from pardata.codec.by_value import INLINE_BYTES
+from pardata.codec.exits import EXITS_AND_DEPTH, refuse_exit
+from pardata.codec.loadable import load_parts
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import PardataError, SerializationError
 from pardata.memory.exchange.addresses import open_address
@@ -29,6 +34,7 @@ from pardata.memory.shared_heap import shared_copy, shared_heap
 from pardata.queue.packet_pipe import PACKET_BYTES
 
 _MOST_PLAIN_BYTES: Final = PACKET_BYTES - 1024  # of an array beside its header: 64 axes need 331 bytes, a dtype few
+_PID_BYTES: Final = 4
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays that are remembered
 
 
@@ -45,7 +51,15 @@ def _is_lazy(tensor: Any) -> bool:
 
 
 def _unpickle(stream: SharedArray) -> Any:
-    return pickle.loads(stream.data)
+    return _load(stream.data)
+
+
+def _load(data: Any) -> Any:
+    try:
+        return pickle.loads(data)
+    except Exception:
+        load_parts(data)  # or their sender would wait for somebody to receive them
+        raise
 
 
 class _Stream:
@@ -90,7 +104,7 @@ def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
     sent: list[BlockAddress] = []
     try:
         stream = _pickled(obj, sent)
-        if len(stream) > PACKET_BYTES:
+        if len(stream) > PACKET_BYTES - _PID_BYTES:
             stream = _pickled(_Stream(shared_copy(shared_heap().arena, np.frombuffer(stream, np.uint8))), sent)
     except BaseException as error:
         for address in sent:
@@ -99,7 +113,7 @@ def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
             told = f"the object cannot be put into a queue: {explain_unpicklable(obj)} ({error})"
             raise SerializationError(told) from error
         raise
-    return stream, sent
+    return stream + os.getpid().to_bytes(_PID_BYTES, "little"), sent
 
 
 def _pickled(obj: Any, sent: list[BlockAddress]) -> bytes:
@@ -109,12 +123,31 @@ def _pickled(obj: Any, sent: list[BlockAddress]) -> bytes:
 
 
 def unpack(packet: bytes) -> Any:
-    """Return the object of a packet. Bytes behind the end of its pickle, or of its numbers, are ignored."""
+    """Return the object of a packet. Bytes behind the end of its pickle, or of its numbers, are ignored.
+
+    Raises `SerializationError`, which names the process that has put it, if it cannot be loaded.
+    """
     if packet[0]:
-        return pickle.loads(packet)
+        try:
+            return _load(packet)
+        except EXITS_AND_DEPTH as error:
+            refuse_exit(error, "unpickling")
+            raise
+        except (MemoryError, OSError, PardataError):
+            raise
+        except Exception as error:
+            raise SerializationError(
+                f"an object that process {_sender_of(packet)} has put into the queue cannot be loaded in another one: "
+                f"it pickles, but unpickling it raised {type(error).__name__}: {error}"
+            ) from error
     start = 16 * packet[1]
     dtype, shape = _layout(packet[:start])
     return np.ndarray(shape, dtype, packet, start).copy()
+
+
+def _sender_of(packet: bytes) -> int:
+    (end,) = (place for code, _, place in pickletools.genops(packet) if code.name == "STOP" and place is not None)
+    return int.from_bytes(packet[end + 1 : end + 1 + _PID_BYTES], "little")
 
 
 @lru_cache(_LAYOUTS)

@@ -188,8 +188,8 @@ class Queue(QueueEnds, OtherForms):
             Nothing is left, and no process is left that could put. It is a `queue.Empty` as well.
         queue.Empty
             Nothing came within `timeout` seconds (at once if not `block`).
-        StaleBlockError
-            The object was in memory of a process that was killed; it is lost.
+        StaleBlockError, SerializationError
+            The object is lost: it was in memory of a killed process; it pickles, but cannot be unpickled.
         """
         deadline = deadline_of(block, timeout)
         self._has_ended = False

@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import os
 import pickle
 import queue
 import sys
@@ -327,7 +328,7 @@ class Explosive:
 def test_what_cannot_be_unpickled_is_that_items_error():
     made = Queue(1)
     made.put(Explosive())
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(pardata.SerializationError, match="ValueError: .*not a number"):
         made.get()
     made.put("fine")
     assert made.get() == "fine"
@@ -538,3 +539,39 @@ def test_what_is_converted_when_it_is_read_goes_as_its_own_pickle(monkeypatch):
     for conjugated in (True, False):
         made.put([Lazy(1 + 2j, conjugated)])
         assert made.get()[0].resolve_conj() == (1 - 2j if conjugated else 1 + 2j)
+
+
+class Unloadable:
+    """Pickles and does not unpickle, as some handles of h5py and laspy do."""
+
+    def __init__(self, error=TypeError, *beside):
+        self.error, self.beside = error, beside
+
+    def __reduce__(self):
+        return self.error_of, (self.error, *self.beside)
+
+    @staticmethod
+    def error_of(kind, *beside):
+        raise kind("what is needed is missing")
+
+
+@pytest.mark.parametrize("kind", [TypeError, EOFError, queue.Empty, SystemExit])
+@pytest.mark.parametrize("beside", [b"", b"x" * 5_000])
+def test_what_cannot_be_loaded_is_an_error_that_names_its_sender(kind, beside):
+    made = Queue(2)
+    made.put(Unloadable(kind, beside))
+    made.put("next")
+    with pytest.raises(pardata.SerializationError, match="unpickling it raised") as caught:
+        made.get()
+    assert kind is SystemExit or f"process {os.getpid()}" in str(caught.value)
+    assert made.get() == "next"
+
+
+@pytest.mark.parametrize("large", [np.ones(5_000), np.ones(100)])
+def test_arrays_beside_what_cannot_be_loaded_count_as_received(large):
+    made = Queue()
+    for sent in ([Unloadable(), large, array(large)], [large, b"x" * 5_000, Unloadable()]):
+        made.put(sent)
+        with pytest.raises(pardata.SerializationError):
+            made.get()
+    assert not made._is_awaited()
