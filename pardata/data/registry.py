@@ -74,6 +74,7 @@ FORMATS: Final = (
     FileFormat("pardata.data.nifti", "nibabel", "5.3", "nifti", (".nii", ".nii.gz"), is_output=False),
     FileFormat("pardata.data.netcdf", "xarray", "2024.7", "netcdf", (".nc", ".nc4"), is_output=False),
     FileFormat("pardata.data.netcdf_variables", "netCDF4", "1.7", "netcdf", (), is_output=False),
+    FileFormat("pardata.data.blosc2_arrays", "blosc2", "3.0", "blosc2", (".b2nd",)),
     FileFormat(
         "pardata.data.videos",
         "av",
@@ -203,18 +204,18 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     ----------
     path : path or URL
         Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
-        ``.tiff`` file, a ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file; a table in a ``.parquet``
-        file, or a folder of such files with that ending; a ``.mp4``, ``.mkv``, ``.wav`` or another file of videos and
-        sound.
+        ``.tiff`` file, a ``.b2nd``, ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file; a ``.mp4``,
+        ``.mkv``, ``.wav`` or another file of videos and sound; a table in a ``.parquet`` file, or in a folder of such
+        files with that ending.
     key : str, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
-        number of the image; not needed if there is only one.
+        number of the image, of a video the number of the stream; not needed if there is only one.
 
     Returns
     -------
     zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, HDU of astropy, proxy of nibabel, xarray.DataArray, numpy.memmap
-        Of a compressed ``.npz`` file, which can only be read whole, an array; of a table a pyarrow.dataset.Dataset,
-        of a video a stream of PyAV.
+        Of a ``.b2nd`` file a blosc2.NDArray, of videos and sound a stream of PyAV, of a table a
+        pyarrow.dataset.Dataset. Of a compressed ``.npz`` file, which can only be read whole, an array.
 
     Raises
     ------

@@ -79,6 +79,18 @@ class HDF5Kind(Kind):
         array.file.close()
 
 
+class Blosc2Kind(Kind):
+    """Arrays in files."""
+
+    def create(self, path, shape=SHAPE, dtype="f4", **options):
+        import blosc2
+
+        return blosc2.zeros(shape, dtype=np.dtype(dtype), urlpath=str(path), mode="w", **{**self.options, **options})
+
+    def read(self, path):
+        return pardata.open(path)
+
+
 class TiffKind(Kind):
     """Series; of a file that was closed, as pardata opens it for itself."""
 
@@ -205,6 +217,7 @@ KINDS = [
     HDF5Kind("hdf5", "h5py", ".h5", {"chunks": CHUNKS}),
     HDF5Kind("hdf5 gzip", "h5py", ".h5", {"chunks": CHUNKS, "compression": "gzip", "shuffle": True}),
     HDF5Kind("hdf5 contiguous", "h5py", ".h5", {}),
+    Blosc2Kind("blosc2", "blosc2", ".b2nd", {"chunks": CHUNKS}),
     TiffKind("tiff", "tifffile", ".tif", {}),
     TiffKind("tiff deflate", "tifffile", ".tif", {"compression": "zlib", "byteorder": ">", "rowsperstrip": 4}),
     TiffKind("tiff ome", "tifffile", ".ome.tif", {"compression": "zlib"}),
@@ -242,7 +255,7 @@ def values_of(shape=SHAPE, dtype="f4"):
     return np.arange(1, 1 + np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
 
 
-LIBRARIES = {".zarr": "zarr", ".h5": "h5py", ".tif": "tifffile"}  # by the endings of new files
+LIBRARIES = {".zarr": "zarr", ".h5": "h5py", ".tif": "tifffile", ".b2nd": "blosc2"}  # by the endings of new files
 
 
 def warm_up():
