@@ -121,6 +121,9 @@ class WorkerWatch:
             self.ports.discard(port)
             if not self.ports and _watches.pop(self._client, None) is not None and self._client.status == "running":
                 self._client.unsubscribe_topic(_TOPIC)
+                getattr(self._client, "_event_handlers", {}).pop(
+                    _TOPIC, None
+                )  # it stays, and would pass for the user's
                 if self._before is not None:
                     self._client.subscribe_topic(_TOPIC, self._before)
 

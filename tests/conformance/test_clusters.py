@@ -308,7 +308,7 @@ def test_islands_share_the_memory_of_a_node_and_a_client_for_an_address_is_close
     engine = pardata.cluster.Dask(dask_client.scheduler.address, nodes=1, memory_limit="64MB")
     assert items(STREAMS["two islands"](), engine)[0] == items(STREAMS["two islands"](), "serial")[0]
     assert [event.memory_bytes for event in told if isinstance(event, NodeJoined)] == [32_000_000] * 2
-    assert clients() == before
+    assert clients() == before and "all" not in dask_client._event_handlers
 
 
 @pytest.mark.parametrize(("address", "why"), [("nonsense", "no Dask scheduler at"), (42, "must be a str or")])

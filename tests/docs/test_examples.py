@@ -67,6 +67,16 @@ def test_photos_names_the_unreadable_file_and_goes_on(photos, engine):
 
 
 @needs_skimage
+def test_cluster_is_the_stream_of_photos(photos, tmp_path):
+    """Without a cluster: on two nodes a dozen processes import scikit-image."""
+    folder = photos["serial"][0].args[3]
+    done = run_example("cluster.py", "--input", folder, "--output", tmp_path, "--engine", "serial")
+    assert done.returncode == 0, done.stderr
+    assert files_in(tmp_path) == files_in(photos["serial"][1])
+    assert "○ save (zip of 4)" in done.stdout and "4 of 5 photographs" in done.stdout
+
+
+@needs_skimage
 def test_photos_annotates_the_photograph_beside_its_edges(photos):
     with Image.open(photos["serial"][1] / "a.png.edges.png") as picture:
         assert picture.width >= 2 * 60
