@@ -71,8 +71,10 @@ def _events(record: RunRecord, around: Surroundings) -> Iterator[TraceEvent]:
     tracks: dict[str, Track] = {}
     for worker in record.workers:
         tracks.setdefault(worker.stage, Track(len(tracks) + 1, [])).workers.append(worker)
+    digits = len(str(len(tracks)))
     for name, track in tracks.items():
-        yield _named("process_name", track.process, 0, name)
+        # Chromium sorts processes by their index, Perfetto by their names: numbers put them into the plan's order.
+        yield _named("process_name", track.process, 0, f"{track.process:0{digits}} {name}")
         yield _sorted("process_sort_index", track.process, 0, track.process)
     for track in tracks.values():
         for worker in track.workers:
