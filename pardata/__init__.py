@@ -47,9 +47,8 @@ if TYPE_CHECKING:
     from pardata.pipeline.run import Run
     from pardata.pipeline.sources import source
     from pardata.pipeline.stream import Stream
-    from pardata.pool.compat.joblib_backend import register_joblib
     from pardata.pool.compat.multiprocessing import Pool
-    from pardata.pool.default import foreach_array, map, map_array, reduce_array, shutdown
+    from pardata.pool.default import foreach_array, map, map_array, reduce_array, register_joblib, shutdown
     from pardata.pool.pool import WorkerPool
     from pardata.pool.report import PoolReport
     from pardata.queue.joinable import JoinableQueue
@@ -161,7 +160,7 @@ _LATE = {
     "merge": "pardata.pipeline.joins",
     "open": "pardata.data.registry",
     "reduce_array": "pardata.pool.default",
-    "register_joblib": "pardata.pool.compat.joblib_backend",
+    "register_joblib": "pardata.pool.default",
     "run": "pardata.pipeline.joins",
     "serve": "pardata.lookup.serving",
     "shutdown": "pardata.pool.default",

@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
+from pardata.errors import MissingExtraError
 from pardata.pool.pool import WorkerPool
 from pardata.process.interrupts import start_thread
 from pardata.process.system import at_fork
@@ -143,3 +145,22 @@ def foreach_array(fn: Callable[[Any], Any], array: Any, **options: Any) -> None:
     [[1, 2, 3], [4, 5, 6]]
     """
     default_pool().foreach_array(fn, array, **options)
+
+
+def register_joblib(name: str = "pardata", make_default: bool = False) -> None:
+    """Tell joblib of a backend of this name; with `make_default` it is used from now on.
+
+    Else ``joblib.parallel_config(backend="pardata")`` has a library use it, as scikit-learn for ``n_jobs=``.
+
+    Raises
+    ------
+    MissingExtraError
+        joblib is not installed.
+    """
+    try:
+        from joblib import register_parallel_backend
+    except ImportError as error:
+        raise MissingExtraError('joblib is not installed: pip install "pardata[joblib]"') from error
+    from pardata.pool.compat.joblib_backend import PardataBackend
+
+    register_parallel_backend(name, partial(PardataBackend, default_pool, WorkerPool), make_default=make_default)
