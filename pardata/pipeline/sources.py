@@ -139,17 +139,29 @@ def source(
         return items_source(found, by, axis, workers, name)
     if workers != 1:
         raise ConfigError(f"source({type(items).__name__}, workers=...): workers read arrays in files")
+    given_name, items = _in_this_process(items, by, axis)
+    _check_items(items)
+    name = name or given_name or ("source" if not callable(items) else name_of(items))
+    return Stream(Node(Kind.SOURCE, name, items, arrays="native" if native else "", where=user_line()))
+
+
+def _in_this_process(items: Any, by: PartSize, axis: int) -> tuple[str | None, Any]:
+    """Return what a source reads in place of `items`, and its name if these have one; what nothing fits stays."""
     if isinstance(items, np.memmap):
         items = read_only(items)
     if by is not None or axis != 0:
-        items = parts_of(items, by, axis)
-    elif isinstance(items, str | os.PathLike):
-        name, items = name or os.path.basename(os.fspath(items)), npy_source(items)
-    elif inspect.isasyncgenfunction(items):
-        name, items = name or name_of(items), async_source(items)
-    elif hasattr(items, "__aiter__"):
-        asynchronous = items
-        name, items = name or "source", iterate_async(lambda: aiter(asynchronous))
+        return None, parts_of(items, by, axis)
+    if isinstance(items, str | os.PathLike):
+        return os.path.basename(os.fspath(items)), npy_source(items)
+    if inspect.isasyncgenfunction(items):
+        return name_of(items), async_source(items)
+    if hasattr(items, "__aiter__"):
+        return "source", iterate_async(lambda: aiter(items))
+    return None, items
+
+
+def _check_items(items: Any) -> None:
+    """Refuse what is neither an iterable nor a function that makes one."""
     if inspect.isgeneratorfunction(items):
         if any(p.default is p.empty and p.kind in (0, 1, 3) for p in inspect.signature(items).parameters.values()):
             raise ConfigError(
@@ -162,19 +174,21 @@ def source(
         try:
             iter(items)
         except TypeError:
-            hint = ": give a list, an array, a generator function or the path of a .npy file"
-            if hasattr(items, "get"):
-                hint = ": for a queue without timeouts take iter(queue.get, None)"
-            elif isinstance(items, int):
-                hint = f": for so many numbers give range({items})"
-            raise ConfigError(f"source(...): {type(items).__name__} is not iterable{hint}") from None
+            raise ConfigError(f"source(...): {type(items).__name__} is not iterable{_hint(items)}") from None
     elif not _is_generator_factory(items):
         raise ConfigError(
             f"source({name_of(items)}): a function must be a generator function, which yields the items; give what "
             f"another one returns, {name_of(items)}(...)"
         )
-    name = name or ("source" if not callable(items) else name_of(items))
-    return Stream(Node(Kind.SOURCE, name, items, arrays="native" if native else "", where=user_line()))
+
+
+def _hint(items: Any) -> str:
+    """Return what to give in the place of an object that is not iterable."""
+    if hasattr(items, "get"):
+        return ": for a queue without timeouts take iter(queue.get, None)"
+    if isinstance(items, int):
+        return f": for so many numbers give range({items})"
+    return ": give a list, an array, a generator function or the path of a .npy file"
 
 
 def _is_generator_factory(items: Any) -> bool:

@@ -124,6 +124,23 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ConfigError(f"the name of a stage must be a str, not {self.name!r}")
+        self._check_workers()
+        problem = self.on_error.problem()
+        self._need(problem is None, problem or "")
+        if self.kind in WITH_FUNCTION:
+            self._check_function()
+        self._need(
+            not (self.inplace and self.on_error.tries_again),
+            "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again; with "
+            "writable=True each try gets a copy",
+        )
+        self._need(
+            not (self.thread and self.on_error.timeout_s is not None and not self.concurrency),
+            'timeout_s= needs kind="process": a thread cannot be ended',
+        )
+
+    def _check_workers(self) -> None:
+        """Check how many workers it has, and what each is given and does at a time."""
         self._need(
             is_count(self.workers, 1) or self.is_auto,
             f'workers must be an int of at least 1, not {self.workers!r} (or "auto")',
@@ -150,33 +167,24 @@ class Node:
             not (self.inplace and self.concurrency),
             "inplace=True: a coroutine function cannot change its items in place, since others are at work meanwhile",
         )
-        problem = self.on_error.problem()
-        self._need(problem is None, problem or "")
-        if self.kind in WITH_FUNCTION:
-            self._need(callable(self.fn), no_function(self.fn))
-            self._need(
-                takes(self.fn, 1),
-                "it is called with one argument, which its function does not take"
-                + ("" if self.kind is Kind.GENERATOR else " (an item of a zip is a tuple: starmap unpacks it)"),
-            )
-            self._need(
-                not has_calls(self.fn) or takes(self.fn, 0),
-                f"each worker calls the class without arguments, which it does not take: give an object, "
-                f"{name_of(self.fn)}(...)",
-            )
+
+    def _check_function(self) -> None:
+        """Check that the function can be called as the workers do."""
+        self._need(callable(self.fn), no_function(self.fn))
         self._need(
-            not (self.inplace and self.on_error.tries_again),
-            "inplace=True with retries= or timeout_s=: what was changed half-way cannot be tried again; with "
-            "writable=True each try gets a copy",
+            takes(self.fn, 1),
+            "it is called with one argument, which its function does not take"
+            + ("" if self.kind is Kind.GENERATOR else " (an item of a zip is a tuple: starmap unpacks it)"),
         )
         self._need(
-            not (self.thread and self.on_error.timeout_s is not None and not self.concurrency),
-            'timeout_s= needs kind="process": a thread cannot be ended',
+            not has_calls(self.fn) or takes(self.fn, 0),
+            f"each worker calls the class without arguments, which it does not take: give an object, "
+            f"{name_of(self.fn)}(...)",
         )
 
     @property
     def lanes(self) -> int:
-        """How many messages are at work in each of its workers."""
+        """The number of messages that are at work in each of its workers."""
         return max(1, self.concurrency)
 
     def __repr__(self) -> str:
