@@ -40,11 +40,11 @@ def naming(path: str) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, path) from None
 
 
-def create_new(path: str, mode: int = 0o666) -> int:
+def create_new(path: str) -> int:
     """Return a descriptor of a new empty file. A file that an earlier writer has left under this name is removed."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    return os.open(path, _NEW, mode)
+    return os.open(path, _NEW, 0o666)
 
 
 def allocate(fd: int, nbytes: int, path: str, offset: int = 0) -> None:
@@ -100,9 +100,9 @@ def write_all(fd: int, data: Any, offset: int, path: str) -> None:
             view, offset = view[written:], offset + written
 
 
-def write_new(path: str, data: Any, mode: int = 0o666) -> None:
+def write_new(path: str, data: Any) -> None:
     """Write a new file, as `create_new` makes it; it is removed if it cannot be written whole."""
-    fd = create_new(path, mode)
+    fd = create_new(path)
     try:
         write_all(fd, data, 0, path)
     except BaseException:

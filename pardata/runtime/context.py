@@ -46,7 +46,6 @@ class WorkerContext:
         self._begin = 0
         self._done: Sequence[Any] = ()
         self._random: tuple[tuple[int, ...], np.random.Generator] | None = None
-        self._drawn_as: tuple[int, tuple[int, ...]] | None = None  # in place of the seed and the item at work
         self._bars: weakref.WeakSet[TaskBar] | None = None  # a bar that nobody holds closes itself
         self._bars_of: tuple[int, ...] = ()
 
@@ -74,11 +73,6 @@ class WorkerContext:
         self._random = None
         of_thread.retries += 1
 
-    def draw_as(self, seed: int | None, *key: int) -> None:
-        """Have `random` draw by this seed and key: for a call that does several items of its own. None: as before."""
-        self._drawn_as = None if seed is None else (seed, key)
-        self._random = None
-
     @property
     def random(self) -> np.random.Generator:
         """A random generator for this item: the same in every worker, at every attempt, in every chunk.
@@ -90,9 +84,9 @@ class WorkerContext:
 
         Source: spawn keys of numpy.random.SeedSequence
         """
-        seed, key = self._drawn_as or (self._seed, self._key())
+        key = self._key()
         if self._random is None or self._random[0] != key:
-            self._random = key, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+            self._random = key, np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
         return self._random[1]
 
     def progress(

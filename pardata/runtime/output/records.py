@@ -14,7 +14,6 @@ import pickle
 import sys
 from dataclasses import dataclass
 from numbers import Integral, Real
-from types import TracebackType
 from typing import Any, Final
 
 import cloudpickle
@@ -25,8 +24,6 @@ from pardata.runtime.events import shortened
 LONGEST: Final = 16_000  # characters of a text, and bytes of a pickle
 _PLAIN: Final = (str, int, float, bool, type(None))
 _MADE_UP: Final = {"msg", "args", "message", "exc_info", "exc_text", "processName"}
-
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 @dataclass(frozen=True)
