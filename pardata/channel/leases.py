@@ -47,7 +47,7 @@ class Lease(NamedTuple):
 
 
 class Returns:
-    """What a receiver has to tell its sender; its anchors drop their leases here.
+    """The messages that a receiver owes its sender; its anchors drop their leases here.
 
     Attributes
     ----------

@@ -66,7 +66,7 @@ def _start(payload: Any) -> int:
 
 
 class _Before:
-    """What comes before a function, in its pickle: the attributes that it reads and assigns."""
+    """The attributes that a function reads and assigns; in its pickle they come before it."""
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads

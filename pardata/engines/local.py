@@ -27,7 +27,8 @@ def original_error(error: BaseException, fault: Fault) -> BaseException:
 
 def bars_of(plan: Plan, kind: Any) -> Bars:
     """Return a progress bar for each stage: tqdm's own, or the bars of `kind`, a class or function like it."""
-    return Bars([stage.name for stage in plan.worker_stages], totals(plan), kind=kind)
+    known = totals(plan)
+    return Bars([stage.name for stage in plan.worker_stages], known, kind=kind)
 
 
 def surroundings_of(

@@ -40,7 +40,7 @@ class BatchTask(NamedTuple):
 
 
 class Making:
-    """How items become batches.
+    """The way in which items become batches.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a function uses of the user's modules, as it was when it was looked at."""
+"""The parts of the user's modules that a function uses, as they were when it was looked at."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _code_of: Final = operator.attrgetter("__code__")
 
 
 class Reads:
-    """What a function uses of the user's modules.
+    """The parts of the user's modules that a function uses.
 
     Attributes
     ----------

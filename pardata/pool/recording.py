@@ -30,7 +30,7 @@ CHUNKS_BYTES: Final = 7_000_000  # of `MOST_CALLS` chunks in the main process, m
 
 
 class WorkerNotes(NamedTuple):
-    """What worker processes have noted themselves: `recorded` of each; of threads none."""
+    """The notes of worker processes themselves: `recorded` of each; of threads none."""
 
     recorded: list[Recorded] = []  # noqa: RUF012 -- nothing is added
     deaths: list[DeathRecord] = []  # noqa: RUF012

@@ -58,7 +58,7 @@ class _Counter:
 
 
 class _Counts:
-    """How many items were put, and how many are done."""
+    """The numbers of items that were put, and that are done."""
 
     def __init__(self, put: _Counter, done: _Counter) -> None:
         self.put = put
@@ -200,7 +200,7 @@ class JoinableQueue(Queue):
 
     @property
     def unfinished(self) -> int:
-        """How many of the items that were put are not done."""
+        """The number of items that were put and are not done."""
         done = self._counts.done.value  # first: what was done had been put
         return self._counts.put.value - done
 

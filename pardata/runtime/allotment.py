@@ -1,4 +1,4 @@
-"""How many workers each stage with workers="auto" has, by the counts of a run: moved to where they shorten it. Pure.
+"""The workers of stages with workers="auto": by the counts of a run they are moved to where they shorten it. Pure.
 
       counts of each stage --> seconds of work per item of the sources --> shares of the cores --> a change, or none
 

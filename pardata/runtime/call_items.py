@@ -1,4 +1,4 @@
-"""What a call gets: items that it may change, without another call's or attempt's seeing it."""
+"""The items of a call, which it may change without another call's or attempt's seeing it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Cut:
 
 
 class CutLine:
-    """What the stages have told since the last cut that was committed.
+    """The positions that the stages have told since the last cut that was committed.
 
     Parameters
     ----------

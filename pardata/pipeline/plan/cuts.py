@@ -1,4 +1,4 @@
-"""Where a run begins that goes on, and how its stages store where they are. Pure."""
+"""The begin of a run that goes on, and the way in which its stages store where they are. Pure."""
 
 from __future__ import annotations
 

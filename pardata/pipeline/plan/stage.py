@@ -70,12 +70,12 @@ class Stage:
 
     @property
     def first_workers(self) -> int:
-        """How many workers it begins with."""
+        """The number of workers that it begins with."""
         return 1 if self.is_auto else self.workers
 
     @property
     def width(self) -> int:
-        """How many messages are at work in all its workers together."""
+        """The number of messages that are at work in all its workers together."""
         return self.workers * self.node.lanes
 
     def __repr__(self) -> str:

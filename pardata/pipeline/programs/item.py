@@ -100,7 +100,7 @@ class ItemProgram:
 
     @property
     def given(self) -> Callable[[Any], Any] | None:
-        """What makes the item that an attempt gets; None: the item itself."""
+        """The function that makes the item that an attempt gets; None: it gets the item itself."""
         if self.writable:
             return for_writing
         return for_attempt if self.retries else None

@@ -1,4 +1,4 @@
-"""How far a stage is with its inputs at a cut. Pure.
+"""The position of a stage in its inputs at a cut. Pure.
 
       numbers of one input:   ... 10 ─┬─ 11  12  13 ─┬─ 14 ...
                                      cut            here

@@ -137,7 +137,7 @@ class PoolLoop:
         self.scheduler.dispatch()
 
     def _tell_releases(self) -> None:
-        """Where memory is short, tell workers which results are gone: a task that follows finds their memory free."""
+        """Tell workers which results are gone, where memory is short: a task that follows finds their memory free."""
         if not any(receiver.returns.leases for receiver in self._collector.receivers):
             return
         budget = self.topology.port.memory.budget

@@ -37,7 +37,7 @@ _Filter = tuple[str, str | None, str, str | None, int]
 
 @dataclass(frozen=True)
 class ConsoleSpec:
-    """What a worker needs to know for its output; its socket is the last one that it gets.
+    """The settings of a worker for its output; its socket is the last one that it gets.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ class Box(NamedTuple):
 
 
 class _Grid(NamedTuple):
-    """Where everything is, in columns (how far from the sources) and rows: stages, and edges that pass a column."""
+    """The places of all, in columns (how far from the sources) and rows: stages, and edges that pass a column."""
 
     stages: dict[str, tuple[int, float]]
     passes: dict[tuple[GraphEdge, int], float]

@@ -36,7 +36,7 @@ class GraphEdge:
 
 @dataclass(frozen=True)
 class WorkerRecord:
-    """What one worker has recorded.
+    """The record of one worker.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a picture of a run shows beside its counts.
+    """The settings and times that a picture of a run shows beside its counts.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the headers of a segment tell of its runs and pools, and what has changed between two looks. Pure."""
+"""Counts of runs and pools from the headers of their segment, and the change between two looks. Pure."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a stage was lately: items/s, and which part of its workers' time went where."""
+    """The speed of a stage lately: items/s, and which part of its workers' time went where."""
 
     per_s: float
     busy: float

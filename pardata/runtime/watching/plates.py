@@ -28,7 +28,7 @@ _LONGEST: Final = HEADER_BYTES - _NAME_AT
 
 
 class Plate(NamedTuple):
-    """What stands on a plate.
+    """The contents of a plate: whose a span is.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ _LEFT_OUT: Final = ("failed", "memory", "restarts", "workers", "blocked", "starv
 
 
 class Look(NamedTuple):
-    """What was seen at a moment (time.monotonic_ns), and the command lines of the processes by their numbers."""
+    """The counts of a moment (time.monotonic_ns), and the command lines of the processes by their numbers."""
 
     at_ns: int
     seen: Sequence[Seen]

@@ -43,7 +43,7 @@ from pardata.runtime.worker.spec import WorkerSpec
 
 @dataclass(frozen=True)
 class ParentSurroundings:
-    """What the workers of a run or a pool take over from the process that starts them, and their share of the cores."""
+    """The surroundings that workers take over from the process that starts them, and their share of the cores."""
 
     cores: int
     owner: int  # the process that starts them
