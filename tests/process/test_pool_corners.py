@@ -504,7 +504,7 @@ def test_a_task_may_give_its_output_to_another_program():
 
 
 def test_a_caller_who_takes_many_results_tells_the_workers_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(inline, "_HELP_S", 60.0)
+    monkeypatch.setattr(inline, "_INLINE_S", 60.0)
     gate = str(tmp_path / "gate")
     os.mkfifo(gate)
 

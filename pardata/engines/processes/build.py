@@ -126,7 +126,7 @@ class Builder:
             self._statistics.recording = Recording(layout, self._segment, limit, there_bytes)
             limit += there_bytes  # the arrays that are there already are not the run's
             budget = BudgetSpec(limit, layout.budgeted)
-            stages = [layout.wired[stage] for stage in plan.worker_stages]
+            stages = [layout.workers_of[stage] for stage in plan.worker_stages]
             hang_plates(self._segment, layout.consumer, RUN, "", limit, stages)
             port, supervisor = self._supervise(layout, layout.consumer.spec(budget, layout.inflight))
             self._add_workers(layout, budget)
@@ -162,7 +162,7 @@ class Builder:
 
     def _add_workers(self, layout: Layout, budget: BudgetSpec) -> None:
         for stage in self._plan.worker_stages:
-            for image in layout.wired[stage]:
+            for image in layout.workers_of[stage]:
                 words = image.span.words(self._segment)
                 self._statistics.words[stage].append(words)
                 for sequence, number in self._plan.following.items():  # before there is a worker that reads them

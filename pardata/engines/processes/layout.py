@@ -81,7 +81,7 @@ class Layout:
 
     Attributes
     ----------
-    wired : dict
+    workers_of : dict
         The workers of each stage.
     consumer : WorkerImage
         The end from which the caller's loop reads; without a loop, the supervisor's own port, which takes nothing.
@@ -101,8 +101,8 @@ class Layout:
         self._window = window = fitting(window, plan, parts.heap.span_bytes)
         accesses = {plan.access(stage) for stage in plan.stages}
         self._writers = Access.INPLACE if Access.INPLACE in accesses else max(accesses)
-        self.wired = {stage: self._workers(stage) for stage in plan.stages}
-        everybody = [worker for workers in self.wired.values() for worker in workers]
+        self.workers_of = {stage: self._workers(stage) for stage in plan.stages}
+        everybody = [worker for workers in self.workers_of.values() for worker in workers]
         try:
             for stage in plan.stages:
                 self._connect(stage)
@@ -112,15 +112,15 @@ class Layout:
             for worker in everybody:
                 parts.socks += worker.socks.all()
         if plan.iterated:
-            self.consumer = self.wired[plan.last][0]
+            self.consumer = self.workers_of[plan.last][0]
         else:
             self.consumer = WorkerImage("consumer", 0, parts.take_span(), (1, 1), [], True)
         self.workers = [worker for worker in everybody if worker is not self.consumer]
-        self.spares = {worker for stage in plan.stages if stage.is_auto for worker in self.wired[stage][1:]}
+        self.spares = {worker for stage in plan.stages if stage.is_auto for worker in self.workers_of[stage][1:]}
         if record:
             stages = plan.worker_stages
             for stage, nbytes in zip(stages, record_sizes([stage.workers for stage in stages]), strict=True):
-                for worker in self.wired[stage]:
+                for worker in self.workers_of[stage]:
                     worker.record_in(nbytes)
         self.processes = [worker for worker in everybody if not worker.in_parent]
         self.budgeted = [(worker.span, f"stage {worker.stage!r}") for worker in self.workers]
@@ -142,7 +142,7 @@ class Layout:
         ]
 
     def _give_state_and_tokens(self, stage: Stage) -> None:
-        first = self.wired[stage][0]
+        first = self.workers_of[stage][0]
         if stage.kind is Kind.GENERATOR and is_redoable(stage):
             nbytes = min(_STATE_BYTES, self._parts.heap.span_bytes // 4)
             first.areas = OwnAreas(state=(first.take(nbytes), nbytes))
@@ -153,9 +153,9 @@ class Layout:
     def _connect(self, stage: Stage) -> None:
         for index, edge in enumerate(stage.edges):
             slots = self._window.most * len(edge.stage.sequences) + _MOST_OWED + _SPARE_SLOTS
-            senders = self.wired[edge.stage]
+            senders = self.workers_of[edge.stage]
             told_apart = index if stage.fanin.edges > 1 else 0
-            readers, ahead = self.wired[stage], stage.node.lanes + 1
+            readers, ahead = self.workers_of[stage], stage.node.lanes + 1
             alone = self._alone(stage) if stage.is_auto else None
             connect(senders, readers, told_apart, edge.renamed, slots, edge.branch, CAN_ELIDE_WAKEUPS, ahead, alone)
 
@@ -170,7 +170,7 @@ class Layout:
 
     def _terminals(self, root: int) -> list[list[tuple[WorkerImage, int]]]:
         return [
-            [(worker, sequence) for worker in self.wired[stage]]
+            [(worker, sequence) for worker in self.workers_of[stage]]
             for stage in self._plan.stages
             for sequence in sorted(stage.retired_sequences)
             if self._plan.roots[sequence] == root
@@ -180,7 +180,7 @@ class Layout:
         sources: list[Span] = []
         stages: list[Span] = []
         tables = {}
-        for stage, workers in self.wired.items():
+        for stage, workers in self.workers_of.items():
             spans = sources if stage.kind is Kind.SOURCE else stages
             spans += [worker.span for worker in workers if worker is not self.consumer]
             if stage.own_sequence is not None and workers[0].tokens is not None:

@@ -25,7 +25,7 @@ class Recording:
         self.base_bytes = base_bytes
         self._places = [
             (stage, image, memoryview(segment.map)[record[0] : sum(record)], image.span.words(segment))
-            for stage, images in layout.wired.items()
+            for stage, images in layout.workers_of.items()
             for image in images
             if (record := image.areas.record) is not None
         ]

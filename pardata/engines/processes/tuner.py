@@ -48,15 +48,15 @@ class ProcessTuner(Tuner):
     def __init__(self, plan: Plan, parts: Parts, layout: Layout, supervisor: Supervisor) -> None:
         super().__init__(plan)
         self._segment = parts.heap.segment
-        self._images = layout.wired
+        self._images = layout.workers_of
         self._words = {
-            stage: [image.span.words(self._segment) for image in layout.wired[stage]] for stage in self._stages
+            stage: [image.span.words(self._segment) for image in layout.workers_of[stage]] for stage in self._stages
         }
         self._processes: dict[str, list[Worker]] = {}
         for worker in parts.processes:
             self._processes.setdefault(worker.stage, []).append(worker)
         for stage in self._stages:
-            for worker, image in zip(self._processes.get(stage.name, ()), layout.wired[stage], strict=False):
+            for worker, image in zip(self._processes.get(stage.name, ()), layout.workers_of[stage], strict=False):
                 if image in layout.spares:
                     self._lay_aside(worker, image)
         self._supervisor = supervisor

@@ -79,10 +79,10 @@ def open_address(where: str | BlockAddress) -> Anchor | NamedAnchor:
                 _imports[address.file] = ImportedSegment(address)
             return _imports[address.file].open(address)
         except StaleBlockError:
-            isolated = _take(address)
-            if isolated is None:
+            handed_over = _take(address)
+            if handed_over is None:
                 raise
-            return isolated
+            return handed_over
 
 
 def forget_the_gone() -> None:
@@ -150,7 +150,7 @@ def _hand_over(address: BlockAddress) -> None:
         os.posix_fallocate(fd, 0, nbytes)
         memory = memoryview(os_objects.map_block(fd, nbytes))
         memory[: address.extent] = _exports.content(address)
-        # SYNC POINT: hand-over. The name is given before the address is withdrawn, which happens at the end of this
+        # SYNC POINT: handed over. The name is given before the address is withdrawn, which happens at the end of this
         # block: an importer that finds the address withdrawn finds the name.
         with _exports.withdrawn(address) as left:
             _LEFT.pack_into(memory, address.extent, left)
@@ -167,7 +167,7 @@ def _hand_over(address: BlockAddress) -> None:
 def _take(address: BlockAddress) -> NamedAnchor | None:
     """Return a block that was handed over, for one pickle; None if it was not. The last pickle removes the name.
 
-    SYNC POINT: hand-over. Looked for only after the address was found withdrawn, or its owner gone.
+    SYNC POINT: handed over. Looked for only after the address was found withdrawn, or its owner gone.
     """
     with contextlib.suppress(FileNotFoundError), SharedMemory(_name_of(address)) as block:
         fcntl.flock(block.fileno(), fcntl.LOCK_EX)  # until it is closed

@@ -22,7 +22,7 @@ class AtWork(Protocol):
         """The place of the item for which the user's code is called."""
 
 
-class Seat(Protocol):
+class WorkerIdentity(Protocol):
     """A worker's place, as its port knows it."""
 
     @property
@@ -65,10 +65,10 @@ class StageIdentity(NamedTuple):
     name: str = ""
     workers: int = 1
 
-    def enter(self, seat: Seat) -> StageContext:
+    def enter(self, worker: WorkerIdentity) -> StageContext:
         """Return the context of one worker, which `pardata.worker()` returns from now on."""
-        context = StageContext(seat.index, self)
-        set_context(context, seat.is_thread)
+        context = StageContext(worker.index, self)
+        set_context(context, worker.is_thread)
         return context
 
 

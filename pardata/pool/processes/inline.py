@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from pardata.pool.processes.waiting import Waiting
 from pardata.process.interrupts import Uninterrupted
 
-_HELP_S: Final = 200e-6  # a caller looks for the result for so long
+_INLINE_S: Final = 200e-6  # a caller looks for the result for so long
 
 
 class Inline(Protocol):
@@ -42,19 +42,19 @@ class InlineRunner:
 
     def run(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do the pool's thread's work for a moment, while the caller waits for `is_there`; return its last value."""
-        if self._gap_s > 2 * _HELP_S or os.getpid() != self._pid:
+        if self._gap_s > 2 * _INLINE_S or os.getpid() != self._pid:
             self._gap_s *= 0.8  # the calls of late took longer than this: try again some time
             return False
         with Uninterrupted():  # or the pool's thread would sleep on, or the lock be kept
             if not self._turn.acquire(blocking=False):
                 return False
-            help_s = _HELP_S if timeout_s is None else min(timeout_s, _HELP_S)
+            inline_s = _INLINE_S if timeout_s is None else min(timeout_s, _INLINE_S)
             try:
                 self._waiting.pause()
-                self._stand_in(is_there, time.perf_counter() + help_s)
+                self._stand_in(is_there, time.perf_counter() + inline_s)
             finally:
                 self._waiting.resume()
                 self._turn.release()
             found = is_there()
-            self._gap_s = 0.0 if found else self._gap_s + _HELP_S
+            self._gap_s = 0.0 if found else self._gap_s + _INLINE_S
         return found

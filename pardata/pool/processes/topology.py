@@ -76,16 +76,16 @@ class Topology:
             with explained(what, descriptors):
                 self.console = Console(self._heap)
                 self._undo.callback(self.console.close)
-                wired = self._connect(setup)
+                images = self._connect(setup)
             self.supervisor = Supervisor(self._heap.segment, self.port.collector, on_event, on_lost, 1)
             self._undo.callback(self.supervisor.stop, POOL_CALLS_S)
             with explained(what, descriptors):
-                self._start(setup, life, wired)
+                self._start(setup, life, images)
         except BaseException:
             self.close()
             raise
 
-    def _wired(self, name: str, index: int, in_parent: bool) -> WorkerImage:
+    def _image(self, name: str, index: int, in_parent: bool) -> WorkerImage:
         span = self._heap.take_span()
         self._spans.append(span)
         return WorkerImage(name, index, span, _MOST_OWED, [0], in_parent, Access.RESULT)
@@ -98,20 +98,20 @@ class Topology:
     def _connect(self, setup: Setup) -> list[tuple[WorkerImage, WorkerSpec]]:
         """Make the channels and the parent's port. Return the workers."""
         arena = self._heap.arena
-        parent = self._wired("the main process", 0, True)
-        wired = [self._wired("pool", index, False) for index in range(setup.workers)]
+        parent = self._image("the main process", 0, True)
+        images = [self._image("pool", index, False) for index in range(setup.workers)]
         if setup.record:
             (nbytes,) = record_sizes([setup.workers], MOST_RECORD_BYTES - CHUNKS_BYTES)
-            for worker in wired:
+            for worker in images:
                 worker.record_in(nbytes)
-        connect([parent], wired, 0, {}, _SLOTS)
-        connect(wired, [parent], 0, {}, _SLOTS)
-        self._socks += [sock for worker in (parent, *wired) for sock in worker.socks.all()]
+        connect([parent], images, 0, {}, _SLOTS)
+        connect(images, [parent], 0, {}, _SLOTS)
+        self._socks += [sock for worker in (parent, *images) for sock in worker.socks.all()]
         limit = available_bytes() // 2 if setup.memory_limit is None else int(setup.memory_limit)
-        spans = [(worker.span, "the pool's workers") for worker in wired]
+        spans = [(worker.span, "the pool's workers") for worker in images]
         budget = BudgetSpec(limit, [*spans, (parent.span, parent.stage)])
-        count_control(self._heap.segment, [parent, *wired], limit)
-        hang_plates(self._heap.segment, parent, POOL, setup.name, limit, [wired])
+        count_control(self._heap.segment, [parent, *images], limit)
+        hang_plates(self._heap.segment, parent, POOL, setup.name, limit, [images])
         control, _ = self._pair()
         spec = parent.spec(budget)
         self.port = WorkerPort(spec, self._heap.segment, [control, *parent.socks.all()], self._program, arena)
@@ -120,13 +120,13 @@ class Topology:
         self.port.collector.watch(woken, lambda: _drain(woken))
         self.waiting = Waiting(self.port.collector.selector)
         self._undo.callback(self.waiting.close)
-        return [(worker, worker.spec(budget, parent_at=parent.span.offset)) for worker in wired]
+        return [(worker, worker.spec(budget, parent_at=parent.span.offset)) for worker in images]
 
-    def _start(self, setup: Setup, life: PoolLife, wired: list[tuple[WorkerImage, WorkerSpec]]) -> None:
+    def _start(self, setup: Setup, life: PoolLife, images: list[tuple[WorkerImage, WorkerSpec]]) -> None:
         """Start the workers, as long as they are wanted."""
         segment, outbox = self._heap.segment, self.port.outbox
         surroundings = surroundings_of_parent(setup.cores)
-        for index, (worker, spec) in enumerate(wired):
+        for index, (worker, spec) in enumerate(images):
             if not life.is_wanted:
                 return
             control, child = self._pair()

@@ -6,7 +6,7 @@
     calls     the rest
 
 It lies in the worker's span, so it outlives a worker that is killed, and its successor goes on in it. A row is written
-first and counted then (`SYNC POINT: record`): what is counted is whole.
+first and counted then (`SYNC POINT: recorded`): what is counted is whole.
 
 Calls are a sample as soon as there is no room for all: those whose number, multiplied by a constant, falls into a part
 of the numbers that is halved whenever the memory is full. It goes by the number alone, so every stage keeps the same
@@ -138,7 +138,7 @@ class Recorder:
             return self.call(begin_ns, end_ns, waited_ns, sequence, number, count, done, nbytes, retries)
         _CALL.pack_into(self.memory, at, begin_ns, end_ns, waited_ns, sequence, number, count, done, nbytes, retries)
         self.used_bytes = at + _CALL.size
-        self.head[HEAD_CALLS] += 1  # SYNC POINT: record. The row is whole
+        self.head[HEAD_CALLS] += 1  # SYNC POINT: recorded. The row is whole
 
     def sample(self, *counters: int) -> None:
         """Record the counters: the words of a sample, SAMPLE_AT_NS first."""
@@ -148,7 +148,7 @@ class Recorder:
             rows[: SAMPLES // 2] = rows[1::2].copy()
             head[HEAD_INTERVAL_NS], head[HEAD_SAMPLED] = 2 * head[HEAD_INTERVAL_NS], SAMPLES // 2
         _SAMPLE.pack_into(self.memory, _SAMPLES_AT + head[HEAD_SAMPLED] * _SAMPLE.size, *counters)
-        head[HEAD_SAMPLED] += 1  # SYNC POINT: record. The row is whole
+        head[HEAD_SAMPLED] += 1  # SYNC POINT: recorded. The row is whole
         self.due_ns = counters[SAMPLE_AT_NS] + head[HEAD_INTERVAL_NS]
 
     def _halve(self) -> None:
@@ -210,7 +210,7 @@ class Recorded(NamedTuple):
 
 def read(memory: memoryview) -> Recorded:
     """Return a copy of what a worker has recorded until now; it may go on meanwhile."""
-    head = memory[: 8 * RECORD_HEAD_WORDS].cast("q")  # SYNC POINT: record. Counted first, then read
+    head = memory[: 8 * RECORD_HEAD_WORDS].cast("q")  # SYNC POINT: recorded. Counted first, then read
     shift = head[HEAD_SHIFT]
     calls = _rows(memory, _CALLS_AT, head[HEAD_CALLS], CALL_WORDS).copy()
     calls = np.unique(calls[is_kept(calls[:, CALL_NUMBER], shift)], axis=0)

@@ -127,21 +127,21 @@ class Chain:
         self.names = [*self.sources, *middles, "sink"]
         self._is_worker = dict.fromkeys(self.names, True) | {"sink": sink_is_worker}
         owed = (1, 1) if farm else (4, 4)
-        self._wired = {
+        self._images = {
             name: WorkerImage(
                 name, 0, Span((1 + index) * SPAN_BYTES, SPAN_BYTES), owed, [0, 1], not self._is_worker[name]
             )
             for index, name in enumerate(self.names)
         }
-        workers = [self._wired[name] for name in middles]
-        sink = self._wired["sink"]
+        workers = [self._images[name] for name in middles]
+        sink = self._images["sink"]
         for sequence, name in enumerate(self.sources):
             told_apart = 0 if policy == "arrival" else sequence
-            connect([self._wired[name]], workers, told_apart, {}, SLOTS, elides_wakeups=True)
+            connect([self._images[name]], workers, told_apart, {}, SLOTS, elides_wakeups=True)
         for edge in range(edges):
             connect(workers, [sink], edge, {}, len(self.sources) * SLOTS, elides_wakeups=True)
         for sequence, name in enumerate(self.sources):
-            give_tokens(self._wired[name], Window(TOKENS, TOKENS), [[(sink, sequence)]])
+            give_tokens(self._images[name], Window(TOKENS, TOKENS), [[(sink, sequence)]])
         self._controls = {name: socket_pair() for name in self.names}
         inputs = len(self.sources) if policy not in (None, "arrival") else 1
         middle = Program(policy or "arrival", inputs, not farm and not awaits)
@@ -161,9 +161,9 @@ class Chain:
     def start(self, name):
         """Start a stage, or its successor."""
         self.stop(name)
-        wired = self._wired[name]
+        wired = self._images[name]
         arena = None if self._is_worker[name] else self._parent
-        spans = [(worker.span, worker.stage) for worker in self._wired.values()]
+        spans = [(worker.span, worker.stage) for worker in self._images.values()]
         socks = [self._controls[name][1], *wired.socks.all()]
         self._ports[name] = open_port(
             wired.spec(BudgetSpec(1 << 40, spans)), self.segment, socks, self._programs[name], arena
@@ -304,7 +304,7 @@ class Chain:
         """Close the descriptors and let go of the memory."""
         for name in list(self._ports):
             self.stop(name)
-        for wired in self._wired.values():
+        for wired in self._images.values():
             for sock in wired.socks.all():
                 sock.close()
         for pair in self._controls.values():
