@@ -7,6 +7,7 @@ a worker that is killed while it rests is replaced as any other.
 
 from __future__ import annotations
 
+import threading
 import time
 from array import array
 from typing import Final
@@ -63,10 +64,12 @@ class ProcessTuner(Tuner):
         self._waited_ns = {stage: [0] * stage.workers for stage in self._stages}  # at the last look
         self._counted_ns = dict.fromkeys(self._stages, 0)  # of the waits of workers in use
         self._rested_ns = dict.fromkeys(self._stages, 0)
+        self._counting = threading.Lock()  # a report may be made in another thread
 
     def counts(self) -> list[StageCounts]:
-        now_ns = time.monotonic_ns()
-        return [self._counts_of(stage, now_ns) for stage in self._stages]
+        with self._counting:
+            now_ns = time.monotonic_ns()
+            return [self._counts_of(stage, now_ns) for stage in self._stages]
 
     def _counts_of(self, stage: Stage, now_ns: int) -> StageCounts:
         busy_ns, waited_ns, headers = 0, self._waited_ns[stage], self._words[stage]

@@ -128,7 +128,8 @@ class Dashboard:
         try:
             start_thread(self._thread)
             if sys.stderr is not None:
-                print(f"dashboard: {self.address}", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError, ValueError):  # it is closed, or its disk is full
+                    print(f"dashboard: {self.address}", file=sys.stderr, flush=True)
         except BaseException:  # as Ctrl-C
             self.close()
             raise

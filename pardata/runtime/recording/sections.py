@@ -203,7 +203,7 @@ def memory(record: RunRecord, limit_bytes: int) -> str:
     peak = float(nbytes.max())
     part = peak / limit_bytes
     is_near = part >= _SHOWN_FROM
-    top = max(limit_bytes, peak) * 1.04 if is_near else peak * 1.1
+    top = max(limit_bytes, peak) * 1.04 if is_near else max(1.0, peak * 1.1)
     line = f'<path class="limit" d="M0 {90 * (1 - limit_bytes / top):.1f}H{charts.WIDE}"/>' if is_near else ""
     chart = charts.stretched(charts.steps(_x(record, at), nbytes, top, 90) + line, 90, "", "shared memory")
     red = "; the red line is the limit" if is_near else ""

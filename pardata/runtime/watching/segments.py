@@ -18,6 +18,7 @@ from pardata.memory.shared_heap import own_spans, span_places
 
 _LINK: Final = f"/memfd:{SEGMENT_NAME} (deleted)"
 _PROC: Final = "/proc"
+_UNUSED: Final = bytes(HEADER_BYTES)
 
 FileKey = tuple[int, int]
 
@@ -80,7 +81,7 @@ def _headers(path: str) -> dict[int, bytes]:
             places = span_places(os.fstat(fd).st_size)
             for at in (*places[:1], *places[own_spans(len(places)) :]):
                 header = os.pread(fd, HEADER_BYTES, at)
-                if any(header):
+                if header != _UNUSED:
                     found[at] = header
         finally:
             os.close(fd)

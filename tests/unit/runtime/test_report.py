@@ -4,13 +4,16 @@ import dataclasses
 import json
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import pardata
 from pardata.pool.report import PoolReport
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import RunReport, Skipped, StageStatistics
-from pardata.runtime.recording.record import Surroundings
+from pardata.runtime.recording.record import RunRecord, Surroundings, WorkerRecord
+from pardata.runtime.recording.recorder import CALL_WORDS, SAMPLE_WORDS, Recorded
+from pardata.runtime.recording.sections import memory
 
 
 @pytest.fixture
@@ -84,6 +87,14 @@ def test_a_notebook_shows_a_pool_as_a_table():
     assert [span.get("title") for span in page.iter("span") if span.get("title")][:3] == [
         "worked 1.00 s", "waited 2.00 s", "start 1.00 s",
     ]  # fmt: skip
+
+
+def test_memory_that_nobody_has_used_yet_has_a_chart():
+    """At the very begin of a run, when its page is looked at already."""
+    samples = np.zeros((1, SAMPLE_WORDS), np.int64)
+    calls = np.zeros((0, CALL_WORDS), np.int64)
+    record = RunRecord(0, 1, [WorkerRecord("map", 0, Recorded(calls, calls, samples, 0))])
+    assert "<svg" in memory(record, 1_000_000)
 
 
 def test_an_empty_report_has_a_page():
