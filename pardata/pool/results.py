@@ -11,7 +11,6 @@ from concurrent.futures._base import PENDING, RUNNING
 from typing import Any
 
 from pardata.pool.backend import Backend, give_up
-from pardata.pool.future_lock import FutureLock, FutureWaiters
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.map import MapJob
 from pardata.pool.jobs.values import ResultTimeoutError
@@ -36,7 +35,6 @@ class TaskFuture(Future[Any]):
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
-        self._condition, self._waiters = FutureLock(), FutureWaiters()
         self._backend = backend
         self.job: CallJob | None = None
 

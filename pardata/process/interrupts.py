@@ -30,7 +30,7 @@ INTERRUPT_S: Final = 1.0
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
 _DELAYED: Final = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
 
-MAIN: Final = threading.main_thread().ident
+_MAIN: Final = threading.main_thread().ident
 # The functions that `signal` wraps: its conversion to enums takes ten times as long, and these run for each task.
 _plain: Any = sys.modules.get("_signal", signal)
 _set, _get = _plain.signal, _plain.getsignal
@@ -59,7 +59,7 @@ class Uninterrupted:
     def __enter__(self) -> None:
         self._came: dict[int, FrameType | None] = {}
         self._handlers: dict[int, Any] = {}
-        if threading.get_ident() != MAIN:
+        if threading.get_ident() != _MAIN:
             return
         self._handlers = {number: handler for number in self._numbers if callable(handler := _get(number))}
         try:
