@@ -17,6 +17,14 @@ def limit(variable: str, value: str) -> None:
     os.environ[variable] = _limits[variable] = value
 
 
+def working_directory() -> str | None:
+    """Return the working directory of this process; None if it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
 def given_environment() -> dict[str, str]:
     """Return the environment as the user has set it."""
     return {name: value for name, value in os.environ.items() if _limits.get(name) != value}

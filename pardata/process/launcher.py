@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 
 from pardata.errors import BrokenError
 from pardata.process.capacity import explained, refusal
-from pardata.process.environment import given_environment
+from pardata.process.environment import given_environment, working_directory
 from pardata.process.exit_status import describe_exit
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.messages import Ended, Signal, Start, StartAnswer, close_all, encode, receive, send
@@ -111,10 +111,10 @@ class ForkServer:
                 try:
                     answer, received = self._ask(offset, length, fds)
                     break
-                except (BrokenPipeError, ConnectionResetError, ServerGone):
+                except (BrokenPipeError, ConnectionResetError, ServerGone) as error:
                     self._end()
                     if is_last_try:
-                        raise
+                        raise ServerGone from error
             if answer.error:
                 raise refusal(answer.error, "a worker process", len(fds))
             return answer.pid, received[0] if received else -1
@@ -148,11 +148,9 @@ class ForkServer:
             was_stopped = is_stopped  # after a Ctrl-Z of all, this process may be the first that goes on
 
     def _is_stopped(self) -> bool:
-        try:
-            with open(f"/proc/{self.pid}/stat") as file:
-                return file.read().rpartition(")")[2].split()[0] == "T"
-        except OSError:
-            return False
+        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+        return False
 
     def signal(self, pid: int, number: int) -> None:
         """Have the server signal a worker that it has not reaped: the way where there are no pidfds."""
@@ -199,14 +197,15 @@ class ForkServer:
 
 def _launch(fd: int) -> subprocess.Popen[bytes]:
     environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **given_environment()}
-    path = [os.path.abspath(entry) for entry in sys.path]
+    here = working_directory()  # where it was removed, Python 3.13.0 cannot import NumPy
+    path = [os.path.abspath(entry) for entry in sys.path if here or os.path.isabs(entry)]
     code = _CODE.format(path=path, fd=fd, parent=os.getpid(), work=_WORK, preload=_PRELOAD)
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    python = os.fsdecode(multiprocessing.spawn.get_executable())
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    command = [os.fsdecode(multiprocessing.spawn.get_executable()), *flags, "-c", code]
     # Ctrl-C is for the main process only, also before the server has set its handler.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return subprocess.Popen([python, *flags, "-c", code], pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, cwd=here or "/")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 

@@ -16,6 +16,7 @@ import select
 from queue import Full
 from typing import Any, Final
 
+from pardata.memory.exchange.range_locks import reopen
 from pardata.process.capacity import check_descriptors
 from pardata.process.interrupts import Uninterrupted
 from pardata.process.system import module
@@ -47,7 +48,12 @@ def make_pipes(count: int, may_be_pipes: bool = True) -> tuple[PacketPipe, int, 
         if pipe.room == count:
             return pipe, count, -1
         pipe.dispose()
-    return PacketPipe.create(), count, make_free_slots(count) if count else -1
+    pipe = PacketPipe.create()
+    try:
+        return pipe, count, make_free_slots(count) if count else -1
+    except BaseException:
+        pipe.dispose()
+        raise
 
 
 def slots_of(pipe: PacketPipe, count: int, fd: int) -> FreeSlots:
@@ -62,7 +68,7 @@ def make_free_slots(count: int) -> int:
         # A page that was read in part takes no more bytes, so there is to be more room than bytes.
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, max(2 * count, 2 * mmap.PAGESIZE))
         os.write(writer, b"." * count)
-        return os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return reopen(reader, os.O_RDWR)
     finally:
         os.close(reader)
         os.close(writer)

@@ -35,7 +35,7 @@ from pardata.memory.segment import PAGE_BYTES, Segment
 from pardata.memory.shared_array import is_meant_shared
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
-from pardata.process.environment import given_environment
+from pardata.process.environment import given_environment, working_directory
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.header import RESTS
@@ -256,19 +256,12 @@ def dissolve(heap: SharedHeap, ports: list[WorkerPort], spans: list[Span], socks
     heap.arena.trim()
 
 
-def _working_directory() -> str:
-    """Return where this process works, also if that directory was removed: a worker says that it cannot go there."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return os.readlink("/proc/self/cwd")
-
-
 def surroundings_of_parent(cores: int) -> ParentSurroundings:
     """Return the surroundings of this process, for workers that may use so many cores each."""
     authkey = bytes(multiprocessing.current_process().authkey)
+    here = working_directory() or os.readlink("/proc/self/cwd")  # a worker says that it cannot go there
     return ParentSurroundings(
-        cores, os.getpid(), list(sys.path), list(sys.argv), _working_directory(), descriptor_limit(), authkey,
+        cores, os.getpid(), list(sys.path), list(sys.argv), here, descriptor_limit(), authkey,
         given_environment(), settings(),
     )  # fmt: skip
 

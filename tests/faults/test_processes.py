@@ -330,6 +330,19 @@ def test_a_stopped_fork_server_is_replaced_when_it_is_needed(run: Run) -> None:
     says(done, "[0, 1, 2]", "2")
 
 
+def test_a_program_whose_working_directory_was_removed_has_workers(run: Run) -> None:
+    done = run("""
+        import sys, tempfile
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+        assert "" in sys.path
+        with pardata.WorkerPool(1) as pool:
+            print(pool.submit(abs, -2).result(), pool.submit(os.getcwd).result())
+        print(list(pardata.source(range(3)).map(abs)))
+    """)
+    assert done.stdout.splitlines() == ["2 /", "[0, 1, 2]"], done.stderr
+
+
 def test_no_signal_goes_to_a_process_id_after_its_worker_is_gone(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

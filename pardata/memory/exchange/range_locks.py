@@ -6,12 +6,13 @@ them, and a descriptor that a child inherits holds them for the child.
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from typing import Any, Final
 
 from pardata.process.capacity import descriptors_for
-from pardata.process.system import module
+from pardata.process.system import module, unsupported
 
 fcntl: Any = module("fcntl")
 
@@ -36,12 +37,26 @@ def is_locked(fd: int, offset: int, nbytes: int) -> bool:
 def reopen(fd: int, flags: int, pid: int | None = None) -> int:
     """Open a process's descriptor anew, this one's if not told which: the new one has locks of its own.
 
-    Raises OSError, and `CapacityError` if this process can open no more.
+    Raises OSError, `CapacityError` if this process can open no more, `PlatformError` if /proc is not that of this
+    process's system.
     """
+    own = os.getpid()
+    _check_proc(own)
     # Once the process is gone, the number may be another one's pipe or terminal: neither wait for it nor adopt it.
-    path = f"/proc/{pid if pid is not None else os.getpid()}/fd/{fd}"
+    path = f"/proc/{pid if pid is not None else own}/fd/{fd}"
     with descriptors_for("what other processes share", 1):
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+@functools.lru_cache(1)
+def _check_proc(pid: int) -> None:
+    """Raise `PlatformError` if there is no /proc, or one in which the number of this process is that of another."""
+    try:
+        known_as = os.readlink("/proc/self")
+    except OSError:
+        known_as = ""
+    if known_as != str(pid):
+        unsupported("what processes share", "/proc of the namespace in which they have their numbers (mount -t proc)")
 
 
 def hold(fd: int, places: list[tuple[int, int]]) -> int:
