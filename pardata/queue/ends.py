@@ -58,8 +58,8 @@ class QueueEnds:
                 "a Queue is handed over when a process is started (args= of multiprocessing.Process, initializer= and "
                 "initargs= of its pools), not with a task; workers of pardata's own pools and streams return results"
             )
-        lent = lend(self._pipe.open_writer())
-        with self._lock:
+        with self._lock:  # no fork comes between: the child closes what is noted
+            lent = lend(self._pipe.open_writer())
             self._lent.add(lent)
         places = DupFd(self._free_slots.fd) if self._free_slots.fd >= 0 else None
         return DupFd(self._pipe.reader), DupFd(lent), DupFd(self._pipe.locks), self._free_slots.count, places
@@ -77,16 +77,12 @@ class QueueEnds:
     # -- forked processes ----------------------------------------------------------------------------------------------
 
     def _hold_for_fork(self) -> int:
-        """Before a fork: take the lock; return a write end for the child, -1 if no descriptor is left for one."""
+        """Before a fork: take the locks; return as `PacketPipe.hold_for_fork`."""
         self._lock.acquire()
-        try:
-            return self._pipe.open_writer()
-        except OSError:  # the child opens one when it puts
-            return -1
+        return self._pipe.hold_for_fork()
 
     def _after_fork_in_parent(self, writer: int) -> None:
-        if writer >= 0:
-            os.close(writer)
+        self._pipe.after_fork_in_parent(writer)
         self._lock.release()
 
     def _after_fork_in_child(self, writer: int) -> None:

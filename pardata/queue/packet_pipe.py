@@ -72,7 +72,7 @@ class PacketPipe:
     def __init__(self, reader: int, writer: int, locks: int) -> None:
         self.reader, self.writer, self.locks = reader, writer, locks
         self._in_between: set[int] = set()  # threads of this process, and `FEEDER`
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal's handler may fork
         self._is_kept = False
 
     @classmethod
@@ -188,6 +188,24 @@ class PacketPipe:
             return -1
         return alone
 
+    def hold_for_fork(self) -> int:
+        """Before a fork: return a write end for the child, -1 if no descriptor is left for one.
+
+        No other thread is in the middle of opening one until `after_fork_in_parent`: nobody in the child would know of
+        that one, and close it, and readers would wait for the child.
+        """
+        self._mutex.acquire()
+        try:
+            return self.open_writer()
+        except OSError:  # the child opens one when it puts
+            return -1
+
+    def after_fork_in_parent(self, writer: int) -> None:
+        """Let other threads go on, and close the end that was the child's."""
+        if writer >= 0:
+            os.close(writer)
+        self._mutex.release()
+
     def after_fork(self, writer: int) -> None:
         """In a forked child: replace what it shares with its parent by its own; what is read may be shared."""
         shared, self.locks = self.locks, reopen(self.locks, os.O_RDWR)
@@ -197,4 +215,4 @@ class PacketPipe:
         if self.writer >= 0:
             os.close(self.writer)
         self.writer = writer
-        self._in_between, self._mutex, self._is_kept = set(), threading.Lock(), False
+        self._in_between, self._mutex, self._is_kept = set(), threading.RLock(), False

@@ -81,6 +81,12 @@ def get_all_and_tell(queue: Any, told: Any) -> None:
         told.send(got)
 
 
+def close_and_stay(queue: Any, told: Any) -> None:
+    queue.close()
+    told.send("closed")
+    told.recv()
+
+
 def wait_in_a_thread(daemon: bool) -> None:
     queue = pardata.Queue()
     waits = threading.Event()

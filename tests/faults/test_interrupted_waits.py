@@ -83,7 +83,7 @@ def test_ctrl_c_in_a_call_arrives_and_keeps_nobody_out(kind):
             alone = made._pipe.try_alone()
             assert alone >= 0, f"{call.__name__}, interrupted at {line}: a lock is left"
             os.close(alone)
-            assert not made._pipe._mutex.locked() and not made._waiters
+            assert not made._pipe._mutex._is_owned() and not made._waiters
             while made.qsize():  # it may have been put
                 made.get()
             put_and_get(made)

@@ -1,9 +1,11 @@
 """Queues between processes that pardata did not start, some of which are killed."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 import numpy as np
@@ -191,6 +193,42 @@ def test_killed_with_a_place_in_its_hands(fork, maxsize):
     for number in range(maxsize):
         queue.put(number)
     assert queue.full() and all_of(queue) == list(range(maxsize))
+
+
+def is_held_up(thread):
+    """Whether a thread waits for a lock before it forks."""
+    with open(f"/proc/self/task/{thread.native_id}/stat") as file:
+        sleeps = file.read().rpartition(")")[2].split()[0] == "S"
+    return sleeps and sys._current_frames()[thread.ident].f_code.co_name == "hold_for_fork"
+
+
+def test_forked_while_a_write_end_is_opened_for_a_full_queue(fork, talk):
+    queue, main, forked, opened = pardata.Queue(2), threading.current_thread(), threading.Event(), threading.Event()
+    queue.put_many([1, 2])
+    queue._pipe.hold_writer(False)
+    open_writer = queue._pipe.open_writer
+
+    def open_slowly():
+        writer = open_writer()
+        if threading.current_thread() is not main:
+            opened.set()
+            while not forked.is_set() and not is_held_up(main):
+                os.sched_yield()
+        return writer
+
+    queue._pipe.open_writer = open_slowly
+    putter = threading.Thread(target=queue.put, args=[3])
+    putter.start()
+    opened.wait()
+    fork(workers.close_and_stay, queue, talk[1])
+    forked.set()
+    assert talk[0].recv() == "closed"
+    assert [queue.get() for _ in range(3)] == [1, 2, 3]
+    putter.join()
+    queue.close()
+    with pytest.raises(EOFError):
+        queue.get(timeout=1)  # the child has no write end left
+    talk[0].send("go")
 
 
 # -- consumers that are killed -----------------------------------------------------------------------------------------
