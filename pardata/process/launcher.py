@@ -197,15 +197,16 @@ class ForkServer:
 
 def _launch(fd: int) -> subprocess.Popen[bytes]:
     environment = {**dict.fromkeys(_THREAD_VARIABLES, "1"), **given_environment()}
-    here = working_directory()  # where it was removed, Python 3.13.0 cannot import NumPy
-    path = [os.path.abspath(entry) for entry in sys.path if here or os.path.isabs(entry)]
+    gone = working_directory() is None  # Python 3.13.0 cannot import NumPy there
+    path = [os.path.abspath(entry) for entry in sys.path if not gone or os.path.isabs(entry)]
+    directory = "/" if gone else None
     code = _CODE.format(path=path, fd=fd, parent=os.getpid(), work=_WORK, preload=_PRELOAD)
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     command = [os.fsdecode(multiprocessing.spawn.get_executable()), *flags, "-c", code]
     # Ctrl-C is for the main process only, also before the server has set its handler.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return subprocess.Popen(command, pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, cwd=here or "/")
+        return subprocess.Popen(command, pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, cwd=directory)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
