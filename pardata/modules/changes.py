@@ -6,6 +6,7 @@ import sys
 import types
 import warnings
 import weakref
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 import cloudpickle
@@ -13,9 +14,11 @@ import numpy as np
 
 from pardata.modules.names import functions_of
 from pardata.modules.own import SCRIPTS, is_own, reach
-from pardata.modules.source import ModuleSource
+from pardata.modules.plain import is_simple
+from pardata.modules.source import ModuleSource, is_code
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_MOST: Final = 1000  # entries of a table that are looked at
 
 was_sent: set[tuple[str, str]] = set()
 """The attributes that workers have got from here, by module and name: they may have to be set back."""
@@ -100,14 +103,64 @@ def sendable(source: ModuleSource, name: str, value: Any) -> bool:
     error = why_unpicklable(value)
     if error is not None:
         module = source.module.__name__
-        if (module, name) not in _told:
-            _told.add((module, name))
-            _warn(
-                f"{module}.{name} was set at run time to a {type(value).__qualname__}, which cannot be sent to worker "
-                f"processes ({error}): they use what the import of {module!r} gives. Set it in an initializer, or make "
-                "it in the function"
-            )
+        _tell(
+            module,
+            name,
+            f"{module}.{name} was set at run time to a {type(value).__qualname__}, which cannot be sent to worker "
+            f"processes ({error}): they use what the import of {module!r} gives. Set it in an initializer, or make "
+            "it in the function",
+        )
     return error is None
+
+
+def registry_of(value: Any) -> Any:
+    """Return the table of functions that an attribute is: a dict, list or set, or that of a generic function.
+
+    None if it is none. (`functools.singledispatch` makes generic functions.)
+    """
+    if isinstance(value, types.FunctionType):
+        registry = getattr(value, "registry", None)
+        return registry if isinstance(registry, types.MappingProxyType) else None
+    if type(value) not in (dict, list, set) or len(value) > _MOST:
+        return None
+    return value if all(is_code(each) or is_simple(each) for each in _entries_of(value)) else None
+
+
+def _entries_of(registry: Any) -> list[Any]:
+    return [*registry, *registry.values()] if isinstance(registry, Mapping) else list(registry)
+
+
+def note_registered(module: str, name: str, registry: Any) -> None:
+    """Warn if a table in a module has functions of the script, which the import does not give."""
+    registered = next((each for each in _entries_of(registry) if is_code(each) and each.__module__ in SCRIPTS), None)
+    if registered is not None:
+        _tell(
+            module,
+            name,
+            f"{module}.{name} has {registered.__qualname__!r} of the script, which was put there at run time: worker "
+            f"processes have what the import of {module!r} gives. Put it there in a module that the function imports, "
+            "or give the function the table, as an argument of a partial",
+        )
+
+
+def note_deleted(source: ModuleSource, names: Set[str]) -> list[str]:
+    """Return those of some names that were deleted from a module; warns, as workers import it anew."""
+    missing = [] if source.edited else source.missing(names)
+    for name in missing:
+        module = source.module.__name__
+        _tell(
+            module,
+            name,
+            f"{module}.{name} was deleted at run time: worker processes, which import {module!r}, have it. Set it to "
+            "something else, as None, which they are given",
+        )
+    return missing
+
+
+def _tell(module: str, name: str, text: str) -> None:
+    if (module, name) not in _told:
+        _told.add((module, name))
+        _warn(text)
 
 
 def why_unpicklable(value: Any) -> Exception | None:

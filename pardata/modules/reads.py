@@ -5,13 +5,15 @@ from __future__ import annotations
 import operator
 import sys
 import types
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Final
 
 from pardata.modules.changes import source_of
 from pardata.modules.source import ModuleSource
 
 Attribute = tuple[str, str]  # a module, and a name in it
+
+ABSENT: Final = object()  # the value of an attribute that a module does not have
 
 _values_of: Final = operator.methodcaller("values")
 _code_of: Final = operator.attrgetter("__code__")
@@ -64,7 +66,7 @@ class Reads:
     def is_same(self) -> bool:
         """Return whether nothing of it has changed. Few calls, however much there is: each submit asks."""
         return (
-            all(map(operator.is_, map(dict.get, self.dicts, self.names), self.values))
+            all(map(operator.is_, map(dict.get, self.dicts, self.names, repeat(ABSENT)), self.values))
             and all(map(operator.is_, map(_code_of, self.functions), self.codes))
             and self.contents == self.copies
             and (not self.classes or self._has_same_members())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import re
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from typing import Any, Final, TypeGuard
 
@@ -16,6 +17,7 @@ _CONTAINERS: Final = {ast.List: list, ast.Dict: dict, ast.Set: set, ast.Tuple: t
 _CONSTANT: Final = (
     ast.Constant, ast.UnaryOp, ast.BinOp, *_CONTAINERS, ast.expr_context, ast.operator, ast.unaryop,
 )  # fmt: skip
+_BINDING: Final = re.compile(rb"^(?:(?:async +)?def +|class +)?(\w+)", re.M)
 _OPEN: Final = {"exec", "globals", "vars", "setattr", "__dict__", "__getattr__"}
 
 
@@ -69,6 +71,7 @@ class ModuleSource:
         self._first = self._stamp = self._look()
         self._codes: frozenset[types.CodeType] | None = None
         self._bound: dict[str, ast.AST | None] | None = None
+        self._begun: frozenset[str] | None = None
         self._functions: frozenset[str] = frozenset()  # methods, by their qualified names
         self._is_open = False
         self.edited = False
@@ -95,7 +98,7 @@ class ModuleSource:
         """Look at the file again; return whether it has changed."""
         stamp = self._look()
         if stamp != self._stamp:
-            self._stamp, self._codes, self._bound = stamp, None, None
+            self._stamp, self._codes, self._bound, self._begun = stamp, None, None, None
             self.edited = not self.is_compiled
             return True
         return False
@@ -127,6 +130,23 @@ class ModuleSource:
         if node is None or not _is_constant(node):
             return False
         return type(value) is not _CONTAINERS.get(type(node))  # a list may have been filled: it can be a cache
+
+    def missing(self, names: Set[str]) -> list[str]:
+        """Return those of `names` that the source binds for certain, once and for all, and the module has not."""
+        absent = names - vars(self.module).keys()
+        if not absent or absent.isdisjoint(self._begun_names()):  # without parsing it
+            return []
+        bound = self._bindings()
+        return [] if self._is_open else sorted(name for name in absent if bound.get(name) is not None)
+
+    def _begun_names(self) -> frozenset[str]:
+        """Return the names with which a line of the source begins, as a binding may."""
+        if self._begun is None:
+            try:
+                self._begun = frozenset(name.decode() for name in _BINDING.findall(self._text()) if name.isascii())
+            except OSError:
+                self._begun = frozenset()
+        return self._begun
 
     def defines(self, path: str) -> bool:
         """Return whether the source has a function of this qualified name, without decorators."""

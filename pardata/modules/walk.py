@@ -9,11 +9,20 @@ import types
 from collections.abc import Set
 from typing import Any, Final
 
-from pardata.modules.changes import note_if_changed, sendable, source_of, was_sent, why_unpicklable
+from pardata.modules.changes import (
+    note_deleted,
+    note_if_changed,
+    note_registered,
+    registry_of,
+    sendable,
+    source_of,
+    was_sent,
+    why_unpicklable,
+)
 from pardata.modules.names import functions_of, imports_in, names_in, parts_of, stores_in, texts_in
 from pardata.modules.own import SCRIPTS, is_own, reach
 from pardata.modules.plain import contents_of, is_plain, is_record, is_simple
-from pardata.modules.reads import Attribute, Reads, in_order
+from pardata.modules.reads import ABSENT, Attribute, Reads, in_order
 from pardata.modules.source import ModuleSource, is_code
 
 MOST_PARTS: Final = 1000  # of a container that is looked through
@@ -107,6 +116,8 @@ class Walk:
             self.reads.codes.append(fn.__code__)
         self._note_stores(fn, module)
         names = names_in(fn.__code__) | texts_in(fn.__code__)
+        if is_there and module is not None:
+            self._note_deleted(self._source_of(module), names)
         self._names |= names
         for name in names & fn.__globals__.keys():
             value = fn.__globals__[name]
@@ -139,12 +150,19 @@ class Walk:
             self._followed[module.__name__] = module
             if is_imported:
                 self._imported.add(module.__name__)
+            self._note_deleted(source_of(module), names)
             for name in names & vars(module).keys():
                 self._asked.add((module.__name__, name))
                 self._read(module, name)
                 value = vars(module)[name]
                 if is_own(value) and value.__name__ not in seen:
                     waiting.append((value, True))
+
+    def _note_deleted(self, source: ModuleSource, names: Set[str]) -> None:
+        for name in note_deleted(source, names):  # it may be set again
+            self.reads.dicts.append(vars(source.module))
+            self.reads.names.append(name)
+            self.reads.values.append(ABSENT)
 
     def _read_passed_on(self) -> None:
         """Note what code may ask for of a module that it is given by other code, or finds in an object."""
@@ -202,6 +220,11 @@ class Walk:
             return True
         if source.edited:  # its own functions have it with them
             return (source.module.__name__, name) in self._asked and why_unpicklable(value) is None
+        registry = registry_of(value)
+        if registry is not None:
+            self.reads.contents.append(registry)  # the next entry is to be noticed
+            self.reads.copies.append(registry.copy())
+            note_registered(source.module.__name__, name, registry)
         if is_code(value):
             if note_if_changed(source.module.__name__, name, value):
                 return True

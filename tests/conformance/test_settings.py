@@ -97,3 +97,20 @@ def test_runs_that_a_thread_starts_have_the_settings_of_that_thread():
     thread.start()
     thread.join()
     assert made == [7]
+
+
+def careless(x):
+    np.seterr(divide="ignore")
+    decimal.getcontext().prec = 7
+    os.umask(0o27)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("engine", "of_thread", "of_process"), [(name, name == "serial", name != "processes") for name in ENGINES]
+)
+def test_what_a_function_changes_stays_changed_where_it_is_the_callers(own, engine, of_thread, of_process):
+    pardata.source([1]).map(careless).run(engine=engine)
+    assert np.geterr()["divide"] == ("ignore" if of_thread else "raise")
+    assert decimal.getcontext().prec == (7 if of_thread else 5)
+    assert settings()["umask"] == (0o27 if of_process else 0o77)

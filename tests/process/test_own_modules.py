@@ -684,3 +684,53 @@ def test_a_module_of_the_same_name_from_another_file_takes_the_place_of_the_firs
             assert list(pardata.source([0]).map(module.where)) == [folder]
     del sys.modules["case_twice"]
     assert found == ["first", "second", "first"]
+
+
+# -- registries, and attributes that were deleted ----------------------------------------------------------------------
+
+REGISTRY = """
+import functools
+
+TABLE, HOOKS, LIMIT = {}, [], 5
+FIRST: dict = {}
+
+@functools.singledispatch
+def kind(x): return "any"
+
+def helper(): return 1
+def found(x): return FIRST.get(x)
+def hooks(x): return len(HOOKS)
+def kind_of(x): return kind(x)
+def helped(x): return helper()
+"""
+
+
+@pytest.mark.parametrize("use", ["found", "hooks", "kind_of"])
+def test_function_of_the_script_in_a_table_of_a_module_is_told_once(write, here, pool, use):
+    name = f"case_registry_{use}"
+    write(f"{name}.py", REGISTRY)
+    module = importlib.import_module(name)
+    script = {"__name__": "__main__"}
+    exec("def mine(x): return 3", script)
+    of_script = script["mine"]
+    assert list(pool.map(getattr(module, use), [3])) == [getattr(module, use)(3)]  # nothing to tell yet
+    module.FIRST[3] = of_script
+    module.HOOKS.append(of_script)
+    module.kind.register(int, of_script)
+    table = {"found": "FIRST", "hooks": "HOOKS", "kind_of": "kind"}[use]
+    with pytest.warns(RuntimeWarning, match=f"{name}.{table} has 'mine' of the script"):
+        list(pardata.source([3]).map(getattr(module, use)))
+    list(pardata.source([3]).map(getattr(module, use)))
+
+
+def test_attribute_that_was_deleted_is_told_once(write, here, pool):
+    write("case_deleted.py", REGISTRY)
+    module = importlib.import_module("case_deleted")
+    calls = lambda x: (module.helper(), len("append"))  # noqa: E731 -- names that no source binds
+    assert list(pool.map(module.helped, [1])) == [1] and pool.submit(calls, 1).result() == (1, 6)
+    del module.helper
+    with pytest.warns(RuntimeWarning, match="case_deleted.helper was deleted at run time"):
+        assert pool.submit(module.helped, 1).result() == 1
+    assert pool.submit(calls, 1).result() == (1, 6)
+    module.helper = lambda: 2
+    assert pool.submit(calls, 1).result() == (2, 6)
