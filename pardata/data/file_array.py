@@ -135,7 +135,11 @@ class FileArray(ABC):
         made = np.empty([part.stop - part.start for part in selection], self.dtype)
         if made.size:
             self.read_into(selection, made)
-        return made
+        given = index if isinstance(index, tuple) else (index,)
+        return made[tuple(slice(None) if isinstance(part, slice) else 0 for part in given if part is not ...)]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return np.asarray(self[...], dtype)
 
     def __setitem__(self, index: Any, values: Array) -> None:
         selection = self._selection(index)
@@ -145,8 +149,11 @@ class FileArray(ABC):
     def _selection(self, index: Any) -> Selection:
         given = index if isinstance(index, tuple) else () if index is ... else (index,)
         whole = (*given, *(slice(None),) * (self.ndim - len(given)))
-        bounds = [part.indices(length) for part, length in zip(whole, self.shape, strict=True)]
-        return tuple(slice(low, max(low, high)) for low, high, _ in bounds)
+        parts = [range(length)[part] for part, length in zip(whole, self.shape, strict=True)]
+        if any(isinstance(part, range) and part.step != 1 for part in parts):
+            raise IndexError(f"{self.location} is read without steps: array[:][::2] has them")
+        bounds = [(part.start, part.stop) if isinstance(part, range) else (part, part + 1) for part in parts]
+        return tuple(slice(low, max(low, high)) for low, high in bounds)
 
     def check_sendable(self) -> None:
         """Raise `ConfigError` if other processes cannot open it."""

@@ -74,6 +74,7 @@ FORMATS: Final = (
     FileFormat("pardata.data.nifti", "nibabel", "5.3", "nifti", (".nii", ".nii.gz"), is_output=False),
     FileFormat("pardata.data.netcdf", "xarray", "2024.7", "netcdf", (".nc", ".nc4"), is_output=False),
     FileFormat("pardata.data.netcdf_variables", "netCDF4", "1.7", "netcdf", (), is_output=False),
+    FileFormat("pardata.data.dicom", "pydicom", "3.0", "dicom", (".dcm",), is_output=False),
     FileFormat("pardata.data.blosc2_arrays", "blosc2", "3.0", "blosc2", (".b2nd",)),
     FileFormat(
         "pardata.data.videos",
@@ -109,6 +110,7 @@ FORMATS: Final = (
     ),
     FileFormat("pardata.data.npy", "numpy", "1.26", "", (".npy", ".npz"), is_output=False),
 )
+_ENDINGS: Final = tuple(ending for entry in FORMATS for ending in entry.endings)
 
 
 def in_files(found: Any) -> FileArray | FileTable | FileItems | None:
@@ -152,9 +154,10 @@ def is_of_format(found: Any) -> bool:
 
 
 def format_of(path: str) -> FileFormat | None:
-    """Return the format of a path or a URL by its ending."""
+    """Return the format of a path or a URL by its ending; a folder with another one is a series of DICOM."""
     name = path.rstrip("/").lower()
-    return next((entry for entry in FORMATS if name.endswith(entry.endings)), None)
+    ending = ".dcm" if os.path.isdir(path) and not name.endswith(_ENDINGS) else name
+    return next((entry for entry in FORMATS if ending.endswith(entry.endings)), None)
 
 
 def new_file(path: str | os.PathLike[str], key: str | None = None, compression: Any = None) -> NewFile | None:
@@ -204,18 +207,20 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     ----------
     path : path or URL
         Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
-        ``.tiff`` file, a ``.b2nd``, ``.fits``, ``.nii`` or ``.nc`` file, a ``.npy`` or ``.npz`` file; a ``.mp4``,
-        ``.mkv``, ``.wav`` or another file of videos and sound; a table in a ``.parquet`` file, or in a folder of such
-        files with that ending.
+        ``.tiff`` file, a ``.b2nd``, ``.fits``, ``.nii``, ``.nc``, ``.npy`` or ``.npz`` file; a ``.mp4``, ``.mkv``,
+        ``.wav`` or another file of videos and sound; a ``.dcm`` file, or a folder of DICOM files; a table in a
+        ``.parquet`` file, or in a folder of such files with that ending.
     key : str, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
-        number of the image, of a video the number of the stream; not needed if there is only one.
+        number of the image, of a video the number of the stream, of a folder of DICOM the UID of the series; not needed
+        if there is only one.
 
     Returns
     -------
     zarr.Array, h5py.Dataset, tifffile.TiffPageSeries, HDU of astropy, proxy of nibabel, xarray.DataArray, numpy.memmap
-        Of a ``.b2nd`` file a blosc2.NDArray, of videos and sound a stream of PyAV, of a table a
-        pyarrow.dataset.Dataset. Of a compressed ``.npz`` file, which can only be read whole, an array.
+        Of a ``.b2nd`` file a blosc2.NDArray, of videos and sound a stream of PyAV, of a ``.dcm`` file a
+        pydicom.FileDataset, of a table a pyarrow.dataset.Dataset. Of a folder of DICOM files, for which pydicom has no
+        object, what only pardata takes; of a compressed ``.npz`` file, which can only be read whole, an array.
 
     Raises
     ------

@@ -210,6 +210,45 @@ class VideoKind(Kind):
         return False
 
 
+class DicomKind(Kind):
+    """Folders of files, of an image each; the first one has the last name."""
+
+    is_written = False
+    dtype = "u2"
+
+    def save(self, path, values, **options):
+        path.mkdir()
+        for number, image in enumerate(values):
+            save_dicom(path / f"{len(values) - number:03}.dcm", image, number)
+        return self.read(path)
+
+    def read(self, path):
+        return pardata.open(path)
+
+    def holds(self, shape, dtype):
+        return False
+
+
+def save_dicom(file, image, number, **tags):
+    """Write an image of uint16, `number` mm above the first one."""
+    import pydicom
+
+    made = pydicom.Dataset()
+    made.file_meta = pydicom.dataset.FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number + 1}"
+    made.SeriesInstanceUID = "1.2.3"
+    made.ImagePositionPatient, made.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
+    made.Rows, made.Columns = image.shape[-2:]
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
+    made.BitsAllocated, made.BitsStored, made.HighBit = 16, 16, 15
+    made.PixelData = np.ascontiguousarray(image, "<u2").tobytes()
+    for name, value in tags.items():
+        setattr(made, name, value)
+    made.save_as(file, enforce_file_format=True)
+
+
 KINDS = [
     ZarrKind("zarr", "zarr", ".zarr", {"chunks": CHUNKS}),
     ZarrKind("zarr 2", "zarr", ".zarr", {"chunks": CHUNKS, "zarr_format": 2}),
@@ -228,6 +267,7 @@ KINDS = [
     NiftiKind("nifti gzip", "nibabel", ".nii.gz", {}),
     NetCDFKind("netcdf", "netCDF4", ".nc", {}),
     NetCDFKind("netcdf chunks", "netCDF4", ".nc", {"zlib": True}),
+    DicomKind("dicom", "pydicom", "", {}),
     VideoKind("video", "av", ".mkv", {}),
 ]
 
