@@ -42,30 +42,11 @@ class TableGeneration:
 
 def build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
     """Return the sealed file of a generation: sort the keys, measure the columns, reserve the memory and fill it."""
-    key_draft: HeapDraft | None = None
-    given = keys_of(keys)
-    if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" and given.ndim == 1:
-        first, order = sort_numbers(number_keys(given))
-        layout: dict[str, Any] = {"keys": (first.dtype, first.shape)}
-    else:
-        texts = given.tolist() if isinstance(given, np.ndarray) else given
-        if kind_of(texts) == "pickle":
-            raise ConfigError(f"keys must be numbers of one kind, or all str, or all bytes{times_hint(given)}")
-        key_draft = HeapDraft(texts)
-        first, order = sort_texts(key_draft)
-        layout = {"sums": (first.dtype, first.shape)} | _heap_layout("key", key_draft)
-    if not columns:
-        raise ConfigError("a table needs at least one column of values")
-    drafts: dict[str, Array | HeapDraft] = {}
-    codecs = []
-    for number, (name, values) in enumerate(columns.items()):
-        made, missing = as_column(values)
-        if len(made) != len(first):
-            raise ConfigError(f"there are {len(first)} keys, but {len(made)} values{f' of {name!r}' if name else ''}")
-        drafts[f"{number}"] = draft = made if isinstance(made, np.ndarray) else HeapDraft(made)
-        codecs.append(None if isinstance(draft, np.ndarray) else draft.codec)
-        if missing is not None:
-            drafts[f"{number} missing"] = missing
+    first, order, key_draft = _sorted_keys(keys)
+    layout: dict[str, Any] = {"keys" if key_draft is None else "sums": (first.dtype, first.shape)}
+    if key_draft is not None:
+        layout |= _heap_layout("key", key_draft)
+    drafts, codecs = _drafts_of(columns, len(first))
     for place, draft in drafts.items():
         if isinstance(draft, np.ndarray):
             layout[place] = draft.dtype, draft.shape
@@ -79,6 +60,35 @@ def build(keys: Any, columns: Given, tag: bytes) -> SealedFile:
     if key_draft is not None:
         _write(file, "key", key_draft, order)
     return file.seal()
+
+
+def _sorted_keys(keys: Any) -> tuple[Array, Array | None, HeapDraft | None]:
+    """Return numbers, sorted, or the sorted checksums of texts; the order in which the rows are sorted; the texts."""
+    given = keys_of(keys)
+    if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" and given.ndim == 1:
+        return *sort_numbers(number_keys(given)), None
+    texts = given.tolist() if isinstance(given, np.ndarray) else given
+    if kind_of(texts) == "pickle":
+        raise ConfigError(f"keys must be numbers of one kind, or all str, or all bytes{times_hint(given)}")
+    draft = HeapDraft(texts)
+    return *sort_texts(draft), draft
+
+
+def _drafts_of(columns: Given, rows: int) -> tuple[dict[str, Array | HeapDraft], list[str | None]]:
+    """Return the columns by their places in the file, and the codec of each; None: it is an array."""
+    if not columns:
+        raise ConfigError("a table needs at least one column of values")
+    drafts: dict[str, Array | HeapDraft] = {}
+    codecs: list[str | None] = []
+    for number, (name, values) in enumerate(columns.items()):
+        made, missing = as_column(values)
+        if len(made) != rows:
+            raise ConfigError(f"there are {rows} keys, but {len(made)} values{f' of {name!r}' if name else ''}")
+        drafts[f"{number}"] = draft = made if isinstance(made, np.ndarray) else HeapDraft(made)
+        codecs.append(None if isinstance(draft, np.ndarray) else draft.codec)
+        if missing is not None:
+            drafts[f"{number} missing"] = missing
+    return drafts, codecs
 
 
 def _write(file: Draft, name: str, draft: Array | HeapDraft, order: Array | None) -> None:

@@ -54,15 +54,8 @@ class NpyWriter:
         file = os.open(part, _AGAIN) if goes_on else create_new(part)
         self._file, self._held = file, bytearray()
         try:
-            if goes_on and self._kind is None:
-                os.ftruncate(file, 0)
-            elif goes_on and self._kind is not None:
-                dtype, shape = self._kind
-                self._begin_bytes = len(self._header())
-                nbytes = self._begin_bytes + self._rows * dtype.itemsize * math.prod(shape)
-                if os.fstat(file).st_size < nbytes:
-                    raise ValueError(f"{part} was cut: it holds fewer than the {self._rows} rows that were written")
-                os.ftruncate(file, nbytes)
+            if goes_on:
+                self._go_back(file)
             for item in items:
                 row = plain_array(item, f"{self.path} was given")
                 self._check(row)
@@ -83,6 +76,17 @@ class NpyWriter:
         if not self._is_kept:
             os.replace(part, self.path)
         yield from ()
+
+    def _go_back(self, file: int) -> None:
+        """Cut a part that was begun to the rows of the state: those behind them come again."""
+        nbytes = 0
+        if self._kind is not None:
+            dtype, shape = self._kind
+            self._begin_bytes = len(self._header())
+            nbytes = self._begin_bytes + self._rows * dtype.itemsize * math.prod(shape)
+            if os.fstat(file).st_size < nbytes:
+                raise ValueError(f"{self.part} was cut: it holds fewer than the {self._rows} rows that were written")
+        os.ftruncate(file, nbytes)
 
     def _write(self, row: Array) -> None:
         if len(self._held) + row.nbytes > _HELD_BYTES:
