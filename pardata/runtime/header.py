@@ -1,6 +1,8 @@
 """The words of a span's header. Written by the owner only; read by the parent for reports, progress and recovery.
 
-The parent writes LOADING before a start, and is the single writer of LEAVE and RESTS.
+LEAVE and RESTS have the parent as their single writer. While the span has no process, the parent writes the others, too
+(`runtime.supervisor`): before a start LOADING, BEGUN_NS, and the 0 of EXITS_NS; after a death ALONE; at the end the
+bytes that nobody counts any more.
 """
 
 from __future__ import annotations
@@ -17,9 +19,7 @@ BUSY_NS: Final = 7  # in the user's code and in encoding
 STARVED_NS: Final = 8  # waiting for input
 BLOCKED_NS: Final = 9  # waiting for a token or for a free worker behind
 BATCHES: Final = 10  # committed
-CURRENT_CALL: Final = (
-    11  # the call of this process: as CURRENT_BATCH while in the user's code, 0: waiting; LOADING, AWAITS
-)
+CURRENT_CALL: Final = 11  # as CURRENT_BATCH while this process is in the user's code; 0: it waits; or LOADING, AWAITS
 NEXT_NUMBER: Final = 64  # + sequence: the number after the last one finished, where order is kept
 
 BEGUN_NS: Final = 14  # when CURRENT_CALL began, or the wait (time.monotonic_ns, one clock for all processes)

@@ -211,10 +211,8 @@ class Lender:
             arena._usage.publish()
             if not self._budget.has_room(0):
                 self.trim()
-        if not library.has_free(
-            extent
-        ):  # for the next one: what readers have let go is not known before it is asked for
-            self._poll()
+        if not library.has_free(extent):
+            self._poll()  # for the next one: what readers have let go of is not known before it is asked for
         root.setflags(write=False)
         made = anchor(arena.segment.map, at - library.address, extent, arena.dropped, (NUMPYS, extent))
         made.root = root

@@ -9,7 +9,7 @@ from pardata.channel.outbox import Outbox
 from pardata.codec.batch_codec import Batch
 from pardata.pool.jobs.job import Task
 from pardata.pool.worker.messages import CALL, ROWS, squeeze
-from pardata.pool.worker.words import POSITION, START_NS, STARTED_NS, STRIDE
+from pardata.pool.worker.words import POSITION, STARTED_NS, STARTUP_NS, STRIDE
 from pardata.runtime.header import CURRENT_CALL, batch_of_word
 from pardata.runtime.supervisor import Worker
 
@@ -36,7 +36,7 @@ class WorkerSlot:
     @property
     def start_s(self) -> float:
         """The seconds that its processes took to start, until they were ready for tasks; of all lives."""
-        return int(self.worker.words[START_NS]) / 1e9
+        return int(self.worker.words[STARTUP_NS]) / 1e9
 
     @property
     def at_work(self) -> int | None:

@@ -22,7 +22,7 @@ from pardata.pool.worker.functions import Functions
 from pardata.pool.worker.messages import CALL, ITEMS, CodeAddress, pack, squeeze, unpack
 from pardata.pool.worker.shared import SharedValue
 from pardata.pool.worker.tasks import Performer, performer
-from pardata.pool.worker.words import START_NS, TaskProgress
+from pardata.pool.worker.words import STARTUP_NS, TaskProgress
 from pardata.process import forked_child
 from pardata.process.ending import bounded
 from pardata.process.forked_child import leave_if_forked
@@ -82,7 +82,7 @@ class TaskProgram:
         set_context(context)
         port.outbox.placer.gives_parts = True  # what a call returns is the caller's
         self._initialize(port)
-        port.words[START_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
+        port.words[STARTUP_NS] += time.monotonic_ns() - port.words[BEGUN_NS]
         try:
             is_leaving = self._work(_Loop(port, context, performer(self.native)))
         except Cancelled:  # the pool has no more work

@@ -13,7 +13,7 @@ from typing import Any, Final
 POSITION: Final = 16  # how many calls of its task are done
 STRIDE: Final = 17  # how many calls it makes before it writes that again
 STARTED_NS: Final = 18  # when the first of those began (time.perf_counter_ns, the same clock in all processes)
-START_NS: Final = 19  # how long its processes took to start, all together, until they were ready for tasks
+STARTUP_NS: Final = 19  # how long its processes took to start, all together, until they were ready for tasks
 
 # In the parent's span.
 HAS_IDLE_WORKER: Final = 16  # 1: a worker is idle and no task waits, so the others give a part of theirs back

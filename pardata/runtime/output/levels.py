@@ -21,7 +21,9 @@ from pardata.memory.segment import Segment
 from pardata.memory.shared_heap import LEVELS_AT, LEVELS_BYTES, SharedHeap
 from pardata.process.system import at_fork
 
-VERSION, STALE, LENGTH = 0, 1, 2  # words; VERSION is odd while the levels are written
+# Words of the main process's span, and of no other writer. STALE is stored by each thread that changes a level; all
+# else is stored by `tell_levels`, under `_lock`. VERSION is odd meanwhile. LENGTH: of the text, in bytes.
+VERSION, STALE, LENGTH = 0, 1, 2
 _TEXT_AT: Final = 24  # behind these words
 _EVERYTHING: Final = [0, {"root": 1}]  # stands for levels that do not fit: the main process looks at each record anyway
 

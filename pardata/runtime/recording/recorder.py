@@ -5,8 +5,9 @@
     samples   its counters, up to SAMPLES times
     calls     the rest
 
-It lies in the worker's span, so it outlives a worker that is killed, and its successor goes on in it. A row is written
-first and counted then (`SYNC POINT: recorded`): what is counted is whole.
+It lies in the worker's span, so it outlives a worker that is killed, and its successor goes on in it. The worker alone
+writes it; the main process reads it at any moment. A row is written first and counted then (`SYNC POINT: recorded`):
+what is counted is whole.
 
 Calls are a sample as soon as there is no room for all: those whose number, multiplied by a constant, falls into a part
 of the numbers that is halved whenever the memory is full. It goes by the number alone, so every stage keeps the same
