@@ -18,7 +18,7 @@ def two_nodes() -> Iterator[distributed.Client]:
         index: {"cls": distributed.Nanny, "options": {"host": f"127.0.0.{index + 2}", "nthreads": 1}}
         for index in range(NODES)
     }
-    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
     with (
         distributed.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
         distributed.Client(cluster) as client,

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from pardata.cluster import wire
@@ -20,6 +22,7 @@ from pardata.cluster.messages import Answer, News
 from pardata.cluster.port import FINISH, ClusterPort, EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import WorkerLostError
 from pardata.runtime.carried_errors import add_note
+from pardata.runtime.events import Spoken
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
@@ -46,12 +49,17 @@ class Crossing:
     most_bytes : int
         Of the messages that are away, or of their answers if those are larger. A node has no more than half of its
         island's memory.
+    show : callable
+        Told what the workers of nodes have said.
     """
 
     is_alone = False  # as `pipeline.programs.calls.Calls`
     most = 2
 
-    def __init__(self, port: ClusterPort, island: str, credits: int, most_bytes: int) -> None:
+    def __init__(
+        self, port: ClusterPort, island: str, credits: int, most_bytes: int, show: Callable[[Spoken], None]
+    ) -> None:
+        self._show = show
         self._port = port
         self._island = island
         self.nodes: dict[str, NodeStatistics] = {}
@@ -188,7 +196,9 @@ class Crossing:
         return future
 
     def note(self, node: str, news: News) -> None:
-        """Note the counts of a node."""
+        """Note the counts of a node, and show what its workers have said."""
+        for event in news.said:
+            self._show(replace(event, tag=f"{event.tag} on {node.partition('#')[0]}"))
         if news.stages is not None:
             self._counts[node] = news.stages
 

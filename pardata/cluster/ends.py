@@ -22,7 +22,7 @@ from pardata.pipeline.programs.batcher import Port, publish
 from pardata.pipeline.programs.build import identity_of
 from pardata.pipeline.programs.context import StageIdentity
 from pardata.pipeline.programs.own import OwnProgram
-from pardata.runtime.events import ItemSkipped
+from pardata.runtime.events import ItemSkipped, Spoken
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.worker.program import UnloadableError
 
@@ -149,14 +149,15 @@ class Outlet(OwnProgram):
     ----------
     on_answer : callable
         Told the number of a message, and the frames of the answer.
-    counts : callable
-        Returns the counts of the island's stages.
+    counts, said : callable
+        Return the counts of the island's stages, and what its workers have said since the last call.
     """
 
     def __init__(
         self, inlet: Inlet, outlets: int, on_answer: Callable[[int, Frames], None],
-        counts: Callable[[], list[StageStatistics]],
+        counts: Callable[[], list[StageStatistics]], said: Callable[[], list[Spoken]],
     ) -> None:  # fmt: skip
+        self._said = said
         self._skipped: list[ItemSkipped] = []
         self._inlet = inlet
         self._outlets = outlets
@@ -186,9 +187,9 @@ class Outlet(OwnProgram):
         skipped, self._skipped = self._skipped, []
         now_s = time.monotonic()
         if now_s < self._counted_s + _COUNT_S:
-            return News(skipped, None)
+            return News(skipped, None, self._said())
         self._counted_s = now_s
-        return News(skipped, self._counts())
+        return News(skipped, self._counts(), self._said())
 
 
 class OutletProgram:

@@ -21,7 +21,7 @@ from pardata.cluster.port import FINISH, Frames
 from pardata.engines.processes.engine import ProcessRun
 from pardata.pipeline.run import RunOptions
 from pardata.runtime.carried_errors import pack_error
-from pardata.runtime.events import ItemSkipped
+from pardata.runtime.events import Spoken
 from pardata.runtime.progress import StageStatistics
 
 OnAnswer = Callable[[int, Frames], None]
@@ -44,14 +44,17 @@ class Line:
         self._waiting: set[int] = set()
         self._lock = threading.Lock()
         self._error: bytes | None = None
-        self._skipped: list[ItemSkipped] = []
         self._inlet = Inlet(self.is_in_order, self._refuse)
-        self._outlet = Outlet(self._inlet, code.outlets, self._answer, self._counts)
-        plan = code.replica.plan(self._inlet, self._outlet)
-        self._run = ProcessRun(
-            plan,
-            RunOptions(memory_limit=memory_limit, stall_s=None, seed=code.seed, on_skip=self._outlet.note_skip),
+        self._said: deque[Spoken] = deque()
+        self._outlet = Outlet(self._inlet, code.outlets, self._answer, self._counts, self._take_said)
+        options = RunOptions(
+            memory_limit=memory_limit,
+            stall_s=None,
+            seed=code.seed,
+            on_skip=self._outlet.note_skip,
+            on_output=self._said.append,
         )
+        self._run = ProcessRun(code.replica.plan(self._inlet, self._outlet), options)
         self._thread = threading.Thread(target=self._work, name="pardata-island", daemon=True)
         self._thread.start()
 
@@ -95,6 +98,11 @@ class Line:
     def _counts(self) -> list[StageStatistics]:
         return self._run.report().stages[1:-1]  # without the inlet and the outlet
 
+    def _take_said(self) -> list[Spoken]:
+        """Return what workers have said; what they said before they sent a message is there."""
+        self._run.catch_up()
+        return [self._said.popleft() for _ in range(len(self._said))]
+
     def end(self) -> None:
         """Take in no more: the run ends when all has been answered."""
         self._inlet.end()
@@ -102,7 +110,7 @@ class Line:
     def join(self) -> News:
         """Wait for the end of the run; return what is left to tell."""
         self._thread.join()
-        return News(self._outlet.news().skipped, self._counts())
+        return self._outlet.news()._replace(stages=self._counts())
 
     def abort(self) -> None:
         """End the run, whatever it is at."""
@@ -192,7 +200,8 @@ def _finish(lines: list[Line], on_answer: OnAnswer) -> None:
         line.end()
     news = [line.join() for line in lines]
     skipped = [event for told in news for event in told.skipped]
-    on_answer(FINISH, wire.encode(News(skipped, add_counts([told.stages or [] for told in news]))))
+    said = [event for told in news for event in told.said]
+    on_answer(FINISH, wire.encode(News(skipped, add_counts([told.stages or [] for told in news]), said)))
 
 
 def _abort(lines: list[Line]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pardata.pipeline.replica import Replica
-from pardata.runtime.events import ItemSkipped
+from pardata.runtime.events import ItemSkipped, Spoken
 from pardata.runtime.faults import Fault
 from pardata.runtime.progress import StageStatistics
 
@@ -37,10 +37,13 @@ class News(NamedTuple):
         Since the last time.
     stages : list of StageStatistics, or None
         The counts of its stages until now; None: there was no time to count.
+    said : list of events
+        What its workers have printed, warned of and logged since the last time.
     """
 
     skipped: list[ItemSkipped]
     stages: list[StageStatistics] | None
+    said: list[Spoken]
 
 
 class Result(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from pardata.pipeline.plan.node import MOST_CONCURRENT, Kind, Node
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.replica import Replica
 from pardata.pipeline.run import RunOptions
+from pardata.runtime.events import Spoken
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
@@ -58,10 +60,11 @@ class ClusterRun(ProcessRun):
         islands = islands_of(plan)
         codes = [_code_of(island, options.random_seed) for island in islands]
         stand_ins = []
+        show = partial(_show, weakref.ref(self))  # threads hold it: a run that is dropped ends
         most_bytes = int(options.memory_limit or available_bytes() // 2) // (_SHARE_OF_HOME * max(1, len(islands)))
         for island, code in zip(islands, codes, strict=True):
             credits = _credits(island)
-            crossing = Crossing(new_port(len(islands)), island.name, credits, most_bytes)
+            crossing = Crossing(new_port(len(islands)), island.name, credits, most_bytes, show)
             self._crossings.append(crossing)
             nodes = crossing.open(code)
             most_away = min(MOST_CONCURRENT, credits * max(2, nodes))
@@ -88,6 +91,13 @@ class ClusterRun(ProcessRun):
             crossing.close()
         if self._close_engine is not None:
             self._close_engine()
+
+
+def _show(home: weakref.ref[ClusterRun], event: Spoken) -> None:
+    """Show what a worker of a node has said."""
+    run = home()
+    if run is not None and run._parts.console is not None:
+        run._parts.console.show(event)
 
 
 def _nodes_of(crossings: list[Crossing]) -> list[NodeStatistics]:

@@ -21,7 +21,7 @@ from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
-from pardata.runtime.events import CutPassed, ItemSkipped
+from pardata.runtime.events import CutPassed, ItemSkipped, Spoken
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport
 from pardata.runtime.recording.page import body_of
@@ -60,6 +60,7 @@ class RunOptions:
     cores: int | None = None
     on_cut: Callable[[CutPassed], bool] | None = None  # of a run with a checkpoint
     on_skip: Callable[[ItemSkipped], None] | None = None  # told of failed items, in place of the report
+    on_output: Callable[[Spoken], object] | None = None  # told what workers say, in place of the streams here
     random_seed: int = field(init=False)  # `seed`, or else a new one
 
     def __post_init__(self) -> None:

@@ -147,7 +147,8 @@ class Marked:
 
 
 WorkerEvent = Closed | Done | Departing | Failed | ItemSkipped | CutPassed | Hurried
-OutputEvent = Said | Logged | Warned | BarChanged | Marked
+Spoken = Said | Logged | Warned | BarChanged
+OutputEvent = Spoken | Marked
 AnyEvent = WorkerEvent | OutputEvent
 
 _KINDS: Final[dict[str, Callable[..., Any]]] = {kind.__name__: kind for kind in get_args(AnyEvent)}

@@ -1,6 +1,8 @@
 """One suite for all ports of clusters: runs equal to the serial engine, through lost nodes and killed workers."""
 
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +54,7 @@ def dask_client():
     distributed = pytest.importorskip("distributed")
     options = [{"host": f"127.0.0.{index + 2}", "nthreads": 1} for index in (0, 1)]
     hosts = {index: {"cls": distributed.Nanny, "options": options[index]} for index in (0, 1)}
-    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
     with (
         distributed.SpecCluster(workers=hosts, scheduler=scheduler, silence_logs=50) as cluster,
         distributed.Client(cluster) as client,
@@ -206,6 +208,21 @@ def test_without_its_engine_a_run_ends():
     made = FakeCluster(on_call=on_call)
     with pytest.raises(pardata.WorkerLostError, match="the scheduler is gone"):
         numbers().map(drawn).run(engine=made)
+
+
+def speaks(number):
+    print("item", number)
+    logging.getLogger("of the node").warning("item %s", number)
+    return 1 / (number - 7)
+
+
+def test_what_nodes_say_arrives_here(cluster, capsys, caplog):
+    with pytest.raises(ZeroDivisionError):
+        numbers(8).map(speaks, chunksize=1).run(engine=cluster[0])
+    said = capsys.readouterr().out.splitlines()
+    assert all(re.fullmatch(r"\[speaks on \S+\] item \d", line) for line in said)
+    assert "item 7" in {line.partition("] ")[2] for line in said}  # what was said before the error is here
+    assert "item 7" in [record.message for record in caplog.records if record.name == "of the node"]
 
 
 def test_skipped_items_are_told(cluster):

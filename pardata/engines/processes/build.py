@@ -117,7 +117,7 @@ class Builder:
         descriptors = descriptors_of(plan)
         check_descriptors("this run", descriptors)
         with explained("this run", descriptors):
-            parts.console = Console(parts.heap)
+            parts.console = Console(parts.heap, self._options.on_output)
             layout = Layout(plan, window, parts, self._options.record)
             self._statistics.begin_s = time.perf_counter()
             needed = [worker for worker in layout.workers if worker not in layout.spares]

@@ -104,6 +104,11 @@ class ProcessRun(Run):
         found = self._report or self._statistics.whole_report(self._outcome.failure)
         return self._report or found  # if the run has ended meanwhile, in another thread, its memory was given back
 
+    def catch_up(self) -> None:
+        """Return when all that workers have said until now is out."""
+        if self._parts.console is not None:
+            self._parts.console.catch_up()
+
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -19,15 +19,16 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.interrupts import Latch, start_thread
 from pardata.runtime.bars import TaskBars
-from pardata.runtime.events import BarChanged, Logged
+from pardata.runtime.events import BarChanged, Logged, Spoken
 from pardata.runtime.output.forwarding import ConsoleSpec, present_filters
 from pardata.runtime.output.levels import tell_if_stale, tell_levels
-from pardata.runtime.output.output_socket import Call, Heard, OutputSocket
+from pardata.runtime.output.output_socket import Call, OutputSocket
 from pardata.runtime.output.relief import Relief
 from pardata.runtime.output.show import Shower
 
@@ -37,14 +38,20 @@ _STUCK_S: Final = 1.0  # a stream that takes nothing for so long is not waited f
 class Console:
     """Shows output, from its making to `close`. Made where no signal handler runs.
 
+    Parameters
+    ----------
+    tell : callable, optional
+        Is told what workers say, in place of the streams here: of an island, whose home is elsewhere.
+
     Attributes
     ----------
     sock : socket
         The workers' end; they send on it, and nobody receives.
     """
 
-    def __init__(self, heap: SharedHeap) -> None:
+    def __init__(self, heap: SharedHeap, tell: Callable[[Spoken], object] | None = None) -> None:
         self._heap = heap
+        self._teller = tell
         tell_levels(heap)
         self._socket = OutputSocket()
         self.sock = self._socket.sock
@@ -86,6 +93,10 @@ class Console:
             return self._socket.wait(0) or self._relief.is_writing
         except (OSError, ValueError):  # it was closed at this moment
             return False
+
+    def show(self, event: Spoken) -> None:
+        """Show what a worker of another machine has said, behind all that was said here until now."""
+        self._socket.after(partial(self._show, event), can_pass=False)
 
     def close_bars(self, tag: str) -> None:
         """Take the bars of a worker away that has died, behind all that it has said."""
@@ -135,13 +146,15 @@ class Console:
         self._socket.close()  # before the wait: a call that is made in place of this thread may wait for another one
         self._relief.join()
 
-    def _show(self, found: Heard | Call | None) -> None:
+    def _show(self, found: Spoken | Call | None) -> None:
         try:
             if found is None:
                 self._shower.flush()
             elif callable(found):
                 self._shower.flush()
                 found()
+            elif self._teller is not None:
+                self._teller(found)
             elif isinstance(found, BarChanged):
                 self._bars.show(found.tag, found.key, found.state)
             else:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from pardata.channel.channel import socket_pair
-from pardata.runtime.events import BarChanged, Logged, Marked, Said, Warned, decode, encode
+from pardata.runtime.events import Marked, Spoken, decode, encode
 
 Call = Callable[[], object]
-Heard = Said | Logged | Warned | BarChanged
 
 _MOST_BYTES: Final = 1 << 18  # of a message
 _MARK: Final = encode(Marked())
@@ -39,7 +38,7 @@ class OutputSocket:
     def __init__(self) -> None:
         self.sock, self._ours = socket_pair()
         self.taken = 0
-        self._kept: deque[Heard | Call] = deque()  # read ahead
+        self._kept: deque[Spoken | Call] = deque()  # read ahead
         self._calls: deque[tuple[Call, bool]] = deque()  # each for the mark of its turn
         self._unsent = 0  # marks for which there was no room yet
         self._is_last = False
@@ -69,7 +68,7 @@ class OutputSocket:
             self._is_last = True
         self.after(call)
 
-    def take(self) -> Heard | Call | None:
+    def take(self) -> Spoken | Call | None:
         """Return the next of what was said, or a call to be made now; None if there is nothing at this moment."""
         with self._lock:
             self.taken += 1
@@ -110,14 +109,14 @@ class OutputSocket:
         while self._calls:
             self._calls.popleft()[0]()
 
-    def _read(self) -> Heard | Call | None:
+    def _read(self) -> Spoken | Call | None:
         try:
             data = self._ours.recv(_MOST_BYTES)
         except BlockingIOError:
             return None
         if self._unsent:
             self._mark()
-        event: Heard | Marked = decode(data)
+        event: Spoken | Marked = decode(data)
         return self._calls.popleft()[0] if isinstance(event, Marked) else event
 
     def _mark(self) -> None:
