@@ -15,6 +15,7 @@ from typing import Any
 from pardata.cluster.crossing import Answered, Crossing
 from pardata.cluster.messages import Broken, Message, News, Result
 from pardata.codec.batch_codec import Batch
+from pardata.errors import WorkerLostError
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -83,6 +84,8 @@ class RemoteProgram(AwaitingProgram):
         try:
             return await future  # type: ignore[no-any-return]
         except Exception as error:
+            if isinstance(error, WorkerLostError) and batch.count > 1:
+                add_note(error, f"the message has the items {batch.number} to {batch.number + batch.count - 1}")
             raise StageFailure(Fault.of(error, self.name, batch.number), error) from None
 
     def completed(self, batch: Batch, port: Port, outcomes: Any, context: StageContext) -> Batch:

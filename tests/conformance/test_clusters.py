@@ -225,6 +225,16 @@ def test_what_nodes_say_arrives_here(cluster, capsys, caplog):
     assert "item 7" in [record.message for record in caplog.records if record.name == "of the node"]
 
 
+def test_a_message_that_costs_three_nodes_is_blamed_with_its_items():
+    def on_call(port, node, number):
+        if number == 6:
+            port.lose(node)
+
+    with pytest.raises(pardata.WorkerLostError, match="3 nodes were lost") as caught:
+        list(numbers(20).map(drawn, chunksize=3).iterate(engine=FakeCluster(on_call=on_call)))
+    assert "the message has the items 6 to 8" in caught.value.__notes__
+
+
 def test_skipped_items_are_told(cluster):
     report = numbers(50).map(fails_at_seven, errors="skip").run(engine=cluster[0])
     assert [skipped.number for skipped in report.skipped] == [7, 17, 27, 37, 47]
