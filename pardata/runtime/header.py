@@ -42,7 +42,7 @@ ALONE: Final = -1
 TURN: Final = 57  # the input that was to be served next when the last batch was finished
 CONSUMER_BUSY: Final = 62  # of the consumer: 1 while its loop, or a thread of it, is at an item or has not begun
 
-MOST_SEQUENCES: Final = 400
+MOST_SEQUENCES: Final = 400  # behind their words the name plate begins (`runtime.watching.plates`)
 
 _NUMBER_BITS: Final = 48
 
