@@ -107,6 +107,10 @@ class FileArray(ABC):
         """Have the system write what was written of some rows to the disk; of a format that survives kills."""
         raise NotImplementedError(f"{self.location} may be damaged by a kill")
 
+    def forget(self, begin: int) -> None:
+        """Remove chunks from a row on, which a power cut may have torn, where a write would read them first."""
+        raise NotImplementedError(f"{self.location} may be damaged by a kill")
+
     def encoder(self) -> Encoder | None:
         """Return what workers compress with, so that the only writer of a file need not; None: it has to."""
         return None

@@ -93,8 +93,12 @@ class NewFile(NewPath):
     def grow(self, rows: int) -> None:
         """Make an array that was created without rows longer; its `FileArray` has the new shape."""
 
-    def reopen(self) -> FileArray:
-        """Return the array of a part that a killed process has left."""
+    def description(self) -> bytes:
+        """Return what tells of the array as it is, for `reopen`."""
+        raise NotImplementedError(f"{self.path}: a part of it cannot be opened again")
+
+    def reopen(self, description: bytes, rows: int) -> FileArray:
+        """Return the array of a part that a killed process has left, with its first rows."""
         raise NotImplementedError(f"{self.path}: a part of it cannot be opened again")
 
     @abstractmethod

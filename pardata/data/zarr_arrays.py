@@ -51,20 +51,30 @@ class ZarrArray(FileArray):
             self._array().set_basic_selection(selection, values)
 
     def sync(self, begin: int, end: int) -> None:
+        folder, there = self._files(begin, end)
+        there += [path for name in ("zarr.json", ".zarray") if os.path.exists(path := os.path.join(folder, name))]
+        for path in [*there, *{parent for file in there for parent in _parents(file, folder)}]:
+            sync(path)
+
+    def forget(self, begin: int) -> None:
+        last = (self.shape[0] - 1) // self.unit_shape[0] * self.unit_shape[0]
+        if begin <= last:  # others are written as a whole
+            for path in self._files(last, self.shape[0])[1]:
+                os.unlink(path)
+
+    def _files(self, begin: int, end: int) -> tuple[str, list[str]]:
+        """Return the folder, and the files with the chunks of some rows. A server needs no help: it tells of none."""
         if not isinstance(self._store, LocalStore):
-            return  # a server has what it has acknowledged
+            return "", []
         folder = os.path.normpath(os.path.join(self._store.root, self._path))
         rows = range(begin // self.unit_shape[0], -(-end // self.unit_shape[0]))
         others = [range(-(-length // unit)) for length, unit in zip(self.shape[1:], self.unit_shape[1:], strict=True)]
         encoded = self._array().metadata.encode_chunk_key
         files = [os.path.join(folder, encoded(place)) for place in itertools.product(rows, *others)]
-        files += [os.path.join(folder, name) for name in ("zarr.json", ".zarray")]
-        there = list(filter(os.path.exists, files))  # a chunk of nothing but the fill value has no file
-        for path in [*there, *{parent for file in there for parent in _parents(file, folder)}]:
-            sync(path)
+        return folder, list(filter(os.path.exists, files))  # a chunk of nothing but the fill value has none
 
     def grow(self, rows: int) -> None:
-        """Make it longer, or shorter."""
+        """Make it longer."""
         self.shape = (rows, *self.shape[1:])
         self._array().resize(self.shape)
 
@@ -200,14 +210,22 @@ class NewZarr(NewFile):
         assert self._made is not None
         self._made.grow(rows)
 
-    def reopen(self) -> FileArray:
+    def description(self) -> bytes:
+        return Path(self.part, "zarr.json").read_bytes()
+
+    def reopen(self, description: bytes, rows: int) -> FileArray:
+        # A power cut may have torn whatever was written behind the cut, and a kill leaves what zarr was writing.
+        for path in Path(self.part).rglob("*.partial"):
+            path.unlink()
+        Path(self.part, "zarr.json").write_bytes(description)
         try:
             made = zarr.open_array(LocalStore(self.part), mode="r+")
         except (OSError, KeyError, ValueError) as error:
             raise gone(self.part, error) from error
-        for path in Path(self.part).rglob("*.partial"):  # what zarr was writing when it was killed
-            path.unlink()
         self._made = PartArray(made)
+        for path in Path(self.part, "c").glob("*"):
+            if int(path.name) >= -(-rows // made.chunks[0]):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         return self._made
 
     def discard(self) -> None:

@@ -20,6 +20,7 @@ from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 
 _CHUNK_BYTES: Final = 4 << 20  # of a new file
+_State = tuple[int, Array, bytes]  # how many rows are written, those that wait for more, and the file's description
 
 
 class FileSink:
@@ -47,7 +48,7 @@ class FileSink:
     def __init__(self, target: FileArray | str, key: str | None = None, compression: Any = None) -> None:
         self._target = target
         self._options = key, compression
-        self._state: tuple[int, Array] | None = None
+        self._state: _State | None = None
         self._band: _Band | None = None
         self._goes_on = False
         self.part: str | None = None
@@ -114,8 +115,7 @@ class FileSink:
 
     def _write_rows(self, new: NewFile | None, items: Iterator[Any]) -> None:
         if new is None or self._state is not None:
-            target = self._target if isinstance(self._target, FileArray) else new.reopen()  # type: ignore[union-attr]
-            self._band = _Band(target, new, self._state)
+            self._band = self._opened(new)
         for item in items:
             if self._band is None:
                 assert new is not None
@@ -129,11 +129,24 @@ class FileSink:
         elif new is not None:
             new.create((0,), np.dtype(float), (1,))
 
-    def snapshot(self) -> tuple[int, Array] | None:
-        """Return how many rows are written for good, and those that wait for their chunk to be full."""
-        return None if self._band is None else self._band.snapshot()
+    def _opened(self, new: NewFile | None) -> _Band:
+        """Return the array that is there, or that of a new file which was begun in the run before."""
+        written, held, description = self._state or (0, None, b"")
+        if new is not None:
+            return _Band(new.reopen(description, written), new, written, held)
+        assert isinstance(self._target, FileArray)
+        if self._goes_on:
+            self._target.forget(written)
+        return _Band(self._target, None, written, held)
 
-    def restore(self, state: tuple[int, Array] | None) -> None:
+    def snapshot(self) -> _State | None:
+        """Have all chunks that are written on the disk. One that is not full is not written: a kill may tear it."""
+        if self._band is None:
+            return None
+        self._band.sync()
+        return self._band.state
+
+    def restore(self, state: _State | None) -> None:
         """Go on there."""
         self._state = state
 
@@ -148,16 +161,17 @@ def _band_for(new: NewFile, item: Any) -> _Band:
 class _Band:
     """Rows on their way to an array, until as many are there as are written at once."""
 
-    def __init__(self, target: FileArray, new: NewFile | None = None, state: tuple[int, Array] | None = None) -> None:
+    def __init__(
+        self, target: FileArray, new: NewFile | None = None, written: int = 0, held: Array | None = None
+    ) -> None:
         self._target = target
         self._new = new
         self._row_shape = target.shape[1:]
         self._rows: Array = np.empty((target.unit_shape[0], *self._row_shape), target.dtype)
-        self._written, held = (0, self._rows[:0]) if state is None else state
-        self._synced, self._held = self._written, len(held)
-        self._rows[: len(held)] = held
-        if state is not None and new is not None:
-            new.grow(self._written)  # without what was written behind the cut
+        self._written = self._synced = written
+        self._held = 0 if held is None else len(held)
+        if held is not None:
+            self._rows[: len(held)] = held
 
     def end(self) -> None:
         """Write the rest; raise ValueError if an array that was there has more rows."""
@@ -165,10 +179,11 @@ class _Band:
         if self._new is None and self._written != self._target.shape[0]:
             raise ValueError(f"{self._target.location} has {self._target.shape[0]} rows, and got {self._written}")
 
-    def snapshot(self) -> tuple[int, Array]:
-        """Have all chunks that are written on the disk. One that is not full is not written: a kill may tear it."""
-        self.sync()
-        return self._written, self._rows[: self._held].copy()
+    @property
+    def state(self) -> _State:
+        """Where it is, for a run that goes on."""
+        description = b"" if self._new is None else self._new.description()
+        return self._written, self._rows[: self._held].copy(), description
 
     def sync(self) -> None:
         """Have all that is written on the disk."""
