@@ -107,8 +107,8 @@ class FileArray(ABC):
         """Have the system write what was written of some rows to the disk; of a format that survives kills."""
         raise NotImplementedError(f"{self.location} may be damaged by a kill")
 
-    def forget(self, begin: int) -> None:
-        """Remove chunks from a row on, which a power cut may have torn, where a write would read them first."""
+    def forget(self, begin: int, end: int) -> None:
+        """Remove the chunks of rows that are about to be written: one that a power cut has torn might be read first."""
         raise NotImplementedError(f"{self.location} may be damaged by a kill")
 
     def encoder(self) -> Encoder | None:

@@ -56,11 +56,9 @@ class ZarrArray(FileArray):
         for path in [*there, *{parent for file in there for parent in _parents(file, folder)}]:
             sync(path)
 
-    def forget(self, begin: int) -> None:
-        last = (self.shape[0] - 1) // self.unit_shape[0] * self.unit_shape[0]
-        if begin <= last:  # others are written as a whole
-            for path in self._files(last, self.shape[0])[1]:
-                os.unlink(path)
+    def forget(self, begin: int, end: int) -> None:
+        for path in self._files(begin, end)[1]:
+            os.unlink(path)
 
     def _files(self, begin: int, end: int) -> tuple[str, list[str]]:
         """Return the folder, and the files with the chunks of some rows. A server needs no help: it tells of none."""

@@ -135,9 +135,7 @@ class FileSink:
         if new is not None:
             return _Band(new.reopen(description, written), new, written, held)
         assert isinstance(self._target, FileArray)
-        if self._goes_on:
-            self._target.forget(written)
-        return _Band(self._target, None, written, held)
+        return _Band(self._target, None, written, held, self._goes_on)
 
     def snapshot(self) -> _State | None:
         """Have all chunks that are written on the disk. One that is not full is not written: a kill may tear it."""
@@ -162,9 +160,15 @@ class _Band:
     """Rows on their way to an array, until as many are there as are written at once."""
 
     def __init__(
-        self, target: FileArray, new: NewFile | None = None, written: int = 0, held: Array | None = None
+        self,
+        target: FileArray,
+        new: NewFile | None = None,
+        written: int = 0,
+        held: Array | None = None,
+        forgets: bool = False,
     ) -> None:
         self._target = target
+        self._forgets = forgets
         self._new = new
         self._row_shape = target.shape[1:]
         self._rows: Array = np.empty((target.unit_shape[0], *self._row_shape), target.dtype)
@@ -224,6 +228,8 @@ class _Band:
             self._new.grow(end)
         elif end > self._target.shape[0]:
             raise ValueError(f"{self._target.location} has {self._target.shape[0]} rows, and got more")
+        if self._forgets and self._held:
+            self._target.forget(self._written, end)
         self._target[self._written : end] = self._rows[: self._held]
         self._written, self._held = end, 0
 
