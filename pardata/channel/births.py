@@ -71,7 +71,7 @@ def _refusal() -> str | None:
     return why_not()
 
 
-def told() -> str:
-    """Return for people whether that is so in workers that start now, and why not."""
+def describe_births() -> str:
+    """Return for people whether results are born in blocks in workers that start now, and why they are not."""
     refusal = _refusal()
     return "on" if refusal is None else f"off, so results are copied into it: {refusal}"

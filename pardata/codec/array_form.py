@@ -34,7 +34,7 @@ _OF_MEMMAP: Final = ("_mmap", "filename", "offset", "mode")
 _MASKED_STATE: Final = ("_hardmask", "_optinfo", "_basedict", "_baseclass")
 
 
-def reduce_array(array: Any) -> Any:
+def reduce_subclass(array: Any) -> Any:
     """Return the reduced value of an array of a subclass, in which its memory is a plain array.
 
     NotImplemented if the array goes as its own pickle.

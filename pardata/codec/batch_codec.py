@@ -121,7 +121,7 @@ class Batch:
         return f"<Batch {self.sequence}:{self.number}+{self.count}, {len(self.items)} items>"
 
 
-def is_plain(dtype: np.dtype[Any]) -> bool:
+def is_plain_dtype(dtype: np.dtype[Any]) -> bool:
     """Return whether `dtype.str` describes it whole."""
     return dtype.num in _NUMBERED and dtype.metadata is None
 
@@ -185,7 +185,7 @@ def encode(
             return encode_pickle(items, sink, apart, is_lasting, is_private)
         if item.dtype is not dtype:
             dtype = item.dtype
-            if not is_plain(dtype):
+            if not is_plain_dtype(dtype):
                 del item
                 return encode_pickle(items, sink, apart, is_lasting, is_private)
     del item

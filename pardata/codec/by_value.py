@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Final
 import cloudpickle
 import numpy as np
 
-from pardata.codec.array_form import reduce_array
+from pardata.codec.array_form import reduce_subclass
 from pardata.codec.exits import EXITS, refuse_exit
 from pardata.codec.main_globals import Captured, module_of, script_globals, set_function, set_module
 from pardata.memory.array import find_anchor, find_named
@@ -291,5 +291,5 @@ class _Marker(_CloudPickler):
         if isinstance(obj, type):
             return _never, (serial(obj), goes_by_value(obj))
         if isinstance(obj, np.ndarray):
-            return reduce_array(obj)
+            return reduce_subclass(obj)
         return super().reducer_override(obj)

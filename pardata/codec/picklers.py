@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.codec.access import Access, bare_arrays
-from pardata.codec.array_form import reduce_array
+from pardata.codec.array_form import reduce_subclass
 from pardata.codec.arrow_form import reduce_part
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler
 from pardata.codec.main_globals import script
@@ -96,7 +96,7 @@ class _TakeArrays:
         return [id(array) not in bare for array in self.arrays]
 
     def _reduced(self, array: Any) -> Any:
-        reduced = reduce_array(array)
+        reduced = reduce_subclass(array)
         if reduced is not NotImplemented:
             self._plain[id(array)] = {id(part) for part in reduced[1] if type(part) is np.ndarray}
         return reduced

@@ -40,10 +40,10 @@ def surroundings_of(
     single = [stage.name for stage in plan.worker_stages if stage.kind in (Kind.SOURCE, Kind.GENERATOR)]
     awaiting = tuple(stage.name for stage in plan.worker_stages if stage.node.lanes > 1)
     auto = tuple(stage.name for stage in plan.worker_stages if stage.is_auto)
-    error = failure if isinstance(failure, str) else told(failure)
+    error = failure if isinstance(failure, str) else traceback_text(failure)
     return Surroundings(tuple(edges), engine, limit_bytes, tuple(single), awaiting, usable_cores(), error, record, auto)
 
 
-def told(error: BaseException | None) -> str:
+def traceback_text(error: BaseException | None) -> str:
     """Return an exception with its traceback, as text; "" for none."""
     return "" if error is None else "".join(traceback.format_exception(error))

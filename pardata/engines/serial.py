@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
-from pardata.engines.local import bars_of, original_error, surroundings_of, told
+from pardata.engines.local import bars_of, original_error, surroundings_of, traceback_text
 from pardata.engines.nesting import check_nesting
 from pardata.engines.pulling import (
     Giver,
@@ -92,7 +92,7 @@ class SerialRun(Run):
             self.close()
             raise
         if self._failure:  # raised here, where no other error is handled that would be its context
-            self._failures.error = told(self._failure[0])
+            self._failures.error = traceback_text(self._failure[0])
             raise self._failure.pop()
 
     def _fill(self) -> None:

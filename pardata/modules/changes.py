@@ -100,7 +100,7 @@ def sendable(source: ModuleSource, name: str, value: Any) -> bool:
     """Return whether an object was set after the import of its module, and can be sent; warns if it cannot."""
     if not source.says_otherwise(name, value):
         return False
-    error = why_unpicklable(value)
+    error = pickling_error(value)
     if error is not None:
         module = source.module.__name__
         _tell(
@@ -163,7 +163,7 @@ def _tell(module: str, name: str, text: str) -> None:
         _warn(text)
 
 
-def why_unpicklable(value: Any) -> Exception | None:
+def pickling_error(value: Any) -> Exception | None:
     """Return the error that pickling a value raises; None if it can be pickled."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return None

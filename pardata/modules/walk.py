@@ -13,11 +13,11 @@ from pardata.modules.changes import (
     note_deleted,
     note_if_changed,
     note_registered,
+    pickling_error,
     registry_of,
     sendable,
     source_of,
     was_sent,
-    why_unpicklable,
 )
 from pardata.modules.names import functions_of, imports_in, names_in, parts_of, stores_in, texts_in
 from pardata.modules.own import SCRIPTS, is_own, reach
@@ -219,7 +219,7 @@ class Walk:
         if self._is_data(value):
             return True
         if source.edited:  # its own functions have it with them
-            return (source.module.__name__, name) in self._asked and why_unpicklable(value) is None
+            return (source.module.__name__, name) in self._asked and pickling_error(value) is None
         registry = registry_of(value)
         if registry is not None:
             self.reads.contents.append(registry)  # the next entry is to be noticed

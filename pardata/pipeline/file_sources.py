@@ -105,7 +105,7 @@ def opened(items: Any) -> Any:
     return items
 
 
-def parts_of(array: Any, by: PartSize, axis: int) -> list[Array]:
+def parts_of_array(array: Any, by: PartSize, axis: int) -> list[Array]:
     """Return the parts of an array that is no file's, as views."""
     if not isinstance(array, np.ndarray):
         raise ConfigError(f"source({type(array).__name__}, by=..., axis=...): these go with arrays")

@@ -17,7 +17,7 @@ from pardata.data.registry import in_files
 from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
-from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of
+from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of_array
 from pardata.pipeline.plan.node import Kind, Node, innermost, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
@@ -150,7 +150,7 @@ def _in_this_process(items: Any, by: PartSize, axis: int) -> tuple[str | None, A
     if isinstance(items, np.memmap):
         items = read_only(items)
     if by is not None or axis != 0:
-        return None, parts_of(items, by, axis)
+        return None, parts_of_array(items, by, axis)
     if isinstance(items, str | os.PathLike):
         return os.path.basename(os.fspath(items)), npy_source(items)
     if inspect.isasyncgenfunction(items):

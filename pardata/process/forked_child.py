@@ -41,10 +41,10 @@ def leave_if_forked(since: int, error: BaseException | None = None) -> None:
     elif error is not None:
         sys.stderr.write("".join(traceback.format_exception(error)))
         code = 1
-    leave(code if isinstance(code, int) else int(code is not None))
+    exit_child(code if isinstance(code, int) else int(code is not None))
 
 
-def leave(code: int = 0) -> NoReturn:
+def exit_child(code: int = 0) -> NoReturn:
     """Exit this child, without exit functions: they are its parent's."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):

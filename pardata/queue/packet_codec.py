@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pardata.codec.array_form import reduce_array
-from pardata.codec.batch_codec import is_plain
+from pardata.codec.array_form import reduce_subclass
+from pardata.codec.batch_codec import is_plain_dtype
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.exits import EXITS_AND_DEPTH, refuse_exit
 from pardata.codec.loadable import load_parts
@@ -88,7 +88,7 @@ class _PacketPickler(ForkingPickler):
         if not isinstance(obj, np.ndarray):
             return obj.__reduce_ex__(5) if hasattr(type(obj), "resolve_conj") and _is_lazy(obj) else NotImplemented
         if type(obj) is not np.ndarray or obj.dtype.hasobject:
-            return reduce_array(obj)
+            return reduce_subclass(obj)
         if obj.nbytes >= INLINE_BYTES or not (obj.flags.c_contiguous or obj.flags.f_contiguous):
             return _as_ndarray, (shared_copy(shared_heap().arena, obj),)
         return NotImplemented
@@ -99,7 +99,12 @@ def pack(obj: Any) -> tuple[bytes, list[BlockAddress]]:
 
     Raises `SerializationError`, which names the part that cannot be pickled.
     """
-    if type(obj) is np.ndarray and obj.nbytes < _MOST_PLAIN_BYTES and obj.flags.c_contiguous and is_plain(obj.dtype):
+    if (
+        type(obj) is np.ndarray
+        and obj.nbytes < _MOST_PLAIN_BYTES
+        and obj.flags.c_contiguous
+        and is_plain_dtype(obj.dtype)
+    ):
         return _head(obj.dtype, obj.shape) + obj.tobytes(), []
     sent: list[BlockAddress] = []
     try:

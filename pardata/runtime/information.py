@@ -89,7 +89,7 @@ def _processes() -> str:
 def _switches() -> Facts:
     yield "processes", "on" if HAS_SHARED_MEMORY else f"off: worker processes need Linux, and this is {sys.platform}"
     yield "arrays that only a stage has are passed on without a copy", _shortcuts()
-    yield "arrays that NumPy makes in workers are born in shared memory", births.told()
+    yield "arrays that NumPy makes in workers are born in shared memory", births.describe_births()
     yield (
         "wake-ups of workers that are awake are saved",
         ("on" if CAN_ELIDE_WAKEUPS else f"off: the order of stores on {platform.machine()} does not allow it"),

@@ -19,7 +19,7 @@ import numpy as np
 
 from pardata.codec.access import IMMUTABLE as IMMUTABLE
 from pardata.codec.access import Access, bare_arrays
-from pardata.codec.array_form import reduce_array
+from pardata.codec.array_form import reduce_subclass
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.ownership import is_sole_owner, is_sole_owner_of_base
 from pardata.errors import SerializationError
@@ -145,7 +145,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, np.ndarray):
-            reduced = reduce_array(obj)
+            reduced = reduce_subclass(obj)
             if reduced is not NotImplemented:
                 self._plain[id(obj)] = {id(part) for part in reduced[1] if type(part) is np.ndarray}
             return reduced

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase, SequentialBackend
 
-from pardata.codec.array_form import reduce_array
+from pardata.codec.array_form import reduce_subclass
 from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 from pardata.memory.shared_heap import shared_copy, shared_heap
@@ -123,7 +123,7 @@ def _shared(array: Any) -> Any:
         copied = shared_copy(shared_heap().arena, array)
         copied.setflags(write=False)
         return copied
-    reduced = reduce_array(array)
+    reduced = reduce_subclass(array)
     if reduced is NotImplemented:
         return array
     make, parts = reduced

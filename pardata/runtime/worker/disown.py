@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NoReturn
 
-from pardata.process.forked_child import leave
+from pardata.process.forked_child import exit_child
 
 STEPS: Final = (
     "loaded", "attempt", "take", "try_take", "poll", "token", "choose", "count", "publish", "save_state",
@@ -19,4 +19,4 @@ def disown(port: Any) -> None:
 
 
 def _leave(*_: object) -> NoReturn:
-    leave()
+    exit_child()

@@ -8,7 +8,7 @@ import pytest
 
 from pardata.channel.placing import BlockPlacer
 from pardata.codec.access import Access
-from pardata.codec.array_form import reduce_array
+from pardata.codec.array_form import reduce_subclass
 from pardata.codec.batch_codec import decode, encode
 from pardata.codec.picklers import ArrayPickler
 from tests.conformance.kinds import Tagged
@@ -148,7 +148,7 @@ def test_it_may_contain_itself(send):
 def test_one_that_cannot_be_pickled_is_refused():
     with pytest.raises(TypeError, match="not this one"):
         ArrayPickler(io.BytesIO(), False).dump(of(Closed))
-    assert reduce_array(of(Closed)) is NotImplemented
+    assert reduce_subclass(of(Closed)) is NotImplemented
 
 
 MASKED = {
