@@ -16,14 +16,19 @@ resource: Any = module("resource")
 
 _DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
 _PROCESSES: Final = (errno.EAGAIN, errno.ENOMEM)
+_NO_THREAD: Final = "can't start new thread"  # as Python says it, which tells no errno
 _MANY: Final = 1 << 16
 
 
 @contextlib.contextmanager
 def explained(what: str, descriptors: int = 0) -> Iterator[None]:
-    """Turn the system's refusal of a descriptor or a process into a `CapacityError`; else as `refusal`."""
+    """Turn the system's refusal of a descriptor, a process or a thread into a `CapacityError`; else as `refusal`."""
     try:
         yield
+    except RuntimeError as error:
+        if _NO_THREAD not in str(error):
+            raise
+        raise refusal(errno.EAGAIN, f"a thread of {what}") from error
     except OSError as error:
         if error.errno is None or error.errno not in (*_DESCRIPTORS, *_PROCESSES):
             raise
@@ -95,8 +100,8 @@ def _processes(number: int, what: str) -> str:
     limit = "no limit" if soft == resource.RLIM_INFINITY else str(soft)
     return (
         f"{what} could not be started: the system refuses another process ({os.strerror(number)}). This user may have "
-        f"{limit} (`ulimit -u`), and a container or a job may have fewer (pids.max of its cgroup): raise that, or use "
-        "fewer workers"
+        f"{limit} with their threads (`ulimit -u`), and a container or a job may have fewer (pids.max of its cgroup): "
+        "raise that, or use fewer workers"
     )
 
 

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import pardata
+from pardata.process import launcher
 from tests.faults.test_ends import script, session_of, wait_until_gone
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -328,6 +330,25 @@ def test_a_stopped_fork_server_is_replaced_when_it_is_needed(run: Run) -> None:
         print(pool.submit(abs, -2).result())
     """)
     says(done, "[0, 1, 2]", "2")
+
+
+START = {
+    "a pool": "pardata.WorkerPool(1)",
+    "a pool of threads": 'pardata.WorkerPool(1, kind="thread")',
+    "a run": "pardata.source(range(3)).map(abs).run()",
+    "a run on threads": 'pardata.source(range(3)).map(abs).run(engine="threads")',
+}
+
+
+@pytest.mark.parametrize("what", START)
+def test_a_system_that_has_no_thread_left_is_told(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    launcher.fork_server.start()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(pardata.CapacityError, match=r"a thread of .* could not be started: .*`ulimit -u`"):
+        eval(START[what])
 
 
 def test_a_program_whose_working_directory_was_removed_has_workers(run: Run) -> None:

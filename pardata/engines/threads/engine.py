@@ -26,6 +26,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.run import Run, RunOptions
+from pardata.process.capacity import explained
 from pardata.process.interrupts import INTERRUPT_S, start_thread
 from pardata.runtime.progress import RunReport, StageStatistics
 from pardata.runtime.recording.record import RunRecord, Surroundings
@@ -82,7 +83,8 @@ class ThreadRun(Run):
             target=as_here(port.work), args=(self._hub.programs[stage],), name=f"pardata-{stage.name}", daemon=True
         )
         self._threads.append(thread)
-        start_thread(thread)
+        with explained(f"stage {stage.name!r}"):
+            start_thread(thread)
 
     def _kind_of(self, stage: Stage) -> type[ThreadPort]:
         awaits = getattr(self._hub.programs[stage], "awaits", False)

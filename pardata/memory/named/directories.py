@@ -66,7 +66,7 @@ def base_directory(make: bool = True) -> str:
             if state == _OURS or not make:
                 return path
             try:
-                os.mkdir(path, 0o700)
+                make_open(path)
             except FileExistsError:
                 continue
             except PermissionError:
@@ -83,10 +83,17 @@ def base_directories() -> list[str]:
     return [path for path in _candidates() if _state(path) == _OURS] + _others()
 
 
+def make_open(path: str) -> None:
+    """Make a directory that this user may enter, whatever the umask of the program. Raises as `os.mkdir`."""
+    os.mkdir(path, 0o700)
+    with contextlib.suppress(FileNotFoundError):  # a sweep has removed it
+        os.chmod(path, 0o700)
+
+
 def make_private(path: str) -> None:
     """Make a directory if it is not there. Raises `PermissionError` if it is another user's, or others may write."""
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
+        make_open(path)
     if _state(path) == _TAKEN:
         raise PermissionError(f"{path} should be a directory that only user {os.geteuid()} can write to")
 

@@ -181,7 +181,7 @@ def _give_name(register: int, path: str) -> None:
     """Try to give the register its name. Another process may do so meanwhile, or a sweep remove the empty directory."""
     try:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+            directories.make_open(path)
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return

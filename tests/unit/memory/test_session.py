@@ -194,3 +194,12 @@ def test_session_that_cannot_begin_leaves_no_descriptor(base, fail_once, monkeyp
     with pytest.raises(PermissionError):
         session.Session.begin()
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_program_without_the_right_to_enter_new_directories_can_enter_its_own(tmp_path):
+    before = os.umask(0o177)
+    try:
+        directories.make_private(str(tmp_path / "sessions"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "sessions").stat().st_mode & 0o777 == 0o700
