@@ -20,7 +20,8 @@ class Cut:
 
     def __init__(self, folder, step, is_power_cut):
         self.folder, self.left, self.is_power_cut = str(folder), step, is_power_cut
-        self.flushed = {path: self.read(path) for path in self.files()}
+        # By inode: a file may have another name by now, and another file the inode of one that is gone.
+        self.flushed = dict(self.read(path) for path in self.files())
         for name in STEPS:
             setattr(os, name, self.trapped(name, getattr(os, name)))
 
@@ -41,7 +42,8 @@ class Cut:
             if name == "fsync":
                 path = os.readlink(f"/proc/self/fd/{arguments[0]}")
                 if os.path.isfile(path):
-                    self.flushed[path] = self.read(path)
+                    inode, data = self.read(path)
+                    self.flushed[inode] = data
             return made
 
         return step
@@ -56,16 +58,15 @@ class Cut:
 
     def die(self):
         if self.is_power_cut:
-            known = dict(self.flushed.values())  # by inode: a file may have another name by now
             for path in self.files():
                 with contextlib.suppress(FileNotFoundError):  # other threads go on meanwhile
-                    self.put_back(path, known)
+                    self.put_back(path)
         os._exit(DIED)
 
-    def put_back(self, path, known):
+    def put_back(self, path):
         inode, data = self.read(path)
         with open(path, "r+b") as file:
-            kept = known.get(inode, data[: len(data) // 2])
+            kept = self.flushed.get(inode, data[: len(data) // 2])
             file.write(kept)
             file.truncate(len(kept))
 
