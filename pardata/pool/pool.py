@@ -28,7 +28,6 @@ from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
-from pardata.process.capacity import explained
 from pardata.runtime.method_names import named_as_called
 from pardata.runtime.recording.pool_page import pool_body_of
 from pardata.runtime.report_page import as_link
@@ -132,12 +131,11 @@ class WorkerPool(ArrayMethods, Executor):
             if not isinstance(switch, bool):
                 raise ConfigError(f"{option} must be True or False, not {switch!r}")
         self._backend: Backend
-        with explained("a pool"):
-            if dashboard:
-                self._start_shown(check_setup(setup))
-            else:
-                self._backend = _make_backend(kind, check_setup(setup))
-                self._backend.start()
+        if dashboard:
+            self._start_shown(check_setup(setup))
+        else:
+            self._backend = _make_backend(kind, check_setup(setup))
+            self._backend.start()
 
     def _start_shown(self, setup: Setup) -> None:
         """Start the workers, and before them the dashboard."""
@@ -148,7 +146,9 @@ class WorkerPool(ArrayMethods, Executor):
             self._backend = _make_backend(self.kind, replace(setup, dashboard=shown))
             self._backend.start()
             shown.follow(partial(_report_of, self._backend))
-        except BaseException:
+        except BaseException:  # as Ctrl-C, which may come behind the start
+            if hasattr(self, "_backend"):
+                self._backend.end_now()
             shown.close()
             raise
 

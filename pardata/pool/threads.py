@@ -27,6 +27,7 @@ from pardata.pool.worker.copies import OnCopies
 from pardata.pool.worker.finalizer import finalize
 from pardata.pool.worker.tasks import performer
 from pardata.pool.worker.words import HAS_IDLE_WORKER, POSITION, ThreadProgress
+from pardata.process.capacity import explained
 from pardata.process.interrupts import Latch, Uninterrupted, start_thread
 from pardata.runtime.context import WorkerContext, set_context
 from pardata.runtime.faults import Fault, exit_as_error
@@ -76,7 +77,8 @@ class ThreadBackend:
                 end = Latch()
                 thread = threading.Thread(None, as_here(self._run), "pardata-pool-thread", (index, end), daemon=True)
                 self._threads.append((thread, end))
-                start_thread(thread)
+                with explained("a pool"):
+                    start_thread(thread)
         except BaseException:  # as Ctrl-C
             self._threads = [(thread, end) for thread, end in self._threads if thread.ident is not None]
             self.end_now()

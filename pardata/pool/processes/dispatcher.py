@@ -38,6 +38,7 @@ from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.processes.pool_thread import PoolThread
 from pardata.pool.worker.loop import TaskProgram
 from pardata.pool.worker.shared import SharedValue
+from pardata.process.capacity import explained
 from pardata.process.interrupts import Hastened, Uninterrupted
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.wiring import HeapSink, encode_program
@@ -65,7 +66,8 @@ class Dispatcher:
         """Have the workers started. Raises `ConfigError` if their program cannot be pickled."""
         program = _encode_program(self.setup)  # calls into the user's code, which may want to be in this thread
         try:
-            self._thread.start(self, self._begin, program)
+            with explained("a pool"):
+                self._thread.start(self, self._begin, program)
         except BaseException:  # as Ctrl-C
             self.end_now()
             raise
