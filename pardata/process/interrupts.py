@@ -129,38 +129,6 @@ class Hastened(Uninterrupted):
         self._hasten()
 
 
-class Outright(Uninterrupted):
-    """A context out of which an exception of a handler comes as it is, whatever the steps in it make of an exception.
-
-    For steps that call functions of the user and take each exception for one of these: that an object cannot be
-    pickled, say. Handlers are called at once; what one raises is that of a time limit, for instance, and no such news.
-    """
-
-    __slots__ = ("_raised",)
-
-    def __enter__(self) -> None:
-        self._raised: BaseException | None = None
-        super().__enter__()
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        try:
-            self._handlers[number](number, frame)
-        except BaseException as error:
-            self._raised = error
-            raise
-
-    def __exit__(self, *left_with: object) -> None:
-        super().__exit__()
-        raised, self._raised = self._raised, None
-        if raised is not None and all(raised is not each for each in left_with):
-            context = raised.__context__
-            try:
-                raise raised
-            finally:
-                raised.__context__ = context  # not the error that was made of it
-                del raised, left_with, context
-
-
 class Latch:
     """A gate that opens once, for all waiting threads. An interrupted wait leaves it intact; `Thread.join` may not."""
 

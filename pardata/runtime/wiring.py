@@ -36,7 +36,6 @@ from pardata.memory.shared_array import is_meant_shared
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
 from pardata.process.environment import given_environment, working_directory
-from pardata.process.interrupts import Outright
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.header import RESTS
@@ -87,14 +86,13 @@ def encode_program(
     `is_shared`: its arrays lie in one memory for all workers, and are not the own state of each. `way`: what the error
     says at its end.
     """
-    with Outright():
-        try:
-            return encode_code(program, sink, is_shared)
-        except MemoryError:
-            raise
-        except Exception as error:
-            told = f"{what} cannot be sent to a worker process: {explain_unpicklable(fn)} ({error}){way}"
-            raise ConfigError(told) from error
+    try:
+        return encode_code(program, sink, is_shared)
+    except MemoryError:
+        raise
+    except Exception as error:
+        told = f"{what} cannot be sent to a worker process: {explain_unpicklable(fn)} ({error}){way}"
+        raise ConfigError(told) from error
 
 
 @dataclass(eq=False)

@@ -17,7 +17,6 @@ from pardata.modules.own import reach
 from pardata.modules.reads import NOTHING, Reads
 from pardata.pool.processes.fingerprint import Fingerprint, fingerprint
 from pardata.pool.worker.messages import CodeAddress
-from pardata.process.interrupts import Outright
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.wiring import HeapSink, encode_program
 
@@ -84,8 +83,7 @@ class FunctionStore:
                 code = self._functions.get(fn) if reads is NOTHING else None
                 if code is not None:
                     return code
-                with Outright():
-                    reads = look(fn)
+                reads = look(fn)
                 if is_importable(fn):  # unless the look has found that it was changed
                     return self._keep_named(fn, reads)
         parts = fingerprint(fn)
@@ -94,8 +92,7 @@ class FunctionStore:
         known = self._seen.get(fn)
         if known is not None and known[0].is_same(parts, self.copies) and (known[1] is NOTHING or known[1].is_same()):
             return known[2]
-        with Outright():
-            reads = look(fn)
+        reads = look(fn)
         code = self._of_pickle(fn)
         if parts.keep(self.copies, _forgetting(self._seen, fn)):
             self._seen[fn] = parts, reads, code

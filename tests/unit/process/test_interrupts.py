@@ -1,10 +1,9 @@
-"""What `Uninterrupted` and `Outright` do with the signals of a block."""
+"""What `Uninterrupted` does with the signals of a block."""
 
 import signal
 
 import pytest
 
-import pardata
 from pardata.process.interrupts import _DELAYED, Uninterrupted
 
 
@@ -54,43 +53,3 @@ def test_a_handler_that_raises_as_others_are_replaced_or_put_back_leaves_all_of_
         pass
     assert came == [signal.SIGALRM]
     assert list(map(signal.getsignal, _DELAYED)) == handlers
-
-
-class Slow:
-    """Its pickle takes long: the time is over meanwhile."""
-
-    def __init__(self, swallows):
-        self.swallows = swallows
-
-    def __call__(self, x):
-        return x
-
-    def __reduce__(self):
-        try:
-            signal.raise_signal(signal.SIGALRM)
-        except Came:
-            if not self.swallows:
-                raise
-        return Slow, (self.swallows,)
-
-
-def submit(fn):
-    with pardata.WorkerPool(1) as pool:
-        pool.submit(fn, 1)
-
-
-USES = {
-    "a task": submit,
-    "a closure": lambda fn: submit(lambda x: fn(x)),
-    "an initializer": lambda fn: pardata.WorkerPool(1, initializer=fn),
-    "a stage": lambda fn: pardata.source([1]).map(fn).run(),
-}
-
-
-@pytest.mark.parametrize("swallows", [False, True], ids=["raises", "swallows"])
-@pytest.mark.parametrize("use", USES)
-def test_what_a_handler_raises_while_a_function_is_encoded_comes_as_it_is(came, use, swallows):
-    with pytest.raises(Came) as caught:
-        USES[use](Slow(swallows))
-    assert came[:1] == [signal.SIGALRM] and not isinstance(caught.value.__context__, pardata.ConfigError)
-    assert list(map(signal.getsignal, _DELAYED)) == [signal.getsignal(signal.SIGALRM)] * len(_DELAYED)
