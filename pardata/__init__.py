@@ -174,16 +174,18 @@ _NAMES = {"open": "open_data"}  # where that in its module differs
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *_LATE} - {"TYPE_CHECKING", "Any"})
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'pardata' has no attribute {name!r}", name=name, obj=_sys.modules[__name__])
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker would take each name that it does not find for one that is there
 
-    found: Any = import_module(_LATE[name])
-    if _LATE[name] != f"pardata.{name}":
-        found = getattr(found, _NAMES.get(name, name))
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        if name not in _LATE:
+            raise AttributeError(f"module 'pardata' has no attribute {name!r}", name=name, obj=_sys.modules[__name__])
+        from importlib import import_module
+
+        found: Any = import_module(_LATE[name])
+        if _LATE[name] != f"pardata.{name}":
+            found = getattr(found, _NAMES.get(name, name))
+        globals()[name] = found
+        return found

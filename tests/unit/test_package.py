@@ -1,5 +1,7 @@
 """`import pardata` costs little, and gives each public name when it is asked for."""
 
+import ast
+import inspect
 import subprocess
 import sys
 
@@ -31,3 +33,10 @@ def test_public_names_are_found_once(name):
 def test_a_name_that_is_none_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'pardata' has no attribute 'nothing'"):
         _ = pardata.nothing
+
+
+def test_a_type_checker_is_told_of_names_that_are_none():
+    """It takes what a module's `__getattr__` returns for any name that it does not find: that must not meet its eye."""
+    tree = ast.parse(inspect.getsource(pardata))
+    assert not [found for found in tree.body if getattr(found, "name", "") == "__getattr__"]
+    assert not {"Any", "TYPE_CHECKING"} & {*dir(pardata)}
