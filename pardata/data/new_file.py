@@ -109,6 +109,9 @@ class NewFile(NewPath):
 class NewTable(NewPath):
     """A new file with one table, written by the process that has made it; nothing is made before the first rows."""
 
+    def _is_taken(self) -> ConfigError:
+        return ConfigError(f"{self.path} is there already, and no rows are added to it: remove it first")
+
     @abstractmethod
     def add(self, rows: Any) -> None:
         """Take in rows, as a table of any library that the format's own one understands.

@@ -7,6 +7,7 @@ user's dataset says. A filter is left to the stages behind: pyarrow does not tel
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -162,10 +163,22 @@ class NewParquet(NewTable):
 def _as_table(rows: Any, path: str) -> Any:
     convert = getattr(rows, "to_arrow", None)  # of polars: its texts in a form that old readers of Parquet know
     try:
-        table = convert() if callable(convert) else pa.table(rows)
+        table = convert() if callable(convert) else _of_pandas(rows) if _is_pandas(rows) else pa.table(rows)
     except (TypeError, pa.ArrowException) as error:
         raise ValueError(f"{path} takes tables, and was given a {type(rows).__name__}: {error}") from error
     return table
+
+
+def _is_pandas(rows: Any) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(rows, pandas.DataFrame)
+
+
+def _of_pandas(frame: Any) -> Any:
+    """Return a table. By default pyarrow leaves an index out if it is a range, which that of filtered rows may be."""
+    index = frame.index
+    has_numbers = index.nlevels == 1 and index.name is None and index.dtype.kind in "iu"
+    return pa.Table.from_pandas(frame, preserve_index=not has_numbers)
 
 
 def _columns(schema: Any) -> str:

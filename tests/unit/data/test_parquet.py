@@ -71,9 +71,13 @@ def test_tables_of_other_libraries_are_written(tmp_path):
     pardata.source(made).to(tmp_path / "a.parquet").run(engine="serial")
     assert pq.read_table(tmp_path / "a.parquet").to_pydict() == {"a": [0, 1, 2, 3], "b": list("xyzw")}
     pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    frame = pd.DataFrame({"a": [1.5, None], "b": pd.Categorical(["x", "y"])}, index=[7, 9])
+    frame = pd.DataFrame({"a": [1.5, None], "b": pd.Categorical(["x", "y"])}, index=pd.Index([7, 8], name="at"))
     pardata.source([frame, frame]).to(tmp_path / "b.parquet").run(engine="serial")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "b.parquet"), pd.concat([frame, frame]))
+    indices = (range(3), [0, 2], [1, 2])  # of rows that are left, a range of numbers by chance or not
+    filtered = [pd.DataFrame({"a": [1.5] * len(index)}, index=index) for index in indices]
+    pardata.source(filtered).to(tmp_path / "d.parquet").run(engine="serial")
+    assert pq.read_table(tmp_path / "d.parquet").to_pydict() == {"a": [1.5] * 7}
     frame = pl.DataFrame({"a": [1, None], "b": ["x", "y"]})
     pardata.source([frame, frame]).to(tmp_path / "c.parquet").run(engine="serial")
     assert pl.read_parquet(tmp_path / "c.parquet").equals(pl.concat([frame, frame]))
@@ -98,7 +102,7 @@ def test_a_new_table_appears_whole_or_not_at_all(tmp_path):
         pardata.map_array(np.sqrt, np.ones(3), out=tmp_path / "a.parquet")
     stream([]).run(engine="serial")
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
-    with pytest.raises(pardata.ConfigError, match="is there already"):
+    with pytest.raises(pardata.ConfigError, match="is there already, and no rows are added"):
         stream([]).run(engine="serial")
     pardata.shutdown()
 
