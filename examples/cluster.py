@@ -8,6 +8,7 @@ Paths go to the nodes, and rows of the table come back. The photographs are read
 work is done: on machines of your own both folders are ones that all of them see, and the two nodes become
 `distributed.Client("tcp://scheduler:8786")`. The stream stays as it is.
 
+    pip install -e ".[examples,dask]"
     python examples/cluster.py                                  # the photographs that come with scikit-image
     python examples/cluster.py --input ~/Pictures --workers 4
     python examples/cluster.py --engine serial                  # the same files, without a cluster

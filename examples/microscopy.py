@@ -4,6 +4,7 @@ The film, written first, shows cells that move, with the noise of few photons; i
 reads and decompresses them, two others denoise, and what they made goes to two readers: one writes it to a new TIFF
 file, the other finds the cells. The table has a row for each cell in each frame.
 
+    pip install -e ".[examples,tiff]"
     python examples/microscopy.py --frames 100 --output cells
 """
 

@@ -3,7 +3,7 @@
 Handwritten digits (they come with scikit-learn) are classified with every pair of two parameters, cross-validated;
 once on the workers that joblib starts by itself, and once on pardata's. Both find the same.
 
-    pip install "pardata[joblib]" scikit-learn
+    pip install -e ".[joblib]" scikit-learn
     python examples/sweep.py --workers 4
 """
 

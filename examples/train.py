@@ -4,7 +4,7 @@ The photographs come with scikit-image. A worker takes a random piece of one, tu
 network sees the noisy piece and learns what the noise was. At the end the loss has fallen, and an epoch that is begun
 again in the middle has the rest of its pieces.
 
-    pip install "pardata[torch,examples]"
+    pip install -e ".[torch,examples]"
     python examples/train.py --workers 2
 """
 

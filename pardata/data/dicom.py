@@ -114,7 +114,9 @@ def _series(folder: str, key: str | None) -> FileArray:
             found.setdefault(str(header.get("SeriesInstanceUID")), []).append((path, header))
     if not found:
         raise ConfigError(
-            f"open({folder!r}): it is a folder without images of DICOM, and has none of the known endings"
+            f"open({folder!r}): a folder without one of the known endings is read as a series of DICOM, and no file "
+            f"in it is an image of DICOM (folders in it are not looked at). Of other files give a list of the paths, "
+            f"of Parquet files pyarrow.dataset.dataset({folder!r})"
         )
     uid = chosen_key(folder, key, list(found))
     slices = _in_order(folder, found[uid])

@@ -45,22 +45,21 @@ class FileFormat:
         is_of_library = self.library != "numpy" and module.partition(".")[0] == self.library
         return is_of_library and module.startswith(self.modules or self.library)
 
-    def load(self) -> Any:
+    def load(self, needed_for: str) -> Any:
         """Return the adapter. Raises `MissingExtraError` if the library is not installed, or too old for it."""
         try:
             found = importlib.import_module(self.library)
         except ImportError as error:
             raise MissingExtraError(
-                f"{' and '.join(self.endings)} files need the package {self.library}: "
-                f'pip install "pardata[{self.extra}]"'
+                f'{needed_for} needs the package {self.library}: pip install "pardata[{self.extra}]"'
             ) from error
         try:
             return importlib.import_module(self.adapter)
         except ImportError as error:
             version = getattr(found, "__version__", "of an unknown version")
             raise MissingExtraError(
-                f"{' and '.join(self.endings)} files need {self.library} {self.oldest} or newer, and {version} is "
-                f'installed: pip install --upgrade "pardata[{self.extra}]"'
+                f"{needed_for} needs {self.library} {self.oldest} or newer, and {version} is installed: "
+                f'pip install "{self.library}>={self.oldest}" (the extra is "pardata[{self.extra}]")'
             ) from error
 
 
@@ -124,7 +123,9 @@ def in_files(found: Any) -> FileArray | FileTable | FileItems | None:
     if isinstance(found, FileArray):
         return found
     entry = _format_of_object(found)
-    made: FileArray | FileTable | FileItems | None = None if entry is None else entry.load().adapt(found)
+    made: FileArray | FileTable | FileItems | None = (
+        None if entry is None else entry.load(type(found).__name__).adapt(found)
+    )
     return made
 
 
@@ -139,7 +140,7 @@ def file_array(found: Any) -> FileArray | None:
 def with_names(found: Any, values: Any) -> Any:
     """Return a result with the names that the library of an input gives to axes and entries; of others as it is."""
     entry = _format_of_object(found)
-    name = getattr(entry and entry.load(), "with_names", None)
+    name = getattr(entry and entry.load(type(found).__name__), "with_names", None)
     return values if name is None else name(found, values)
 
 
@@ -190,7 +191,7 @@ def new_output(
         return None
     if "://" in name:
         raise ConfigError(f"{name}: a new file is made in a folder; make the array there, and give it instead")
-    made: NewFile | NewTable = entry.load().new_file(os.path.abspath(name), key, compression)
+    made: NewFile | NewTable = entry.load(name).new_file(os.path.abspath(name), key, compression)
     return made
 
 
@@ -240,7 +241,12 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     if entry is None:
         endings = ", ".join(ending for known in FORMATS for ending in known.endings)
         raise ConfigError(f"open({name!r}): the name must end in one of {endings}")
-    return entry.load().open_path(name, key)
+    is_series = os.path.isdir(name) and not name.rstrip("/").lower().endswith(entry.endings)
+    adapter = entry.load(f"{name}, a folder that is read as a series of DICOM," if is_series else name)
+    if "://" not in name and not os.path.exists(name):
+        hint = f": for several files give their paths, glob.glob({name!r})" if "*" in name else ""
+        raise ConfigError(f"open({name!r}): No such file or directory: {os.path.abspath(name)!r}{hint}")
+    return adapter.open_path(name, key)
 
 
 def chosen_key(path: str, key: str | None, keys: list[str]) -> str:

@@ -32,7 +32,7 @@ def _zstd() -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
     try:
         import zstandard
     except ImportError as error:
-        raise MissingExtraError("zstd compression needs a package: pip install pardata[zstd]") from error
+        raise MissingExtraError('zstd compression needs a package: pip install "pardata[zstd]"') from error
     return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress
 
 

@@ -18,7 +18,7 @@ try:
     from werkzeug.exceptions import BadRequest, HTTPException, NotFound, ServiceUnavailable, Unauthorized
     from werkzeug.wrappers import Request, Response
 except ImportError as error_:
-    raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error_
+    raise MissingExtraError('a look-up service needs more packages: pip install "pardata[http]"') from error_
 
 MOST_BODY_BYTES: Final = 16 << 20
 _TRIES: Final = 5  # for an answer out of a single version, while the contents change

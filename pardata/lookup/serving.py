@@ -50,7 +50,7 @@ class Server:
 
             from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
         except ImportError as error:
-            raise MissingExtraError("a look-up service needs more packages: pip install pardata[http]") from error
+            raise MissingExtraError('a look-up service needs more packages: pip install "pardata[http]"') from error
         self._wasyncore = wasyncore
         self.token = secrets.token_urlsafe(32) if token is None else token
         self._connections: dict[Any, Any] = {}

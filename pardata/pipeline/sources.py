@@ -30,7 +30,9 @@ def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
     """Return a generator function over the rows of a file. Raises ConfigError if it is no array that has rows."""
     name = os.path.abspath(os.fspath(path))
     if not name.endswith(".npy"):
-        raise ConfigError(f"source({str(path)!r}): a single path must be that of a .npy file; for others give a list")
+        raise ConfigError(
+            f"source({str(path)!r}): a single path must be that of a file that open opens; for others give a list"
+        )
     try:
         shape = np.load(name, mmap_mode="r").shape
     except (OSError, ValueError) as error:

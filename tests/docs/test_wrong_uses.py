@@ -105,7 +105,10 @@ STREAMS = [
     (lambda: pardata.source(items_up_to), "items_up_to.: a generator function is called without arguments; .*partial"),
     (lambda: pardata.source("*.npy"), r"for several files give their paths, glob.glob\('\*.npy'\)"),
     (lambda: pardata.source("/missing.npy"), "No such file or directory: '/missing.npy'"),
-    (lambda: pardata.source("films"), "'films'.: a single path must be that of a .npy file; for others give a list"),
+    (
+        lambda: pardata.source("films"),
+        "'films'.: a single path must be that of a file that open opens; for others give a list",
+    ),
     (lambda: pardata.source([1], until=2), "until= goes with a queue"),
     (twice_read, "an iterator that an earlier run has read; a list, an array or a generator function can be run again"),
     # functions

@@ -14,7 +14,7 @@ try:
     from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
     from werkzeug.wrappers import Request, Response
 except ImportError as error_:
-    raise MissingExtraError("dashboard=True needs a package more: pip install pardata[http]") from error_
+    raise MissingExtraError('dashboard=True needs a package more: pip install "pardata[http]"') from error_
 
 # A page of somebody else's may have the browser ask this port under a name of its own (DNS rebinding): that name is in
 # the head of the request. The port is not compared, as it is another one at the near end of an SSH tunnel.

@@ -92,7 +92,7 @@ def test_what_is_refused_is_told(tmp_path):
         ("a.dcm", None, "DICOM"),
         ("none.dcm", None, "No such file"),
         ("a.dcm", "x", "a file has no key"),
-        ("empty", None, "a folder without images of DICOM"),
+        ("empty", None, "is read as a series of DICOM, and no file in it is an image"),
     ):
         with pytest.raises(pardata.ConfigError, match=message):
             pardata.open(tmp_path / name, key=key)
