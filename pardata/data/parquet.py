@@ -116,6 +116,7 @@ class NewParquet(NewTable):
         super().__init__(path)
         self._compression = "snappy" if compression is None else compression  # pyarrow's default
         self._held: list[Any] = []
+        self._held_bytes = 0  # summed up once: small tables are many
         self._rows = 0
         try:  # what pyarrow does not know is told before anything is written
             pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([]), compression=self._compression).close()
@@ -125,8 +126,9 @@ class NewParquet(NewTable):
     def add(self, rows: Any) -> None:
         table = self._checked(_as_table(rows, self.path))
         self._held.append(table)
+        self._held_bytes += table.nbytes
         self._rows += table.num_rows
-        if sum(held.nbytes for held in self._held) >= _GROUP_BYTES:
+        if self._held_bytes >= _GROUP_BYTES:
             self._flush()
 
     def _checked(self, table: Any) -> Any:
@@ -143,7 +145,7 @@ class NewParquet(NewTable):
 
     def _flush(self) -> None:
         table = pa.concat_tables(self._held)
-        self._held = []
+        self._held, self._held_bytes = [], 0
         with naming(self.path):
             self._writer.write_table(table, max(1, table.num_rows))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.data.registry import file_array, in_files
+from pardata.data.registry import file_array, in_files, new_output
 
 pa = pytest.importorskip("pyarrow")
 ds = pytest.importorskip("pyarrow.dataset")
@@ -64,6 +64,24 @@ def test_large_tables_become_row_groups(tmp_path):
     with pq.ParquetFile(tmp_path / "a.parquet") as file:
         assert [file.metadata.row_group(number).num_rows for number in range(2)] == [3 << 20, (3 << 20)]
         assert file.num_row_groups == 3
+
+
+def test_each_small_table_is_measured_once(tmp_path, monkeypatch):
+    measured = []
+
+    class Small:
+        schema, num_rows = TABLE.schema, 1
+        nbytes = property(lambda self: measured.append(self) or 1)
+
+        def replace_schema_metadata(self, metadata):
+            return self
+
+    monkeypatch.setattr("pardata.data.parquet._as_table", lambda rows, path: rows)
+    made = new_output(tmp_path / "a.parquet")
+    for _ in range(20):
+        made.add(Small())
+    made.discard()
+    assert len(measured) == 20 and os.listdir(tmp_path) == []
 
 
 def test_tables_of_other_libraries_are_written(tmp_path):
