@@ -51,19 +51,20 @@ class ZarrArray(FileArray):
             self._array().set_basic_selection(selection, values)
 
     def sync(self, begin: int, end: int) -> None:
+        if not isinstance(self._store, LocalStore):
+            return  # a server needs no help
         folder, there = self._files(begin, end)
         there += [path for name in ("zarr.json", ".zarray") if os.path.exists(path := os.path.join(folder, name))]
         for path in [*there, *{parent for file in there for parent in _parents(file, folder)}]:
             sync(path)
 
     def forget(self, begin: int, end: int) -> None:
-        for path in self._files(begin, end)[1]:
-            os.unlink(path)
+        if isinstance(self._store, LocalStore):
+            for path in self._files(begin, end)[1]:
+                os.unlink(path)
 
     def _files(self, begin: int, end: int) -> tuple[str, list[str]]:
-        """Return the folder, and the files with the chunks of some rows. A server needs no help: it tells of none."""
-        if not isinstance(self._store, LocalStore):
-            return "", []
+        """Return the folder, and the files with the chunks of some rows."""
         folder = os.path.normpath(os.path.join(self._store.root, self._path))
         rows = range(begin // self.unit_shape[0], -(-end // self.unit_shape[0]))
         others = [range(-(-length // unit)) for length, unit in zip(self.shape[1:], self.unit_shape[1:], strict=True)]
@@ -123,6 +124,8 @@ def _lasting(store: Any) -> tuple[Any, str]:
     if kind is LocalStore:
         return LocalStore(os.path.realpath(store.root), read_only=store.read_only), ""
     if kind is FsspecStore:
+        if type(getattr(store.fs, "sync_fs", store.fs)).__name__ == "LocalFileSystem":  # a folder, and no server
+            return LocalStore(os.path.realpath(store.path), read_only=store.read_only), ""
         protocols = store.fs.protocol if isinstance(store.fs.protocol, tuple | list) else (store.fs.protocol,)
         is_here = "memory" in protocols or type(getattr(store.fs, "sync_fs", None)).__name__ == "MemoryFileSystem"
         return store, _IN_MEMORY if is_here else ""

@@ -127,7 +127,9 @@ class FileSink:
             if self._goes_on:
                 self._band.sync()
         elif new is not None:
-            new.create((0,), np.dtype(float), (1,))
+            empty = new.create((0,), np.dtype(float), (1,))
+            if self._goes_on:
+                empty.sync(0, 0)
 
     def _opened(self, new: NewFile | None) -> _Band:
         """Return the array that is there, or that of a new file which was begun in the run before."""
@@ -228,7 +230,8 @@ class _Band:
             self._new.grow(end)
         elif end > self._target.shape[0]:
             raise ValueError(f"{self._target.location} has {self._target.shape[0]} rows, and got more")
-        if self._forgets and self._held:
+        # A chunk of which there are only some rows keeps the others: then the items were too few.
+        if self._forgets and self._held and (self._held == len(self._rows) or end == self._target.shape[0]):
             self._target.forget(self._written, end)
         self._target[self._written : end] = self._rows[: self._held]
         self._written, self._held = end, 0
