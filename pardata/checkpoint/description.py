@@ -40,6 +40,8 @@ def _progress(path: str, kind: str, state: Any) -> str:
         return f"{DoneRanges(state['done']).count} of {state['rows']} rows are done"
     if "report" in state:
         return "all items are done; the files do not have their names yet"
+    if "sources" not in state:
+        return "something is done, by an older version"
     if len(state["sources"]) == 1:
         return f"all items below number {state['sources'][0][1]} of the source are done"
     done = ", ".join(f"{number} of {name!r}" for name, number in state["sources"])

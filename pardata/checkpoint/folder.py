@@ -5,7 +5,7 @@
       plan                 the fingerprint of the job, written once
       state.0, state.1     how far the job is: the one with the higher number counts, if it is whole
       results              of a map: a log (`checkpoint.results`)
-      stage-<n>-<number>   of a stream: the state of a stage in front of an item
+      stage-<n>-<numbers>  of a stream: the state of a stage at a cut, by the numbers of its inputs there
 
 A state is written over the one before the last, then flushed. A power cut within it leaves that one torn, which its
 checksum tells, and the last one counts. The rejected alternative, a new file and a rename, needs a second flush, of the

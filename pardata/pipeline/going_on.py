@@ -24,12 +24,12 @@ from pardata.errors import ConfigError
 from pardata.memory.disk import rename_new, sync, sync_directory
 from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.plan.cut_line import Cut, CutLine, CutStage
-from pardata.pipeline.plan.cuts import Cuts
+from pardata.pipeline.plan.cuts import Cuts, Told
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.resumable import check_resumable, writes_file
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.cuts import is_whole, state_name
+from pardata.pipeline.programs.cuts import is_whole, read_state, state_name
 from pardata.pipeline.programs.generator import can_restore
 from pardata.pipeline.programs.sink import takes_part
 from pardata.pipeline.queue_items import QueueItems
@@ -100,8 +100,8 @@ class StreamCheckpoint:
         state = next((state for state in self._folder.states() if self._has_all(state)), None)
         if state is None and self._folder.state is not None:
             raise ConfigError(
-                f"checkpoint={self._folder.path!r}: the states of its stages are gone or torn; restart=True begins "
-                f"again"
+                f"checkpoint={self._folder.path!r}: the states of its stages are gone or torn, or of an older "
+                f"version; restart=True begins again"
             )
         self._folder.go_back_to(state)
         state = state or {}
@@ -112,10 +112,9 @@ class StreamCheckpoint:
         if "report" in state:
             self.report = pickle.loads(base64.b64decode(state["report"]))
         for stage in self._files():
-            if isinstance(stage.fn, FileSink):
-                if self.report is None:
-                    stage.fn.check_free()
-            elif stage.index in starts:
+            if isinstance(stage.fn, FileSink) and self.report is None:
+                stage.fn.check_free()
+            if stage.index in starts and self._has_begun(stage.index, starts[stage.index]):
                 check_begun(self._folder.path, stage.fn.part)
         self._forget(name for name in os.listdir(self._folder.path) if name.startswith("stage-"))
         self._plan.cuts = Cuts(self._folder.path, os.getpid(), folders.CUT_S, self._line.cut.numbers, starts)
@@ -124,9 +123,16 @@ class StreamCheckpoint:
         """Return the stages that write new files."""
         return [stage for stage in self._stages if getattr(stage.fn, "part", None) is not None]
 
+    def _has_begun(self, stage: int, told: Told) -> bool:
+        """Return whether the sink of a new file had made that at a cut."""
+        _, _, has_ended, data = read_state(self._folder.file(state_name(stage, told[0])))
+        return has_ended or pickle.loads(data) is not None
+
     def _has_all(self, state: Any) -> bool:
-        """Return whether all that a state refers to is whole."""
-        return "report" in state or all(
+        """Return whether all that a state refers to is whole; those of older versions have other numbers."""
+        if "report" in state:
+            return True
+        return "sources" in state and all(
             is_whole(self._folder.file(state_name(index, taken)))
             for index, taken, _ in state["stages"]
             if any(taken) and _has_state(self._plan.stages[index])

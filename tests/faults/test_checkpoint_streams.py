@@ -290,10 +290,28 @@ def test_a_new_zarr_file_takes_the_place_of_nothing(make_folder):
     with pytest.raises(pardata.ConfigError, match="is there already"):
         run()
     os.rmdir(f"{folder}/a.zarr")
+    begun.rename(f"{folder}/elsewhere")
+    with pytest.raises(pardata.ConfigError, match="begun', which it belongs to, is gone; restart=True"):
+        run()
+    Path(folder, "elsewhere").rename(begun)
     run()
     assert pardata.open(f"{folder}/a.zarr")[:].tolist() == [2 * number for number in range(ITEMS)]
     assert not list(Path(folder).rglob("*.partial"))
     run()
+
+
+def test_a_cut_of_an_older_version_is_refused(make_folder, capsys):
+    folder = make_folder()
+    plain(folder).run(engine="serial", checkpoint=f"{folder}/c")
+    plan = Path(folder, "c", "plan").read_bytes()
+    for name in os.listdir(f"{folder}/c"):
+        os.unlink(f"{folder}/c/{name}")
+    Path(folder, "c", "plan").write_bytes(plan)
+    Path(folder, "c", "state.1").write_bytes(folders.encoded(1, {"numbers": [[0, 5]], "stages": [[2, 5, 0]]}))
+    with pytest.raises(pardata.ConfigError, match="or of an older version; restart=True begins again"):
+        plain(folder).run(engine="serial", checkpoint=f"{folder}/c")
+    command_line.main(["checkpoint", f"{folder}/c"])
+    assert "something is done, by an older version" in capsys.readouterr().out
 
 
 def test_what_is_random_stays_what_it_was(make_folder):
