@@ -121,10 +121,17 @@ def _series(folder: str, key: str | None) -> FileArray:
     uid = chosen_key(folder, key, list(found))
     slices = _in_order(folder, found[uid])
     forms = {tuple(header.get(tag) for tag in _FORM) for _, header in slices}
-    scales = {any(tag in header for tag in _SCALE) for _, header in slices}
+    scales = {_scale_of(header) for _, header in slices}
     if len(forms) > 1 or len(scales) > 1:
         raise ConfigError(f"{folder}: the images of series {uid} have not all the same shape and kind: open its files")
     return FramesArray(folder, [frame for path, header in slices for frame in _frames_of(path, header)], False)
+
+
+def _scale_of(header: Any) -> str:
+    """Return what pydicom rescales an image by: each has another dtype."""
+    if "ModalityLUTSequence" in header:
+        return "a table"
+    return "a line" if "RescaleSlope" in header and "RescaleIntercept" in header else ""
 
 
 def _in_order(folder: str, slices: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -66,6 +66,10 @@ def test_a_series_of_several_is_chosen_and_must_be_of_one_kind(tmp_path):
     saved(folder, (2, 3), RescaleSlope=2, RescaleIntercept=0, ImagePositionPatient=[[0, 0, 9 + n] for n in range(4)])
     with pytest.raises(pardata.ConfigError, match="have not all the same shape and kind"):
         pardata.open(folder, key="1.2.3")
+    folder = saved(tmp_path / "type", (0,), RescaleType="HU")  # without a slope nothing is rescaled
+    saved(folder, (1,), RescaleSlope=0.5, RescaleIntercept=0)
+    with pytest.raises(pardata.ConfigError, match="have not all the same shape and kind"):
+        pardata.open(folder)
 
 
 @pytest.mark.parametrize(

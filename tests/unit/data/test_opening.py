@@ -165,6 +165,13 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch, tm
         ):
             use()
     pardata.shutdown()
+    entry = registry.FileFormat("pardata.data.dicom", "no_such_library", "1", "dicom", (".dcm",))
+    monkeypatch.setattr(registry, "FORMATS", (entry,))
+    for use in (pardata.open, pardata.source):
+        with pytest.raises(
+            pardata.MissingExtraError, match=r"a folder is taken for .*; for files of another kind give"
+        ):
+            use(tmp_path)
 
 
 def test_a_library_that_is_too_old_is_told(monkeypatch, tmp_path):
