@@ -23,6 +23,7 @@ import numpy as np
 
 from pardata.checkpoint.parts import contents_of, is_plain, reduced, sampled, state_of
 from pardata.checkpoint.sources import code_imported_by
+from pardata.data.file_array import FileArray
 from pardata.memory.mapped import mapping_of
 from pardata.modules.names import names_in
 from pardata.modules.own import SCRIPTS, is_own
@@ -225,7 +226,8 @@ class _Digest:
             return
         self._add_all(*contents_of(value))
         if _is_users(kind) or kind.__module__.partition(".")[0] == _OWN:
-            self.add(state_of(value))
+            own = value.of_process if isinstance(value, FileArray) else ()
+            self.add({name: part for name, part in state_of(value).items() if name not in own})
         elif kind.__module__.partition(".")[0] in _DATA and not kind.__module__.startswith(_NO_DATA):
             self._add_all(*reduced(value))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from typing import Any, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 
@@ -68,6 +68,7 @@ class FileArray(ABC):
 
     way_to_write: str = 'open it with mode="r+"'  # in errors, where `writers` is "none"
     survives_kills: bool = False  # whether what was written stays whole if its process is killed while it writes more
+    of_process: ClassVar[tuple[str, ...]] = ()  # attributes that change when this process reads: no part of a job
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import av
 import numpy as np
@@ -25,6 +25,7 @@ _COVER: Final = av.stream.Disposition.attached_pic  # the picture of a sound fil
 class VideoArray(FileArray):
     """The frames of a video stream: opened again by the path of the file and the number of the stream in it."""
 
+    of_process: ClassVar[tuple[str, ...]] = ("_free",)
     way_to_write = "pardata writes no videos; PyAV does, container.mux(stream.encode(frame))"
 
     def __init__(self, stream: Any, known: FrameTimes) -> None:

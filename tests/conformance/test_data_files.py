@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import pardata
+from pardata.checkpoint.fingerprint import digest
 from pardata.data.registry import file_array
 from tests.conformance.data_formats import CHUNKS, LIBRARIES, each_kind, is_there, read_all, values_of, warm_up
 
@@ -334,6 +335,8 @@ def test_two_runs_at_once_read_one_file(pools, kind, tmp_path):
         calls = [two.submit(pools["process"].map_array, fn, array) for fn in (np.sqrt, np.negative)]
         first, second = [call.result() for call in calls]
     assert np.array_equal(first, np.sqrt(values)) and np.array_equal(second, -values)
+    read = file_array(array)
+    assert digest(read) == (read[:], digest(read))[1]  # that of a job is the same when its process has read
 
 
 @pytest.mark.skipif(not is_there("h5py"), reason="not installed")
