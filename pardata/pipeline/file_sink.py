@@ -61,8 +61,8 @@ class FileSink:
 
     @property
     def path(self) -> str:
-        """The name of a new file, or where the array is."""
-        return self._target if isinstance(self._target, str) else self._target.location
+        """The name of a new file; "" of an array that is there."""
+        return self._target if isinstance(self._target, str) else ""
 
     def _new(self) -> NewFile | NewTable | None:
         if isinstance(self._target, FileArray):
@@ -211,7 +211,9 @@ class _Band:
     def _checked(self, given: Array) -> Array:
         location, dtype = self._target.location, self._target.dtype
         is_exact = self._new is not None
-        if not (given.dtype == dtype if is_exact else np.can_cast(given.dtype, dtype, "same_kind")):
+        # Of Zarr's format 3 an array has the machine's byte order.
+        same = given.dtype in (dtype, dtype.newbyteorder("S"))
+        if not (same if is_exact else np.can_cast(given.dtype, dtype, "same_kind")):
             number = self._written + self._held
             raise ValueError(f"row {number} of {location} is of {given.dtype}, and the array of {dtype}")
         if given.shape == self._row_shape:

@@ -90,3 +90,9 @@ def test_a_store_elsewhere_has_no_files_in_the_working_directory(tmp_path, monke
         array = zarr.create_array(store, shape=(6,), chunks=(2,), dtype="f8")
         assert list(FileSink(file_array(array)).going_on("")(iter(np.arange(6.0)))) == []
         assert array[:].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_rows_of_another_byte_order(tmp_path):
+    rows = np.arange(6).astype(">i4").reshape(2, 3)
+    assert list(FileSink(f"{tmp_path}/x.zarr")(iter(rows))) == []
+    assert np.array_equal(zarr.open_array(tmp_path / "x.zarr")[:], rows)
