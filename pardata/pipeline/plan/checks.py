@@ -129,6 +129,19 @@ def check_branches(stage: Stage, taken: set[int | None]) -> None:
         )
 
 
+def check_files(stages: list[Stage]) -> None:
+    """Refuse two sinks that make one file."""
+    writers: dict[str, Stage] = {}
+    for stage in stages:
+        path = getattr(stage.fn, "path", "") if hasattr(stage.fn, "going_on") else ""  # of the sink of a new file
+        other = writers.setdefault(path, stage)
+        if path and other is not stage:
+            raise PlanError(
+                f"{stage.node.name} ({stage.node.where}) is to make {path}, as {other.node.name} ({other.node.where}) "
+                f"is: give it another name, or merge the streams"
+            )
+
+
 def check_scatters(stages: list[Stage], taken: set[Stage]) -> None:
     """Refuse a `take` on one branch of a scatter: behind its end the branch is always free, and gets most of the items.
 

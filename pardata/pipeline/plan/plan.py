@@ -14,6 +14,7 @@ from pardata.channel.window import Window
 from pardata.codec.access import Access
 from pardata.pipeline.plan.checks import (
     check_branches,
+    check_files,
     check_inplace,
     check_positions,
     check_scatters,
@@ -285,6 +286,7 @@ class Plan:
             if stage.node.branches > 1:
                 taken = {edge.branch for edge in map(self._edge, self.lasts) if edge.stage is stage}
                 check_branches(stage, taken)
+        check_files(self.stages)
         check_scatters(self.stages, {edge.stage for edge in map(self._edge, self.lasts) if edge.branch is not None})
 
 

@@ -352,3 +352,13 @@ def test_scatter_takes_in_order_so_that_nobody_behind_it_waits_for_what_it_has_n
     plan = plan_of(pardata.merge(*unordered.scatter(2), policy="ordered"), iterated=True)
     assert stage_of(plan, "scatter").fanin.in_order
     assert stage_of(plan, "scatter").ordered
+
+
+def test_two_sinks_that_make_one_file_are_refused(tmp_path):
+    numbers = pardata.source(range(3))
+    ends = [stream.to(tmp_path / "a.npy") for stream in (numbers.map(abs), numbers.map(float))]
+    for options in ({}, {"checkpoint": tmp_path / "c"}):
+        with pytest.raises(PlanError, match=r"is to make .*a\.npy, as a\.npy \(.*\) is: give it another name"):
+            pardata.run(*ends, engine="serial", **options)
+    pardata.run(ends[0], ends[0], engine="serial")
+    assert np.load(tmp_path / "a.npy").tolist() == [0, 1, 2]
