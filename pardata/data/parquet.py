@@ -15,10 +15,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from pardata.data.file_array import gone
+from pardata.data.file_array import check_mark, file_mark, gone
 from pardata.data.file_table import FileTable
 from pardata.data.new_file import NewTable
-from pardata.errors import ConfigError, StaleBlockError
+from pardata.errors import BrokenError, ConfigError, StaleBlockError
 from pardata.memory.disk import naming
 
 _GROUP_BYTES: Final = 16 << 20  # of a new file, in memory: small tables are put together
@@ -37,21 +37,27 @@ class DatasetTable(FileTable):
     def __init__(self, dataset: Any) -> None:
         self._schema, self._format, self._filesystem = dataset.schema, dataset.format, dataset.filesystem
         fragments = _fragments(dataset)
-        self._files = [(_absolute(fragment), fragment.partition_expression) for fragment in fragments]
+        paths = [_absolute(fragment) for fragment in fragments]
+        self._files = [(path, found.partition_expression) for path, found in zip(paths, fragments, strict=True)]
+        self._marks = [file_mark(path) if os.path.isabs(path) else None for path in paths]
         groups = [(number, group) for number, fragment in enumerate(fragments) for group in fragment.row_groups]
         self._groups = [RowGroup(number, group.id) for number, group in groups]
         first = self._files[0][0] if fragments else "a dataset without files"
         more = f" and {len(fragments) - 1} more" if len(fragments) > 1 else ""
-        super().__init__(f"{first}{more}", tuple(group.num_rows for _, group in groups))
+        obstacle = "it is in the memory of this process" if _is_in_memory(self._filesystem) else ""
+        super().__init__(f"{first}{more}", tuple(group.num_rows for _, group in groups), obstacle)
 
     def read(self, group: int) -> Any:
         file, number = self._groups[group]
         path, partition = self._files[file]
+        check_mark(path, path, self._marks[file])
         try:
             fragment = self._format.make_fragment(path, self._filesystem, partition, row_groups=[number])
             table = fragment.to_table(schema=self._schema, batch_size=max(1, self.group_rows[group]))
-        except (FileNotFoundError, pa.ArrowInvalid) as error:
+        except FileNotFoundError as error:
             raise gone(path, error) from error
+        except pa.ArrowInvalid as error:
+            raise BrokenError(f"{path} cannot be read by the schema of its dataset: {error}") from error
         except IndexError as error:
             raise StaleBlockError(f"{path} was replaced meanwhile: it has no row group {number}") from error
         if table.num_rows != self.group_rows[group]:
@@ -70,6 +76,11 @@ def _fragments(dataset: Any) -> list[Any]:
             "a filtered dataset does not tell its filter, and cannot be opened again: give it unfiltered, and filter "
             "in a stage, .map(lambda table: table.filter(...))"
         ) from error
+
+
+def _is_in_memory(filesystem: Any) -> bool:
+    protocols = getattr(getattr(getattr(filesystem, "handler", None), "fs", None), "protocol", ())  # one of fsspec
+    return "memory" in ((protocols,) if isinstance(protocols, str) else protocols)
 
 
 def _absolute(fragment: Any) -> str:

@@ -167,10 +167,30 @@ def test_what_cannot_be_opened_again_is_told(path, tmp_path):
 
 def test_a_file_that_is_gone_or_another_one_is_an_error(path):
     table = in_files(pardata.open(path))
-    pq.write_table(TABLE, path, row_group_size=50)
+    for group_rows in (GROUP, 50):
+        path.unlink()
+        pq.write_table(TABLE, path, row_group_size=group_rows, compression="none")
+        for group in (0, 3):
+            with pytest.raises(pardata.StaleBlockError, match="was replaced or resized meanwhile"):
+                table.read(group)
+    table._marks = [None]  # as of a file elsewhere
     for group in (0, 3):
         with pytest.raises(pardata.StaleBlockError, match="was replaced meanwhile"):
             table.read(group)
     path.unlink()
     with pytest.raises(pardata.BrokenError, match="cannot be opened again"):
         table.read(0)
+
+
+def test_files_of_other_types_and_in_memory_are_told(tmp_path):
+    for name, values in ("1.parquet", [1]), ("2.parquet", [1.5]):
+        pq.write_table(pa.table({"a": values}), tmp_path / name)
+    with pytest.raises(pardata.BrokenError, match=r"2\.parquet cannot be read by the schema of its dataset: .*1\.5"):
+        parts(pardata.source(ds.dataset(tmp_path)))
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    with memory.open("/a.parquet", "wb") as file:
+        pq.write_table(TABLE, file)
+    table = in_files(ds.dataset("a.parquet", filesystem=memory))
+    assert table.read(0).equals(TABLE)
+    with pytest.raises(pardata.ConfigError, match="cannot be opened by worker processes: it is in the memory"):
+        pickle.dumps(table)
