@@ -22,6 +22,7 @@ from pardata.errors import (
     StaleBlockError,
     WorkerLostError,
 )
+from pardata.memory.named import session as _session  # noqa: F401 -- it begins here: a child may make the first block
 
 if TYPE_CHECKING:
     from pardata import cluster as cluster
@@ -122,7 +123,7 @@ __all__ = [
     "zip",
 ]
 
-# Each is loaded at its first use: a program waits for what it uses, and `import pardata` for nothing but the errors.
+# Each is loaded at its first use: a program waits for what it uses, and `import pardata` for errors and the session.
 _LATE = {
     "BlockInfo": "pardata.memory.named.inspector",
     "Database": "pardata.lookup.database",

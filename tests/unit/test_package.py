@@ -15,8 +15,26 @@ def modules_after(statement):
     return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
 
 
-def test_import_loads_the_errors_alone():
-    assert modules_after("import pardata") == {"pardata.errors"}
+def test_import_loads_errors_and_the_session_alone():
+    loaded = modules_after("import pardata, sys; assert 'numpy' not in sys.modules")
+    assert {name.split(".")[1] for name in loaded} == {"errors", "memory", "process"}
+
+
+def test_block_of_a_child_that_was_started_before_the_first_use_outlives_it():
+    script = """
+import os, pardata
+pid = os.fork()
+if not pid:
+    pardata.SharedMemory("pardata-early", create=True, size=3).buf[:3] = b"abc"
+    os._exit(0)
+os.waitpid(pid, 0)
+block = pardata.SharedMemory("pardata-early")
+print(bytes(block.buf[:3]))
+block.close()
+block.unlink()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "b'abc'\n", done.stderr
 
 
 @pytest.mark.parametrize(("name", "other"), [("source", "pardata.pool"), ("WorkerPool", "pardata.pipeline")])
