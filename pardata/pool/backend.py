@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -15,6 +16,7 @@ from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Job
+from pardata.process.system import at_fork
 from pardata.runtime.recording.record import Surroundings
 
 # The backends whose threads run, also after their handles are gone. Not weak references: these have callbacks, which
@@ -98,6 +100,9 @@ class Backend(Protocol):
     def abandon(self) -> None:
         """As `close` without waiting, for a pool that nobody holds. Takes no lock."""
 
+    def forget(self, error: BaseException) -> None:
+        """In a forked child: wait for nothing of the parent's, and refuse with `error` what is asked for."""
+
     def statistics(self) -> dict[str, Any]:
         """Return the statistics of each worker, and the longest calls."""
 
@@ -109,6 +114,15 @@ def give_up(backend: Backend, job: Job | None, error: BaseException) -> None:
     """
     thread, ends_all = threading.get_ident(), not isinstance(error, Exception)
     backend.end_jobs(lambda each: each is job or (ends_all and each.thread == thread))
+
+
+def _forget_all() -> None:
+    while open_backends:
+        told = f"it belongs to the process of which process {os.getpid()} was forked: make a pool here"
+        open_backends.pop().forget(RuntimeError(told))
+
+
+at_fork(after_in_child=_forget_all)
 
 
 def close_all() -> None:

@@ -136,9 +136,8 @@ class ThreadBackend:
                 found = self._next_task()
             if found is None:
                 return False
-            context = self._here.context
-            self._do(*found, self._context(context.index))
-            set_context(context, is_thread=True)
+            self._do(*found, self._context(self._here.context.index))
+            set_context(self._here.context, is_thread=True)
         return True
 
     def cancel(self, job: CallJob) -> bool:
@@ -179,6 +178,10 @@ class ThreadBackend:
         self._life.is_abandoned = True
         self.wake()
 
+    def forget(self, error: BaseException) -> None:
+        self.__init__(self.setup)  # type: ignore[misc]  # without threads, and locks that these may hold
+        self._life.on(PoolEvent.BREAK, error)
+
     def statistics(self) -> dict[str, Any]:
         with self._changed:
             return self.log.statistics()
@@ -198,9 +201,8 @@ class ThreadBackend:
         for _ in range(len(self._jobs)):
             job = self._jobs.popleft()
             task = job.next_task(False)
-            if job.exhausted:
-                job.queued = False
-            else:
+            job.queued = not job.exhausted
+            if job.queued:
                 self._jobs.append(job)
             if task is not None:
                 self._running.append(job)
@@ -211,8 +213,7 @@ class ThreadBackend:
         """Return the next task; None at the end."""
         while True:
             with self._changed:
-                found = self._next_task()
-                if found is not None:
+                if (found := self._next_task()) is not None:
                     self._parent[HAS_IDLE_WORKER] = int(self._idle > 0 and not self._jobs)
                     return found
                 if self._life.error is not None or (not self._life.is_open and not self.is_busy):
@@ -297,6 +298,5 @@ class ThreadBackend:
             self.log.add(context.index, task, outcome)
             effect = task.job.finish(task, outcome)
             self._queue(task.job)
-        if effect is not None:
-            with contextlib.suppress(Exception):
-                effect()
+        with contextlib.suppress(Exception):
+            _take([effect])

@@ -580,3 +580,27 @@ def test_results_that_are_kept_are_told_with_what_would_do():
     message = "a task of the pool needs 6.3 MB .* .buffersize=., or raise"
     with pardata.WorkerPool(1, memory_limit="14MB") as pool, pytest.raises(pardata.CapacityError, match=message):
         list(pool.map(np.full, [750_000] * 4, range(4)))
+
+
+def test_a_forked_child_waits_for_no_threads_of_its_parent():
+    script = """
+import os, signal, sys, pardata
+pool = pardata.WorkerPool(2, kind="thread")
+pool.submit(abs, -1).result()
+for end in (lambda: pool.submit(abs, 1), pool.shutdown, sys.exit):
+    with pool._backend._changed:  # as a thread of the pool holds it, at moments
+        pid = os.fork()
+    if not pid:
+        signal.alarm(30)
+        try:
+            end()
+        except pardata.WorkerLostError as error:
+            assert "make a pool here" in str(error)
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (0 if end is sys.exit else 7)
+print(pool.submit(abs, -2).result())
+pool.shutdown()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
+    assert done.stdout == "2\n", done.stderr

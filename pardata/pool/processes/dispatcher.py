@@ -201,6 +201,9 @@ class Dispatcher:
             self._life.is_abandoned = True
             self.wake()
 
+    def forget(self, error: BaseException) -> None:
+        """Do nothing: each method asks whose the pool is."""
+
     @property
     def is_open(self) -> bool:
         """Return whether `add` is allowed."""
