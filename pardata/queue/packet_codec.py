@@ -23,11 +23,11 @@ import numpy as np
 from pardata.codec.array_form import reduce_subclass
 from pardata.codec.batch_codec import is_plain_dtype
 from pardata.codec.by_value import INLINE_BYTES
-from pardata.codec.exits import EXITS_AND_DEPTH, refuse_exit
+from pardata.codec.exits import EXITS_AND_DEPTH, may_be_ctrl_c, refuse_exit
 from pardata.codec.loadable import load_parts
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import PardataError, SerializationError
-from pardata.memory.exchange.addresses import open_address
+from pardata.memory.exchange.addresses import open_address, opened_addresses, opened_again
 from pardata.memory.exchange.exports import BlockAddress
 from pardata.memory.shared_array import SharedArray
 from pardata.memory.shared_heap import shared_copy, shared_heap
@@ -50,26 +50,25 @@ def _is_lazy(tensor: Any) -> bool:
     return bool(tensor.is_conj() or tensor.is_neg())
 
 
-def _unpickle(stream: SharedArray) -> Any:
-    return _load(stream.data)
-
-
 def _load(data: Any) -> Any:
+    before = opened_addresses()
     try:
         return pickle.loads(data)
-    except Exception:
-        load_parts(data)  # or their sender would wait for somebody to receive them
+    except BaseException as error:
+        if not may_be_ctrl_c(error):  # the sender would wait for somebody to receive the arrays behind
+            with opened_again(opened_addresses() - before):
+                load_parts(data)
         raise
 
 
 class _Stream:
-    """Pickles as the object whose pickle lies in a block."""
+    """Stands in a packet for the object whose pickle lies in a block."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: SharedArray) -> None:
         self.stream = stream
 
     def __reduce__(self) -> Any:
-        return _unpickle, (self.stream,)
+        return _Stream, (self.stream,)
 
 
 class _PacketPickler(ForkingPickler):
@@ -134,7 +133,8 @@ def unpack(packet: bytes) -> Any:
     """
     if packet[0]:
         try:
-            return _load(packet)
+            made = _load(packet)
+            return _load(made.stream.data) if type(made) is _Stream else made
         except EXITS_AND_DEPTH as error:
             refuse_exit(error, "unpickling")
             raise

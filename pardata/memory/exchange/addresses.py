@@ -15,6 +15,7 @@ import os
 import struct
 import threading
 import weakref
+from collections.abc import Iterator
 from multiprocessing import util
 from typing import Any, Final
 
@@ -38,6 +39,36 @@ _exports: Exports | None = None  # of this process
 _imports: dict[FileId, ImportedSegment] = {}  # by the segment
 _named: weakref.WeakValueDictionary[str, NamedAnchor] = weakref.WeakValueDictionary()
 _fds_at_fork: list[int] = []
+
+
+class _OpenedHere(threading.local):
+    """Of a thread: how many addresses it has opened, and how many of the next ones it had opened before."""
+
+    opened = again = 0
+
+    def is_again(self) -> bool:
+        """Note that an address is opened; return whether it counts as received already."""
+        self.opened += 1
+        self.again, is_again = max(0, self.again - 1), self.again > 0
+        return is_again
+
+
+_here = _OpenedHere()
+
+
+def opened_addresses() -> int:
+    """Return how many addresses this thread has opened."""
+    return _here.opened
+
+
+@contextlib.contextmanager
+def opened_again(count: int) -> Iterator[None]:
+    """Have the next addresses that this thread opens, so many, not count as received: a pickle is loaded again."""
+    _here.again = count
+    try:
+        yield
+    finally:
+        _here.again = 0
 
 
 def set_exports(made: Exports) -> None:
@@ -65,21 +96,22 @@ def open_address(where: str | BlockAddress) -> Anchor | NamedAnchor:
     StaleBlockError
         The owner of an anonymous block was killed, or has deleted it before it was opened here.
     """
+    is_again = _here.is_again()
     with _lock:
         if isinstance(where, str):
             known = _named.get(where)
             return known if known is not None else name_anchor(SharedMemory(where))
         address = BlockAddress(*where)
-        own = _exports.received(address) if _exports is not None else None
+        own = _exports.received(address, is_again) if _exports is not None else None
         if own is not None:
             return own
         try:
             if address.file not in _imports:
                 forget_the_gone()
                 _imports[address.file] = ImportedSegment(address)
-            return _imports[address.file].open(address)
+            return _imports[address.file].open(address, is_again)
         except StaleBlockError:
-            handed_over = _take(address)
+            handed_over = _take(address, is_again)
             if handed_over is None:
                 raise
             return handed_over
@@ -164,14 +196,14 @@ def _hand_over(address: BlockAddress) -> None:
             owner.drop(slot)
 
 
-def _take(address: BlockAddress) -> NamedAnchor | None:
+def _take(address: BlockAddress, is_again: bool) -> NamedAnchor | None:
     """Return a block that was handed over, for one pickle; None if it was not. The last pickle removes the name.
 
     SYNC POINT: handed over. Looked for only after the address was found withdrawn, or its owner gone.
     """
     with contextlib.suppress(FileNotFoundError), SharedMemory(_name_of(address)) as block:
         fcntl.flock(block.fileno(), fcntl.LOCK_EX)  # until it is closed
-        left = _LEFT.unpack_from(block.buf, address.extent)[0] - 1
+        left = _LEFT.unpack_from(block.buf, address.extent)[0] - (not is_again)
         _LEFT.pack_into(block.buf, address.extent, left)
         if not left:
             block.unlink()

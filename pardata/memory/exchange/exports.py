@@ -103,13 +103,13 @@ class Cells:
         with self._alone(cell):
             self[cell, _SENT] += 1
 
-    def receive(self, cell: int, serial: int) -> bool:
-        """Count one less. Return False, and count nothing, if the block is not there any more."""
+    def receive(self, cell: int, serial: int, count: int = 1) -> bool:
+        """Count `count` less. Return False, and count nothing, if the block is not there any more."""
         with self._alone(cell):
             # SYNC POINT: export (`Exports.is_held`). The caller has locked the block's range before this is read.
             if self[cell, _SERIAL] != serial:
                 return False
-            self[cell, _RECEIVED] = min(self[cell, _RECEIVED] + 1, self[cell, _SENT])
+            self[cell, _RECEIVED] = min(self[cell, _RECEIVED] + count, self[cell, _SENT])
             return True
 
     def on_their_way(self, cell: int) -> int:
@@ -178,12 +178,15 @@ class Exports:
         if self.fd >= 0:  # opened here, at the latest
             self._watched.add((block.offset, block.extent_bytes))
 
-    def received(self, address: BlockAddress) -> Anchor | None:
-        """Return the anchor of a block whose address has come back; None if this process has dropped the block."""
+    def received(self, address: BlockAddress, is_again: bool) -> Anchor | None:
+        """Return the anchor of a block whose address has come back; None if this process has dropped the block.
+
+        `is_again`: that has been counted.
+        """
         found = self._anchors.get((address.offset, address.extent))
         if found is None or not self._is_current(address):
             return None
-        self._cells.receive(address.cell, address.serial)
+        self._cells.receive(address.cell, address.serial, not is_again)
         return found
 
     def _is_current(self, address: BlockAddress) -> bool:

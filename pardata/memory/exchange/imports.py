@@ -39,8 +39,10 @@ class ImportedSegment:
         self._lock = threading.Lock()  # a finalizer that runs where it is held leaves its token for later
         self._pid = os.getpid()
 
-    def open(self, address: BlockAddress) -> Anchor:
+    def open(self, address: BlockAddress, is_again: bool = False) -> Anchor:
         """Return an anchor of the block, which is locked while any anchor of it lives here.
+
+        `is_again`: that the address has come was counted before.
 
         SYNC POINT: export (`Exports.is_held`). The range is locked first, then the serial is compared.
 
@@ -59,7 +61,7 @@ class ImportedSegment:
             if place not in self._leases:
                 lock_range(self.fd, fcntl.F_RDLCK, *place)
             self._leases[place] += 1
-            is_there = cells.receive(address.cell, address.serial)
+            is_there = cells.receive(address.cell, address.serial, not is_again)
             if not is_there:
                 self._release(place)
         self._drain()  # finalizers that came meanwhile found the lock taken

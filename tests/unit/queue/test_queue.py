@@ -575,3 +575,15 @@ def test_arrays_beside_what_cannot_be_loaded_count_as_received(large):
         with pytest.raises(pardata.SerializationError):
             made.get()
     assert not made._is_awaited()
+
+
+@pytest.mark.parametrize("beside", [b"", b"x" * 5_000])
+def test_arrays_beside_what_cannot_be_loaded_count_once(beside):
+    made, large = Queue(), array(np.ones(5_000))
+    made.put([large, beside, Unloadable(), large])
+    made.put(large)
+    with pytest.raises(pardata.SerializationError):
+        made.get()
+    assert made._is_awaited()  # the second one is on its way: its memory is not to be used again
+    assert made.get().sum() == 5_000
+    assert not made._is_awaited()
