@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -55,7 +56,7 @@ def hang_plates(
     segment: Segment, home: WorkerImage, kind: int, name: str, limit_bytes: int, stages: Iterable[list[WorkerImage]]
 ) -> None:
     """Write the plates of a run or a pool: of the main process's own end, and of the workers of each stage."""
-    at, begun_ns = home.span.offset, time.monotonic_ns()
+    at, begun_ns, limit_bytes = home.span.offset, time.monotonic_ns(), min(limit_bytes, sys.maxsize)
     for place, workers in enumerate(stages):
         for worker in workers:
             if worker is not home:
