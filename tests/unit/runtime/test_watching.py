@@ -2,6 +2,8 @@
 
 import os
 import struct
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,3 +145,9 @@ def test_a_long_name_is_cut_before_a_column_is():
 def test_a_process_has_its_number_in_its_own_container():
     assert _own_number(os.getpid()) == os.getpid() and _own_number(1 << 30) == 1 << 30
     assert "python" in command_of(os.getpid()) and command_of(1 << 30) == ""
+
+
+def test_a_limit_that_no_word_holds_is_the_largest():
+    page, image = Page(), SimpleNamespace(span=SimpleNamespace(offset=0))
+    plates.hang_plates(page, image, RUN, "", sys.maxsize + 4096, [])  # what is there already counts beside the user's
+    assert read_plate(bytes(page.map)).limit_bytes == sys.maxsize
