@@ -37,10 +37,11 @@ _TABLE: Final[dict[RunState, dict[RunEvent, RunState]]] = {
 
 
 class RunLife(LifeCycle[RunState, RunEvent, RunState]):
-    """The state of one run; `dashboard`: what shows it until it has closed, if anything does."""
+    """The state of one run of process `pid`; `dashboard`: what shows it until it has closed, if anything does."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         super().__init__("a run", RunState.NEW, _TABLE)
+        self.pid = pid
         self.dashboard: Any = None
 
     def on(self, event: RunEvent) -> None:

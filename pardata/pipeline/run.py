@@ -134,7 +134,15 @@ class Run(Iterator[Any]):
 
     def __init__(self) -> None:
         self._turn = threading.RLock()  # to take or to close
-        self._life = RunLife()
+        self._life = RunLife(os.getpid())
+
+    def _check_process(self) -> None:
+        """Raise RuntimeError in a forked child: it would take items of its parent's run, or wait for threads of it."""
+        if os.getpid() != self._life.pid:
+            raise RuntimeError(
+                f"this run belongs to process {self._life.pid}, of which process {os.getpid()} was forked: "
+                "start one here, or hand the items over, as with a pardata.Queue"
+            )
 
     def _is_open(self) -> bool:
         """Return whether there is something to close; also of a run whose constructor was interrupted."""
@@ -187,6 +195,11 @@ class Run(Iterator[Any]):
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the table of the report so far, and the way to the dashboard."""
         return as_link(self.dashboard if self._is_open() else None) + self.report()._repr_html_()
+
+    def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Show a run that was dropped no more."""
+        if not _is_over() and self._is_open() and self._life.dashboard is not None:
+            self._life.dashboard.close(self.report())
 
     def __enter__(self) -> Run:
         return self

@@ -1,5 +1,6 @@
 """The page of a run or a pool while it goes on: its numbers, who may see it, and its end."""
 
+import gc
 import http.client
 import json
 import socket
@@ -127,13 +128,41 @@ def test_two_are_shown_at_two_places(capfd):
         assert ask(urllib.parse.urljoin(one.dashboard, token))[0] == 404
 
 
-def test_a_run_that_is_dropped_is_shown_no_more(capfd):
-    run = pardata.source([1]).map(abs).iterate(engine="threads", dashboard=True)
+@pytest.mark.parametrize("engine", ["serial", "threads"])
+def test_a_run_that_is_dropped_is_shown_no_more(engine, capfd):
+    run = pardata.source([1]).map(abs).iterate(engine=engine, dashboard=True)
     address = run.dashboard
     assert get(address)
     del run
+    gc.collect()  # of a serial run
     with pytest.raises(urllib.error.URLError):
         get(address)
+
+
+@pytest.mark.parametrize("engine", ["serial", "threads"])
+def test_a_run_that_is_dropped_while_its_page_is_drawn_ends(engine, capfd, monkeypatch):
+    drawn, dropped = threading.Event(), threading.Event()
+    run = pardata.source([1]).map(abs).iterate(engine=engine, dashboard=True)
+    dashboard, report = run._life.dashboard, type(run).report
+
+    def report_slowly(self):
+        if threading.current_thread().name == server._NAME and not dropped.is_set():
+            drawn.set()
+            dropped.wait(60)
+        return report(self)
+
+    monkeypatch.setattr(type(run), "report", report_slowly)
+    run.show_on(dashboard)
+    reader = threading.Thread(target=ask, args=(run.dashboard,), daemon=True)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # of the reader, whose connection ends
+    reader.start()
+    drawn.wait(60)
+    del run
+    dropped.set()
+    reader.join(60)
+    gc.collect()  # of a serial run
+    dashboard.close()  # waits for that which the last reference has begun
+    assert not server._open
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A run that is left: the call under way is finished, nothing is begun behind it, and the user's clean-up runs."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -132,3 +134,26 @@ def test_a_close_that_never_ends_is_cut_off(gate, tmp_path, monkeypatch):
     with stage("messages", tmp_path / "log", gate, "close").iterate() as run:
         next(run)
     assert "closed" not in (tmp_path / "log").read_text()
+
+
+def test_a_forked_child_takes_no_items_of_its_parents_run_and_leaves_it():
+    script = """
+import os, signal, pardata
+for engine in ("threads", "processes"):
+    with pardata.source(range(20_000)).map(abs).iterate(engine=engine) as run:
+        taken = [next(run)]
+        pid = os.fork()
+        if not pid:
+            signal.alarm(30)
+            try:
+                taken += run
+            except RuntimeError as error:
+                assert "start one here" in str(error)
+                run.close()
+                os._exit(7)
+        taken += run
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(taken))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "7 20000\n" * 2, done.stderr

@@ -45,7 +45,6 @@ class ProcessRun(Run):
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         super().__init__()
-        self._pid = os.getpid()
         self._items: deque[Any] = deque()
         self._away: set[int] = set()  # threads that have taken an item and not come back
         self._loop: Loop | None = None  # until it is built
@@ -87,6 +86,7 @@ class ProcessRun(Run):
         """Get the next items; raises StopIteration at the end of the run."""
         if self._life.state is not RunState.OPEN:
             raise StopIteration
+        self._check_process()
         loop = self._loop
         assert loop is not None
         try:
@@ -118,7 +118,7 @@ class ProcessRun(Run):
         """
         if self._is_over():
             return
-        if os.getpid() != self._pid:
+        if os.getpid() != self._life.pid:
             return  # a forked child has a copy of the run, which is its parent's
         if self._is_open() and self._loop is not None and self._parts.wake is not None:
             with contextlib.suppress(OSError):
@@ -159,5 +159,5 @@ class ProcessRun(Run):
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         """End a run that was dropped: in a thread of its own, since this one may hold any lock at this moment."""
-        if not _is_over() and self._is_open() and os.getpid() == self._pid:
+        if not _is_over() and self._is_open() and os.getpid() == self._life.pid:
             threading.Thread(target=self.close, name="pardata-closer").start()

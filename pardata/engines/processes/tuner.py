@@ -64,7 +64,7 @@ class ProcessTuner(Tuner):
         self._waited_ns = {stage: [0] * stage.workers for stage in self._stages}  # at the last look
         self._counted_ns = dict.fromkeys(self._stages, 0)  # of the waits of workers in use
         self._rested_ns = dict.fromkeys(self._stages, 0)
-        self._counting = threading.Lock()  # a report may be made in another thread
+        self._counting = threading.RLock()  # a report may be made in another thread, or by a signal's handler
 
     def counts(self) -> list[StageCounts]:
         with self._counting:

@@ -6,6 +6,7 @@ picklable; arrays pass without a copy where that is safe (`runtime.isolation`).
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -101,6 +102,7 @@ class ThreadRun(Run):
     def _take_more(self) -> None:
         if self._life.state is not RunState.OPEN:
             raise StopIteration
+        self._check_process()
         try:
             self._fill()
         except Cancelled:
@@ -160,8 +162,8 @@ class ThreadRun(Run):
 
     def close(self) -> None:
         """End the run. A thread that does not come back from the user's function is left to end by itself."""
-        if self._is_over():
-            return
+        if self._is_over() or os.getpid() != self._life.pid:
+            return  # a forked child has a copy of the run, and none of its threads
         self._hub.cancel()  # a thread that waits for an item leaves
         with self._turn:
             self._close()

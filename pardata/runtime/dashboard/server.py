@@ -145,9 +145,13 @@ class Dashboard:
     def close(self, report: Any = None) -> None:
         """Have open pages show the last report, and serve no more; a second call does nothing but wait for the first.
 
-        Without a report it is that of this moment. In a forked child it does nothing: the dashboard is its parent's.
+        Without a report it is that of this moment. In a forked child it does nothing: the dashboard is its parent's. A
+        thread of a dashboard does not wait: a run may end in it, if it was dropped while its page was drawn.
         """
         if os.getpid() != self._pid:
+            return
+        if threading.current_thread().name == _NAME:
+            threading.Thread(target=self.close, args=(report,), name="pardata-closer").start()
             return
         with Uninterrupted(), self._closing:
             if self._is_over:

@@ -8,7 +8,7 @@ from pardata.pipeline.lifecycle import RunEvent, RunLife, RunState
 
 
 def test_a_run_begins_closes_once_and_is_closed():
-    life = RunLife()
+    life = RunLife(1)
     assert not life.close()
     life.on(RunEvent.BEGIN)
     assert life.close()
@@ -21,7 +21,7 @@ def test_a_run_begins_closes_once_and_is_closed():
 
 @pytest.mark.parametrize("event", [RunEvent.CLOSE, RunEvent.CLOSED])
 def test_what_cannot_happen_is_an_error_that_tells_the_history(event):
-    life = RunLife()
+    life = RunLife(1)
     with pytest.raises(InternalError, match=f"a run {event.value} while it is new; before that: nothing"):
         life.on(event)
     life.on(RunEvent.BEGIN)
