@@ -242,3 +242,18 @@ def test_a_stalled_run_does_not_tell_of_workers_that_rest():
         assert "worker 1" not in told
         assert list(run) == [0, 1, 2]
         assert all(not worker.words[CURRENT_CALL] for worker in run._parts.processes if worker.words[RESTS])
+
+
+def test_a_signals_handler_may_make_a_report_while_the_run_counts(monkeypatch):
+    reports, counts_of = [], ProcessTuner._counts_of
+
+    def interrupted(tuner, stage, now_ns):  # in the middle of it
+        if not reports:
+            reports.append(None)
+            reports[0] = run.report()
+        return counts_of(tuner, stage, now_ns)
+
+    with pardata.source(numbers()).map(double, workers="auto").iterate() as run:
+        monkeypatch.setattr(ProcessTuner, "_counts_of", interrupted)
+        assert [stage.name for stage in run.report().stages] == [stage.name for stage in reports[0].stages]
+        assert list(run) == [2 * number for number in range(200)]
