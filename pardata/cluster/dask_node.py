@@ -66,7 +66,10 @@ class DaskIsland:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
                 loop.call_soon_threadsafe(_settle, answers, number, frames)
 
-        self._island = await asyncio.to_thread(OpenIsland, owned(list(code)), limit_bytes, on_answer)
+        try:
+            self._island = await asyncio.to_thread(OpenIsland, owned(list(code)), limit_bytes, on_answer)
+        except OSError as error:  # as it is, it would pass for a lost connection
+            raise ConfigError(f"it cannot run the stages: {type(error).__name__}: {error}") from error
         self._reception = Reception()
         self._watching = asyncio.create_task(self._end_with(get_worker()))
         return limit_bytes

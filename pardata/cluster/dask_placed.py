@@ -49,6 +49,8 @@ class PlacedIsland:
                 raise WorkerGone
         actor.result()
         limit_bytes: int = await self.call("open", versions(), memory_limit, share, *code)
+        if self._gone.done():  # its port was told before it could know of this island, and is not told again
+            raise WorkerGone
         return limit_bytes
 
     async def call(self, method: str, *arguments: Any) -> Any:

@@ -128,6 +128,7 @@ class DaskPort:
             limit_bytes = await placed.open(self._memory_limit, self._share, self._code)
         except (OSError, WorkerGone):
             placed.release()
+            self.fill_soon()  # another worker of the host may be there, or have come meanwhile
             return
         except ConfigError as error:
             placed.release()

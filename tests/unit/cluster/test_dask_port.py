@@ -1,0 +1,87 @@
+"""The port over Dask opens an island although workers go at the worst moment, and tells bad code from a lost worker."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+import pardata
+from pardata.cluster.port import NodeJoined
+
+pytest.importorskip("distributed")
+
+from pardata.cluster import dask_node
+from pardata.cluster.dask_placed import watch
+from pardata.cluster.dask_port import DaskPort
+
+FIRST, SECOND = "tcp://10.0.0.1:1", "tcp://10.0.0.1:2"  # of one host
+
+
+class Placed:
+    """The future of an actor that is there."""
+
+    def __await__(self):
+        yield from asyncio.sleep(0).__await__()
+
+    def release(self):
+        pass
+
+
+class FakeClient:
+    """A cluster whose first worker goes while an island is opened there; its answer is on the way, or lost."""
+
+    status, direct_to_workers = "running", True
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.scheduler = self
+        self.workers = [FIRST, SECOND]
+
+    async def ncores(self):
+        return dict.fromkeys(self.workers, 1)
+
+    def submit(self, *given, **options):
+        return Placed()
+
+    def subscribe_topic(self, topic, hear):
+        self.hear = hear
+
+    def unsubscribe_topic(self, topic):
+        pass
+
+    def rpc(self, address):
+        async def execute(**given):
+            if address == FIRST:
+                self.workers.remove(FIRST)
+                await self.hear((0.0, {"action": "remove-worker", "worker": FIRST}))
+                if not self.answers:
+                    raise OSError("the connection is closed")
+            return {"status": "OK", "result": 1000}
+
+        return SimpleNamespace(actor_execute=execute)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_where_a_worker_goes_as_its_island_opens_another_of_the_host_has_one(answers):
+    told, client = [], FakeClient(answers)
+
+    async def fill():
+        port = DaskPort(client)
+        port._watch, port._on_event, port._reception = watch(client, port), told.append, SimpleNamespace(enter=int)
+        port.fill_soon()
+        while port._filling:
+            await asyncio.gather(*port._filling)
+        port._watch.discard(port)
+
+    asyncio.run(fill())
+    (joined,) = told
+    assert isinstance(joined, NodeJoined) and joined.node.startswith(SECOND)
+
+
+def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
+    def lacks(*given):
+        raise FileNotFoundError(2, "No such file", "model.npy")
+
+    monkeypatch.setattr(dask_node, "OpenIsland", lacks)
+    with pytest.raises(pardata.ConfigError, match=r"FileNotFoundError: .*model\.npy"):
+        asyncio.run(dask_node.DaskIsland().open(dask_node.versions(), 1000, 1))
