@@ -9,6 +9,7 @@ from collections import Counter
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tqdm import tqdm
 
@@ -27,6 +28,10 @@ ENDING = ("pardata-closer", "pardata-relief")  # end runs that nobody held any m
 # A worker that gets a function of a test's module imports that, and pytest with it. The server that workers are forked
 # from imports it once: thousands of workers would take 0.1 s each.
 launcher._PRELOAD = (*launcher._PRELOAD, "pytest")
+
+# On a busy machine an example takes as long as it takes: 0.2 s are no limit there, and a slow draw is no fault.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 
 def worker_processes():
