@@ -33,7 +33,7 @@ from pardata.pipeline.programs.cuts import is_whole, read_state, state_name
 from pardata.pipeline.programs.generator import can_restore
 from pardata.pipeline.programs.sink import takes_part
 from pardata.pipeline.queue_items import QueueItems
-from pardata.pipeline.run import Elsewhere, RunOptions, start
+from pardata.pipeline.run import Elsewhere, RunOptions, is_elsewhere, start
 from pardata.pipeline.source_items import RowsOfFile
 from pardata.runtime.events import CutPassed
 from pardata.runtime.progress import RunReport
@@ -44,6 +44,10 @@ def run_on(plan: Plan, engine: str | Elsewhere, options: RunOptions, folder: Any
     folders.check_restart(folder, restart)
     if folder is None:
         return start(plan, engine, options).finish()
+    if is_elsewhere(engine):  # the stages at home are made from the nodes of the plan, without what belongs to its cuts
+        raise ConfigError(
+            'checkpoint=: a run on a cluster cannot go on after a kill: leave it out, or run with engine="processes"'
+        )
     checkpoint = StreamCheckpoint(plan, options, folder, restart)
     try:
         report = checkpoint.report

@@ -242,6 +242,11 @@ def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
         raise
 
 
+def is_elsewhere(engine: str | Elsewhere) -> bool:
+    """Return whether an engine is that of a cluster."""
+    return isinstance(engine, Elsewhere) or engine == "dask"
+
+
 def _start_on(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
     if isinstance(engine, Elsewhere):
         return engine.start(plan, options)

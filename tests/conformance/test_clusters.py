@@ -338,6 +338,13 @@ def test_islands_share_the_memory_of_a_node_and_a_client_for_an_address_is_close
     assert clients() == before and "all" not in dask_client._event_handlers
 
 
+@pytest.mark.parametrize("engine", ["dask", FakeCluster()])
+def test_a_checkpoint_is_refused_before_anything_is_written(tmp_path, engine):
+    with pytest.raises(pardata.ConfigError, match="a run on a cluster cannot go on after a kill"):
+        numbers().map(drawn).to(f"{tmp_path}/a.npy").run(engine=engine, checkpoint=tmp_path / "c")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(("address", "why"), [("nonsense", "no Dask scheduler at"), (42, "must be a str or")])
 def test_a_wrong_address_is_refused(address, why):
     pytest.importorskip("distributed")
