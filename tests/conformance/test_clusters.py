@@ -55,7 +55,11 @@ def dask_client():
     options = [{"host": f"127.0.0.{index + 2}", "nthreads": 1} for index in (0, 1)]
     hosts = {index: {"cls": distributed.Nanny, "options": options[index]} for index in (0, 1)}
     scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
+    import dask
+
+    # A cluster gives a host up whose worker is away 15 s after it was lost: on a busy machine it may come later.
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
         distributed.SpecCluster(workers=hosts, scheduler=scheduler, silence_logs=50) as cluster,
         distributed.Client(cluster) as client,
     ):
