@@ -73,8 +73,7 @@ class ThreadBackend:
         with self._changed:
             self._life.on(PoolEvent.STARTED)  # jobs may wait for threads that are not there yet
         try:
-            for index in range(self.setup.workers):
-                end = Latch()
+            for index, end in enumerate(Latch() for _ in range(self.setup.workers)):
                 thread = threading.Thread(None, as_here(self._run), "pardata-pool-thread", (index, end), daemon=True)
                 self._threads.append((thread, end))
                 with explained("a pool"):
@@ -274,8 +273,7 @@ class ThreadBackend:
     def _fail(self, error: BaseException) -> list[Effect | None]:
         """Break the pool, unless it has ended: jobs that wait fail with its first error."""
         self._life.on(PoolEvent.BREAK, error)
-        assert self._life.error is not None
-        effects = [job.fail(None, self._life.error) for job in self._jobs]
+        effects = [job.fail(None, self._life.error or error) for job in self._jobs]
         self._jobs.clear()
         return effects
 
