@@ -198,6 +198,6 @@ print("at the end")
 
 
 def test_interpreter_ends_though_items_are_kept_and_their_loop_does_not_run():
-    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout) == (0, "at the end\n")
     assert "GeneratorExit" not in done.stderr

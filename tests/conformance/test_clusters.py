@@ -63,7 +63,7 @@ def dask_client():
         distributed.SpecCluster(workers=hosts, scheduler=scheduler, silence_logs=50) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=240)
         yield client
 
 
@@ -313,7 +313,7 @@ for item in numbers().map(stays_after_the_first, workers=2, chunksize=1).iterate
 
 def test_islands_end_with_the_calling_process(dask_client):
     psutil = pytest.importorskip("psutil")
-    dask_client.wait_for_workers(2, timeout=60)
+    dask_client.wait_for_workers(2, timeout=240)
     command = [sys.executable, "-c", _DRIVER, dask_client.scheduler.address]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as driver:
         assert driver.stdout.readline()
@@ -321,7 +321,7 @@ def test_islands_end_with_the_calling_process(dask_client):
         workers = [worker for node in nodes for server in node.children() for worker in server.children()]
         assert len(workers) == 4
         driver.kill()
-    assert psutil.wait_procs(workers, timeout=60)[1] == []
+    assert psutil.wait_procs(workers, timeout=240)[1] == []
 
 
 def test_leaving_the_loop_ends_the_run(cluster):

@@ -266,7 +266,7 @@ import urllib.request
 print(urllib.request.urlopen(pool.dashboard).status)
 pool.shutdown()
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=240)
     assert done.stdout.split() == ["7", "200"], done.stderr
 
 

@@ -234,7 +234,7 @@ def run_script(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         input=textwrap.dedent(code),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

@@ -61,7 +61,7 @@ def outputs(tmp_path_factory):
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
-        nbclient.NotebookClient(notebook, timeout=60, allow_errors=True, resources=resources).execute()
+        nbclient.NotebookClient(notebook, timeout=240, allow_errors=True, resources=resources).execute()
     return {name: cell.outputs for name, cell in zip(CELLS, notebook.cells, strict=True)}
 
 

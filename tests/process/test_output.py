@@ -311,7 +311,7 @@ def test_output_of_c_code_goes_where_that_of_the_main_process_goes(tmp_path):
     )
     with open(tmp_path / "out", "wb") as out:
         environment = {**os.environ, "PYTHONPATH": str(Path(pardata.__file__).parents[1])}
-        subprocess.run([sys.executable, program], stdout=out, env=environment, check=True, timeout=60)
+        subprocess.run([sys.executable, program], stdout=out, env=environment, check=True, timeout=240)
     assert sorted((tmp_path / "out").read_text().splitlines()) == ["from C"] * 2 + ["from below"] * 2
 
 

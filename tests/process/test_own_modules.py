@@ -592,7 +592,7 @@ with pardata.WorkerPool(1) as pool:
     C.name = case_of_script.C.name
     assert pool.submit(name, 1).result() == name(1) == "newer"
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
 
 
