@@ -17,6 +17,7 @@ work is done: on machines of your own both folders are ones that all of them see
 import argparse
 import contextlib
 import csv
+import logging
 from pathlib import Path
 
 import skimage
@@ -28,7 +29,7 @@ def two_nodes():
     """A Dask cluster of two processes, whose addresses make them two hosts; its client is the current one."""
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
-    hosts = {number: {"host": f"127.0.0.{number}", "nthreads": 1} for number in (2, 3)}
+    hosts = {number: {"host": f"127.0.0.{number}", "nthreads": 1, "silence_logs": logging.ERROR} for number in (2, 3)}
     workers = {number: {"cls": Nanny, "options": options} for number, options in hosts.items()}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
     with SpecCluster(workers=workers, scheduler=scheduler, silence_logs="error") as cluster, Client(cluster) as client:
