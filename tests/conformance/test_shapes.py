@@ -679,6 +679,27 @@ def test_wrong_plans(engine, make, words):
     assert "test_shapes.py:" in str(caught.value)
 
 
+PAIRED = {  # joins of two sources, and whether they can be read beside a concat of the two
+    "zip": (lambda a, b: pardata.zip(a.map(abs), b, by="position"), False),
+    "turns": (lambda a, b: pardata.merge(b, a, policy="round_robin"), False),
+    "the other way": (lambda a, b: pardata.concat(b, a), False),
+    "the same": (lambda a, b: pardata.concat(a, b.map(abs)), True),
+    "arrival": (lambda a, b: pardata.merge(a, b), True),
+}
+
+
+@pytest.mark.parametrize("kind", PAIRED)
+def test_joins_beside_a_concat_that_would_wait_for_each_other_are_refused(engine, kind):
+    make, can_be_read = PAIRED[kind]
+    a, b = numbers(300), numbers(300)
+    streams = [pardata.concat(a, b).to([]), make(a, b).to([])]
+    if can_be_read:
+        pardata.run(*streams, engine=engine)
+    else:
+        with pytest.raises(PlanError, match="reads 'source' to its end before 'source-2'"):
+            pardata.run(*streams, engine=engine)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -92,6 +92,8 @@ def sweep(work):
         if not told:
             return free, before
 
+for name in pardata.__all__:
+    getattr(pardata, name)  # what is loaded late; Python itself tells of a module that it cannot open
 resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
 for kind, work in KINDS.items():
     if kind == "pool":

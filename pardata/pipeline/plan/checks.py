@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pardata.errors import PlanError
 from pardata.pipeline.plan.node import Counted, Kind, Node
 from pardata.pipeline.plan.stage import Stage
+
+_BY_TURNS: Final = ("sequence", "position", "round_robin")  # policies of joins that read one stream while others wait
 
 
 def check_zip(stage: Stage, joined: Node) -> None:
@@ -127,6 +130,28 @@ def check_branches(stage: Stage, taken: set[int | None]) -> None:
             f"{stage.name} ({stage.node.where}): nobody reads branch {', '.join(map(str, sorted(unread)))} of "
             f"{stage.node.branches}"
         )
+
+
+def check_sequences(stages: list[Stage]) -> None:
+    """Refuse a concat beside a join that reads the same sources by turns: each would wait for what the other leaves."""
+    joins = [stage for stage in stages if len(stage.edges) > 1 and stage.fanin.policy in _BY_TURNS]
+    places = {
+        stage: {above: place for place, edge in enumerate(stage.edges) for above in upstream(edge.stage)}
+        for stage in joins
+    }
+    for concat in (stage for stage in joins if stage.fanin.policy == "sequence"):
+        for other in joins:
+            is_same = other.fanin.policy == "sequence"
+            shared = [
+                (place, above) for above, place in places[concat].items() if above in places[other] and not above.edges
+            ]
+            for (first, one), (then, two) in itertools.pairwise(shared):
+                ahead = places[other][two] - places[other][one]
+                if first < then and (ahead < 0 if is_same else ahead != 0):
+                    raise PlanError(
+                        f"{concat.name} ({concat.node.where}) reads {one.name!r} to its end before {two.name!r}, and "
+                        f"{other.name} ({other.node.where}) needs items of both at once: give each its own sources"
+                    )
 
 
 def check_files(stages: list[Stage]) -> None:

@@ -18,6 +18,7 @@ from pardata.pipeline.plan.checks import (
     check_inplace,
     check_positions,
     check_scatters,
+    check_sequences,
     check_turns,
     check_zip,
     upstream,
@@ -287,6 +288,7 @@ class Plan:
                 taken = {edge.branch for edge in map(self._edge, self.lasts) if edge.stage is stage}
                 check_branches(stage, taken)
         check_files(self.stages)
+        check_sequences(self.stages)
         check_scatters(self.stages, {edge.stage for edge in map(self._edge, self.lasts) if edge.branch is not None})
 
 
