@@ -30,7 +30,7 @@ class NewPath(ABC):
         There is no such directory, or no file may be made in it.
     """
 
-    goes_on: bool = False  # whether a part that a killed process has left can be opened again
+    survives_kills: bool = False  # as that of a `FileArray`; the part of a killed process can be opened again then
 
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path.rstrip("/"))

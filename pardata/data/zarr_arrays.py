@@ -196,7 +196,7 @@ class PartArray(ZarrArray):
 class NewZarr(NewFile):
     """A folder with one array, and no group around it."""
 
-    goes_on = True
+    survives_kills = True
     _made: PartArray | None = None
 
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> FileArray:

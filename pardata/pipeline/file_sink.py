@@ -81,10 +81,11 @@ class FileSink:
     @property
     def why_not(self) -> str:
         """The reason why a run with a checkpoint cannot write to it; "": it can."""
-        new = self._new()
-        if isinstance(self._target, FileArray) and self._target.obstacle:
-            return f"after a kill it cannot be opened again: {self._target.obstacle}"
-        if new.goes_on if new is not None else getattr(self._target, "survives_kills", False):
+        target = self._target if isinstance(self._target, FileArray) else self._new()
+        assert target is not None
+        if isinstance(target, FileArray) and target.obstacle:
+            return f"after a kill it cannot be opened again: {target.obstacle}"
+        if target.survives_kills:
             return ""
         return "a kill in the midst of a write may damage a file of this format: write to .zarr or .npy"
 
