@@ -130,19 +130,22 @@ class Hastened(Uninterrupted):
 
 
 class Latch:
-    """A gate that opens once, for all waiting threads. An interrupted wait leaves it intact; `Thread.join` may not."""
+    """A gate that opens once, for all waiting threads. An interrupted wait leaves it intact; `Thread.join` may not.
+
+    Attributes
+    ----------
+    is_open : bool
+        Whether `wait` returns at once. The lock does not tell: a thread that passes holds it for a moment.
+    """
 
     def __init__(self) -> None:
+        self.is_open = False
         self._gate = threading.Lock()
         self._gate.acquire()
 
-    @property
-    def is_open(self) -> bool:
-        """Return whether `wait` returns at once."""
-        return not self._gate.locked()
-
     def open(self) -> None:
         """Let all threads pass, now and later."""
+        self.is_open = True
         self._gate.release()
 
     def wait(self) -> None:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pardata.process.interrupts import _DELAYED, Uninterrupted
+from pardata.process.interrupts import _DELAYED, Latch, Uninterrupted
 
 
 class Came(Exception):
@@ -53,3 +53,12 @@ def test_a_handler_that_raises_as_others_are_replaced_or_put_back_leaves_all_of_
         pass
     assert came == [signal.SIGALRM]
     assert list(map(signal.getsignal, _DELAYED)) == handlers
+
+
+def test_a_latch_is_open_while_a_thread_passes():
+    latch = Latch()
+    assert not latch.is_open
+    latch.open()
+    latch._gate.acquire()  # as a thread that waited does for a moment
+    assert latch.is_open
+    latch.wait()
