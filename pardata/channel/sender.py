@@ -180,7 +180,7 @@ class Sender(ChannelEnd):
             stamp = self._words[at + STAMP]
             if stamp != self._done[slot] and self._words[at + NUMBER] == number:
                 self._done[slot] = stamp
-                self.slots.settle(slot, stamp)
+                self.slots.free(slot, stamp)
 
     def close(self) -> None:
         """Say that no more will come."""
@@ -224,7 +224,7 @@ class Sender(ChannelEnd):
                 elif first == SLEEPING:
                     self._note_sleep(stamp)
                 else:
-                    self.slots.settle(DONE - first, stamp)
+                    self.slots.free(DONE - first, stamp)
 
     def _note_sleep(self, seen: int) -> None:
         """SYNC POINT: sleep. A message that the receiver had not seen when it announced its sleep wakes it."""
@@ -241,7 +241,7 @@ class Sender(ChannelEnd):
         for slot in range(self.slots.top):
             stamp = self._words[slot_at(slot) + STAMP]
             if self._done[slot] == stamp:
-                self.slots.settle(slot, stamp)
+                self.slots.free(slot, stamp)
         for row, stamp, message in self._leases.on_channel(self.index):
             if message <= report.newest and message not in report.unfinished and row not in report.held:
                 self._leases.release(row, stamp)

@@ -107,7 +107,7 @@ class SenderSlots:
         sequence, number, count, cell = self._words[at + SEQUENCE : at + KIND]
         return sequence, number, count, cell
 
-    def settle(self, slot: int, stamp: int) -> None:
+    def free(self, slot: int, stamp: int) -> None:
         """Free a slot if it still has the message that was finished. SYNC POINT: commit."""
         if self._words[slot_at(slot) + STAMP] == stamp and not self._is_free[slot]:
             self._add_free(slot)

@@ -32,7 +32,7 @@ CODECS: Final[dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]] 
 }
 
 
-def kind_of(values: Sequence[Any]) -> str:
+def codec_name(values: Sequence[Any]) -> str:
     """Return the name of the codec that stores these values exactly."""
     if all(type(value) is str for value in values):
         return "text"
@@ -179,7 +179,7 @@ class HeapDraft:
     """The encoded values of a future `HeapColumn`, before its memory is reserved."""
 
     def __init__(self, values: Sequence[Any]) -> None:
-        self.codec = kind_of(values)
+        self.codec = codec_name(values)
         encode = CODECS[self.codec][0]
         self.parts = [encode(value) for value in values]
 

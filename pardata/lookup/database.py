@@ -16,7 +16,7 @@ from pardata.lookup.base import Array, Columns, Lookup, array_of, unwrapped
 from pardata.lookup.connections import Connections
 from pardata.lookup.disk_errors import as_os_errors
 from pardata.lookup.finding import bound_of, fetch, find
-from pardata.lookup.loading import load, quoted, settle
+from pardata.lookup.loading import clear_journal, load, quoted
 from pardata.lookup.queries import Parameters, Query, map_piece, plain_parameters
 from pardata.lookup.rows import rows_of
 from pardata.lookup.statements import KEYS_AT_ONCE
@@ -111,7 +111,7 @@ class Database(Lookup):
         with replacing(target) as part:
             with as_os_errors(part):
                 load(part, table, rows)
-            settle(target)
+            clear_journal(target)
         return cls(target, table, rows.columns[0].name, frozen=True)
 
     # -- look-ups --------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _listen_at(place: str) -> tuple[socket.socket, str, HolderLock]:
     return sock, f"unix:{place}", lock
 
 
-def identity_of(address: str) -> tuple[int, int] | None:
+def socket_identity(address: str) -> tuple[int, int] | None:
     """Return device and inode number of the socket at an address; None if there is none."""
     if not address.startswith("unix:"):
         return None

@@ -96,7 +96,7 @@ def leftovers(path: str) -> list[str]:
     return [name for name in names if os.path.exists(name) and os.path.getsize(name)]
 
 
-def settle(path: str) -> None:
+def clear_journal(path: str) -> None:
     """Leave no log or journal beside a database that is about to be replaced: SQLite would apply it to the new file.
 
     Raises `ConfigError` if another process has the database open for writing.

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pardata.errors import CapacityError, ConfigError, MissingExtraError
 from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
-from pardata.lookup.listening import OWN_DESCRIPTORS, identity_of, listen
+from pardata.lookup.listening import OWN_DESCRIPTORS, listen, socket_identity
 from pardata.memory.named import session
 from pardata.process.capacity import check_descriptors, free_descriptors, lacks_descriptors
 from pardata.process.interrupts import Uninterrupted, join
@@ -78,7 +78,7 @@ class Server:
             has_paths = HAS_SHARED_MEMORY and hasattr(socket, "AF_UNIX")
             address = f"unix:{_new_path()}" if has_paths else "127.0.0.1:0"
         listener, self.address, self._lock = listen(address)
-        self._socket = identity_of(self.address)
+        self._socket = socket_identity(self.address)
         try:
             self._server = create(
                 app,
@@ -164,7 +164,7 @@ class Server:
 
     def _release(self) -> None:
         if self._lock is not None:
-            if identity_of(self.address) == self._socket:  # else another server has that path by now
+            if socket_identity(self.address) == self._socket:  # else another server has that path by now
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.address.removeprefix("unix:"))
             self._lock.release()

@@ -8,7 +8,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.lookup.base import Array
-from pardata.lookup.columns import ArrayColumn, GappedColumn, Given, HeapColumn, HeapDraft, as_column, kind_of
+from pardata.lookup.columns import ArrayColumn, GappedColumn, Given, HeapColumn, HeapDraft, as_column, codec_name
 from pardata.lookup.keys import NumberKeys, TextKeys, keys_of, number_keys, sort_numbers, sort_texts, times_hint
 from pardata.memory.sealed import Draft, SealedFile
 
@@ -68,7 +68,7 @@ def _sorted_keys(keys: Any) -> tuple[Array, Array | None, HeapDraft | None]:
     if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" and given.ndim == 1:
         return *sort_numbers(number_keys(given)), None
     texts = given.tolist() if isinstance(given, np.ndarray) else given
-    if kind_of(texts) == "pickle":
+    if codec_name(texts) == "pickle":
         raise ConfigError(f"keys must be numbers of one kind, or all str, or all bytes{times_hint(given)}")
     draft = HeapDraft(texts)
     return *sort_texts(draft), draft

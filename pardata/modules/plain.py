@@ -57,7 +57,7 @@ def is_record(value: Any) -> bool:
     return is_passive and is_plain(vars(value))
 
 
-def contents_of(value: Any) -> Any:
+def plain_contents(value: Any) -> Any:
     """Return the part of plain data by which two can be compared."""
     return value if type(value) in _CONTAINERS else vars(value)
 
@@ -71,5 +71,5 @@ def is_equal(one: Any, other: Any) -> bool:
     if is_simple(one):
         return bool(one == other)
     if is_plain(one) or is_record(one):
-        return bool(contents_of(one) == contents_of(other))
+        return bool(plain_contents(one) == plain_contents(other))
     return False

@@ -21,7 +21,7 @@ from pardata.modules.changes import (
 )
 from pardata.modules.names import functions_of, imports_in, names_in, parts_of, stores_in, texts_in
 from pardata.modules.own import SCRIPTS, is_own, reach
-from pardata.modules.plain import contents_of, is_plain, is_record, is_simple
+from pardata.modules.plain import is_plain, is_record, is_simple, plain_contents
 from pardata.modules.reads import ABSENT, Attribute, Reads, in_order
 from pardata.modules.source import ModuleSource, is_code
 
@@ -198,7 +198,7 @@ class Walk:
             return True
         if not (is_plain(value) or (is_of_user(type(value)) and is_record(value))):
             return False
-        contents = contents_of(value)
+        contents = plain_contents(value)
         try:
             kept = copy.deepcopy(contents)
         except RuntimeError:  # another thread changes it: a cache

@@ -15,7 +15,7 @@ class _Queue(Protocol):
     """The steps of a `Queue` (see there)."""
 
     def close(self) -> None: ...
-    def _settle(self) -> None: ...
+    def _update_ends(self) -> None: ...
     def _leave(self) -> None: ...
     def _dispose(self) -> None: ...
     def _dispose_if_received(self) -> None: ...
@@ -36,10 +36,10 @@ def _living() -> list[_Queue]:
     return [queue for known in queues.valuerefs() if (queue := known()) is not None]
 
 
-def settle_all() -> None:
+def update_all() -> None:
     """Have each queue look again whether this process may put."""
     for queue in _living():
-        queue._settle()
+        queue._update_ends()
 
 
 def end_with_program() -> None:

@@ -161,8 +161,8 @@ class JoinableQueue(Queue):
             self._has_hands_full = are_full
             lock_range(self._pipe.locks, fcntl.F_RDLCK if are_full else fcntl.F_UNLCK, *_HANDS)
 
-    def _settle(self) -> None:
-        super()._settle()
+    def _update_ends(self) -> None:
+        super()._update_ends()
         with self._lock, Uninterrupted():
             if self._has_hands_full:  # the feeder may have emptied the buffer
                 self._hold_hands()

@@ -123,7 +123,7 @@ class Queue(QueueEnds, OtherForms):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            self._settle()  # one that waited for a place may have taken a write end
+            self._update_ends()  # one that waited for a place may have taken a write end
             raise ValueError(f"{self!r} is closed")
 
     def _pack(self, obj: Any) -> tuple[bytes, list[BlockAddress]]:
@@ -174,7 +174,7 @@ class Queue(QueueEnds, OtherForms):
                 if not self._buffer:
                     self._feeder = None
                     self._free_slots.emptied_buffer()
-                    self._settle()
+                    self._update_ends()
                     return
 
     # -- getting -------------------------------------------------------------------------------------------------------
@@ -223,16 +223,16 @@ class Queue(QueueEnds, OtherForms):
             return
         try:
             self._waiters.add()
-            self._settle()
+            self._update_ends()
             events = wait_for(self._pipe.reader, select.POLLIN, seconds_left(deadline))
             if not events:
                 raise Empty
             self._has_ended = not events & select.POLLIN
         finally:
             self._waiters.discard()
-            self._settle()
+            self._update_ends()
 
-    def _settle(self) -> None:
+    def _update_ends(self) -> None:
         """Hold a write end if this process may put, else none. SYNC POINT: end of file."""
         with self._lock:
             self._lent.close_delivered()
@@ -241,7 +241,7 @@ class Queue(QueueEnds, OtherForms):
             may_put = not self._is_closed and not self._has_ended and not all_wait
             self._pipe.hold_writer(may_put or self._feeder is not None)
         if may_put:
-            waiters.watch(others, fork_and_exit.settle_all)
+            waiters.watch(others, fork_and_exit.update_all)
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
@@ -252,7 +252,7 @@ class Queue(QueueEnds, OtherForms):
     def close(self) -> None:
         """Say that this process puts nothing more; earlier items still arrive. Happens by itself at its end."""
         self._is_closed = True
-        self._settle()
+        self._update_ends()
 
     def join_thread(self) -> None:
         """Wait until all items that this process has put are in the pipe. Only after `close`."""
@@ -273,7 +273,7 @@ class Queue(QueueEnds, OtherForms):
         """At the end of this process: wait until its items have left buffer and memory, or no reader is left."""
         if not self._is_cancelled and (self._feeder is not None or self._is_awaited()):
             self._wait_for_readers()
-        self._sent.give_up()
+        self._sent.write_off()
 
     def _wait_for_readers(self) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from queue import Full
 from typing import Final
 
-from pardata.memory.exchange.addresses import give_up, is_awaited, open_address
+from pardata.memory.exchange.addresses import is_awaited, open_address, write_off
 from pardata.memory.exchange.exports import BlockAddress
 from pardata.queue.packet_pipe import PacketPipe, wait_for
 
@@ -35,10 +35,10 @@ class Sent:
         """Return whether one is still on its way."""
         return any(map(is_awaited, self._addresses))
 
-    def give_up(self) -> None:
+    def write_off(self) -> None:
         """Say that nobody can receive the rest."""
         for address in filter(is_awaited, self._addresses):
-            give_up(address)
+            write_off(address)
 
 
 @contextlib.contextmanager

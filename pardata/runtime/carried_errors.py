@@ -53,7 +53,7 @@ def text_of(error: BaseException) -> str:
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
-def kind_of(error: BaseException) -> str:
+def type_name(error: BaseException) -> str:
     """Return the full name of an exception's type."""
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
@@ -116,7 +116,7 @@ def _part(error: BaseException, pickled: bytes | None, numbers: dict[int, int]) 
 
 def line_of(error: BaseException) -> str:
     """Return type and text of an exception."""
-    return f"{kind_of(error).removeprefix('builtins.')}: {text_of(error)}"
+    return f"{type_name(error).removeprefix('builtins.')}: {text_of(error)}"
 
 
 def _state_of(error: BaseException) -> dict[str, Any]:

@@ -14,7 +14,15 @@ import numpy as np
 from pardata.codec.exits import EXITS, may_be_ctrl_c
 from pardata.codec.main_globals import script
 from pardata.errors import RemoteError, RemoteTraceback
-from pardata.runtime.carried_errors import add_note, kind_of, line_of, pack_error, set_last_cause, text_of, unpack_error
+from pardata.runtime.carried_errors import (
+    add_note,
+    line_of,
+    pack_error,
+    set_last_cause,
+    text_of,
+    type_name,
+    unpack_error,
+)
 
 _NO_TERMINAL: Final = (
     'a worker process has no terminal for breakpoint() and pdb.set_trace(): debug with engine="serial", as '
@@ -93,7 +101,7 @@ class Fault:
             stage,
             number,
             "" if item is NO_ITEM else describe_item(item),
-            kind_of(error),
+            type_name(error),
             text_of(error)[:_LONGEST_TEXT],
             trace[-_LONGEST_TEXT:],
             pack_error(error),

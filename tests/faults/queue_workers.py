@@ -90,8 +90,8 @@ def close_and_stay(queue: Any, told: Any) -> None:
 def wait_in_a_thread(daemon: bool) -> None:
     queue = pardata.Queue()
     waits = threading.Event()
-    settle = queue._settle
-    queue._settle = lambda: [settle(), waits.set()]
+    update = queue._update_ends
+    queue._update_ends = lambda: [update(), waits.set()]
 
     def get() -> None:
         try:
@@ -110,13 +110,13 @@ def get_one(queue: Any, told: Any) -> None:
 
 def wait_and_tell(queue: Any, told: Any) -> None:
     """Wait for an item; the other side hears of it."""
-    settle = queue._settle
+    update = queue._update_ends
 
-    def settle_and_tell() -> None:
-        settle()
+    def update_and_tell() -> None:
+        update()
         told.send("has no write end" if queue._pipe.writer < 0 else "could put")
 
-    queue._settle = settle_and_tell
+    queue._update_ends = update_and_tell
     queue.get()
 
 

@@ -37,7 +37,7 @@ _SHARE_OF_ADDRESSES: Final = 4
 
 
 class _Returned(deque[tuple[int, int]]):
-    """Blocks whose anchors have died: `settle` says so to the allocator, and counts them no more."""
+    """Blocks whose anchors have died: `count_returned` says so to the allocator, and counts them no more."""
 
     def __init__(self, nursery: Nursery) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Nursery:
 
     def _collect(self) -> None:
         """Give the blocks whose arrays have died back to the arena."""
-        self.settle()
+        self.count_returned()
         while (block := self._library.take_back()) is not None:
             self._arena.segment.punch(*block)
             self._arena._gaps.add(*block)
@@ -114,7 +114,7 @@ class Nursery:
             known = self._anchors.get(at)
             if known is not None:
                 return known
-            self.settle()
+            self.count_returned()
             extent = library.live(at)
             if not extent or not library.hand_over(at):
                 return None
@@ -126,14 +126,14 @@ class Nursery:
             return made
 
     def relieve(self) -> None:
-        """In a finalizer, `settle`, unless a thread is at work in the arena: the next `adopt` or `enter` does then."""
+        """Do it in a finalizer, unless a thread is at work in the arena: the next `adopt` or `open` does it then."""
         if self._arena.lock.try_alone():
             try:
-                self.settle()
+                self.count_returned()
             finally:
                 self._arena.lock.__exit__()
 
-    def settle(self) -> None:
+    def count_returned(self) -> None:
         """Count blocks no more that nobody but this process has any longer."""
         while self._returned:
             offset, extent = self._returned.popleft()

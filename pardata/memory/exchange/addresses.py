@@ -151,10 +151,10 @@ def is_awaited(address: BlockAddress) -> bool:
     return _exports is not None and _exports.is_awaited(address)
 
 
-def give_up(address: BlockAddress) -> None:
+def write_off(address: BlockAddress) -> None:
     """Count a pickle with this address, of a block of this process, as received: it was lost."""
     if _exports is not None:
-        _exports.give_up(address)
+        _exports.write_off(address)
 
 
 # -- the end of an owner -----------------------------------------------------------------------------------------------

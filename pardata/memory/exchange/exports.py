@@ -196,7 +196,7 @@ class Exports:
         """Return whether an address of this process's block was sent and not yet received."""
         return self._is_current(address) and self._cells.on_their_way(address.cell) > 0
 
-    def give_up(self, address: BlockAddress) -> None:
+    def write_off(self, address: BlockAddress) -> None:
         """Count a pickle of this block as received: it was lost."""
         if self._is_current(address):
             self._cells.receive(address.cell, address.serial)

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from pardata.modules.plain import contents_of, is_equal, is_plain, is_record, is_simple
+from pardata.modules.plain import is_equal, is_plain, is_record, is_simple, plain_contents
 
 
 class Color(enum.Enum):
@@ -90,4 +90,4 @@ def test_equal():
     assert is_equal({"a": 1}, {"a": 1})
     assert not is_equal(1, True)
     assert not is_equal(np.zeros(2), np.zeros(2))  # only what is plain is compared
-    assert contents_of(Passive(1)) == {"x": 1}
+    assert plain_contents(Passive(1)) == {"x": 1}

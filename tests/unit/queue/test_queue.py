@@ -511,7 +511,7 @@ def test_queues_are_looked_at_while_others_are_made():
 
     sys.settrace(trace)
     try:
-        fork_and_exit.settle_all()
+        fork_and_exit.update_all()
     finally:
         sys.settrace(None)
     assert len(made) > 2
