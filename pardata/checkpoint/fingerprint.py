@@ -249,13 +249,6 @@ def digest_of_array(array: Any) -> str:
     return digest(path, age, tuple(array.shape), array.dtype)
 
 
-def name_of(fn: Any) -> str:
-    """Return the name of a function for messages."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return str(getattr(fn, "__name__", None) or type(fn).__name__)
-
-
 def _is_users(named: Any) -> bool:
     name = named.__module__ or ""
     if name in SCRIPTS:

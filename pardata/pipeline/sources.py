@@ -17,8 +17,9 @@ from pardata.data.registry import in_files
 from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
+from pardata.modules.function_name import innermost
 from pardata.pipeline.file_sources import PartSize, array_source, opened, parts_of_array
-from pardata.pipeline.plan.node import Kind, Node, innermost, name_of, user_line
+from pardata.pipeline.plan.node import Kind, Node, name_of, user_line
 from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.queue_items import QueueItems, is_queue
 from pardata.pipeline.source_items import RowsOfFile

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import Any
 
-from pardata.checkpoint.fingerprint import digest, digest_of_items, name_of
+from pardata.checkpoint.fingerprint import digest, digest_of_items
 from pardata.checkpoint.folder import Folder, check_restart
 from pardata.checkpoint.results import ResultLog
 from pardata.errors import ConfigError
+from pardata.modules.function_name import function_name
 from pardata.pool.backend import Backend
 from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
@@ -88,7 +89,7 @@ class MapMethods:
         """Return the results of a map, of which an earlier call has stored some."""
         self._code(fn)
         given = items if isinstance(items, range) else list(items)
-        parts = [(f"the function {name_of(fn)!r}", digest(fn)), ("the items", digest_of_items(given))]
+        parts = [(f"the function {function_name(fn)!r}", digest(fn)), ("the items", digest_of_items(given))]
         log = ResultLog(Folder(checkpoint, "map", parts, restart))
         try:
             return self.results(fn, given, log=log, **options)

@@ -15,6 +15,7 @@ import numpy as np
 
 from pardata.errors import ConfigError
 from pardata.memory.sizes import count_bytes
+from pardata.modules.function_name import function_name
 from pardata.pool.configuration import Setup
 from pardata.runtime.library_limits import share_cores, usable_cores
 from pardata.runtime.native import as_native
@@ -25,7 +26,7 @@ MAY_AWAIT: Final = (MethodType, partial)  # `inspect` finds out
 def check_awaits_nothing(fn: Any) -> None:
     """Raise `ConfigError` for a coroutine function: a worker would make a coroutine, and nobody runs it."""
     if inspect.iscoroutinefunction(fn):
-        name = getattr(fn, "__name__", None) or getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)
+        name = function_name(fn)
         raise ConfigError(
             f"{name!r} is a coroutine function, and a pool's worker awaits nothing: give it to a stream, as "
             f"pardata.source(items).map({name}), or call asyncio.run in a function"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError
+from pardata.modules.function_name import function_name
 from pardata.pipeline.plan.error_policy import ErrorPolicy
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.ordering import Policy
@@ -253,18 +254,10 @@ def is_coroutine_function(fn: Any) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call)
 
 
-def innermost(fn: Any) -> Any:
-    """Return the function of a partial, or of another object around one. A mock has whatever it is asked for."""
-    while inspect.getattr_static(fn, "func", None) is not None:
-        fn = fn.func
-    return fn
-
-
 def name_of(fn: Any) -> str:
     """Return the name of a stage with this function."""
-    fn = innermost(fn)
-    name = getattr(fn, "__name__", None) or type(fn).__name__
-    return "lambda" if name == "<lambda>" else str(name)
+    name = function_name(fn)
+    return "lambda" if name == "<lambda>" else name
 
 
 def user_line() -> str:

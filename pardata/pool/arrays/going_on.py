@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from pardata.checkpoint.done import DoneRanges
-from pardata.checkpoint.fingerprint import digest, digest_of_array, name_of
+from pardata.checkpoint.fingerprint import digest, digest_of_array
 from pardata.checkpoint.folder import Folder
 from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync, sync_directory
+from pardata.modules.function_name import function_name
 from pardata.pool.arrays.inputs import InputArrays
 
 
@@ -40,7 +41,7 @@ class ArrayCheckpoint:
         self._path = os.path.abspath(os.fspath(out))
         options = (inputs.axis, inputs.halo, None if dtype is None else np.dtype(dtype).str)
         parts = [
-            (f"the function {name_of(fn)!r}", digest(fn)),
+            (f"the function {function_name(fn)!r}", digest(fn)),
             *((f"array {number}", digest_of_array(array)) for number, array in enumerate(inputs.arrays)),
             ("axis, halo or dtype", digest(*options)),
             ("out", digest(self._path)),

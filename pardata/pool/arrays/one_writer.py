@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pardata.data.file_array import Encoder
+from pardata.modules.function_name import function_name
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
 from pardata.pool.results import Results
-from pardata.pool.worker.faults import name_of
 from pardata.runtime.stage_bars import Bars
 
 
@@ -41,7 +41,7 @@ class FirstCall:
     work: Work
 
     def __post_init__(self) -> None:
-        self.__name__ = name_of(self.work.fn)  # for messages
+        self.__name__ = function_name(self.work.fn)  # for messages
 
     def __call__(self, span: RowRange) -> tuple[Array, int]:
         """Return the result, and the axis of it that belongs to the inputs' axis."""
@@ -68,7 +68,7 @@ class RangeCall:
     encoder: Encoder | None
 
     def __post_init__(self) -> None:
-        self.__name__ = name_of(self.work.fn)  # for messages
+        self.__name__ = function_name(self.work.fn)  # for messages
 
     def __call__(self, span: RowRange) -> Any:
         """Return the result, or its chunks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pardata.pool.worker.faults import name_of
+from pardata.modules.function_name import function_name
 from pardata.runtime.call_items import for_writing
 
 
@@ -14,7 +14,7 @@ class OnCopies:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._fn = fn
-        self.__name__ = name_of(fn)  # for messages
+        self.__name__ = function_name(fn)  # for messages
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function. An array that is two of its arguments is one in the copies as well."""

@@ -6,15 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
+from pardata.modules.function_name import function_name
 from pardata.runtime.faults import NO_ITEM, Fault, exit_as_error
 from pardata.runtime.read_only import explain_read_only
 
 _HERE: Final = os.path.dirname(__file__)
-
-
-def name_of(fn: Callable[..., Any]) -> str:
-    """Return the name of a function for messages."""
-    return str(getattr(fn, "__name__", type(fn).__name__))
 
 
 def fault_of(
@@ -33,7 +29,7 @@ def fault_of(
         error = _explained(error, item)
     except Exception as failure:  # the class of the error does not let us look at it
         error = failure
-    name = name_of(fn)
+    name = function_name(fn)
     return Fault.of(error, name, number, item, place=f"the call of {name!r}{rows}")
 
 
