@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from queue import Empty
 from typing import Any
 
-from pardata.errors import StaleBlockError
-
 
 class EndOfQueueError(EOFError, Empty):
     """A queue is empty, and no process is left that could put. Also a `queue.Empty`, as code for the others expects."""
@@ -26,11 +24,11 @@ class OtherForms:
         """Return the next object."""
 
     def put_nowait(self, obj: Any) -> None:
-        """As ``put(obj, False)``."""
+        """Put an object as `put` does, at once: `queue.Full` if there is no room."""
         self.put(obj, False)
 
     def get_nowait(self) -> Any:
-        """As ``get(False)``."""
+        """Return the next object as `get` does, at once: `queue.Empty` if there is none now, EOFError at the end."""
         return self.get(False)
 
     def put_many(self, objs: Iterable[Any]) -> None:
@@ -52,8 +50,9 @@ class OtherForms:
         ------
         EOFError, queue.Empty
             As `get`: there is none.
-        StaleBlockError
-            As `get`. The objects that were got before the lost one are its attribute `got`, a list.
+        StaleBlockError, SerializationError
+            As `get`. The objects that were got before the lost one are its attribute `got`, a list; so are those before
+            any other error.
 
         Examples
         --------
@@ -73,7 +72,7 @@ class OtherForms:
         except (Empty, EOFError):
             if not found:
                 raise
-        except StaleBlockError as error:
+        except BaseException as error:  # as Ctrl-C: they are in no queue any more
             error.got = found  # type: ignore[attr-defined]
             raise
         return found

@@ -98,6 +98,15 @@ def test_what_was_got_in_front_of_a_lost_item_is_there(monkeypatch):
     assert caught.value.got == ["a", "b"]
 
 
+def test_what_was_got_in_front_of_what_cannot_be_loaded_is_there():
+    made = Queue()
+    made.put_many(["a", "b", Unloadable(), "c"])
+    with pytest.raises(pardata.SerializationError) as caught:
+        made.get_many(5)
+    assert caught.value.got == ["a", "b"]
+    assert made.get() == "c"
+
+
 @pytest.mark.parametrize("shape", [(100, 100), (100_000,), (10, 20, 30)])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_large_arrays_are_ordinary_and_writable(shape, order):
