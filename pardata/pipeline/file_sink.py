@@ -18,12 +18,13 @@ from pardata.data.new_file import NewFile, NewTable
 from pardata.data.registry import new_output
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
+from pardata.pipeline.plan.file_writer import FileWriter
 
 _CHUNK_BYTES: Final = 4 << 20  # of a new file
 _State = tuple[int, Array, bytes]  # how many rows are written, those that wait for more, and the file's description
 
 
-class FileSink:
+class FileSink(FileWriter):
     """Writes items to an array in a file.
 
     Parameters
@@ -47,6 +48,7 @@ class FileSink:
 
     def __init__(self, target: FileArray | str, key: str | None = None, compression: Any = None) -> None:
         self._target = target
+        self.path = target if isinstance(target, str) else ""
         self._options = key, compression
         self._state: _State | None = None
         self._band: _Band | None = None
@@ -58,11 +60,6 @@ class FileSink:
         elif target.writers == "none" or not target.ndim:
             what = f"open for reading: {target.way_to_write}" if target.ndim else "a single number, which has no rows"
             raise ConfigError(f"to({target.location}): it is {what}")
-
-    @property
-    def path(self) -> str:
-        """The name of a new file; "" of an array that is there."""
-        return self._target if isinstance(self._target, str) else ""
 
     def _new(self) -> NewFile | NewTable | None:
         if isinstance(self._target, FileArray):
@@ -78,9 +75,7 @@ class FileSink:
         if made is not None:
             made.check_free()
 
-    @property
     def why_not(self) -> str:
-        """The reason why a run with a checkpoint cannot write to it; "": it can."""
         target = self._target if isinstance(self._target, FileArray) else self._new()
         assert target is not None
         if isinstance(target, FileArray) and target.obstacle:

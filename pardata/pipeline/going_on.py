@@ -25,9 +25,10 @@ from pardata.memory.disk import rename_new, sync, sync_directory
 from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.plan.cut_line import Cut, CutLine, CutStage
 from pardata.pipeline.plan.cuts import Cuts, Told
+from pardata.pipeline.plan.file_writer import FileWriter
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.plan.resumable import check_resumable, writes_file
+from pardata.pipeline.plan.resumable import check_resumable
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.cuts import is_whole, read_state, state_name
 from pardata.pipeline.programs.generator import can_restore
@@ -87,9 +88,8 @@ class StreamCheckpoint:
         self.report: RunReport | None = None
         try:
             for stage in plan.stages:
-                if writes_file(stage):
-                    sink: Any = stage.fn
-                    stage.fn = sink.going_on(self._folder.begun(sink.path))
+                if isinstance(stage.fn, FileWriter):
+                    stage.fn = stage.fn.going_on(self._folder.begun(stage.fn.path))
             self._begin()
         except BaseException:
             self.close()
@@ -125,7 +125,7 @@ class StreamCheckpoint:
 
     def _files(self) -> list[Any]:
         """Return the stages that write new files."""
-        return [stage for stage in self._stages if getattr(stage.fn, "part", None) is not None]
+        return [stage for stage in self._stages if isinstance(stage.fn, FileWriter) and stage.fn.part is not None]
 
     def _has_begun(self, stage: int, told: Told) -> bool:
         """Return whether the sink of a new file had made that at a cut."""

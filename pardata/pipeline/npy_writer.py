@@ -14,6 +14,7 @@ import numpy as np
 from pardata.memory.disk import create_new, write_all
 from pardata.memory.dtypes import check_npy
 from pardata.memory.plain import plain_array
+from pardata.pipeline.plan.file_writer import FileWriter
 
 Array = np.ndarray[Any, Any]
 
@@ -21,12 +22,14 @@ _HELD_BYTES: Final = 1 << 18  # at most: a call of the system costs as much as t
 _AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class NpyWriter:
+class NpyWriter(FileWriter):
     """Writes items as the rows of a ``.npy`` file, which has its name only when it is whole.
 
     With a `part`, that stays, for a run that goes on, and the caller of the run gives the file its name. Small rows are
     collected, and written together; all of them are in the file when `snapshot` returns.
     """
+
+    part: str
 
     def __init__(self, path: str, part: str | None = None) -> None:
         self.path = path
@@ -38,7 +41,8 @@ class NpyWriter:
         self._file = -1
         self._held = bytearray()  # the last rows, which are not in the file yet
 
-    why_not = ""  # the reason why a run with a checkpoint cannot write to it
+    def why_not(self) -> str:
+        return ""
 
     def going_on(self, part: str) -> NpyWriter:
         """Return the writer of a run with a checkpoint."""

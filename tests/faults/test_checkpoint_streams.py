@@ -358,6 +358,29 @@ def test_two_runs_that_have_begun_one_file_do_not_share_it(make_folder, engine):
         run(*jobs[0])
 
 
+class OwnFile:
+    """A sink of the user's that has a file of its own until it is whole, by the names that pardata's sinks use."""
+
+    def __init__(self, folder):
+        self.path, self.part = f"{folder}/own", f"{folder}/own.part"
+
+    def __call__(self, number):
+        with open(self.part, "a") as file:
+            file.write(f"{number} ")
+
+    def commit(self):
+        return None
+
+    def restore(self, state):
+        Path(self.part).unlink(missing_ok=True)
+
+
+def test_the_file_of_a_sink_of_the_users_is_its_own(make_folder):
+    folder = make_folder()
+    pardata.source(range(3)).to(OwnFile(folder)).run(engine="serial", checkpoint=f"{folder}/c")
+    assert Path(folder, "own.part").read_text() == "0 1 2 " and not Path(folder, "own").exists()
+
+
 def test_a_file_that_was_cut_is_refused(make_folder):
     folder = make_folder()
 

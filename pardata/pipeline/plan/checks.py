@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.errors import PlanError
+from pardata.pipeline.plan.file_writer import FileWriter
 from pardata.pipeline.plan.node import Counted, Kind, Node
 from pardata.pipeline.plan.stage import Stage
 
@@ -158,7 +159,7 @@ def check_files(stages: list[Stage]) -> None:
     """Refuse two sinks that make one file."""
     writers: dict[str, Stage] = {}
     for stage in stages:
-        path = getattr(stage.fn, "path", "") if hasattr(stage.fn, "going_on") else ""  # of the sink of a new file
+        path = stage.fn.path if isinstance(stage.fn, FileWriter) else ""
         other = writers.setdefault(path, stage)
         if path and other is not stage:
             raise PlanError(

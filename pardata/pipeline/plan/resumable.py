@@ -8,6 +8,7 @@ from typing import Any
 
 from pardata.errors import PlanError
 from pardata.pipeline.plan.checks import upstream
+from pardata.pipeline.plan.file_writer import FileWriter
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -22,9 +23,9 @@ def check_resumable(plan: Plan, is_queue: Callable[[Any], bool], can_restore: Ca
         if stage.kind in (Kind.GENERATOR, Kind.SINK):
             _check_order(stage)
             _check_meeting(stage, plan)
-        if writes_file(stage) and stage.fn.why_not:  # type: ignore[union-attr]
-            _refuse(stage, stage.fn.why_not)  # type: ignore[union-attr]
-        if stage.kind is Kind.GENERATOR and not stage.consumers and not writes_file(stage):
+        if isinstance(stage.fn, FileWriter) and (why_not := stage.fn.why_not()):
+            _refuse(stage, why_not)
+        if stage.kind is Kind.GENERATOR and not stage.consumers and not isinstance(stage.fn, FileWriter):
             _refuse(
                 stage,
                 "a sink is a .npy or .zarr file, or a function, with commit() and restore(state) for exactly once",
@@ -33,13 +34,8 @@ def check_resumable(plan: Plan, is_queue: Callable[[Any], bool], can_restore: Ca
             _refuse(stage, "its state is lost with its process: give an object with snapshot() and restore(state)")
         if stage.kind is Kind.SINK:
             _check_sink(stage)
-        elif not stage.consumers and not writes_file(stage):
+        elif not stage.consumers and not isinstance(stage.fn, FileWriter):
             _refuse(stage, "it is the last stage and no sink: what it has done is known of a sink only: use to(...)")
-
-
-def writes_file(stage: Stage) -> bool:
-    """Return whether a stage is the sink of a file."""
-    return stage.kind is Kind.GENERATOR and hasattr(stage.fn, "going_on")
 
 
 def _check_source(stage: Stage, is_queue: Callable[[Any], bool]) -> None:
