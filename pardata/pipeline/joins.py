@@ -63,7 +63,10 @@ def run(
     nodes = _nodes("run", streams)
     for node in nodes:
         note_run(node)
-    options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores)
+    options = RunOptions(
+        progress=progress, tokens=tokens, memory_limit=memory_limit, max_restarts=max_restarts, stall_s=stall_s,
+        seed=seed, record=record, dashboard=dashboard, cores=cores,
+    )  # fmt: skip
     return run_on(plan_of(*nodes, iterated=False, options=options), engine, options, checkpoint, restart)
 
 

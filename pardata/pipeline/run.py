@@ -21,6 +21,7 @@ from pardata.pipeline.never_run import note_used
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
+from pardata.pipeline.used_sources import using_up
 from pardata.runtime.events import CutPassed, ItemSkipped, Spoken
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport
@@ -45,7 +46,7 @@ class Elsewhere(ABC):
 Engine = Literal["processes", "threads", "serial", "dask"] | Elsewhere
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """The options of a run (see `Stream.iterate`)."""
 
@@ -227,9 +228,11 @@ def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
         note_used(stage.node)
         if isinstance(stage.fn, FileSink) and stage.fn.part is None:
             stage.fn.check_free()
-    _use_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE])
-    if not options.dashboard:
-        return _start_on(engine, plan, options)
+    with using_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE]):
+        return _start_shown(engine, plan, options) if options.dashboard else _start_on(engine, plan, options)
+
+
+def _start_shown(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
     from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
 
     dashboard = Dashboard(body_of)
@@ -260,23 +263,3 @@ def dry_run(plan: Plan, items: tuple[Any, ...]) -> DryRun:
     """Run one item through all stages (see `Stream.dry_run`)."""
     report: DryRun = resolve_name(_DRY_RUN)(plan, items)
     return report
-
-
-_used_up: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _use_up(sources: list[Node]) -> None:
-    """Refuse a run over an iterator that an earlier one has read: it would be empty, or begin in the middle."""
-    iterators = [node for node in sources if isinstance(node.fn, Iterator)]
-    for node in iterators:
-        if _lasting(node) in _used_up:
-            raise ConfigError(
-                f"source {node.name!r} ({node.where}) is an iterator that an earlier run has read; a list, an array or "
-                f"a generator function can be run again"
-            )
-    _used_up.update(map(_lasting, iterators))
-
-
-def _lasting(node: Node) -> Any:
-    """Return the iterator of a source; where it cannot be remembered, as those of lists, the source itself."""
-    return node.fn if type(node.fn).__weakrefoffset__ else node

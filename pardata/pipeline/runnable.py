@@ -94,7 +94,10 @@ class Runnable:
         1 4
         """
         note_run(self._node)
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores)
+        options = RunOptions(
+            progress=progress, tokens=tokens, memory_limit=memory_limit, max_restarts=max_restarts, stall_s=stall_s,
+            seed=seed, record=record, dashboard=dashboard, cores=cores,
+        )  # fmt: skip
         return start(plan_of(self._node, iterated=True, options=options), engine, options)
 
     def run(
@@ -148,7 +151,10 @@ class Runnable:
         [('source', 3), ('float', 3)]
         """
         note_run(self._node)
-        options = RunOptions(progress, tokens, memory_limit, max_restarts, stall_s, seed, record, dashboard, cores)
+        options = RunOptions(
+            progress=progress, tokens=tokens, memory_limit=memory_limit, max_restarts=max_restarts, stall_s=stall_s,
+            seed=seed, record=record, dashboard=dashboard, cores=cores,
+        )  # fmt: skip
         return run_on(plan_of(self._node, iterated=False, options=options), engine, options, checkpoint, restart)
 
     def __iter__(self) -> Iterator[Any]:
