@@ -89,6 +89,11 @@ class PoolLife(LifeCycle[PoolState, PoolEvent, PoolState]):
         self.error = self.error or error  # before the state: Ctrl-C in between leaves a pool that ends
         self.state = state
 
+    def end(self) -> None:
+        """Take in that the pool is over, closed or abandoned: what it is given from now on fails with `error`."""
+        self.on(PoolEvent.CLOSE)
+        self.on(PoolEvent.ENDED)
+
     @property
     def is_open(self) -> bool:
         """Return whether the pool takes jobs."""

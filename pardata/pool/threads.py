@@ -11,6 +11,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 from typing import Any
 
 from pardata.errors import WorkerLostError
@@ -34,13 +35,6 @@ from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.library_limits import limit_thread
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.settings import as_here
-
-
-class _Here:
-    """The form in which tasks name a function in the same process: the function itself."""
-
-    def __init__(self, fn: Any) -> None:
-        self.wire = fn
 
 
 def _take(effects: Iterable[Effect | None]) -> None:
@@ -72,14 +66,16 @@ class ThreadBackend:
     def start(self) -> None:
         with self._changed:
             self._life.on(PoolEvent.STARTED)  # jobs may wait for threads that are not there yet
+        for index, end in enumerate(Latch() for _ in range(self.setup.workers)):
+            thread = threading.Thread(None, as_here(self._run), "pardata-pool-thread", (index, end), daemon=True)
+            self._threads.append((thread, end))  # all of them, before the first one could be the last that ends
         try:
-            for index, end in enumerate(Latch() for _ in range(self.setup.workers)):
-                thread = threading.Thread(None, as_here(self._run), "pardata-pool-thread", (index, end), daemon=True)
-                self._threads.append((thread, end))
+            for thread, _ in self._threads:
                 with explained("a pool"):
                     start_thread(thread)
         except BaseException:  # as Ctrl-C
-            self._threads = [(thread, end) for thread, end in self._threads if thread.ident is not None]
+            for end in (end for thread, end in self._threads if thread.ident is None):
+                self._leave(end)
             self.end_now()
             raise
 
@@ -96,10 +92,10 @@ class ThreadBackend:
         return bool(self._jobs or self._running or self.lazy)
 
     def encode(self, fn: Any) -> Any:
-        return _Here(fn)
+        return SimpleNamespace(wire=fn)  # in the same process tasks name it by itself
 
     def encode_work(self, work: Work, code: Any) -> Any:
-        return _Here(OpenWork(work, array_here))
+        return SimpleNamespace(wire=OpenWork(work, array_here))
 
     def catch_up(self) -> None:
         """Do nothing: threads print to the streams themselves."""
@@ -115,11 +111,10 @@ class ThreadBackend:
 
     def reschedule(self, job: Job) -> None:
         with self._changed:
-            is_over = not self._life.is_open and not (self._jobs or self._running)
-            if self._life.error is None and not is_over:
+            if (error := self._life.error) is None:
                 self._queue(job)
                 return
-            effect = job.fail(None, self._life.error or WorkerLostError("the pool has ended"))
+            effect = job.fail(None, error)
         _take([effect])
 
     def wake(self) -> None:
@@ -170,8 +165,9 @@ class ThreadBackend:
                     thread.join()
 
     def end_now(self) -> None:
-        is_at_work = self._running or self.setup.initializer is not None or self.setup.finalizer is not None
-        self.close(wait=not is_at_work, kill=True)
+        self.close(wait=False, kill=True)
+        if not self._running and self.setup.initializer is None and self.setup.finalizer is None:
+            self.close(wait=True)  # no user's code runs, and none will begin
 
     def abandon(self) -> None:
         self._life.is_abandoned = True
@@ -216,6 +212,7 @@ class ThreadBackend:
                     self._parent[HAS_IDLE_WORKER] = int(self._idle > 0 and not self._jobs)
                     return found
                 if self._life.error is not None or (not self._life.is_open and not self.is_busy):
+                    self._life.end()  # what is queued from now on fails: nobody would do it
                     self.wake()  # the others, which may sleep
                     return None
                 self._idle += 1
@@ -236,17 +233,23 @@ class ThreadBackend:
             self._here.progress = ThreadProgress(memoryview(array("q", bytes(512))), self._parent)
             if self._initialize():
                 self.log.workers[index]["start_s"] = self.log.spent_s
-                self._work(context)
+                while (found := self._wait()) is not None:
+                    self._do(*found, context)
+                    del found
                 finalize(self.setup.finalizer, self.setup.finalargs)
         finally:
+            self._leave(end)
+
+    def _leave(self, end: Latch) -> None:
+        """Take in that a thread ends, or was not started; the last one ends the pool."""
+        with self._changed:
             end.open()
-            if all(other.is_open for _, other in self._threads):
-                open_backends.discard(self)
-                with self._changed:
-                    self._life.on(PoolEvent.CLOSE)  # if nobody holds it
-                    self._life.on(PoolEvent.ENDED)
-                    self.log.keep()
-                self.setup.has_ended()
+            if not all(other.is_open for _, other in self._threads):
+                return
+            open_backends.discard(self)
+            self._life.end()
+            self.log.keep()
+        self.setup.has_ended()
 
     def _initialize(self) -> bool:
         if self.setup.initializer is not None:
@@ -256,11 +259,6 @@ class ThreadBackend:
                 self._break(exit_as_error(error))
                 return False
         return True
-
-    def _work(self, context: WorkerContext) -> None:
-        while (found := self._wait()) is not None:
-            self._do(*found, context)
-            del found
 
     def _break(self, error: BaseException) -> None:
         broken = WorkerLostError(f"the initializer of the pool raised {type(error).__name__}: {error}")

@@ -101,8 +101,14 @@ class ProcessRun(Run):
             raise StopIteration
 
     def report(self) -> RunReport:
-        found = self._report or self._statistics.whole_report(self._outcome.failure)
-        return self._report or found  # if the run has ended meanwhile, in another thread, its memory was given back
+        if self._report is None:
+            try:
+                found = self._statistics.whole_report(self._outcome.failure)
+                return self._report or found
+            except Exception:
+                if self._report is None:
+                    raise
+        return self._report  # the run has ended, perhaps just now: its memory may be another run's
 
     def catch_up(self) -> None:
         """Return when all that workers have said until now is out."""

@@ -84,12 +84,12 @@ class PoolLoop:
         """Return whether the pool's thread is to end, or has ended."""
         life = self._life  # its `is_open` would be a call more per message
         is_open = life.state is PoolState.OPEN and not life.is_abandoned
-        return life.error is not None or (not is_open and not self.is_busy)
+        return self.terminations.ends_all or life.error is not None or (not is_open and not self.is_busy)
 
     def run(self) -> None:
         """Feed the workers until the pool is over; then end them."""
         try:
-            while not self.is_over:
+            while not self._is_to_end():
                 self.topology.waiting.wait(self._due_s())
                 with self._lock:
                     self._handle()
@@ -101,6 +101,12 @@ class PoolLoop:
                 self._life.on(PoolEvent.BREAK, error)
         finally:
             self._end()
+
+    def _is_to_end(self) -> bool:
+        """Return whether this thread is to end the workers. From then on nobody stands in for it."""
+        with self._lock:
+            self.terminations.ends_all = self.is_over
+            return self.terminations.ends_all
 
     def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
         """In a caller: do the work of the pool's thread, until `is_there` or that time."""
@@ -182,6 +188,7 @@ class PoolLoop:
     def _end(self) -> None:
         with self._lock:
             self._life.on(PoolEvent.CLOSE)
+            self.terminations.ends_all = True
         try:
             if self._life.is_hurried:
                 self.hurry()

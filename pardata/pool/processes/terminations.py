@@ -33,11 +33,17 @@ class Terminations:
     ----------
     timeout_s : float, optional
         The longest time that a call may take.
+
+    Attributes
+    ----------
+    ends_all : bool
+        The pool's thread ends all workers, without the lock: nobody else signals them, or stands in for that thread.
     """
 
     def __init__(self, slots: list[WorkerSlot], assignments: Assignments, timeout_s: float | None) -> None:
         self.dropped: set[int] = set()  # tasks of futures that were cancelled while they ran
         self.causes: dict[WorkerSlot, Cause] = {}
+        self.ends_all = False
         self._slots = slots
         self._assignments = assignments
         self._timeout_s = timeout_s
@@ -75,7 +81,7 @@ class Terminations:
     def _kill(self, slot: WorkerSlot) -> None:
         """End the worker, if it is still at the call that it is to be ended for."""
         process, cause = slot.worker.process, self.causes[slot]
-        if process is None:
+        if process is None or self.ends_all:
             return
         if not slot.numbers or slot.numbers[0] != cause.number:
             del self.causes[slot]  # it has come to its end by itself

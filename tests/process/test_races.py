@@ -1,0 +1,152 @@
+"""Two threads at once: the end of a pool or a run, and who looks at it just then. The order is forced."""
+
+import os
+import threading
+
+import pytest
+
+import pardata
+from pardata.pool import threads
+from pardata.pool.backend import open_backends
+from pardata.pool.configuration import Setup
+
+KINDS = ["process", "thread"]
+
+
+def fail():
+    raise ValueError("no")
+
+
+def test_a_pool_of_threads_ends_once_with_the_last_of_them(monkeypatch):
+    ends = []
+
+    def start_and_see_it_end(thread, start=threads.start_thread):
+        start(thread)
+        thread.join()  # its initializer has raised
+        ends.append("thread")
+
+    monkeypatch.setattr(threads, "start_thread", start_and_see_it_end)
+    monkeypatch.setattr(Setup, "has_ended", lambda self: ends.append("pool"))
+    pardata.WorkerPool(3, kind="thread", initializer=fail).shutdown()
+    assert ends == ["thread", "thread", "pool", "thread"]
+
+
+def test_a_pool_of_threads_ends_if_one_had_ended_before_another_could_not_be_started(monkeypatch):
+    started = []
+
+    def start_one(thread, start=threads.start_thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+        thread.join()
+
+    monkeypatch.setattr(threads, "start_thread", start_one)
+    with pytest.raises(pardata.CapacityError, match="ulimit -u"):
+        pardata.WorkerPool(2, kind="thread", initializer=fail)
+    assert not open_backends
+
+
+def test_the_end_of_a_pool_of_threads_does_not_wait_for_a_call_that_begins_just_then(monkeypatch):
+    begun, told = threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        told.wait()
+
+    pool = pardata.WorkerPool(1, kind="thread")
+    backend = pool._backend
+
+    def begin_and_close(*args, close=backend.close, **options):
+        if not begun.is_set():
+            pool.submit(hold)
+            begun.wait()
+        close(*args, **options)
+
+    monkeypatch.setattr(backend, "close", begin_and_close)
+    backend.end_now()
+    told.set()
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_that_takes_items_on_the_way_goes_on_when_its_pool_is_closed(kind):
+    pool = pardata.WorkerPool(1, kind=kind)
+    results = pool.map(abs, iter(range(-5, 0)), buffersize=1)
+    assert next(results) == 5  # and the workers have nothing to do at this moment
+    pool.shutdown(wait=False)
+    assert list(results) == [4, 3, 2, 1]
+    pool.shutdown()
+
+
+def test_nobody_stands_in_for_the_thread_of_a_pool_that_ends_the_workers(monkeypatch):
+    pool = pardata.WorkerPool(1)
+    backend = pool._backend
+    loop, errors, stand_ins, tried = backend._loop, [], [], threading.Event()
+    results = pool.map(abs, iter(int, 1), buffersize=1)
+    assert next(results) == 0
+
+    def run_inline(*args, run=backend.run_inline):
+        found = run(*args)
+        tried.set()
+        return found
+
+    def take():
+        try:
+            list(results)
+        except pardata.WorkerLostError as error:
+            errors.append(str(error))
+
+    taker = threading.Thread(target=take)
+
+    def stop(*args, stop=loop._supervisor.stop):  # just then another thread finds work for the pool
+        monkeypatch.setattr(loop.topology.waiting, "has_news", lambda: True)
+        monkeypatch.setattr(loop, "_handle", lambda: stand_ins.append(threading.current_thread()))
+        taker.start()
+        tried.wait()
+        stop(*args)
+
+    monkeypatch.setattr(loop._supervisor, "stop", stop)
+    monkeypatch.setattr(backend, "run_inline", run_inline)
+    pool.shutdown()
+    taker.join()
+    assert not stand_ins
+    assert errors == ["the pool has ended"]
+
+
+def test_a_call_that_is_cancelled_while_its_pool_ends_is_signalled_by_the_pool_alone(monkeypatch, tmp_path):
+    path = str(tmp_path / "begun")
+    os.mkfifo(path)
+
+    def hold():
+        open(path, "w").close()  # opening one end waits for the other
+        threading.Event().wait()
+
+    pool = pardata.WorkerPool(1)
+    future = pool.submit(hold)
+    open(path).close()
+    loop = pool._backend._loop
+    process, signals = loop.topology.slots[0].worker.process, []
+
+    def stop(*args, stop=loop._supervisor.stop):
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "signal", signals.append)
+            future.cancel()
+        stop(*args)
+
+    monkeypatch.setattr(loop._supervisor, "stop", stop)
+    pool.terminate()
+    assert future.cancelled() and not signals
+
+
+def test_a_report_that_is_read_while_the_run_ends_is_the_last_one(monkeypatch):
+    run = pardata.source([1, 2]).map(abs).iterate()
+    whole_report = run._statistics.whole_report
+
+    def end_and_read(failure):
+        monkeypatch.setattr(run._statistics, "whole_report", whole_report)
+        run.close()
+        raise ValueError("what is there now is another run's")
+
+    monkeypatch.setattr(run._statistics, "whole_report", end_and_read)
+    assert run.report().stages[0].name == "source"
