@@ -185,7 +185,10 @@ if not TYPE_CHECKING:  # a type checker would take each name that it does not fi
             raise AttributeError(f"module 'pardata' has no attribute {name!r}", name=name, obj=_sys.modules[__name__])
         from importlib import import_module
 
-        found: Any = import_module(_LATE[name])
+        from pardata.process.capacity import loading
+
+        with loading(f"the first use of pardata.{name}"):
+            found: Any = import_module(_LATE[name])
         if _LATE[name] != f"pardata.{name}":
             found = getattr(found, _NAMES.get(name, name))
         globals()[name] = found

@@ -16,7 +16,7 @@ from pardata.errors import ConfigError
 
 try:
     import fcntl
-except ImportError:  # no worker processes there
+except ModuleNotFoundError:  # no worker processes there
     fcntl = None  # type: ignore[assignment]
 
 WAIT_S: Final = 30.0

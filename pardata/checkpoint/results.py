@@ -25,6 +25,7 @@ from pardata.checkpoint.folder import Folder
 from pardata.codec.by_value import dumps
 from pardata.errors import SerializationError
 from pardata.memory.disk import naming, sync_directory, write_all
+from pardata.process.capacity import explained
 from pardata.process.interrupts import start_thread
 
 APPEND_S: float = 0.25  # a test makes it 0
@@ -79,11 +80,15 @@ class ResultLog:
             os.ftruncate(self._fd, self._end)
             if is_new:
                 sync_directory(self._path)
+            self._thread = threading.Thread(target=self._write_all, name="pardata-results", daemon=True)
+            with explained("a checkpoint"):
+                start_thread(self._thread)
         except BaseException:
-            self._release()
+            if hasattr(self, "_thread") and self._thread.ident is not None:  # Ctrl-C: it has begun
+                self.close()
+            else:
+                self._release()
             raise
-        self._thread = threading.Thread(target=self._write_all, name="pardata-results", daemon=True)
-        start_thread(self._thread)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

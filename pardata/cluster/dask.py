@@ -9,6 +9,7 @@ from pardata.memory.sizes import count_bytes
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Elsewhere, Run, RunOptions
+from pardata.process.capacity import loading
 
 _START = (
     "there is no Dask client, and pardata starts no cluster. Two lines do:\n"
@@ -55,10 +56,12 @@ class Dask(Elsewhere):
     def start(self, plan: Plan, options: RunOptions) -> Run:
         """Start a run."""
         try:
-            from pardata.cluster.dask_port import DaskPort
+            with loading("a run on a Dask cluster"):
+                from pardata.cluster.dask_port import DaskPort
         except ImportError as error:
             raise MissingExtraError('distributed is not installed: pip install "pardata[dask]"') from error
-        from pardata.cluster.run import ClusterRun
+        with loading("a run on a Dask cluster"):
+            from pardata.cluster.run import ClusterRun
 
         client = self._client()
         close = client.close if isinstance(self._address, str) else None

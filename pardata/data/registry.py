@@ -22,6 +22,7 @@ from pardata.data.file_items import FileItems
 from pardata.data.file_table import FileTable
 from pardata.data.new_file import NewFile, NewTable
 from pardata.errors import ConfigError, MissingExtraError
+from pardata.process.capacity import loading
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,15 @@ class FileFormat:
     def load(self, needed_for: str) -> Any:
         """Return the adapter. Raises `MissingExtraError` if the library is not installed, or too old for it."""
         try:
-            found = importlib.import_module(self.library)
+            with loading(needed_for):
+                found = importlib.import_module(self.library)
         except ImportError as error:
             raise MissingExtraError(
                 f'{needed_for} needs the package {self.library}: pip install "pardata[{self.extra}]"'
             ) from error
         try:
-            return importlib.import_module(self.adapter)
+            with loading(needed_for):
+                return importlib.import_module(self.adapter)
         except ImportError as error:
             version = getattr(found, "__version__", "of an unknown version")
             raise MissingExtraError(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pardata.process.capacity import loading
+
 if TYPE_CHECKING:
     from pardata.pipeline.dry_run_report import DryRun
     from pardata.pipeline.plan.plan import Plan
@@ -15,14 +17,16 @@ if TYPE_CHECKING:
 
 def processes(plan: Plan, options: RunOptions) -> Run:
     """Start it on worker processes."""
-    from pardata.engines.processes.engine import ProcessRun
+    with loading("the first run on processes"):
+        from pardata.engines.processes.engine import ProcessRun
 
     return ProcessRun(plan, options)
 
 
 def threads(plan: Plan, options: RunOptions) -> Run:
     """Start it on threads."""
-    from pardata.engines.threads.engine import ThreadRun
+    with loading("the first run on threads"):
+        from pardata.engines.threads.engine import ThreadRun
 
     return ThreadRun(plan, options)
 
@@ -30,16 +34,19 @@ def threads(plan: Plan, options: RunOptions) -> Run:
 def serial(plan: Plan, options: RunOptions) -> Run:
     """Start it in the calling thread."""
     if options.record:
-        from pardata.engines.recording_serial import RecordingSerialRun
+        with loading("the first run with a record"):
+            from pardata.engines.recording_serial import RecordingSerialRun
 
         return RecordingSerialRun(plan, options)
-    from pardata.engines.serial import SerialRun
+    with loading("the first serial run"):
+        from pardata.engines.serial import SerialRun
 
     return SerialRun(plan, options)
 
 
 def dry_run(plan: Plan, items: tuple[Any, ...]) -> DryRun:
     """Run one item through it, in the calling thread."""
-    from pardata.engines import dry_run
+    with loading("the first dry run"):
+        from pardata.engines import dry_run
 
     return dry_run.dry_run(plan, items)

@@ -11,12 +11,14 @@ from pardata.codec.picklers import pickle_by_value_as
 from pardata.errors import MissingExtraError
 from pardata.feeding.arrays import as_array
 from pardata.feeding.trees import with_leaves
+from pardata.process.capacity import loading
 
 
 def load_torch() -> Any:
     """Import torch. Raises MissingExtraError if it is not installed."""
     try:
-        import torch
+        with loading("torch"):
+            import torch
     except ImportError as error:
         raise MissingExtraError('torch is not installed: pip install "pardata[torch]"') from error
     return torch

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pardata.errors import ConfigError, MissingExtraError
+from pardata.process.capacity import loading
 
 _GZIP_BITS: Final = 31  # zlib's number for "with a gzip header"
 
@@ -26,11 +27,13 @@ def codec_of(compression: str | None) -> tuple[Callable[[bytes], bytes], Callabl
 def _zstd() -> tuple[Callable[[bytes], bytes], Callable[[Any], bytes]]:
     """Return the functions of the standard library (from Python 3.14 on) or of the package zstandard."""
     if sys.version_info >= (3, 14):
-        from compression import zstd
+        with loading("zstd compression"):
+            from compression import zstd
 
         return zstd.compress, zstd.decompress
     try:
-        import zstandard
+        with loading("zstd compression"):
+            import zstandard
     except ImportError as error:
         raise MissingExtraError('zstd compression needs a package: pip install "pardata[zstd]"') from error
     return zstandard.ZstdCompressor().compress, zstandard.ZstdDecompressor().decompress

@@ -13,10 +13,12 @@ from pardata.errors import ClosedError, ConfigError, MissingExtraError
 from pardata.lookup import wire
 from pardata.lookup.base import Lookup, array_of, as_keys
 from pardata.lookup.wire import MISSING_KEY
+from pardata.process.capacity import loading
 
 try:
-    from werkzeug.exceptions import BadRequest, HTTPException, NotFound, ServiceUnavailable, Unauthorized
-    from werkzeug.wrappers import Request, Response
+    with loading("a look-up service"):
+        from werkzeug.exceptions import BadRequest, HTTPException, NotFound, ServiceUnavailable, Unauthorized
+        from werkzeug.wrappers import Request, Response
 except ImportError as error_:
     raise MissingExtraError('a look-up service needs more packages: pip install "pardata[http]"') from error_
 

@@ -16,7 +16,7 @@ from pardata.lookup.base import Lookup
 from pardata.lookup.client import Service
 from pardata.lookup.listening import OWN_DESCRIPTORS, listen, socket_identity
 from pardata.memory.named import session
-from pardata.process.capacity import check_descriptors, free_descriptors, lacks_descriptors
+from pardata.process.capacity import check_descriptors, explained, free_descriptors, lacks_descriptors, loading
 from pardata.process.interrupts import Uninterrupted, join
 from pardata.process.system import HAS_SHARED_MEMORY
 
@@ -46,9 +46,10 @@ class Server:
     def __init__(self, lookup: Lookup, address: str | None, token: str | None, threads: int) -> None:
         check_descriptors("a look-up service", OWN_DESCRIPTORS + 2)  # with a connection, and its client's end
         try:
-            from waitress import server, wasyncore
+            with loading("a look-up service"):
+                from waitress import server, wasyncore
 
-            from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
+                from pardata.lookup.service import MOST_BODY_BYTES, LookupApp
         except ImportError as error:
             raise MissingExtraError('a look-up service needs more packages: pip install "pardata[http]"') from error
         self._wasyncore = wasyncore
@@ -66,7 +67,7 @@ class Server:
             return app(environ, start_response)
 
         try:
-            with Uninterrupted():
+            with Uninterrupted(), explained("a look-up service"):
                 self._open(answer, address, server.create_server, threads, MOST_BODY_BYTES)
         except BaseException:
             self.close()

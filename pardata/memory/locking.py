@@ -24,7 +24,7 @@ from pardata.process.system import at_fork
 
 try:
     import fcntl
-except ImportError:  # without `flock` the file itself is the lock, and stays if its holder is killed
+except ModuleNotFoundError:  # without `flock` the file itself is the lock, and stays if its holder is killed
     fcntl = None  # type: ignore[assignment]
 
 _MOST_DIGITS: Final = 20

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from pardata.pipeline.run import Run
+from pardata.process.capacity import explained
 from pardata.process.interrupts import start_thread
 from pardata.runtime.settings import as_here
 
@@ -36,7 +37,11 @@ async def iterate_in_loop(start: Callable[[], Run]) -> AsyncGenerator[Any, None]
     finally:
         if loop.is_running():
             ending: Future[None] = Future()
-            start_thread(threading.Thread(target=_end, args=(starting, taker, ending), name="pardata-closer"))
+            closer = threading.Thread(target=_end, args=(starting, taker, ending), name="pardata-closer")
+            try:
+                start_thread(closer)
+            except RuntimeError:  # the system has no thread: the event loop waits until the run has ended
+                _end(starting, taker, ending)
             await asyncio.shield(asyncio.wrap_future(ending))
         else:
             taker.leave()
@@ -52,7 +57,8 @@ class _Taker:
     def __init__(self) -> None:
         self._calls: SimpleQueue[LoopCall | None] = SimpleQueue()
         self._thread = threading.Thread(target=as_here(self._work), name="pardata-taker", daemon=True)
-        start_thread(self._thread)
+        with explained("an asynchronous loop over a stream"):
+            start_thread(self._thread)
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Have a call made; return its future."""

@@ -22,6 +22,7 @@ from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
 from pardata.pipeline.used_sources import using_up
+from pardata.process.capacity import loading
 from pardata.runtime.events import CutPassed, ItemSkipped, Spoken
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.progress import RunReport
@@ -233,7 +234,8 @@ def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
 
 
 def _start_shown(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
-    from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
+    with loading("a dashboard"):
+        from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
 
     dashboard = Dashboard(body_of)
     try:
@@ -255,11 +257,16 @@ def _start_on(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
         return engine.start(plan, options)
     if engine not in _ENGINES:
         raise ConfigError(f'engine must be "processes", "threads", "serial" or "dask", not {engine!r}')
-    run: Run = resolve_name(_ENGINES[engine])(plan, options)
+    run: Run = _named(_ENGINES[engine])(plan, options)
     return run
 
 
 def dry_run(plan: Plan, items: tuple[Any, ...]) -> DryRun:
     """Run one item through all stages (see `Stream.dry_run`)."""
-    report: DryRun = resolve_name(_DRY_RUN)(plan, items)
+    report: DryRun = _named(_DRY_RUN)(plan, items)
     return report
+
+
+def _named(name: str) -> Any:
+    with loading("the first run"):
+        return resolve_name(name)

@@ -6,14 +6,16 @@ pool of that worker's share of the cores; if that is one core, a thread.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from pardata.errors import MissingExtraError
+from pardata.errors import CapacityError, MissingExtraError
 from pardata.pool.pool import WorkerPool
+from pardata.process.capacity import explained, loading
 from pardata.process.interrupts import start_thread
 from pardata.process.system import at_fork
 from pardata.runtime.library_limits import own_share
@@ -44,20 +46,25 @@ class _Warm:
         timer = threading.Timer(seconds, self._look)
         timer.name = "pardata-idle"
         timer.daemon = True
-        start_thread(timer)
+        with explained("the pool of this process"):
+            start_thread(timer)
         self._timer = timer
 
     def _look(self) -> None:
-        """End the pool if it has been idle for long enough."""
+        """Let go of the pool if it has been idle for long enough: it ends when no caller holds it either.
+
+        It is not shut down: a caller may have asked for it long ago, and read the items of a map since then.
+        """
         with self._lock:
-            if self._pool is None:
-                return
+            if self._pool is None or self._timer is not threading.current_thread():
+                return  # it was closed, and perhaps asked for again
+            self._timer = None
             rest = self._used_s + UNUSED_S - time.monotonic()
             if rest > 0 or self._pool.is_busy:
-                self._expect(max(1.0, rest))
+                with contextlib.suppress(CapacityError):  # the next caller tries again
+                    self._expect(max(1.0, rest))
                 return
-            pool, self._pool, self._timer = self._pool, None, None
-        pool.shutdown()
+            self._pool = None
 
     def close(self) -> None:
         """End the pool now, when its work is done."""
@@ -158,9 +165,11 @@ def register_joblib(name: str = "pardata", make_default: bool = False) -> None:
         joblib is not installed.
     """
     try:
-        from joblib import register_parallel_backend
+        with loading("the backend for joblib"):
+            from joblib import register_parallel_backend
     except ImportError as error:
         raise MissingExtraError('joblib is not installed: pip install "pardata[joblib]"') from error
-    from pardata.pool.compat.joblib_backend import PardataBackend
+    with loading("the backend for joblib"):
+        from pardata.pool.compat.joblib_backend import PardataBackend
 
     register_parallel_backend(name, partial(PardataBackend, default_pool, WorkerPool), make_default=make_default)

@@ -28,6 +28,7 @@ from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture
 from pardata.pool.threads import ThreadBackend
+from pardata.process.capacity import loading
 from pardata.runtime.method_names import named_as_called
 from pardata.runtime.recording.pool_page import pool_body_of
 from pardata.runtime.report_page import as_link
@@ -139,7 +140,8 @@ class WorkerPool(ArrayMethods, Executor):
 
     def _start_shown(self, setup: Setup) -> None:
         """Start the workers, and before them the dashboard."""
-        from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
+        with loading("a dashboard"):
+            from pardata.runtime.dashboard.server import Dashboard  # it takes a web server with it
 
         shown = Dashboard(pool_body_of)
         try:

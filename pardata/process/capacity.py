@@ -46,6 +46,22 @@ def descriptors_for(what: str, descriptors: int) -> Iterator[None]:
         raise refusal(error.errno or errno.EMFILE, what, descriptors) from error
 
 
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Turn the system's refusal of what an import needs into a `CapacityError`; `what` needs it. It can be tried again.
+
+    An import has one file, folder or library open at a time.
+    """
+    try:
+        with explained(what, 1):
+            yield
+    except (ImportError, MemoryError) as error:
+        number = errno.ENOMEM if isinstance(error, MemoryError) else _number_of(error)
+        if number is None or isinstance(error, CapacityError):
+            raise
+        raise refusal(number, what, 1) from error
+
+
 def check_descriptors(what: str, descriptors: int) -> None:
     """Raise `CapacityError`, as `refusal`, unless this process may open so many descriptors now.
 
@@ -59,6 +75,11 @@ def check_descriptors(what: str, descriptors: int) -> None:
         finally:
             for fd in opened:
                 os.close(fd)
+
+
+def _number_of(error: ImportError) -> int | None:
+    """Return the number of the system's error of which the text tells: it is all that there is of a library in C."""
+    return next((each for each in (*_DESCRIPTORS, *_PROCESSES) if os.strerror(each) in str(error)), None)
 
 
 def lacks_descriptors(error: OSError) -> bool:
@@ -95,7 +116,11 @@ def _descriptors(number: int, what: str, needed: int) -> str:
 
 def _processes(number: int, what: str) -> str:
     if number == errno.ENOMEM:
-        return f"{what} could not be started: the system has no memory for another process ({os.strerror(number)})"
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limit = (
+            "" if soft == resource.RLIM_INFINITY else f". A process may have {soft} bytes of addresses (`ulimit -v`)"
+        )
+        return f"{what} could not be started: the system has no memory for it ({os.strerror(number)}){limit}"
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     limit = "no limit" if soft == resource.RLIM_INFINITY else str(soft)
     return (

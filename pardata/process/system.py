@@ -117,5 +117,5 @@ def module(name: str) -> Any:
     """Return a module of the standard library; where it is missing, a stand-in whose use raises `PlatformError`."""
     try:
         return importlib.import_module(name)
-    except ImportError:
+    except ModuleNotFoundError:  # not of one that the system could not load, for want of memory or descriptors
         return _MissingModule(name)

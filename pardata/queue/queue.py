@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from pardata.memory.exchange.addresses import forget_the_gone
 from pardata.memory.exchange.exports import BlockAddress
+from pardata.process.capacity import explained
 from pardata.process.interrupts import Uninterrupted, join
 from pardata.queue import fork_and_exit, waiters
 from pardata.queue.ends import QueueEnds
@@ -153,14 +154,14 @@ class Queue(QueueEnds, OtherForms):
 
     def _start_feeder(self) -> None:
         feeder = threading.Thread(target=self._feed, name="pardata-queue", daemon=True)
-        with Uninterrupted():
+        with Uninterrupted(), explained("a queue"):
             self._free_slots.stay()
             try:
                 feeder.start()
-            except RuntimeError:  # the system has no thread left
-                self._free_slots.emptied_buffer()
-                raise
-            self._feeder = feeder
+                self._feeder = feeder
+            finally:
+                if self._feeder is None:  # the system has no thread left
+                    self._free_slots.emptied_buffer()
 
     def _feed(self) -> None:
         while True:

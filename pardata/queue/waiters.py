@@ -10,6 +10,8 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 
+from pardata.process.capacity import explained
+
 
 class Watcher(threading.Thread):
     """Calls a function when a thread has ended."""
@@ -36,8 +38,14 @@ def watch(threads: Iterable[threading.Thread], at_end: Callable[[], None]) -> No
     with _lock:
         new = [thread for thread in threads if thread not in _watched]
         _watched.update(new)
-    for thread in new:
-        Watcher(thread, at_end).start()
+    try:
+        with explained("a queue"):
+            while new:
+                Watcher(new[-1], at_end).start()
+                new.pop()
+    except BaseException:  # they are to be watched the next time
+        _watched.difference_update(new)
+        raise
 
 
 def after_fork() -> None:

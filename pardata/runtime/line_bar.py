@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any, Final
 
+from pardata.process.capacity import loading
+
 LINES_S: Final = 5.0  # where no bar can be drawn
 
 
@@ -27,7 +29,8 @@ def bar_kind() -> Any:
     except Exception:
         draws = False
     if draws or type(stream).__module__.startswith("ipykernel"):
-        from tqdm.auto import tqdm
+        with loading("a bar"):
+            from tqdm.auto import tqdm
 
         return tqdm
     return LineBar

@@ -93,7 +93,7 @@ def sweep(work):
             return free, before
 
 for name in pardata.__all__:
-    getattr(pardata, name)  # what is loaded late; Python itself tells of a module that it cannot open
+    getattr(pardata, name)  # what is loaded late needs one for a moment
 resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
 for kind, work in KINDS.items():
     if kind == "pool":
@@ -117,6 +117,43 @@ def test_everything_works_or_tells_how_many_descriptors_it_needs(is_child):
         assert found, (kind, last)
         needed = int(found[1])
         assert needed == int(enough) or (kind in COLD and needed >= int(enough)), (kind, enough, last)
+
+
+LATE = """
+import os, resource, sys
+import pardata
+
+def without_descriptors(work):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit))
+    try:
+        return work()
+    except pardata.CapacityError as error:
+        return str(error).partition(";")[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, 1024), limit))
+
+for name in sys.argv[1].split():
+    print(without_descriptors(lambda: getattr(pardata, name)))
+    assert getattr(pardata, name)
+stream = pardata.source([1, 2]).map(abs)
+for engine in ("serial", "threads", "processes"):
+    print(without_descriptors(lambda: stream.run(engine=engine)))
+    stream.run(engine=engine)
+print(pardata.zeros(3).sum())
+"""
+
+
+def test_what_is_loaded_late_without_descriptors_tells_so_and_is_loaded_later():
+    names = ["zeros", "source", "files", "Table", "Queue", "WorkerPool"]
+    command = [sys.executable, "-c", LATE, " ".join(names)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [f"the first use of pardata.{name}" for name in names] + ["the first run"]
+    told += [f"the first run on {engine}" for engine in ("threads", "processes")]
+    needs = " needs 1 file descriptor\n"
+    assert [line.partition(" needs ")[0] for line in done.stdout.splitlines()] == [*told, "0.0"]
+    assert done.stdout.count(needs) == len(told)
 
 
 @pytest.fixture

@@ -282,9 +282,10 @@ def test_the_pool_of_the_process_ends_when_it_was_idle_for_long(monkeypatch):
     monkeypatch.setattr(default, "UNUSED_S", 0.01)
     warm = default._Warm()
     try:
-        pool = warm.get()
-        warm._timer.join()  # and it is ended there, as nobody asks for it any more
-        assert not pool.is_open and warm.get() is not pool
+        backend = warm.get()._backend
+        warm._timer.join()  # and it is let go of there, as nobody asks for it any more
+        backend._thread.join()
+        assert not backend.is_open and warm.get()._backend is not backend
     finally:
         warm.close()
 
@@ -296,6 +297,11 @@ def test_the_pool_of_the_process_does_not_end_while_it_is_needed(monkeypatch):
         def cancel(self): ...
         def join(self): ...
 
+    def look():
+        warm._timer = timer = threading.Thread(target=warm._look)
+        timer.start()
+        timer.join()
+
     monkeypatch.setattr(default.threading, "Timer", Timer)
     warm = default._Warm()
     try:
@@ -304,17 +310,35 @@ def test_the_pool_of_the_process_does_not_end_while_it_is_needed(monkeypatch):
         monkeypatch.setattr(default.time, "monotonic", lambda: late)
         endless = pool.map(abs, iter(int, 1), buffersize=1)  # has no tasks while nobody takes results
         assert next(endless) == 0
-        warm._look()
-        assert pool.is_open
+        look()
+        assert warm.get() is pool
         endless.close()
-        warm.get()  # it was asked for a moment ago
-        warm._look()
-        assert pool.is_open
+        look()  # it was asked for a moment ago
+        assert warm.get() is pool
         late += 2 * default.UNUSED_S
-        warm._look()
-        assert not pool.is_open
+        look()
+        assert pool.is_open and warm.get() is not pool  # it is still held here
+        pool.shutdown()
     finally:
         warm.close()
+
+
+def test_a_caller_who_reads_items_for_long_keeps_the_pool_of_the_process(monkeypatch):
+    def items():
+        late = time.monotonic() + 2 * default.UNUSED_S
+        with monkeypatch.context() as patch:
+            patch.setattr(default.time, "monotonic", lambda: late)
+            warm._timer.cancel()
+            warm._timer = timer = threading.Thread(target=warm._look)
+            timer.start()
+            timer.join()
+        yield -1
+
+    warm = default._Warm()
+    thread = warm.get()._backend._thread
+    assert list(warm.get().map(abs, items())) == [1]
+    assert warm._pool is None
+    thread.join()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ from pardata.codec.unpicklable import why_unpicklable
 from pardata.errors import BrokenError, CapacityError, SerializationError
 from pardata.memory.shared_array import is_array
 from pardata.pipeline.programs.batch_size import BatchSize, Sizes
+from pardata.process.capacity import explained
 from pardata.runtime.events import Failed, WorkerEvent
 from pardata.runtime.faults import Fault
 from pardata.runtime.isolation import Passed, is_settled, isolate
@@ -212,7 +213,8 @@ class _Flusher:
         self._begun = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=TIMER_NAME, daemon=True)
-        self._thread.start()
+        with explained("the timer of a stage"):
+            self._thread.start()
 
     def wake(self) -> None:
         if not self._begun.is_set():

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
+from pardata.process.capacity import explained
 from pardata.process.interrupts import start_thread
 from pardata.runtime.settings import as_here
 
@@ -23,7 +24,7 @@ class EventLoop:
     """
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._runner = _runner()
         self._thread: threading.Thread | None = None
         self._end = asyncio.Event()
 
@@ -32,9 +33,17 @@ class EventLoop:
         if self._thread is None and not _runs_a_loop():
             return self._runner.run(coroutine)
         if self._thread is None:
-            self._thread = threading.Thread(target=as_here(self._serve), name="pardata-loop", daemon=True)
             self._runner.get_loop()
-            start_thread(self._thread)
+            self._thread = threading.Thread(target=as_here(self._serve), name="pardata-loop", daemon=True)
+            try:
+                with explained("the event loop of a stage"):
+                    start_thread(self._thread)
+            except BaseException:
+                if self._thread.ident is None:
+                    self._runner.get_loop().close()  # by itself: the runner's way runs it
+                    self._runner, self._thread = _runner(), None
+                coroutine.close()
+                raise
         future = asyncio.run_coroutine_threadsafe(coroutine, self._runner.get_loop())
         try:
             return future.result()
@@ -67,6 +76,10 @@ class EventLoop:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _runner() -> asyncio.Runner:
+    return asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
 
 def _runs_a_loop() -> bool:

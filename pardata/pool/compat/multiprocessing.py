@@ -17,6 +17,7 @@ from pardata.pool.compat.async_results import AsyncResult, IMapIterator
 from pardata.pool.jobs.chunking import Chunksize
 from pardata.pool.pool import WorkerPool
 from pardata.pool.results import Results, TaskFuture
+from pardata.process.capacity import explained
 from pardata.process.interrupts import start_thread
 
 
@@ -189,7 +190,8 @@ class Pool:
 
         made = AsyncResult(future, callback, error_callback)
         try:
-            start_thread(threading.Thread(target=collect, name="pardata-collector", daemon=True))
+            with explained("a map that is not waited for"):
+                start_thread(threading.Thread(target=collect, name="pardata-collector", daemon=True))
         except BaseException as error:  # Ctrl-C: the caller gets nothing that could end the work
             give_up(self.executor._backend, None, error)
             raise

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from pardata.errors import MissingExtraError
+from pardata.process.capacity import loading
 from pardata.runtime.dashboard.live import LivePage
 
 try:
-    from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-    from werkzeug.wrappers import Request, Response
+    with loading("a dashboard"):
+        from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+        from werkzeug.wrappers import Request, Response
 except ImportError as error_:
     raise MissingExtraError('dashboard=True needs a package more: pip install "pardata[http]"') from error_
 

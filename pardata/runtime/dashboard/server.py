@@ -22,7 +22,7 @@ from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from pardata.errors import ConfigError
-from pardata.process.capacity import check_descriptors, lacks_descriptors
+from pardata.process.capacity import check_descriptors, explained, lacks_descriptors, loading
 from pardata.process.interrupts import Uninterrupted, join, start_thread
 from pardata.process.system import at_fork
 from pardata.runtime.dashboard.live import LivePage
@@ -109,7 +109,8 @@ class Dashboard:
     """
 
     def __init__(self, draw: Callable[[Any], str]) -> None:
-        from pardata.runtime.dashboard.app import DashboardApp
+        with loading("a dashboard"):
+            from pardata.runtime.dashboard.app import DashboardApp
 
         check_descriptors("a dashboard", _DESCRIPTORS)
         token = secrets.token_urlsafe(24)
@@ -126,7 +127,8 @@ class Dashboard:
         self._thread = threading.Thread(target=self._accept, name=_NAME, daemon=True)
         _open[id(self)] = self
         try:
-            start_thread(self._thread)
+            with explained("a dashboard"):
+                start_thread(self._thread)
             if sys.stderr is not None:
                 with contextlib.suppress(OSError, ValueError):  # it is closed, or its disk is full
                     print(f"dashboard: {self.address}", file=sys.stderr, flush=True)
