@@ -67,7 +67,7 @@ def item_context(seed: int, epoch: int, in_worker: bool) -> Iterator[ItemContext
     try:
         yield context
     finally:
-        context.leave()
+        context._leave()
         if in_worker:
             set_context(outer)
         else:

@@ -188,7 +188,15 @@ class PagedFile(FileHandle, Sequence[Any]):
         return self._file().records
 
     def __getitem__(self, index: Any) -> Any:
-        """Return a record; for a slice an array of rows or a list of records."""
+        """Return a record; for a slice an array of rows or a list of records. Reads the pages that have them.
+
+        Raises
+        ------
+        IndexError, TypeError
+            There is no such record; `index` is neither an int nor a slice.
+        ChecksumError
+            A page is damaged.
+        """
         if isinstance(index, slice):
             file = self._file()
             chosen = range(*index.indices(file.records))

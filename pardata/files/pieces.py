@@ -41,7 +41,11 @@ _READ_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Piece:
-    """A descriptor of the entries ``begin <= i < end`` of an object: rows, bytes, or bytes of whole lines."""
+    """A descriptor of the entries ``begin <= i < end`` of an object: rows, bytes, or bytes of whole lines.
+
+    `split` makes them. One is pickled as where to find the entries, in a file or in shared memory, and never as the
+    entries; ``len(piece)`` is their number, and `open` reads them.
+    """
 
     source: Source
     begin: int

@@ -93,7 +93,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
     take: Any = _ordinary("take")
 
     def copy(self, order: Any = "C") -> Any:
-        """Return an ordinary array with the same values."""
+        """Return an ordinary array with the same values, in memory of this process; `order` as of `numpy.copy`."""
         return self.view(np.ndarray).copy(order)
 
     def __copy__(self) -> Any:
@@ -103,7 +103,7 @@ class SharedArray(np.ndarray[Any, np.dtype[Any]]):
         return self.copy("K")
 
     def astype(self, *args: Any, **kwargs: Any) -> Any:
-        """Return an ordinary array of another dtype."""
+        """Return an ordinary array of another dtype; arguments as of `numpy.ndarray.astype`."""
         return self.view(np.ndarray).astype(*args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

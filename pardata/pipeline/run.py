@@ -157,7 +157,7 @@ class Run(Iterator[Any]):
         shown: Dashboard | None = self._life.dashboard
         return None if shown is None else shown.address
 
-    def show_on(self, dashboard: Dashboard) -> None:
+    def _show_on(self, dashboard: Dashboard) -> None:
         """Have the run shown there until its end."""
         self._life.dashboard, reference = dashboard, weakref.WeakMethod(self.report)  # a run that is dropped ends
 
@@ -175,14 +175,35 @@ class Run(Iterator[Any]):
 
     @abstractmethod
     def report(self) -> RunReport:
-        """Return the counts so far: items, bytes, and seconds per stage. After `close` they are the last ones."""
+        """Return the counts so far: items, bytes, and seconds per stage. After `close` they are the last ones.
+
+        Any thread may ask, also while another one takes items.
+
+        Examples
+        --------
+        >>> with pardata.source(range(3)).iterate(engine="serial") as run:
+        ...     print(next(run), run.report().stages[0].items)
+        0 1
+        """
 
     @abstractmethod
     def close(self) -> None:
         """End the run, finished or not. Returns when every process is gone; a second call does nothing."""
 
     def finish(self) -> RunReport:
-        """Run to the end, drop the remaining items, close, and return the report. Raises as ``next(run)`` does."""
+        """Run to the end, drop the remaining items, close, and return the report.
+
+        Raises
+        ------
+        Exception
+            As ``next(run)`` does; the run is closed then, too.
+
+        Examples
+        --------
+        >>> run = pardata.source(range(3)).map(abs).iterate(engine="serial")
+        >>> next(run), run.finish().stages[1].items
+        (0, 3)
+        """
         try:
             for _ in self:
                 pass
@@ -240,7 +261,7 @@ def _start_shown(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Ru
     dashboard = Dashboard(body_of)
     try:
         run = _start_on(engine, plan, options)
-        run.show_on(dashboard)
+        run._show_on(dashboard)
         return run
     except BaseException:
         dashboard.close()

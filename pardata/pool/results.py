@@ -147,7 +147,7 @@ class Results:
             self._job.items.lift_window()
             self._pull()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Have the work done without anybody to take the results; a map that takes results on the way ends."""
         job = self._job
         if job is None or self._was_asked or not job.ranges.is_complete or job.values.log is not None:
@@ -165,7 +165,22 @@ class Results:
         return self.next()
 
     def next(self, timeout: float | None = None) -> Any:
-        """Return the next result; raises StopIteration at the end, TimeoutError if it does not come in time."""
+        """Return the next result.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds from now on; default: until the time limit of the map, if it has one.
+
+        Raises
+        ------
+        StopIteration
+            There are no more.
+        TimeoutError
+            It did not come in time.
+        Exception
+            The call has failed: its own exception.
+        """
         self._was_asked = True
         try:
             if not self._values and self._error is None:
@@ -222,7 +237,7 @@ class Results:
             give_up(self._backend, job, error)
 
     def close(self) -> None:
-        """Hand out no more of the map's items."""
+        """Hand out no more of the map's items: those that were begun are done, and their results dropped."""
         job, self._job = self._job, None
         if job is None:
             return
@@ -237,4 +252,4 @@ class Results:
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         if not _is_over() and getattr(self, "_job", None) is not None:
-            self.abandon()
+            self._abandon()

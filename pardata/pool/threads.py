@@ -285,7 +285,7 @@ class ThreadBackend:
             outcome = self._perform(message, fn, progress, context)
         except BaseException as error:  # SystemExit and the like
             outcome = Outcome(1, None, Fault.of(exit_as_error(error), "pool", place="a task of the pool"), 0.0)
-        context.leave()
+        context._leave()
         progress.end()
         progress.job = outer
         message = ()

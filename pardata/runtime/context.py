@@ -49,15 +49,15 @@ class WorkerContext:
         self._bars: weakref.WeakSet[TaskBar] | None = None  # a bar that nobody holds closes itself
         self._bars_of: tuple[int, ...] = ()
 
-    def enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
+    def _enter(self, job: int, begin: int, done: Sequence[Any] = ()) -> None:
         """Note that calls begin: for item ``begin + len(done)`` of a job of the pool; perhaps at another attempt."""
         self._job, self._begin, self._done = job, begin, done
         self._random = None
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Note that the calls are over."""
         self._close_bars()
-        self.enter(0, 0)
+        self._enter(0, 0)
 
     @property
     def item(self) -> int:
@@ -68,7 +68,7 @@ class WorkerContext:
         """Return the numbers that tell the call at hand from all others of the pool, or of the run."""
         return self._job, self.item
 
-    def try_again(self) -> None:
+    def _try_again(self) -> None:
         """Note that the call at hand begins anew: it is to draw the same random numbers."""
         self._random = None
         of_thread.retries += 1

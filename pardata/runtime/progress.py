@@ -56,7 +56,26 @@ class StageStatistics:
 
 
 class Skipped(NamedTuple):
-    """An item that was dropped because of an error in a stage with ``errors="skip"``."""
+    """An item that was dropped because of an error in a stage with ``errors="skip"``.
+
+    Attributes
+    ----------
+    stage : str
+    number : int
+        Of the item, counted from 0 at its source.
+    item : str
+        The item in short, as its `repr` shows it.
+    error : str
+        The type and the text of the exception.
+    traceback : str
+        That of the worker.
+
+    Examples
+    --------
+    >>> report = pardata.source(["1", "two"]).map(float, errors="skip").run(engine="serial")
+    >>> report.skipped[0].number, report.skipped[0].error
+    (1, "ValueError: could not convert string to float: 'two'")
+    """
 
     stage: str
     number: int
@@ -64,10 +83,10 @@ class Skipped(NamedTuple):
     error: str
     traceback: str
 
-    @classmethod
-    def of(cls, fault: Fault) -> Skipped:
-        """Return what is kept of a fault."""
-        return cls(fault.stage, fault.number, fault.item, fault.error, fault.trace)
+
+def skipped_of(fault: Fault) -> Skipped:
+    """Return what is kept of a fault."""
+    return Skipped(fault.stage, fault.number, fault.item, fault.error, fault.trace)
 
 
 @dataclass(repr=False)
@@ -195,7 +214,10 @@ class RunReport:
 
     @property
     def bottleneck(self) -> str | None:
-        """Name of the stage whose workers were busiest: more of them, or a faster one, make the run faster."""
+        """Name of the stage whose workers were busiest: more of them, or a faster one, make the run faster.
+
+        By the seconds in which each of its workers was busy; None before anything was done.
+        """
         busiest = max(self.stages, key=lambda stage: stage.busy_s / max(1, stage.workers), default=None)
         return busiest.name if busiest is not None and busiest.busy_s > 0 else None
 

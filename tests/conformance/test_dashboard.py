@@ -152,7 +152,7 @@ def test_a_run_that_is_dropped_while_its_page_is_drawn_ends(engine, capfd, monke
         return report(self)
 
     monkeypatch.setattr(type(run), "report", report_slowly)
-    run.show_on(dashboard)
+    run._show_on(dashboard)
     reader = threading.Thread(target=ask, args=(run.dashboard,), daemon=True)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)  # of the reader, whose connection ends
     reader.start()

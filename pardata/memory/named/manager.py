@@ -128,7 +128,10 @@ class SharedMemoryManager:
         self._owner, self._group, self._state = owner, int(group), state
 
     def shutdown(self) -> None:
-        """Remove all blocks. A process that still has one mapped can go on reading and writing it."""
+        """Remove all blocks. A process that still has one mapped can go on reading and writing it.
+
+        Raises `ConfigError` if it was not started; also if it was connected: the blocks are another manager's.
+        """
         self._state = after(self._state, ManagerEvent.SHUTDOWN)
         if self._finalizer is not None:
             self._finalizer()

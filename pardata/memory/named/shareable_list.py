@@ -123,7 +123,10 @@ class ShareableList(Sequence[T]):
     def __getitem__(self, index: slice) -> list[T]: ...
 
     def __getitem__(self, index: SupportsIndex | slice) -> Any:
-        """Return an item, or a list of those of a slice."""
+        """Return an item, or a list of those of a slice. Raises IndexError.
+
+        Raises ValueError if the item cannot be read: another process is changing it at this moment.
+        """
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         try:
@@ -222,7 +225,16 @@ class ShareableList(Sequence[T]):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def __setitem__(self, index: SupportsIndex, value: T) -> None:
-        """Replace an item. Raises `ValueError` and changes nothing if the value exceeds the item's room."""
+        """Replace an item, by one of any type that a list may have: an item keeps its room, and not its type.
+
+        Raises
+        ------
+        ValueError
+            The value exceeds the item's room: a text or bytes may be as long as the one that the list was made with,
+            rounded up to 8 bytes. Nothing was changed.
+        TypeError, IndexError
+            It is of a type that cannot be stored, or `index` is a slice; there is no such item.
+        """
         if isinstance(index, slice):
             raise TypeError("a slice of a ShareableList can be read, not assigned: assign each item")
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pardata.pipeline.plan.plan import Plan
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.faults import Fault
-from pardata.runtime.progress import Skipped
+from pardata.runtime.progress import Skipped, skipped_of
 
 _ENOUGH = 100  # a fraction of fewer items says nothing before the end
 
@@ -40,7 +40,7 @@ class Failures:
             return None  # a worker was killed and its successor tells it again
         self._seen.add(key)
         if is_listed:
-            self._skipped[key] = Skipped.of(fault)
+            self._skipped[key] = skipped_of(fault)
         self._failed[fault.stage] += 1
         self._last[fault.stage] = fault
         return self._failure_of(fault.stage, items(fault.stage), _ENOUGH)

@@ -91,7 +91,7 @@ class Calls:
                 except Exception:
                     if not left:
                         raise
-                    context.try_again()
+                    context._try_again()
         raise AssertionError
 
     async def _once(self, value: Any, context: StageContext, port: Steps) -> list[Any]:

@@ -43,7 +43,7 @@ class StageContext(WorkerContext):
 
     def __init__(self, index: int, identity: StageIdentity) -> None:
         super().__init__(index, identity.workers, identity.name, seed=identity.seed)
-        self.enter(identity.stage, 0)
+        self._enter(identity.stage, 0)
         self.at_work: AtWork | None = None
 
     def _key(self) -> Place:

@@ -39,13 +39,13 @@ class DeadLetter:
     error: BaseException
     traceback: str
 
-    @classmethod
-    def of(cls, fault: Fault, item: Any) -> DeadLetter:
-        """Return the letter for a fault."""
-        return cls(fault.stage, fault.number, item, fault.carried(), fault.trace)
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _letter, (self.stage, self.number, self.item, pack_error(self.error), self.traceback)
+
+
+def letter_of(fault: Fault, item: Any) -> DeadLetter:
+    """Return the letter for a fault."""
+    return DeadLetter(fault.stage, fault.number, item, fault.carried(), fault.trace)
 
 
 def _letter(stage: str, number: int, item: Any, error: bytes, trace: str) -> DeadLetter:

@@ -19,7 +19,7 @@ from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batcher import Port, publish
 from pardata.pipeline.programs.context import Place, StageContext, StageIdentity, occurrence_of
-from pardata.pipeline.programs.dead_letter import DeadLetter
+from pardata.pipeline.programs.dead_letter import letter_of
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.user_code import ERRORS, failure_of, not_awaited, opened
 from pardata.process import forked_child
@@ -222,7 +222,7 @@ class ItemProgram:
         port.report(ItemSkipped(failure.fault, batch.sequence, self.errors == "skip"))
         out.failed += 1
         if self.errors == "stream":
-            out.add(DeadLetter.of(failure.fault, None if self.inplace else items[index]), 1)
+            out.add(letter_of(failure.fault, None if self.inplace else items[index]), 1)
         else:
             out.lost.add(index)
 
@@ -234,7 +234,7 @@ class ItemProgram:
         rows = list(zip(made.places, made.items, made.branches or [0] * len(made.items), strict=True))
         rows += [(place, port.failed_item(failure), EVERY) for place, failure in lost.failures]
         if self.errors == "stream":
-            rows += [(place, DeadLetter.of(fault, None), 1) for place, fault in lost.faults]
+            rows += [(place, letter_of(fault, None), 1) for place, fault in lost.faults]
         rows.sort(key=lambda row: row[0])
         sent = made.with_items([item for _, item, _ in rows], [place for place, _, _ in rows])
         sent.branches = None if made.branches is None else [branch for _, _, branch in rows]
@@ -257,7 +257,7 @@ class ItemProgram:
             port.report(ItemSkipped(fault, made.sequence, self.errors == "skip"))
             port.count(0, 0, 1)
             if self.errors == "stream":
-                kept.append((DeadLetter.of(fault, None), place, 1))
+                kept.append((letter_of(fault, None), place, 1))
         sent = made.with_items([item for item, _, _ in kept], [place for _, place, _ in kept])
         sent.branches = None if made.branches is None else [branch for _, _, branch in kept]
         return sent

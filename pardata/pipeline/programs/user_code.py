@@ -154,5 +154,5 @@ def _try_again(fn: Callable[[Any], Any], retries: int, item: Any) -> Any:
         except Exception:
             if forked_child.generation != here:  # a child that the function has forked: it is not to be called there
                 raise
-            worker().try_again()
+            worker()._try_again()
     return fn(item)

@@ -32,6 +32,14 @@ class Pool:
     context : ignored
         Workers are forked from a clean server, always.
 
+    Raises
+    ------
+    ValueError
+        Its methods: the pool was closed or terminated.
+    Exception
+        An error of a call is raised as its own type, with the traceback of the worker as a note: by the method, and of
+        an asynchronous call by `get` of what it returned.
+
     Examples
     --------
     >>> with pardata.Pool(2) as pool:
@@ -67,7 +75,13 @@ class Pool:
         return self.executor.submit(fn, *args, **kwargs)
 
     def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> Any:
-        """Return the result of a call in a worker."""
+        """Return the result of ``func(*args, **kwds)`` in a worker.
+
+        >>> import pardata
+        >>> with pardata.Pool(1) as pool:
+        ...     pool.apply(pow, (2, 5))
+        32
+        """
         return self.apply_async(func, args, kwds).get()
 
     def apply_async(
@@ -78,7 +92,25 @@ class Pool:
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult:
-        """Have a call made in a worker."""
+        """Have a call made in a worker; return at once.
+
+        Parameters
+        ----------
+        callback, error_callback : callable, optional
+            Called with the result, or with the exception, by a thread of the pool: it should return soon.
+
+        Returns
+        -------
+        AsyncResult
+            With `get`, `wait`, `ready` and `successful`, as `multiprocessing.pool.AsyncResult` has them.
+
+        Examples
+        --------
+        >>> import pardata
+        >>> with pardata.Pool(1) as pool:
+        ...     pool.apply_async(pow, (2, 5)).get(timeout=60)
+        32
+        """
         self._check_running()
         return AsyncResult(self.executor.submit(func, *args, **(kwds or {})), callback, error_callback)
 
@@ -116,7 +148,7 @@ class Pool:
         *,
         progress: Any = False,
     ) -> list[Any]:
-        """Return the list of results; items are the arguments of calls."""
+        """Return the list of results of ``func(*item)``; else as `map`."""
         return list(self._results(func, _tuples(iterable), chunksize, star=True, progress=progress))
 
     def map_async(
@@ -129,7 +161,7 @@ class Pool:
         *,
         progress: Any = False,
     ) -> AsyncResult:
-        """Return the result-to-be of `map`."""
+        """Return the result-to-be of `map`, at once: as `apply_async` of the whole list."""
         return self._collect(self._results(func, iterable, chunksize, progress=progress), callback, error_callback)
 
     def starmap_async(
@@ -142,7 +174,7 @@ class Pool:
         *,
         progress: Any = False,
     ) -> AsyncResult:
-        """Return the result-to-be of `starmap`."""
+        """Return the result-to-be of `starmap`, at once: as `apply_async` of the whole list."""
         results = self._results(func, _tuples(iterable), chunksize, star=True, progress=progress)
         return self._collect(results, callback, error_callback)
 
@@ -154,7 +186,17 @@ class Pool:
         *,
         progress: Any = False,
     ) -> IMapIterator:
-        """Return an iterator over results in order; items are taken as results are, so the iterable may be endless."""
+        """Return an iterator over results in order; items are taken as results are, so the iterable may be endless.
+
+        An error of a call is raised in the place of its result, and the next results follow. ``next(timeout)`` of the
+        iterator raises `multiprocessing.TimeoutError` after so many seconds.
+
+        >>> import itertools, pardata
+        >>> with pardata.Pool(1) as pool:
+        ...     results = pool.imap(abs, itertools.count(-2))
+        ...     next(results), next(results)
+        (2, 1)
+        """
         results = self._results(func, iterable, chunksize, lazy=True, ends=False, progress=progress)
         return IMapIterator(results, self._kept)
 
@@ -202,11 +244,11 @@ class Pool:
             raise ValueError("Pool not running")
 
     def close(self) -> None:
-        """Take no more work."""
+        """Take no more work; what was asked for is done. `join` waits for it."""
         self.executor.shutdown(wait=False)
 
     def terminate(self) -> None:
-        """End at once."""
+        """End at once: calls that are not done get a `WorkerLostError`."""
         self.executor.terminate()
 
     def join(self) -> None:

@@ -156,7 +156,7 @@ class _Loop:
             port.count(1)
             outcome = self._perform(task)
             del task, batches
-        self._context.leave()
+        self._context._leave()
         if flush_output():
             outcome = outcome._replace(has_said=True)
         outcomes = [outcome]

@@ -42,16 +42,16 @@ def perform(task: tuple[Any, ...], fn: Any, progress: TaskProgress, context: Wor
     kind, _, job = task[:3]
     if kind == CALL:
         args, kwargs = task[3:]
-        context.enter(job, 0)
+        context._enter(job, 0)
         progress.begin(0, 1)
         return run_call(fn, args, kwargs)
     if kind == ITEMS:
         begin, packed, star, limit_ns, careful = task[3:]
         values: list[Any] = []
-        context.enter(job, begin, values)
+        context._enter(job, begin, values)
         return run_items(fn, unpack(packed), begin, star, limit_ns, careful, progress, values)
     begin, end, block, limit_ns = task[3:]
-    return run_rows(fn, begin, end, block, limit_ns, progress, context.enter, job)
+    return run_rows(fn, begin, end, block, limit_ns, progress, context._enter, job)
 
 
 def run_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
