@@ -14,6 +14,7 @@ from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob
 from pardata.pool.worker.messages import ROWS
 from pardata.process.interrupts import steps
+from pardata.runtime.carried_errors import add_note
 from pardata.runtime.stage_bars import REFRESH_S, Bars
 
 
@@ -68,7 +69,7 @@ class Gathered:
                 values = pairs + values[len(pairs) * 2 :]
         except Exception as error:
             if any(value is None for value in self.partials.values()):
-                error.add_note(NONE_COMBINED)
+                add_note(error, NONE_COMBINED)
             raise
         return values[0]
 

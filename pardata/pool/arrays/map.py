@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from pardata.checkpoint.folder import check_restart
-from pardata.data.file_array import FileArray
 from pardata.data.registry import file_array
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import allocate_mapped
+from pardata.pool.arrays.checks import check_changeable, check_combine, check_function
 from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.job import ArrayJob
@@ -28,6 +27,8 @@ from pardata.pool.jobs.chunking import ChunkPolicy, Chunks, Chunksize, parse_chu
 from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing
 from pardata.runtime.stage_bars import Bars, check_progress
+
+RowCuts = tuple[int, ChunkPolicy, bool]  # rows of a call, chunks, and whether these may be cut anew
 
 
 class ArrayMethods(MapMethods):
@@ -99,7 +100,7 @@ class ArrayMethods(MapMethods):
 
         Source: guided self-scheduling, Polychronopoulos & Kuck 1987
         """
-        _check_function("map_array", fn)
+        check_function("map_array", fn)
         backend = self._backend
         inputs = InputArrays("map_array", (array, *arrays), axis, halo)
         output = Output(backend.places, out, inputs, dtype, compression)
@@ -123,10 +124,7 @@ class ArrayMethods(MapMethods):
                 self._map_by_one_writer(replace(work, inputs=captured(inputs)), inputs, cuts[0], output, progress)
             else:
                 work = replace(work, inputs=inputs.addresses(backend.places))
-                make_out = output.make(work, cuts[0])
-                if going_on is not None and going_on.place is not None:
-                    work = output.go_on(work)
-                _run(backend, "map_array", work, inputs, cuts, progress, make_out, going_on)
+                self._map_by_workers(work, inputs, cuts, output, progress)
             return output.finish(out)
         finally:
             output.discard()
@@ -138,6 +136,12 @@ class ArrayMethods(MapMethods):
         finally:
             if bars is not None:
                 bars.close()
+
+    def _map_by_workers(self, work: Work, inputs: InputArrays, cuts: RowCuts, output: Output, progress: Any) -> None:
+        make_out = output.make(work, cuts[0])
+        if output.going_on is not None and output.going_on.place is not None:
+            work = output.go_on(work)
+        _run(self._backend, "map_array", work, inputs, cuts, progress, make_out, output.going_on)
 
     def reduce_array(
         self,
@@ -152,13 +156,33 @@ class ArrayMethods(MapMethods):
         """Return the results of `fn` for blocks of `array` along `axis`, combined by `combine`.
 
         Workers combine the results of their own blocks; these are combined two by two, in the order of the rows.
-        `combine` must be associative: blocks are not cut in the same way every time.
 
-        Parameters and errors as of `map_array`; an array without entries gives ``fn(array)``.
+        Parameters
+        ----------
+        fn : callable
+            Gets a read-only block; returns any object that can be pickled.
+        array, axis, chunksize, progress
+            As of `map_array`; an array without entries gives ``fn(array)``.
+        combine : callable
+            Gets the results of two neighbours, returns that of both. It must be associative: blocks are not cut in the
+            same way every time.
+
+        Raises
+        ------
+        ConfigError
+            As of `map_array`, or `combine` does not take two arguments.
+        Exception
+            What `fn` or `combine` has raised, with a note of the rows.
+
+        Examples
+        --------
+        >>> with pardata.WorkerPool(2) as pool:
+        ...     pool.reduce_array(np.max, np.arange(10), max).item()
+        9
         """
-        _check_function("reduce_array", fn)
-        _check_function("reduce_array", combine)
-        _check_combine(combine)
+        check_function("reduce_array", fn)
+        check_function("reduce_array", combine)
+        check_combine(combine)
         backend = self._backend
         inputs = InputArrays("reduce_array", [array], axis, 0)
         parse_chunksize(chunksize)
@@ -192,11 +216,11 @@ class ArrayMethods(MapMethods):
         ConfigError
             `array` is not a writable array, holds objects, or has no such axis.
         """
-        _check_function("foreach_array", fn)
+        check_function("foreach_array", fn)
         backend = self._backend
         found = file_array(array)
         if found is not None:
-            _check_changeable(found, backend)
+            check_changeable(found, backend)
         elif not isinstance(array, np.ndarray) or not array.flags.writeable:
             raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
         inputs = InputArrays("foreach_array", [array], axis, 0)
@@ -213,41 +237,12 @@ class ArrayMethods(MapMethods):
             array[...] = inputs.arrays[0]
 
 
-def _check_function(what: str, fn: object) -> None:
-    if not callable(fn):
-        swapped = "; the function comes first, then the array" if isinstance(fn, np.ndarray | list | tuple) else ""
-        raise ConfigError(f"{what} needs a function, not {type(fn).__name__}{swapped}")
-
-
-def _check_changeable(array: FileArray, backend: Backend) -> None:
-    if not backend.places.may_write(array):
-        way = (
-            array.way_to_write
-            if array.writers == "none"
-            else "worker processes may not write to it: use map_array with another array as out="
-        )
-        raise ConfigError(f"foreach_array changes its array in place, and {array.location}: {way}")
-
-
-def _check_combine(combine: Any) -> None:
-    if not inspect.isroutine(combine):
-        return
-    try:
-        inspect.signature(combine).bind(None, None)
-    except TypeError:
-        raise ConfigError(
-            "reduce_array combines two results at a time, combine(first, second), and this function does not take two"
-        ) from None
-    except ValueError:
-        pass  # of some functions written in C
-
-
 def _run(
     backend: Backend,
     what: str,
     work: Work,
     inputs: InputArrays,
-    cuts: tuple[int, ChunkPolicy, bool],
+    cuts: RowCuts,
     progress: Any,
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
     going_on: ArrayCheckpoint | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -15,10 +14,12 @@ from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import ArrayRef
 from pardata.pool.jobs.job import Outcome
+from pardata.pool.worker.call_times import CallTimes
 from pardata.pool.worker.faults import fault_of
 from pardata.pool.worker.words import TaskProgress
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
+from pardata.runtime.carried_errors import add_note
 from pardata.runtime.isolation import is_settled, isolate
 
 Array = np.ndarray[Any, Any]
@@ -126,6 +127,33 @@ class OpenWork:
             if high_ - low_ != high - low:
                 places = [place for place in places if place < len(shape) and shape[place] == high_ - low_] or places
         return trimmed(value, places[0], begin, end, low, high), places[0]
+
+    def do(self, begin: int, end: int, sofar: Any, is_first: bool) -> Any:
+        """Do what the job is about for the entries ``[begin, end)``; return what is sent back when all is done.
+
+        `sofar`: what it has returned for the block before, unless this one `is_first`.
+        """
+        kind = self.work.kind
+        if kind == "map":
+            return self.put(begin, end)
+        if kind == "each":
+            return self.change(begin, end)
+        if kind == "first":
+            return self.first(begin, end)
+        made = self.part(begin, end)
+        return made if is_first else self._combined(sofar, made)
+
+    def _combined(self, one: Any, other: Any) -> Any:
+        assert self.work.combine is not None
+        here = forked_child.generation
+        try:
+            made = self.work.combine(one, other)
+        except BaseException as error:
+            if one is None or other is None:
+                add_note(error, NONE_COMBINED)
+            raise
+        leave_if_forked(here)
+        return made
 
     def _longer(self, begin: int, end: int) -> tuple[int, int]:
         return (begin, end + 1) if end < self.length else (begin - 1, end)
@@ -251,40 +279,21 @@ def run_rows(
 
     `enter` notes for which job and row a call begins.
     """
-    work = opened.work
     value: Any = None
-    made: Any = ()
-    at, upto = begin, begin
     fault = None
     here = forked_child.generation
-    longest_ns, longest = 0, begin
-    start = last = time.perf_counter_ns()
+    upto, end = begin, min(begin + block, end) if opened.work.kind == "first" else end
+    times = CallTimes()
     while upto < end:
         at, upto = upto, min(upto + block, end)
         progress.begin(at - begin, upto - at)
         enter(job, at)
         try:
-            if work.kind == "map":
-                opened.put(at, upto)
-            elif work.kind == "first":
-                value = opened.first(at, upto)
-                end = upto
-            elif work.kind == "each":
-                opened.change(at, upto)
-            else:
-                made = opened.part(at, upto)
-                assert work.combine is not None
-                value = made if at == begin else work.combine(value, made)
-                leave_if_forked(here)
+            value = opened.do(at, upto, value, at == begin)
         except BaseException as error:
             leave_if_forked(here, error)
-            if work.combine is not None and (made is None or (value is None and at > begin)):
-                error.add_note(NONE_COMBINED)
-            fault = fault_of(error, work.fn, rows=f" for rows {at} to {upto}")
-        now = time.perf_counter_ns()
-        if now - last > longest_ns:
-            longest_ns, longest = now - last, at
-        last = now
-        if fault is not None or progress.must_stop(now - start, upto - begin, end - upto, limit_ns):
+            fault = fault_of(error, opened.work.fn, rows=f" for rows {at} to {upto}")
+        spent_ns = times.end(at - begin)
+        if fault is not None or progress.must_stop(spent_ns, upto - begin, end - upto, limit_ns):
             break
-    return Outcome(upto - begin, value, fault, (last - start) / 1e9, (longest_ns / 1e9, longest - begin))
+    return times.outcome(upto - begin, value, fault)

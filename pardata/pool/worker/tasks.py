@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pardata.pool.arrays.rows import run_rows
 from pardata.pool.jobs.job import Outcome
+from pardata.pool.worker.call_times import CallTimes
 from pardata.pool.worker.faults import fault_of
 from pardata.pool.worker.messages import CALL, ITEMS, unpack
 from pardata.pool.worker.words import TaskProgress
@@ -92,11 +93,10 @@ def run_items(
         Gets the results: its length says which item is being worked on.
     """
     total, at, stride = len(items), 0, 1
-    longest_ns, longest = 0, 0
     fault = None
     here = forked_child.generation  # looked at without a call: a child is not to make the calls that are left
     plain: type = type(None)  # the type of the last result that cannot be changed
-    start = last = time.perf_counter_ns()
+    times = CallTimes()
     while at < total:
         progress.begin(at, stride)
         end = at + stride
@@ -116,13 +116,9 @@ def run_items(
         except BaseException as error:
             leave_if_forked(here, error)
             fault = fault_of(error, fn, begin + len(values), item)
-        now = time.perf_counter_ns()
-        if stride == 1 and now - last > longest_ns:
-            longest_ns, longest = now - last, at
-        last, at = now, len(values)
-        if fault is not None or progress.must_stop(now - start, at, total - at, limit_ns):
+        spent_ns, at = times.end(at, is_one=stride == 1), len(values)
+        if fault is not None or progress.must_stop(spent_ns, at, total - at, limit_ns):
             break
         if not careful:
-            stride = min(2 * stride, _MOST_AT_ONCE) if now - start < _SHORT_NS * at else 1
-    done = len(values) + (fault is not None)
-    return Outcome(done, values, fault, (last - start) / 1e9, (longest_ns / 1e9, longest))
+            stride = min(2 * stride, _MOST_AT_ONCE) if spent_ns < _SHORT_NS * at else 1
+    return times.outcome(len(values) + (fault is not None), values, fault)
