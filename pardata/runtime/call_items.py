@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.memory.shared_heap import own_copy
-from pardata.runtime.isolation import IMMUTABLE, Own, isolate
+from pardata.runtime.isolation import IMMUTABLE, isolate
+from pardata.runtime.plain_copy import Own
 
 Array = np.ndarray[Any, Any]
 

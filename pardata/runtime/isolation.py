@@ -26,20 +26,14 @@ from pardata.errors import SerializationError
 from pardata.memory.array import Anchor
 from pardata.memory.layout import copy, held_bytes, is_overlapping
 from pardata.memory.mapped import is_mapped
-from pardata.memory.shared_array import is_array
 from pardata.runtime.faults import Fault
+from pardata.runtime.plain_copy import CONTAINERS, SIMPLE, OtherError, Own, PlainCopy, is_taken
 from pardata.runtime.worker.program import StageFailure
 
 Array = np.ndarray[Any, Any]
 
-Own = Callable[[list[Any], bool], Array]  # the array in a box as its reader gets it; True: it is not bare
-
-_CONTAINERS: Final = (list, tuple, dict)
 _BY_REFERENCE: Final = (type, types.FunctionType, types.ModuleType)
-
-
-def _is_array(obj: Any) -> bool:
-    return is_array(obj) and not obj.dtype.hasobject
+_UNTAKEN: Final = SIMPLE.union(CONTAINERS)  # most of what is in an item
 
 
 def _is_alone(box: list[Any]) -> bool:
@@ -131,7 +125,9 @@ class _Pickler(pickle.Pickler):
         self._has_objects = False
 
     def persistent_id(self, obj: Any) -> int | None:
-        if _is_array(obj):
+        if type(obj) in _UNTAKEN:
+            return None
+        if is_taken(obj):
             known = self._numbers.get(id(obj))
             if known is not None:
                 return known
@@ -175,6 +171,12 @@ class TakenUnpickler(pickle.Unpickler):
 
 def _copy(item: Any, own: Own) -> tuple[Any, int, bool]:
     """Return a copy of an item, the bytes of its arrays, and whether it is the item itself: it cannot be pickled."""
+    if type(item) in CONTAINERS:
+        plain = PlainCopy(own, item)
+        try:
+            return plain.of(item), plain.nbytes, False
+        except (OtherError, RuntimeError):  # very deep, or changed meanwhile
+            pass
     file = io.BytesIO()
     pickler = _Pickler(file)
     try:
@@ -183,7 +185,7 @@ def _copy(item: Any, own: Own) -> tuple[Any, int, bool]:
         file.seek(0)
         copied = TakenUnpickler(file, pickler.taken).load()
     except Exception:
-        if type(item) in _CONTAINERS:
+        if type(item) in CONTAINERS:
             return _copy_parts(item, own)
         return item, 0, True
     return copied, nbytes, False
@@ -231,13 +233,13 @@ def is_settled(items: list[Any]) -> bool:
     kind = type(items[-1])
     if kind is np.ndarray and items[-1].base is None:  # as most results are
         return items[-1].flags.owndata and is_sole_owner(items) and not items[-1].dtype.hasobject
-    if kind in IMMUTABLE:
+    if kind in SIMPLE:
         return True
     if kind is tuple:
-        return IMMUTABLE.issuperset(map(type, items[-1]))
+        return SIMPLE.issuperset(map(type, items[-1]))
     if kind is list or kind is dict:
         return _is_flat(items[-1]) and is_sole_owner(items)
-    if not _is_array(items[-1]) or type(items[-1].base) is not Anchor:
+    if not is_taken(items[-1]) or type(items[-1].base) is not Anchor:
         return False
     return not items[-1].flags.writeable or (is_sole_owner(items) and _is_apart(items[-1]))
 
@@ -255,7 +257,7 @@ def _is_apart(array: Array) -> bool:
 
 def _is_flat(container: list[Any] | dict[Any, Any]) -> bool:
     values = container.values() if type(container) is dict else container
-    return IMMUTABLE.issuperset(map(type, values)) and IMMUTABLE.issuperset(map(type, container))
+    return SIMPLE.issuperset(map(type, values)) and SIMPLE.issuperset(map(type, container))
 
 
 def settle(results: list[Any]) -> None:
@@ -282,9 +284,9 @@ def isolate(
     items.reverse()
     while items:
         box = [items.pop()]
-        if type(box[0]) in IMMUTABLE or isinstance(box[0], np.number):
+        if type(box[0]) in SIMPLE:
             handed.append(box[0])
-        elif _is_array(box[0]):
+        elif is_taken(box[0]):
             handed.append(own(box, False))
             nbytes += handed[-1].nbytes
         else:

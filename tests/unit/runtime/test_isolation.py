@@ -187,6 +187,31 @@ def test_record_does_not_change_with_its_array():
     assert got["n"] == 0
 
 
+def test_plain_containers_are_copied_with_all_that_is_one_object():
+    array, number = np.ones(LARGE), np.float32(2)
+    inner = [1, array]
+    ring = [number, (inner, {"x": inner, 2: [array]}), {1: "y"}, np.array([1, 2])]
+    ring.append((ring,))
+    (made,), nbytes = isolate([ring])
+    first = made[1][0]
+    assert made is not ring and first is not inner and first is made[1][1]["x"] and made[4][0] is made
+    assert first[1] is made[1][1][2][0] and first[1] is not array and made[0] is number
+    assert made[2] == {1: "y"} and made[3].tolist() == [1, 2] and nbytes == array.nbytes + ring[3].nbytes
+    (made,), _ = isolate([(ring,)])
+    assert made[0][4][0] is made[0]
+
+
+def test_arrays_beside_an_object_are_copied_once():
+    copied = []
+
+    def own(box, is_held):
+        copied.append(box[0])
+        return box[0].copy()
+
+    (made,), _ = isolate([{"x": np.ones(LARGE), "y": [{"z": dataclasses.field}, np.ones(3), threading.Event]}], own=own)
+    assert len(copied) == 2 and made["x"].sum() == LARGE
+
+
 def test_what_cannot_be_copied_is_passed_on_itself():
     lock = threading.Lock()
     item = {"lock": lock}
