@@ -35,7 +35,7 @@ class Births:
 
         `holders`: as `codec.object_codec.BlockSink.place` has it.
         """
-        if holders == UNKNOWN or arrays[index].nbytes < LEAST_BORN_BYTES or not _is_sole(arrays, index, holders):
+        if holders <= UNKNOWN or arrays[index].nbytes < LEAST_BORN_BYTES or not _is_sole(arrays, index, holders):
             return None
         root = arrays[index]
         while root.base is not None:

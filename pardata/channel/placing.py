@@ -11,10 +11,12 @@ import numpy as np
 from pardata.channel.births import Births
 from pardata.channel.leases import BORROWED, OWN, Lease
 from pardata.codec.access import Access
-from pardata.codec.object_codec import BARE, CONTAINED, PACKED_BYTES, Placed, is_small_part
+from pardata.codec.object_codec import BARE, PACKED_BYTES, PART, Placed, is_small_part
 from pardata.codec.ownership import is_held_by, is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
 from pardata.memory.array import Anchor, find_anchor, is_adopted, is_in, view
+from pardata.memory.born.library import LEAST_BORN_BYTES
+from pardata.memory.byte_order import native_dtype
 from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import align
 from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
@@ -85,6 +87,8 @@ class BlockPlacer:
         Gets the blocks that are given away, for a caller that may have to take them back.
     fan_out : bool
         The batch that is being packed goes to several edges.
+    makes_native : bool
+        Copies are in the machine's byte order.
     sent_bytes, made_bytes : int
         Bytes of all arrays that were placed, and of what else is sent; those of the blocks that were made for them.
     """
@@ -93,7 +97,7 @@ class BlockPlacer:
         self.arena = arena
         self.generator: object = None
         self.births: Births | None = None
-        self.gives_parts = False
+        self.gives_parts = self.makes_native = False
         self.given: list[Anchor] | None = None
         self.sent_bytes = 0
         self.made_bytes = 0
@@ -104,15 +108,19 @@ class BlockPlacer:
         self._address = int(np.frombuffer(self._memory, np.uint8, 1).ctypes.data)
         self._start, self._end = arena.span.offset, arena.span.offset + arena.span.size_bytes
 
-    @property
-    def takes_over(self) -> bool:
-        """Whether the memory of an array that nobody else has may become that of the message."""
-        return self.births is not None or self.gives_parts
+    def may_take_over(self, arrays: list[Array]) -> bool:
+        """Return whether the memory of one of the arrays may become that of the message, if nobody else has it."""
+        if self.births is None or self.gives_parts:
+            return self.gives_parts
+        return any([array.nbytes >= LEAST_BORN_BYTES and type(array.base) is not Anchor for array in arrays])
 
     def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
         """Return the places of the arrays of one message, which are copied if need be: small ones beside each other."""
         message = _Message(arrays, holders)
         self.sent_bytes += sum(message.sizes)
+        if len(arrays) == 1:
+            self._place_only(message)
+            return message.placed  # type: ignore[return-value]
         by_block: dict[int, list[int]] = {}
         block, adopted = None, {}  # anchors that nothing else may hold: while they are here, no other one has their id
         for index in range(len(arrays)):
@@ -132,6 +140,14 @@ class BlockPlacer:
             if rest:
                 self._copy(message, rest, is_shared)
         return message.placed  # type: ignore[return-value]
+
+    def _place_only(self, message: _Message) -> None:
+        """Place the array of a message that has no other."""
+        self._pass_on(message, [0], True)
+        if message.placed[0] is None:
+            self._take_over(message, [0])
+        if message.placed[0] is None:
+            self._copy(message, [0], 0 in message.shared)
 
     def _take_over(self, message: _Message, indices: list[int]) -> None:
         """Place arrays that were born in blocks; small ones among others are left to be copied."""
@@ -203,7 +219,7 @@ class BlockPlacer:
 
     def _is_alone(self, arrays: list[Array], index: int, known: int, holders: int) -> bool:
         """Return whether user code has neither ``arrays[index]`` nor another view of its block."""
-        if holders != BARE and not (self.gives_parts and holders == CONTAINED):
+        if holders < BARE or (holders and not self.gives_parts):
             return False
         if not is_sole_view(arrays[index], known):
             return False
@@ -223,12 +239,19 @@ class BlockPlacer:
             block = self.reserve(_packed_bytes(begins[-1]))
             block.shared = is_shared
             for index, begin in zip(small, begins, strict=False):
-                placed[index] = _copied(message.arrays[index], block, begin)
+                placed[index] = self._copied(message, index, block, begin)
         for index in rest:
             if placed[index] is None:
                 block = self.reserve(sizes[index])
                 block.shared = is_shared
-                placed[index] = _copied(message.arrays[index], block, 0)
+                placed[index] = self._copied(message, index, block, 0)
+
+    def _copied(self, message: _Message, index: int, block: Anchor, begin: int) -> Placed:
+        """Copy an array into a block, from there on."""
+        array = message.arrays[index]
+        if self.makes_native and message.holders[index] != PART:
+            return _copied_as(native_dtype(array.dtype), array, block, begin)
+        return _copied_as(array.dtype, array, block, begin)
 
     def reserve(self, nbytes: int) -> Anchor:
         """Return a new block."""
@@ -252,14 +275,15 @@ def _packed_bytes(nbytes: int) -> int:
     return 1 << (nbytes - 1).bit_length() if nbytes <= _LARGEST_CLASS else nbytes
 
 
-def _copied(array: Array, block: Anchor, begin: int) -> Placed:
-    """Copy an array into a block, from there on."""
+def _copied_as(dtype: np.dtype[Any], array: Array, block: Anchor, begin: int) -> Placed:
+    """Copy an array into a block; `dtype` differs from its own in the order of bytes at the most."""
     if not array.flags.c_contiguous:
         layout = layout_of(array)
-        copied = layout.view(array, block, begin)
+        if layout.nbytes < array.nbytes:  # entries share memory, which is copied
+            dtype = array.dtype
+        copied = view(block, begin + layout.offset, dtype, array.shape, layout.strides)
         fill(copied, array)
         return block, begin + layout.offset, copied
-    dtype = array.dtype
     copied = view(block, begin, dtype, array.shape, None)
     if dtype.names:
         copy_records(copied, array)

@@ -27,11 +27,12 @@ from pardata.codec.object_codec import (
     accessed,
     decode_object,
     index_of,
+    is_plain_dtype,
     pickled,
     strides_of,
     with_blocks,
 )
-from pardata.codec.ownership import held_once
+from pardata.codec.ownership import places_in
 from pardata.codec.picklers import MOST_BLOCKS as MOST_BLOCKS
 from pardata.codec.picklers import ArrayPickler, CodePickler
 from pardata.memory.array import Anchor, view
@@ -40,8 +41,6 @@ from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 
 ARRAYS, RAW, BYTES, APART = 1, 2, 3, 4
-# bool to complex256, bytes, str, times, half: types that `dtype.str` describes whole, but for metadata of the user
-_NUMBERED: Final = frozenset((*range(17), 18, 19, 21, 22, 23))
 _NO_ADDRESSES: Final = bytes(4)
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
@@ -121,11 +120,6 @@ class Batch:
         return f"<Batch {self.sequence}:{self.number}+{self.count}, {len(self.items)} items>"
 
 
-def is_plain_dtype(dtype: np.dtype[Any]) -> bool:
-    """Return whether `dtype.str` describes it whole."""
-    return dtype.num in _NUMBERED and dtype.metadata is None
-
-
 def encode_pickle(
     obj: Any, sink: BlockSink, apart: bool = False, is_lasting: bool = False, is_private: bool = False
 ) -> Encoded:
@@ -150,13 +144,13 @@ def encode_pickle(
     if apart and pickler.has_repeats and len(obj) > 1:
         return _encode_apart(obj, sink)
     private: Sequence[bool] = ()
-    contained: set[int] = set()
+    places: dict[int, int] = {}
     if pickler.arrays:
         private = [True] * len(pickler.arrays) if is_private else pickler.private(obj)
-        if sink.takes_over:
+        if sink.may_take_over(pickler.arrays):
             pickler.clear_memo()  # it holds the containers
-            contained = held_once(obj, 1)
-    return with_blocks(stream, pickler, private, sink, contained)
+            places = places_in(obj)
+    return with_blocks(stream, pickler, private, sink, places)
 
 
 def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:

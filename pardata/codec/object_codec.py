@@ -7,9 +7,10 @@ the reader's own (`codec.access`).
 from __future__ import annotations
 
 import io
+import marshal
 import math
 import pickle
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -25,7 +26,12 @@ PICKLE = 0  # the kind of such a payload
 # Arrays below this lie together in one block per message. Measured: the copy of one costs less than a block of its own,
 # with its lease, at both ends of a hop.
 PACKED_BYTES: Final = 256 << 10
-UNKNOWN, BARE, CONTAINED = -1, 0, 1  # the objects that hold an array beside the encoder's list
+# In place of the number of objects that hold an array beside the encoder's list. PART: it is of an array of a subclass.
+PART, UNKNOWN, BARE = -2, -1, 0
+
+# bool to complex256, bytes, str, times, half: types that `dtype.str` describes whole, but for metadata of the user
+_NUMBERED: Final = frozenset((*range(17), 18, 19, 21, 22, 23))
+_NOWHERE: Final[Mapping[int, int]] = {}
 
 Array = np.ndarray[Any, Any]
 Placed = tuple[Anchor, int, Array]  # the block of an array, the offset in it, and the array there
@@ -33,22 +39,16 @@ AnyPickler = ArrayPickler | CodePickler
 
 
 class BlockSink(Protocol):
-    """Takes the arrays of an encoder into blocks.
+    """Takes the arrays of an encoder into blocks."""
 
-    Attributes
-    ----------
-    takes_over : bool
-        It may take over the memory of an array that nobody else has.
-    """
-
-    @property
-    def takes_over(self) -> bool: ...
+    def may_take_over(self, arrays: list[Array]) -> bool:
+        """Return whether the memory of one of the arrays may become that of the message, if nobody else has it."""
 
     def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
         """Return the places of the arrays of one message, which are copied if need be.
 
         `holders`: how many objects hold each array beside `arrays`, as far as the encoder knows; `BARE` is none. A part
-        of an object has `UNKNOWN` ones, unless it stands in a plain container that nobody else has either.
+        of an object has `UNKNOWN` ones, unless it stands in plain containers that nobody else has either.
         """
 
 
@@ -61,6 +61,11 @@ class Encoded:
         self.kind = kind
         self.payload = payload
         self.anchors = anchors
+
+
+def is_plain_dtype(dtype: np.dtype[Any]) -> bool:
+    """Return whether `dtype.str` describes it whole."""
+    return dtype.num in _NUMBERED and dtype.metadata is None
 
 
 def index_of(anchors: list[Anchor], block: Anchor) -> int:
@@ -88,20 +93,24 @@ def pickled(kind: type[AnyPickler], obj: Any, is_lasting: bool) -> tuple[bytes, 
 
 
 def with_blocks(
-    stream: bytes, pickler: AnyPickler, private: Sequence[bool], sink: BlockSink, contained: Container[int] = ()
+    stream: bytes, pickler: AnyPickler, private: Sequence[bool], sink: BlockSink, places: Mapping[int, int] = _NOWHERE
 ) -> Encoded:
     """Put the arrays of a pickle stream into blocks; their addresses stand before it, and whether each is private.
 
-    `contained`: ids of the arrays that only a plain container and `pickler` hold.
+    `places`: as `codec.ownership.places_in` has it.
     """
     if not pickler.arrays:
         return Encoded(PICKLE, bytes(4) + stream, [])
     anchors: list[Anchor] = []
     addresses = []
-    holders = [CONTAINED if id(array) in contained else UNKNOWN for array in pickler.arrays]
+    holders = [places.get(id(array), UNKNOWN) for array in pickler.arrays]
+    for index in pickler.parts():
+        holders[index] = PART
     for (block, offset, placed), is_private in zip(sink.place(pickler.arrays, holders), private, strict=True):
-        addresses.append((index_of(anchors, block), offset, placed.dtype, placed.shape, strides_of(placed), is_private))
-    head = pickle.dumps(addresses, 5)
+        dtype = placed.dtype  # a pickle of it takes longer than all else here
+        name = dtype.str if is_plain_dtype(dtype) else pickle.dumps(dtype, 5)
+        addresses.append((index_of(anchors, block), offset, name, placed.shape, strides_of(placed), is_private))
+    head = marshal.dumps(addresses)
     return Encoded(PICKLE, len(head).to_bytes(4, "little") + head + stream, anchors)
 
 
@@ -174,6 +183,10 @@ def private_bytes(payload: Any) -> int:
     return sum(math.prod(shape) * dtype.itemsize for *_, dtype, shape, _, is_private in addresses if is_private)
 
 
-def _addresses(file: io.BytesIO) -> Any:
+def _addresses(file: io.BytesIO) -> list[tuple[int, int, np.dtype[Any], tuple[int, ...], Any, bool]]:
+    """Return the addresses as `with_blocks` has them, with dtypes."""
     length = int.from_bytes(file.read(4), "little")
-    return pickle.loads(file.read(length)) if length else ()
+    return [
+        (index, offset, np.dtype(name) if type(name) is str else pickle.loads(name), shape, strides, is_private)
+        for index, offset, name, shape, strides, is_private in (marshal.loads(file.read(length)) if length else ())
+    ]

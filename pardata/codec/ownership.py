@@ -70,27 +70,34 @@ def is_sole_owner_of_base(array: Any) -> bool:
     return not getweakrefcount(array.base) and _count_base(array) == sole.base
 
 
-def held_once(items: Items, holders: int) -> set[int]:
-    """Return the ids of arrays in lists, tuples and dicts, all the way from `items` held by what they stand in alone.
+def places_in(items: Items) -> dict[int, int]:
+    """Return how often each array stands in lists, tuples and dicts, by its id.
 
-    `holders` is the number of further objects that hold each array, which the caller knows of. A message of very many
-    parts is not looked through to its end: the look would take longer than the copies.
+    They are followed from `items` on, each held by nothing but what it stands in. An array that something else holds as
+    well has more references than places. A message of very many parts is not looked through to its end: the look would
+    take longer than the copies.
     """
-    found: set[int] = set()
+    found: dict[int, int] = {}
+    containers: dict[int, list[Any]] = {}  # each with its places so far
     waiting: list[Any] = [items]
     seen = 0
     while waiting and seen < _MOST_PARTS:
         holder = waiting.pop()
         if len(holder) > _MOST_PARTS:
             continue
-        parts = list(holder.values() if type(holder) is dict else holder)
-        seen += len(parts)
-        for index in range(len(parts)):
-            if type(parts[index]) is np.ndarray:
-                if is_held_by(parts, index, 1 + holders):
-                    found.add(id(parts[index]))
-            elif type(parts[index]) in _CONTAINERS and is_held_by(parts, index, 1):
-                waiting.append(parts[index])
+        seen += len(holder)
+        part: Any = None
+        met: list[list[Any]] = []
+        for part in holder.values() if type(holder) is dict else holder:
+            if type(part) is np.ndarray:
+                found[id(part)] = found.get(id(part), 0) + 1
+            elif type(part) in _CONTAINERS:
+                met.append(containers.setdefault(id(part), [part, 0]))
+                met[-1][1] += 1
+        del part, holder  # references are counted
+        for container in met:
+            if is_held_by(container, 0, container[1]):
+                waiting.append(container[0])
     return found
 
 

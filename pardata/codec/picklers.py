@@ -18,7 +18,7 @@ from pardata.codec.array_form import reduce_subclass
 from pardata.codec.arrow_form import reduce_part
 from pardata.codec.by_value import INLINE_BYTES, ValuePickler
 from pardata.codec.main_globals import script
-from pardata.memory.array import find_anchor, find_named
+from pardata.memory.array import Anchor, find_anchor, find_named
 from pardata.memory.layout import ArrayLayout, bytes_of, is_overlapping, layout_of
 from pardata.memory.mapped import FileAddress, file_address
 from pardata.memory.shared_array import SharedArray, is_meant_shared
@@ -61,7 +61,7 @@ class _TakeArrays:
                 return known
             base, dtype = obj.base, obj.dtype
             if not (
-                (base is None or _is_of_array(base))
+                (base is None or _is_of_array(base) or (type(base) is Anchor and not self.takes_shared))
                 and dtype.num < _OBJECTS
                 and dtype.metadata is None
                 and obj.flags.c_contiguous
@@ -94,6 +94,13 @@ class _TakeArrays:
             return [False] * len(self.arrays)
         bare = bare_arrays(obj, self._plain) | self._sealed
         return [id(array) not in bare for array in self.arrays]
+
+    def parts(self) -> list[int]:
+        """Return which of `arrays` are the memory of arrays of subclasses."""
+        if not self._plain:
+            return []
+        parts = set().union(*self._plain.values())
+        return [index for index, array in enumerate(self.arrays) if id(array) in parts]
 
     def _reduced(self, array: Any) -> Any:
         reduced = reduce_subclass(array)

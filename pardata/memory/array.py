@@ -101,6 +101,8 @@ def set_adopt(adopt: Adopt | None) -> None:
 
 def find_anchor(array: object) -> Anchor | None:
     """Return the anchor that keeps `array` alive, through views of any kind; None if it is not in a block."""
+    if type(array) is np.ndarray and type(array.base) is Anchor and array.base.drop is not None:  # as most
+        return array.base
     while array is not None:
         if type(array) is Anchor:
             return array if array.drop is not None else find_anchor(array.base)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cloudpickle
 import numpy as np
 
-from pardata.memory.layout import bounds, is_overlapping, memory_of
+from pardata.memory.layout import bounds, is_overlapping, memory_of, order_of
 
 Array = np.ndarray[Any, Any]
+NewArray = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 _keeping: dict[type, bool] = {}  # whether `astype` keeps all, by class
 
@@ -26,10 +28,11 @@ def is_native(dtype: np.dtype[Any]) -> bool:
     return bool(native_dtype(dtype) == dtype)
 
 
-def native_array(array: Array) -> Array:
+def native_array(array: Array, new: NewArray = np.empty) -> Array:
     """Return an array in the machine's order of bytes: itself if it has that, else a converted copy in its layout.
 
-    A copy of an array of a subclass is of that subclass; one of a `numpy.memmap` is an ordinary array.
+    A copy of an array of a subclass is of that subclass; one of a `numpy.memmap` is an ordinary array. `new` makes
+    the copies of ordinary arrays, from shape and dtype.
 
     Raises
     ------
@@ -47,7 +50,11 @@ def native_array(array: Array) -> Array:
         made: Array = np.ndarray(array.shape, dtype, memory, -low, array.strides)
         made.setflags(write=False)
         return made
-    return array.astype(dtype, order="K", subok=False)
+    order = order_of(array)
+    made = (np.empty if dtype.hasobject else new)(tuple(array.shape[axis] for axis in order), dtype)
+    copied = made.transpose([order.index(axis) for axis in range(array.ndim)])
+    np.copyto(copied, array)
+    return copied
 
 
 class ConversionError(TypeError):

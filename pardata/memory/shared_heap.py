@@ -91,6 +91,7 @@ class SharedHeap:
 _lock = threading.Lock()
 _heap: SharedHeap | None = None
 _worker_arena: Arena | None = None
+_of_thread = threading.local()
 
 
 def shared_heap() -> SharedHeap:
@@ -109,6 +110,11 @@ def set_worker_arena(arena: Arena) -> None:
     _worker_arena = arena
 
 
+def set_thread_arena() -> None:
+    """Make this thread a worker: `result_array` gives memory of the process's arena from now on."""
+    _of_thread.arena = shared_heap().arena
+
+
 def in_worker() -> bool:
     """Return whether this process is a worker."""
     return _worker_arena is not None
@@ -116,8 +122,8 @@ def in_worker() -> bool:
 
 def _forget() -> None:
     """Forget both in a forked child: the segment is the parent's, and the arena that of the worker that forked."""
-    global _heap, _lock, _worker_arena
-    _heap, _lock, _worker_arena = None, threading.Lock(), None
+    global _heap, _lock, _worker_arena, _of_thread
+    _heap, _lock, _worker_arena, _of_thread = None, threading.Lock(), None, threading.local()
 
 
 at_fork(after_in_child=_forget)
@@ -175,15 +181,15 @@ def own_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return a writable copy for a function of this process; one that is large, in warm memory of a worker's arena."""
     if _worker_arena is None or array.nbytes < _WARM_BYTES:
         return copy(array)
-    made: np.ndarray[Any, Any] = shared_copy(_worker_arena, array)
-    return made
+    return shared_copy(_worker_arena, array)  # type: ignore[no-any-return]
 
 
 def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray[Any, Any]:
     """Return a new writable array for a result; one that is large, in a worker's arena, from where it is not copied."""
-    if _worker_arena is None or math.prod(shape) * np.dtype(dtype).itemsize < _WARM_BYTES:
-        return np.empty(shape, dtype)
-    made: np.ndarray[Any, Any] = new_array(_worker_arena, shape, dtype)
+    arena, kind = _worker_arena or getattr(_of_thread, "arena", None), np.dtype(dtype)
+    if arena is None or (nbytes := math.prod(shape) * kind.itemsize) < _WARM_BYTES:
+        return np.empty(shape, kind)
+    made: np.ndarray[Any, Any] = view(arena.reserve(nbytes), 0, kind, shape, None)
     return made
 
 

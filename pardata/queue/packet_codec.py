@@ -21,10 +21,10 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.codec.array_form import reduce_subclass
-from pardata.codec.batch_codec import is_plain_dtype
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.exits import EXITS_AND_DEPTH, may_be_ctrl_c, refuse_exit
 from pardata.codec.loadable import load_parts
+from pardata.codec.object_codec import is_plain_dtype
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import PardataError, SerializationError
 from pardata.memory.exchange.addresses import open_address, opened_addresses, opened_again

@@ -51,12 +51,14 @@ Array = np.ndarray[Any, Any]
 class HeapSink:
     """Puts the arrays that a function has captured into the main process's arena, once for all workers."""
 
-    takes_over = False
-
     def __init__(self, heap: SharedHeap, copies: CapturedArrays | None = None) -> None:
         self._heap = heap
         self._copies = CapturedArrays() if copies is None else copies
         self._address = int(np.frombuffer(heap.segment.map, np.uint8, 1).ctypes.data)
+
+    def may_take_over(self, arrays: list[Array]) -> bool:
+        """Return False: all of them are the user's."""
+        return False
 
     def place(self, arrays: list[Array], holders: Sequence[int]) -> list[Placed]:
         """Return the places of arrays; copied if they are elsewhere, and have not been copied before."""

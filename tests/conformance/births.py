@@ -38,6 +38,11 @@ class KeepsResult(Keeper):
         return made, made
 
 
+class KeepsTwice(Keeper):
+    def make(self, made):
+        return [made, {"again": made}], made
+
+
 class KeepsBase(Keeper):
     def make(self, made):
         return made[:], made
@@ -329,6 +334,7 @@ HANDED = {
     "errors in flight": with_errors,
     "freed by threads": freed_by_threads,
     "awaited": awaited,
+    "twice": twice,
 }
 HELD = {
     "kept": KeepsResult(),
@@ -347,7 +353,7 @@ HELD = {
     "kept by a thread": KeepsThread(),
     "dict kept": KeepsDict(),
     "part of a tuple kept": KeepsPartOfTuple(),
-    "twice": twice,
+    "twice, and kept": KeepsTwice(),
     "subclass": of_a_subclass,
     "part of a larger one": half_of_it,
     "cached": cached,

@@ -5,13 +5,17 @@ import pickle
 import queue
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import pardata
-from pardata.runtime.native import as_native
+from pardata.memory.array import find_anchor
+from pardata.memory.shared_heap import set_thread_arena
+from pardata.pool.arrays.addresses import SharedPlaces, is_shared
+from pardata.runtime.native import as_native, native_items
 from tests.conformance.kinds import Box, Tagged
 
 ENGINES = ["processes", "threads", "serial"]
@@ -217,6 +221,38 @@ def test_without_it_a_pool_keeps_the_order(kind):
     with pardata.WorkerPool(1, kind=kind) as pool:
         assert pool.submit(looked_at, [numbers(3), numbers(5000)]).result()[0] == {OTHER}
         assert order_of(pool.map_array(lambda rows: rows, numbers(5000)).dtype) == {OTHER}
+
+
+def lies_in_a_block(array):
+    return order_of(array.dtype) == {OWN} and find_anchor(array) is not None
+
+
+def test_large_arrays_are_converted_by_the_only_copy_of_them():
+    def source():
+        set_thread_arena()
+        return list(map(lies_in_a_block, native_items(lambda: [numbers(5000), numbers(9000).reshape(90, 100).T])))
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(source).result() == [True, True]
+    items = [numbers(5000), numbers(9000).reshape(90, 100).T, records(2000)]
+    with pardata.WorkerPool(1, native=True) as pool:
+        assert pool.submit(lambda *given: list(map(lies_in_a_block, given)), *items).result() == [True] * 3
+        assert pool.submit(lambda given: lies_in_a_block(given["x"]), {"x": items[0]}).result()
+        assert all(pool.map(lies_in_a_block, items, chunksize=3))
+    places = SharedPlaces()
+    for given in items:
+        held = places.hold(given, True)
+        assert is_shared(held) and order_of(held.dtype) == {OWN} and np.array_equal(held, given)
+        assert order_of(places.hold(given, False).dtype) == {OTHER}
+
+
+def test_memory_that_is_short_is_an_error_and_not_an_array_that_is_not_converted():
+    def none(shape, dtype):
+        raise pardata.CapacityError("full")
+
+    for item in (numbers(5000), {"x": numbers(5000)}):
+        with pytest.raises(pardata.CapacityError):
+            as_native(item, none)
 
 
 def test_what_needs_no_conversion_is_not_copied():

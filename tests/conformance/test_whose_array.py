@@ -250,6 +250,12 @@ def test_argument_that_a_call_returns_is_the_callers(births, monkeypatch):
         results += pool.submit(same, large, large + 1).result()
         results += pool.submit(half, large).result()["half"]
         assert [add_one(array)[0] for array in results] == [1, 1, 2, 1, 1, 2, 1]
+        for twice in (lambda array: [array, (array, {"x": [array]})], lambda array: [array + 1] * 2):
+            first, *rest = pool.submit(twice, large).result()
+            again = rest[0] if rest[0] is first else rest[0][0]
+            assert again is first and add_one(first)[0] <= 2
+        both = pool.submit(lambda array: [{"x": array}, 1] * 2, large).result()
+        assert both[0] is both[2] and add_one(both[0]["x"])[0] == 1
         assert large.sum() == 0
         for array in (large, frozen(mine)):  # the second goes by its address, and is the caller's already
             keeping = [pool.submit(keep, array) for keep in (keeps, same)][array is mine]

@@ -8,7 +8,7 @@ import threading
 from typing import Final
 
 from pardata.engines.local import original_error
-from pardata.memory.shared_heap import shared_heap
+from pardata.memory.shared_heap import set_thread_arena, shared_heap
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
@@ -60,6 +60,7 @@ class LocalWorker:
     def _run(self) -> None:
         self.port.enter_thread()
         limit_thread(self._cores)
+        set_thread_arena()
         end = Event.DIED
         try:
             self._program.run(self.port)

@@ -14,6 +14,7 @@ import numpy as np
 from pardata.data.file_array import FileArray
 from pardata.data.new_file import NewFile
 from pardata.memory.array import find_anchor, find_named, is_in
+from pardata.memory.byte_order import native_array
 from pardata.memory.data_pointer import data_pointer
 from pardata.memory.disk import allocate, missing_bytes
 from pardata.memory.exchange.addresses import open_address
@@ -153,7 +154,7 @@ def address_of(array: Any) -> ArrayRef:
 class Places(Protocol):
     """The places where workers get at arrays."""
 
-    def hold(self, array: Any) -> Any: ...
+    def hold(self, array: Any, native: bool) -> Any: ...
     def reaches(self, array: Array) -> bool: ...
     def address(self, array: Any) -> ArrayRef: ...
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array: ...
@@ -163,13 +164,14 @@ class Places(Protocol):
 class SharedPlaces:
     """The places of worker processes: the segment, named blocks and mapped files."""
 
-    def hold(self, array: Any) -> Any:
-        """Return `array`, or a copy of it, where workers can get at it."""
+    def hold(self, array: Any, native: bool) -> Any:
+        """Return `array`, or a copy of it, where workers can get at it; which is converted if `native`."""
         if isinstance(array, FileArray):
             array.check_sendable()
         if is_paged(array) or self.reaches(array):
             return array
-        return shared_copy(shared_heap().arena, array)
+        made = native_array(array, self.empty) if native else array
+        return made if self.reaches(made) else shared_copy(shared_heap().arena, made)
 
     def reaches(self, array: Array) -> bool:
         """Return whether workers can write to `array`."""
@@ -192,7 +194,7 @@ class SharedPlaces:
 class LocalPlaces:
     """The places of threads: an array is its own address."""
 
-    def hold(self, array: Any) -> Any:
+    def hold(self, array: Any, native: bool) -> Any:
         return array
 
     def reaches(self, array: Array) -> bool:

@@ -71,9 +71,9 @@ class InputArrays:
         """Return a result with the names of the first array, if that is one of xarray and of the same shape."""
         return with_names(self._given, result)
 
-    def hold(self, places: Places) -> None:
-        """Have every array where the workers can get at it."""
-        self.arrays = [places.hold(array) for array in self.arrays]
+    def hold(self, places: Places, native: bool) -> None:
+        """Have every array where the workers can get at it; a copy that is made for that is converted, if `native`."""
+        self.arrays = [places.hold(array, native) for array in self.arrays]
 
     def addresses(self, places: Places) -> tuple[ArrayRef, ...]:
         return tuple(places.address(array) for array in self.arrays)

@@ -117,7 +117,7 @@ class ArrayMethods(MapMethods):
                 return np.load(out, mmap_mode="r+")
             if inputs.rows == 0:
                 return _map_nothing(fn, inputs, out, output, backend.setup.native)
-            inputs.hold(backend.places)
+            inputs.hold(backend.places, backend.setup.native)
             cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
             work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
             if output.has_one_writer:
@@ -188,7 +188,7 @@ class ArrayMethods(MapMethods):
         parse_chunksize(chunksize)
         if inputs.rows == 0:
             return fn(*inputs.whole(backend.setup.native))
-        inputs.hold(backend.places)
+        inputs.hold(backend.places, backend.setup.native)
         work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine,
                     native=backend.setup.native)  # fmt: skip
         cuts = inputs.blocks(chunksize, backend.setup.workers)
@@ -229,7 +229,7 @@ class ArrayMethods(MapMethods):
             return
         if found is None:
             allocate_mapped(array)
-        inputs.hold(backend.places)
+        inputs.hold(backend.places, backend.setup.native)
         work = Work(fn, inputs.addresses(backend.places), "each", inputs.axis, native=backend.setup.native)
         unit = 1 if found is None else found.unit_shape[inputs.axis]
         _run(backend, "foreach_array", work, inputs, inputs.blocks(chunksize, backend.setup.workers, unit), progress)

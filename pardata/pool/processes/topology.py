@@ -137,7 +137,7 @@ class Topology:
             process = Worker("pool", placed.at, words, control, socks, redoable=True)
             edge = EdgeSenders([outbox.edges[0].senders[index]])
             own = Outbox(self._heap.arena, outbox.leases, [edge], True, Access.RESULT)  # of what was copied
-            own.is_lasting = True
+            own.is_lasting, own.placer.makes_native = True, setup.native
             self.slots.append(WorkerSlot(index, process, own, spec.areas.record))
             self.supervisor.start(process)
 
