@@ -225,9 +225,10 @@ class _Digest:
                 self.add(owner)
             return
         self._add_all(*contents_of(value))
-        if _is_users(kind) or kind.__module__.partition(".")[0] == _OWN:
-            own = value.of_process if isinstance(value, FileArray) else ()
-            self.add({name: part for name, part in state_of(value).items() if name not in own})
+        if kind.__module__.partition(".")[0] == _OWN:
+            self.add(value._compared() if hasattr(value, "_compared") else state_of(value))
+        elif _is_users(kind):
+            self.add(state_of(value))
         elif kind.__module__.partition(".")[0] in _DATA and not kind.__module__.startswith(_NO_DATA):
             self._add_all(*reduced(value))
 
@@ -241,7 +242,7 @@ def digest_of_items(items: Sequence[Any]) -> str:
 
 def digest_of_array(array: Any) -> str:
     """Return the digest of an array, or of what is read as one. What lies in a file has its size and its age."""
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray | FileArray):
         return digest(array)
     path = str(getattr(array, "path", getattr(array, "location", "")))
     found = os.stat(path) if os.path.isfile(path) else None

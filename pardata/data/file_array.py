@@ -112,6 +112,16 @@ class FileArray(ABC):
         """Remove the chunks of rows that are about to be written: one that a power cut has torn might be read first."""
         raise NotImplementedError(f"{self.location} may be damaged by a kill")
 
+    def _compared(self) -> dict[str, Any]:
+        """Return what a checkpoint compares it by, when a job goes on that reads it."""
+        kept = {name: part for name, part in sorted(self.__dict__.items()) if name not in self.of_process}
+        return {**kept, "age": self.age()}
+
+    def age(self) -> object:
+        """Return what tells that it was written to; None: nothing does, as at a URL."""
+        path = self.__dict__.get("_path")
+        return file_age(path) if isinstance(path, str) and os.path.isfile(path) else None
+
     def encoder(self) -> Encoder | None:
         """Return what workers compress with, so that the only writer of a file need not; None: it has to."""
         return None
@@ -188,6 +198,12 @@ def file_mark(path: str) -> FileMark | None:
         return None
     found = os.stat(path)
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def file_age(path: str) -> tuple[int, int]:
+    """Return the size of a file and the time of its last write: equal for a copy that has kept its time."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def check_mark(location: str, path: str, mark: FileMark | None) -> None:

@@ -266,6 +266,10 @@ class PagedFile(FileHandle, Sequence[Any]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _compared(self) -> Any:
+        """Return what a checkpoint compares it by."""
+        return self.path, self._token
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _from_pickle, (self.path, self._token)
 

@@ -278,6 +278,10 @@ class Database(Lookup):
         if not _is_over() and hasattr(self, "_connections"):
             self.close()
 
+    def _compared(self) -> Any:
+        """Return what a checkpoint compares it by; its version is known if it is frozen."""
+        return self.path, self.table, self.key, self._connections.version
+
     def __reduce__(self) -> tuple[Any, ...]:
         known = self._connections
         return _from_pickle, (known.path, known.table, known.key, known.frozen, known.version, known.statements)

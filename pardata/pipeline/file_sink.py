@@ -75,6 +75,12 @@ class FileSink(FileWriter):
         if made is not None:
             made.check_free()
 
+    def _compared(self) -> dict[str, Any]:
+        """Return what a checkpoint compares it by: not by the contents of the array, which it changes."""
+        target = self._target
+        made = target if isinstance(target, str) else (target.location, target.shape, target.dtype)
+        return {"target": made, "options": self._options}
+
     def why_not(self) -> str:
         target = self._target if isinstance(self._target, FileArray) else self._new()
         assert target is not None

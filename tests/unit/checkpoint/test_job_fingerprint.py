@@ -18,6 +18,7 @@ import urllib.parse
 import numpy as np
 import pytest
 
+import pardata
 from pardata.checkpoint import fingerprint
 from pardata.checkpoint.fingerprint import digest, digest_of_array, digest_of_items
 
@@ -158,6 +159,25 @@ def test_a_sequence_that_makes_its_entries_counts_by_its_attributes():
     other[77] = "xxxxx"
     assert digest_of_items(Rows(one)) != digest_of_items(Rows(other))
     assert digest_of_items(Rows(one)) == digest_of_items(Rows(list(one)))
+
+
+def test_handles_count_by_what_they_lead_to(tmp_path):
+    """Those of pardata change when they are used, and a table lies elsewhere each time."""
+    contents = {number: -number for number in range(9)}
+    with pardata.PagedFile.create(tmp_path / "rows", page_bytes=80) as writer:
+        writer.extend(np.arange(30.0))
+    pardata.Database.create(tmp_path / "a.db", contents).close()
+    for make in (
+        lambda: pardata.PagedFile(tmp_path / "rows"),
+        lambda: pardata.Database(tmp_path / "a.db", frozen=True),
+        lambda: pardata.Database(tmp_path / "a.db"),
+        lambda: pardata.Table(contents),
+    ):
+        with make() as one, make() as other:
+            before = digest(plus(one))
+            assert one[3] == other[3] and digest(plus(one)) == before == digest(plus(other))
+    with pardata.Table(contents) as one, pardata.Table({**contents, 3: 3}) as other:
+        assert digest(one) != digest(other)
 
 
 def test_the_modules_that_a_function_uses_count(tmp_path, monkeypatch):
