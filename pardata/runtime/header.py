@@ -47,6 +47,19 @@ MOST_SEQUENCES: Final = 400  # behind their words the name plate begins (`runtim
 _NUMBER_BITS: Final = 48
 
 
+def times_of(words: memoryview | tuple[int, ...], now_ns: int) -> tuple[int, int, int]:
+    """Return how long a worker has been busy, starved and blocked, in ns, with what goes on (time.monotonic_ns)."""
+    busy_ns, starved_ns, blocked_ns = words[BUSY_NS], words[STARVED_NS], words[BLOCKED_NS]
+    doing, waits_for, since_ns = words[CURRENT_CALL], words[WAITS_FOR], max(0, now_ns - words[BEGUN_NS])
+    if doing > 0:
+        busy_ns += since_ns
+    elif doing == 0 and words[INCARNATION] and waits_for == STARVED_NS:
+        starved_ns += since_ns
+    elif doing == 0 and words[INCARNATION] and waits_for not in (0, ENDED):
+        blocked_ns += since_ns
+    return busy_ns, starved_ns, blocked_ns
+
+
 def batch_word(sequence: int, number: int) -> int:
     """Return sequence and number in one word, so that one store says which batch is being worked on."""
     return sequence << _NUMBER_BITS | (number + 1)

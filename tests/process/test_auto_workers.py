@@ -217,6 +217,24 @@ def test_threads_are_added_though_all_items_lie_in_front_of_the_stage():
     assert list(stream.iterate(engine="threads", cores=3)) == [True] * 4
 
 
+def test_a_call_and_a_wait_that_go_on_count_on_threads():
+    begun, end = threading.Event(), threading.Event()
+
+    def held(item):
+        begun.set()
+        end.wait()
+        return item
+
+    stream = pardata.source(range(2)).map(held, workers="auto", chunksize=1).map(abs, workers="auto")
+    with stream.iterate(engine="threads", cores=4) as run:
+        begun.wait()
+        (_, held_before, waits_before), (_, held_now, waits_now) = run._tuner.counts(), run._tuner.counts()
+        end.set()
+        assert held_now.busy_s > held_before.busy_s and held_now.waited_s == held_before.waited_s
+        assert waits_now.waited_s > waits_before.waited_s and waits_now.items == 0
+        assert list(run) == [0, 1]
+
+
 def test_time_spent_resting_is_not_starved(restless):
     with pardata.source(numbers).map(slow, workers="auto").iterate(cores=3) as run:
         for _ in range(150):

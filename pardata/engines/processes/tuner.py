@@ -22,20 +22,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.process.lifecycle import State
 from pardata.runtime.allotment import StageCounts
-from pardata.runtime.header import (
-    BEGUN_NS,
-    BLOCKED_NS,
-    BUSY_NS,
-    CURRENT_CALL,
-    DROPPED,
-    ENDED,
-    FAILED,
-    INCARNATION,
-    ITEMS,
-    RESTS,
-    STARVED_NS,
-    WAITS_FOR,
-)
+from pardata.runtime.header import CURRENT_CALL, DROPPED, ENDED, FAILED, INCARNATION, ITEMS, RESTS, WAITS_FOR, times_of
 from pardata.runtime.progress import StageStatistics
 from pardata.runtime.supervisor import Supervisor, Worker
 from pardata.runtime.wiring import WorkerImage
@@ -74,8 +61,8 @@ class ProcessTuner(Tuner):
     def _counts_of(self, stage: Stage, now_ns: int) -> StageCounts:
         busy_ns, waited_ns, headers = 0, self._waited_ns[stage], self._words[stage]
         for index, words in enumerate(headers):
-            busy, waited = _times(words, now_ns)
-            busy_ns += busy
+            busy, starved, blocked = times_of(words, now_ns)
+            busy_ns, waited = busy_ns + busy, starved + blocked
             kept = self._rested_ns if words[RESTS] else self._counted_ns
             kept[stage] += waited - waited_ns[index]
             waited_ns[index] = waited
@@ -137,14 +124,3 @@ class ProcessTuner(Tuner):
 def _gives_no_more(words: memoryview) -> bool:
     """Return whether a worker has ended, or has never begun and is not needed."""
     return words[WAITS_FOR] == ENDED or bool(words[RESTS] and not words[INCARNATION])
-
-
-def _times(words: memoryview, now_ns: int) -> tuple[int, int]:
-    """Return how long a worker has been busy and has waited, with what goes on."""
-    busy_ns, waited_ns = words[BUSY_NS], words[STARVED_NS] + words[BLOCKED_NS]
-    doing, since_ns = words[CURRENT_CALL], now_ns - words[BEGUN_NS]
-    if doing > 0:
-        return busy_ns + since_ns, waited_ns
-    if doing == 0 and words[INCARNATION] and words[WAITS_FOR] != ENDED:
-        return busy_ns, waited_ns + since_ns
-    return busy_ns, waited_ns

@@ -86,3 +86,4 @@ class AwaitingThreadPort(ThreadPort):
             waited = time.perf_counter() - times.starved_since_s
             self.statistics.starved_s += waited
             times.mark_s += waited
+            times.starved_since_s = None

@@ -75,10 +75,11 @@ class ThreadPort:
         """Wait for a change, with the lock held; return for how long."""
         if self._hub.cancelled:
             raise Cancelled
-        begin = time.perf_counter()
+        begin = self._times.waits_since_s = time.perf_counter()
         condition.wait(timeout_s)
         waited = time.perf_counter() - begin
         self._times.mark_s += waited
+        self._times.waits_since_s = None
         return waited
 
     @property
@@ -109,6 +110,10 @@ class ThreadPort:
         """Return the counts of this moment."""
         ended_s = self._times.ended_s
         return replace(self.statistics, ended_s=0.0 if ended_s is None else now_s - ended_s)
+
+    def going_on(self) -> tuple[float, float]:
+        """Return the seconds of a call and of a wait that go on."""
+        return self._times.going_on()
 
     def take(self, timeout_s: float | None = None) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""

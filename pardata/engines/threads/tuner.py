@@ -27,12 +27,14 @@ class ThreadTuner(Tuner):
         return [self._counts_of(stage) for stage in self._stages]
 
     def _counts_of(self, stage: Stage) -> StageCounts:
-        parts = self._hub.statistics[stage]
+        ports = self._ports[stage]
+        parts = [port.statistics for port in ports]
+        going_on = [port.going_on() for port in ports[: self.workers_of(stage)]]  # the others rest
         return StageCounts(
             sum(part.items for part in parts),
             sum(part.dropped + part.failed for part in parts),
-            sum(part.busy_s for part in parts),
-            sum(part.starved_s + part.blocked_s for part in parts),
+            sum(part.busy_s for part in parts) + sum(busy_s for busy_s, _ in going_on),
+            sum(part.starved_s + part.blocked_s for part in parts) + sum(waited_s for _, waited_s in going_on),
         )
 
     def may_get_work(self, stage: Stage) -> bool:

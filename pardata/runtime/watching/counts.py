@@ -8,19 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pardata.memory.budget import CONTROL, LIVE
-from pardata.runtime.header import (
-    BEGUN_NS,
-    BLOCKED_NS,
-    BUSY_NS,
-    CURRENT_CALL,
-    ENDED,
-    FAILED,
-    INCARNATION,
-    ITEMS,
-    RESTS,
-    STARVED_NS,
-    WAITS_FOR,
-)
+from pardata.runtime.header import FAILED, INCARNATION, ITEMS, RESTS, times_of
 from pardata.runtime.watching.plates import POOL, RUN, WORKER, Plate, read_plate
 
 _WORDS: Final = struct.Struct("64q")
@@ -46,7 +34,7 @@ class SeenStage:
 
     def add(self, words: HeaderWords, now_ns: int) -> None:
         """Add a worker's."""
-        busy_ns, starved_ns, blocked_ns = _times(words, now_ns)
+        busy_ns, starved_ns, blocked_ns = times_of(words, now_ns)
         rests = bool(words[RESTS])
         self.workers += not rests
         self.items += words[ITEMS]
@@ -110,19 +98,6 @@ def _stages(home: Plate, workers: dict[int, Plate], words: dict[int, HeaderWords
         name = home.name if home.kind == POOL else plate.name
         stages.setdefault(plate.place, SeenStage(name)).add(words[at], now_ns)
     return list(stages.values())
-
-
-def _times(words: HeaderWords, now_ns: int) -> tuple[int, int, int]:
-    """Return how long a worker has been busy, starved and blocked, with what goes on."""
-    busy_ns, starved_ns, blocked_ns = words[BUSY_NS], words[STARVED_NS], words[BLOCKED_NS]
-    doing, waits_for, since_ns = words[CURRENT_CALL], words[WAITS_FOR], max(0, now_ns - words[BEGUN_NS])
-    if doing > 0:
-        busy_ns += since_ns
-    elif doing == 0 and words[INCARNATION] and waits_for == STARVED_NS:
-        starved_ns += since_ns
-    elif doing == 0 and words[INCARNATION] and waits_for not in (0, ENDED):
-        blocked_ns += since_ns
-    return busy_ns, starved_ns, blocked_ns
 
 
 def pace(now: SeenStage, before: SeenStage | None, seconds: float) -> Pace:
