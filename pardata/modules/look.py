@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.modules.names import parts_of
-from pardata.modules.own import reach
+from pardata.modules.own import is_of_user, reach
 from pardata.modules.plain import is_simple
 from pardata.modules.reads import NOTHING, Reads, in_order
-from pardata.modules.walk import MOST_PARTS, Walk, is_of_user
+from pardata.modules.walk import MOST_PARTS, Walk
 
 _looks: weakref.WeakKeyDictionary[Any, tuple[Any, Reads]] = weakref.WeakKeyDictionary()
 _OPAQUE: Final = (type, types.BuiltinFunctionType, np.ufunc, np.ndarray)

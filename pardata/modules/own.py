@@ -62,6 +62,11 @@ def is_own(module: Any) -> TypeGuard[types.ModuleType]:
     return is_own(sys.modules.get(parent)) if parent else True
 
 
+def is_of_user(kind: type) -> bool:
+    """Return whether a class is of the script, or of a module of the user's."""
+    return kind.__module__ in SCRIPTS or is_own(sys.modules.get(kind.__module__))
+
+
 def _directory() -> str:
     try:
         return os.getcwd()

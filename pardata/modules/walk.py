@@ -20,7 +20,7 @@ from pardata.modules.changes import (
     was_sent,
 )
 from pardata.modules.names import functions_of, imports_in, names_in, parts_of, stores_in, texts_in
-from pardata.modules.own import SCRIPTS, is_own, reach
+from pardata.modules.own import SCRIPTS, is_of_user, is_own, reach
 from pardata.modules.plain import is_plain, is_record, is_simple, plain_contents
 from pardata.modules.reads import ABSENT, Attribute, Reads, in_order
 from pardata.modules.source import ModuleSource, is_code
@@ -258,7 +258,3 @@ def _find(fn: types.FunctionType, path: str) -> Any:
         paths = [path, *(f"{package}.{path}" for package in _packages_of(fn))]
         found = next((sys.modules[each] for each in paths if each in sys.modules), None)
     return found
-
-
-def is_of_user(kind: type) -> bool:
-    return kind.__module__ in SCRIPTS or is_own(sys.modules.get(kind.__module__))
