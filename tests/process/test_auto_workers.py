@@ -247,7 +247,7 @@ def test_time_spent_resting_is_not_starved(restless):
 
 
 def test_few_descriptors_narrow_a_stage(monkeypatch):
-    monkeypatch.setattr("pardata.engines.processes.build.free_descriptors", lambda: 200)
+    monkeypatch.setattr("pardata.engines.processes.layout.free_descriptors", lambda: 200)
     with pardata.source(range(10)).map(abs, workers="auto").map(slow, workers="auto").iterate(cores=10**12) as run:
         workers = [worker for worker in run._parts.processes if worker.stage == "slow"]
         assert 1 < len(workers) < 10

@@ -11,11 +11,10 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from pardata.channel.words import words_bytes
 from pardata.codec.access import Access
-from pardata.engines.processes.layout import Layout, descriptors_of
+from pardata.engines.processes.layout import Layout, descriptors_of, fit_into, runs_here
 from pardata.engines.processes.local_worker import LocalWorker
 from pardata.engines.processes.outcome import RunOutcome
 from pardata.engines.processes.parts import Parts
@@ -23,18 +22,18 @@ from pardata.engines.processes.recording import Recording
 from pardata.engines.processes.report import Statistics
 from pardata.engines.processes.run import Loop
 from pardata.engines.processes.tuner import ProcessTuner
-from pardata.errors import ConfigError, InternalError, PlanError
+from pardata.errors import InternalError
 from pardata.memory.budget import available_bytes
 from pardata.pipeline.builtin_generators import ListOf
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import program_of, runs_here
+from pardata.pipeline.programs.build import program_of
 from pardata.pipeline.run import RunOptions
-from pardata.process.capacity import check_descriptors, explained, free_descriptors
+from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
-from pardata.runtime.header import CONSUMER_BUSY, MOST_SEQUENCES, NEXT_NUMBER, RESTS
+from pardata.runtime.header import CONSUMER_BUSY, NEXT_NUMBER, RESTS
 from pardata.runtime.library_limits import share_cores
 from pardata.runtime.output.console import Console, tag_of
 from pardata.runtime.recording.recording_port import open_port
@@ -43,8 +42,6 @@ from pardata.runtime.watching.plates import RUN, hang_plates
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program, surroundings_of_parent
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
-
-_CHANNELS_SHARE: Final = 16  # of the memory limit, for channels to workers that may never be needed
 
 
 class _ConsumerProgram:
@@ -86,24 +83,22 @@ class Builder:
         self, plan: Plan, options: RunOptions, parts: Parts, statistics: Statistics, outcome: RunOutcome
     ) -> None:
         self._limit = int(options.memory_limit or available_bytes() // 2)
-        _fit(plan, parts.heap.most_workers, self._limit)
-        _check_room(plan, parts.heap.most_workers)
+        processes = [stage for stage in plan.worker_stages if not runs_here(stage)]
+        fit_into(plan, parts.heap.most_workers, self._limit)
         self._plan = plan
         self._options = options
         self._parts = parts
         self._statistics = statistics
         self._outcome = outcome
         self._segment = parts.heap.segment
-        cores = share_cores(plan.at_work(stage for stage in plan.worker_stages if not runs_here(stage)))
-        self._surroundings = surroundings_of_parent(cores)
+        self._surroundings = surroundings_of_parent(share_cores(plan.at_work(processes)))
         self._programs = {stage: program_of(stage, plan, options.random_seed) for stage in plan.worker_stages}
         sink = HeapSink(parts.heap)
         self._encoded = {
             stage: encode_program(
                 self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink, way=_way_out(stage)
             )
-            for stage in plan.worker_stages
-            if not runs_here(stage)
+            for stage in processes
         }
 
     def build(self, away: set[int]) -> Loop:
@@ -196,37 +191,6 @@ class Builder:
         local = LocalWorker(stage, program, port, control, self._surroundings.cores)
         parts.threads.append(local)
         parts.port.collector.watch(control, partial(_weakly(self._outcome.hear), local))
-
-
-def _fit(plan: Plan, most_workers: int, limit: int) -> None:
-    """Narrow stages with workers="auto" to half of the room and the descriptors that there are, and a part of memory.
-
-    A sender has some memory for each worker behind it, also before that one has a process.
-    """
-    descriptors = free_descriptors()
-    if plan.share.each > most_workers:
-        plan.narrow(most_workers)
-    while plan.share.stages and plan.share.each > 1:
-        workers = sum(stage.workers for stage in plan.worker_stages)
-        channels = sum(stage.workers * edge.stage.workers for stage in plan.stages for edge in stage.edges)
-        has_room = 2 * workers <= most_workers and 2 * descriptors_of(plan) <= descriptors
-        if has_room and _CHANNELS_SHARE * channels * words_bytes(0) <= limit:
-            break
-        plan.narrow(plan.share.each - 1)
-
-
-def _check_room(plan: Plan, most_workers: int) -> None:
-    """Refuse a plan that no run has room for."""
-    if len(plan.roots) > MOST_SEQUENCES:
-        raise PlanError(
-            f"{len(plan.roots)} sources, generator filters and merged branches; {MOST_SEQUENCES} are possible"
-        )
-    workers = 1 + sum(stage.workers for stage in plan.worker_stages)
-    if workers > most_workers:
-        raise ConfigError(
-            f"the stream has {len(plan.worker_stages)} stages with {workers - 1} workers together; engine="
-            f'"processes" has room for {most_workers - 1} of all runs and pools: take fewer, or engine="threads"'
-        )
 
 
 def _weakly(method: Callable[..., object]) -> Callable[..., None]:

@@ -8,19 +8,21 @@ from typing import Final
 
 from pardata.channel.channel import CAN_ELIDE_WAKEUPS, FARM_WINDOW
 from pardata.channel.window import Window
-from pardata.channel.words import AREA_BYTES, RECORD_BYTES
+from pardata.channel.words import AREA_BYTES, RECORD_BYTES, words_bytes
 from pardata.codec.access import Access
 from pardata.engines.processes.parts import Parts
-from pardata.errors import CapacityError
+from pardata.errors import CapacityError, ConfigError, PlanError
 from pardata.memory.arena import Span
 from pardata.memory.budget import format_bytes
 from pardata.memory.segment import PAGE_BYTES
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import runs_here
 from pardata.pipeline.programs.generator import is_redoable
+from pardata.pipeline.source_items import is_factory
+from pardata.process.capacity import free_descriptors
 from pardata.runtime.admission.inflight import InFlightSpec
+from pardata.runtime.header import MOST_SEQUENCES
 from pardata.runtime.recording.recorder import record_sizes
 from pardata.runtime.wiring import WorkerImage, connect, give_tokens
 from pardata.runtime.worker.spec import CHANNELS_AT, OwnAreas
@@ -32,7 +34,44 @@ _MOST_OWED_BLOCKS: Final = 4
 # A successor can find one token retired before its predecessor's commit, so one more message may be in flight.
 _SPARE_SLOTS: Final = 4
 _ALONE: Final = 16  # messages of several items, of the only worker at work
+_CHANNELS_SHARE: Final = 16  # of the memory limit, for channels to workers that may never be needed
 _STATE_BYTES: Final = 4 << 30  # of address space, for two copies of the state that a generator filter saves
+
+
+def runs_here(stage: Stage) -> bool:
+    """Return whether the workers of a stage are threads of the process that runs it.
+
+    They are in a source that reads an object of this process, and where the user has asked for it.
+    """
+    reads_object = stage.kind is Kind.SOURCE and not is_factory(stage.fn)
+    return reads_object or stage.node.thread
+
+
+def fit_into(plan: Plan, most_workers: int, limit: int) -> None:
+    """Narrow stages with workers="auto" to half of the room and the descriptors that there are, and a part of memory.
+
+    A sender has some memory for each worker behind it, also before that one has a process. Raises `PlanError` or
+    `ConfigError` for a plan that no run has room for.
+    """
+    if len(plan.roots) > MOST_SEQUENCES:
+        raise PlanError(
+            f"{len(plan.roots)} sources, generator filters and merged branches; {MOST_SEQUENCES} are possible"
+        )
+    descriptors = free_descriptors()
+    while True:
+        workers = sum(stage.workers for stage in plan.worker_stages)
+        channels = sum(stage.workers * edge.stage.workers for stage in plan.stages for edge in stage.edges)
+        has_room = 2 * workers <= most_workers and 2 * descriptors_of(plan) <= descriptors
+        if has_room and _CHANNELS_SHARE * channels * words_bytes(0) <= limit:
+            return
+        if not plan.share.stages or plan.share.each == 1:  # those that the user has asked for
+            break
+        plan.narrow(min(most_workers, plan.share.each - 1))
+    if 1 + workers > most_workers:
+        raise ConfigError(
+            f"the stream has {len(plan.worker_stages)} stages with {workers} workers together; engine="
+            f'"processes" has room for {most_workers - 1} of all runs and pools: take fewer, or engine="threads"'
+        )
 
 
 def descriptors_of(plan: Plan) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.error_policy import Errors
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
@@ -18,7 +19,8 @@ from pardata.pipeline.programs.generator import GeneratorProgram, is_redoable
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.own import OwnProgram
 from pardata.pipeline.programs.pairing import Paired
-from pardata.pipeline.programs.sink import SinkProgram
+from pardata.pipeline.programs.reached import Reached
+from pardata.pipeline.programs.sink import SinkCuts, SinkProgram, takes_part
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.pipeline.queue_items import QueueItems
 from pardata.pipeline.source_items import is_factory, items_from
@@ -37,21 +39,35 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     """Return the program that the workers of a stage run; `seed`: of the run's random numbers."""
     if isinstance(stage.fn, OwnProgram):
         return stage.fn.program(stage, plan, seed)  # type: ignore[no-any-return]
-    node, identity, cuts = stage.node, identity_of(stage, seed), plan.cuts
+    identity = identity_of(stage, seed)
     if stage.kind is Kind.SOURCE:
-        assert stage.own_sequence is not None
-        begin = plan.following.get(stage.own_sequence, 0)
-        return SourceProgram(
-            stage.name, source_maker(stage, begin), stage.own_sequence, _sizes(stage, plan), identity, begin,
-            None if cuts is None else cuts.every_s, plan.sends_failures(stage),
-        )  # fmt: skip
+        return _source_program(stage, plan, identity)
     if stage.kind is Kind.GENERATOR:
-        assert stage.own_sequence is not None and stage.fn is not None
-        return GeneratorProgram(
-            stage.name, stage.fn, stage.own_sequence, stage.fanin, _sizes(stage, plan), identity,
-            pairing_of(stage, plan), plan.is_sole_reader(stage), is_redoable(stage), plan.sends_failures(stage),
-            filter_cuts(stage, plan),
-        )  # fmt: skip
+        return _filter_program(stage, plan, identity)
+    return _item_program(stage, plan, identity)
+
+
+def _source_program(stage: Stage, plan: Plan, identity: StageIdentity) -> SourceProgram:
+    assert stage.own_sequence is not None
+    begin = plan.following.get(stage.own_sequence, 0)
+    make, sizes = source_maker(stage, begin), _sizes(stage, plan)
+    every_s = None if plan.cuts is None else plan.cuts.every_s
+    return SourceProgram(
+        stage.name, make, stage.own_sequence, sizes, identity, begin, every_s, plan.sends_failures(stage)
+    )
+
+
+def _filter_program(stage: Stage, plan: Plan, identity: StageIdentity) -> GeneratorProgram:
+    assert stage.own_sequence is not None and stage.fn is not None
+    sizes, pairing, cuts = _sizes(stage, plan), pairing_of(stage, plan), filter_cuts(stage, plan)
+    return GeneratorProgram(
+        stage.name, stage.fn, stage.own_sequence, stage.fanin, sizes, identity, pairing, plan.is_sole_reader(stage),
+        is_redoable(stage), plan.sends_failures(stage), cuts,
+    )  # fmt: skip
+
+
+def _item_program(stage: Stage, plan: Plan, identity: StageIdentity) -> ItemProgram:
+    node = stage.node
     errors = node.on_error.errors if stage.fn is not None else _errors_behind(stage)
     options = (
         stage.name, stage.fn, stage.kind, stage.fanin, node.inplace, errors, node.on_error.retries, node.branches,
@@ -59,10 +75,9 @@ def program_of(stage: Stage, plan: Plan, seed: int) -> StageProgram:
     )  # fmt: skip
     if node.concurrency and stage.fn is node.fn:  # a trial of the plan has functions of its own
         return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)
-    if cuts is not None and stage.kind is Kind.SINK:
-        sink = SinkProgram(*options)
-        sink.go_on(cuts, stage.index, inputs_of(stage, plan))
-        return sink
+    if plan.cuts is not None and stage.kind is Kind.SINK:
+        reached = _reached(stage, plan.cuts, inputs_of(stage, plan))
+        return SinkProgram(SinkCuts(plan.cuts, stage.index, reached, stage.name, takes_part(stage.fn)), *options)
     return ItemProgram(*options)
 
 
@@ -71,7 +86,14 @@ def filter_cuts(stage: Stage, plan: Plan) -> FilterCuts | None:
     if plan.cuts is None:
         return None
     inputs, begins = inputs_of(stage, plan), begins_of(stage, plan)
-    return FilterCuts(plan.cuts, stage.index, inputs, begins, stage.fanin.policy == "position")
+    return FilterCuts(plan.cuts, stage.index, _reached(stage, plan.cuts, inputs), begins)
+
+
+def _reached(stage: Stage, cuts: Cuts, inputs: list[Mapping[int, int]]) -> Reached:
+    """Return how far a stage is when the run begins."""
+    roots = {sequence: root for given in inputs for sequence, root in given.items()}
+    begin = cuts.starts[stage.index][0] if stage.index in cuts.starts else (0,) * len(set(roots.values()))
+    return Reached(roots, begin, stage.fanin.policy == "position")
 
 
 def inputs_of(stage: Stage, plan: Plan) -> list[Mapping[int, int]]:
@@ -132,12 +154,3 @@ def passed_of(stage: Stage) -> Passed | None:
     """Return the check that a generator does not yield one object as several items; None if it is not needed."""
     is_generator = stage.own_sequence is not None and not isinstance(stage.fn, list | tuple)
     return Passed(stage.name) if is_generator else None
-
-
-def runs_here(stage: Stage) -> bool:
-    """Return whether the workers of a stage are threads of the process that runs it.
-
-    They are in a source that reads an object of this process, and where the user has asked for it.
-    """
-    reads_object = stage.kind is Kind.SOURCE and (not is_factory(stage.fn))
-    return reads_object or stage.node.thread

@@ -15,7 +15,6 @@ import pickle
 import struct
 import time
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -135,13 +134,6 @@ class SourcePort(_Delegate):
         return cell | self._clock.mark(number)
 
 
-def reached_of(cuts: Cuts, stage: int, inputs: list[Mapping[int, int]], is_paired: bool = False) -> Reached:
-    """Return how far a stage is when the run begins."""
-    roots = {sequence: root for given in inputs for sequence, root in given.items()}
-    begin = cuts.starts[stage][0] if stage in cuts.starts else (0,) * len(set(roots.values()))
-    return Reached(roots, begin, is_paired)
-
-
 class Position(Protocol):
     """The work of a filter."""
 
@@ -160,23 +152,19 @@ class FilterCuts:
         Of the run.
     stage : int
         Index of the stage.
-    inputs : list
-        Per input, its numberings; each with its name where it begins.
+    reached : Reached
+        How far it is when the run begins.
     begins : list of int
         Per input, how many items it had given at the cut at which the run begins.
-    is_paired : bool
-        See `Reached`.
     """
 
-    def __init__(
-        self, cuts: Cuts, stage: int, inputs: list[Mapping[int, int]], begins: list[int], is_paired: bool
-    ) -> None:
+    def __init__(self, cuts: Cuts, stage: int, reached: Reached, begins: list[int]) -> None:
         self.folder = cuts.folder
         self.owner = cuts.owner
         self.begins = begins
         self._stage = stage
         self._start = cuts.starts.get(stage)
-        self.reached = reached_of(cuts, stage, inputs, is_paired)
+        self.reached = reached
         self._items = 0  # that were taken
         self._pending = -1  # the number of the next output, if a cut lies in front of it
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pardata.checkpoint.presence import Presence
@@ -11,8 +11,9 @@ from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.programs.batcher import Port
 from pardata.pipeline.programs.context import StageContext
-from pardata.pipeline.programs.cuts import present, reached_of, read_state, state_path, write_state
+from pardata.pipeline.programs.cuts import present, read_state, state_path, write_state
 from pardata.pipeline.programs.item import ItemProgram
+from pardata.pipeline.programs.reached import Reached
 from pardata.pipeline.programs.user_code import failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
@@ -31,10 +32,10 @@ class SinkProgram(ItemProgram):
     same call goes on at the last cut.
     """
 
-    def go_on(self, cuts: Cuts, stage: int, inputs: list[Mapping[int, int]]) -> None:
-        """Take in where the run begins; `inputs`: see `FilterCuts`."""
-        self.redoable = not takes_part(self.fn)
-        self._cuts = SinkCuts(cuts, stage, inputs, self.name, takes_part(self.fn))
+    def __init__(self, cuts: SinkCuts, *options: Any) -> None:
+        super().__init__(*options)
+        self.redoable = not cuts.commits
+        self._cuts = cuts
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:
@@ -62,14 +63,16 @@ class SinkCuts:
     ----------
     reached : Reached
         How far it is.
+    commits : bool
+        It has `commit` and `restore`.
     """
 
-    def __init__(self, cuts: Cuts, stage: int, inputs: list[Mapping[int, int]], name: str, commits: bool) -> None:
-        self.reached = reached_of(cuts, stage, inputs)
+    def __init__(self, cuts: Cuts, stage: int, reached: Reached, name: str, commits: bool) -> None:
+        self.reached = reached
         self._cuts = cuts
         self._stage = stage
         self._name = name
-        self._commits = commits
+        self.commits = commits
 
     def present(self) -> contextlib.closing[Presence]:
         """Say that this worker is at work, until the end of the block."""
@@ -77,7 +80,7 @@ class SinkCuts:
 
     def restore(self, fn: Any) -> None:
         """Have a sink go back to the cut at which the run begins."""
-        if not self._commits:
+        if not self.commits:
             return
         start, state = self._cuts.starts.get(self._stage), None
         if start is not None:
@@ -89,7 +92,7 @@ class SinkCuts:
         """At a cut, have a sink commit what it was given, and tell that this is done."""
         if taken is None:
             return
-        if self._commits:
+        if self.commits:
             state = self.reached.position, self._call(fn.commit)
             write_state(state_path(self._cuts.folder, self._stage, taken), state)
         port.report(CutPassed(self._stage, taken, 0))
