@@ -1,7 +1,7 @@
 """``python -m benchmarks``: measures pardata beside its rivals, prints the tables, writes results, plots and pages.
 
 The exit status judges nothing, the tables tell which bars are reached; only ``--compare`` ends with 1 if pardata has
-become slower beyond the noise.
+become slower beyond the noise, or if nothing could be compared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main() -> None:
     if old:
         chosen = _only(everything, names)
         print("\n" + "\n".join(compare.told(old, chosen)))
-        sys.exit(bool(compare.regressions(compare.differences(old, chosen))))
+        found = compare.differences(old, chosen)
+        sys.exit(not found or bool(compare.regressions(found)))
 
 
 def _told(everything: Results, names: list[str]) -> str:

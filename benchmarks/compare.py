@@ -8,7 +8,7 @@ from typing import Literal
 
 from benchmarks.results import Results
 
-SMALLEST = 0.05  # a change of less is not worth a look
+SMALLEST = 0.03  # by more than this no change of the code may make pardata slower
 FEWEST = 3  # rounds
 
 Change = Literal["slower", "faster", "same", "too few rounds"]
@@ -64,6 +64,8 @@ def regressions(found: list[Difference]) -> list[Difference]:
 def told(old: Results, new: Results) -> list[str]:
     """Lines for a reader: the changes, worst first, and whether the two sets can be compared at all."""
     found = differences(old, new)
+    if not found:
+        return ["no side of a case is in both sets of results: nothing was compared"]
     lines = []
     machines = [next(iter(results.records.values()))["machine"] for results in (old, new) if results.records]
     if len(machines) == 2 and machines[0] != machines[1]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.bars import ABSOLUTE, Bar, Judgement
-from benchmarks.compare import SMALLEST
 from benchmarks.results import Results
 from benchmarks.scenarios import find
 
+_ALIKE = 0.05  # a side that is better by less is as good
 NOISE = 0.1  # the share of the cores that others may have before it is said
 Row = tuple[str, ...]
 
@@ -126,7 +126,7 @@ def behind_rows(results: Results) -> list[Row]:
                 factor = theirs / ours if more else ours / theirs
                 cells = (number(theirs, case["unit"]), number(ours, case["unit"]), times(factor))
                 found.append((factor, (f"{name}: {case['title']}", side, *cells)))
-    worse = sorted((each for each in found if each[0] > 1 + SMALLEST), key=lambda each: -each[0])
+    worse = sorted((each for each in found if each[0] > 1 + _ALIKE), key=lambda each: -each[0])
     return [("case", "side", "its figure", "pardata", "is better by"), *(row for _, row in worse)]
 
 

@@ -111,6 +111,7 @@ def test_bars_are_about_cases_and_sides_that_there_are():
         ([1.0, 1.1, 1.2], [0.7, 0.8, 0.9], "faster"),
         ([1.0, 1.1, 1.3], [1.2, 1.4, 1.5], "same"),  # the rounds overlap
         ([1.0, 1.001, 1.002], [1.01, 1.011, 1.012], "same"),  # apart, but by a hundredth
+        ([1.0, 1.001, 1.002], [1.04, 1.041, 1.042], "slower"),
         ([1.0, 1.0], [2.0, 2.0, 2.0], "too few rounds"),
     ],
 )
@@ -129,6 +130,11 @@ def test_only_pardata_s_own_changes_are_regressions():
         "pardata"
     ]
     assert compare.told(old, new)[0] == "slower: work, mp.Queue: 1.1 -> 2.1 s (0.52 x)"
+
+
+def test_comparison_of_nothing_says_so():
+    (told,) = compare.told(results.Results({}), made(pardata=[1.0, 1.1, 1.2]))
+    assert "nothing was compared" in told
 
 
 def test_comparison_says_that_machines_differ():
