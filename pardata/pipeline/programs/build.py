@@ -85,8 +85,8 @@ def filter_cuts(stage: Stage, plan: Plan) -> FilterCuts | None:
     """Return the cuts of a filter, if the run makes any."""
     if plan.cuts is None:
         return None
-    inputs, begins = inputs_of(stage, plan), begins_of(stage, plan)
-    return FilterCuts(plan.cuts, stage.index, _reached(stage, plan.cuts, inputs), begins)
+    reached, begins = _reached(stage, plan.cuts, inputs_of(stage, plan)), begins_of(stage, plan)
+    return FilterCuts(plan.cuts, stage.index, reached, begins)
 
 
 def _reached(stage: Stage, cuts: Cuts, inputs: list[Mapping[int, int]]) -> Reached:
