@@ -12,13 +12,13 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from pardata.cluster import wire
 from pardata.cluster.island import add_counts
-from pardata.cluster.ledger import BLAMED_AFTER, Ledger, Send
-from pardata.cluster.messages import Answer, News
+from pardata.cluster.ledger import BLAMED_AFTER, SUSPECT_AFTER, Ledger, Send
+from pardata.cluster.messages import News
 from pardata.cluster.port import FINISH, ClusterPort, EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import WorkerLostError
 from pardata.runtime.carried_errors import add_note
@@ -29,11 +29,19 @@ from pardata.runtime.progress import StageStatistics
 _JOIN_S: Final = 120.0  # without any node, until the run fails: one that was restarted, or a job of a queue, may come
 
 
+@dataclass(eq=False)
+class _Away:
+    """A message that is away: a node may be lost, so it is kept until its answer is here."""
+
+    frames: Frames
+    answer: asyncio.Future[Answered]
+
+
 class Answered(NamedTuple):
     """An answer, and the node that it came from."""
 
     node: str
-    answer: Answer
+    answer: Any  # `messages.Answer`; of a pool `pool_messages.PoolAnswer`
 
 
 class Crossing:
@@ -65,8 +73,7 @@ class Crossing:
         self.nodes: dict[str, NodeStatistics] = {}
         self._credits = credits
         self._ledger = Ledger(most_bytes)
-        self._kept: dict[int, Frames] = {}  # until their answers are here: a node may be lost
-        self._answers: dict[int, asyncio.Future[Answered]] = {}
+        self._away: dict[int, _Away] = {}
         self._finishing: dict[str, asyncio.Future[News | None]] = {}
         self._events: deque[PortEvent] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,7 +118,7 @@ class Crossing:
             event = self._events.popleft()
             if isinstance(event, NodeJoined):
                 self.nodes[event.node] = NodeStatistics(event.node, self._island)
-                self._call(self._ledger.join(event.node, self._credits, event.memory_bytes // 2))
+                self._on_joined(event)
                 self._over = ""
             elif isinstance(event, Returned):
                 self._on_returned(event)
@@ -134,8 +141,11 @@ class Crossing:
     def _give_up(self, why: str) -> None:
         """Fail with all messages that are away, and those that follow."""
         self._over = why
-        for future in self._answers.values():
-            _fail(future, why)
+        for away in self._away.values():
+            _fail(away.answer, why)
+
+    def _on_joined(self, event: NodeJoined) -> None:
+        self._call(self._ledger.join(event.node, self._credits, event.memory_bytes // 2))
 
     def _on_returned(self, event: Returned) -> None:
         if event.number == FINISH:
@@ -147,28 +157,36 @@ class Crossing:
         is_first, sends = self._ledger.done(event.node, event.number)
         self._call(sends)
         if is_first:
-            del self._kept[event.number]
-            _settle_by(self._answers.pop(event.number), event)
+            _settle_by(self._away.pop(event.number).answer, event)
 
     def _on_lost(self, event: NodeLost) -> None:
         _settle(self._finishing.get(event.node), None)
         redone = self._ledger.redone
-        blamed, sends = self._ledger.lose(event.node)
+        loss = self._ledger.lose(event.node)
         told = self.nodes[event.node]
         told.is_lost, told.redone = True, told.redone + self._ledger.redone - redone
-        self._call(sends)
-        for number in blamed:
+        for number in loss.suspects:
+            self._suspect(number)
+        self._call(self._ledger.send())
+        for number in loss.blamed:
             self._refuse(number, f"{BLAMED_AFTER} nodes were lost while they had this message; the last: {event.why}")
 
+    def _suspect(self, number: int) -> None:
+        """Have a suspect sent again, alone."""
+        self._add(number, SUSPECT_AFTER)
+
     def _refuse(self, number: int, why: str) -> None:
-        del self._kept[number]
-        _fail(self._answers.pop(number), why)
+        _fail(self._away.pop(number).answer, why)
+
+    def _add(self, number: int, cost: int) -> None:
+        nbytes = max(wire.count_bytes(self._away[number].frames), self._heaviest)
+        self._call(self._ledger.add(number, nbytes, cost))
 
     def _call(self, sends: list[Send]) -> None:
         for node, number in sends:
             self.nodes[node].messages += 1
-            self.nodes[node].sent_bytes += wire.count_bytes(self._kept[number])
-            self._port.call(node, number, list(self._kept[number]))
+            self.nodes[node].sent_bytes += wire.count_bytes(self._away[number].frames)
+            self._port.call(node, number, list(self._away[number].frames))
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -185,15 +203,18 @@ class Crossing:
     def limit(self, most: int, is_alone: bool) -> None:
         """Do nothing: it is for calls that may kill their own process."""
 
-    def send(self, number: int, message: Any) -> asyncio.Future[Answered]:
-        """Send a message; return the future of its answer."""
-        frames = wire.encode(message)
-        future = self._answers[number] = asyncio.get_running_loop().create_future()
-        self._kept[number] = frames
-        self._call(self._ledger.add(number, max(wire.count_bytes(frames), self._heaviest)))
+    def send(self, number: int, message: Any, cost: int = 0) -> asyncio.Future[Answered]:
+        """Send a message that has cost so many nodes; return the future of its answer."""
+        frames = self._encode(message)
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._away[number] = _Away(frames, future)
+        self._add(number, cost)
         if self._over:
             _fail(future, self._over)
         return future
+
+    def _encode(self, message: Any) -> Frames:
+        return wire.encode(message)
 
     def note(self, node: str, news: News) -> None:
         """Note the counts of a node, and show what its workers have said."""
@@ -215,7 +236,7 @@ class Crossing:
 def _settle_by(future: asyncio.Future[Answered], event: Returned) -> None:
     """Settle the future of an answer; if that cannot be loaded here, by the error."""
     try:
-        answer: Answer = wire.decode(event.frames)
+        answer = wire.decode(event.frames)
     except Exception as error:
         add_note(error, f"while an answer of node {event.node} was loaded here")
         if not future.done():

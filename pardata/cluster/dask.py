@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pardata.cluster.engine import ClusterEngine, Connection
 from pardata.errors import ConfigError, MissingExtraError
 from pardata.memory.sizes import count_bytes
 from pardata.pipeline.plan.numbers import is_count
-from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.run import Elsewhere, Run, RunOptions
 from pardata.process.capacity import loading
 
 _START = (
@@ -18,7 +17,7 @@ _START = (
 )
 
 
-class Dask(Elsewhere):
+class Dask(ClusterEngine):
     """The engine of a run on a Dask cluster: ``stream.run(engine=pardata.cluster.Dask(...))``.
 
     ``engine="dask"`` stands for one without arguments.
@@ -53,15 +52,13 @@ class Dask(Elsewhere):
         self._nodes = nodes
         self._memory_limit = None if memory_limit is None else count_bytes("memory_limit", memory_limit)
 
-    def start(self, plan: Plan, options: RunOptions) -> Run:
-        """Start a run."""
+    def connect(self) -> Connection:
+        """Connect to the cluster."""
         try:
             with loading("a run on a Dask cluster"):
                 from pardata.cluster.dask_port import DaskPort
         except ImportError as error:
             raise MissingExtraError('distributed is not installed: pip install "pardata[dask]"') from error
-        with loading("a run on a Dask cluster"):
-            from pardata.cluster.run import ClusterRun
 
         client = self._client()
         close = client.close if isinstance(self._address, str) else None
@@ -69,7 +66,7 @@ class Dask(Elsewhere):
         def new_port(islands: int) -> DaskPort:
             return DaskPort(client, self._nodes, self._memory_limit, islands)
 
-        return ClusterRun(plan, options, new_port, close)
+        return Connection(new_port, close)
 
     def _client(self) -> Any:
         """Return the client. One for an address is made here: whoever gets it closes it."""

@@ -13,7 +13,7 @@ import dask
 import numpy as np
 from distributed import Worker, get_worker
 
-from pardata.cluster.island import OpenIsland
+from pardata.cluster.open_island import HeldIsland, open_island
 from pardata.cluster.port import Frames
 from pardata.errors import BrokenError, ConfigError
 from pardata.memory.array import find_anchor
@@ -41,7 +41,7 @@ class DaskIsland:
     """
 
     def __init__(self) -> None:
-        self._island: OpenIsland | None = None
+        self._island: HeldIsland | None = None
         self._reception: Reception | None = None
         self._answers: dict[int, asyncio.Future[Frames]] = {}
         self._watching: asyncio.Task[None] | None = None  # an event loop holds tasks weakly
@@ -67,7 +67,7 @@ class DaskIsland:
                 loop.call_soon_threadsafe(_settle, answers, number, frames)
 
         try:
-            self._island = await asyncio.to_thread(OpenIsland, owned(list(code)), limit_bytes, on_answer)
+            self._island = await asyncio.to_thread(open_island, owned(list(code)), limit_bytes, on_answer)
         except OSError as error:  # as it is, it would pass for a lost connection
             raise ConfigError(f"it cannot run the stages: {type(error).__name__}: {error}") from error
         self._reception = Reception()

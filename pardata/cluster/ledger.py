@@ -6,7 +6,8 @@
 | `join` a node | it has its credits, and messages that wait are sent to it |
 | `done` by a node | the first answer to a number counts, and its credit is free; any other is dropped |
 | `lose` a node | its messages wait again, in front, as their numbers are the smallest |
-| a message has cost two nodes | it goes alone: its node gets nothing else until the answer |
+| a message has cost two nodes | it is a suspect, and handed back: whoever has sent it adds it again, or its parts |
+| a suspect is added | it goes alone: its node gets nothing else until the answer |
 | a message has cost three nodes | it is blamed, and not sent again |
 """
 
@@ -28,10 +29,17 @@ class Send(NamedTuple):
     number: int
 
 
+class Loss(NamedTuple):
+    """The messages of a lost node that are not simply sent again: the blamed and the suspects."""
+
+    blamed: list[int]
+    suspects: list[int]
+
+
 @dataclass(eq=False)
 class _Sending:
     nbytes: int
-    cost: int = 0  # nodes
+    cost: int  # nodes
 
 
 @dataclass(eq=False)
@@ -88,20 +96,24 @@ class Ledger:
             )
         )
 
-    def add(self, number: int, nbytes: int) -> list[Send]:
-        """Take in a message."""
+    def node_of(self, number: int) -> str | None:
+        """Return the node that has a message."""
+        return next((name for name, node in self._nodes.items() if number in node.at), None)
+
+    def add(self, number: int, nbytes: int, cost: int = 0) -> list[Send]:
+        """Take in a message that has cost so many nodes."""
         if number in self._messages:
             raise ValueError(f"message {number} is there already")
-        self._messages[number] = _Sending(nbytes)
+        self._messages[number] = _Sending(nbytes, cost)
         heapq.heappush(self._waiting, number)
-        return self._send()
+        return self.send()
 
     def join(self, node: str, credits: int, most_bytes: int) -> list[Send]:
         """Take in a node."""
         if node in self._nodes:
             raise ValueError(f"node {node!r} has joined already")
         self._nodes[node] = _Node(credits, most_bytes)
-        return self._send()
+        return self.send()
 
     def done(self, node: str, number: int) -> tuple[bool, list[Send]]:
         """Take in an answer; return whether it is the first for its number, and what is sent now."""
@@ -110,25 +122,26 @@ class Ledger:
             return False, []
         self._take_from(at, number)
         del self._messages[number]
-        return True, self._send()
+        return True, self.send()
 
-    def lose(self, node: str) -> tuple[list[int], list[Send]]:
-        """Take in the loss of a node; return the messages that are blamed for it, and what is sent now."""
+    def lose(self, node: str) -> Loss:
+        """Take in the loss of a node. `send` follows, when suspects that go first are added."""
         lost = self._nodes.pop(node, None)
         if lost is None:
-            return [], []
+            return Loss([], [])
         self._nbytes -= lost.nbytes
-        blamed = []
+        blamed: list[int] = []
+        suspects: list[int] = []
         for number in sorted(lost.at):
             message = self._messages[number]
             message.cost += 1
-            if message.cost >= BLAMED_AFTER:
-                del self._messages[number]
-                blamed.append(number)
-            else:
-                self.redone += 1
+            self.redone += message.cost < BLAMED_AFTER
+            if message.cost < SUSPECT_AFTER:
                 heapq.heappush(self._waiting, number)
-        return blamed, self._send()
+                continue
+            del self._messages[number]
+            (blamed if message.cost >= BLAMED_AFTER else suspects).append(number)
+        return Loss(blamed, suspects)
 
     def _take_from(self, node: _Node, number: int) -> None:
         node.at.discard(number)
@@ -136,7 +149,7 @@ class Ledger:
         self._nbytes -= self._messages[number].nbytes
         node.has_suspect = False  # a suspect was alone there
 
-    def _send(self) -> list[Send]:
+    def send(self) -> list[Send]:
         """Assign messages that wait, the smallest number first; one that fits nowhere holds up those behind it."""
         sends = []
         while self._waiting:

@@ -82,3 +82,7 @@ class ClusterPort(Protocol):
 
     def close(self) -> None:
         """End all islands, finished or not; a second call does nothing. No event follows."""
+
+
+NewPort = Callable[[int], ClusterPort]
+"""Returns a port, one for each island of a run; it is told how many there are."""

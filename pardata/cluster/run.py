@@ -11,7 +11,7 @@ from typing import Final
 from pardata.cluster import wire
 from pardata.cluster.crossing import Crossing
 from pardata.cluster.messages import IslandCode
-from pardata.cluster.port import ClusterPort, Frames
+from pardata.cluster.port import Frames, NewPort
 from pardata.cluster.remote_program import Remote
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.engines.processes.engine import ProcessRun
@@ -26,8 +26,6 @@ from pardata.pipeline.run import RunOptions
 from pardata.runtime.events import Spoken
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
-
-NewPort = Callable[[int], ClusterPort]
 
 _SHARE_OF_HOME: Final = 4  # so much of home's memory limit may be away, over all nodes
 _MORE_CREDITS: Final = 2  # than the stages of an island have room for: on their way there and back

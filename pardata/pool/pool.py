@@ -17,17 +17,10 @@ from pardata.pool.arrays.map import ArrayMethods
 from pardata.pool.backend import Backend, close_all
 from pardata.pool.configuration import Setup, Switches
 from pardata.pool.jobs.call import CallJob
-from pardata.pool.options import (
-    MAY_AWAIT,
-    check_awaits_nothing,
-    check_setup,
-    check_writable,
-    count_workers,
-)
-from pardata.pool.processes.dispatcher import Dispatcher
+from pardata.pool.new_backend import cluster_backend, kind_of_workers, new_backend
+from pardata.pool.options import MAY_AWAIT, check_awaits_nothing, check_setup, check_writable, count_workers
 from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture
-from pardata.pool.threads import ThreadBackend
 from pardata.process.capacity import loading
 from pardata.runtime.method_names import named_as_called
 from pardata.runtime.recording.pool_page import pool_body_of
@@ -83,6 +76,8 @@ class WorkerPool(ArrayMethods, Executor):
         standard error, and is ``pool.dashboard``.
     name : str
         For messages, and as the tag of lines that workers print.
+    cluster : "dask" or a `pardata.cluster.Dask`, optional
+        Work on the nodes of a cluster, with `workers` on each; default: the cores of each. See docs/cluster.md.
 
     Raises
     ------
@@ -120,10 +115,11 @@ class WorkerPool(ArrayMethods, Executor):
         record: bool = False,
         dashboard: bool = False,
         name: str = "pool",
+        cluster: Any = None,
     ) -> None:
-        self.workers = self._max_workers = count_workers(workers, max_workers)
+        count = count_workers(workers, max_workers)
         setup = Setup(
-            self.workers, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
+            count, name, initializer, initargs, max_tasks_per_worker, memory_limit, timeout_s, retries,
             shared, seed, finalizer, finalargs, switches=Switches(native, writable, record or dashboard),
         )  # fmt: skip
         self.kind = kind
@@ -132,11 +128,16 @@ class WorkerPool(ArrayMethods, Executor):
             if not isinstance(switch, bool):
                 raise ConfigError(f"{option} must be True or False, not {switch!r}")
         self._backend: Backend
-        if dashboard:
+        if cluster is not None:
+            each = None if workers is None and max_workers is None else count
+            self._backend = cluster_backend(cluster, kind, check_setup(setup), each)
+            self._backend.start()
+        elif dashboard:
             self._start_shown(check_setup(setup))
         else:
-            self._backend = _make_backend(kind, check_setup(setup))
+            self._backend = new_backend(kind, check_setup(setup))
             self._backend.start()
+        self.workers = self._max_workers = self._backend.setup.workers
 
     def _start_shown(self, setup: Setup) -> None:
         """Start the workers, and before them the dashboard."""
@@ -145,7 +146,7 @@ class WorkerPool(ArrayMethods, Executor):
 
         shown = Dashboard(pool_body_of)
         try:
-            self._backend = _make_backend(self.kind, replace(setup, dashboard=shown))
+            self._backend = new_backend(self.kind, replace(setup, dashboard=shown))
             self._backend.start()
             shown.follow(partial(_report_of, self._backend))
         except BaseException:  # as Ctrl-C, which may come behind the start
@@ -270,7 +271,7 @@ class WorkerPool(ArrayMethods, Executor):
             backend.abandon()
 
     def __repr__(self) -> str:
-        return f"<WorkerPool of {self.workers} {'processes' if self.kind == 'process' else 'threads'}>"
+        return f"<WorkerPool of {self.workers} {kind_of_workers(self._backend)}>"
 
 
 def _statistics_of(backend: Backend) -> dict[str, Any]:
@@ -278,19 +279,7 @@ def _statistics_of(backend: Backend) -> dict[str, Any]:
 
 
 def _report_of(backend: Backend) -> PoolReport:
-    kind = "processes" if isinstance(backend, Dispatcher) else "threads"
-    return PoolReport(backend.setup.name, _statistics_of(backend), backend.surroundings(kind))
-
-
-def _make_backend(kind: str, setup: Setup) -> Backend:
-    if kind == "process":
-        return Dispatcher(setup)
-    if kind != "thread":
-        raise ConfigError(f'kind must be "process" or "thread", not {kind!r}')
-    for option in ("max_tasks_per_worker", "memory_limit", "timeout_s"):
-        if getattr(setup, option) is not None:
-            raise ConfigError(f'{option} is for processes: with kind="thread" nothing can be ended')
-    return ThreadBackend(setup)
+    return PoolReport(backend.setup.name, _statistics_of(backend), backend.surroundings(kind_of_workers(backend)))
 
 
 # Registered behind the imports: handlers are called last first, and the fork server's must be called after this one.

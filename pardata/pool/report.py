@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pardata.errors import ConfigError
+from pardata.runtime.node_statistics import lines_of
 from pardata.runtime.recording.pool_page import as_pool_page
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.recording.saving import write_text
@@ -68,4 +69,5 @@ class PoolReport:
         for index, worker in enumerate(self.statistics["workers"]):
             times = f"{worker['work_s']:.2f}", f"{worker['wait_s']:.2f}"
             rows.append((f"{self.name} {index}", f"{worker['tasks']:.0f}", *times, f"{worker['deaths']:.0f}"))
-        return f"{table(rows)}\n{self.statistics['seconds']:.2f} s"
+        parts = [table(rows), *lines_of(self.statistics.get("nodes", [])), f"{self.statistics['seconds']:.2f} s"]
+        return "\n".join(parts)

@@ -39,7 +39,8 @@ def as_pool_html(report: Any) -> str:
         cells = "".join(f'<td style="{_CELL}">{worker[head]:.0f}</td>' for head in ("tasks", "deaths"))
         bar = f'<td style="{_NAME}">{_bar(seconds, _POOL_PARTS)} {seconds["worked"]:.2f} s worked</td>'
         rows.append(f'<tr><td style="{_NAME}">{escape(report.name)} {index}</td>{cells}{bar}</tr>')
-    return f"{_table('worker', ['tasks', 'deaths'], _POOL_PARTS, rows)}<div>{report.statistics['seconds']:.2f} s</div>"
+    workers = _table("worker", ["tasks", "deaths"], _POOL_PARTS, rows)
+    return f"{workers}{_nodes(report.statistics.get('nodes', []))}<div>{report.statistics['seconds']:.2f} s</div>"
 
 
 def as_link(address: str | None) -> str:

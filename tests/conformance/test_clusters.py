@@ -369,6 +369,24 @@ def test_without_distributed_the_extra_is_named(monkeypatch):
         numbers().map(drawn).run(engine="dask")
 
 
+def test_a_pool_on_dask(dask_client, capsys):
+    dask_client.wait_for_workers(2, timeout=240)
+    array = np.random.default_rng(0).random((400, 300))
+    with pardata.WorkerPool(1, cluster="dask", shared=array) as pool:
+        assert pool.workers == 2
+        assert pool.submit(lambda row: pardata.worker().shared[row].sum(), 3).result() == array[3].sum()
+        assert np.array_equal(pool.map_array(np.sqrt, array, chunksize=50), np.sqrt(array))
+        assert list(pool.map(speaks, [1, 2])) == [1 / (1 - 7), 1 / (2 - 7)]
+        assert re.search(r"^\[pool 0 on tcp://127\.0\.0\.[23]:\d+\] item 1$", capsys.readouterr().out, re.MULTILINE)
+        future = pool.submit(stays_after_the_first, 1)
+        with pytest.raises(ZeroDivisionError) as caught:
+            pool.submit(fails_at_seven, 7).result()
+        assert "on node tcp://127.0.0." in caught.value.__notes__[0]
+        while not future.running():
+            pass
+        assert future.cancel()
+
+
 # Last: a nanny may need long to replace the process of a node on a busy machine.
 @pytest.mark.parametrize("kind", ["farm and filter", "zip"])
 def test_a_killed_node_loses_nothing(cluster, kind):
@@ -385,3 +403,15 @@ def test_a_killed_node_loses_nothing(cluster, kind):
     assert sum(node.is_lost for node in nodes) == 1
     assert all(node.messages and node.sent_bytes and not node.redone for node in nodes if not node.is_lost)
     assert "redone" in str(run.report())
+
+
+def test_a_killed_node_of_a_pool_loses_nothing(dask_client):
+    dask_client.wait_for_workers(2, timeout=240)
+    with pardata.WorkerPool(2, cluster="dask") as pool:
+        results, made = pool.map(lambda number: number * 2, range(3000), chunksize=20, buffersize=200), []
+        for item in results:
+            made.append(item)
+            if len(made) == 100:
+                os.kill(dask_client.run(os.getpid).popitem()[1], signal.SIGKILL)
+        assert made == list(range(0, 6000, 2))
+        assert sum(node.is_lost for node in pool.statistics()["nodes"]) == 1

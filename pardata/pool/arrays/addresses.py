@@ -152,7 +152,9 @@ def address_of(array: Any) -> ArrayRef:
 
 
 class Places(Protocol):
-    """The places where workers get at arrays."""
+    """The places where workers get at arrays; `go_by_value`: they do not, rows are sent there and back."""
+
+    go_by_value: bool
 
     def hold(self, array: Any, native: bool) -> Any: ...
     def reaches(self, array: Array) -> bool: ...
@@ -163,6 +165,8 @@ class Places(Protocol):
 
 class SharedPlaces:
     """The places of worker processes: the segment, named blocks and mapped files."""
+
+    go_by_value = False
 
     def hold(self, array: Any, native: bool) -> Any:
         """Return `array`, or a copy of it, where workers can get at it; which is converted if `native`."""
@@ -194,6 +198,8 @@ class SharedPlaces:
 class LocalPlaces:
     """The places of threads: an array is its own address."""
 
+    go_by_value = False
+
     def hold(self, array: Any, native: bool) -> Any:
         return array
 
@@ -208,6 +214,20 @@ class LocalPlaces:
 
     def may_write(self, file: FileArray | NewFile) -> bool:
         return file.writers in ("one", "many")
+
+
+class HomePlaces(LocalPlaces):
+    """The places of a pool past one machine: all arrays stay at home, and so do files, which this process writes."""
+
+    go_by_value = True
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an array in shared memory, as pools on one machine do."""
+        made: Array = new_array(shared_heap().arena, shape, dtype)
+        return made
+
+    def may_write(self, file: FileArray | NewFile) -> bool:
+        return False
 
 
 def overlap(out: Array, array: Any) -> bool:

@@ -15,6 +15,7 @@ from pardata.data.registry import file_array
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import allocate_mapped
+from pardata.pool.arrays.by_value import change_rows, map_rows, reduce_rows, sending
 from pardata.pool.arrays.checks import check_changeable, check_combine, check_function
 from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
@@ -109,6 +110,8 @@ class ArrayMethods(MapMethods):
         check_restart(checkpoint, restart)
         if checkpoint is not None:
             check_awaits_nothing(fn)
+            if backend.places.go_by_value:
+                raise ConfigError("map_array: checkpoint= is for pools on this machine")
             output.going_on = ArrayCheckpoint(checkpoint, fn, inputs, out, dtype, restart)
         going_on = output.going_on
         try:
@@ -120,7 +123,10 @@ class ArrayMethods(MapMethods):
             inputs.hold(backend.places, backend.setup.native)
             cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
             work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
-            if output.has_one_writer:
+            if backend.places.go_by_value:
+                with sending(self.results, "map_array", inputs, cuts[0], chunksize, progress) as sender:
+                    map_rows(sender, work, output)
+            elif output.has_one_writer:
                 self._map_by_one_writer(replace(work, inputs=captured(inputs)), inputs, cuts[0], output, progress)
             else:
                 work = replace(work, inputs=inputs.addresses(backend.places))
@@ -189,9 +195,12 @@ class ArrayMethods(MapMethods):
         if inputs.rows == 0:
             return fn(*inputs.whole(backend.setup.native))
         inputs.hold(backend.places, backend.setup.native)
-        work = Work(fn, inputs.addresses(backend.places), "reduce", inputs.axis, combine=combine,
-                    native=backend.setup.native)  # fmt: skip
         cuts = inputs.blocks(chunksize, backend.setup.workers)
+        work = Work(fn, (), "reduce", inputs.axis, combine=combine, native=backend.setup.native)
+        if backend.places.go_by_value:
+            with sending(self.results, "reduce_array", inputs, cuts[0], chunksize, progress) as sender:
+                return reduce_rows(sender, work)
+        work = replace(work, inputs=inputs.addresses(backend.places))
         return _run(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
 
     def foreach_array(
@@ -230,9 +239,15 @@ class ArrayMethods(MapMethods):
         if found is None:
             allocate_mapped(array)
         inputs.hold(backend.places, backend.setup.native)
-        work = Work(fn, inputs.addresses(backend.places), "each", inputs.axis, native=backend.setup.native)
         unit = 1 if found is None else found.unit_shape[inputs.axis]
-        _run(backend, "foreach_array", work, inputs, inputs.blocks(chunksize, backend.setup.workers, unit), progress)
+        cuts = inputs.blocks(chunksize, backend.setup.workers, unit)
+        work = Work(fn, (), "each", inputs.axis, native=backend.setup.native)
+        if backend.places.go_by_value:
+            with sending(self.results, "foreach_array", inputs, cuts[0], chunksize, progress) as sender:
+                change_rows(sender, work, array if found is None else found)
+            return
+        work = replace(work, inputs=inputs.addresses(backend.places))
+        _run(backend, "foreach_array", work, inputs, cuts, progress)
         if found is None and not backend.places.reaches(array):
             array[...] = inputs.arrays[0]
 

@@ -99,6 +99,9 @@ class CallJob:
         self._waits = True
         return None
 
+    def suspect(self, task: Task, deaths: int) -> None:
+        self._deaths, self._waits = deaths, True
+
     def drop_rest(self, error: BaseException) -> Effect | None:
         return partial(Future.cancel, self.future)  # not `TaskFuture.cancel`, as that ends a call which has begun
 

@@ -172,9 +172,11 @@ class Chunks:
         True for short chunks: the wait for the next one would take long in comparison. A chunk behind a long one cannot
         be taken back.
         """
-        if self.item_s is None:
-            return False
-        return self.item_s * self._last < AHEAD_S
+        return self.is_shorter_than(AHEAD_S)
+
+    def is_shorter_than(self, seconds: float) -> bool:
+        """Return whether a chunk of the last size takes less time, as far as is known."""
+        return self.item_s is not None and self.item_s * self._last < seconds
 
     def statistics(self) -> dict[str, Any]:
         """Return how many chunks there were, of which sizes, and how many were cut."""

@@ -119,6 +119,10 @@ class Job(Protocol):
     """Whether the function gets arrays of its own among its arguments."""
 
     @property
+    def code(self) -> Any:
+        """Return the encoded function."""
+
+    @property
     def exhausted(self) -> bool:
         """Return whether the job has no tasks now."""
 
@@ -142,6 +146,9 @@ class Job(Protocol):
 
     def again(self, task: Task, has_begun: bool) -> Effect | None:
         """Take in that a task was not done, through no fault of its own; `has_begun`: a part of it was."""
+
+    def suspect(self, task: Task, deaths: int) -> None:
+        """Take in that so many nodes of a cluster were lost with a task: its items are tried again, one by one."""
 
     def drop_rest(self, error: BaseException) -> Effect | None:
         """Hand out no more, as the user wants it; tasks that workers have go on. Waiting callers get `error`."""

@@ -191,6 +191,10 @@ class RangeJob(ABC):
         self.ranges.give_back(task.begin, task.end)
         return None
 
+    def suspect(self, task: Task, deaths: int) -> None:
+        self.active.discard(task)
+        self.repeats.suspects += [(item, item + 1, deaths) for item in reversed(range(task.begin, task.end))]
+
     def cancel(self) -> None:
         """Hand out no more."""
         self.cancelled = True

@@ -40,18 +40,26 @@ from pardata.pool.worker.loop import TaskProgram
 from pardata.pool.worker.shared import SharedValue
 from pardata.process.capacity import explained
 from pardata.process.interrupts import Hastened, Uninterrupted
+from pardata.runtime.events import Spoken
 from pardata.runtime.recording.record import Surroundings
 from pardata.runtime.wiring import HeapSink, encode_program
 
 
 class Dispatcher:
-    """The callers' side of a pool of processes."""
+    """The callers' side of a pool of processes.
+
+    Parameters
+    ----------
+    on_output : callable, optional
+        Told what workers say, in place of the streams here: in the pool of a node, whose home is elsewhere.
+    """
 
     _loop: PoolLoop
     run_inline: Inline  # of `InlineRunner`, without a method in between: this is called for every result
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, on_output: Callable[[Spoken], object] | None = None) -> None:
         self.setup = setup
+        self._on_output = on_output
         self.places: Places = SharedPlaces()
         self.recent: deque[Chunks] = deque(maxlen=20)
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -75,7 +83,7 @@ class Dispatcher:
     def _begin(self, program: tuple[TaskProgram, Encoded]) -> Callable[[], None]:
         """Start the workers; return the function that feeds them. Called by the pool's thread."""
         try:
-            loop = PoolLoop(self.setup, program, self._life, self._lock, self.lazy)
+            loop = PoolLoop(self.setup, program, self._life, self._lock, self.lazy, self._on_output)
         except BaseException:
             with self._lock:
                 self._life.on(PoolEvent.ENDED)

@@ -26,7 +26,7 @@ from pardata.pool.processes.scheduler import Scheduler
 from pardata.pool.processes.terminations import Terminations
 from pardata.pool.processes.topology import Topology
 from pardata.pool.recording import RecordingLog, log_of
-from pardata.runtime.events import Failed, WorkerEvent
+from pardata.runtime.events import Failed, Spoken, WorkerEvent
 from pardata.runtime.header import INCARNATION, SENT_BYTES
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Worker
@@ -49,6 +49,7 @@ class PoolLoop:
         life: PoolLife,
         lock: threading.RLock,
         lazy: weakref.WeakSet[Any],
+        on_output: Callable[[Spoken], object] | None,
     ) -> None:
         self.log = log_of(setup.workers, setup.record)
         self.effects = Effects()
@@ -57,7 +58,7 @@ class PoolLoop:
         self._lock = lock
         self._lazy = lazy
         self._losses: list[Lost] = []
-        self.topology = topology = Topology(setup, program, life, self._on_event, self._losses.append)
+        self.topology = topology = Topology(setup, program, life, self._on_event, self._losses.append, on_output)
         if isinstance(self.log, RecordingLog):
             self.log.noted = topology.noted
         self._supervisor = topology.supervisor

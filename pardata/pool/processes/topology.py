@@ -21,7 +21,7 @@ from pardata.pool.processes.waiting import Waiting
 from pardata.pool.recording import CHUNKS_BYTES, WorkerNotes
 from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
-from pardata.runtime.events import WorkerEvent
+from pardata.runtime.events import Spoken, WorkerEvent
 from pardata.runtime.output.console import Console
 from pardata.runtime.recording.recorder import MOST_RECORD_BYTES, read, record_sizes
 from pardata.runtime.stopping import POOL_CALLS_S
@@ -49,6 +49,8 @@ class Topology:
         Called with a worker and each of its events.
     on_lost : callable
         Called with each death of a worker that had begun something.
+    on_output : callable, optional
+        See `Console`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Topology:
         life: PoolLife,
         on_event: Callable[[Worker, WorkerEvent], None],
         on_lost: Callable[[Lost], None],
+        on_output: Callable[[Spoken], object] | None,
     ) -> None:
         self._program, self._encoded = program
         self.slots: list[WorkerSlot] = []
@@ -74,7 +77,7 @@ class Topology:
         try:
             check_descriptors(what, descriptors)
             with explained(what, descriptors):
-                self.console = Console(self._heap)
+                self.console = Console(self._heap, on_output)
                 self._undo.callback(self.console.close)
                 images = self._connect(setup)
             self.supervisor = Supervisor(self._heap.segment, self.port.collector, on_event, on_lost, 1)

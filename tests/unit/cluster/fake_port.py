@@ -4,10 +4,9 @@ import threading
 from collections.abc import Callable
 
 import pardata
-from pardata.cluster.island import OpenIsland
+from pardata.cluster.engine import ClusterEngine, Connection
+from pardata.cluster.open_island import HeldIsland, open_island
 from pardata.cluster.port import FINISH, Frames, NodeJoined, NodeLost, PortEvent, Returned
-from pardata.cluster.run import ClusterRun
-from pardata.pipeline.run import Elsewhere
 
 
 def _sent(frames):
@@ -30,10 +29,11 @@ class FakePort:
 
     def __init__(self, nodes=2, on_call: Callable[["FakePort", str, int], None] | None = None, twice=False):
         self.wanted, self.on_call, self.twice = nodes, on_call, twice
-        self.islands: dict[str, OpenIsland] = {}
-        self.lost: list[OpenIsland] = []
+        self.islands: dict[str, HeldIsland] = {}
+        self.lost: list[HeldIsland] = []
         self.calls: list[tuple[str, int]] = []
         self.serial = 0
+        self.sent: Frames = []  # the last call
 
     def open(self, code: Frames, on_event: Callable[[PortEvent], None]) -> None:
         self.code, self.on_event = code, on_event
@@ -43,7 +43,7 @@ class FakePort:
     def join(self):
         node = f"node{self.serial}"
         self.serial += 1
-        self.islands[node] = OpenIsland(list(self.code), None, lambda number, frames: self._tell(node, number, frames))
+        self.islands[node] = open_island(list(self.code), None, lambda number, frames: self._tell(node, number, frames))
         self.on_event(NodeJoined(node, 1 << 30))
 
     def _tell(self, node, number, frames):
@@ -52,6 +52,7 @@ class FakePort:
 
     def call(self, node: str, number: int, frames: Frames) -> None:
         self.calls.append((node, number))
+        self.sent = frames
         if self.on_call is not None and number != FINISH:
             self.on_call(self, node, number)
         island = self.islands.get(node)
@@ -72,17 +73,17 @@ class FakePort:
         self.islands, self.lost = {}, []
 
 
-class FakeCluster(Elsewhere):
+class FakeCluster(ClusterEngine):
     """The engine over fake ports; those of the last run are in `ports`."""
 
     def __init__(self, **options):
         self.options, self.ports = options, []
 
-    def start(self, plan, options):
+    def connect(self):
         self.ports = []
 
         def new_port(islands):
             self.ports.append(FakePort(**self.options))
             return self.ports[-1]
 
-        return ClusterRun(plan, options, new_port)
+        return Connection(new_port)

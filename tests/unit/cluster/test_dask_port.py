@@ -82,6 +82,6 @@ def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
     def lacks(*given):
         raise FileNotFoundError(2, "No such file", "model.npy")
 
-    monkeypatch.setattr(dask_node, "OpenIsland", lacks)
+    monkeypatch.setattr(dask_node, "open_island", lacks)
     with pytest.raises(pardata.ConfigError, match=r"FileNotFoundError: .*model\.npy"):
         asyncio.run(dask_node.DaskIsland().open(dask_node.versions(), 1000, 1))

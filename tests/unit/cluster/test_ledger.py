@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from pardata.cluster.ledger import Ledger, Send
+from pardata.cluster.ledger import SUSPECT_AFTER, Ledger, Send
 
 
 def filled(nodes=2, credits=2, messages=4, most_bytes=100):
@@ -16,6 +16,13 @@ def filled(nodes=2, credits=2, messages=4, most_bytes=100):
     for number in range(messages):
         ledger.add(number, 1)
     return ledger
+
+
+def lose(ledger, node):
+    """Lose a node; suspects are sent again as they are. Return the blamed, and what is sent."""
+    blamed, suspects = ledger.lose(node)
+    sends = [send for number in suspects for send in ledger.add(number, 1, SUSPECT_AFTER)]
+    return blamed, sends + ledger.send()
 
 
 def test_the_node_with_most_free_credits_is_taken():
@@ -47,12 +54,12 @@ def test_all_nodes_together_have_a_limit_in_bytes():
     assert ledger.done("n0", 0) == (True, [Send("n0", 1)])
     assert ledger.add(2, 40) == [Send("n1", 2)]
     assert not ledger.has_room
-    assert ledger.lose("n0") == ([], [Send("n1", 1)])
+    assert lose(ledger, "n0") == ([], [Send("n1", 1)])
 
 
 def test_messages_of_a_lost_node_go_first_and_in_order():
     ledger = filled(messages=6)  # 0 and 2 are on n0, 4 and 5 wait
-    assert ledger.lose("n0") == ([], [])
+    assert lose(ledger, "n0") == ([], [])
     assert ledger.done("n1", 1) == (True, [Send("n1", 0)])
     assert ledger.done("n1", 3) == (True, [Send("n1", 2)])
     assert ledger.done("n1", 0) == (True, [Send("n1", 4)])
@@ -63,21 +70,31 @@ def test_an_answer_counts_once_and_not_from_a_lost_node():
     ledger = filled()
     assert ledger.done("n0", 0)[0]
     assert not ledger.done("n0", 0)[0]
-    ledger.lose("n1")
+    lose(ledger, "n1")
     assert not ledger.done("n1", 1)[0]
     assert not ledger.done("n0", 3)[0]  # it waits, and is not there yet
 
 
-def test_a_message_that_has_cost_two_nodes_goes_alone_and_after_three_is_blamed():
+def test_a_message_that_has_cost_two_nodes_is_handed_back_as_a_suspect():
+    ledger = Ledger()
+    ledger.add(0, 1)
+    for node, suspects in (("a", []), ("b", [0])):
+        ledger.join(node, 4, 100)
+        assert ledger.node_of(0) == node
+        assert ledger.lose(node) == ([], suspects)
+    assert (ledger.count, ledger.node_of(0), ledger.redone) == (0, None, 2)
+
+
+def test_a_suspect_goes_alone_and_after_three_nodes_is_blamed():
     ledger = Ledger()
     ledger.add(0, 1)
     for node in ("a", "b"):
         assert ledger.join(node, 4, 100) == [Send(node, 0)]
-        assert ledger.lose(node) == ([], [])
+        assert lose(ledger, node) == ([], [])
     assert ledger.join("c", 4, 100) == [Send("c", 0)]
     assert not ledger.has_room
     assert ledger.add(1, 1) == []
-    assert ledger.lose("c") == ([0], [])
+    assert lose(ledger, "c") == ([0], [])
     assert ledger.join("d", 4, 100) == [Send("d", 1)]
 
 
@@ -87,11 +104,11 @@ def test_a_suspect_waits_for_a_node_without_messages():
     for node in ("a", "b"):
         ledger.join(node, 4, 100)
         if node == "b":
-            assert ledger.lose("a") == ([], [Send("b", 5)])
+            assert lose(ledger, "a") == ([], [Send("b", 5)])
     ledger.add(6, 1)
     ledger.join("c", 4, 100)
     ledger.add(7, 1)  # on c
-    assert ledger.lose("b") == ([], [])
+    assert lose(ledger, "b") == ([], [])
     assert ledger.done("c", 7) == (True, [Send("c", 5)])
     assert ledger.done("c", 5) == (True, [Send("c", 6)])
 
@@ -146,7 +163,7 @@ def test_every_message_is_answered_once_or_blamed(seed, most):
             lost = away.pop(node)
             for number in lost:
                 cost[number] = cost.get(number, 0) + 1
-            found, sends = ledger.lose(node)
+            found, sends = lose(ledger, node)
             assert found == sorted(number for number in lost if cost[number] == 3)
             blamed |= set(found)
             waiting |= set(lost) - blamed
