@@ -20,15 +20,20 @@ from pardata.errors import ConfigError
 _SCALE: Final = ["RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"]
 _FORM: Final = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PixelRepresentation"]
 _PLACE: Final = ["SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"]
-_TAGS: Final = [*_FORM, *_PLACE, *_SCALE, "NumberOfFrames"]
+_GROUPS: Final = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]  # of an enhanced image
+_TAGS: Final = [*_FORM, *_PLACE, *_SCALE, *_GROUPS, "NumberOfFrames"]
 
 
 class Frame(NamedTuple):
-    """Where an image is: a file, its number in that, and what tells whether the file is another one."""
+    """Where an image is: a file, its number in that, and what tells whether the file is another one.
+
+    `scale`: a slope and an intercept of the frame's own, which pydicom does not apply.
+    """
 
     path: str
     number: int
     mark: FileMark | None
+    scale: tuple[float, float] | None
 
 
 class FramesArray(FileArray):
@@ -60,6 +65,8 @@ def _values(frame: Frame) -> Array:
         stored = pixel_array(frame.path, ds_out=found, index=frame.number, specific_tags=_SCALE)
     except (FileNotFoundError, InvalidDicomError) as error:
         raise gone(frame.path, error) from error
+    if frame.scale is not None:
+        found.RescaleSlope, found.RescaleIntercept = frame.scale
     made: Array = apply_modality_lut(stored, found)
     return made
 
@@ -75,7 +82,19 @@ def _header(path: str) -> Any:
 
 def _frames_of(path: str, header: Any) -> list[Frame]:
     mark = file_mark(path)
-    return [Frame(path, number, mark) for number in range(int(header.get("NumberOfFrames") or 1))]
+    scales = [_own_scale(header, number) for number in range(int(header.get("NumberOfFrames") or 1))]
+    if None in scales and any(scales):
+        raise ConfigError(f"{path}: some of its frames have a slope and an intercept, and others have not")
+    return [Frame(path, number, mark, scale) for number, scale in enumerate(scales)]
+
+
+def _own_scale(header: Any, number: int) -> tuple[float, float] | None:
+    """Return the slope and intercept of a frame of an enhanced image; None if it has none."""
+    shared, frames = (header.get(name) or [] for name in _GROUPS)
+    for group in (*frames[number : number + 1], *shared):
+        for found in group.get("PixelValueTransformationSequence") or []:
+            return float(found.RescaleSlope), float(found.RescaleIntercept)
+    return None
 
 
 def adapt(found: Any) -> FileArray | None:
@@ -121,10 +140,11 @@ def _series(folder: str, key: str | None) -> FileArray:
     uid = chosen_key(folder, key, list(found))
     slices = _in_order(folder, found[uid])
     forms = {tuple(header.get(tag) for tag in _FORM) for _, header in slices}
+    frames = [frame for path, header in slices for frame in _frames_of(path, header)]
     scales = {_scale_of(header) for _, header in slices}
-    if len(forms) > 1 or len(scales) > 1:
+    if len(forms) > 1 or len(scales) > 1 or len({frame.scale is None for frame in frames}) > 1:
         raise ConfigError(f"{folder}: the images of series {uid} have not all the same shape and kind: open its files")
-    return FramesArray(folder, [frame for path, header in slices for frame in _frames_of(path, header)], False)
+    return FramesArray(folder, frames, False)
 
 
 def _scale_of(header: Any) -> str:

@@ -100,3 +100,28 @@ def test_what_is_refused_is_told(tmp_path):
     ):
         with pytest.raises(pardata.ConfigError, match=message):
             pardata.open(tmp_path / name, key=key)
+
+
+def test_frames_of_an_enhanced_image_have_scales_of_their_own(tmp_path):
+    """pydicom leaves them out."""
+
+    def group(slope, intercept):
+        inner, outer = pydicom.Dataset(), pydicom.Dataset()
+        inner.RescaleSlope, inner.RescaleIntercept, inner.RescaleType = slope, intercept, "HU"
+        outer.PixelValueTransformationSequence = [inner]
+        return outer
+
+    per_frame = [group(number + 1, -number) for number in range(4)]
+    expected = np.stack([VALUES[number] * (number + 1.0) - number for number in range(4)])
+    for groups, wanted in (
+        ({"SharedFunctionalGroupsSequence": [group(2, -1024)]}, VALUES * 2.0 - 1024),
+        ({"PerFrameFunctionalGroupsSequence": per_frame}, expected),
+        ({"SharedFunctionalGroupsSequence": [pydicom.Dataset()]}, VALUES),
+    ):
+        path = tmp_path / "enhanced.dcm"
+        save_dicom(path, VALUES, 0, NumberOfFrames=4, **groups)
+        found = pickle.loads(pickle.dumps(file_array(pardata.open(path))))
+        assert found.dtype == wanted.dtype and np.array_equal(found[:], wanted) and np.array_equal(found[2], wanted[2])
+    save_dicom(path, VALUES, 0, NumberOfFrames=4, PerFrameFunctionalGroupsSequence=[*per_frame[:3], pydicom.Dataset()])
+    with pytest.raises(pardata.ConfigError, match="some of its frames have a slope"):
+        file_array(pardata.open(path))
