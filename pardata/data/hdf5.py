@@ -128,6 +128,8 @@ def _obstacle(dataset: Any, is_written: bool) -> str:
         )
     if dataset.name is None:
         return "it has no name in its file"
+    if file.get(dataset.name) != dataset:
+        return f"it was reached by a link to another file, {file.filename}, and has another name there: open that file"
     if is_written and not file.swmr_mode:
         return f'the file is open for writing (mode {file.mode!r}), and HDF5 lets nobody else in: open it with mode="r"'
     return ""

@@ -190,3 +190,19 @@ def test_the_oldest_versions_are_those_of_the_extras():
     extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
     for entry in registry.FORMATS:
         assert not entry.extra or f"{entry.library}>={entry.oldest}" in extras[entry.extra]
+
+
+@pytest.mark.skipif(not is_there("h5py"), reason="not installed")
+def test_a_dataset_under_a_name_of_another_file_is_refused(tmp_path):
+    """h5py gives it the name of the link, which is another dataset, or none, in the file that it is in."""
+    import h5py
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["link"] = [1, 2, 3], [4, 5, 6]
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["direct"], file["link"] = h5py.ExternalLink("a.h5", "/x"), h5py.SoftLink("/direct")
+    direct, link = (pardata.open(tmp_path / "b.h5", key=key) for key in ("direct", "link"))
+    assert pickle.loads(pickle.dumps(registry.file_array(direct)))[:].tolist() == [1, 2, 3]
+    assert registry.file_array(link)[:].tolist() == [1, 2, 3]
+    with pytest.raises(pardata.ConfigError, match=r"by a link to another file, .*a.h5, and has another name"):
+        pickle.dumps(registry.file_array(link))
