@@ -256,6 +256,15 @@ def newest_state(path: str) -> tuple[int, Any]:
     return max(_states(path), key=lambda state: state[0], default=(0, None))
 
 
+def commit_times(path: str) -> tuple[int, ...]:
+    """Return numbers that are others after each commit."""
+    found = []
+    for name in _STATES:
+        with contextlib.suppress(OSError):
+            found.append(os.stat(os.path.join(path, name)).st_mtime_ns)
+    return tuple(found)
+
+
 def _states(path: str) -> Iterator[tuple[int, Any]]:
     for name in _STATES:
         with contextlib.suppress(FileNotFoundError), open(os.path.join(path, name), "rb") as file:

@@ -26,7 +26,7 @@ from pardata.engines.pulling import (
     PairedInputs,
     Taking,
 )
-from pardata.engines.serial_cuts import SerialClocks, cuts_of
+from pardata.engines.serial_cuts import cuts_of
 from pardata.engines.serial_port import SerialPort, TooManyErrors
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
@@ -35,6 +35,7 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import begins_of, identity_of, pairing_of, passed_of, program_of, source_maker
 from pardata.pipeline.programs.context import StageContext, Taken
+from pardata.pipeline.programs.cuts import Clock
 from pardata.pipeline.programs.generator import begin_filter, can_restore
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Pairing
@@ -64,9 +65,8 @@ class SerialRun(Run):
         self._begin_s = time.perf_counter()
         check_nesting(plan)
         self._givers: dict[Stage, Giver] = {}
-        clocks = SerialClocks(plan, options.on_cut)
         for stage in plan.stages:
-            self._givers[stage] = self._giver(stage, clocks)
+            self._givers[stage] = self._giver(stage)
         self._ends = InterleavedInputs([OutputReader(self._givers[stage]) for stage in plan.ends], "arrival")
         self._bars = bars_of(plan, options.progress) if options.progress else None
         self._life.on(RunEvent.BEGIN)
@@ -112,16 +112,16 @@ class SerialRun(Run):
 
     # -- the stages ------------------------------------------------------------------------------------------------
 
-    def _giver(self, stage: Stage, clocks: SerialClocks) -> Giver:
+    def _giver(self, stage: Stage) -> Giver:
         access = self._plan.access(stage)
         readers = [OutputReader(self._givers[edge.stage], edge, access) for edge in stage.edges]
         giver, inputs = Giver(stage, passed_of(stage)), self._inputs(stage, readers)
         if stage.kind is Kind.SOURCE:
-            giver.made = self._given(stage, clocks)
+            giver.made = self._given(stage)
         elif stage.kind is Kind.GENERATOR:
-            giver.made = self._generated(stage, inputs, clocks)
+            giver.made = self._generated(stage, inputs)
         else:
-            giver.made = self._mapped(stage, inputs, clocks)
+            giver.made = self._mapped(stage, inputs)
         return giver
 
     def _inputs(self, stage: Stage, readers: list[OutputReader]) -> Inputs:
@@ -184,9 +184,10 @@ class SerialRun(Run):
     def _context(self, stage: Stage) -> StageContext:
         return StageContext(0, identity_of(stage, self._options.random_seed))
 
-    def _given(self, stage: Stage, clocks: SerialClocks) -> Made:
+    def _given(self, stage: Stage) -> Made:
         begin = self._plan.following.get(stage.own_sequence or 0, 0)
-        statistics, marks = self._statistics[stage], clocks.mark_of(begin)
+        statistics, cuts = self._statistics[stage], self._plan.cuts
+        marks = None if cuts is None else Clock(cuts, begin).mark
         make = source_maker(stage, begin)
         context = self._context(stage)
         return self._iterated(stage, make, lambda: begin + statistics.items, context, Taken(), begin, marks)
@@ -214,11 +215,11 @@ class SerialRun(Run):
             if inspect.isgenerator(items):
                 close_generator(items)
 
-    def _generated(self, stage: Stage, taken: Inputs, clocks: SerialClocks) -> Made:
+    def _generated(self, stage: Stage, taken: Inputs) -> Made:
         number = -1
         context = self._context(stage)
         context.at_work = at_work = Taken()
-        cuts = cuts_of(self._plan, stage, clocks.note)
+        cuts = cuts_of(self._plan, stage, self._options.on_cut)
 
         def inputs() -> Iterator[Any]:
             nonlocal number
@@ -249,11 +250,11 @@ class SerialRun(Run):
 
         return self._iterated(stage, make, lambda: number, context, at_work, begin, None if cuts is None else cuts.mark)
 
-    def _mapped(self, stage: Stage, inputs: Inputs, clocks: SerialClocks) -> Made:
+    def _mapped(self, stage: Stage, inputs: Inputs) -> Made:
         program = program_of(stage, self._plan, self._options.random_seed)
         assert isinstance(program, ItemProgram)
         program.sends_failures = False  # no item is made before it is wanted
-        port = SerialPort(self._statistics[stage], self._failures, self._items_of, clocks.note)
+        port = SerialPort(self._statistics[stage], self._failures, self._items_of, self._options.on_cut)
         of_thread.context = context = self._context(stage)
         with program.opened() as fn:
             while (batch := (yield from inputs.take())) is not None:

@@ -10,52 +10,14 @@ from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import filter_cuts
-from pardata.pipeline.programs.cuts import Clock, FilterCuts
+from pardata.pipeline.programs.cuts import FilterCuts
 from pardata.runtime.events import CutPassed
 
-OnCut = Callable[[CutPassed], bool]
 
-
-class SerialClocks:
-    """The clocks of the sources. After each cut a source waits twice as long, until one is committed.
-
-    The branches of a stream run one after the other, and nothing is committed before the last one runs: so there are
-    few states of the others, which are kept until then.
-    """
-
-    def __init__(self, plan: Plan, on_cut: OnCut | None) -> None:
-        self._plan = plan
-        self._on_cut = on_cut
-        self._clocks: list[Clock] = []
-
-    def mark_of(self, begin: int) -> Callable[[int], int] | None:
-        """Return what marks the items of a source that begins with a number; None: the run makes no cuts."""
-        cuts = self._plan.cuts
-        if cuts is None:
-            return None
-        clock = Clock(cuts.every_s, begin)
-        self._clocks.append(clock)
-
-        def mark(number: int) -> int:
-            flag = clock.mark(number)
-            if flag:
-                clock.every_s *= 2
-            return flag
-
-        return mark
-
-    def note(self, event: CutPassed) -> None:
-        """Tell that a stage has passed a cut."""
-        assert self._on_cut is not None and self._plan.cuts is not None
-        if self._on_cut(event):
-            for clock in self._clocks:
-                clock.every_s = self._plan.cuts.every_s
-
-
-def cuts_of(plan: Plan, stage: Stage, on_cut: Callable[[CutPassed], None]) -> SerialCuts | None:
+def cuts_of(plan: Plan, stage: Stage, on_cut: Callable[[CutPassed], None] | None) -> SerialCuts | None:
     """Return the cuts of a filter, if the run makes any."""
     cuts = filter_cuts(stage, plan)
-    return None if cuts is None else SerialCuts(cuts, on_cut)
+    return None if cuts is None or on_cut is None else SerialCuts(cuts, on_cut)
 
 
 class SerialCuts:

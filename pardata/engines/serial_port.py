@@ -29,7 +29,7 @@ class SerialPort:
         statistics: StageStatistics,
         failures: Failures,
         items_of: Callable[[str], int],
-        on_cut: Callable[[CutPassed], None],
+        on_cut: Callable[[CutPassed], None] | None,
     ) -> None:
         self._statistics = statistics
         self._failures = failures
@@ -53,6 +53,7 @@ class SerialPort:
 
     def report(self, event: ItemSkipped | CutPassed) -> None:
         if isinstance(event, CutPassed):
+            assert self._on_cut is not None
             self._on_cut(event)
             return
         failure = self._failures.note(event.fault, event.sequence, event.is_listed, self._items_of)

@@ -144,14 +144,12 @@ class StreamCheckpoint:
 
     # -- cuts ----------------------------------------------------------------------------------------------------------
 
-    def note(self, event: CutPassed) -> bool:
-        """Take in how far a stage is; commit the newest cut, and return whether there was one. Any thread may call."""
+    def note(self, event: CutPassed) -> None:
+        """Take in how far a stage is; commit the newest cut, if there is one. Any thread may call."""
         with self._lock:
             found = self._line.note(event.stage, event.taken, event.made)
-            is_due = found is not None and self._folder.is_free
-            if found is not None and is_due:
+            if found is not None and self._folder.is_free:
                 self._commit(found)
-            return is_due
 
     def _commit(self, cut: Cut) -> None:
         state = {
@@ -194,6 +192,9 @@ class StreamCheckpoint:
         if not is_finished:
             files = {stage.fn.path: identity_of(stage.fn.path) for stage in self._files()}
             self._folder.commit({**state, "finished": True, "files": files})
+        for name in os.listdir(self._folder.path):  # no state refers to those of cuts any more
+            if name.startswith("stage-"):
+                os.unlink(self._folder.file(name))
 
     def close(self) -> None:
         """Let others use the folder."""

@@ -60,7 +60,7 @@ class RunOptions:
     record: bool = False
     dashboard: bool = False
     cores: int | None = None
-    on_cut: Callable[[CutPassed], bool] | None = None  # of a run with a checkpoint
+    on_cut: Callable[[CutPassed], None] | None = None  # of a run with a checkpoint
     on_skip: Callable[[ItemSkipped], None] | None = None  # told of failed items, in place of the report
     on_output: Callable[[Spoken], object] | None = None  # told what workers say, in place of the streams here
     random_seed: int = field(init=False)  # `seed`, or else a new one

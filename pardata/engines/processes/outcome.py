@@ -31,7 +31,7 @@ class RunOutcome:
         parts: Parts,
         statistics: Statistics,
         failures: Failures,
-        on_cut: Callable[[CutPassed], bool] | None = None,
+        on_cut: Callable[[CutPassed], None] | None = None,
         on_skip: Callable[[ItemSkipped], None] | None = None,
     ) -> None:
         self.failure: BaseException | None = None

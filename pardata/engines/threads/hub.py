@@ -29,7 +29,7 @@ class Hub:
     """The shared state of a run's threads. They hold the hub and not the run, so that a run which is dropped ends."""
 
     def __init__(
-        self, plan: Plan, window: Window, seed: int, on_cut: Callable[[CutPassed], bool] | None = None
+        self, plan: Plan, window: Window, seed: int, on_cut: Callable[[CutPassed], None] | None = None
     ) -> None:
         self.lock = threading.RLock()  # the garbage collector may end a run wherever a thread is
         self.cancelled = False

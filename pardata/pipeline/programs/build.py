@@ -51,9 +51,8 @@ def _source_program(stage: Stage, plan: Plan, identity: StageIdentity) -> Source
     assert stage.own_sequence is not None
     begin = plan.following.get(stage.own_sequence, 0)
     make, sizes = source_maker(stage, begin), _sizes(stage, plan)
-    every_s = None if plan.cuts is None else plan.cuts.every_s
     return SourceProgram(
-        stage.name, make, stage.own_sequence, sizes, identity, begin, every_s, plan.sends_failures(stage)
+        stage.name, make, stage.own_sequence, sizes, identity, begin, plan.cuts, plan.sends_failures(stage)
     )
 
 

@@ -18,6 +18,7 @@ import zlib
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from pardata.checkpoint.folder import commit_times
 from pardata.checkpoint.presence import Presence
 from pardata.codec.batch_codec import CUT, Batch
 from pardata.codec.by_value import dumps
@@ -90,19 +91,33 @@ def _read(path: str) -> bytes | None:
 
 
 class Clock:
-    """Says when a source is to mark a cut."""
+    """Says when a source is to mark a cut. After each one it waits twice as long, until one is committed.
 
-    def __init__(self, every_s: float, begin: int) -> None:
-        self.every_s = every_s
+    What stages have stored at cuts that are not whole is kept until then: as of a serial run, whose branches run one
+    after the other, or behind a filter that yields once in an hour.
+    """
+
+    def __init__(self, cuts: Cuts, begin: int) -> None:
+        self._cuts = cuts
         self._begin = begin  # the first item of the run: a cut is there already
+        self._committed = commit_times(cuts.folder)
         self._last_s = time.monotonic()
+        self._wait_s = cuts.every_s
+        self._look_s = self._last_s + cuts.every_s
 
     def mark(self, number: int) -> int:
         """Return the flag of the batch that begins with an item."""
         now = time.monotonic()
-        if number == self._begin or now < self._last_s + self.every_s:
+        if now < self._look_s or number == self._begin:
+            return 0
+        self._look_s = now + self._cuts.every_s
+        committed = commit_times(self._cuts.folder)
+        if committed != self._committed:
+            self._committed, self._wait_s = committed, self._cuts.every_s
+        if now < self._last_s + self._wait_s:
             return 0
         self._last_s = now
+        self._wait_s *= 2
         return CUT
 
 
@@ -124,9 +139,9 @@ class _Delegate:
 class SourcePort(_Delegate):
     """The port of a source that marks cuts."""
 
-    def __init__(self, port: Port, every_s: float, begin: int) -> None:
+    def __init__(self, port: Port, cuts: Cuts, begin: int) -> None:
         super().__init__(port)
-        self._clock = Clock(every_s, begin)
+        self._clock = Clock(cuts, begin)
 
     def token(self, number: int) -> int:
         """Return a token, with the flag if a cut lies in front of the batch."""

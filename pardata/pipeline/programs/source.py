@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pardata.errors import WorkerLostError
+from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
@@ -32,7 +33,7 @@ class SourceProgram:
 
     def __init__(
         self, name: str, make: Callable[..., Iterator[Any]], sequence: int, sizes: Sizes, identity: StageIdentity,
-        begin: int = 0, cut_s: float | None = None, sends_failures: bool = False,
+        begin: int = 0, cuts: Cuts | None = None, sends_failures: bool = False,
     ) -> None:  # fmt: skip
         self.name = name
         self.make = make
@@ -40,7 +41,7 @@ class SourceProgram:
         self.sizes = sizes
         self.identity = identity
         self.begin = begin  # number of the first item that `make` gives
-        self.cut_s = cut_s  # between two cuts of a checkpoint
+        self.cuts = cuts
         self.sends_failures = sends_failures  # see `Plan.sends_failures`
 
     def order(self, following: dict[int, int]) -> Arrival[Any] | InOrder[Any] | InTurn[Any]:
@@ -51,8 +52,8 @@ class SourceProgram:
         """Send every item."""
         self.identity.enter(port)
         port.loaded()
-        if self.cut_s is not None:
-            port = SourcePort(port, self.cut_s, self.begin)
+        if self.cuts is not None:
+            port = SourcePort(port, self.cuts, self.begin)
         batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
         try:
             items = self.make(port.poll)

@@ -3,10 +3,10 @@
 import random
 
 from pardata.codec.batch_codec import CUT, Batch
-from pardata.engines.serial_cuts import SerialClocks
 from pardata.pipeline.plan.cut_line import CutLine, CutStage
+from pardata.pipeline.plan.cuts import Cuts
+from pardata.pipeline.programs import cuts
 from pardata.pipeline.programs.reached import Reached
-from pardata.runtime.events import CutPassed
 
 # Two sources, 0 and 1; a filter of each, which begins 2 and 3; a join of both, which begins 4; two sinks.
 FILTERS = [CutStage(10, [0], 2), CutStage(11, [1], 3)]
@@ -108,21 +108,15 @@ def test_a_successor_goes_by_what_was_saved():
     assert successor.pass_cut(batch(0, 10, is_cut=True)) is None and successor.end() == (15,)
 
 
-class PlanWithCuts:
-    class cuts:
-        every_s = 1.0
-
-
-def test_a_serial_run_makes_few_cuts_before_one_is_committed(monkeypatch):
-    now, is_committed = [0.0], [False]
+def test_few_cuts_are_made_before_one_is_committed(monkeypatch, tmp_path):
+    now, committed = [0.0], [()]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    clocks = SerialClocks(PlanWithCuts, lambda event: is_committed[0])
-    mark, marked = clocks.mark_of(0), []
+    monkeypatch.setattr(cuts, "commit_times", lambda folder: committed[0])
+    clock, marked = cuts.Clock(Cuts(str(tmp_path), 0, 1.0, {}, {}), 0), []
     for second in range(3600):
         now[0] = float(second)
-        marked += [second] if mark(second) else []
-        if second == 3000:
-            is_committed[0] = True
-        clocks.note(CutPassed(0, (second,), 0))
+        marked += [second] if clock.mark(second) else []
+        if second >= 3000:
+            committed[0] = (second,)
     assert marked[:5] == [1, 3, 7, 15, 31] and len([second for second in marked if second <= 3000]) == 11
     assert marked[11:] == [*range(3001, 3600)]
