@@ -73,6 +73,11 @@ class PagedWriter:
             raise
         _open.add(self)
 
+    @property
+    def _why_not(self) -> str:
+        """The reason why a run with a checkpoint cannot write to it."""
+        return "what a paged file has is lost with its process until it is closed: write to .npy or .zarr"
+
     def _begin(self, source: OpenFile | None) -> None:
         """Create the part: room for the header, then the pages of the file that is appended to."""
         if source is not None and source.format != self.format:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,7 @@ from pardata.errors import ClosedError, ConfigError
 from pardata.lookup import writing
 from pardata.lookup.keys import times_hint
 from pardata.lookup.rows import cells_of, tuple_of
+from pardata.memory.disk import sync, sync_directory
 from pardata.memory.foreign import read_values
 from pardata.memory.locking import HolderLock
 from pardata.memory.plain import check_unit
@@ -89,6 +91,7 @@ class Writer:
         self._queue = queue
         self._number = 0
         self._waiting: deque[Future[int]] = deque()
+        self._taking = threading.Lock()
         self._written = 0
         self._closed = False
         self._lock = HolderLock(self.path)
@@ -158,16 +161,54 @@ class Writer:
             self._take()
         return self._written
 
+    # -- the sink of a run with a checkpoint -----------------------------------------------------------------------
+
+    @property
+    def _why_not(self) -> str:
+        """The reason why a run with a checkpoint cannot write to it; "": it can."""
+        has_key = self._target.key is not None
+        return "" if has_key else "rows that are written again would be there twice: give the Writer a key="
+
+    def commit(self) -> None:
+        """Wait until all rows that were put are on the disk, also for a power cut. Raises as `put`.
+
+        A run with a checkpoint calls it at each cut, of a writer whose `put` is its sink.
+
+        Examples
+        --------
+        >>> with pardata.Writer("counted.db", ["n"], key="n") as writer:
+        ...     report = pardata.source(range(5)).batch(2).map(lambda ns: {"n": ns}).to(writer.put, kind="thread").run(
+        ...         checkpoint="counted.checkpoint"
+        ...     )
+        """
+        self.flush()
+        with contextlib.suppress(FileNotFoundError):  # nothing was put
+            sync(f"{self.path}-wal")  # SQLite flushes it before it moves rows from there into the file
+        sync_directory(self.path)
+
+    def restore(self, state: None) -> None:
+        """Do nothing: the rows behind a cut are put again, and each takes the place of the one with its key."""
+
+    def _compared(self) -> Any:
+        """Return what a checkpoint compares it by."""
+        return self._target[:-1]
+
     def _take(self) -> None:
+        """Wait for the oldest batch. A sink may be at it in its thread while the main thread closes the writer."""
         try:
-            wait_until_done(self._waiting[0])
-            count = Future.result(self._waiting[0])  # that of the pool's futures cancels all batches at Ctrl-C
+            oldest = self._waiting[0]
+        except IndexError:
+            return
+        try:
+            wait_until_done(oldest)
+            count = Future.result(oldest)  # that of the pool's futures cancels all batches at Ctrl-C
         except Exception:
             self._closed = True
             raise
-        with Uninterrupted():
-            self._written += count
-            self._waiting.popleft()
+        with Uninterrupted(), self._taking:
+            if self._waiting and self._waiting[0] is oldest:
+                self._written += count
+                self._waiting.popleft()
 
     def close(self) -> None:
         """Write all rows that were put, end the writing process and unlock the file. Raises as `put`.

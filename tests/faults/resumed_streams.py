@@ -1,6 +1,8 @@
 """Streams that are interrupted and go on: graphs, stages and sinks; used by tests and by `random_resumes`."""
 
+import contextlib
 import os
+import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pardata
 
 ITEMS = 40
-KINDS = (".npy", ".zarr", ".txt", ".any", ".begun")
+KINDS = (".npy", ".zarr", ".txt", ".any", ".begun", ".db")
 
 
 class Repairable:
@@ -163,12 +165,54 @@ def stored(source, work, folder):
     return [rows.map(wide).to(f"{folder}/a.zarr"), rows.to(array)]
 
 
-GRAPHS = [chain, regrouped, folded, joined, written, in_a_row, in_turn, paired, mixed]
+def tabled(source, work, folder):
+    """A database that is there: what is put again takes the place of what was put before."""
+    writer = pardata.Writer(f"{folder}/a.db", ["id", "twice"], key="id")
+    rows = source.map(work, workers=2).filter(is_no_third).enumerate()
+    return [rows.batch(3).to(writer.put, kind="thread"), rows.starmap(add).to(f"{folder}/b.npy")]
+
+
+GRAPHS = [chain, regrouped, folded, joined, written, in_a_row, in_turn, paired, mixed, tabled]
 GRAPHS += [stored] if find_spec("zarr") else []
 
 
+def saved(folder):
+    os.makedirs(f"{folder}/in", exist_ok=True)
+    if not os.path.exists(f"{folder}/in/source.npy"):
+        np.save(f"{folder}/in/source.npy", np.arange(ITEMS))
+    return f"{folder}/in/source.npy"
+
+
+def chunked(folder):
+    import zarr
+
+    if not os.path.exists(f"{folder}/in"):
+        zarr.create_array(f"{folder}/in", data=np.arange(ITEMS), chunks=(7,))
+    return zarr.open_array(f"{folder}/in")
+
+
+SOURCES = {
+    "range": lambda folder: range(ITEMS),
+    "list": lambda folder: list(range(ITEMS)),
+    "array": lambda folder: np.arange(ITEMS),
+    "generator function": lambda folder: numbers,
+    ".npy": saved,
+} | ({"Zarr": chunked} if find_spec("zarr") else {})
+
+
 def run(graph, folder, work, engine, items=range(ITEMS), **options):
-    return pardata.run(*graph(pardata.source(items), work, folder), engine=engine, seed=5, **options)
+    ends = graph(pardata.source(items), work, folder)
+    try:
+        return pardata.run(*ends, engine=engine, seed=5, **options)
+    finally:
+        close_writers(ends)
+
+
+def close_writers(ends):
+    for end in ends:
+        writer = getattr(end._node.fn, "__self__", None)
+        if isinstance(writer, pardata.Writer):
+            writer.close()
 
 
 def outputs(folder):
@@ -176,14 +220,22 @@ def outputs(folder):
     ends = [path for path in Path(folder).iterdir() if path.suffix in KINDS]
     files = [path for end in ends for path in [end, *end.rglob("*")] if path.is_file()]
     left = [path for path in files if path.suffix == ".partial" and "b.zarr" in path.parts]  # zarr's, after a kill
-    made = {str(path.relative_to(folder)): path.read_bytes() for path in files if path not in left}
+    made = {str(path.relative_to(folder)): contents(path) for path in files if path not in left}
     return {name: sorted(data.split()) if name.endswith(".any") else data for name, data in made.items()}
+
+
+def contents(path):
+    if path.suffix != ".db":
+        return path.read_bytes()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return database.execute("SELECT * FROM data ORDER BY 1").fetchall()
 
 
 def expected(graph, folder, items=range(ITEMS)):
     """The files of an undisturbed run without a checkpoint."""
     os.makedirs(folder)
-    for end in graph(pardata.source(items), Repairable(folder), folder):
+    ends = graph(pardata.source(items), Repairable(folder), folder)
+    for end in ends:
         if isinstance(end._node.fn, Lines):
             sink = Lines(end._node.fn.path)
             sink.open()
@@ -192,4 +244,5 @@ def expected(graph, folder, items=range(ITEMS)):
             sink.close()
         else:
             end.run(engine="serial")
+    close_writers(ends)
     return outputs(folder)

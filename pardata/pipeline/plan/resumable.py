@@ -79,6 +79,9 @@ def _check_sink(stage: Stage) -> None:
     fn: Any = stage.fn
     if isinstance(getattr(fn, "__self__", None), list | set | dict | deque):
         _refuse(stage, "what a list of this process holds is lost with it: write to a file, or to a function")
+    why_not: Any = getattr(getattr(fn, "__self__", None), "_why_not", "")  # of a file that is open in this process
+    if isinstance(why_not, str) and why_not:
+        _refuse(stage, why_not)
     if stage.node.concurrency:
         _refuse(stage, "calls of a coroutine function end in any order: map it, and give to(...) a plain function")
 

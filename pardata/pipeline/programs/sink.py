@@ -22,7 +22,15 @@ from pardata.runtime.events import CutPassed
 
 def takes_part(fn: object) -> bool:
     """Return whether a sink has `commit` and `restore`: it can say where it is, and go back there."""
-    return callable(getattr(fn, "commit", None)) and callable(getattr(fn, "restore", None))
+    return committing(fn) is not None
+
+
+def committing(fn: object) -> Any:
+    """Return what has `commit` and `restore`: a sink, or the object whose method it is; None: neither has them."""
+    for owner in (fn, getattr(fn, "__self__", None)):
+        if callable(getattr(owner, "commit", None)) and callable(getattr(owner, "restore", None)):
+            return owner
+    return None
 
 
 class SinkProgram(ItemProgram):
@@ -86,14 +94,14 @@ class SinkCuts:
         if start is not None:
             position, state = read_state(state_path(self._cuts.folder, self._stage, start[0]))
             self.reached.go_on(position)
-        self._call(fn.restore, state)
+        self._call(committing(fn).restore, state)
 
     def tell(self, port: Port, fn: Any, taken: tuple[int, ...] | None) -> None:
         """At a cut, have a sink commit what it was given, and tell that this is done."""
         if taken is None:
             return
         if self.commits:
-            state = self.reached.position, self._call(fn.commit)
+            state = self.reached.position, self._call(committing(fn).commit)
             write_state(state_path(self._cuts.folder, self._stage, taken), state)
         port.report(CutPassed(self._stage, taken, 0))
 
