@@ -75,9 +75,8 @@ class _Run(SerialRun):
         super().__init__(plan, RunOptions())
 
     def _pairing(self, stage: Stage) -> Pairing:
-        return Pairing(
-            pairing_of(stage, self._plan), may_be_uneven=True
-        )  # one item of each source says nothing of their lengths
+        # One item of each source says nothing of their lengths.
+        return Pairing(pairing_of(stage, self._plan), may_be_uneven=True)
 
     def _hand_on(self, giver: Giver, batch: Batch) -> None:
         super()._hand_on(giver, batch)

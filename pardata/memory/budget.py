@@ -1,6 +1,7 @@
 """The memory limit of a run, and the holders of its memory, from words that each owner of a span publishes.
 
-Words of a span's header, in bytes. The span's owner is the only writer (of CONTROL before its start, the parent):
+Words of a span's header, in bytes. The span's owner is the only writer while it lives; the parent writes CONTROL before
+its start, and takes LIVE and RESERVED back when it is gone for good:
 
     0   LIVE       blocks that are in use, by the owner or by a reader
     1   RESERVED   LIVE and the warm free blocks
