@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,9 +62,8 @@ class Rival(rival.Rival):
         return iter(pardata.zip(left, right).map(lambda pair: join(*pair)))
 
     def nodes(self, flow: Flow) -> Iterator[Any]:
-        from benchmarks.rivals.dask_nodes import two_nodes
-
-        with two_nodes(), chained(flow).iterate(engine="dask") as run:
+        two_nodes = importlib.import_module(f"benchmarks.rivals.{flow.engine}_nodes").two_nodes
+        with two_nodes(), chained(flow).iterate(engine=flow.engine) as run:
             yield from run
 
     @contextmanager

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import ray
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running, same, stages
-from benchmarks.rivals.rival import Flow, Link, in_order
+from benchmarks.rivals.ray_nodes import IN_FLIGHT as NODE_CALLS
+from benchmarks.rivals.ray_nodes import NODES, placed, two_nodes
+from benchmarks.rivals.rival import Flow, Link, in_order, messages
 
 IN_FLIGHT = 8
 
@@ -33,6 +36,16 @@ class Rival(rival.Rival):
                 return x
 
             yield from _bounded(flow.plain(), submit)
+
+    def nodes(self, flow: Flow) -> Iterator[Any]:
+        with two_nodes():
+            actors, most = cycle(placed(flow.stages)), NODE_CALLS * NODES
+            if (flow.chunk or 1) == 1:
+                yield from in_order((next(actors).call_one.remote(x) for x in flow.plain()), most, ray.get)
+                return
+            lists = messages(flow.plain(), flow.chunk or 1)
+            for made in in_order((next(actors).call.remote(items) for items in lists), most, ray.get):
+                yield from made
 
     def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:
         with running(3):

@@ -15,7 +15,9 @@ import ray
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running
-from benchmarks.rivals.rival import ArrayWork, Flow, Pool, in_order
+from benchmarks.rivals.ray_nodes import IN_FLIGHT as NODE_CALLS
+from benchmarks.rivals.ray_nodes import NODES, two_nodes
+from benchmarks.rivals.rival import ArrayWork, Flow, Pool, in_order, messages
 
 CHUNKS = 16
 
@@ -41,6 +43,21 @@ class Rival(rival.Rival):
             fn = ray.put(flow.stages[0])
             calls = (call.remote(fn, x) for x in flow.plain())
             yield from in_order(calls, 2 * workers, ray.get)  # bounded, as Ray's pattern on pending tasks advises
+
+    def nodes(self, flow: Flow) -> Iterator[Any]:
+        """One task for each stage and message; the results between stay in the object store."""
+        with two_nodes():
+            functions, size = [ray.put(fn) for fn in flow.stages], flow.chunk or 1
+            task = call if size == 1 else call_many
+
+            def begin(made: Any) -> Any:
+                for fn in functions:
+                    made = task.options(scheduling_strategy="SPREAD").remote(fn, made)
+                return made
+
+            items = flow.plain() if size == 1 else messages(flow.plain(), size)
+            for made in in_order(map(begin, items), NODE_CALLS * NODES, ray.get):
+                yield from [made] if size == 1 else made
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:

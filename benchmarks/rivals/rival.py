@@ -25,6 +25,7 @@ class Flow:
     stages : functions of one item; may be closures
     inplace : the stages change their argument and return it
     chunk : how many items a message carries; None: as the library does
+    engine : of the cluster that a flow on nodes is for, "dask" or "ray"
     """
 
     items: Callable[[Callable[..., Any]], Iterator[Any]]
@@ -32,6 +33,7 @@ class Flow:
     stages: tuple[Callable[[Any], Any], ...] = field(default=())
     inplace: bool = False
     chunk: int | None = None
+    engine: str = "dask"
 
     def plain(self) -> Iterator[Any]:
         """The items in ordinary memory."""

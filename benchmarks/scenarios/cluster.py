@@ -4,15 +4,16 @@
 
 "cluster_8MB": an array of 8 MB goes there and comes back, and the function does nothing. "cluster_small": small arrays,
 64 in a message. "cluster_single": a message for each. "cluster_chain": five stages with 8 MB between them, numbers go
-there and come back. "cluster_made": the arrays are made on the nodes. The rivals are Dask's actors and futures, called
-so that the nodes always have something to do; both nodes are processes of this machine.
+there and come back. "cluster_made": the arrays are made on the nodes. The rivals are actors and tasks (futures) of
+the same engine, called so that the nodes always have something to do. "cluster_..." is on Dask, "cluster_ray_..." on
+Ray; both nodes are processes of this machine.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -54,6 +55,7 @@ class Work:
     first : called with the number, gives the first entry of the result
     nbytes : of an item, where it is largest
     chunk : items of a message
+    engine : of the cluster
     """
 
     n: int
@@ -61,6 +63,7 @@ class Work:
     first: Callable[[int], float]
     nbytes: int
     chunk: int
+    engine: str = "dask"
 
     def _items(self, seconds: float, empty: Callable[..., Any]) -> Iterator[Any]:
         end = time.perf_counter() + seconds
@@ -76,31 +79,31 @@ class Work:
 
     def measure(self, rival: Rival, seconds: float) -> Outcome:
         """Items per second."""
-        flow = Flow(partial(self._items, LONGER * seconds), self.nbytes, self.stages, chunk=self.chunk)
+        items = partial(self._items, LONGER * seconds)
+        flow = Flow(items, self.nbytes, self.stages, chunk=self.chunk, engine=self.engine)
         _, result = arrivals(rival.nodes(flow), self._check, WARM_UP)
         return result
 
 
-def _case(name: str, title: str, sides: tuple[str, ...], work: Work) -> Case:
-    return Case(name, title, "items/s", ("pardata", *sides), work.measure, quick=())
-
-
-BOTH = ("dask actors", "dask distributed")
-
-CASES = (
-    _case(
-        "cluster_8MB",
-        "8 MB there and back, a function that does nothing",
-        BOTH,
-        Work(LARGE, (same,), float, 8 * LARGE, 1),
-    ),
-    _case("cluster_small", "800 B, 64 in a message", BOTH, Work(SMALL, (add_one,), lambda i: i + 1.0, 8 * SMALL, 64)),
-    _case("cluster_single", "800 B, each by itself", BOTH, Work(SMALL, (add_one,), lambda i: i + 1.0, 8 * SMALL, 1)),
-    _case(
-        "cluster_chain",
+WORKS = {
+    "8MB": ("8 MB there and back, a function that does nothing", Work(LARGE, (same,), float, 8 * LARGE, 1)),
+    "small": ("800 B, 64 in a message", Work(SMALL, (add_one,), lambda i: i + 1.0, 8 * SMALL, 64)),
+    "single": ("800 B, each by itself", Work(SMALL, (add_one,), lambda i: i + 1.0, 8 * SMALL, 1)),
+    "chain": (
         "five stages with 8 MB between them; numbers there and back",
-        BOTH,
         Work(1, (filled, add_one, add_one, add_one, mean), lambda i: 2.0 * (i + 3), 8 * LARGE, 1),
     ),
-    _case("cluster_made", "8 MB made on the nodes", BOTH, Work(1, (filled,), float, 8 * LARGE, 1)),
+    "made": ("8 MB made on the nodes", Work(1, (filled,), float, 8 * LARGE, 1)),
+}
+
+
+def _cases(prefix: str, engine: str, sides: tuple[str, ...]) -> Iterator[Case]:
+    for name, (title, work) in WORKS.items():
+        measure = replace(work, engine=engine).measure
+        yield Case(prefix + name, title, "items/s", ("pardata", *sides), measure, quick=())
+
+
+CASES = (
+    *_cases("cluster_", "dask", ("dask actors", "dask distributed")),
+    *_cases("cluster_ray_", "ray", ("ray actors", "ray tasks")),
 )

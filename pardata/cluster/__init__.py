@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from pardata.cluster.dask import Dask
+from pardata.cluster.ray import Ray
 
-__all__ = ["Dask"]
+__all__ = ["Dask", "Ray"]

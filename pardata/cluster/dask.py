@@ -6,8 +6,6 @@ from typing import Any
 
 from pardata.cluster.engine import ClusterEngine, Connection
 from pardata.errors import ConfigError, MissingExtraError
-from pardata.memory.sizes import count_bytes
-from pardata.pipeline.plan.numbers import is_count
 from pardata.process.capacity import loading
 
 _START = (
@@ -45,13 +43,6 @@ class Dask(ClusterEngine):
     Dask('tcp://scheduler:8786', nodes=4, memory_limit=None)
     """
 
-    def __init__(self, address: Any = None, *, nodes: int | None = None, memory_limit: float | str | None = None):
-        if nodes is not None and not is_count(nodes, 1):
-            raise ConfigError(f"Dask: nodes must be an int of at least 1, not {nodes!r}")
-        self._address = address
-        self._nodes = nodes
-        self._memory_limit = None if memory_limit is None else count_bytes("memory_limit", memory_limit)
-
     def connect(self) -> Connection:
         """Connect to the cluster."""
         try:
@@ -88,6 +79,3 @@ class Dask(ClusterEngine):
         if client.status != "running":
             raise ConfigError(f"the Dask client is {client.status}: it has to be connected to its scheduler")
         return client
-
-    def __repr__(self) -> str:
-        return f"Dask({self._address!r}, nodes={self._nodes}, memory_limit={self._memory_limit})"

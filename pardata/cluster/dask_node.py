@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import platform
-import sys
 from typing import Any, Final
 
 import dask
 import numpy as np
 from distributed import Worker, get_worker
 
-from pardata.cluster.open_island import HeldIsland, open_island
+from pardata.cluster.opening import HeldIsland, open_island
 from pardata.cluster.port import Frames
-from pardata.errors import BrokenError, ConfigError
+from pardata.errors import BrokenError
 from pardata.memory.array import find_anchor
 from pardata.memory.born.nursery import Reception
 from pardata.memory.budget import available_bytes
-from pardata.process.environment import limit
 
 # The nanny counts the island's shared memory as the worker's own, and pauses it at 0.8 of its limit.
 _SHARE_OF_WORKER: Final = 2
 _LOOK_S: Final = 1.0  # whether the scheduler has let go of an island
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that have to be the same at home and on every node."""
-    python, numpy = platform.python_version(), np.__version__
-    own: str = sys.modules["pardata"].__version__
-    return {"Python": python.rpartition(".")[0], "NumPy": numpy.rpartition(".")[0], "pardata": own}
 
 
 class DaskIsland:
@@ -54,11 +43,6 @@ class DaskIsland:
         ConfigError
             The versions here are not those of `home`, or the code cannot be loaded.
         """
-        here = versions()
-        if here != home:
-            told = ", ".join(f"{name} {here[name]} and {home[name]}" for name in home if home[name] != here[name])
-            raise ConfigError(f"it and the calling process have different versions: {told}")
-        _disown_environment()
         limit_bytes = (memory_limit or _own_limit()) // share
         loop, answers = asyncio.get_running_loop(), self._answers
 
@@ -66,10 +50,10 @@ class DaskIsland:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
                 loop.call_soon_threadsafe(_settle, answers, number, frames)
 
-        try:
-            self._island = await asyncio.to_thread(open_island, owned(list(code)), limit_bytes, on_answer)
-        except OSError as error:  # as it is, it would pass for a lost connection
-            raise ConfigError(f"it cannot run the stages: {type(error).__name__}: {error}") from error
+        environment = dask.config.get("distributed.nanny.pre-spawn-environ", {})
+        self._island = await asyncio.to_thread(
+            open_island, home, environment, limit_bytes, owned(list(code)), on_answer
+        )
         self._reception = Reception()
         self._watching = asyncio.create_task(self._end_with(get_worker()))
         return limit_bytes
@@ -114,13 +98,6 @@ def _settle(answers: dict[int, asyncio.Future[Frames]], number: int, frames: Fra
     future = answers.pop(number, None)
     if future is not None and not future.done():
         future.set_result(frames)
-
-
-def _disown_environment() -> None:
-    """Let workers of this process begin without what the nanny has set for its own: it is no wish of the user's."""
-    for name, value in dask.config.get("distributed.nanny.pre-spawn-environ", {}).items():
-        if os.environ.get(name) == str(value):
-            limit(name, str(value))
 
 
 def _own_limit() -> int:

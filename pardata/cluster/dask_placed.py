@@ -14,7 +14,8 @@ from distributed import Client
 from distributed.actor import ProxyRPC
 from distributed.protocol import to_serialize
 
-from pardata.cluster.dask_node import DaskIsland, versions
+from pardata.cluster.dask_node import DaskIsland
+from pardata.cluster.opening import versions
 from pardata.cluster.port import Frames
 from pardata.memory.born.nursery import Reception
 

@@ -18,6 +18,7 @@ from distributed.comm import get_address_host
 
 from pardata.cluster.dask_node import aligned
 from pardata.cluster.dask_placed import PlacedIsland, WorkerGone, WorkerWatch, watch
+from pardata.cluster.opening import refusal
 from pardata.cluster.port import EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
 from pardata.errors import ConfigError
 from pardata.memory.born.nursery import Reception
@@ -130,17 +131,10 @@ class DaskPort:
             placed.release()
             self.fill_soon()  # another worker of the host may be there, or have come meanwhile
             return
-        except ConfigError as error:
-            placed.release()
-            self._refused.add(host)
-            raise ConfigError(f"node {address}: {error}") from error
         except Exception as error:
             placed.release()
             self._refused.add(host)
-            raise ConfigError(
-                f"node {address} cannot run the stages: {type(error).__name__}: {error}. Does it have pardata, and all "
-                f"that the functions import?"
-            ) from error
+            raise refusal(address, error) from error
         finally:
             self._opening.discard(host)
         if not self._is_open:

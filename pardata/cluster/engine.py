@@ -1,14 +1,18 @@
-"""An engine of a cluster, as runs and pools get at its nodes."""
+"""An engine of a cluster: its options, by which runs and pools get at its nodes."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pardata.cluster.port import NewPort
+from pardata.errors import ConfigError
+from pardata.memory.sizes import count_bytes
+from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Elsewhere, Run, RunOptions
+from pardata.process.capacity import loading
 
 
 class Connection(NamedTuple):
@@ -29,12 +33,23 @@ class Connection(NamedTuple):
 class ClusterEngine(Elsewhere):
     """What `engine=` and `cluster=` take: the options of an engine, which give a connection."""
 
+    def __init__(self, address: Any = None, *, nodes: int | None = None, memory_limit: float | str | None = None):
+        if nodes is not None and not is_count(nodes, 1):
+            raise ConfigError(f"{type(self).__name__}: nodes must be an int of at least 1, not {nodes!r}")
+        self._address = address
+        self._nodes = nodes
+        self._memory_limit = None if memory_limit is None else count_bytes("memory_limit", memory_limit)
+
     @abstractmethod
     def connect(self) -> Connection:
         """Connect to the cluster. Raises ConfigError if there is none."""
 
     def start(self, plan: Plan, options: RunOptions) -> Run:
         """Start a run."""
-        from pardata.cluster.run import ClusterRun
+        with loading("a run on a cluster"):
+            from pardata.cluster.run import ClusterRun
 
         return ClusterRun(plan, options, *self.connect())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address!r}, nodes={self._nodes}, memory_limit={self._memory_limit})"

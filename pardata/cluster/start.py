@@ -8,17 +8,23 @@ from typing import Any, Final
 from pardata.cluster.dask import Dask
 from pardata.cluster.engine import ClusterEngine
 from pardata.cluster.pool_backend import ClusterBackend
+from pardata.cluster.ray import Ray
 from pardata.errors import ConfigError
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Run, RunOptions
 from pardata.pool.configuration import Setup
 
-_ENGINES: Final[dict[str, Callable[[], ClusterEngine]]] = {"dask": Dask}
+_ENGINES: Final[dict[str, Callable[[], ClusterEngine]]] = {"dask": Dask, "ray": Ray}
 
 
 def dask(plan: Plan, options: RunOptions) -> Run:
     """Start it on the cluster of the current Dask client."""
     return Dask().start(plan, options)
+
+
+def ray(plan: Plan, options: RunOptions) -> Run:
+    """Start it on the cluster that Ray is initialised with."""
+    return Ray().start(plan, options)
 
 
 def pool(cluster: Any, setup: Setup, workers: int | None) -> ClusterBackend:

@@ -44,7 +44,7 @@ class Elsewhere(ABC):
         """Start a run."""
 
 
-Engine = Literal["processes", "threads", "serial", "dask"] | Elsewhere
+Engine = Literal["processes", "threads", "serial", "dask", "ray"] | Elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +237,7 @@ _ENGINES: Final = {
     "threads": "pardata.engines.start:threads",
     "serial": "pardata.engines.start:serial",
     "dask": "pardata.cluster.start:dask",
+    "ray": "pardata.cluster.start:ray",
 }
 _DRY_RUN: Final = "pardata.engines.start:dry_run"
 
@@ -270,14 +271,14 @@ def _start_shown(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Ru
 
 def is_elsewhere(engine: str | Elsewhere) -> bool:
     """Return whether an engine is that of a cluster."""
-    return isinstance(engine, Elsewhere) or engine == "dask"
+    return isinstance(engine, Elsewhere) or engine in ("dask", "ray")
 
 
 def _start_on(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
     if isinstance(engine, Elsewhere):
         return engine.start(plan, options)
     if engine not in _ENGINES:
-        raise ConfigError(f'engine must be "processes", "threads", "serial" or "dask", not {engine!r}')
+        raise ConfigError(f'engine must be "processes", "threads", "serial", "dask" or "ray", not {engine!r}')
     run: Run = _named(_ENGINES[engine])(plan, options)
     return run
 

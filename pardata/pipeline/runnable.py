@@ -46,10 +46,10 @@ class Runnable:
 
         Parameters
         ----------
-        engine : "processes", "threads", "serial", "dask" or `pardata.cluster.Dask`
+        engine : "processes", "threads", "serial", "dask", "ray", or `pardata.cluster.Dask`, `pardata.cluster.Ray`
             "serial" runs everything in the calling thread, one item after the other: for debugging, and the
             reference for the others.
-            "dask" runs stages on the machines of a cluster (docs/cluster.md).
+            "dask" and "ray" run stages on the machines of a cluster (docs/cluster.md).
         progress : bool, or a class or function like tqdm
             Show a bar per stage. The class or function stays in this process.
         tokens : int, 1 to 4096, optional

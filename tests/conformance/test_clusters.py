@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -57,6 +58,7 @@ def dask_client():
     scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
     import dask
 
+    given = dict(os.environ)
     # A cluster gives a host up whose worker is away 15 s after it was lost: on a busy machine it may come later.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
@@ -64,15 +66,50 @@ def dask_client():
         distributed.Client(cluster) as client,
     ):
         client.wait_for_workers(2, timeout=240)
+        for name in os.environ.keys() - given.keys():  # what a nanny sets for its worker it sets in this process
+            del os.environ[name]
         yield client
 
 
-@pytest.fixture(params=["fake", "dask"])
+RAY_NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """Two raylets on this machine, with which Ray is initialised; it takes 1.5 s until a dead one is given up."""
+    if os.environ.get("PARDATA_TEST_RAY") != "1":
+        pytest.skip("a Ray cluster takes a minute: PARDATA_TEST_RAY=1 asks for it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray = pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
+        checks = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 3}
+        cluster = Cluster(initialize_head=True, head_node_args=RAY_NODE | {"_system_config": checks})
+        try:
+            cluster.add_node(**RAY_NODE)
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def ray_islands():
+    """Processes of this one's Ray cluster that have islands."""
+    psutil = pytest.importorskip("psutil")
+    return [each for each in psutil.Process().children(recursive=True) if "ray::RayIsland" in " ".join(each.cmdline())]
+
+
+@pytest.fixture(params=["fake", "dask", "ray"])
 def cluster(request):
     """An engine, and a function that kills the process of one of its nodes."""
     if request.param == "fake":
         made = FakeCluster()
         return made, lambda: made.ports[0].lose(next(iter(made.ports[0].islands)))
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+        return "ray", lambda: ray_islands()[0].kill()
     client = request.getfixturevalue("dask_client")
     client.wait_for_workers(2, timeout=120)
     return "dask", lambda: os.kill(client.run(os.getpid).popitem()[1], signal.SIGKILL)
@@ -160,8 +197,28 @@ def test_arrays_arrive_in_blocks_and_belong_to_the_caller(dask_client):
     assert sum(dask_client.run(count_copies).values()) <= 20  # the first message of each connection
 
 
+@pytest.mark.skipif(why_not() is not None, reason="arrays are not born in blocks here")
+def test_arrays_of_ray_arrive_in_blocks_and_belong_to_the_caller(ray_cluster):
+    count_copies()
+    arrays, made = numbers(60).map(to_array, on="home"), []
+    for array in arrays.map(same).iterate(engine="ray"):
+        array += 1
+        made.append(array)
+    assert all(np.array_equal(array, to_array(number + 1)) for number, array in enumerate(made))
+    assert count_copies() == 0
+
+
 def same(array):
     return array
+
+
+def threads_of_libraries(number):
+    return [os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")]
+
+
+def test_limits_that_an_engine_has_set_for_itself_do_not_hold_for_workers(cluster):
+    stream = numbers(1).map(threads_of_libraries)
+    assert items(stream, cluster[0])[0] == items(stream, "processes")[0]
 
 
 def test_a_sink_at_home_and_an_end_on_the_nodes(cluster):
@@ -324,6 +381,28 @@ def test_islands_end_with_the_calling_process(dask_client):
     assert psutil.wait_procs(workers, timeout=240)[1] == []
 
 
+_RAY_DRIVER = """
+import sys, ray, pardata
+from tests.conformance.test_clusters import numbers, stays_after_the_first
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+for item in numbers().map(stays_after_the_first, workers=2, chunksize=1).iterate(engine="ray"):
+    print("running", flush=True)
+"""
+
+
+def test_islands_on_ray_end_with_the_calling_process(ray_cluster):
+    psutil = pytest.importorskip("psutil")
+    command = [sys.executable, "-c", _RAY_DRIVER, ray_cluster.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as driver:
+        assert driver.stdout.readline()
+        nodes = ray_islands()
+        workers = [worker for node in nodes for server in node.children() for worker in server.children()]
+        assert len(nodes) == 2 and len(workers) == 4
+        driver.kill()
+    assert psutil.wait_procs([*nodes, *workers], timeout=240)[1] == []
+
+
 def test_leaving_the_loop_ends_the_run(cluster):
     for item in numbers(10_000).map(drawn).iterate(engine=cluster[0]):
         if item > 30:
@@ -342,7 +421,7 @@ def test_islands_share_the_memory_of_a_node_and_a_client_for_an_address_is_close
     assert clients() == before and "all" not in dask_client._event_handlers
 
 
-@pytest.mark.parametrize("engine", ["dask", FakeCluster()])
+@pytest.mark.parametrize("engine", ["dask", "ray", FakeCluster()])
 def test_a_checkpoint_is_refused_before_anything_is_written(tmp_path, engine):
     with pytest.raises(pardata.ConfigError, match="a run on a cluster cannot go on after a kill"):
         numbers().map(drawn).to(f"{tmp_path}/a.npy").run(engine=engine, checkpoint=tmp_path / "c")
@@ -387,6 +466,38 @@ def test_a_pool_on_dask(dask_client, capsys):
         assert future.cancel()
 
 
+@pytest.mark.parametrize("address", [42, "local"])
+def test_an_address_of_no_ray_cluster_is_refused(address, ray_cluster):
+    with pytest.raises(pardata.ConfigError, match="must be a str, that of a cluster"):
+        numbers().map(drawn).run(engine=pardata.cluster.Ray(address))
+
+
+def test_ray_that_is_not_initialised_is_not_started(monkeypatch, ray_cluster):
+    import ray
+
+    with pytest.raises(pardata.ConfigError, match="a process has one cluster"):
+        numbers().map(drawn).run(engine=pardata.cluster.Ray(ray_cluster.address))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(pardata.ConfigError, match=r"import ray\n    ray.init\(\)"):
+        numbers().map(drawn).run(engine="ray")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pardata.cluster.ray_port", None)
+    with pytest.raises(pardata.MissingExtraError, match=r"pardata\[ray\]"):
+        numbers().map(drawn).run(engine="ray")
+
+
+def test_what_ray_does_not_have_is_refused(ray_cluster):
+    for options, why in (({"nodes": 3}, "2 nodes with a CPU"), ({"memory_limit": "1000TB"}, "memory_limit is")):
+        with pytest.raises(pardata.ConfigError, match=why):
+            numbers().map(drawn).run(engine=pardata.cluster.Ray(**options))
+    engine = pardata.cluster.Ray(nodes=1, memory_limit="64MB")
+    with STREAMS["two islands"]().iterate(engine=engine, seed=5) as run:
+        assert list(run) == items(STREAMS["two islands"](), "serial")[0]
+    assert len(run.report().nodes) == 2  # one for each island
+
+
 # Last: a nanny may need long to replace the process of a node on a busy machine.
 @pytest.mark.parametrize("kind", ["farm and filter", "zip"])
 def test_a_killed_node_loses_nothing(cluster, kind):
@@ -415,3 +526,16 @@ def test_a_killed_node_of_a_pool_loses_nothing(dask_client):
                 os.kill(dask_client.run(os.getpid).popitem()[1], signal.SIGKILL)
         assert made == list(range(0, 6000, 2))
         assert sum(node.is_lost for node in pool.statistics()["nodes"]) == 1
+
+
+def test_a_killed_raylet_loses_nothing_and_one_that_joins_gets_an_island(ray_cluster):
+    two_and_a_lost = [False, False, True]
+    with numbers(10_000_000).map(same, chunksize=10).iterate(engine="ray") as run:
+        for number, item in enumerate(run):
+            assert number == item
+            if number == 100:
+                ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
+                ray_cluster.add_node(**RAY_NODE)
+            if number % 1000 == 0 and number and sorted(node.is_lost for node in run.report().nodes) == two_and_a_lost:
+                break
+    assert sum(node.is_lost for node in run.report().nodes) == 1

@@ -185,7 +185,7 @@ STREAMS = [
     (lambda: numbers().to(note), "it fills 'seen', a dict of this process"),
     (lambda: numbers().to(print).map(abs), "nothing comes out of 'print' .*: what `to` returns can be run"),
     # runs
-    (lambda: numbers().run(engine="process"), 'engine must be .*, "serial" or "dask", not \'process\''),
+    (lambda: numbers().run(engine="process"), 'engine must be .*, "dask" or "ray", not \'process\''),
     (
         lambda: numbers().run(progress="yes"),
         "progress must be True, False, or a class or function like tqdm, not 'yes'",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pardata.modules.function_name import function_name
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
@@ -19,7 +20,6 @@ from pardata.pool.arrays.rows import NONE_COMBINED, Array, OpenWork, Work, cut, 
 from pardata.pool.jobs.chunking import parse_chunksize
 from pardata.pool.options import check_awaits_nothing
 from pardata.pool.results import Results
-from pardata.pool.worker.faults import name_of
 from pardata.runtime.stage_bars import Bars
 
 
@@ -57,7 +57,7 @@ class RowsCall:
 
     def __post_init__(self) -> None:
         check_awaits_nothing(self.work.fn)
-        self.__name__ = name_of(self.work.fn)  # for messages
+        self.__name__ = function_name(self.work.fn)  # for messages
 
     def __call__(self, block: RowBlock) -> Any:
         """Return the result for a block."""
@@ -169,7 +169,7 @@ class Changed:
     fn: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
-        self.__name__ = name_of(self.fn)  # for messages
+        self.__name__ = function_name(self.fn)  # for messages
 
     def __call__(self, block: Array) -> Array:
         """Return a changed copy."""

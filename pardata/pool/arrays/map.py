@@ -19,17 +19,14 @@ from pardata.pool.arrays.by_value import change_rows, map_rows, reduce_rows, sen
 from pardata.pool.arrays.checks import check_changeable, check_combine, check_function
 from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
-from pardata.pool.arrays.job import ArrayJob
 from pardata.pool.arrays.one_writer import captured, map_by_one_writer
 from pardata.pool.arrays.output import Output
-from pardata.pool.arrays.rows import Array, Work
-from pardata.pool.backend import Backend, give_up
-from pardata.pool.jobs.chunking import ChunkPolicy, Chunks, Chunksize, parse_chunksize
+from pardata.pool.arrays.rows import Work
+from pardata.pool.arrays.run import RowCuts, run_array_job
+from pardata.pool.jobs.chunking import Chunksize, parse_chunksize
 from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing
 from pardata.runtime.stage_bars import Bars, check_progress
-
-RowCuts = tuple[int, ChunkPolicy, bool]  # rows of a call, chunks, and whether these may be cut anew
 
 
 class ArrayMethods(MapMethods):
@@ -147,7 +144,7 @@ class ArrayMethods(MapMethods):
         make_out = output.make(work, cuts[0])
         if output.going_on is not None and output.going_on.place is not None:
             work = output.go_on(work)
-        _run(self._backend, "map_array", work, inputs, cuts, progress, make_out, output.going_on)
+        run_array_job(self._backend, "map_array", work, inputs, cuts, progress, make_out, output.going_on)
 
     def reduce_array(
         self,
@@ -201,7 +198,7 @@ class ArrayMethods(MapMethods):
             with sending(self.results, "reduce_array", inputs, cuts[0], chunksize, progress) as sender:
                 return reduce_rows(sender, work)
         work = replace(work, inputs=inputs.addresses(backend.places))
-        return _run(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
+        return run_array_job(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
 
     def foreach_array(
         self,
@@ -247,55 +244,9 @@ class ArrayMethods(MapMethods):
                 change_rows(sender, work, array if found is None else found)
             return
         work = replace(work, inputs=inputs.addresses(backend.places))
-        _run(backend, "foreach_array", work, inputs, cuts, progress)
+        run_array_job(backend, "foreach_array", work, inputs, cuts, progress)
         if found is None and not backend.places.reaches(array):
             array[...] = inputs.arrays[0]
-
-
-def _run(
-    backend: Backend,
-    what: str,
-    work: Work,
-    inputs: InputArrays,
-    cuts: RowCuts,
-    progress: Any,
-    make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
-    going_on: ArrayCheckpoint | None = None,
-) -> ArrayJob:
-    check_progress(progress)
-    workers = backend.setup.workers
-    block, policy, splits = cuts
-    chunks = Chunks(policy, workers, inputs.rows, block)
-    backend.recent.append(chunks)
-    check_awaits_nothing(work.fn)
-    code = backend.encode(work.fn)
-
-    def encode(work: Work) -> Any:
-        return backend.encode_work(work, code)
-
-    number, retries = backend.next_number(), backend.setup.retries
-    job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits, going_on)
-    bars = Bars([what], [inputs.rows], "row", progress) if progress else None
-    try:
-        backend.add(job)
-        job.end.wait(backend.run_inline, lambda: job.progress, bars, None if going_on is None else going_on.tick)
-        backend.catch_up()
-    except BaseException as interrupt:  # no error of the function's: as Ctrl-C
-        give_up(backend, job, interrupt)
-        raise
-    finally:
-        job.cancel()
-        backend.wake()
-        if bars is not None:
-            bars.update([job.progress], final=True)
-            bars.close()
-    if job.end.error is not None:
-        error, job.end.error = job.end.error, None
-        try:
-            raise error
-        finally:
-            del error, job  # or its traceback would keep what the job has until the next garbage collection
-    return job
 
 
 def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: Output, native: bool) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pardata
 from pardata.cluster.engine import ClusterEngine, Connection
-from pardata.cluster.open_island import HeldIsland, open_island
+from pardata.cluster.opening import HeldIsland, island_of
 from pardata.cluster.port import FINISH, Frames, NodeJoined, NodeLost, PortEvent, Returned
 
 
@@ -43,7 +43,7 @@ class FakePort:
     def join(self):
         node = f"node{self.serial}"
         self.serial += 1
-        self.islands[node] = open_island(list(self.code), None, lambda number, frames: self._tell(node, number, frames))
+        self.islands[node] = island_of(list(self.code), None, lambda number, frames: self._tell(node, number, frames))
         self.on_event(NodeJoined(node, 1 << 30))
 
     def _tell(self, node, number, frames):

@@ -10,7 +10,7 @@ from pardata.cluster.port import NodeJoined
 
 pytest.importorskip("distributed")
 
-from pardata.cluster import dask_node
+from pardata.cluster import dask_node, opening
 from pardata.cluster.dask_placed import watch
 from pardata.cluster.dask_port import DaskPort
 
@@ -82,6 +82,6 @@ def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
     def lacks(*given):
         raise FileNotFoundError(2, "No such file", "model.npy")
 
-    monkeypatch.setattr(dask_node, "open_island", lacks)
+    monkeypatch.setattr(opening, "island_of", lacks)
     with pytest.raises(pardata.ConfigError, match=r"FileNotFoundError: .*model\.npy"):
-        asyncio.run(dask_node.DaskIsland().open(dask_node.versions(), 1000, 1))
+        asyncio.run(dask_node.DaskIsland().open(opening.versions(), 1000, 1))

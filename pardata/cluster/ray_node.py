@@ -1,0 +1,111 @@
+"""A Ray node's side: the actor that holds an island; and what a call of it carries.
+
+Ray makes a thread for each call that an actor may have at a time. So calls bring several messages, and others fetch
+several answers: a few threads do, however many messages are away.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import numpy as np
+
+from pardata.cluster.opening import HeldIsland, open_island
+from pardata.cluster.port import Frames
+from pardata.cluster.wire import count_bytes
+from pardata.errors import BrokenError
+from pardata.memory.born.nursery import Reception, in_shared_memory
+
+Bundle = list[tuple[int, Frames]]  # messages, or answers, with their numbers
+
+BUNDLE_BYTES: Final = 1 << 20  # no more are added to a bundle that has so many: the next call carries them meanwhile
+ENVIRONMENT: Final = "/proc/self/environ"  # that a process began with
+CALLS: Final = 2  # that bring messages at a time, and that fetch answers: one is on its way while the other is at work
+
+
+class RayIsland:
+    """An island as an actor with threads. None of them holds it but those of Ray's calls."""
+
+    def __init__(self) -> None:
+        self._island: HeldIsland | None = None
+        self._reception: Reception | None = None
+        self._answers: SimpleQueue[tuple[int, Frames]] = SimpleQueue()
+        self._early: dict[int, Bundle] = {}  # by the numbers of calls
+        self._following = 0
+        self._lock = threading.Lock()
+
+    def open(self, home: dict[str, str], memory_bytes: int, code: Frames) -> None:
+        """Open the island.
+
+        Raises
+        ------
+        ConfigError
+            The versions here are not those of `home`, or the code cannot be loaded.
+        """
+        answers = self._answers
+
+        def on_answer(number: int, frames: Frames) -> None:
+            answers.put((number, frames))
+
+        own = [part if isinstance(part, bytes) else np.array(part) for part in code]  # its workers may write to it
+        self._island = open_island(home, _set_here(), memory_bytes, own, on_answer)
+        self._reception = Reception()
+
+    def take(self, call: int, packed: Any) -> None:
+        """Send messages to the island, those of one call after those of the one before: calls overtake each other."""
+        if self._island is None:
+            raise BrokenError("the island is not open")
+        bundle = unpack(packed)
+        with self._lock:
+            self._early[call] = bundle
+            while (turn := self._early.pop(self._following, None)) is not None:
+                self._following += 1
+                for number, frames in turn:
+                    self._island.take(number, frames)
+
+    def answers(self) -> Any:
+        """Return the answers that are there; waits for the first."""
+        bundle = [self._answers.get()]
+        nbytes = count_bytes(bundle[0][1])
+        while nbytes < BUNDLE_BYTES:
+            try:
+                bundle.append(self._answers.get_nowait())
+            except Empty:
+                break
+            nbytes += count_bytes(bundle[-1][1])
+        return pack(bundle)
+
+    def close(self) -> None:
+        """End the island's run, whatever it is at; returns when its processes are gone."""
+        if self._island is not None:
+            self._island.close()
+        if self._reception is not None:
+            self._reception.close()
+
+
+def pack(bundle: Bundle) -> Any:
+    """Return what carries a bundle: bytes, or a list of bytes and arrays of uint8. Ray pickles no more than these."""
+    arrays = [part for _, frames in bundle for part in frames if not isinstance(part, bytes)]
+    head = pickle.dumps(
+        [(number, [part if isinstance(part, bytes) else None for part in frames]) for number, frames in bundle], 5
+    )
+    return [head, *arrays] if arrays else head
+
+
+def unpack(packed: Any) -> Bundle:
+    """Return a bundle. Its arrays are copied to shared memory: Ray's are read-only, and in a file without a name."""
+    head, *arrays = [packed] if isinstance(packed, bytes) else packed
+    with in_shared_memory():
+        own = iter([np.array(part) for part in arrays])
+    return [(number, [next(own) if part is None else part for part in frames]) for number, frames in pickle.loads(head)]
+
+
+def _set_here() -> dict[str, str]:
+    """Return the limits of threads that this process did not begin with: Ray sets one while an actor is at work."""
+    began = {entry.partition(b"=")[0].decode() for entry in Path(ENVIRONMENT).read_bytes().split(b"\0")}
+    return {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ and name not in began}

@@ -1,0 +1,128 @@
+"""An island that is placed on a Ray node. All methods are called in the thread of its port."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pardata.cluster.opening import versions
+from pardata.cluster.port import Frames
+from pardata.cluster.ray_node import BUNDLE_BYTES, CALLS, Bundle, RayIsland, pack
+from pardata.cluster.wire import count_bytes
+
+_OTHERS: Final = 1  # calls: to open or to close it
+
+PortStep = Callable[[], None]
+
+
+class RayNode(NamedTuple):
+    """A node of the cluster: its id, its address, and the bytes that Ray gives to actors and to its object store."""
+
+    id: str
+    address: str
+    memory_bytes: int
+    store_bytes: int
+
+
+def nodes_there() -> dict[str, RayNode]:
+    """Return the nodes that are there and have a CPU, by their ids."""
+    return {
+        told["NodeID"]: RayNode(
+            told["NodeID"],
+            f"{told['NodeManagerAddress']}:{told['NodeManagerPort']}",
+            int(told["Resources"].get("memory", 0)),
+            int(told["Resources"].get("object_store_memory", 0)),
+        )
+        for told in ray.nodes()
+        if told["Alive"] and told["Resources"].get("CPU")
+    }
+
+
+def store_bytes_here() -> int:
+    """Return the size of the object store that this process uses."""
+    here = ray.get_runtime_context().get_node_id()
+    return next(int(told["Resources"].get("object_store_memory", 0)) for told in ray.nodes() if told["NodeID"] == here)
+
+
+class IslandActor:
+    """An island on a node.
+
+    Parameters
+    ----------
+    told_bytes : int
+        Of memory that Ray is to keep free for it.
+    post : callable
+        Has a step done in the port's thread.
+    """
+
+    def __init__(self, at: RayNode, told_bytes: int, post: Callable[[PortStep], object]) -> None:
+        self.at = at
+        self.node = f"{at.address}#{uuid.uuid4().hex[:8]}"
+        self.is_open = False
+        self._post = post
+        self._waiting: deque[tuple[int, Frames]] = deque()
+        self._sending = 0  # calls
+        self._sent = 0
+        # Without a CPU of its own it takes none from others, and has a place where all are taken.
+        self._actor: Any = (
+            ray.remote(RayIsland)
+            .options(
+                num_cpus=0, memory=told_bytes or None, max_concurrency=2 * CALLS + _OTHERS, max_restarts=0,
+                max_task_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(at.id, soft=False),
+            )
+            .remote()
+        )  # fmt: skip
+
+    def _follow(self, call: Any, done: Callable[[Future[Any]], None]) -> None:
+        call.future().add_done_callback(lambda future: self._post(partial(done, future)))
+
+    def open(self, memory_bytes: int, code: Any, done: Callable[[Future[Any]], None]) -> None:
+        """Open the island; `done` is told."""
+        self._follow(self._actor.open.remote(versions(), memory_bytes, code), done)
+
+    def send(self, number: int, frames: Frames, lost: Callable[[BaseException], None]) -> None:
+        """Send a message, with others that wait; `lost` is told if the island is gone."""
+        self._waiting.append((number, frames))
+        self._send(lost)
+
+    def _send(self, lost: Callable[[BaseException], None]) -> None:
+        def done(call: Future[Any]) -> None:
+            self._sending -= 1
+            error = call.exception()
+            if error is None:
+                self._send(lost)
+            else:
+                lost(error)
+
+        while self._waiting and self._sending < CALLS:
+            self._sending += 1
+            call, self._sent = self._sent, self._sent + 1
+            self._follow(self._actor.take.remote(call, pack(self._bundle())), done)
+
+    def _bundle(self) -> Bundle:
+        bundle, nbytes = [], 0
+        while self._waiting and nbytes < BUNDLE_BYTES:
+            bundle.append(self._waiting.popleft())
+            nbytes += count_bytes(bundle[-1][1])
+        return bundle
+
+    def fetch(self, done: Callable[[Future[Any]], None]) -> None:
+        """Have `done` told of the next answers."""
+        self._follow(self._actor.answers.remote(), done)
+
+    def close(self) -> Any:
+        """Begin to end the island's run; return the call."""
+        return self._actor.close.remote()
+
+    def kill(self) -> None:
+        """End the actor's process."""
+        with contextlib.suppress(Exception):  # it is gone, or Ray is
+            ray.kill(self._actor)
