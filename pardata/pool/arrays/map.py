@@ -22,7 +22,7 @@ from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.one_writer import captured, map_by_one_writer
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.rows import Work
-from pardata.pool.arrays.run import RowCuts, run_array_job
+from pardata.pool.arrays.running import RowCuts, run_job
 from pardata.pool.jobs.chunking import Chunksize, parse_chunksize
 from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing
@@ -144,7 +144,7 @@ class ArrayMethods(MapMethods):
         make_out = output.make(work, cuts[0])
         if output.going_on is not None and output.going_on.place is not None:
             work = output.go_on(work)
-        run_array_job(self._backend, "map_array", work, inputs, cuts, progress, make_out, output.going_on)
+        run_job(self._backend, "map_array", work, inputs, cuts, progress, make_out, output.going_on)
 
     def reduce_array(
         self,
@@ -198,7 +198,7 @@ class ArrayMethods(MapMethods):
             with sending(self.results, "reduce_array", inputs, cuts[0], chunksize, progress) as sender:
                 return reduce_rows(sender, work)
         work = replace(work, inputs=inputs.addresses(backend.places))
-        return run_array_job(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
+        return run_job(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
 
     def foreach_array(
         self,
@@ -244,7 +244,7 @@ class ArrayMethods(MapMethods):
                 change_rows(sender, work, array if found is None else found)
             return
         work = replace(work, inputs=inputs.addresses(backend.places))
-        run_array_job(backend, "foreach_array", work, inputs, cuts, progress)
+        run_job(backend, "foreach_array", work, inputs, cuts, progress)
         if found is None and not backend.places.reaches(array):
             array[...] = inputs.arrays[0]
 

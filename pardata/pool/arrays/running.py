@@ -1,4 +1,4 @@
-"""A job on arrays, from its begin to its end, for the caller who waits for it."""
+"""A job on arrays from its beginning to its end: the pool does it, and the caller waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pardata.runtime.stage_bars import Bars, check_progress
 RowCuts = tuple[int, ChunkPolicy, bool]  # rows of a call, chunks, and whether these may be cut anew
 
 
-def run_array_job(
+def run_job(
     backend: Backend,
     what: str,
     work: Work,
@@ -27,7 +27,10 @@ def run_array_job(
     make_out: Callable[[Array, int], tuple[Array, Work]] | None = None,
     going_on: ArrayCheckpoint | None = None,
 ) -> ArrayJob:
-    """Return the job when it is done; `what`: the method, `make_out`: see `ArrayJob`. Raises the error of a call."""
+    """Have a pool do a job, and return it when it is done; `what`: the method that its bar is for.
+
+    Raises the error of the job.
+    """
     check_progress(progress)
     workers = backend.setup.workers
     block, policy, splits = cuts
