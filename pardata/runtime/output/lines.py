@@ -30,6 +30,7 @@ class Lines(io.TextIOBase):
         self._name = name
         self._hand_on = send
         self._is_rewritten = False  # the line that was begun
+        self._is_sent = False  # what was begun of a line, which may end now
         self._lock = threading.RLock()  # threads of user code print too, and handlers of signals in between
 
     @property
@@ -56,7 +57,10 @@ class Lines(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         with self._lock:
-            self.begun += text.replace("\r\n", "\n")
+            added = text.replace("\r\n", "\n")
+            if added and self._is_sent:
+                added, self._is_sent = added.removeprefix("\n"), False
+            self.begun += added
             at = self.begun.rfind("\n") + 1
             if at or len(self.begun) > LONGEST:
                 at = at or len(self.begun)
@@ -71,6 +75,7 @@ class Lines(io.TextIOBase):
     def flush(self) -> None:
         if self.begun and not self._is_rewritten:
             self.finish()
+            self._is_sent = True
 
     def finish(self) -> None:
         """Send the line that was begun."""
