@@ -18,7 +18,8 @@ from pardata.pipeline.plan.ordering import InOrder, Policy
 from pardata.pipeline.plan.stage import Edge, Stage
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.programs.pairing import Pairing
-from pardata.runtime.isolation import Passed, isolate
+from pardata.runtime.isolation import isolate
+from pardata.runtime.passed import Passed
 
 T = TypeVar("T")
 Made = Generator["Batch | OutputReader", "Batch | None", None]

@@ -11,8 +11,6 @@ import io
 import mmap
 import pickle
 import types
-import weakref
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +20,12 @@ from pardata.codec.access import Access, bare_arrays
 from pardata.codec.array_form import reduce_subclass
 from pardata.codec.by_value import INLINE_BYTES
 from pardata.codec.ownership import is_sole_owner, is_sole_owner_of_base
-from pardata.errors import SerializationError
 from pardata.memory.array import Anchor
 from pardata.memory.layout import copy, held_bytes, is_overlapping
 from pardata.memory.mapped import is_mapped
-from pardata.runtime.faults import Fault
+from pardata.memory.shared_array import is_array
+from pardata.runtime.passed import Passed
 from pardata.runtime.plain_copy import CONTAINERS, SIMPLE, OtherError, Own, PlainCopy, is_taken
-from pardata.runtime.worker.program import StageFailure
 
 Array = np.ndarray[Any, Any]
 
@@ -40,9 +37,14 @@ def _is_alone(box: list[Any]) -> bool:
     """Return whether `box` has the only reference to its array and to the memory: a function has just made it."""
     if not is_sole_owner(box):
         return False
-    if box[-1].base is None:
-        return bool(box[-1].flags.owndata)
-    return is_sole_owner_of_base(box[-1]) and _is_bottom(box[-1].base)
+    array: Any = box[-1]
+    if array.base is None:
+        return bool(array.flags.owndata)
+    while is_sole_owner_of_base(array) and not _is_bottom(array.base):
+        array = array.base
+        if not is_array(array):
+            return False
+    return is_sole_owner_of_base(array)
 
 
 def _is_bottom(base: Any) -> bool:
@@ -199,33 +201,6 @@ def _copy_parts(item: Any, own: Own) -> tuple[Any, int, bool]:
     except RecursionError:  # it contains itself
         return item, 0, True
     return (dict(zip(item, handed, strict=True)) if type(item) is dict else type(item)(handed)), nbytes, False
-
-
-class Passed:
-    """The objects that a generator has handed on uncopied, because they cannot be pickled.
-
-    None of them may be handed on again as another item: the readers of the first would see the changed contents.
-    """
-
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
-        self._known: dict[int, tuple[Callable[[], Any], int]] = {}
-
-    def check(self, obj: Any, number: int) -> None:
-        """Note that `obj` is item `number`; raises StageFailure if it was another one before."""
-        key = id(obj)
-        known, before = self._known.get(key, (None, number))
-        if known is not None and known() is obj and before != number:
-            refused = SerializationError(
-                f"stage {self._stage!r} yields one {type(obj).__qualname__} again and again, and it cannot be pickled "
-                f"to keep what it was: yield a copy of it, or what is to be known of it"
-            )
-            raise StageFailure(Fault.of(refused, self._stage, number), refused)
-        try:
-            kept: Callable[[], Any] = weakref.ref(obj, lambda _: self._known.pop(key, None) and None)
-        except TypeError:  # it cannot be referred to weakly
-            return
-        self._known[key] = kept, number
 
 
 def is_settled(items: list[Any]) -> bool:

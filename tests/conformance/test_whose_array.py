@@ -178,6 +178,8 @@ def test_results_are_the_callers_where_nobody_else_reads_them(engine):
         assert not passed_on.flags.writeable
     for bare in run(source.map(lambda array: array + 1), engine):
         assert add_one(bare)[0] == 2
+    for view in (lambda array: array[1:], lambda array: array[::2].reshape(2, -1).T, lambda array: array):
+        assert [add_one(part).flat[0] for part in run(source.map(view), engine)] == [1, 1]
     pair = source.map(lambda array: array + 1)
     assert [a.flags.writeable or b.flags.writeable for a, b in run(pardata.zip(pair, pair), engine)] == [False] * 2
 

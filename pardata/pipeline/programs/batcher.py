@@ -14,7 +14,8 @@ from pardata.pipeline.programs.batch_size import BatchSize, Sizes
 from pardata.process.capacity import explained
 from pardata.runtime.events import Failed, WorkerEvent
 from pardata.runtime.faults import Fault
-from pardata.runtime.isolation import Passed, is_settled, isolate
+from pardata.runtime.isolation import is_settled, isolate
+from pardata.runtime.passed import Passed
 from pardata.runtime.worker.program import TIMER_NAME, FailedItem, StageFailure
 from pardata.runtime.worker.state import Saved
 

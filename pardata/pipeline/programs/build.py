@@ -24,8 +24,8 @@ from pardata.pipeline.programs.sink import SinkCuts, SinkProgram, takes_part
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.pipeline.queue_items import QueueItems
 from pardata.pipeline.source_items import is_factory, items_from
-from pardata.runtime.isolation import Passed
 from pardata.runtime.native import native_items
+from pardata.runtime.passed import Passed
 
 StageProgram = ItemProgram | GeneratorProgram | SourceProgram
 
