@@ -76,7 +76,7 @@ class WorkerPool(ArrayMethods, Executor):
         standard error, and is ``pool.dashboard``.
     name : str
         For messages, and as the tag of lines that workers print.
-    cluster : "dask" or a `pardata.cluster.Dask`, optional
+    cluster : "dask", "ray", or a `pardata.cluster.Dask` or `pardata.cluster.Ray`, optional
         Work on the nodes of a cluster, with `workers` on each; default: the cores of each. See docs/cluster.md.
 
     Raises

@@ -528,6 +528,21 @@ def test_a_killed_node_of_a_pool_loses_nothing(dask_client):
         assert sum(node.is_lost for node in pool.statistics()["nodes"]) == 1
 
 
+def test_a_killed_node_of_a_pool_on_ray_loses_nothing(ray_cluster):
+    array = np.random.default_rng(0).random((400, 300))
+    with pardata.WorkerPool(1, cluster="ray", shared=array) as pool:
+        assert pool.workers == 2
+        assert pool.submit(lambda row: pardata.worker().shared[row].sum(), 3).result() == array[3].sum()
+        assert np.array_equal(pool.map_array(np.sqrt, array, chunksize=50), np.sqrt(array))
+        results, made = pool.map(lambda number: number * 2, range(3000), chunksize=20, buffersize=200), []
+        for item in results:
+            made.append(item)
+            if len(made) == 100:
+                ray_islands()[0].kill()
+        assert made == list(range(0, 6000, 2))
+        assert sum(node.is_lost for node in pool.statistics()["nodes"]) == 1
+
+
 def test_a_killed_raylet_loses_nothing_and_one_that_joins_gets_an_island(ray_cluster):
     two_and_a_lost = [False, False, True]
     with numbers(10_000_000).map(same, chunksize=10).iterate(engine="ray") as run:
