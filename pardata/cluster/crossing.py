@@ -13,13 +13,15 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from pardata.cluster import wire
 from pardata.cluster.island import add_counts
 from pardata.cluster.ledger import BLAMED_AFTER, SUSPECT_AFTER, Ledger, Send
-from pardata.cluster.messages import News
+from pardata.cluster.messages import Broken, Message, News
 from pardata.cluster.port import FINISH, ClusterPort, EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
+from pardata.cluster.suspects import BlamedItem, apart, together
 from pardata.errors import WorkerLostError
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Spoken
@@ -172,11 +174,44 @@ class Crossing:
             self._refuse(number, f"{BLAMED_AFTER} nodes were lost while they had this message; the last: {event.why}")
 
     def _suspect(self, number: int) -> None:
-        """Have a suspect sent again, alone."""
-        self._add(number, SUSPECT_AFTER)
+        """Have a suspect sent again, item by item, each alone."""
+        away = self._away.pop(number)
+        message = wire.decode(list(away.frames))
+        parts = apart(message) if isinstance(message, Message) else []
+        if len(parts) < 2:
+            self._away[number] = away
+            self._add(number, SUSPECT_AFTER)
+            return
+        answers = [self._begin(part.number, wire.encode(part), SUSPECT_AFTER) for part in parts]
+        asyncio.gather(*answers).add_done_callback(partial(self._put_together, away.answer, message, parts))
+
+    def _put_together(
+        self, whole: asyncio.Future[Answered], message: Message, parts: list[Message], answers: asyncio.Future[Any]
+    ) -> None:
+        error = None if answers.cancelled() else answers.exception()
+        if answers.cancelled() or error is not None:
+            if error is not None and not whole.done():
+                whole.set_exception(error)
+            return
+        found: list[Answered] = answers.result()
+        telling = next((each for each in found if isinstance(each.answer, Broken) or each.answer.failures), found[-1])
+        if not isinstance(telling.answer, Broken):
+            for node, answer in found:
+                self.note(node, answer.news)
+            made = together(message, [(part, each.answer) for part, each in zip(parts, found, strict=True)])
+            telling = Answered(telling.node, made)
+        _settle(whole, telling)
 
     def _refuse(self, number: int, why: str) -> None:
-        _fail(self._away.pop(number).answer, why)
+        """End a message that has cost too many nodes: that of an item fails in its first stage, as home cannot know."""
+        away = self._away.pop(number)
+        message = wire.decode(list(away.frames))
+        if isinstance(message, Message):
+            number = FINISH - 1 - number
+            self._away[number] = _Away(wire.encode(BlamedItem(message, why)), away.answer)
+            self._add(number, 0)
+        else:  # also that has cost nodes
+            _fail(away.answer, why)
 
     def _add(self, number: int, cost: int) -> None:
         nbytes = max(wire.count_bytes(self._away[number].frames), self._heaviest)
@@ -205,12 +240,15 @@ class Crossing:
 
     def send(self, number: int, message: Any, cost: int = 0) -> asyncio.Future[Answered]:
         """Send a message that has cost so many nodes; return the future of its answer."""
-        frames = self._encode(message)
+        future = self._begin(number, self._encode(message), cost)
+        if self._over:
+            _fail(future, self._over)
+        return future
+
+    def _begin(self, number: int, frames: Frames, cost: int) -> asyncio.Future[Answered]:
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._away[number] = _Away(frames, future)
         self._add(number, cost)
-        if self._over:
-            _fail(future, self._over)
         return future
 
     def _encode(self, message: Any) -> Frames:

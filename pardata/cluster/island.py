@@ -18,7 +18,9 @@ from pardata.cluster import wire
 from pardata.cluster.ends import Inlet, Outlet
 from pardata.cluster.messages import Broken, IslandCode, News
 from pardata.cluster.port import FINISH, Frames
+from pardata.cluster.suspects import BlamedItem
 from pardata.engines.processes.engine import ProcessRun
+from pardata.errors import WorkerLostError
 from pardata.pipeline.run import RunOptions
 from pardata.runtime.carried_errors import pack_error
 from pardata.runtime.events import Spoken
@@ -34,9 +36,14 @@ class Line:
     ----------
     last : int
         The number of the message that came last; -1: none has.
+
+    Parameters
+    ----------
+    blamed : str
+        Why nodes were lost with the items of this run: the first stages fail for them.
     """
 
-    def __init__(self, frames: Frames, memory_limit: int | None, on_answer: OnAnswer) -> None:
+    def __init__(self, frames: Frames, memory_limit: int | None, on_answer: OnAnswer, blamed: str = "") -> None:
         code: IslandCode = wire.decode(frames)
         self.last = -1
         self.is_in_order = code.replica.is_in_order
@@ -54,7 +61,10 @@ class Line:
             on_skip=self._outlet.note_skip,
             on_output=self._said.append,
         )
-        self._run = ProcessRun(code.replica.plan(self._inlet, self._outlet), options)
+        plan = code.replica.plan(self._inlet, self._outlet)
+        if blamed:
+            plan.fail_first(partial(_fail, blamed))
+        self._run = ProcessRun(plan, options)
         self._thread = threading.Thread(target=self._work, name="pardata-island", daemon=True)
         self._thread.start()
 
@@ -136,16 +146,22 @@ class OpenIsland:
     """
 
     def __init__(self, frames: Frames, memory_limit: int | None, on_answer: OnAnswer) -> None:
-        self._open = partial(Line, frames, memory_limit, on_answer)
+        self._open = partial(Line, frames, memory_limit)
         self._on_answer = on_answer
-        self._lines = [self._open()]
+        self._lines = [self._open(on_answer)]
         self._lock = threading.Lock()
         self._kept: deque[tuple[int, Frames]] = deque()  # while another run is opened for the first of them
         self._is_closed = False
         weakref.finalize(self, _abort, self._lines).atexit = False  # then all runs are closed
 
     def take(self, number: int, frames: Frames) -> None:
-        """Take in a message, or `FINISH`, after which there is none. Never waits for a run that is opened."""
+        """Take in a message, or `FINISH`, after which there is none. Never waits for a run that is opened.
+
+        Below `FINISH` it is a `suspects.BlamedItem`, which gets a run of its own.
+        """
+        if number < FINISH:
+            threading.Thread(target=self._fail_item, args=(number, frames), name="pardata-island-open").start()
+            return
         if number == FINISH:
             threading.Thread(target=_finish, args=(self._lines, self._on_answer), name="pardata-island-end").start()
             return
@@ -158,6 +174,22 @@ class OpenIsland:
         if not is_opening:
             threading.Thread(target=self._go_on, name="pardata-island-open").start()
 
+    def _fail_item(self, number: int, frames: Frames) -> None:
+        """Have the run of an item end as if it had killed its workers."""
+        try:
+            item: BlamedItem = wire.decode(frames)
+            line = self._open(lambda _, answer: self._on_answer(number, answer), blamed=item.why)
+        except BaseException as error:
+            self._on_answer(number, wire.encode(Broken(pack_error(error))))
+            return
+        with self._lock:
+            self._lines.insert(0, line)
+            is_closed = self._is_closed
+        line.take(item.message.number, wire.encode(item.message))
+        line.end()
+        if is_closed:
+            line.abort()
+
     def _fits(self, number: int) -> bool:
         line = self._lines[-1]
         return not line.is_in_order or number > line.last
@@ -168,7 +200,7 @@ class OpenIsland:
         while not is_done:
             self._lines[-1].end()
             try:
-                line = self._open()
+                line = self._open(self._on_answer)
             except BaseException as error:
                 self._refuse_kept(error)
                 return
@@ -193,6 +225,10 @@ class OpenIsland:
             lines = list(self._lines)
         for line in lines:
             line.abort()
+
+
+def _fail(why: str, *_: object) -> None:
+    raise WorkerLostError(why)
 
 
 def _finish(lines: list[Line], on_answer: OnAnswer) -> None:

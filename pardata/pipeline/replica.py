@@ -80,6 +80,12 @@ class IslandPlan(Plan):
         """Return True for stages of the island: home decides what becomes of a failure, so it comes in its place."""
         return stage.kind not in (Kind.SOURCE, Kind.SINK) and stage.node.branches == 1
 
+    def fail_first(self, fail: Callable[..., object]) -> None:
+        """Have the stages that items enter call `fail` in the place of their own functions."""
+        for stage in self.worker_stages:
+            if stage.kind in (Kind.MAP, Kind.FILTER) and all(edge.stage.kind is Kind.SOURCE for edge in stage.edges):
+                stage.fn = fail
+
     def _check_zip(self, stage: Stage, joined: Node) -> None:
         if stage.kind is not Kind.SINK:  # the outlet takes messages together, and pairs no items
             super()._check_zip(stage, joined)

@@ -14,8 +14,10 @@ import pytest
 
 import pardata
 from pardata.channel.placing import BlockPlacer
+from pardata.cluster import wire
 from pardata.cluster.crossing import Crossing
-from pardata.cluster.port import EngineLost, NodeJoined
+from pardata.cluster.messages import Message
+from pardata.cluster.port import FINISH, EngineLost, NodeJoined
 from pardata.engines.processes.report import Statistics
 from pardata.memory.born.library import why_not
 from pardata.process.launcher import fork_server
@@ -286,14 +288,35 @@ def test_what_nodes_say_arrives_here(cluster, capsys, caplog):
     assert "item 7" in [record.message for record in caplog.records if record.name == "of the node"]
 
 
-def test_a_message_that_costs_three_nodes_is_blamed_with_its_items():
+def costly(item):
+    """A cluster whose nodes are lost whenever they get an item."""
+
     def on_call(port, node, number):
-        if number == 6:
+        message = wire.decode(list(port.sent)) if number != FINISH else None
+        if isinstance(message, Message) and item in message.items:
             port.lose(node)
 
-    with pytest.raises(pardata.WorkerLostError, match="3 nodes were lost") as caught:
-        list(numbers(20).map(drawn, chunksize=3).iterate(engine=FakeCluster(on_call=on_call)))
-    assert "the message has the items 6 to 8" in caught.value.__notes__
+    return FakeCluster(nodes=1, on_call=on_call)
+
+
+def same_number(number):
+    return number
+
+
+def test_an_item_that_costs_three_nodes_is_blamed_as_one_that_kills_its_workers():
+    skipping = numbers(20).map(same_number, chunksize=3, errors="skip").map(drawn)
+    with skipping.iterate(engine=costly(7), seed=5) as run:
+        made = list(run)
+    report = run.report()
+    (skipped,) = report.skipped
+    assert (skipped.stage, skipped.number) == ("same_number", 7) and "3 nodes were lost" in skipped.error
+    expected = items(numbers(20).map(same_number).map(drawn), "serial")[0]
+    assert made == expected[:7] + expected[8:]
+    assert [node.is_lost for node in report.nodes].count(True) == 3
+    good = numbers(20).map(same_number, chunksize=3, errors="stream")
+    letters = good.failed.map(number_of_letter)
+    both = list(pardata.merge(good, letters, policy="ordered").iterate(engine=costly(7)))
+    assert both == list(range(20))
 
 
 def test_skipped_items_are_told(cluster):

@@ -62,6 +62,7 @@ PURE = [
     "cluster.ledger",
     "cluster.messages",
     "cluster.port",
+    "cluster.suspects",
     "pipeline.home",
     "pipeline.islands",
     "pipeline.lifecycle",

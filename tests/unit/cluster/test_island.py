@@ -6,7 +6,8 @@ from typing import ClassVar
 import pytest
 
 from pardata.cluster import island, wire
-from pardata.cluster.messages import Broken
+from pardata.cluster.messages import Broken, Message
+from pardata.cluster.suspects import BlamedItem
 
 
 class FakeLine:
@@ -16,7 +17,8 @@ class FakeLine:
     may_open = threading.Event()
     error = None
 
-    def __init__(self, frames, memory_limit, on_answer):
+    def __init__(self, frames, memory_limit, on_answer, blamed=""):
+        self.on_answer, self.blamed = on_answer, blamed
         if self.made:
             assert self.may_open.wait(60)
             if self.error is not None:
@@ -69,6 +71,23 @@ def test_a_run_that_is_opened_when_the_island_is_closed_ends(opened):
     made.close()
     go_on()
     assert [line.ends for line in FakeLine.made] == [["end", "abort"], ["abort"]]
+
+
+def test_a_blamed_item_gets_a_run_of_its_own(monkeypatch):
+    monkeypatch.setattr(island, "Line", FakeLine)
+    monkeypatch.setattr(FakeLine, "made", [])
+    monkeypatch.setattr(FakeLine, "may_open", threading.Event())
+    FakeLine.may_open.set()
+    answers = {}
+    made = island.OpenIsland([], None, answers.__setitem__)
+    made.take(-9, wire.encode(BlamedItem(Message(7, 1, None, ["x"]), "it costs nodes")))
+    for thread in [thread for thread in threading.enumerate() if thread.name == "pardata-island-open"]:
+        thread.join(60)
+    first, second = FakeLine.made
+    assert (second.blamed, second.taken, second.ends, first.taken) == ("it costs nodes", [7], ["end"], [])
+    second.on_answer(7, [b"made"])
+    made.take(8, [])
+    assert (answers, first.taken) == ({-9: [b"made"]}, [8])
 
 
 def test_a_run_that_cannot_be_opened_is_told(opened, monkeypatch):
