@@ -8,6 +8,7 @@ several threads. Arrays of xarray in memory, or of dask, are not for this adapte
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,26 @@ def with_names(found: Any, values: Any) -> Any:
     if not isinstance(found, xr.DataArray) or values.shape != found.shape:
         return values
     return xr.DataArray(values, found.coords, found.dims, found.name, found.attrs)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The axes, coordinates, name and attributes of a DataArray, for its parts."""
+
+    coordinates: Any  # a Dataset of them alone, in memory
+    dims: tuple[Any, ...]
+    name: Any
+    attrs: dict[Any, Any]
+
+    def __call__(self, selection: Selection, values: Array) -> Any:
+        """Return the DataArray of a part."""
+        found = self.coordinates.isel(dict(zip(self.dims, selection, strict=True)), missing_dims="ignore")
+        return xr.DataArray(values, found.coords, self.dims, self.name, self.attrs)
+
+
+def labels(found: Any) -> Labels:
+    """Return the labels of an array."""
+    return Labels(found.coords.to_dataset().compute(), found.dims, found.name, found.attrs)
 
 
 def open_path(path: str, key: str | None) -> Any:

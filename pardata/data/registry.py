@@ -5,7 +5,8 @@ An adapter is a module that is imported when it is needed. It has
 * ``adapt(found)``: the `FileArray` of an object of its library, or its `FileTable` or `FileItems`; None if it is none;
 * ``open_path(path, key)``: the library's own object, opened for reading;
 * ``new_file(path, key, compression)``: a `NewFile`, for output;
-* ``with_names(found, values)``, of some: values of the shape of an object, as an object with its names.
+* ``with_names(found, values)``, of some: values of the shape of an object, as an object with its names;
+* ``labels(found)``, of these: a function that gives the values of a part such names, called with its place and them.
 
 The ``new_file`` of one for tables gives a `NewTable`.
 """
@@ -142,9 +143,20 @@ def file_array(found: Any) -> FileArray | None:
 
 def with_names(found: Any, values: Any) -> Any:
     """Return a result with the names that the library of an input gives to axes and entries; of others as it is."""
-    entry = _format_of_object(found)
-    name = getattr(entry and entry.load(type(found).__name__), "with_names", None)
+    name = _of_adapter(found, "with_names")
     return values if name is None else name(found, values)
+
+
+def labels_of(found: Any) -> Any:
+    """Return a function that gives the values of a part of an array the names that its library has for it, or None."""
+    labels = _of_adapter(found, "labels")
+    return None if labels is None else labels(found)
+
+
+def _of_adapter(found: Any, name: str) -> Any:
+    """Return a function of the adapter of an object that only some adapters have; None if it has not."""
+    entry = _format_of_object(found)
+    return getattr(entry and entry.load(type(found).__name__), name, None)
 
 
 def _format_of_object(found: Any) -> FileFormat | None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from pardata.data.file_array import Array, FileArray
+from pardata.data.file_array import Array, FileArray, Selection
 from pardata.data.registry import format_of, open_data
 from pardata.errors import ConfigError
 from pardata.memory.byte_order import native_array
@@ -28,6 +28,7 @@ from pardata.pipeline.stream import Stream
 
 PartSize = int | Literal["chunk"] | None
 PartBounds = tuple[tuple[int, int], ...]  # for each axis where it begins and ends
+Labelling = Callable[[Selection, Array], Any]  # returns values with the labels of their place
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,19 @@ class PartGrid(Counted):
 
 @dataclass(frozen=True)
 class ReadPart:
-    """Reads a part of an array."""
+    """Reads a part of an array, with the labels that its library has for it."""
 
-    array: Any
-    native: bool = False
+    array: FileArray
+    native: bool
+    labels: Labelling | None
 
-    def __call__(self, part: PartBounds) -> Array:
+    def __call__(self, part: PartBounds) -> Any:
         """Return the block."""
-        block: Array = self.array[tuple(slice(begin, end) for begin, end in part)]
-        return native_array(block) if self.native else block
+        selection = _selection(part)
+        block = self.array[selection]
+        if self.native:
+            block = native_array(block)
+        return block if self.labels is None else self.labels(selection, block)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ class CutBlock:
     by: int | None
     axis: int
 
-    def __call__(self, block: Array) -> Iterable[Array]:
+    def __call__(self, block: Any) -> Iterable[Any]:
         """Return the items."""
         if self.by is None:
-            return np.moveaxis(block, self.axis, 0)
+            return _entries(block, self.axis)
         before = (slice(None),) * self.axis
         return [block[(*before, slice(at, at + self.by))] for at in range(0, block.shape[self.axis], self.by)]
 
@@ -91,7 +96,7 @@ class ReadItems:
     read: ReadPart
     cut: CutBlock
 
-    def __call__(self, part: PartBounds) -> Iterable[Array]:
+    def __call__(self, part: PartBounds) -> Iterable[Any]:
         """Return the items."""
         return self.cut(self.read(part))
 
@@ -105,22 +110,41 @@ def opened(items: Any) -> Any:
     return items
 
 
-def parts_of_array(array: Any, by: PartSize, axis: int) -> list[Array]:
-    """Return the parts of an array that is no file's, as views."""
-    if not isinstance(array, np.ndarray):
+def parts_of_array(array: Any, by: PartSize, axis: int) -> list[Any]:
+    """Return the parts of an array that is no file's, as views; those of a DataArray have its labels."""
+    if not isinstance(array, np.ndarray) and not hasattr(type(array), "isel"):
         raise ConfigError(f"source({type(array).__name__}, by=..., axis=...): these go with arrays")
     axis = _checked_axis(array, axis)
     if by is None:
-        return list(np.moveaxis(array, axis, 0))
-    read = ReadPart(array)
-    return [read(part) for part in _grid(array, by, axis)]
+        return list(_entries(array, axis))
+    return [array[_selection(part)] for part in _grid(array, by, axis)]
 
 
-def array_source(array: FileArray, by: PartSize, axis: int, workers: int, name: str | None, native: bool) -> Stream:
+def _selection(part: PartBounds) -> Selection:
+    return tuple(slice(begin, end) for begin, end in part)
+
+
+def _entries(array: Any, axis: int) -> Iterable[Any]:
+    """Return the entries along an axis, as views."""
+    if isinstance(array, np.ndarray):
+        return np.moveaxis(array, axis, 0)
+    before = (slice(None),) * axis
+    return [array[(*before, at)] for at in range(array.shape[axis])]
+
+
+def array_source(
+    array: FileArray,
+    by: PartSize,
+    axis: int,
+    workers: int,
+    name: str | None,
+    native: bool,
+    labels: Labelling | None,
+) -> Stream:
     """Return the stream of an array's entries along `axis`, or of its parts (see `sources.source`)."""
     axis = _checked_axis(array, axis)
     checked_count("source", "workers", workers)
-    read, name = ReadPart(array, native), name or "read"
+    read, name = ReadPart(array, native, labels), name or "read"
     grid = _grid(array, by, axis)
     step, page = grid.steps[axis], max(1, min(array.page_shape[axis], array.shape[axis]))
     total = len(grid)

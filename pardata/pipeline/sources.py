@@ -13,7 +13,7 @@ import numpy as np
 from pardata.data.file_array import FileArray
 from pardata.data.file_items import FileItems
 from pardata.data.file_table import FileTable
-from pardata.data.registry import in_files
+from pardata.data.registry import in_files, labels_of
 from pardata.errors import ConfigError
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
@@ -133,9 +133,10 @@ def source(
         items = QueueItems(items, until)
     elif until is not None:
         raise ConfigError(f"source({type(items).__name__}, until=...): until= goes with a queue")
-    found = in_files(opened(items))
+    items = opened(items)
+    found = in_files(items)
     if isinstance(found, FileArray):
-        return array_source(found, by, axis, workers, name, native)
+        return array_source(found, by, axis, workers, name, native, labels_of(items))
     if isinstance(found, FileTable):
         return table_source(found, by, axis, workers, name)
     if isinstance(found, FileItems):

@@ -157,3 +157,33 @@ def test_a_variable_in_memory_goes_to_threads_only():
         assert found[:].tolist() == [1, 2, 3]
         with pytest.raises(pardata.ConfigError, match="it is in no file"):
             found.check_sendable()
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_the_items_of_a_dataarray_keep_its_labels(path, is_loaded):
+    with xr.open_dataset(path) as data:
+        array = data["plain"].assign_attrs(units="K").assign_coords(place=(("y", "x"), VALUES[0]), run=3)
+        expected = array.copy().load()
+        for options, parts in (
+            ({}, list(expected)),
+            ({"axis": 1}, [expected[:, at] for at in range(5)]),
+            ({"by": 4}, [expected[:4], expected[4:]]),
+            ({"by": 3, "axis": -1}, [expected[..., :3], expected[..., 3:]]),
+        ):
+            for workers in (1,) if is_loaded else (1, 2):
+                given = expected if is_loaded else array
+                found = list(pardata.source(given, workers=workers, **options).iterate(engine="serial"))
+                assert [one.identical(other) for one, other in zip(found, parts, strict=True)] == [True] * len(parts)
+        stream = pardata.source(array, by=2).map(lambda part: part.mean("t"))
+        assert xr.concat(stream.iterate(engine="processes"), "t").identical(
+            xr.concat([expected[at : at + 2].mean("t") for at in (0, 2, 4)], "t")
+        )
+        assert not array.variable._in_memory
+
+
+def test_a_sink_takes_the_values_of_a_dataarray(path, tmp_path):
+    with xr.open_dataset(path) as data:
+        pardata.source(data["plain"]).to(tmp_path / "a.npy").run(engine="serial")
+        pardata.source([part for _, part in data["plain"].groupby("t")]).to(tmp_path / "b.npy").run(engine="serial")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), VALUES)
+    assert np.array_equal(np.load(tmp_path / "b.npy"), VALUES[:, None])
