@@ -91,6 +91,33 @@ class Blosc2Kind(Kind):
         return pardata.open(path)
 
 
+class TensorStoreKind(Kind):
+    """Arrays that TensorStore writes in the format of Zarr."""
+
+    def create(self, path, shape=SHAPE, dtype="f4", chunks=CHUNKS, **options):
+        import tensorstore as ts
+
+        return ts.open(
+            self.spec(path),
+            create=True,
+            dtype=np.dtype(dtype).newbyteorder("="),
+            shape=shape,
+            chunk_layout=ts.ChunkLayout(chunk_shape=chunks),
+        ).result()
+
+    def read(self, path):
+        import tensorstore as ts
+
+        return ts.open(self.spec(path), read=True).result()
+
+    def spec(self, path):
+        """Return what says where it is."""
+        return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+
+    def holds(self, shape, dtype):
+        return np.dtype(dtype).kind in "iufb"
+
+
 class TiffKind(Kind):
     """Series; of a file that was closed, as pardata opens it for itself."""
 
@@ -257,6 +284,7 @@ KINDS = [
     HDF5Kind("hdf5 gzip", "h5py", ".h5", {"chunks": CHUNKS, "compression": "gzip", "shuffle": True}),
     HDF5Kind("hdf5 contiguous", "h5py", ".h5", {}),
     Blosc2Kind("blosc2", "blosc2", ".b2nd", {"chunks": CHUNKS}),
+    TensorStoreKind("tensorstore", "tensorstore", ".zarr", {"chunks": CHUNKS}),
     TiffKind("tiff", "tifffile", ".tif", {}),
     TiffKind("tiff deflate", "tifffile", ".tif", {"compression": "zlib", "byteorder": ">", "rowsperstrip": 4}),
     TiffKind("tiff ome", "tifffile", ".ome.tif", {"compression": "zlib"}),

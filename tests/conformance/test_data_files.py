@@ -76,7 +76,7 @@ def test_blocks_end_where_chunks_and_shards_end(pools, kind, backend, tmp_path):
 
     read = pools[backend].map_array(lengths, array)[:, 0, 0].tolist()
     pools[backend].map_array(lengths, kind.values(), out=target)
-    written = target[:, 0, 0].tolist()
+    written = np.asarray(target[:, 0, 0]).tolist()
     kind.close(target)
     if kind.options:
         assert read == [7] * 49 + [1]
