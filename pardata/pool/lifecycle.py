@@ -111,3 +111,14 @@ class PoolLife(LifeCycle[PoolState, PoolEvent, PoolState]):
         if self.state is PoolState.BROKEN:
             raise WorkerLostError(f"the pool has ended: {self.error}") from self.error
         raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def torn_by(error: BaseException) -> WorkerLostError:
+    """Return what the calls of a pool end with if a caller's thread was broken off while it worked for all of them."""
+    told = WorkerLostError(
+        f"{type(error).__name__} was raised in a caller's thread while that took in results, or handed out tasks, for "
+        f"all callers of the pool: did another thread raise it there (PyThreadState_SetAsyncExc)? Limits of time that "
+        f"the pool keeps do no harm: timeout_s=, result(timeout=...), future.cancel()"
+    )
+    told.__cause__ = error
+    return told

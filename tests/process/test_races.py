@@ -150,3 +150,46 @@ def test_a_report_that_is_read_while_the_run_ends_is_the_last_one(monkeypatch):
 
     monkeypatch.setattr(run._statistics, "whole_report", end_and_read)
     assert run.report().stages[0].name == "source"
+
+
+class TimeIsOver(BaseException):
+    """Raised in a thread by another one, as stopit does; here at a place where it hits a pool hardest."""
+
+
+def test_an_exception_of_another_threads_making_while_a_caller_works_for_a_pool_ends_the_pool(monkeypatch):
+    """The caller has taken a message in that is for somebody else, and lets it fall."""
+    pool = pardata.WorkerPool(1)
+    loop = pool._backend._loop
+    collector, caller = loop.topology.port.collector, threading.current_thread()
+
+    def take(next=collector.next):
+        found = next()
+        if found and threading.current_thread() is caller:
+            raise TimeIsOver
+        return found
+
+    with pool:
+        monkeypatch.setattr(collector, "next", take)
+        with pytest.raises(TimeIsOver):
+            while True:  # until it is this thread that takes the result in
+                future = pool.submit(abs, -1)
+                pool._backend.run_inline(future.done)
+        with pytest.raises(pardata.WorkerLostError, match="TimeIsOver was raised in a caller's thread"):
+            future.result()
+    assert not pool.is_open
+
+
+def test_a_caller_whose_wait_has_its_own_limit_leaves_the_pool_as_it_is(tmp_path):
+    """The way out, in place of an exception that another thread raises."""
+    path = str(tmp_path / "ends")
+    os.mkfifo(path)
+
+    def hold():
+        open(path).close()
+
+    with pardata.WorkerPool(1) as pool:
+        slow = pool.submit(hold)
+        with pytest.raises(TimeoutError):
+            slow.result(timeout=0.01)
+        assert slow.cancel()
+        assert pool.submit(abs, -1).result() == 1

@@ -53,8 +53,13 @@ class InlineRunner:
                 self._waiting.pause()
                 self._stand_in(is_there, time.perf_counter() + inline_s)
             finally:
-                self._waiting.resume()
-                self._turn.release()
+                try:
+                    self._waiting.resume()
+                except BaseException:  # of another thread's making, which no `Uninterrupted` delays
+                    self._waiting.resume()
+                    raise
+                finally:
+                    self._turn.release()
             found = is_there()
             self._gap_s = 0.0 if found else self._gap_s + _INLINE_S
         return found

@@ -70,19 +70,20 @@ class Intake:
         claim.receiver.commit(claim)
         if claim.receiver.owes >= _MOST_OWED and not claim.receiver.flush():
             self._wake()  # its socket is full: the pool's thread tries again
-        task = self._assignments.leave(number)
-        if task is None:
-            self._dropped.discard(number)
-        elif number in self._dropped:
-            self._dropped.discard(number)
+        task = self._assignments.tasks.get(number)
+        is_wanted = task is not None and number not in self._dropped
+        if task is not None and is_wanted:
+            self._finish(task, outcome)  # first: who waits for a task that has left waits for nothing that anybody has
+        self._dropped.discard(number)
+        if task is not None:
+            self._assignments.leave(number)
+            if is_wanted:
+                self._queue(task.job)
             self._end_dropped(task.slot)
-        else:
-            self._finish(task, outcome)
         return True
 
     def _finish(self, task: Task, outcome: Outcome) -> None:
-        slot: WorkerSlot = task.slot
-        self._log.add(slot.index, task, outcome)
+        self._log.add(task.slot.index, task, outcome)
         job = task.job
         try:
             effect = job.finish(task, outcome)
@@ -92,5 +93,3 @@ class Intake:
             self._after(effect)
         else:
             self._note(effect)
-        self._queue(job)
-        self._end_dropped(slot)

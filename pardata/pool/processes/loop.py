@@ -18,7 +18,7 @@ from pardata.codec.object_codec import Encoded
 from pardata.errors import WorkerLostError
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.job import Effects
-from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
+from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState, torn_by
 from pardata.pool.processes.assignments import Assignments
 from pardata.pool.processes.inline import InlineRunner
 from pardata.pool.processes.intake import Intake
@@ -120,7 +120,11 @@ class PoolLoop:
                 with self._lock:
                     if self.is_over:
                         return
-                    self._handle()
+                    try:
+                        self._handle()
+                    except BaseException as error:  # of another thread's making: what was half done would be waited for
+                        self._life.on(PoolEvent.BREAK, torn_by(error))
+                        raise
                 self.effects.take()
         finally:  # an event that concerns the thread may have been read here: a late call, the pool's end
             if self._is_timed or self.terminations.causes or not self._life.is_open:

@@ -12,7 +12,7 @@ from typing import Final
 
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.job import Effects, Job, Task
-from pardata.pool.lifecycle import PoolLife
+from pardata.pool.lifecycle import PoolLife, torn_by
 from pardata.pool.processes.assignments import Assignments, WorkerSlot
 from pardata.pool.worker.words import HAS_IDLE_WORKER
 
@@ -95,6 +95,9 @@ class Scheduler:
         self._before_task()
         try:
             self._assignments.send(slot, task)
-        except Exception as error:  # an argument cannot be pickled, or there is no memory for it
-            self._effects.note(task.job.fail(task, error))
+        except BaseException as error:  # an argument cannot be pickled, or there is no memory for it
+            is_of_sending = isinstance(error, Exception)
+            self._effects.note(task.job.fail(task, error if is_of_sending else torn_by(error)))
             self.queue(task.job)
+            if not is_of_sending:
+                raise

@@ -39,6 +39,23 @@ def test_callers_that_have_looked_in_vain_leave_it_for_a_while_and_try_again(wai
     assert 3 < len(times) < 20
 
 
+def test_an_exception_of_another_threads_making_does_not_leave_the_pools_thread_asleep(waiting, monkeypatch):
+    resumed = []
+
+    def resume(resume=waiting.resume):
+        resumed.append(1)
+        if len(resumed) == 1:
+            raise ZeroDivisionError
+        resume()
+
+    monkeypatch.setattr(waiting, "resume", resume)
+    runner = InlineRunner(waiting, lambda is_there, end_s: None)
+    with pytest.raises(ZeroDivisionError):
+        runner.run(lambda: True)
+    assert len(resumed) == 2
+    assert runner.run(lambda: True)
+
+
 def test_an_error_of_the_work_leaves_the_place_to_the_next_caller(waiting):
     def stand_in(is_there, end_s):
         raise ZeroDivisionError
