@@ -36,10 +36,13 @@ def is_runnable(page, line):
     return needed is None or importlib.util.find_spec(needed[1]) is not None
 
 
-def check_that_it_runs(page, folder):
-    """Run the script of a page in a folder: it ends well, without a word about errors or warnings."""
+def check_that_it_runs(page, folder, before=""):
+    """Run the script of a page in a folder: it ends well, without a word about errors or warnings.
+
+    `before`: statements in front of it, in a line in which the page has no code.
+    """
     # Through standard input, where there is no file that a worker could import.
-    script = script_of(page)
+    script = before + script_of(page)
     if "import torch\n" in script:
         pytest.importorskip("torch")
     done = subprocess.run(
