@@ -104,6 +104,7 @@ def resume(seed, folder):
     what = f"{graph.__name__} of {source} on {engine}, seed {seed}: "
     os.mkdir(at)
     job = work, graph, engine, at, draw.choice([0.0, 0.002, 0.02]), source
+    assert not Job(folder, streams.SOURCES[source], at).error()  # its file is there before the first kill
     kills = full = 0
     for _ in range(draw.randrange(1, MOST_KILLS)):
         if draw.random() < FULL_DISKS:
