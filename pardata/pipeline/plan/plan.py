@@ -132,7 +132,6 @@ class Plan:
             if stage.is_auto:
                 stage.workers = min(stage.workers, most)
         self.share = self.share.narrowed(most)
-        self.widths = widths_of(self.stages, self.roots)
 
     @property
     def whole(self) -> Plan:

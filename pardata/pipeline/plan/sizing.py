@@ -61,10 +61,14 @@ def chunksizes_of(stages: list[Stage], roots: list[int]) -> dict[int, int | None
 
 
 def widths_of(stages: list[Stage], roots: list[int]) -> dict[int, int]:
-    """Return, per source or generator filter, how many workers its items pass side by side where they are most."""
+    """Return, per source or generator filter, how many workers its items pass side by side where they are most.
+
+    Of a stage with workers="auto" one counts. Of the items that take least it needs no more, and for as many workers as
+    it may have, messages would have that many times fewer of them; those that take long are few in a message anyway.
+    """
     widths = dict.fromkeys(roots, 1)
     for stage in stages:
-        width = max(stage.width, stage.node.branches if stage.kind is Kind.SCATTER else 1)
+        width = max(stage.first_workers * stage.node.lanes, stage.node.branches if stage.kind is Kind.SCATTER else 1)
         for sequence in stage.taken_sequences:
             widths[roots[sequence]] = max(widths[roots[sequence]], width)
     return widths

@@ -295,7 +295,10 @@ def test_a_plan_is_narrowed_where_there_is_no_room():
     plan = plan_of(two_autos(), cores=12)
     plan.narrow(3)
     assert [stage_of(plan, name).workers for name in ("said", "first", "second")] == [2, 3, 3]
-    assert plan.widths == {0: 3}
+
+
+def test_messages_are_made_for_the_workers_that_begin():
+    assert plan_of(two_autos(), cores=64).widths == {0: 2}
 
 
 def test_the_graph_does_not_depend_on_the_cores():
