@@ -27,9 +27,10 @@ def test_segments_that_wait_for_the_garbage_collector_take_no_addresses_from_a_n
         made.itself = made
         return made.size_bytes
 
+    # A process has addresses for three of 32 TiB, and another test's may be among them: all get as much as the first.
     gc.disable()
     try:
-        assert [in_a_cycle() for _ in range(8)] == [segment.size_bytes] * 8
+        assert len({in_a_cycle() for _ in range(8)}) == 1
     finally:
         gc.enable()
 
@@ -51,7 +52,7 @@ def test_punched_range_gives_its_pages_back_and_reads_as_zeros(segment, resident
 
 
 def test_second_mapping_of_the_same_descriptor_sees_the_same_bytes(segment):
-    other = Segment(os.dup(segment.fd), segment.size_bytes)
+    other = Segment(os.dup(segment.fd), 1 << 30)  # as much of it: there may be no addresses for all of it again
     segment.map[12345] = 42
     assert other.map[12345] == 42
     other.close_fd()
