@@ -12,6 +12,8 @@ from pardata.runtime.faults import Fault
 class CallTimes:
     """A clock that runs from the first call of a task to the last one."""
 
+    __slots__ = ("_last", "_longest", "_longest_ns", "_start")  # a task may be one call of a microsecond
+
     def __init__(self) -> None:
         self._longest_ns = self._longest = 0
         self._start = self._last = time.perf_counter_ns()
