@@ -125,12 +125,15 @@ class ForkServer:
         self._serial += 1
         with explained("a worker process", len(fds)):
             send(sock, encode(Start(self._serial, offset, length, len(fds))), fds)
-        self._await(sock)
-        data, received, is_whole = receive(sock)
-        if not data:
-            raise ServerGone
-        answer = StartAnswer.decode(data)
-        assert answer.serial == self._serial, f"answer {answer} to request {self._serial}"
+        while True:
+            self._await(sock)
+            data, received, is_whole = receive(sock)
+            if not data:
+                raise ServerGone
+            if (answer := StartAnswer.decode(data)).serial == self._serial:
+                break
+            send(sock, encode(Signal(answer.pid, signal.SIGKILL)))  # of a request that was broken off: nobody knows it
+            close_all(received)
         if not is_whole:  # this process may open no more: the worker cannot be watched
             send(sock, encode(Signal(answer.pid, signal.SIGKILL)))
             raise refusal(errno.EMFILE, "a worker process", 1)
@@ -161,7 +164,7 @@ class ForkServer:
     @property
     def pid(self) -> int | None:
         """The process id of the server; None if it was not started."""
-        return self._process.pid if self._process is not None else None
+        return None if (process := self._process) is None else process.pid
 
     def stop(self) -> None:
         """End the server; the kernel ends its workers with it."""
@@ -227,10 +230,7 @@ class Process:
     """
 
     def __init__(self, offset: int, length: int, fds: Sequence[int]) -> None:
-        """Start a worker whose spec lies at ``[offset, offset + length)`` of the segment ``fds[0]``.
-
-        Raises `CapacityError` if the system refuses it.
-        """
+        """Start a worker, whose spec lies at ``[offset, offset + length)`` of ``fds[0]``. Raises `CapacityError`."""
         self.status: int | None = None
         self.peak_bytes: int | None = None
         self.ended = False

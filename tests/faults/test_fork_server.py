@@ -35,6 +35,23 @@ def test_killed_while_it_starts_a_worker(window, fresh_server, tmp_path, monkeyp
     assert worker_processes() == []
 
 
+def test_a_request_that_is_broken_off_leaves_no_worker_and_the_next_one_is_answered(monkeypatch):
+    """As by an exception that another thread raises there: the answer is for nobody."""
+
+    class BrokenOff(BaseException): ...
+
+    def break_off(sock):
+        raise BrokenOff
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fork_server, "_await", break_off)
+        with pytest.raises(BrokenOff):
+            pardata.WorkerPool(1)
+    with pardata.WorkerPool(1) as pool:
+        assert pool.submit(abs, -1).result() == 1
+    assert worker_processes() == []
+
+
 def wait_the_first_time(pipe, marker):
     if os.path.exists(marker):
         return "again"
