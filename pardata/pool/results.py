@@ -72,8 +72,7 @@ class TaskFuture(Future[Any]):
 
     def _wait(self, timeout: float | None) -> float:
         """Wait until the call has ended, or for `timeout` seconds. Return 0: there is nothing left to wait for."""
-        if not self._has_ended():
-            self._backend.run_inline(self._has_ended, timeout)
+        if not self._has_ended() and not self._backend.run_inline(self._has_ended, timeout):
             wait_until_done(self, timeout)
         return 0.0
 

@@ -149,7 +149,10 @@ class PoolLoop:
 
     def _tell_releases(self) -> None:
         """Tell workers which results are gone, where memory is short: a task that follows finds their memory free."""
-        if not any(receiver.returns.leases for receiver in self._collector.receivers):
+        for receiver in self._collector.receivers:
+            if receiver.returns.leases:
+                break
+        else:
             return
         budget = self.topology.port.memory.budget
         is_short = not budget.allows(budget.widest_bytes() * (len(self.assignments.tasks) + 1))
