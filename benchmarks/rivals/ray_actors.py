@@ -11,8 +11,7 @@ import ray
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running, same, stages
-from benchmarks.rivals.ray_nodes import IN_FLIGHT as NODE_CALLS
-from benchmarks.rivals.ray_nodes import NODES, placed, two_nodes
+from benchmarks.rivals.ray_nodes import placed, results, two_nodes
 from benchmarks.rivals.rival import Flow, Link, in_order, messages
 
 IN_FLIGHT = 8
@@ -39,12 +38,12 @@ class Rival(rival.Rival):
 
     def nodes(self, flow: Flow) -> Iterator[Any]:
         with two_nodes():
-            actors, most = cycle(placed(flow.stages)), NODE_CALLS * NODES
+            actors = cycle(placed(flow.stages))
             if (flow.chunk or 1) == 1:
-                yield from in_order((next(actors).call_one.remote(x) for x in flow.plain()), most, ray.get)
+                yield from results(next(actors).call_one.remote(x) for x in flow.plain())
                 return
             lists = messages(flow.plain(), flow.chunk or 1)
-            for made in in_order((next(actors).call.remote(items) for items in lists), most, ray.get):
+            for made in results(next(actors).call.remote(items) for items in lists):
                 yield from made
 
     def diamond(self, flow: Flow, join: Callable[[Any, Any], Any]) -> Iterator[Any]:

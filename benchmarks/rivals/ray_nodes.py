@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +28,18 @@ def two_nodes() -> Iterator[None]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def results(calls: Iterable[Any]) -> Iterator[Any]:
+    """The results in order; those that are ready on the other node come over before they are asked for."""
+    waiting: deque[Any] = deque()
+    for call in calls:
+        waiting.append(call)
+        if len(waiting) == IN_FLIGHT * NODES:
+            ray.wait(list(waiting), num_returns=1, fetch_local=True)
+            yield ray.get(waiting.popleft())
+    while waiting:
+        yield ray.get(waiting.popleft())
 
 
 @ray.remote

@@ -15,8 +15,7 @@ import ray
 
 from benchmarks.rivals import rival
 from benchmarks.rivals.ray_base import running
-from benchmarks.rivals.ray_nodes import IN_FLIGHT as NODE_CALLS
-from benchmarks.rivals.ray_nodes import NODES, two_nodes
+from benchmarks.rivals.ray_nodes import results, two_nodes
 from benchmarks.rivals.rival import ArrayWork, Flow, Pool, in_order, messages
 
 CHUNKS = 16
@@ -56,7 +55,7 @@ class Rival(rival.Rival):
                 return made
 
             items = flow.plain() if size == 1 else messages(flow.plain(), size)
-            for made in in_order(map(begin, items), NODE_CALLS * NODES, ray.get):
+            for made in results(map(begin, items)):
                 yield from [made] if size == 1 else made
 
     @contextmanager
