@@ -50,6 +50,11 @@ class _Node:
     nbytes: int = 0
     has_suspect: bool = False
 
+    @property
+    def has_room(self) -> bool:
+        is_full = self.has_suspect or len(self.at) >= self.credits or self.nbytes >= self.most_bytes
+        return not self.at or not is_full
+
 
 class Ledger:
     """The messages of one stage that are on nodes or on their way there.
@@ -68,6 +73,7 @@ class Ledger:
         self._most_bytes = most_bytes
         self._nbytes = 0  # on all nodes
         self._nodes: dict[str, _Node] = {}
+        self._free: dict[str, _Node] = {}  # those of them that have room: few, while many nodes are busy
         self._messages: dict[int, _Sending] = {}
         self._waiting: list[int] = []  # a heap
         self.redone = 0
@@ -87,14 +93,7 @@ class Ledger:
         """Whether a further message would be sent at once; with no node one may wait for the first that joins."""
         if not self._nodes:
             return not self._messages
-        return (
-            not self._waiting
-            and self._nbytes < self._most_bytes
-            and any(
-                len(node.at) < node.credits and node.nbytes < node.most_bytes and not node.has_suspect
-                for node in self._nodes.values()
-            )
-        )
+        return not self._waiting and self._nbytes < self._most_bytes and bool(self._free)
 
     def node_of(self, number: int) -> str | None:
         """Return the node that has a message."""
@@ -112,7 +111,7 @@ class Ledger:
         """Take in a node."""
         if node in self._nodes:
             raise ValueError(f"node {node!r} has joined already")
-        self._nodes[node] = _Node(credits, most_bytes)
+        self._free[node] = self._nodes[node] = _Node(credits, most_bytes)
         return self.send()
 
     def done(self, node: str, number: int) -> tuple[bool, list[Send]]:
@@ -121,6 +120,7 @@ class Ledger:
         if at is None or number not in at.at:  # the node counts as lost, or has answered twice
             return False, []
         self._take_from(at, number)
+        self._free[node] = at
         del self._messages[number]
         return True, self.send()
 
@@ -129,6 +129,7 @@ class Ledger:
         lost = self._nodes.pop(node, None)
         if lost is None:
             return Loss([], [])
+        self._free.pop(node, None)
         self._nbytes -= lost.nbytes
         blamed: list[int] = []
         suspects: list[int] = []
@@ -164,6 +165,8 @@ class Ledger:
             node.nbytes += message.nbytes
             self._nbytes += message.nbytes
             node.has_suspect = message.cost >= SUSPECT_AFTER
+            if not node.has_room:
+                del self._free[name]
             sends.append(Send(name, number))
         return sends
 
@@ -174,7 +177,7 @@ class Ledger:
         is_suspect = message.cost >= SUSPECT_AFTER
         free = [
             (len(node.at) - node.credits, node.nbytes, name)
-            for name, node in self._nodes.items()
+            for name, node in self._free.items()
             if not node.at
             or not (
                 is_suspect
