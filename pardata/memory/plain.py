@@ -37,12 +37,25 @@ def plain_array(values: ArrayLike, what: str, dtype: DTypeLike | None = None) ->
         _check_parts(given, what)
         if hasattr(given, "__array__"):
             given = np.asanyarray(given)  # may give a masked array
+        elif hasattr(given, "__dlpack__"):
+            given = _of_dlpack(given, what)
     if isinstance(given, np.ndarray):
         return np.asarray(numbers_of(given, what), dtype)
     try:
         return np.asarray(given, dtype)
     except ValueError as error:
         raise _uneven(error, given, what) from None
+
+
+def _of_dlpack(given: Any, what: str) -> Array:
+    """Return an array that speaks the protocol of DLPack alone, of which NumPy itself would make an object."""
+    try:
+        return np.from_dlpack(given)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{what} a {type(given).__name__} that NumPy cannot read: copy it to the memory of the processor, and give "
+            f"that ({error})"
+        ) from error
 
 
 def _uneven(error: ValueError, values: Any, what: str) -> ValueError:

@@ -95,6 +95,28 @@ def test_what_is_numbers_alone_is_taken(name):
         assert np.shares_memory(made, given)
 
 
+class Elsewhere:
+    """An array of a library that speaks DLPack alone."""
+
+    def __init__(self, array, why_not=""):
+        self._array, self._why_not = array, why_not
+
+    def __dlpack__(self, **options):
+        if self._why_not:
+            raise BufferError(self._why_not)
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+def test_an_array_that_speaks_dlpack_alone_is_taken_without_a_copy():
+    array = np.arange(6.0)
+    assert np.shares_memory(plain_array(Elsewhere(array), "f got"), array)
+    with pytest.raises(pardata.ConfigError, match=r"^f got a Elsewhere that NumPy cannot read: copy it .*on a GPU"):
+        plain_array(Elsewhere(array, "it is on a GPU"), "f got")
+
+
 def test_columns_without_a_unit_and_masks_of_nothing_are_taken():
     table, masked = pytest.importorskip("astropy.table"), pytest.importorskip("astropy.utils.masked")
     assert plain_array(table.Column([1, 2]), "f got").tolist() == [1, 2]
