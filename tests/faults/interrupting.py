@@ -37,14 +37,14 @@ def lines_of(call):
     return made, list(lines)
 
 
-def interrupt_at(line, call):
-    """Call a function; SIGINT comes at this line, the first time."""
+def interrupt_at(line, call, number=signal.SIGINT):
+    """Call a function; a signal, SIGINT as a rule, comes at this line, the first time."""
     lines = [line]
 
     def on_line(at):
         if at in lines:
             lines.remove(at)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     return _traced(on_line, call)
 
