@@ -9,9 +9,11 @@ A new format derives a class from `FileArray` and has a line in `data/registry.p
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
@@ -24,6 +26,7 @@ Writers = Literal["none", "one", "in order", "many"]
 FileMark = tuple[int, int, int]  # which file it is, its length, and when it was written to
 EncodedChunks = list[tuple[tuple[int, ...], Array]]  # where each chunk begins, and its bytes
 
+_MOST_FILES: Final = 200_000  # a second
 READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
 
 
@@ -204,6 +207,19 @@ def file_age(path: str) -> tuple[int, int]:
     """Return the size of a file and the time of its last write: equal for a copy that has kept its time."""
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns
+
+
+def folder_age(folder: str) -> list[tuple[str, int, int]]:
+    """Return the ages of the files below a folder; of more than `_MOST_FILES`, those of the first, by their names."""
+    files = itertools.islice(_below(folder), _MOST_FILES)
+    return [(os.path.relpath(path, folder), *file_age(path)) for path in files]
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Yield the files below a folder, in the order of their names."""
+    for at, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (os.path.join(at, name) for name in sorted(names))
 
 
 def check_mark(location: str, path: str, mark: FileMark | None) -> None:

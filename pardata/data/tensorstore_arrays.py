@@ -9,12 +9,22 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import tensorstore as ts
 
-from pardata.data.file_array import Array, FileArray, Selection, Writers, check_same, gone, page_of_rows
+from pardata.data.file_array import (
+    Array,
+    FileArray,
+    Selection,
+    Writers,
+    check_same,
+    file_age,
+    folder_age,
+    gone,
+    page_of_rows,
+)
 from pardata.errors import ConfigError
 
 _HERE: Final = ("array", "memory", "virtual_chunked")  # drivers of what is in the memory of a process
@@ -25,6 +35,7 @@ _NO_PLACE: Final = os.strerror(errno.ENOSPC)  # the library's errors have no num
 class TensorStoreArray(FileArray):
     """An array: opened again by its spec."""
 
+    of_process: ClassVar[tuple[str, ...]] = ("_store",)
     way_to_write = "tensorstore.open(spec, write=True).result() opens it for writing"
 
     def __init__(self, store: Any) -> None:
@@ -47,6 +58,11 @@ class TensorStoreArray(FileArray):
             if _NO_PLACE not in str(error):
                 raise
             raise OSError(errno.ENOSPC, _NO_PLACE, self.location) from error
+
+    def age(self) -> object:
+        """Return the ages of its files; None of what is elsewhere."""
+        paths = [part["path"] for part in _parts(self._spec) if part.get("driver") == "file"]
+        return [file_age(path) if os.path.isfile(path) else folder_age(path) for path in paths] or None
 
     def _opened(self) -> Any:
         if self._store is None:

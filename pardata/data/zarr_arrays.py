@@ -19,7 +19,7 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
-from pardata.data.file_array import Array, FileArray, Selection, Writers, check_same, file_age, gone
+from pardata.data.file_array import Array, FileArray, Selection, Writers, check_same, file_age, folder_age, gone
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
@@ -64,14 +64,12 @@ class ZarrArray(FileArray):
                 os.unlink(path)
 
     def age(self) -> object:
-        """Return the ages of its files; of more than `_MOST_FILES`, those of the first, by their names."""
+        """Return the ages of its files."""
         if isinstance(self._store, ZipStore):
             return file_age(str(self._store.path))
         if not isinstance(self._store, LocalStore):
             return None
-        folder = os.path.join(self._store.root, self._path)
-        files = itertools.islice(_below(folder), _MOST_FILES)
-        return [(os.path.relpath(path, folder), *file_age(path)) for path in files]
+        return folder_age(os.path.join(self._store.root, self._path))
 
     def _files(self, begin: int, end: int) -> tuple[str, list[str]]:
         """Return the folder, and the files with the chunks of some rows."""
@@ -105,13 +103,6 @@ class ZarrArray(FileArray):
         return {**super().__getstate__(), "_opened": None}
 
 
-def _below(folder: str) -> Iterator[str]:
-    """Yield the files below a folder, in the order of their names."""
-    for at, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (os.path.join(at, name) for name in sorted(names))
-
-
 def _parents(path: str, folder: str) -> Iterator[str]:
     """Yield the folders that a file is in, from the lowest to `folder`."""
     while path != folder:
@@ -130,7 +121,6 @@ def _in_one_go() -> dict[str, Any]:
     return {_PIPELINE: "zarr.core.codec_pipeline.FusedCodecPipeline"}
 
 
-_MOST_FILES: Final = 200_000  # a second
 _options_lock: Final = threading.Lock()  # of two threads the last would put back what the first has set
 _PIPELINE: Final = "codec_pipeline.path"  # of zarr's options
 _THREADED: Final = "zarr.core.codec_pipeline.BatchedCodecPipeline"  # its default
