@@ -251,8 +251,19 @@ def test_without_its_engine_a_pool_is_broken():
             pool.submit(abs, -1)
 
 
-def test_a_pool_ends_at_once_or_when_nobody_holds_it(tmp_path):
+def interrupt(path):
+    wait_for(path)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_frees_a_pool_which_ends_at_once_or_when_nobody_holds_it(tmp_path):
     pool = pardata.WorkerPool(1, cluster=FakeCluster(nodes=1))
+    interrupter = threading.Thread(target=interrupt, args=[tmp_path / "first"])
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(pool.map(stays, [f"{tmp_path}/first"]))
+    interrupter.join()
+    assert pool.submit(abs, -1).result() == 1
     future = pool.submit(stays, f"{tmp_path}/here")
     wait_for(tmp_path / "here")
     pool.terminate()
