@@ -207,7 +207,8 @@ def memory(record: RunRecord, limit_bytes: int) -> str:
     line = f'<path class="limit" d="M0 {90 * (1 - limit_bytes / top):.1f}H{charts.WIDE}"/>' if is_near else ""
     chart = charts.stretched(charts.steps(_x(record, at), nbytes, top, 90) + line, 90, "", "shared memory")
     red = "; the red line is the limit" if is_near else ""
-    told = f"At most {format_bytes(peak)}, tables and channels included: {part:.2%} of the limit of "
+    share = f"{part:.1%}" if part >= 0.001 else "less than 0.1%"
+    told = f"At most {format_bytes(peak)}, tables and channels included: {share} of the limit of "
     small = f"peak {format_bytes(peak)}"
     return (
         f'<h2>Shared memory</h2><p class="note">{told}{format_bytes(limit_bytes)}{red}. Each worker notes its own '

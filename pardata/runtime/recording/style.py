@@ -70,7 +70,8 @@ code{font-size:13px}
 border-bottom:1px solid var(--line)}.stages td{border:0;padding:0}
 .stages td:first-child,.stages td:last-child{flex:0 0 100%}
 .stages .number:before{content:attr(data-head) " ";color:var(--soft)}
-.numbers.fit{display:block;overflow-x:auto}.numbers.fit th,.numbers.fit td{padding-right:12px}
+.numbers.fit{display:block;overflow-x:auto}.numbers.fit td:not(:first-child){white-space:nowrap}
+.numbers.fit th,.numbers.fit td{padding-right:12px}
 .axis span.end:nth-child(n+6){display:none}}
 @media(max-width:900px){.graph.across.swaps{display:none}.narrow{display:block}}
 """
