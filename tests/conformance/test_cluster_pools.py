@@ -167,7 +167,7 @@ def end(path):
 
 def test_workers_of_nodes_are_ended_and_replaced_as_those_of_one_machine(tmp_path, capsys):
     options = {"initializer": begin, "initargs": ("1",), "finalizer": end, "finalargs": (tmp_path,)}
-    with pardata.WorkerPool(1, cluster=FakeCluster(), timeout_s=1, retries=1, **options) as pool:
+    with pardata.WorkerPool(1, cluster=FakeCluster(), timeout_s=3, retries=1, **options) as pool:
         assert list(pool.map(lambda name: os.environ[name], ["PARDATA_TEST"] * 4)) == ["1"] * 4
         made, errors = all_of(pool.results(kills_at_seven, range(20), ends=False, chunksize=20), 20)
         assert made == [number for number in range(20) if number != 7]
@@ -179,7 +179,7 @@ def test_workers_of_nodes_are_ended_and_replaced_as_those_of_one_machine(tmp_pat
         here = pool.submit(stays, f"{tmp_path}/here")
         wait_for(tmp_path / "here")
         assert here.cancel() and here.cancelled()  # at once: its worker is ended
-        with pytest.raises(pardata.DeadlineExceeded, match="timeout_s=1"):
+        with pytest.raises(pardata.DeadlineExceeded, match="timeout_s=3"):
             late.result()
         assert list(pool.map(abs, range(-9, 0), chunksize=1)) == list(range(9, 0, -1))
     assert len(list(tmp_path.glob("end*"))) == 2
