@@ -24,9 +24,13 @@ from pardata.runtime.stage_bars import Bars, check_progress
 class MapMethods:
     """The methods of a pool that call a function for each item."""
 
-    workers: int
     _backend: Backend
     _code: Callable[[Callable[..., Any]], Any]
+
+    @property
+    def workers(self) -> int:
+        """The number of workers; of all nodes, with `cluster`."""
+        return self._backend.setup.workers
 
     def map(
         self,

@@ -137,7 +137,6 @@ class WorkerPool(ArrayMethods, Executor):
         else:
             self._backend = new_backend(kind, check_setup(setup))
             self._backend.start()
-        self.workers = self._max_workers = self._backend.setup.workers
 
     def _start_shown(self, setup: Setup) -> None:
         """Start the workers, and before them the dashboard."""
@@ -174,6 +173,11 @@ class WorkerPool(ArrayMethods, Executor):
     @property
     def size(self) -> int:
         """The number of workers, as some libraries ask for it."""
+        return self.workers
+
+    @property
+    def _max_workers(self) -> int:
+        """The number of workers, as others look it up."""
         return self.workers
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
