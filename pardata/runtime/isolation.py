@@ -105,7 +105,7 @@ def _handed(access: Access) -> Own:
             is_copied = access is Access.INPLACE or (is_private and not is_mapped(box[0]))
             if is_copied or not _is_sealed(box[0]):
                 box[0] = copy(box[0])
-            elif access is Access.RESULT or is_private:
+            else:  # others may read it: no seal of its own, which is for memory that nobody else has had
                 return box.pop()  # type: ignore[no-any-return]
         array = box.pop()
         return _given(array, (access is not Access.READ or is_private) and not is_overlapping(array))

@@ -78,6 +78,21 @@ def test_read_only_view_of_what_can_be_written_is_copied():
     assert array.sum() == 10
 
 
+@pytest.mark.parametrize("access", [Access.INPLACE, Access.RESULT])
+def test_part_that_a_stage_hands_on_is_not_changed_for_others_that_have_the_whole(access):
+    array, _ = hand(lambda: np.ones(LARGE))
+    data = bytes(8 * LARGE)
+    for make in (lambda: array[3:], lambda: array[3:].view(), lambda: np.frombuffer(data)):
+        passed, stayed = hand(make)
+        made = [passed]
+        del passed
+        (got,), _ = isolate(made, access)
+        assert stayed and got.flags.writeable is (access is Access.INPLACE)
+        if access is Access.INPLACE:
+            got += 1
+    assert array.sum() == LARGE and not any(data)
+
+
 @pytest.mark.parametrize("make", [lambda held: held, lambda held: held[2:], lambda held: held[2:].view()])
 @pytest.mark.parametrize("access", Access)
 def test_what_its_maker_has_frozen_is_copied(make, access):
