@@ -145,6 +145,8 @@ class Crossing:
         self._over = why
         for away in self._away.values():
             _fail(away.answer, why)
+        for future in self._finishing.values():
+            _settle(future, None)
 
     def _on_joined(self, event: NodeJoined) -> None:
         self._call(self._ledger.join(event.node, self._credits, event.memory_bytes // 2))

@@ -107,9 +107,12 @@ class NodePools:
         By node, the functions that it has, by their keys.
     notes : iterator
         Numbers of messages that are no tasks.
+    wake : callable
+        Told that nodes have come or gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
         self.workers: dict[str, int] = {}
         self.greeted = asyncio.Event()
         self.joining: dict[str, NodeJoined] = {}
@@ -121,9 +124,11 @@ class NodePools:
 class PoolCrossing(Crossing):
     """The tasks of a pool that are away. All but `open`, `on_event` and `close` is of one thread."""
 
-    def __init__(self, port: ClusterPort, name: str, most_bytes: int, show: Callable[[Spoken], None]) -> None:
+    def __init__(
+        self, port: ClusterPort, name: str, most_bytes: int, show: Callable[[Spoken], None], wake: Callable[[], object]
+    ) -> None:
         super().__init__(port, name, 0, most_bytes, show)
-        self.pools = NodePools()
+        self.pools = NodePools(wake)
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -153,6 +158,7 @@ class PoolCrossing(Crossing):
     def _look(self) -> None:
         if not self.pools.joining:
             self.pools.greeted.set()
+        self.pools.wake()
 
     def _give_up(self, why: str) -> None:
         super()._give_up(why)

@@ -130,6 +130,7 @@ class Desk:
         self._said: deque[Spoken] = deque()
         self._functions: dict[int, _Function] = {}
         self._early: dict[int, list[tuple[int, PoolTask]]] = {}  # tasks that came before their function
+        self._dropped: set[int] = set()  # tasks that were dropped and may come yet: messages overtake each other
         self._relays: dict[int, RelayJob] = {}
         self._inbox: queue.SimpleQueue[tuple[int, Frames] | None] = queue.SimpleQueue()
         self._pool = Dispatcher(
@@ -158,12 +159,13 @@ class Desk:
             del given, frames
 
     def _take(self, number: int, message: Any) -> None:
-        if isinstance(message, PoolTask):
+        if isinstance(message, PoolTask) and number not in self._dropped:
             if message.key in self._functions:
                 self._begin(number, message)
             else:
                 self._early.setdefault(message.key, []).append((number, message))
             return
+        self._dropped.discard(number)
         answer: Welcome | Nothing = Nothing()
         if isinstance(message, Hello):
             answer = Welcome(self._pool.setup.workers)
@@ -201,10 +203,12 @@ class Desk:
 
     def _drop(self, numbers: list[int]) -> None:
         """End tasks; those of them that have come to their end meanwhile are answered already."""
+        here = {number: relay for number in numbers if (relay := self._relays.pop(number, None)) is not None}
+        self._dropped.update(number for number in numbers if number not in here)
         for early in self._early.values():
+            self._dropped.difference_update([number for number, _ in early])
             early[:] = [(number, task) for number, task in early if number not in numbers]
-        dropped = {relay for number in numbers if (relay := self._relays.pop(number, None)) is not None}
-        self._pool.end_jobs(dropped.__contains__)
+        self._pool.end_jobs(set(here.values()).__contains__)
         for number in numbers:
             self._on_answer(number, wire.encode(Nothing()))
 

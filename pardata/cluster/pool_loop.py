@@ -70,7 +70,9 @@ class TaskLoop:
         self.console = Console(shared_heap())
         try:
             most_bytes = available_bytes() // 2 // _SHARE_OF_HOME
-            self.crossing = PoolCrossing(connection.new_port(1), setup.name, most_bytes, self.console.show)
+            self.crossing = PoolCrossing(
+                connection.new_port(1), setup.name, most_bytes, self.console.show, self._woken.set
+            )
             self.crossing.open(code)
             self._runner.run(self._greet())
         except BaseException:
@@ -134,7 +136,9 @@ class TaskLoop:
 
     @property
     def _is_over(self) -> bool:
-        return self._life.error is not None or (not self._life.is_open and not self.is_busy)
+        # A node that finishes does all that it has: before that, it has to know which tasks were dropped.
+        is_away = self.crossing.count and self.crossing.pools.workers
+        return self._life.error is not None or not (self._life.is_open or self.is_busy or is_away)
 
     async def _work(self) -> None:
         while not self._is_over:
@@ -198,16 +202,20 @@ class TaskLoop:
         error = future.exception()
         with self._lock:
             task = self.tasks.pop(number, None)
-            if task is None:  # it was dropped
-                return
-            has_said = error is None and self._show(*future.result())
-            effect = self._failed(task, error) if error is not None else self._answered(task, *future.result())
-            self.queue(task.job)
-            if effect is not None and has_said:
-                self.console.after(effect)
-            else:
-                self.effects.note(effect)
-        self._woken.set()
+            if task is not None:
+                self._take_in(task, future, error)
+            elif isinstance(error, WorkerLostError):  # it was dropped, and those that wait behind it have no node
+                self._life.on(PoolEvent.BREAK, error)
+        self._woken.set()  # the node has room now
+
+    def _take_in(self, task: Task, future: asyncio.Future[Answered], error: BaseException | None) -> None:
+        has_said = error is None and self._show(*future.result())
+        effect = self._failed(task, error) if error is not None else self._answered(task, *future.result())
+        self.queue(task.job)
+        if effect is not None and has_said:
+            self.console.after(effect)
+        else:
+            self.effects.note(effect)
 
     def _show(self, node: str, answer: PoolAnswer) -> bool:
         """Show what the workers of a node have said until then; return whether there was anything."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pardata
-from pardata.cluster.port import EngineLost
+from pardata.cluster.port import FINISH, EngineLost
 from tests.unit.cluster.fake_port import FakeCluster
 
 
@@ -276,3 +276,59 @@ def test_ctrl_c_frees_a_pool_which_ends_at_once_or_when_nobody_holds_it(tmp_path
     del pool  # it does what it has, and ends
     assert future.result() == 1
     thread.join()
+
+
+class Swapped:
+    """An island that gets its first task behind the message that drops it, and whose end is that of its engine."""
+
+    def __init__(self, port, node):
+        self._port, self._island, self._late = port, port.islands[node], []
+
+    def take(self, number, frames):
+        if number == FINISH:
+            self._port.on_event(EngineLost("it was shut down"))
+            return
+        if number >= 0 and not self._late:
+            self._late.append((number, frames))
+            return
+        self._island.take(number, frames)
+        if b"DropTasks" in frames[0]:
+            self._island.take(*self._late[0])
+
+    def close(self):
+        self._island.close()
+
+
+def test_a_call_that_is_cancelled_on_its_way_is_not_begun_and_an_end_waits_for_no_lost_engine(tmp_path):
+    def on_call(port, node, number):
+        if not isinstance(port.islands[node], Swapped):
+            port.islands[node] = Swapped(port, node)
+
+    with pardata.WorkerPool(1, cluster=FakeCluster(nodes=1, on_call=on_call)) as pool:
+        future = pool.submit(stays, f"{tmp_path}/here")
+        while not future.running():
+            time.sleep(0.01)
+        assert future.cancel()
+        assert pool.submit(abs, -1).result() == 1
+    assert not os.listdir(tmp_path)
+
+
+def test_a_node_that_joins_has_work_at_once(tmp_path):
+    def on_call(port, node, number):
+        if number == 0 and port.serial == 1:
+            port.lose(node, joins=False)
+
+    cluster = FakeCluster(nodes=1, on_call=on_call)
+    with pardata.WorkerPool(1, cluster=cluster) as pool:
+        (port,) = cluster.ports
+        dropped = pool.submit(abs, 0)
+        while port.islands:
+            time.sleep(0.01)
+        assert dropped.cancel()
+        at_work = pool.submit(stays, f"{tmp_path}/here")  # behind what is left of the dropped one
+        port.join()
+        wait_for(tmp_path / "here")
+        waiting = pool.submit(abs, -1)
+        port.join()
+        assert waiting.result() == 1
+        assert at_work.cancel()
