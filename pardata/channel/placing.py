@@ -143,7 +143,11 @@ class BlockPlacer:
 
     def _place_only(self, message: _Message) -> None:
         """Place the array of a message that has no other."""
+        block = find_anchor(message.arrays[0])
+        adopted = block if is_adopted(block) else None  # held here as by `place`: `_pass_on` counts references
+        del block
         self._pass_on(message, [0], True)
+        del adopted
         if message.placed[0] is None:
             self._take_over(message, [0])
         if message.placed[0] is None:
