@@ -48,6 +48,7 @@ class DaskPort:
     ) -> None:
         self._share = islands
         self._client = client
+        self._scheduler = client.scheduler.address  # a client that is closed has none
         self._wanted = nodes
         self._memory_limit = memory_limit
         self._islands: dict[str, PlacedIsland] = {}  # by host
@@ -74,6 +75,9 @@ class DaskPort:
 
     def call(self, node: str, number: int, frames: Frames) -> None:
         """Send a message to an island."""
+        if self._has_closed_client:  # its event loop may stand still
+            self._on_event(EngineLost(self._why_lost("")))
+            return
         self._start(self._call(node, number, frames))
 
     def close(self) -> None:
@@ -94,6 +98,10 @@ class DaskPort:
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
 
+    @property
+    def _has_closed_client(self) -> bool:
+        return self._client.status in ("closing", "closed")
+
     # -- in the client's event loop ------------------------------------------------------------------------------------
 
     async def _open_all(self) -> None:
@@ -101,8 +109,8 @@ class DaskPort:
         wanted = self._wanted or 1
         if len(hosts) < wanted:
             raise ConfigError(
-                f"the Dask cluster {self._client.scheduler.address} has workers on {len(hosts)} hosts, and {wanted} "
-                f"are needed: client.wait_for_workers(...) waits for them"
+                f"the Dask cluster {self._scheduler} has workers on {len(hosts)} hosts, and {wanted} "
+                f"are needed: client.wait_for_workers(...) waits for them (those of one host are one node)"
             )
         opened = [self._open_on(host, hosts[host][0]) for host in list(hosts)[: self._wanted]]
         results = await asyncio.gather(*opened, return_exceptions=True)
@@ -145,7 +153,9 @@ class DaskPort:
 
     def fill_soon(self) -> None:
         """Open islands on hosts that have none."""
-        if self._is_open:
+        if self._is_open and self._has_closed_client:
+            self._on_event(EngineLost(self._why_lost("")))
+        elif self._is_open:
             task = asyncio.ensure_future(self._fill())
             self._filling.add(task)
             task.add_done_callback(self._filling.discard)
@@ -155,7 +165,7 @@ class DaskPort:
             hosts = await asyncio.wait_for(self._hosts(), _ANSWER_S)
         except Exception as error:  # the client is closed, or the scheduler is gone: its workers end then
             if not self._islands and self._is_open:
-                self._on_event(EngineLost(self._scheduler_is_gone(error)))
+                self._on_event(EngineLost(self._why_lost(str(error) or f"no answer for {_ANSWER_S:g} s")))
             else:
                 log.warning("no further nodes: %s", error)
             return
@@ -169,9 +179,10 @@ class DaskPort:
                 except ConfigError as error:  # those that are there go on
                     log.warning("%s", error)
 
-    def _scheduler_is_gone(self, error: Exception) -> str:
-        told = str(error) or f"no answer for {_ANSWER_S:g} s"
-        return f"all nodes are gone, and so is the Dask scheduler {self._client.scheduler.address}: {told}"
+    def _why_lost(self, told: str) -> str:
+        if self._has_closed_client:
+            return f"the Dask client of {self._scheduler} was closed: close it when the run or the pool is over"
+        return f"all nodes are gone, and so is the Dask scheduler {self._scheduler}: {told}"
 
     def remove(self, address: str) -> None:
         """Take in that a worker is gone."""

@@ -25,6 +25,7 @@ from pardata.cluster.ray_node import CALLS, unpack
 from pardata.cluster.ray_placed import IslandActor, PortStep, RayNode, nodes_there, store_bytes_here
 from pardata.errors import ConfigError
 from pardata.memory.born.nursery import Reception
+from pardata.memory.budget import format_bytes
 
 _CLOSE_S: Final = 5.0  # for islands to end
 _LOOK_S: Final = 1.0  # for nodes that have joined
@@ -74,7 +75,10 @@ class RayPort:
         there = nodes_there()
         wanted = self._wanted or 1
         if len(there) < wanted:
-            raise ConfigError(f"the Ray cluster has {len(there)} nodes with a CPU, and {wanted} are needed")
+            raise ConfigError(
+                f"the Ray cluster has {len(there)} nodes with a CPU, and {wanted} are needed: wait until ray.nodes() "
+                f"has them, or ask for fewer, pardata.cluster.Ray(nodes=...)"
+            )
         chosen = [there[node] for node in sorted(there)][: self._wanted]
         self._check_memory(chosen)
         self._most_bytes = store_bytes_here() // len(chosen)
@@ -100,7 +104,8 @@ class RayPort:
         for at in chosen:
             if self._memory_limit is not None and self._memory_limit > at.memory_bytes:
                 raise ConfigError(
-                    f"Ray: memory_limit is {self._memory_limit} bytes, and node {at.address} has {at.memory_bytes}"
+                    f"Ray: memory_limit is {format_bytes(self._memory_limit)}, and node {at.address} has "
+                    f"{format_bytes(at.memory_bytes)} for actors: give less, or start it with more, ray start --memory"
                 )
 
     def call(self, node: str, number: int, frames: Frames) -> None:

@@ -87,8 +87,9 @@ class ClusterRun(ProcessRun):
     def _close_crossings(self) -> None:
         for crossing in self._crossings:
             crossing.close()
-        if self._close_engine is not None:
-            self._close_engine()
+        close_engine, self._close_engine = self._close_engine, None  # later it may be the caller's
+        if close_engine is not None:
+            close_engine()
 
 
 def _show(home: weakref.ref[ClusterRun], event: Spoken) -> None:

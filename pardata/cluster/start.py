@@ -33,5 +33,8 @@ def pool(cluster: Any, setup: Setup, workers: int | None) -> ClusterBackend:
         cluster = _ENGINES[cluster]()
     if not isinstance(cluster, ClusterEngine):
         known = ", ".join(map(repr, sorted(_ENGINES)))
-        raise ConfigError(f"cluster must be {known}, or an engine of pardata.cluster, not {cluster!r}")
+        raise ConfigError(
+            f"cluster must be {known}, or pardata.cluster.Dask(client or address), pardata.cluster.Ray(address), not "
+            f"{cluster!r}"
+        )
     return ClusterBackend(cluster, setup, workers)

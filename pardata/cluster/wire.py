@@ -31,8 +31,8 @@ _LOCAL: Final = {
     ("pardata.memory.named.manager", "SharedMemoryManager"): "send arrays, which go by value",
     ("pardata.lookup.table", "Table"): "serve it, pardata.serve(table), and send a pardata.Service",
     ("pardata.lookup.database", "Database"): "serve it, pardata.serve(database), and send a pardata.Service",
-    ("pardata.queue.queue", "Queue"): 'keep the stage that uses it at home: on="home"',
-    ("pardata.queue.joinable", "JoinableQueue"): 'keep the stage that uses it at home: on="home"',
+    ("pardata.queue.queue", "Queue"): 'return what is put, or keep the stage at home: on="home"',
+    ("pardata.queue.joinable", "JoinableQueue"): 'return what is put, or keep the stage at home: on="home"',
 }
 
 

@@ -277,8 +277,11 @@ def is_elsewhere(engine: str | Elsewhere) -> bool:
 def _start_on(engine: str | Elsewhere, plan: Plan, options: RunOptions) -> Run:
     if isinstance(engine, Elsewhere):
         return engine.start(plan, options)
-    if engine not in _ENGINES:
-        raise ConfigError(f'engine must be "processes", "threads", "serial", "dask" or "ray", not {engine!r}')
+    if not isinstance(engine, str) or engine not in _ENGINES:
+        raise ConfigError(
+            f'engine must be "processes", "threads", "serial", "dask" or "ray", not {engine!r}; a certain cluster is '
+            f"given as pardata.cluster.Dask(client or address), pardata.cluster.Ray(address)"
+        )
     run: Run = _named(_ENGINES[engine])(plan, options)
     return run
 

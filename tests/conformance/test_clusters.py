@@ -505,6 +505,16 @@ def test_ray_that_is_not_initialised_is_not_started(monkeypatch, ray_cluster):
         numbers().map(drawn).run(engine="ray")
 
 
+def test_a_run_that_is_closed_twice_closes_its_engine_once(monkeypatch):
+    closed, cluster = [], FakeCluster(nodes=1)
+    connect = cluster.connect
+    monkeypatch.setattr(cluster, "connect", lambda: connect()._replace(close=lambda: closed.append("engine")))
+    run = numbers(3).map(abs).iterate(engine=cluster)
+    assert list(run) == [0, 1, 2]
+    run.close()  # by now the caller may have initialised Ray for something else
+    assert closed == ["engine"]
+
+
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pardata.cluster.ray_port", None)
     with pytest.raises(pardata.MissingExtraError, match=r"pardata\[ray\]"):

@@ -186,6 +186,7 @@ STREAMS = [
     (lambda: numbers().to(print).map(abs), "nothing comes out of 'print' .*: what `to` returns can be run"),
     # runs
     (lambda: numbers().run(engine="process"), 'engine must be .*, "dask" or "ray", not \'process\''),
+    (lambda: numbers().run(engine=["tcp://host:1"]), r"not \['tcp://host:1'\]; .*Dask\(client or address"),
     (
         lambda: numbers().run(progress="yes"),
         "progress must be True, False, or a class or function like tqdm, not 'yes'",
@@ -282,6 +283,7 @@ OTHERS = [
     (lambda: pardata.WorkerPool(1, initializer=print, initargs=3), r"must be a tuple of arguments, as \(3,\), not 3"),
     (lambda: pardata.WorkerPool(1, initializer=3), "initializer must be a function, not int"),
     (lambda: pardata.WorkerPool(1, kind="thread", memory_limit="1GB"), "memory_limit is for processes: with kind"),
+    (lambda: pardata.WorkerPool(1, cluster=lock), r"cluster must be 'dask', 'ray', or .*Dask\(client or address"),
     (lambda: pardata.WorkerPool(1, memory_limit="1 gig"), "or a size such as \"500MB\", not '1 gig'"),
     (lambda: pardata.array([[1], [1, 2]]), "pardata.array got rows of different lengths, 1, 2"),
     (lambda: pardata.array({1, 2}), "needs numbers, or a list or array of them, not set"),

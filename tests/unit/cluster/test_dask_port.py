@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import pardata
-from pardata.cluster.port import NodeJoined
+from pardata.cluster.port import EngineLost, NodeJoined
 
 pytest.importorskip("distributed")
 
@@ -30,7 +30,7 @@ class Placed:
 class FakeClient:
     """A cluster whose first worker goes while an island is opened there; its answer is on the way, or lost."""
 
-    status, direct_to_workers = "running", True
+    status, direct_to_workers, address = "running", True, "tcp://10.0.0.1:8786"
 
     def __init__(self, answers):
         self.answers = answers
@@ -76,6 +76,17 @@ def test_where_a_worker_goes_as_its_island_opens_another_of_the_host_has_one(ans
     asyncio.run(fill())
     (joined,) = told
     assert isinstance(joined, NodeJoined) and joined.node.startswith(SECOND)
+
+
+def test_a_client_that_was_closed_is_told_at_once():
+    told, client = [], FakeClient(True)
+    port = DaskPort(client)
+    port._on_event = told.append
+    client.status, client.scheduler = "closed", None
+    port.call("node", 3, [])
+    port.fill_soon()  # as when a call fails that is away
+    assert all(isinstance(event, EngineLost) and "8786 was closed: close it when" in event.why for event in told)
+    assert len(told) == 2
 
 
 def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
