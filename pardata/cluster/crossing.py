@@ -21,10 +21,11 @@ from pardata.cluster.island import add_counts
 from pardata.cluster.ledger import BLAMED_AFTER, SUSPECT_AFTER, Ledger, Send
 from pardata.cluster.messages import Broken, Message, News
 from pardata.cluster.port import FINISH, ClusterPort, EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
-from pardata.cluster.suspects import BlamedItem, apart, together
+from pardata.cluster.suspects import BlamedItem, apart, message_in, together
 from pardata.errors import WorkerLostError
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Spoken
+from pardata.runtime.faults import exit_as_error
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
 
@@ -178,9 +179,9 @@ class Crossing:
     def _suspect(self, number: int) -> None:
         """Have a suspect sent again, item by item, each alone."""
         away = self._away.pop(number)
-        message = wire.decode(list(away.frames))
-        parts = apart(message) if isinstance(message, Message) else []
-        if len(parts) < 2:
+        message = message_in(away.frames)
+        parts = [] if message is None else apart(message)
+        if message is None or len(parts) < 2:
             self._away[number] = away
             self._add(number, SUSPECT_AFTER)
             return
@@ -207,12 +208,12 @@ class Crossing:
     def _refuse(self, number: int, why: str) -> None:
         """End a message that has cost too many nodes: that of an item fails in its first stage, as home cannot know."""
         away = self._away.pop(number)
-        message = wire.decode(list(away.frames))
-        if isinstance(message, Message):
+        message = message_in(away.frames)
+        if message is not None:
             number = FINISH - 1 - number
             self._away[number] = _Away(wire.encode(BlamedItem(message, why)), away.answer)
             self._add(number, 0)
-        else:  # also that has cost nodes
+        else:  # also that has cost nodes, or it cannot be loaded here
             _fail(away.answer, why)
 
     def _add(self, number: int, cost: int) -> None:
@@ -240,9 +241,13 @@ class Crossing:
     def limit(self, most: int, is_alone: bool) -> None:
         """Do nothing: it is for calls that may kill their own process."""
 
-    def send(self, number: int, message: Any, cost: int = 0) -> asyncio.Future[Answered]:
-        """Send a message that has cost so many nodes; return the future of its answer."""
-        future = self._begin(number, self._encode(message), cost)
+    def send(self, number: int, message: Any) -> asyncio.Future[Answered]:
+        """Send a message; return the future of its answer."""
+        return self._send_encoded(number, wire.encode(message), 0)
+
+    def _send_encoded(self, number: int, frames: Frames, cost: int) -> asyncio.Future[Answered]:
+        """Send a message that has cost so many nodes."""
+        future = self._begin(number, frames, cost)
         if self._over:
             _fail(future, self._over)
         return future
@@ -252,9 +257,6 @@ class Crossing:
         self._away[number] = _Away(frames, future)
         self._add(number, cost)
         return future
-
-    def _encode(self, message: Any) -> Frames:
-        return wire.encode(message)
 
     def note(self, node: str, news: News) -> None:
         """Note the counts of a node, and show what its workers have said."""
@@ -277,10 +279,13 @@ def _settle_by(future: asyncio.Future[Answered], event: Returned) -> None:
     """Settle the future of an answer; if that cannot be loaded here, by the error."""
     try:
         answer = wire.decode(event.frames)
-    except Exception as error:
-        add_note(error, f"while an answer of node {event.node} was loaded here")
+    except BaseException as error:  # of code of the user's that loads it: nobody else would settle the future
+        told = exit_as_error(error)
+        if isinstance(told, StopIteration):  # no future takes it
+            told = RuntimeError(f"StopIteration was raised: {told}")
+        add_note(told, f"while an answer of node {event.node} was loaded here")
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(told)
     else:
         _settle(future, Answered(event.node, answer))
 

@@ -28,6 +28,7 @@ from pardata.cluster.port import Frames
 from pardata.errors import ConfigError, InternalError, WorkerLostError
 from pardata.pool.arrays.addresses import HomePlaces, Places
 from pardata.pool.arrays.rows import Work
+from pardata.pool.backend import let_go
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
@@ -93,6 +94,8 @@ class ClusterBackend:
             with self._lock:
                 self._life.check_open()
                 self._loop.queue(job)
+                self._loop.dispatch()
+            self._loop.effects.take()
             self._loop.wake()
 
     def reschedule(self, job: Job) -> None:
@@ -103,6 +106,7 @@ class ClusterBackend:
                 error = self._life.error
                 if error is None:
                     self._loop.queue(job)
+                    self._loop.dispatch()
                 else:
                     self._loop.effects.note(job.fail(None, error))
             self._loop.effects.take()
@@ -164,7 +168,7 @@ class ClusterBackend:
         with self._lock:
             self._life.on(PoolEvent.CLOSE)
             if wait:
-                self.lazy.clear()  # nobody takes their results while this waits
+                let_go(self.lazy)  # nobody takes their results while this waits
             if kill:
                 self._life.on(PoolEvent.BREAK, WorkerLostError("the pool was ended before its work was done"))
         self.wake()

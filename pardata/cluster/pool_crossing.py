@@ -19,7 +19,7 @@ import numpy as np
 from pardata.cluster import wire
 from pardata.cluster.crossing import Answered, Crossing
 from pardata.cluster.ledger import Send
-from pardata.cluster.pool_messages import DropTasks, Hello, NewFunction, Nothing, PoolTask, Welcome
+from pardata.cluster.pool_messages import DropTasks, Hello, NewFunction, Nothing, Welcome
 from pardata.cluster.port import FINISH, ClusterPort, Frames, NodeJoined, NodeLost, Returned
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import ConfigError
@@ -84,10 +84,11 @@ def kept(frames: Frames) -> Frames:
 
 
 class Away(NamedTuple):
-    """A task on its way to a node, and its function."""
+    """A task on its way to a node, encoded; its function; and how many nodes or workers it has cost."""
 
-    task: PoolTask
+    frames: Frames
     code: HomeCode
+    cost: int
 
 
 class NodePools:
@@ -185,16 +186,9 @@ class PoolCrossing(Crossing):
     def begin_task(self, number: int, away: Away) -> asyncio.Future[Answered]:
         """Send a task; return the future of its answer."""
         self.pools.codes[number] = away.code
-        try:
-            future = self.send(number, away.task, away.task.deaths)
-        except BaseException:
-            del self.pools.codes[number]
-            raise
+        future = self._send_encoded(number, away.frames, away.cost)
         future.add_done_callback(lambda _: self.pools.codes.pop(number, None))
         return future
-
-    def _encode(self, message: Any) -> Frames:
-        return kept(wire.encode(message))  # a call's arguments may be changed meanwhile
 
     def drop(self, numbers: list[int]) -> None:
         """End tasks, wherever they are; their answers are `Nothing`."""
@@ -207,10 +201,6 @@ class PoolCrossing(Crossing):
                     at.setdefault(node, []).append(number)
         for node, found in at.items():
             self._note(node, DropTasks(found))
-
-    def bytes_of(self, number: int) -> int:
-        """Return the bytes of a task that is away."""
-        return wire.count_bytes(self._away[number].frames)
 
     def _call(self, sends: list[Send]) -> None:
         for send in sends:

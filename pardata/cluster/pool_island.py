@@ -41,7 +41,7 @@ from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.processes.dispatcher import Dispatcher
 from pardata.pool.worker.messages import unpack
 from pardata.runtime.events import Spoken
-from pardata.runtime.faults import Fault
+from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.library_limits import share_cores, usable_cores
 
 
@@ -153,8 +153,8 @@ class Desk:
                 return
             try:
                 self._take(number, wire.decode(frames))
-            except Exception as error:  # an argument cannot be loaded here
-                fault = _fault(error, "while its arguments were loaded")
+            except BaseException as error:  # an argument cannot be loaded here, whatever its code has raised
+                fault = _fault(exit_as_error(error), "while its arguments were loaded")
                 self._answer(number, TaskDone(Outcome(1, None, fault, 0.0, is_unread=True), 0, []))
             del given, frames
 
@@ -187,8 +187,8 @@ class Desk:
         try:
             own = [part if isinstance(part, bytes) else np.array(part) for part in frames]
             return _Function(self._pool.encode(wire.decode(own)), None)
-        except Exception as error:
-            return _Function(None, _fault(error, "while its function was being loaded"))
+        except BaseException as error:
+            return _Function(None, _fault(exit_as_error(error), "while its function was being loaded"))
 
     def _begin(self, number: int, task: PoolTask) -> None:
         function = self._functions[task.key]

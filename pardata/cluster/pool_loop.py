@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import threading
 import weakref
 from collections import deque
@@ -17,21 +16,20 @@ from pardata.cluster.engine import Connection
 from pardata.cluster.ledger import SUSPECT_AFTER
 from pardata.cluster.messages import News
 from pardata.cluster.node_notes import NodeDeath, NodeLog, WorkerDeath, at_node
-from pardata.cluster.pool_crossing import Away, PoolCrossing, TaskBlamed, TaskSuspect
-from pardata.cluster.pool_messages import PoolAnswer, PoolTask, TaskDone, TaskLost, TaskRefused
+from pardata.cluster.pool_crossing import PoolCrossing, TaskBlamed, TaskSuspect
+from pardata.cluster.pool_messages import PoolAnswer, TaskDone, TaskLost, TaskRefused
+from pardata.cluster.pool_post import TaskPost, most_bytes_away
 from pardata.cluster.port import Frames
 from pardata.errors import InternalError, WorkerLostError
-from pardata.memory.budget import available_bytes
 from pardata.memory.shared_heap import shared_heap
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.job import Effect, Effects, Job, Outcome, Task
 from pardata.pool.jobs.map import MapJob
-from pardata.pool.lifecycle import PoolEvent, PoolLife
+from pardata.pool.lifecycle import PoolEvent, PoolLife, torn_by
 from pardata.runtime.faults import Fault
 from pardata.runtime.output.console import Console
 
-_SHARE_OF_HOME: Final = 4  # so much of what is available may be away, over all nodes
 _SHORT_S: Final = 0.25  # a chunk that takes less is sent while all workers are busy: the way there takes some ms
 
 
@@ -60,7 +58,6 @@ class TaskLoop:
         self.effects = Effects()
         self.log = NodeLog([])
         self._timeout_s = setup.timeout_s or 0.0
-        self._numbers = itertools.count()
         self._connection = connection
         self._life = life
         self._lock = lock
@@ -69,10 +66,11 @@ class TaskLoop:
         self._runner = asyncio.Runner()
         self.console = Console(shared_heap())
         try:
-            most_bytes = available_bytes() // 2 // _SHARE_OF_HOME
+            most_bytes = most_bytes_away()
             self.crossing = PoolCrossing(
                 connection.new_port(1), setup.name, most_bytes, self.console.show, self._woken.set
             )
+            self._post = TaskPost(self.crossing, self.call, self._on_answer, most_bytes)
             self.crossing.open(code)
             self._runner.run(self._greet())
         except BaseException:
@@ -145,7 +143,7 @@ class TaskLoop:
             await self._woken.wait()
             self._woken.clear()
             with self._lock:
-                self._dispatch()
+                self.dispatch()
             self.effects.take()
         finishing = asyncio.ensure_future(self.crossing.finish())
         while self._life.error is None and not finishing.done():  # until somebody wants it to end at once
@@ -157,10 +155,17 @@ class TaskLoop:
             for node, news in finishing.result():
                 self.crossing.note(node, news)
 
-    def _dispatch(self) -> None:
-        """Send tasks, of the jobs in turn."""
-        while self._life.error is None and self.jobs and self.crossing.has_room:
-            task = self._next_task(len(self.tasks) >= max(1, sum(self.crossing.pools.workers.values())))
+    def dispatch(self) -> None:
+        """Send tasks, of the jobs in turn. Called with the pool's lock held, by any thread.
+
+        So the arguments of a call for which a worker is idle are copied before `submit` returns.
+        """
+        post = self._post
+        while self._life.error is None and self.jobs and post.has_room:
+            are_busy = len(self.tasks) >= max(1, post.workers)
+            if are_busy and not post.is_here:
+                return  # only the pool's thread knows how much may go ahead
+            task = self._next_task(are_busy)
             if task is None:
                 return
             self._send(task)
@@ -178,23 +183,22 @@ class TaskLoop:
         return None
 
     def _send(self, task: Task) -> None:
-        job, number = task.job, next(self._numbers)
+        job = task.job
         try:
-            code = job.code
-            kind, _, *rest = job.message(task)
-            told = code.key, task.begin, task.end, task.deaths, task.careful, job.writable, (kind, *rest)
-            future = self.crossing.begin_task(number, Away(PoolTask(*told), code))
+            number, nbytes = self._post.send(task)
         except Exception as error:  # an argument cannot leave
             if task.end - task.begin > 1:
                 job.suspect(task, task.deaths)  # find out which
             else:
                 self.effects.note(job.fail(task, error))
             self.queue(job)
-            return
-        if not isinstance(job, CallJob):
-            job.note_sent(task, self.crossing.bytes_of(number))
-        self.tasks[number] = task
-        future.add_done_callback(partial(self._on_answer, number))
+        except BaseException as error:
+            self.effects.note(job.fail(task, torn_by(error)))
+            raise
+        else:
+            if not isinstance(job, CallJob):
+                job.note_sent(task, nbytes)
+            self.tasks[number] = task
 
     # -- answers -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pardata.cluster import wire
 from pardata.cluster.messages import Message, News, Result
+from pardata.cluster.port import Frames
 
 
 class BlamedItem(NamedTuple):
@@ -13,6 +15,15 @@ class BlamedItem(NamedTuple):
 
     message: Message
     why: str
+
+
+def message_in(frames: Frames) -> Message | None:
+    """Return the message of items in frames; None if it is none, or its items cannot be loaded here."""
+    try:
+        message = wire.decode(list(frames))
+    except BaseException:  # of code of the user's
+        return None
+    return message if isinstance(message, Message) else None
 
 
 def apart(message: Message) -> list[Message]:

@@ -116,6 +116,13 @@ def give_up(backend: Backend, job: Job | None, error: BaseException) -> None:
     backend.end_jobs(lambda each: each is job or (ends_all and each.thread == thread))
 
 
+def let_go(lazy: weakref.WeakSet[Any]) -> None:
+    """Wait for no map whose caller waits for the end of the pool; but for those that a method of the pool is at."""
+    for results in list(lazy):
+        if not results.is_taken:
+            lazy.discard(results)
+
+
 def _forget_all() -> None:
     while open_backends:
         told = f"it belongs to the process of which process {os.getpid()} was forked: make a pool here"

@@ -86,6 +86,23 @@ class TaskFuture(Future[Any]):
         return self._state not in (PENDING, RUNNING)
 
 
+@contextlib.contextmanager
+def taking(made: Results) -> Iterator[Results]:
+    """Take the results of a map, then close them; Ctrl-C, wherever it comes meanwhile, ends its running calls too.
+
+    A pool that another thread closes meanwhile does not end before the map.
+    """
+    made.is_taken = True
+    try:
+        yield made
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            made._give_up(error)
+        raise
+    finally:
+        made.close()
+
+
 class Results:
     """An iterator over the results of a map.
 
@@ -109,6 +126,7 @@ class Results:
         self._error: BaseException | None = None
         self._number = 0
         self._was_asked = False
+        self.is_taken = False  # by a method of the pool, to the end (see `taking`)
         self._pull()
         try:
             if not job.ranges.is_complete:

@@ -17,7 +17,7 @@ from typing import Any
 from pardata.errors import WorkerLostError
 from pardata.pool.arrays.addresses import LocalPlaces, Places, array_here
 from pardata.pool.arrays.rows import OpenWork, Work
-from pardata.pool.backend import open_backends
+from pardata.pool.backend import let_go, open_backends
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
@@ -154,7 +154,7 @@ class ThreadBackend:
         with self._changed:
             self._life.on(PoolEvent.CLOSE)
             if wait:
-                self.lazy.clear()
+                let_go(self.lazy)  # nobody takes their results while this waits
             effects = self._fail(WorkerLostError("the pool was ended before its work was done")) if kill else []
         self.wake()
         _take(effects)

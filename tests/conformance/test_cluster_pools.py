@@ -1,7 +1,10 @@
 """Pools on a cluster in this process: what a pool on one machine gives, through lost nodes and killed workers."""
 
+import functools
+import operator
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -10,6 +13,7 @@ import pytest
 
 import pardata
 from pardata.cluster.port import FINISH, EngineLost
+from pardata.pool.arrays.row_results import take_all
 from tests.unit.cluster.fake_port import FakeCluster
 
 
@@ -59,6 +63,14 @@ def test_large_arrays_go_there_and_back(pool):
     assert np.array_equal(pool.submit(lambda x: x + added, array).result(), array * 3)
 
 
+def test_arguments_are_copied_before_submit_returns_if_workers_are_idle(pool):
+    array = np.zeros(200_000)
+    with pool._backend._lock:  # the pool's thread does nothing meanwhile
+        future, results = pool.submit(np.sum, array), pool.map(np.sum, [array])
+        array += 1
+    assert (future.result(), *results) == (0, 0)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_arrays_are_cut_over_the_nodes(pool, axis):
     array = np.random.default_rng(0).random((60, 60))
@@ -84,6 +96,22 @@ def test_the_output_is_written_at_home(pool, tmp_path):
     assert pool.map_array(lambda block: block[:, None] + block, np.ones((1, 1)), chunksize=1).shape == (1, 1, 1)
     other = pool.map_array(lambda block: np.stack([block] * 3), np.ones((9, 2)), chunksize=3)
     assert other.shape == (3, 9, 2)  # told by a call of another length
+
+
+def none_at_first(block):
+    return None if block[0] == 0 else 1
+
+
+async def awaits(block):
+    block += 1
+
+
+def test_functions_that_cannot_work_are_told(pool):
+    with pytest.raises(TypeError) as caught:
+        pool.reduce_array(none_at_first, np.arange(4), operator.add, chunksize=1)
+    assert "returned None for some rows" in caught.value.__notes__[-1]
+    with pytest.raises(pardata.ConfigError, match="awaits nothing"):
+        pool.foreach_array(awaits, np.ones(9))
 
 
 def bar(*_, **__):
@@ -112,6 +140,22 @@ def test_what_cannot_leave_is_refused(pool):
         pool.submit(threading.Lock).result()
 
 
+class Exits:
+    """It ends whoever loads it."""
+
+    def __reduce__(self):
+        return sys.exit, (3,)
+
+
+def test_what_exits_where_it_is_loaded_is_an_error_of_its_call(pool):
+    with pytest.raises(RuntimeError, match="sys.exit"):
+        pool.submit(abs, Exits()).result()
+    exits = Exits()
+    with pytest.raises(RuntimeError, match="sys.exit"):
+        pool.submit(lambda: exits).result()
+    assert list(pool.map(abs, range(-9, 0), chunksize=1)) == list(range(9, 0, -1))
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -137,6 +181,16 @@ def kills_at_seven(number):
     if number == 7:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def kills_behind(rows):
+    if rows[-1] > 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rows
+
+
+def stays_if(path):
+    return path and stays(path)
 
 
 def stays(path):
@@ -173,7 +227,10 @@ def test_workers_of_nodes_are_ended_and_replaced_as_those_of_one_machine(tmp_pat
         assert made == [number for number in range(20) if number != 7]
         assert [list(error.items) for error in errors] == [[7]]
         assert "on node node" in errors[0].__notes__[0]
-        assert sum(worker["deaths"] for worker in pool.statistics()["workers"]) == 3
+        with pytest.raises(pardata.WorkerLostError) as lost:
+            pool.map_array(kills_behind, np.arange(30), chunksize=10)
+        assert lost.value.items == range(20, 30)
+        assert sum(worker["deaths"] for worker in pool.statistics()["workers"]) == 6
         assert pool.submit(raises_once, f"{tmp_path}/once").result() == f"{tmp_path}/once"
         late = pool.submit(time.sleep, 600)
         here = pool.submit(stays, f"{tmp_path}/here")
@@ -184,6 +241,32 @@ def test_workers_of_nodes_are_ended_and_replaced_as_those_of_one_machine(tmp_pat
         assert list(pool.map(abs, range(-9, 0), chunksize=1)) == list(range(9, 0, -1))
     assert len(list(tmp_path.glob("end*"))) == 2
     assert capsys.readouterr().out.count("ended") == 2
+
+
+def waits_for_shutdown(rows, path):
+    if rows[0] == 3:
+        open(f"{path}/here", "w").close()
+        wait_for(f"{path}/go")
+    return rows
+
+
+@pytest.mark.parametrize("out", [None, "made.h5"])
+def test_a_pool_that_another_thread_shuts_down_ends_behind_map_array(tmp_path, out):
+    pool = pardata.WorkerPool(1, cluster=FakeCluster(nodes=1)) if out is None else pardata.WorkerPool(1)
+    made = []
+    fn = functools.partial(waits_for_shutdown, path=tmp_path)
+    out = out and pytest.importorskip("h5py") and f"{tmp_path}/{out}"
+    caller = threading.Thread(target=lambda: made.append(pool.map_array(fn, np.arange(200), chunksize=1, out=out)))
+    caller.start()
+    wait_for(tmp_path / "here")
+    closer = threading.Thread(target=pool.shutdown)
+    closer.start()
+    while pool.is_open:
+        time.sleep(0.01)
+    open(tmp_path / "go", "w").close()
+    closer.join()
+    caller.join()
+    assert np.array_equal(made[0], np.arange(200))
 
 
 def all_of(results, count):
@@ -263,6 +346,14 @@ def test_ctrl_c_frees_a_pool_which_ends_at_once_or_when_nobody_holds_it(tmp_path
     with pytest.raises(KeyboardInterrupt):
         list(pool.map(stays, [f"{tmp_path}/first"]))
     interrupter.join()
+    assert pool.submit(abs, -1).result() == 1
+
+    def ctrl_c(*_):  # here, while a worker is at the next item
+        wait_for(tmp_path / "second")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take_all(pool.results(stays_if, ["", f"{tmp_path}/second"], chunksize=1, lazy=True), [(0, 1), (1, 2)], ctrl_c)
     assert pool.submit(abs, -1).result() == 1
     future = pool.submit(stays, f"{tmp_path}/here")
     wait_for(tmp_path / "here")

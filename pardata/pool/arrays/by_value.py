@@ -6,7 +6,7 @@ array, cut here ---> worker of a node: calls the function ---> this thread: writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ from pardata.modules.function_name import function_name
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
-from pardata.pool.arrays.rows import NONE_COMBINED, Array, OpenWork, Work, cut, place
+from pardata.pool.arrays.row_results import RowSpan, naming_rows, take_all
+from pardata.pool.arrays.rows import Array, OpenWork, Work, combined, cut, place
 from pardata.pool.jobs.chunking import parse_chunksize
 from pardata.pool.options import check_awaits_nothing
 from pardata.pool.results import Results
@@ -24,7 +25,7 @@ from pardata.runtime.stage_bars import Bars
 
 
 class RowBlock:
-    """Rows on their way, with those beside them that the function needs; errors name the rows.
+    """RowSpan on their way, with those beside them that the function needs; errors name the rows.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ class RowSender(NamedTuple):
     chunksize: Any
     bars: Bars | None
 
-    def spans(self) -> list[tuple[int, int]]:
+    def spans(self) -> list[RowSpan]:
         """Return the rows of all calls."""
         rows = self.inputs.rows
         return [(begin, min(begin + self.block, rows)) for begin in range(0, rows, self.block)]
@@ -101,14 +102,16 @@ class RowSender(NamedTuple):
         low, high = max(0, begin - inputs.halo), min(inputs.rows, end + more + inputs.halo)
         return RowBlock(begin, end, low, [np.asarray(cut(array, inputs.axis, low, high)) for array in inputs.arrays])
 
-    def each(self, call: RowsCall, spans: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Any]]:
-        """Yield the rows of each call and its result, in their order; few of them are under way at a time."""
+    def each(self, call: RowsCall, spans: list[RowSpan], take: Callable[[RowSpan, Any], None]) -> None:
+        """Have `take` called with the rows of each call and its result, in their order; few are under way at a time."""
+
+        def take_one(span: RowSpan, value: Any) -> None:
+            take(span, value)
+            if self.bars is not None:
+                self.bars.update([span[1]])
+
         blocks: Iterable[RowBlock] = (self.cut(*span) for span in spans)
-        with closing(self.results(call, blocks, chunksize=self.chunksize, lazy=True)) as made:
-            for span, value in zip(spans, made, strict=True):
-                yield span, value
-                if self.bars is not None:
-                    self.bars.update([span[1]])
+        take_all(self.results(call, blocks, chunksize=self.chunksize, lazy=True), spans, take_one)
         if self.bars is not None:
             self.bars.update([self.inputs.rows], final=True)
 
@@ -131,34 +134,30 @@ def map_rows(sender: RowSender, work: Work, output: Output) -> None:
     """Fill the output."""
     spans = sender.spans()
     first_block = sender.cut(*spans[0], more=1)  # to tell its axis by a result of another length
-    ((first, axis),) = sender.results(RowsCall(work, "first"), [first_block])
+    with naming_rows(spans):
+        ((first, axis),) = sender.results(RowsCall(work, "first"), [first_block])
     target, writing = output.make(work, sender.block)(first, axis)
     place(target, axis, *spans[0], first, writing.exact)
     del first
-    for span, value in sender.each(RowsCall(work, "result", (axis,)), spans[1:]):
-        place(target, axis, *span, value, writing.exact)
+    call = RowsCall(work, "result", (axis,))
+    sender.each(call, spans[1:], lambda span, value: place(target, axis, *span, value, writing.exact))
 
 
 def reduce_rows(sender: RowSender, work: Work) -> Any:
     """Return the results combined, two by two, in the order of the rows."""
-    combine = work.combine
-    assert combine is not None
     waiting: list[tuple[int, Any]] = []  # how many calls are in it, and the value; each of more calls than the next
-    made: Any = ()
-    try:
-        for _, made in sender.each(RowsCall(replace(work, combine=None), "part"), sender.spans()):
-            count, value = 1, made
-            while waiting and waiting[-1][0] == count:
-                before, other = waiting.pop()
-                count, value = count + before, combine(other, value)
-            waiting.append((count, value))
-        value = waiting.pop()[1]
-        while waiting:
-            value = combine(waiting.pop()[1], value)
-    except Exception as error:
-        if made is None:
-            error.add_note(NONE_COMBINED)
-        raise
+
+    def take(_: RowSpan, value: Any) -> None:
+        count = 1
+        while waiting and waiting[-1][0] == count:
+            before, other = waiting.pop()
+            count, value = count + before, combined(work, other, value)
+        waiting.append((count, value))
+
+    sender.each(RowsCall(replace(work, combine=None), "part"), sender.spans(), take)
+    value = waiting.pop()[1]
+    while waiting:
+        value = combined(work, waiting.pop()[1], value)
     return value
 
 
@@ -169,6 +168,7 @@ class Changed:
     fn: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
+        check_awaits_nothing(self.fn)
         self.__name__ = function_name(self.fn)  # for messages
 
     def __call__(self, block: Array) -> Array:
@@ -181,5 +181,5 @@ class Changed:
 def change_rows(sender: RowSender, work: Work, array: Any) -> None:
     """Have the function change the array, block by block; a block that comes back is put in its place."""
     changed = Work(Changed(work.fn), (), "map", work.axis, native=work.native)
-    for span, value in sender.each(RowsCall(changed, "result", (work.axis,)), sender.spans()):
-        place(array, work.axis, *span, value, exact=False)
+    call = RowsCall(changed, "result", (work.axis,))
+    sender.each(call, sender.spans(), lambda span, value: place(array, work.axis, *span, value, exact=False))

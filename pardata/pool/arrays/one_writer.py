@@ -8,7 +8,6 @@ A few results are under way at a time, so that little memory is needed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from pardata.modules.function_name import function_name
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
+from pardata.pool.arrays.row_results import RowSpan, naming_rows, take_all
 from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
 from pardata.pool.results import Results
 from pardata.runtime.stage_bars import Bars
@@ -92,20 +92,22 @@ def map_by_one_writer(
     """Fill the output. `results` is that of a pool, with its window: an iterator over the results of a function."""
     rows = inputs.rows
     spans = [RowRange(begin, min(begin + block, rows)) for begin in range(0, rows, block)]
-    ((first, axis),) = results(FirstCall(work), spans[:1])
+    with naming_rows(spans):
+        ((first, axis),) = results(FirstCall(work), spans[:1])
     target, writing = output.make(work, block)(first, axis)
     place(target, axis, *spans[0], first, writing.exact)
     del first
     call = RangeCall(writing, target.shape, target.dtype, target.encoder())
-    with closing(results(call, spans[1:], chunksize=1, lazy=True)) as made:
-        for span, value in zip(spans[1:], made, strict=True):
-            if call.encoder is None:
-                place(target, axis, *span, value, writing.exact)
-            else:
-                target.write_encoded(value)
-            del value
-            if bars is not None:
-                bars.update([span.end])
+
+    def take(span: RowSpan, value: Any) -> None:
+        if call.encoder is None:
+            place(target, axis, *span, value, writing.exact)
+        else:
+            target.write_encoded(value)
+        if bars is not None:
+            bars.update([span[1]])
+
+    take_all(results(call, spans[1:], chunksize=1, lazy=True), spans[1:], take)
     if bars is not None:
         bars.update([rows], final=True)
 

@@ -21,7 +21,7 @@ from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import Places, allocate_mapped, overlap
 from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
-from pardata.pool.arrays.rows import Array, Work, fits, result_shape, writing
+from pardata.pool.arrays.rows import Array, Work, result_shape, writing
 
 _NEW_CHUNK_BYTES: Final = 4 << 20  # of the input, for a chunk of a new file: as the formats' own advice, 1 MB and more
 
@@ -101,7 +101,7 @@ class Output:
                     raise ConfigError(f"out has shape {self._given.shape}; the function's results need {shape}")
             if first.dtype.hasobject:
                 raise ConfigError("the function returned Python objects: use map for these")
-            if not fits(first, dtype):
+            if not np.can_cast(first.dtype, dtype, "same_kind"):
                 raise ValueError(f"the function returned {first.dtype}, which does not fit the output's {dtype}")
             if self._path is not None:
                 check_npy(dtype, f"out={self._path!r}")

@@ -141,22 +141,24 @@ class OpenWork:
         if kind == "first":
             return self.first(begin, end)
         made = self.part(begin, end)
-        return made if is_first else self._combined(sofar, made)
-
-    def _combined(self, one: Any, other: Any) -> Any:
-        assert self.work.combine is not None
-        here = forked_child.generation
-        try:
-            made = self.work.combine(one, other)
-        except BaseException as error:
-            if one is None or other is None:
-                add_note(error, NONE_COMBINED)
-            raise
-        leave_if_forked(here)
-        return made
+        return made if is_first else combined(self.work, sofar, made)
 
     def _longer(self, begin: int, end: int) -> tuple[int, int]:
         return (begin, end + 1) if end < self.length else (begin - 1, end)
+
+
+def combined(work: Work, one: Any, other: Any) -> Any:
+    """Return two results combined; the error of one that is None tells that."""
+    assert work.combine is not None
+    here = forked_child.generation
+    try:
+        made = work.combine(one, other)
+    except BaseException as error:
+        if one is None or other is None:
+            add_note(error, NONE_COMBINED)
+        raise
+    leave_if_forked(here)
+    return made
 
 
 def _array(made: Any) -> Array:
@@ -258,11 +260,6 @@ def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:
 def result_shape(first: Array, axis: int, rows: int) -> tuple[int, ...]:
     """Return the shape of a whole result by that of its first block."""
     return (*first.shape[:axis], rows, *first.shape[axis + 1 :])
-
-
-def fits(first: Array, dtype: np.dtype[Any]) -> bool:
-    """Return whether results like the first may be written as `dtype`."""
-    return np.can_cast(first.dtype, dtype, "same_kind")
 
 
 def run_rows(

@@ -27,6 +27,7 @@ from pardata.errors import WorkerLostError
 from pardata.memory.shared_heap import shared_heap
 from pardata.pool.arrays.addresses import Places, SharedPlaces
 from pardata.pool.arrays.rows import Work
+from pardata.pool.backend import let_go
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
@@ -111,11 +112,15 @@ class Dispatcher:
             self._refuse_fork()
         loop = self._loop
         with Uninterrupted():
-            with self._lock:
-                self._life.check_open()
-                loop.scheduler.queue(job)
-                loop.scheduler.dispatch()
-            loop.effects.take()
+            try:
+                with self._lock:
+                    self._life.check_open()
+                    loop.scheduler.queue(job)
+                    loop.scheduler.dispatch()
+                loop.effects.take()
+            except BaseException:  # of another thread's making: the tasks of others may have waited for this
+                loop.topology.wake()
+                raise
         if self.setup.timeout_s is not None:
             loop.topology.wake()
 
@@ -174,7 +179,7 @@ class Dispatcher:
         with self._lock:
             self._life.on(PoolEvent.CLOSE)
             if wait:
-                self.lazy.clear()  # nobody takes their results while this waits
+                let_go(self.lazy)  # nobody takes their results while this waits
             if kill:
                 self._life.on(PoolEvent.BREAK, WorkerLostError("the pool was ended before its work was done"))
         self.wake()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pardata.codec.object_codec import Encoded
-from pardata.errors import WorkerLostError
+from pardata.errors import PardataError, WorkerLostError
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.job import Effects
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState, torn_by
@@ -122,8 +122,8 @@ class PoolLoop:
                         return
                     try:
                         self._handle()
-                    except BaseException as error:  # of another thread's making: what was half done would be waited for
-                        self._life.on(PoolEvent.BREAK, torn_by(error))
+                    except BaseException as error:  # what was half done would be waited for
+                        self._life.on(PoolEvent.BREAK, error if isinstance(error, PardataError) else torn_by(error))
                         raise
                 self.effects.take()
         finally:  # an event that concerns the thread may have been read here: a late call, the pool's end
