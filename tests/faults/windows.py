@@ -66,16 +66,16 @@ def after(owner: type, name: str, call: int, when: Callable[[Any], bool] = lambd
 
 def half_written_block(die: Die) -> None:
     """The third array is copied into its block to the half."""
-    copied, left = placing._copied, [3]
+    copied, left = placing._copied_as, [3]
 
-    def trapped(array: Any, block: Anchor, begin: int) -> Any:
+    def trapped(dtype: Any, array: Any, block: Anchor, begin: int) -> Any:
         left[0] -= 1
         if not left[0]:
             view(block, begin, array.dtype, array.shape, None)[: len(array) // 2] = array[: len(array) // 2]
             die()
-        return copied(array, block, begin)
+        return copied(dtype, array, block, begin)
 
-    placing._copied = trapped
+    placing._copied_as = trapped
 
 
 class HalfHead:
