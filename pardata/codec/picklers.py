@@ -40,8 +40,9 @@ class _TakeArrays:
     """Persistent ids: every array leaves the pickle stream; a large one is noted for a block."""
 
     has_repeats = False
-    takes_shared = False  # small ones that lie in shared memory leave as well: readers are to see later writes
-    is_state = False  # what is pickled is a function and its state, not an item
+    # What is pickled is a function and its state, not an item: of that, small arrays that lie in shared memory leave as
+    # well, as readers are to see later writes.
+    is_state = False
 
     def __init__(self, is_lasting: bool) -> None:
         self.arrays: list[Array] = []
@@ -61,7 +62,7 @@ class _TakeArrays:
                 return known
             base, dtype = obj.base, obj.dtype
             if not (
-                (base is None or _is_of_array(base) or (type(base) is Anchor and not self.takes_shared))
+                (base is None or type(base) is Anchor or _is_of_array(base))
                 and dtype.num < _OBJECTS
                 and dtype.metadata is None
                 and obj.flags.c_contiguous
@@ -118,7 +119,7 @@ class _TakeArrays:
             if address is not None:
                 return self._in_message(array, tuple(address))
         layout = layout_of(array)
-        stays = self.takes_shared and is_meant_shared(array) and find_anchor(array) is not None
+        stays = self.is_state and is_meant_shared(array) and find_anchor(array) is not None
         if layout.nbytes < INLINE_BYTES and not stays:
             return self._inline(array, layout)
         if len(self.arrays) >= MOST_BLOCKS:
@@ -160,8 +161,6 @@ class ArrayPickler(_TakeArrays, pickle.Pickler):
 
 class CodePickler(_TakeArrays, ValuePickler):
     """cloudpickle, without the arrays."""
-
-    takes_shared = True
 
     def __init__(self, file: io.BytesIO, is_lasting: bool) -> None:
         ValuePickler.__init__(self, file)

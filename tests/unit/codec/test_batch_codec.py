@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+import pardata
 from pardata.channel.placing import BlockPlacer
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, RAW, decode, encode
@@ -344,6 +345,14 @@ def test_large_arrays_are_read_only_and_small_ones_the_readers_own(send, wrap):
     first, second = (arrays_in(item)[0] for item in send(wrap(np.ones(SMALL)), wrap(np.ones(SMALL))))
     first[:] = 7
     assert second.sum() == SMALL
+
+
+@pytest.mark.parametrize("beside", [1, lambda: None], ids=["number", "function of a script"])
+def test_small_array_of_pardata_is_the_readers_own_also_beside_what_goes_by_value(send, beside):
+    held = pardata.zeros(SMALL)
+    received = send([held, beside])[0][0]
+    received += 1
+    assert received.sum() == SMALL and held.sum() == 0
 
 
 class Table:
