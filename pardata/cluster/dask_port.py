@@ -75,10 +75,14 @@ class DaskPort:
 
     def call(self, node: str, number: int, frames: Frames) -> None:
         """Send a message to an island."""
-        if self._has_closed_client:  # its event loop may stand still
-            self._on_event(EngineLost(self._why_lost("")))
-            return
-        self._start(self._call(node, number, frames))
+        if not self._has_closed_client:  # its event loop may stand still
+            sending = self._call(node, number, frames)
+            try:
+                self._start(sending)
+                return
+            except RuntimeError:  # its event loop was closed just now
+                sending.close()
+        self._on_event(EngineLost(self._why_lost("")))
 
     def close(self) -> None:
         """End all islands."""
