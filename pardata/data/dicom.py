@@ -65,6 +65,9 @@ def _values(frame: Frame) -> Array:
         stored = pixel_array(frame.path, ds_out=found, index=frame.number, specific_tags=_SCALE)
     except (FileNotFoundError, InvalidDicomError) as error:
         raise gone(frame.path, error) from error
+    except Exception as error:  # as of a file that was cut off: pydicom does not name it
+        error.add_note(f"while image {frame.number} of {frame.path} was read")
+        raise
     if frame.scale is not None:
         found.RescaleSlope, found.RescaleIntercept = frame.scale
     made: Array = apply_modality_lut(stored, found)
@@ -135,7 +138,7 @@ def _series(folder: str, key: str | None) -> FileArray:
         raise ConfigError(
             f"open({folder!r}): a folder without one of the known endings is read as a series of DICOM, and no file "
             f"in it is an image of DICOM (folders in it are not looked at). Of other files give a list of the paths, "
-            f"of Parquet files pyarrow.dataset.dataset({folder!r})"
+            f"of Parquet files pyarrow.dataset.dataset({folder!r}), of N5 what tensorstore.open gives"
         )
     uid = chosen_key(folder, key, list(found))
     slices = _in_order(folder, found[uid])

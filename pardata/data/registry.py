@@ -256,7 +256,8 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     entry = format_of(name)
     if entry is None:
         endings = ", ".join(ending for known in FORMATS for ending in known.endings)
-        raise ConfigError(f"open({name!r}): the name must end in one of {endings}")
+        is_folder = ", or be that of a folder of DICOM files, and there is none" * (not os.path.exists(name))
+        raise ConfigError(f"open({name!r}): the name must end in one of {endings}{is_folder}")
     is_series = os.path.isdir(name) and not name.rstrip("/").lower().endswith(entry.endings)
     adapter = entry.load(f"{name}, a folder that is read as a series of DICOM," if is_series else name)
     if "://" not in name and not os.path.exists(name):

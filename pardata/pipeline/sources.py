@@ -33,6 +33,7 @@ def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
     if not name.endswith(".npy"):
         raise ConfigError(
             f"source({str(path)!r}): a single path must be that of a file that open opens; for others give a list"
+            + " (there is no file or folder of that name)" * (not os.path.exists(name))
         )
     try:
         shape = np.load(name, mmap_mode="r").shape

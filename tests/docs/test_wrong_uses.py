@@ -107,7 +107,7 @@ STREAMS = [
     (lambda: pardata.source("/missing.npy"), "No such file or directory: '/missing.npy'"),
     (
         lambda: pardata.source("films"),
-        "'films'.: a single path must be that of a file that open opens; for others give a list",
+        "'films'.: a single path .* that open opens; for others give a list .there is no file or folder of that name",
     ),
     (lambda: pardata.source([1], until=2), "until= goes with a queue"),
     (twice_read, "an iterator that an earlier run has read; a list, an array or a generator function can be run again"),

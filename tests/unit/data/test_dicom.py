@@ -102,6 +102,15 @@ def test_what_is_refused_is_told(tmp_path):
             pardata.open(tmp_path / name, key=key)
 
 
+def test_an_image_that_was_cut_off_is_named(tmp_path):
+    folder = saved(tmp_path / "ct", (0, 1, 2))
+    broken = folder / "11.ima"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    with pytest.raises(ValueError) as caught:
+        np.asarray(pardata.open(folder))
+    assert caught.value.__notes__ == [f"while image 0 of {broken} was read"]
+
+
 def test_frames_of_an_enhanced_image_have_scales_of_their_own(tmp_path):
     """pydicom leaves them out."""
 

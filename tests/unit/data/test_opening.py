@@ -40,6 +40,7 @@ def test_what_cannot_be_opened_is_told(tmp_path):
     assert pardata.open(tmp_path / "a.npz", key="empty").shape == (0, 3)
     for name, key, message in (
         ("a.csv", None, "must end in one of .zarr, .h5, .hdf5, .tif, .tiff, .fits, .*.npy, .npz"),
+        ("ct", None, "a folder of DICOM files, and there is none"),
         ("none.npy", None, "No such file"),
         ("a.npy", "x", "has no key"),
         ("no.npz", None, "not a zip file"),
