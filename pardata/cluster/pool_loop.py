@@ -66,10 +66,8 @@ class TaskLoop:
         self._runner = asyncio.Runner()
         self.console = Console(shared_heap())
         try:
-            most_bytes = most_bytes_away()
-            self.crossing = PoolCrossing(
-                connection.new_port(1), setup.name, most_bytes, self.console.show, self._woken.set
-            )
+            port, most_bytes = connection.new_port(1), most_bytes_away()
+            self.crossing = PoolCrossing(port, setup.name, most_bytes, self.console.show, self._woken.set)
             self._post = TaskPost(self.crossing, self.call, self._on_answer, most_bytes)
             self.crossing.open(code)
             self._runner.run(self._greet())
@@ -160,10 +158,9 @@ class TaskLoop:
 
         So the arguments of a call for which a worker is idle are copied before `submit` returns.
         """
-        post = self._post
-        while self._life.error is None and self.jobs and post.has_room:
-            are_busy = len(self.tasks) >= max(1, post.workers)
-            if are_busy and not post.is_here:
+        while self._life.error is None and self.jobs and self._post.has_room:
+            are_busy = len(self.tasks) >= max(1, self._post.workers)
+            if are_busy and not self._post.is_here:
                 return  # only the pool's thread knows how much may go ahead
             task = self._next_task(are_busy)
             if task is None:
