@@ -96,7 +96,9 @@ def _own_scale(header: Any, number: int) -> tuple[float, float] | None:
     shared, frames = (header.get(name) or [] for name in _GROUPS)
     for group in (*frames[number : number + 1], *shared):
         for found in group.get("PixelValueTransformationSequence") or []:
-            return float(found.RescaleSlope), float(found.RescaleIntercept)
+            slope, intercept = found.get("RescaleSlope"), found.get("RescaleIntercept")
+            if slope is not None and intercept is not None:
+                return float(slope), float(intercept)
     return None
 
 

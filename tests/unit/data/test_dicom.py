@@ -126,6 +126,7 @@ def test_frames_of_an_enhanced_image_have_scales_of_their_own(tmp_path):
         ({"SharedFunctionalGroupsSequence": [group(2, -1024)]}, VALUES * 2.0 - 1024),
         ({"PerFrameFunctionalGroupsSequence": per_frame}, expected),
         ({"SharedFunctionalGroupsSequence": [pydicom.Dataset()]}, VALUES),
+        ({"SharedFunctionalGroupsSequence": [group(None, None)]}, VALUES),
     ):
         path = tmp_path / "enhanced.dcm"
         save_dicom(path, VALUES, 0, NumberOfFrames=4, **groups)
