@@ -59,7 +59,8 @@ def _reduced(obj: Any) -> Any:
     """Return the reduced value of what does not go as it is."""
     kind = type(obj)
     if kind is np.ndarray:
-        return _reduced_array(obj) if obj.nbytes >= LEAST_BORN_BYTES else NotImplemented
+        is_plain = obj.nbytes < LEAST_BORN_BYTES and (obj.flags.forc or obj.dtype.isnative)
+        return NotImplemented if is_plain else _reduced_array(obj)
     if kind is SharedArray or kind is np.memmap:
         return _reduced_array(np.ndarray.view(obj, np.ndarray))
     if kind.__module__.startswith("pardata."):
@@ -71,8 +72,9 @@ def _reduced(obj: Any) -> Any:
 
 def _reduced_array(array: Array) -> Any:
     """Return the reduced value of an array: what is large may arrive in a block, and then it is an array over that."""
-    is_whole = array.flags.c_contiguous or array.flags.f_contiguous
-    if array.nbytes < LEAST_BORN_BYTES or array.dtype.hasobject or not is_whole:
+    if not array.flags.forc and not array.dtype.hasobject:
+        array = np.ascontiguousarray(array)  # NumPy's own pickle of a part arrives in the byte order of the machine
+    if array.nbytes < LEAST_BORN_BYTES or array.dtype.hasobject:
         return array.__reduce_ex__(5)
     flat: Any = array.reshape(-1, order="A").view(np.uint8)
     return _arrived, (pickle.PickleBuffer(flat), array.dtype, array.shape, array.strides, array.flags.writeable)

@@ -25,6 +25,7 @@ def test_plain_objects(obj):
         np.arange(100_000.0),
         np.arange(6, dtype=">i2").reshape(2, 3),
         np.arange(100_000).reshape(100, 1000)[::2, ::3],
+        np.arange(600, dtype=">i4").reshape(20, 30)[:, ::3],
         np.asfortranarray(np.ones((300, 200), np.float32)),
         np.array(3.5),
         np.array(["a", None], object),
