@@ -19,6 +19,7 @@ from pardata.cluster.opening import versions
 from pardata.cluster.port import Frames
 from pardata.memory.born.nursery import Reception
 
+_SPARE: Final = 16  # connections that messages leave to what is urgent: to drop tasks, to end an island
 _LOOK_S: Final = 1.0  # while an island is placed: for a worker that has gone
 
 
@@ -109,11 +110,17 @@ class WorkerWatch:
     """Hears of the workers of a cluster that come and go, for all ports of a client, while there are any.
 
     A client has one handler for a topic: that of the user, if there is one, is still called.
+
+    Attributes
+    ----------
+    room : asyncio.Semaphore
+        For the messages that are away: each has a connection to itself, and a client has so many (`connection_limit`).
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.ports: set[Watching] = set()
+        self.room = asyncio.Semaphore(max(1, client.rpc.limit - _SPARE))
         self.placed: weakref.WeakSet[PlacedIsland] = weakref.WeakSet()
         self._before = getattr(client, "_event_handlers", {}).get(_TOPIC)
         client.subscribe_topic(_TOPIC, self._hear)

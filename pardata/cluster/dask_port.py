@@ -76,7 +76,8 @@ class DaskPort:
     def call(self, node: str, number: int, frames: Frames) -> None:
         """Send a message to an island."""
         if not self._has_closed_client:  # its event loop may stand still
-            sending = self._call(node, number, frames)
+            send = self._call if number < 0 else self._call_in_turn
+            sending = send(node, number, frames)
             try:
                 self._start(sending)
                 return
@@ -200,6 +201,11 @@ class DaskPort:
             placed.lose()
             self._on_event(NodeLost(placed.node, f"node {placed.address}: {why}"))
             self.fill_soon()
+
+    async def _call_in_turn(self, node: str, number: int, frames: Frames) -> None:
+        assert self._watch is not None
+        async with self._watch.room:
+            await self._call(node, number, frames)
 
     async def _call(self, node: str, number: int, frames: Frames) -> None:
         placed = next((placed for placed in self._islands.values() if placed.node == node), None)

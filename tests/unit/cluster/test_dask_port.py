@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import pardata
-from pardata.cluster.port import EngineLost, NodeJoined
+from pardata.cluster.port import FINISH, EngineLost, NodeJoined
 
 pytest.importorskip("distributed")
 
@@ -60,6 +60,8 @@ class FakeClient:
 
         return SimpleNamespace(actor_execute=execute)
 
+    rpc.limit = 512
+
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_where_a_worker_goes_as_its_island_opens_another_of_the_host_has_one(answers):
@@ -96,3 +98,25 @@ def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
     monkeypatch.setattr(opening, "island_of", lacks)
     with pytest.raises(pardata.ConfigError, match=r"FileNotFoundError: .*model\.npy"):
         asyncio.run(dask_node.DaskIsland().open(opening.versions(), 1000, 1))
+
+
+def test_what_is_urgent_does_not_wait_for_messages_that_are_away(monkeypatch):
+    port, called, tasks = DaskPort(FakeClient(True)), [], []
+
+    async def stays(node, number, frames):
+        called.append(number)
+        await asyncio.Event().wait()
+
+    async def call_all():
+        port._watch = SimpleNamespace(room=asyncio.Semaphore(1))
+        for number in (0, 1, FINISH - 1):
+            port.call("a", number, [])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+
+    monkeypatch.setattr(port, "_call", stays)
+    monkeypatch.setattr(port, "_start", lambda coroutine: tasks.append(asyncio.ensure_future(coroutine)))
+    asyncio.run(call_all())
+    assert called == [0, FINISH - 1]
