@@ -1,6 +1,7 @@
 """A run with a checkpoint goes on after an error, a kill and a power cut; the files are those of an undisturbed run."""
 
 import errno
+import functools
 import itertools
 import os
 import signal
@@ -15,6 +16,7 @@ import pardata
 from pardata import __main__ as command_line
 from pardata.checkpoint import folder as folders
 from pardata.pipeline import going_on
+from pardata.pipeline.programs.sink import committing
 from tests.conformance.data_formats import warm_up
 from tests.faults import resumed_streams as streams
 from tests.faults.cuts import end_at_each_step
@@ -182,6 +184,7 @@ def cannot(folder):
     yield pardata.merge(left, right).to(path), "'scatter'.*partition"
     yield numbers.to([]), "'list'.*lost with it"
     yield numbers.to([].append, kind="thread"), "lost with it"
+    yield numbers.to(functools.partial([].append), kind="thread"), "lost with it"
     yield numbers.to(sink), "'sink'.*coroutine"
     if find_spec("zarr"):
         import zarr
@@ -201,6 +204,12 @@ def test_what_cannot_take_part_is_refused_by_name(make_folder):
     with pytest.raises(pardata.ConfigError, match="restart=True goes with"):
         plain(folder).run(restart=True)
     assert os.listdir(folder) == []
+
+
+def test_a_partial_of_a_sink_takes_part_as_the_sink(make_folder):
+    lines = Lines(f"{make_folder()}/a.txt")
+    for sink in (lines, functools.partial(lines), functools.partial(functools.partial(lines.__call__))):
+        assert committing(sink) is lines
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from pardata.errors import PlanError
@@ -75,8 +76,15 @@ def _check_order(stage: Stage) -> None:
         _refuse(stage, f"it gets its items out of order, from {late.name!r}: leave out ordered=False there")
 
 
+def function_within(fn: Any) -> Any:
+    """Return the function that a `functools.partial` calls, or `fn` itself."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return fn
+
+
 def _check_sink(stage: Stage) -> None:
-    fn: Any = stage.fn
+    fn = function_within(stage.fn)
     if isinstance(getattr(fn, "__self__", None), list | set | dict | deque):
         _refuse(stage, "what a list of this process holds is lost with it: write to a file, or to a function")
     why_not: Any = getattr(getattr(fn, "__self__", None), "_why_not", "")  # of a file that is open in this process

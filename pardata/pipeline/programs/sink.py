@@ -9,6 +9,7 @@ from typing import Any
 from pardata.checkpoint.presence import Presence
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.cuts import Cuts
+from pardata.pipeline.plan.resumable import function_within
 from pardata.pipeline.programs.batcher import Port
 from pardata.pipeline.programs.context import StageContext
 from pardata.pipeline.programs.cuts import present, read_state, state_path, write_state
@@ -27,6 +28,7 @@ def takes_part(fn: object) -> bool:
 
 def committing(fn: object) -> Any:
     """Return what has `commit` and `restore`: a sink, or the object whose method it is; None: neither has them."""
+    fn = function_within(fn)
     for owner in (fn, getattr(fn, "__self__", None)):
         if callable(getattr(owner, "commit", None)) and callable(getattr(owner, "restore", None)):
             return owner
