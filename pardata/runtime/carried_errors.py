@@ -142,7 +142,10 @@ def _regroup(data: bytes, parts: list[BaseException]) -> BaseExceptionGroup[Any]
 
 def rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
     """Return an exception without calling its constructor, which may want other arguments than it passes on."""
-    error = kind.__new__(kind, *args)
+    try:
+        error = kind.__new__(kind, *args)
+    except TypeError:  # of a class and MemoryError, as CapacityError: CPython refuses the __new__ that it finds there
+        error = Exception.__new__(kind, *args)
     _set(error, "args", args)
     error.__dict__.update(state)
     return error

@@ -39,6 +39,10 @@ class NeedsTwo(Exception):
         super().__init__(f"{one} and {two}")
 
 
+class Full(NeedsTwo, MemoryError):
+    """The same, and CPython takes none of the `__new__` that it has; distributed has CapacityError pickled so, too."""
+
+
 class HoldsALock(Exception):
     def __init__(self, message):
         super().__init__(message)
@@ -101,7 +105,9 @@ def test_remote_traceback_is_the_cause():
     assert "ZeroDivisionError: by zero" in str(raised.__cause__)
 
 
-@pytest.mark.parametrize("error", [NeedsTwo(1, 2), ChangesItsMind("mine")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [NeedsTwo(1, 2), Full(1, 2), ChangesItsMind("mine")], ids=lambda error: type(error).__name__
+)
 def test_exception_that_cannot_be_made_by_its_constructor_arrives_as_its_own_type(error):
     error.frame = 7
     raised = fault_of(error, number=3).exception()
