@@ -199,6 +199,11 @@ def test_arrays_arrive_in_blocks_and_belong_to_the_caller(dask_client):
     assert sum(dask_client.run(count_copies).values()) <= 20  # the first message of each connection
 
 
+def test_arrays_that_arrive_in_blocks_belong_to_the_caller():
+    arrays = numbers(6).map(to_array, on="home").map(same).iterate(engine=FakeCluster(nodes=1))
+    assert all(array.flags.writeable for array in arrays)
+
+
 @pytest.mark.skipif(why_not() is not None, reason="arrays are not born in blocks here")
 def test_arrays_of_ray_arrive_in_blocks_and_belong_to_the_caller(ray_cluster):
     count_copies()
