@@ -252,10 +252,12 @@ def waits_for_shutdown(rows, path):
 
 @pytest.mark.parametrize("out", [None, "made.h5"])
 def test_a_pool_that_another_thread_shuts_down_ends_behind_map_array(tmp_path, out):
+    if out is not None:
+        pytest.importorskip("h5py")
+        out = f"{tmp_path}/{out}"
     pool = pardata.WorkerPool(1, cluster=FakeCluster(nodes=1)) if out is None else pardata.WorkerPool(1)
     made = []
     fn = functools.partial(waits_for_shutdown, path=tmp_path)
-    out = out and pytest.importorskip("h5py") and f"{tmp_path}/{out}"
     caller = threading.Thread(target=lambda: made.append(pool.map_array(fn, np.arange(200), chunksize=1, out=out)))
     caller.start()
     wait_for(tmp_path / "here")
