@@ -25,7 +25,7 @@ from pardata.runtime.stage_bars import Bars
 
 
 class RowBlock:
-    """RowSpan on their way, with those beside them that the function needs; errors name the rows.
+    """Rows on their way, with those beside them that the function needs; errors name the rows.
 
     Attributes
     ----------
