@@ -38,7 +38,9 @@ def layout_of(array: Array) -> ArrayLayout:
 
 
 def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
-    """Return begin and end of the memory of an array, in bytes from its first entry; it must have entries."""
+    """Return begin and end of the memory of an array, in bytes from its first entry; one without entries has none."""
+    if 0 in shape:
+        return 0, 0
     low, high = 0, itemsize
     for length, stride in zip(shape, strides, strict=True):
         if stride < 0:

@@ -135,6 +135,9 @@ def test_foreach_changes_its_array(pool, tmp_path):
 def test_arrays_without_entries(pool, tmp_path):
     assert pool.map_array(lambda x: x[:, :2], np.zeros((0, 5))).shape == (0, 2)
     assert pool.map_array(np.sqrt, np.zeros((0, 5)), out=tmp_path / "empty.npy").shape == (0, 5)
+    for count in (0, 3):
+        out = pool.map_array(lambda x: x[:, :0], np.zeros((10, count)), out=tmp_path / "none.npy")
+        assert out.shape == (10, 0) and np.load(tmp_path / "none.npy").shape == (10, 0)
     pool.foreach_array(np.sqrt, np.zeros(0))
 
 
