@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import pickle
-import sys
 import threading
 import time
 from collections import Counter
@@ -130,8 +129,8 @@ def nothing_is_left():
         gc.collect()
         left = more_than(before)
     end_s = time.monotonic() + 10
-    while left.keys() == {"open files"} and "tensorstore" in sys.modules and time.monotonic() < end_s:
-        time.sleep(0.01)  # its threads close what they have read behind the result
+    while left.keys() == {"open files"} and time.monotonic() < end_s:
+        time.sleep(0.01)  # the threads of TensorStore and Arrow close what they have read behind the result
         left = more_than(before)
     assert not left, f"left behind: {left}"
 
