@@ -65,7 +65,10 @@ class Walk:
     def _add_root(self, root: Any) -> None:
         """Note the name under which a worker finds the function itself."""
         module = sys.modules.get(str(getattr(root, "__module__", None)))
-        name = str(getattr(root, "__qualname__", "")).partition(".")[0]
+        qualname = str(getattr(root, "__qualname__", ""))
+        if "<locals>" in qualname:  # it goes by value, without the function in which it was defined
+            return
+        name = qualname.partition(".")[0]
         if is_own(module) and is_code(root) and name in vars(module) and not source_of(module).edited:
             self._read(module, name)
 

@@ -34,6 +34,8 @@ def helper(x):
         return x * RATE
 def use(x):
     return helper(x), load(), OPTIONS, Config.LEVEL, np.sqrt(x)
+def enclose():
+    return (lambda x: helper(x)) if UNUSED else use
 """
 
 case_chain = a = None  # a package, set by a fixture; and one that is only named
@@ -66,6 +68,10 @@ def test_plain_data_is_sent_and_what_the_function_makes_is_not(module):
     assert reads.is_same()
     module.cache["x"] = np.zeros(3)
     assert names(look(module.use)) == {"RATE", "OPTIONS", "Config.LEVEL"}
+
+
+def test_what_encloses_a_function_is_no_part_of_it(module):
+    assert names(look(module.enclose())) == {"RATE", "cache"}  # else each worker would import what that is about
 
 
 CHANGES = [
