@@ -11,8 +11,8 @@ import pardata
 from pardata.engines.processes import engine
 from pardata.pool import default
 from pardata.pool.default import _Warm
+from pardata.pool.pool_thread import PoolThread
 from pardata.pool.processes import loop
-from pardata.pool.processes.pool_thread import PoolThread
 from pardata.process import interrupts
 from pardata.process.interrupts import Aside, Hastened
 from tests.conftest import holdings

@@ -141,6 +141,22 @@ def test_a_call_that_takes_too_long_is_ended_and_named():
             pool.map_array(lambda block: time.sleep(600), np.zeros(10))
 
 
+def test_a_time_limit_holds_for_a_call_that_the_caller_has_handed_out_while_the_pools_thread_sleeps(monkeypatch):
+    """With `buffersize` items are handed out as results are taken, and no event tells the thread of that."""
+    with pardata.WorkerPool(1, timeout_s=0.2) as pool:
+        backend, asleep = pool._backend, threading.Event()
+        waiting = backend._loop.topology.waiting
+        wait = waiting.wait
+        monkeypatch.setattr(backend, "run_inline", lambda *_: False)
+        results = pool.map(time.sleep, [0, 600], buffersize=1)
+        next(results)
+        monkeypatch.setattr(waiting, "wait", lambda timeout_s: asleep.set() or wait(timeout_s))
+        backend.wake()
+        assert asleep.wait(30)
+        with pytest.raises(pardata.DeadlineExceeded):
+            next(results)
+
+
 def test_what_fails_is_tried_again(tmp_path):
     def once_a_failure(number):
         path = tmp_path / str(number)

@@ -11,13 +11,14 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from pardata.codec.object_codec import Encoded
 from pardata.errors import PardataError, WorkerLostError
 from pardata.pool.configuration import Setup
-from pardata.pool.jobs.job import Effects
+from pardata.pool.jobs.job import Effects, Job
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState, torn_by
 from pardata.pool.processes.assignments import Assignments
 from pardata.pool.processes.inline import InlineRunner
@@ -79,6 +80,38 @@ class PoolLoop:
     def is_busy(self) -> bool:
         """Return whether something is to be done."""
         return bool(self.scheduler.jobs or self.assignments.tasks or self._lazy)
+
+    # -- for the callers' threads; see `fed_backend.FeedingLoop` -------------------------------------------------------
+
+    @property
+    def jobs(self) -> deque[Job]:
+        """Return the jobs that have tasks."""
+        return self.scheduler.jobs
+
+    def wake(self) -> None:
+        """Have the thread look again. Takes no lock."""
+        self.topology.wake()
+
+    def queue(self, job: Job) -> None:
+        """Have a job asked for tasks, if it has any."""
+        self.scheduler.queue(job)
+
+    def dispatch(self) -> None:
+        """Send tasks, of the jobs in turn."""
+        self.scheduler.dispatch()
+
+    def drop(self, is_meant: Callable[[Job], bool]) -> list[Job]:
+        """End the tasks of the jobs that are meant, with their workers; return these jobs."""
+        tasks = [task for task in self.assignments.tasks.values() if is_meant(task.job)]
+        for task in tasks:
+            self.terminations.drop(task)
+        return list(dict.fromkeys([*filter(is_meant, self.jobs), *(task.job for task in tasks)]))
+
+    def hurry(self) -> None:
+        """Have the workers killed as soon as they are being ended. Any thread may call this; it takes no lock."""
+        self._supervisor.hurry()
+
+    # -- the work ------------------------------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
@@ -212,10 +245,6 @@ class PoolLoop:
                 self.log.keep()
                 self.topology.close()
             self.effects.take()
-
-    def hurry(self) -> None:
-        """Have the workers killed as soon as they are being ended. Any thread may call this; it takes no lock."""
-        self._supervisor.hurry()
 
     def _fail_rest(self) -> None:
         """Fail the jobs that are not done."""
