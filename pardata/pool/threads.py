@@ -47,19 +47,21 @@ class ThreadBackend:
     """Threads that take tasks from one queue."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self._perform = performer(setup.native)
+        self.setup, self._perform = setup, performer(setup.native)
         self.recent: deque[Chunks] = deque(maxlen=20)
-        self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._numbers = itertools.count()
+        self._parent = memoryview(array("q", bytes(512)))
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:  # without jobs and threads, and with locks that nobody holds
+        self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()
         self._changed = threading.RLock()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()  # the garbage collector may put: it takes no lock
         self._jobs: deque[Job] = deque()
         self._running: list[Job] = []  # once per task that is at work
         self._idle = 0
         self._life = PoolLife()
-        self.log = log_of(setup.workers, setup.record)
-        self._parent = memoryview(array("q", bytes(512)))
+        self.log = log_of(self.setup.workers, self.setup.record)
         self._here = threading.local()
         self._threads: list[tuple[threading.Thread, Latch]] = []
 
@@ -174,7 +176,7 @@ class ThreadBackend:
         self.wake()
 
     def forget(self, error: BaseException) -> None:
-        self.__init__(self.setup)  # type: ignore[misc]  # without threads, and locks that these may hold
+        self._begin_anew()
         self._life.on(PoolEvent.BREAK, error)
 
     def statistics(self) -> dict[str, Any]:
