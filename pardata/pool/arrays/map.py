@@ -117,20 +117,25 @@ class ArrayMethods(MapMethods):
                 return np.load(out, mmap_mode="r+")
             if inputs.rows == 0:
                 return _map_nothing(fn, inputs, out, output, backend.setup.native)
-            inputs.hold(backend.places, backend.setup.native)
-            cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
             work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
-            if backend.places.go_by_value:
-                with sending(self.results, "map_array", inputs, cuts[0], chunksize, progress) as sender:
-                    map_rows(sender, work, output)
-            elif output.has_one_writer:
-                self._map_by_one_writer(replace(work, inputs=captured(inputs)), inputs, cuts[0], output, progress)
-            else:
-                work = replace(work, inputs=inputs.addresses(backend.places))
-                self._map_by_workers(work, inputs, cuts, output, progress)
+            self._map_rows(work, inputs, chunksize, output, progress)
             return output.finish(out)
         finally:
             output.discard()
+
+    def _map_rows(self, work: Work, inputs: InputArrays, chunksize: Chunksize, output: Output, progress: Any) -> None:
+        """Have the rows computed, and written by those who may write to the output."""
+        backend = self._backend
+        inputs.hold(backend.places, backend.setup.native)
+        cuts = inputs.blocks(chunksize, backend.setup.workers, output.unit, output.least_bytes)
+        if backend.places.go_by_value:
+            with sending(self.results, "map_array", inputs, cuts[0], chunksize, progress) as sender:
+                map_rows(sender, work, output)
+        elif output.has_one_writer:
+            self._map_by_one_writer(replace(work, inputs=captured(inputs)), inputs, cuts[0], output, progress)
+        else:
+            work = replace(work, inputs=inputs.addresses(backend.places))
+            self._map_by_workers(work, inputs, cuts, output, progress)
 
     def _map_by_one_writer(self, work: Work, inputs: InputArrays, block: int, output: Output, progress: Any) -> None:
         bars = Bars(["map_array"], [inputs.rows], "row", progress) if progress else None
