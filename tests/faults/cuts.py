@@ -7,9 +7,9 @@ half of itself if there was none, and then ends.
 import contextlib
 import itertools
 import os
-import sys
-import traceback
 from functools import partial
+
+from tests.faults.children import exit_after
 
 STEPS = ("write", "fsync", "replace", "ftruncate", "unlink", "mkdir")
 DIED = 9
@@ -71,21 +71,17 @@ class Cut:
             file.truncate(len(kept))
 
 
+def _do(job, cut):
+    if cut is not None:
+        Cut(*cut)
+    job()
+
+
 def in_child(job, cut=None):
     """Return the exit status of a child that does a job: 0, or `DIED`."""
     pid = os.fork()
     if not pid:
-        status = 1
-        try:
-            if cut is not None:
-                Cut(*cut)
-            job()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
+        exit_after(_do, job, cut)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

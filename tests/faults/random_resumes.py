@@ -14,10 +14,10 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 
 from pardata.checkpoint import folder as folders
 from tests.faults import resumed_streams as streams
+from tests.faults.children import exit_after
 
 MOST_KILLS = 6
 FULL_DISKS = 0.2  # of the ends of a job
@@ -34,7 +34,7 @@ class Job:
             os.setsid()
             os.dup2(os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             os.close(is_begun)  # the parent goes on
-            _exit_after(call, *arguments)
+            exit_after(call, *arguments)
         os.close(is_begun)
         os.read(begun, 1)
         os.close(begun)
@@ -54,18 +54,6 @@ class Job:
 
     def _wait(self):
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-
-
-def _exit_after(call, *arguments):
-    status = 1
-    try:
-        call(*arguments)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def work(graph, engine, folder, cut_s, source, writes=0):
