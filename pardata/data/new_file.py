@@ -16,6 +16,22 @@ from pardata.errors import ConfigError
 from pardata.memory.disk import rename_new
 
 
+def check_folder(path: str) -> None:
+    """Raise `ConfigError` if a file or folder of this name cannot be made, as there is no folder for it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError(f"{path}: there is no such directory")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: no files may be made in that directory")
+
+
+def check_replaceable(path: str) -> None:
+    """Raise `ConfigError` if a file of this name cannot be made, or cannot take the place of what is there."""
+    check_folder(path)
+    if os.path.isdir(path):
+        raise ConfigError(f"{path} is a directory: give the name of a file")
+
+
 class NewPath(ABC):
     """A file or folder that gets its name when it is whole.
 
@@ -34,10 +50,7 @@ class NewPath(ABC):
 
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path.rstrip("/"))
-        if not os.path.isdir(folder):
-            raise ConfigError(f"{path}: there is no such directory")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigError(f"{path}: no files may be made in that directory")
+        check_folder(path)
         self.path = os.path.join(folder, name)
         ending = os.path.splitext(name)[1]
         self.part = os.path.join(folder, f".{name}{secrets.token_hex(4)}{ending}")

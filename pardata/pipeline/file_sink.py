@@ -70,7 +70,7 @@ class FileSink(FileWriter):
         return made
 
     def check_free(self) -> None:
-        """Raise `ConfigError` if a new file has a name that is taken."""
+        """Raise `ConfigError` if a new file cannot be made, or has a name that is taken."""
         made = self._new()
         if made is not None:
             made.check_free()

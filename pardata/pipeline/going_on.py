@@ -116,7 +116,7 @@ class StreamCheckpoint:
         if "report" in state:
             self.report = pickle.loads(base64.b64decode(state["report"]))
         for stage in self._files():
-            if isinstance(stage.fn, FileSink) and self.report is None:
+            if self.report is None:
                 stage.fn.check_free()
             if stage.index in starts and self._has_begun(stage.index, starts[stage.index]):
                 check_begun(self._folder.path, stage.fn.part)

@@ -122,7 +122,9 @@ def new_sink(
                 f"to({str(sink)!r}): a path must be that of a {output_endings(tables=True)} or .npy file; for others "
                 f"give a function"
             )
-        return new_stage(given, Kind.GENERATOR, NpyWriter(path), name or os.path.basename(path), workplace=where)
+        writer = NpyWriter(path)
+        writer.check_free()
+        return new_stage(given, Kind.GENERATOR, writer, name or os.path.basename(path), workplace=where)
     if not callable(sink):
         raise ConfigError(
             f"to({describe_item(sink)}): a sink is a list, the path of a .npy file, or a function, as found.add or "

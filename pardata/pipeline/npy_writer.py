@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.data.new_file import check_replaceable
 from pardata.memory.disk import create_new, write_all
 from pardata.memory.dtypes import check_npy
 from pardata.memory.plain import plain_array
@@ -40,6 +41,10 @@ class NpyWriter(FileWriter):
         self._begin_bytes: int | None = None  # where the first row lies: behind the header
         self._file = -1
         self._held = bytearray()  # the last rows, which are not in the file yet
+
+    def check_free(self) -> None:
+        """Raise `ConfigError` if the file cannot be made, or cannot take the place of what is there."""
+        check_replaceable(self.path)
 
     def why_not(self) -> str:
         return ""

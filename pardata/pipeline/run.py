@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pardata.errors import ConfigError, PlanError
 from pardata.memory.sizes import count_bytes
 from pardata.pipeline.dry_run_report import DryRun
-from pardata.pipeline.file_sink import FileSink
 from pardata.pipeline.lifecycle import RunEvent, RunLife, RunState
 from pardata.pipeline.never_run import note_used
+from pardata.pipeline.plan.file_writer import FileWriter
 from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import MOST_TOKENS, Plan
@@ -249,7 +249,7 @@ def start(plan: Plan, engine: str | Elsewhere, options: RunOptions) -> Run:
     """
     for stage in plan.stages:
         note_used(stage.node)
-        if isinstance(stage.fn, FileSink) and stage.fn.part is None:
+        if isinstance(stage.fn, FileWriter):
             stage.fn.check_free()
     with using_up([stage.node for stage in plan.stages if stage.kind is Kind.SOURCE]):
         return _start_shown(engine, plan, options) if options.dashboard else _start_on(engine, plan, options)

@@ -265,8 +265,8 @@ class Stream(Regrouping):
         Raises
         ------
         ConfigError
-            `sink` is none of these, or for a process the method of a list, set, dict or deque; or an array that is open
-            for reading. When the stream is run: there is something already where a new file is to be.
+            `sink` is none of these, or for a process the method of a list, set, dict or deque; an array that is open
+            for reading; a path in no folder. When run: there is something (for .npy a folder) where a file is to be.
 
         Examples
         --------

@@ -174,6 +174,7 @@ STREAMS = [
     (lambda: numbers().partition(abs, 2)[0].run(), "nobody reads branch 1 of 2"),
     # sinks
     (lambda: numbers().to("out.csv"), "or .npy file; for others give a function"),
+    (lambda: numbers().to("/nope/out.npy"), "/nope/out.npy: there is no such directory"),
     (lambda: numbers().to(print()), r"to.None.: a sink is a list, .* or a function, as found.add or file.write"),
     (lambda: numbers().to(np.empty(4)), r"array of shape .4,., float64.: a sink is a list"),
     (lambda: numbers().to(found.append), 'list.append.: a process would fill a copy of it; .* say kind="thread"'),

@@ -21,6 +21,10 @@ class FileWriter(ABC):
     part: str | None
 
     @abstractmethod
+    def check_free(self) -> None:
+        """Raise `ConfigError` if a new file cannot be made, or cannot get its name: nothing is started then."""
+
+    @abstractmethod
     def why_not(self) -> str:
         """Return the reason why a run with a checkpoint cannot write to it; "": it can."""
 

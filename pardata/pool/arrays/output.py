@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.data.file_array import FileArray
-from pardata.data.new_file import NewFile
+from pardata.data.new_file import NewFile, check_replaceable
 from pardata.data.registry import file_array, new_file, output_endings
 from pardata.errors import ConfigError
 from pardata.memory.disk import create_new, naming
@@ -58,8 +58,7 @@ class Output:
             return
         if not path.endswith(".npy"):
             raise ConfigError(f"out must be an array or the path of a {output_endings()} or .npy file, not {path!r}")
-        if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-            raise ConfigError(f"out={path!r}: there is no such directory")
+        check_replaceable(path)
         if self._dtype is not None:
             check_npy(self._dtype, f"out={path!r}")
         self._path = path

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+import pardata
 from pardata.pipeline.npy_writer import NpyWriter
 
 
@@ -50,3 +51,23 @@ def test_all_rows_of_a_snapshot_are_in_the_file(tmp_path, writes):
     writer = NpyWriter(writer.path, writer.part)
     writer.restore(states[0][0])
     assert list(writer(iter([40]))) == [] and np.load(writer.part).tolist() == [1, 2, 3, 40]
+
+
+def test_a_file_that_cannot_be_made_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    folder, taken = tmp_path / "folder", tmp_path / "taken.npy"
+    folder.mkdir()
+    taken.mkdir()
+    stream = pardata.source([1, 2])
+    later = stream.map(pytest.fail).to(folder / "x.npy")
+    folder.rmdir()
+    with pytest.raises(pardata.ConfigError, match="no such directory"):  # it is gone since
+        later.run(engine="serial")
+    for path, words in ((folder / "x.npy", "no such directory"), (taken, "taken.npy is a directory: give the name")):
+        with pytest.raises(pardata.ConfigError, match=words):
+            stream.to(path)
+        with pardata.WorkerPool(1, kind="thread") as pool, pytest.raises(pardata.ConfigError, match=words):
+            pool.map_array(pytest.fail, np.ones(3), out=path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # whoever runs the tests may write everywhere
+    with pytest.raises(pardata.ConfigError, match="no files may be made in that directory"):
+        stream.to(tmp_path / "x.npy")
+    assert os.listdir(tmp_path) == ["taken.npy"]
