@@ -30,10 +30,10 @@ def _traced(on_line, call):
         sys.settrace(before)
 
 
-def lines_of(call):
-    """Return what a call returns, and the lines of pardata's that this thread comes to in it, each once."""
+def lines_of(call, counts=lambda: True):
+    """Return what a call returns, and the lines of pardata's that this thread comes to while they count, each once."""
     lines = {}
-    made = _traced(lambda line: lines.setdefault(line), call)
+    made = _traced(lambda line: lines.setdefault(line) if counts() else None, call)
     return made, list(lines)
 
 
