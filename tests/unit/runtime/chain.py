@@ -3,11 +3,15 @@
 Each stage may be killed at any line, and is replaced as in a run.
 
 A tracer ends the step of a stage at the n-th line of pardata. A SIGKILL there would leave what the step has written
-to shared memory and to its sockets until then. The objects of the dead stage are dropped.
+to shared memory and to its sockets until then. The objects of the dead stage are dropped. So two lines between which
+nothing was written are one and the same place to be killed at.
 """
 
+import fcntl
 import gc
+import os
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +38,8 @@ class Killed(BaseException):
     """Ends a step where a process would have been killed."""
 
 
-class KillAtLine:
-    """A context that ends at the `line`-th line of pardata that is reached; ``killed_at`` tells which it was."""
-
-    def __init__(self, line):
-        self._left = line
-        self.killed_at = None
+class Lines:
+    """A context in which `at` hears of each line of pardata that is reached, in front of it."""
 
     def __enter__(self):
         sys.settrace(self._call)
@@ -52,15 +52,41 @@ class KillAtLine:
 
     def _line(self, frame, event, _):
         if event == "line":
-            self._left -= 1
-            if self._left <= 0 and self.killed_at is None:
-                self.killed_at = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
-                raise Killed
+            self.at(frame)
         return self._line
 
     def __exit__(self, kind, *_):
         sys.settrace(None)
         return kind is Killed
+
+
+class KillAtLine(Lines):
+    """Ends at the `line`-th line; ``killed_at`` tells which it was."""
+
+    def __init__(self, line):
+        self._left = line
+        self.killed_at = None
+
+    def at(self, frame):
+        self._left -= 1
+        if self._left <= 0 and self.killed_at is None:
+            self.killed_at = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+            raise Killed
+
+
+class ChangingLines(Lines):
+    """Counts the lines; ``first`` has the first one, and each in front of which `look()` gives something else."""
+
+    def __init__(self, look):
+        self._look, self._last = look, None
+        self.count = 0
+        self.first = []
+
+    def at(self, frame):
+        self.count += 1
+        if (found := self._look()) != self._last:
+            self.first.append(self.count)
+            self._last = found
 
 
 class Program:
@@ -254,6 +280,28 @@ class Chain:
         if tracer.killed_at is not None:
             self.stop(name)
         return tracer.killed_at
+
+    def places_in_a_step(self, name):
+        """Let a stage step. Return the lines at which a kill would leave something else than at the line before."""
+        with ChangingLines(self._left_by_a_kill) as lines:
+            self.step(name)
+        assert lines.count > 100, "a step is more than that"
+        return lines.first
+
+    def _left_by_a_kill(self):
+        """What a successor and the others can find: shared memory, sockets, and what the sink has done."""
+        fd, at, memory = self.segment.fd, 0, []
+        while at < os.fstat(fd).st_size:
+            try:
+                begin = os.lseek(fd, at, os.SEEK_DATA)
+            except OSError:  # no page behind it
+                break
+            at = os.lseek(fd, begin, os.SEEK_HOLE)
+            memory.append((begin, os.pread(fd, at - begin, begin)))
+        socks = [sock for image in self._images.values() for sock in image.socks.all()]
+        socks += [sock for pair in self._controls.values() for sock in pair]
+        unread = [fcntl.ioctl(sock, termios.FIONREAD, bytes(4)) for sock in socks]
+        return memory, unread, len(self.values), len(self.rival_values), len(self._kept)
 
     def round(self):
         """One step of each stage."""
