@@ -17,11 +17,9 @@ process, nothing has to be locked, and a replacement that reads the words knows 
 The socket orders memory between the two, since a doorbell is received after the stores that it speaks of, and it wakes
 a receiver that sleeps.
 
-With *wake-up elision* a sender leaves out doorbells to a receiver that is awake. Before it sleeps, a receiver sends
-SLEEPING with the stamp of the last message that it has seen, then looks once more at the word `NEWEST`; a sender
-stores, then reads its socket (SYNC POINT: sleep). Both go through the lock of the same socket in the kernel, so at
-least one of them sees the other: no message waits beside a sleeping receiver. A message that came without a doorbell is
-found by `NEWEST` and, from there, by each message's word for the one before.
+With *wake-up elision* a sender leaves out doorbells to a receiver that is awake, as a word of the receiver's says
+(`sleep`): no message waits beside a sleeping receiver. A message that came without a doorbell is found by `NEWEST` and,
+from there, by each message's word for the one before.
 
 The holder of a token always finds a free slot (`pipeline.plan.plan`), so sending waits for nobody. Slots that are free
 again are used first.
@@ -38,6 +36,7 @@ import platform
 import socket
 import struct
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from pardata.channel.words import CLOSED, area_at
@@ -53,8 +52,8 @@ SCAN: Final = -4  # doorbells are missing: scan all slots
 # Backward it is pairs of words, or a part of a report of leases (see `lease_report`), which begins with HELLO or HOLDS.
 #   lease row, stamp of the row       the lease has ended
 #   DONE - slot, stamp                the message is finished
-#   SLEEPING, stamp                   the receiver sleeps from now on; the stamp of the last message that it has seen
-SLEEPING: Final = -5
+#   LOOK, 0                           from the parent: a sender that waits looks at the words again
+LOOK: Final = -5
 DONE: Final = -10  # no word between it and the ones above: DONE - slot is never one of them
 HOLDS: Final = -3
 
@@ -86,8 +85,9 @@ class ChannelSpec:
     ----------
     sender_at, receiver_at : int (bytes)
         Where the words of each side begin.
-    elides_wakeups : bool
-        Whether doorbells to a receiver that is awake are left out.
+    asleep_at : int (bytes), optional
+        Where the receiver's process says whether it sleeps: doorbells are left out while it does not. None: there is
+        one for each message.
     ahead : int
         Messages that a worker of a farm may have; later ones go to the worker that is free first.
     alone : int
@@ -99,7 +99,7 @@ class ChannelSpec:
     slots: int
     sender_at: int
     receiver_at: int
-    elides_wakeups: bool = False
+    asleep_at: int | None = None
     ahead: int = FARM_WINDOW
     alone: int = FARM_WINDOW
     rests_at: int | None = None
@@ -140,10 +140,10 @@ def set_unused(segment: Segment, spec: ChannelSpec, is_unused: bool) -> None:
     words_at(segment, spec.sender_at + 8 * CLOSED, 8)[0] = int(is_unused)
 
 
-def receive_all(sock: socket.socket, most_bytes: int = MESSAGE_BYTES) -> list[bytes]:
-    """Return the messages that are in the socket now; none is longer than `most_bytes`."""
+def receive_all(sock: socket.socket, most_bytes: int = MESSAGE_BYTES, most: float = inf) -> list[bytes]:
+    """Return the messages that are in the socket now, `most` of them; none is longer than `most_bytes`."""
     messages: list[bytes] = []
-    while True:
+    while len(messages) < most:
         try:
             data = sock.recv(most_bytes)
         except BlockingIOError:
@@ -153,6 +153,7 @@ def receive_all(sock: socket.socket, most_bytes: int = MESSAGE_BYTES) -> list[by
         if not data:
             raise RunGone("the run is gone")
         messages.append(data)
+    return messages
 
 
 def try_send(sock: socket.socket, data: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from pardata.channel.order import Order
 from pardata.channel.receiver import Claim, Receiver
 from pardata.channel.sender import Sender
+from pardata.channel.sleep import Sleep
 
 _SOON_S: Final = 0.02  # until a full socket is tried again
 IDLE_S = 5.0  # after this long without work, `on_idle` is called: warm free memory goes back
@@ -38,7 +39,9 @@ class Collector:
 
     def __init__(self, receivers: list[Receiver], order: Order[Claim], senders: list[Sender]) -> None:
         self.receivers = receivers
-        self._eliding = [receiver for receiver in receivers if receiver.spec.elides_wakeups]
+        self._eliding = [receiver for receiver in receivers if receiver.asleep is not None]
+        asleep = self._eliding[0].asleep if self._eliding else None  # a word of this process, the same for all
+        self._sleep = None if asleep is None else Sleep(asleep)
         self.selector = selectors.DefaultSelector()
         self._order = order
         order.has_ended = self._has_ended
@@ -114,8 +117,9 @@ class Collector:
         """Take in messages that have come without a doorbell; return whether there were any."""
         found = False
         for receiver in self._eliding:
-            if receiver.has_unseen:
-                self._add(receiver.poll())
+            claims = receiver.poll()
+            if claims:
+                self._add(claims)
                 found = True
         return found
 
@@ -137,19 +141,24 @@ class Collector:
 
         Without `for_input` senders are not told of the sleep: doorbells that they leave out do not wake this process.
         """
-        if for_input and self._eliding:
+        sleep = self._sleep if for_input else None
+        if sleep is not None:
             os.sched_yield()  # the process that makes the next message may wait for this core: cheaper than a wake-up
             if self._scan():
                 return
-            for receiver in self._eliding:
-                receiver.announce_sleep()
         flushed = self.flush()
-        if for_input and self._scan():  # SYNC POINT: sleep. Behind the flush: later messages come with a doorbell
-            return
         limit = timeout_s if flushed else min(_SOON_S, timeout_s or _SOON_S)
         if limit is None and self._on_idle is not None:
             limit = IDLE_S
-        events = self.selector.select(limit)
+        if sleep is None:
+            events = self.selector.select(limit)
+        else:
+            sleep.begin()
+            if self._scan():  # SYNC POINT: sleep. Later messages come with a doorbell
+                sleep.end()
+                return
+            events = self.selector.select(limit)
+            sleep.end()
         for key, _ in events:
             key.data()
         if not events and limit == IDLE_S and self._on_idle is not None:
@@ -160,18 +169,23 @@ class Collector:
 
         Return for how many seconds at the most it may sleep, 0: something has come already.
         """
-        if for_input:
-            for receiver in self._eliding:
-                receiver.announce_sleep()
         flushed = self.flush()
-        if for_input and self._scan():  # SYNC POINT: sleep. Behind the flush: later messages come with a doorbell
-            return 0.0
+        if for_input and self._sleep is not None:
+            self._sleep.begin()
+            if self._scan():  # SYNC POINT: sleep. Later messages come with a doorbell
+                self._sleep.end()
+                return 0.0
         return IDLE_S if flushed else _SOON_S
 
     def idle(self) -> None:
         """Note that nothing has happened for a while."""
         if self._on_idle is not None:
             self._on_idle()
+
+    def end_sleep(self) -> None:
+        """Say that the sleep which `prepare_sleep` has begun is over."""
+        if self._sleep is not None:
+            self._sleep.end()
 
     def flush(self) -> bool:
         """Send all that is owed. Return False if a socket was full."""

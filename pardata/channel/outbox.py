@@ -81,6 +81,8 @@ class Outbox:
     ----------
     placer : BlockPlacer
         Puts the arrays that are sent into blocks; made of `arena`, `in_parent` and `writers`.
+    chooses : bool
+        Messages go to the least loaded of several workers.
     block_bytes : int
         Of the blocks that were sent.
     is_lasting : bool
@@ -102,6 +104,7 @@ class Outbox:
         self.leases = leases
         self.edges = edges
         self._only = edges[0] if len(edges) == 1 else None
+        self.chooses = any(len(edge.senders) > 1 for edge in edges)
         self.block_bytes = 0
         self.is_lasting = False
         self.is_private = False
@@ -157,6 +160,10 @@ class Outbox:
 
     def send(self, packets: list[Packet]) -> None:
         """Send the packets of `pack`: on all edges, or, if this process dies, on none."""
+        if self._only is not None and len(packets) == 1:  # as most
+            ((_, part, packed),) = packets
+            self._prepare(0, part, packed, False).complete()
+            return
         senders = [
             self._prepare(index, part, packed, len(indices) > 1)
             for indices, part, packed in packets

@@ -13,12 +13,12 @@ from pardata.channel.channel import (
     DOORBELL,
     HELLO,
     SCAN,
-    SLEEPING,
     WORDS_PER_MESSAGE,
     ChannelEnd,
     ChannelSpec,
     receive_all,
     try_send,
+    words_at,
 )
 from pardata.channel.lease_report import encode_report
 from pardata.channel.leases import HeldBlocks, Lease, Returns
@@ -27,6 +27,7 @@ from pardata.channel.words import (
     BODY,
     CLOSED,
     COUNT,
+    HEAD,
     KIND,
     LEASE,
     LEASES,
@@ -50,13 +51,14 @@ _MANY: Final = 64
 class Claim:
     """A message that a receiver works on; it stays in its slot until it is committed."""
 
-    __slots__ = ("anchors", "cell", "count", "number", "receiver", "sequence", "slot", "stamp")
+    __slots__ = ("anchors", "cell", "count", "head", "number", "receiver", "sequence", "slot", "stamp")
 
-    def __init__(self, receiver: Receiver, slot: int, stamp: int, numbers: memoryview) -> None:
+    def __init__(self, receiver: Receiver, slot: int, stamp: int, head: tuple[int, ...]) -> None:
         self.receiver = receiver
         self.slot = slot
         self.stamp = stamp
-        sequence, self.number, self.count, self.cell = numbers
+        self.head = head  # as `HEAD` has it
+        sequence, self.number, self.count, self.cell = head[:4]
         self.sequence = receiver.renamed.get(sequence, sequence)
         self.anchors: list[Anchor] = []
 
@@ -80,6 +82,11 @@ class Receiver(ChannelEnd):
         The input of the stage that the channel belongs to.
     renamed : dict
         The numbers by which its sequences are known here (see `pipeline.plan.stage.Edge`).
+
+    Attributes
+    ----------
+    asleep : memoryview, optional
+        The word by which this process says that it sleeps (`channel.sleep`); None: each message has a doorbell.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class Receiver(ChannelEnd):
     ) -> None:
         super().__init__(spec, sock, segment, index)
         self.edge = edge
+        self.asleep = None if spec.asleep_at is None else words_at(segment, spec.asleep_at, 8)
         self.renamed = renamed or {}
         self.held = HeldBlocks(segment.map)
         self.returns = Returns()
@@ -101,8 +109,6 @@ class Receiver(ChannelEnd):
         self._unfinished = 0  # claims of this process that are not committed
         newest, unfinished = self._published()
         self._taken = newest - len(unfinished)  # messages that were seen here, or finished by a predecessor
-        self._newest = max(done, default=0)  # the highest stamp that was seen
-        self._announced_sleep = False  # the sender may take a predecessor for awake
 
     @property
     def _used(self) -> range:
@@ -132,12 +138,14 @@ class Receiver(ChannelEnd):
         return [(self.renamed.get(sequence, sequence), number) for sequence, number in heads]
 
     def receive(self) -> list[Claim]:
-        """Return the messages that have been published since the last time."""
+        """Return the messages that have been published since the last time.
+
+        With wake-up elision there is one doorbell, mostly: others are left to the next time.
+        """
         claims: list[Claim] = []
-        for data in receive_all(self.sock, DOORBELL.size):
-            self._announced_sleep = False
+        for data in receive_all(self.sock, DOORBELL.size, most=1 if self.asleep is not None else inf):
             (doorbell,) = DOORBELL.unpack(data)
-            if doorbell >= 0 and self.spec.elides_wakeups:
+            if doorbell >= 0 and self.asleep is not None:
                 claims += self.poll()
             elif doorbell >= 0:
                 self._take_in(doorbell, claims)
@@ -159,51 +167,44 @@ class Receiver(ChannelEnd):
         claims.sort(key=_stamp_of)
         return claims
 
-    @property
-    def has_unseen(self) -> bool:
-        """Return whether a message has been published that was not seen; of a channel with wake-up elision."""
-        slot = self._words[NEWEST]
-        return slot >= len(self._seen) or self._words[slot_at(slot) + STAMP] != self._seen[slot]
-
     def poll(self) -> list[Claim]:
         """Return the messages that have been published since the last time, with or without doorbells."""
         claims: list[Claim] = []
-        slot = self._words[NEWEST]
-        while self._take_in(slot, claims):
-            slot = self._words[slot_at(slot) + BEFORE]
-        claims.sort(key=_stamp_of)  # the slot of one that was seen may have the next one already
+        slot: int | None = self._words[NEWEST]
+        while slot is not None:
+            slot = self._take_in(slot, claims)
+        if len(claims) > 1:
+            claims.sort(key=_stamp_of)  # the slot of one that was seen may have the next one already
         return claims
 
-    def announce_sleep(self) -> None:
-        """Have the sender know, with the next `flush`, that this process is about to sleep.
+    def _take_in(self, slot: int, claims: list[Claim], newest: float = inf) -> int | None:
+        """Add a claim of the message in a slot if it was not seen and is not newer than `newest`.
 
-        SYNC POINT: sleep. A message that is published before the sender reads this comes without a doorbell: the caller
-        polls once more behind the flush.
+        Return the slot of the message before it; None if there is nothing to add.
         """
-        if not self._announced_sleep:
-            self._announced_sleep = True
-            self.returns.settled += (SLEEPING, self._newest)
-
-    def _take_in(self, slot: int, claims: list[Claim], newest: float = inf) -> bool:
-        """Add a claim of the message in a slot if it was not seen and is not newer than `newest`; return whether so."""
-        at = slot_at(slot)
+        at, seen = slot_at(slot), self._seen
         stamp = self._words[at + STAMP]
-        if slot >= len(self._seen):
-            self._seen += [0] * (slot + 1 - len(self._seen))
-        is_new = self._seen[slot] != stamp <= newest
-        if is_new:  # SYNC POINT: publish. All other words of the record were stored before the stamp
-            self._seen[slot] = stamp
-            self._newest = max(self._newest, stamp)
-            self._unfinished += 1
-            self._taken += 1
-            claims.append(Claim(self, slot, stamp, self._words[at + SEQUENCE : at + KIND]))
-        return is_new
+        if slot >= len(seen):
+            seen += [0] * (slot + 1 - len(seen))
+        if seen[slot] == stamp or stamp > newest:
+            return None
+        # SYNC POINT: publish. All other words of the record were stored before the stamp.
+        seen[slot] = stamp
+        self._unfinished += 1
+        self._taken += 1
+        head: tuple[int, ...] = HEAD.unpack_from(self._bytes, 8 * (at + SEQUENCE))
+        claims.append(Claim(self, slot, stamp, head))
+        return head[BEFORE - SEQUENCE]
 
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""
-        at, held = slot_at(claim.slot), self.held
-        start, is_crowded = self._words[at + BODY], len(held.live) > _MANY
-        for _ in range(self._words[at + LEASES]):
+        start: int = claim.head[BODY - SEQUENCE]
+        count = claim.head[LEASES - SEQUENCE]
+        if not count:
+            return start
+        held = self.held
+        is_crowded = len(held.live) > _MANY
+        for _ in range(count):
             row, stamp, offset, extent, shared = LEASE.unpack_from(self._bytes, start)
             start += LEASE.size
             lease = Lease(self.index, row, stamp)
@@ -224,8 +225,7 @@ class Receiver(ChannelEnd):
 
     def read_loadable(self, claim: Claim, access: Access, error: Exception) -> Batch:
         """As `read`, which has raised `error`, with `Unloadable` where an item cannot be loaded."""
-        at = slot_at(claim.slot)
-        start = self._words[at + BODY] + LEASE.size * self._words[at + LEASES]
+        start = claim.head[BODY - SEQUENCE] + LEASE.size * claim.head[LEASES - SEQUENCE]
         kind, places, payload = self._payload(claim, start)
         count = claim.count if places is None else len(places)
         items = decode_loadable(kind, payload, claim.anchors, access, count, error)
@@ -233,8 +233,9 @@ class Receiver(ChannelEnd):
 
     def _payload(self, claim: Claim, start: int) -> tuple[int, list[int] | None, memoryview]:
         """Return the kind of a message, the positions of its items, and its payload."""
-        at = slot_at(claim.slot)
-        kind, _, positions, length, spilled = self._words[at + KIND : at + BEFORE]
+        kind, _, positions, length, spilled = claim.head[KIND - SEQUENCE : BEFORE - SEQUENCE]
+        if positions < 0 and not spilled:
+            return kind, None, self._bytes[start : start + length]
         body = claim.anchors[-1].data if spilled else self._bytes[start : start + 8 * max(positions, 0) + length]
         places = None
         if positions >= 0:

@@ -11,8 +11,8 @@ from pardata.channel.channel import (
     DOORBELL,
     HELLO,
     HOLDS,
+    LOOK,
     SCAN,
-    SLEEPING,
     ChannelEnd,
     ChannelSpec,
     receive_all,
@@ -21,6 +21,7 @@ from pardata.channel.channel import (
 )
 from pardata.channel.lease_report import LeaseReport, ReportReader
 from pardata.channel.leases import Lease, LeaseTable
+from pardata.channel.sleep import Waker
 from pardata.channel.slots import SenderSlots
 from pardata.channel.takeover import PledgeWords, Step, decide
 from pardata.channel.words import (
@@ -83,8 +84,7 @@ class Sender(ChannelEnd):
         self._reports = ReportReader()
         self._owed: int | None = None  # a doorbell that the socket had no room for
         self._prepared = (-1, 0)  # slot and stamp of the message that is written and not published
-        # Assumed until it is known: what was told to a dead predecessor is lost, and a doorbell too many is harmless.
-        self._receiver_sleeps = True
+        self._waker = None if spec.asleep_at is None else Waker(words_at(segment, spec.asleep_at, 8))
 
     def prepare(
         self, batch: Batch, encoded: Encoded, spilled: Anchor | None, origins: list[Lease], shared: bool
@@ -133,10 +133,10 @@ class Sender(ChannelEnd):
     def complete(self) -> None:
         """Publish the prepared message."""
         slot = self._store()
-        if self._receiver_sleeps or not self.spec.elides_wakeups:
+        if self._waker is None or self._waker.is_needed():  # SYNC POINT: sleep. If not, the receiver will look
             self._ring(slot)
-        else:
-            self.receive()  # SYNC POINT: sleep. Either this says that the receiver sleeps, or the receiver will look
+        elif len(self._leases):  # those that have ended give blocks that are still warm
+            self.receive()
 
     def _store(self) -> int:
         slots = self.slots
@@ -193,7 +193,6 @@ class Sender(ChannelEnd):
 
     def _ring(self, doorbell: int) -> None:
         """Wake the receiver; later if the socket is full: then one scan of all slots stands for all that is owed."""
-        self._receiver_sleeps = False
         if self._owed is None and try_send(self.sock, DOORBELL.pack(doorbell)):
             return
         self._owed = HELLO if HELLO in (doorbell, self._owed) else SCAN
@@ -221,16 +220,8 @@ class Sender(ChannelEnd):
             for first, stamp in zip(words[::2], words[1::2], strict=True):
                 if first >= 0:
                     self._leases.release(first, stamp)
-                elif first == SLEEPING:
-                    self._note_sleep(stamp)
-                else:
+                elif first != LOOK:
                     self.slots.free(DONE - first, stamp)
-
-    def _note_sleep(self, seen: int) -> None:
-        """SYNC POINT: sleep. A message that the receiver had not seen when it announced its sleep wakes it."""
-        self._receiver_sleeps = True
-        if self.slots.last_stamp > seen:
-            self._ring(self.slots.last_slot)
 
     def _release_ended(self, report: LeaseReport) -> None:
         """Take back every lease that ended without this side noting it, because one of the two died.

@@ -32,6 +32,7 @@ LOADING: Final = -1  # written by the parent before a start
 AWAITS: Final = -3  # calls of coroutine functions are awaited, and none of them runs at this moment
 
 EXITS_NS: Final = 59  # since when it cleans up: the user's code, then Python's exit functions (time.monotonic_ns); or 0
+ASLEEP: Final = 54  # whether its process sleeps (`channel.sleep`)
 RESTS: Final = 55  # 1: its stage gets on without it, and senders give it nothing new. The parent writes it
 LEAVE: Final = 56  # 1: it is to begin nothing more
 THREAD: Final = 61  # the system's number of the thread that runs the worker

@@ -38,7 +38,7 @@ from pardata.process.capacity import descriptor_limit
 from pardata.process.environment import given_environment, working_directory
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
-from pardata.runtime.header import RESTS
+from pardata.runtime.header import ASLEEP, RESTS
 from pardata.runtime.output.forwarding import ConsoleSpec
 from pardata.runtime.settings import settings
 from pardata.runtime.worker.main import ParentSurroundings, ProcessSpec
@@ -180,7 +180,8 @@ def connect(
             sender.touched += words_bytes(0)  # more is counted when it is used
             receiver_at = receiver.take(ChannelSpec.receiver_bytes(slots))
             rests_at = receiver.span.offset + 8 * RESTS if alone is not None and receiver.index else None
-            spec = ChannelSpec(slots, sender_at, receiver_at, elides_wakeups, ahead, alone or ahead, rests_at)
+            asleep_at = receiver.span.offset + 8 * ASLEEP if elides_wakeups else None
+            spec = ChannelSpec(slots, sender_at, receiver_at, asleep_at, ahead, alone or ahead, rests_at)
             forward, backward = socket_pair()
             channels.append(spec)
             sender.socks.outputs.append(forward)

@@ -119,7 +119,7 @@ TAKER = {
 }
 MAKER = {
     "in a half-written message": half_written_message,
-    "after the send, before its doorbell": before(Sender, "_ring", 1, lambda _, doorbell: doorbell != CLOSE),
+    "after the send, before its doorbell": after(Sender, "_store", 3),
     "after the send": after(WorkerPort, "publish", 3),
     "before CLOSE": before(Sender, "close", 1),
     "in CLOSE": before(Sender, "_ring", 1, lambda _, doorbell: doorbell == CLOSE),

@@ -10,6 +10,7 @@ import select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pardata.channel.sleep import Sleep
 from pardata.channel.words import NEWEST, slot_at
 from tests.unit.channel.rig import DyingWords, Killed, Rig, numbers
 
@@ -17,11 +18,24 @@ SLOTS = 12
 STEPS = st.integers(0, 12)
 
 
+class LateWaker:
+    """Things happen between the store of a message and the look whether its receiver sleeps."""
+
+    def __init__(self, waker, steps):
+        self._waker, self._steps = waker, steps
+
+    def is_needed(self):
+        for step in self._steps:
+            step()
+        return self._waker.is_needed()
+
+
 class Play:
-    """A rig whose receiver goes through: awake -> it has said that it rests -> that was sent -> asleep."""
+    """A rig whose receiver goes through: awake -> it has said that it sleeps -> asleep."""
 
     def __init__(self):
         self.rig = Rig(SLOTS, elides_wakeups=True)
+        self.sleep = Sleep(self.rig.receiver.asleep)
         self.published = 0
         self.seen = []
         self.state = "awake"
@@ -35,16 +49,17 @@ class Play:
         """One step of the receiver, as `Collector.wait` takes them."""
         receiver = self.rig.receiver
         if self.state == "awake":
-            receiver.announce_sleep()
-            self.state = "resting"
-        elif self.state == "resting":
             assert receiver.flush()
+            self.sleep.begin()
             self.state = "looking"
         elif self.state == "looking":
             claims = receiver.poll()
             self.take(claims)
+            if claims:
+                self.sleep.end()
             self.state = "awake" if claims else "asleep"
         elif self.is_woken:
+            self.sleep.end()
             self.take(receiver.receive())
             self.state = "awake"
 
@@ -59,21 +74,15 @@ class Play:
             rig.sender.receive()
         if not rig.sender.slots.has_room:
             return
-        look, words = rig.sender.receive, rig.sender._words
-
-        def meanwhile():
-            for _ in range(steps):
-                self.step()
-            look()
-
-        rig.sender.receive = meanwhile
+        words, waker = rig.sender._words, rig.sender._waker
+        rig.sender._waker = LateWaker(waker, [self.step] * steps)
         if dying_at is not None:
             slot = rig.sender.slots.next()
             index, after = [(NEWEST, False), (NEWEST, True), (slot_at(slot), True)][dying_at]
             rig.sender._words = DyingWords(words, index, after)
         try:
             rig.send(self.published, size=1)
-            rig.sender.receive = look
+            rig.sender._waker = waker
         except Killed:
             rig.replace_sender()
         self.published += 1
@@ -81,12 +90,13 @@ class Play:
 
     def kill_receiver(self):
         self.take(self.rig.replace_receiver())
+        self.sleep = Sleep(self.rig.receiver.asleep)
         self.state = "awake"
 
     def check(self):
         """A sleeper that is not being woken has seen all there is."""
         if self.state == "asleep" and not self.is_woken:
-            assert not self.rig.receiver.has_unseen
+            assert not self.rig.receiver.poll()
             assert self.seen[-1:] == [self.published - 1] * (self.published > 0)
 
 

@@ -12,7 +12,7 @@ import time
 from array import array
 from typing import Final
 
-from pardata.channel.channel import CLOSE, DOORBELL, SLEEPING, set_unused, try_send
+from pardata.channel.channel import CLOSE, DOORBELL, LOOK, set_unused, try_send
 from pardata.engines.processes.layout import Layout
 from pardata.engines.processes.parts import Parts
 from pardata.engines.tuner import Tuner
@@ -27,7 +27,7 @@ from pardata.runtime.progress import StageStatistics
 from pardata.runtime.supervisor import Supervisor, Worker
 from pardata.runtime.wiring import WorkerImage
 
-_WAKE_UP: Final = array("q", [SLEEPING, 0]).tobytes()  # for a sender: it looks again who is there
+_WAKE_UP: Final = array("q", [LOOK, 0]).tobytes()  # for a sender that waits
 
 
 class ProcessTuner(Tuner):

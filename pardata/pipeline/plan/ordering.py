@@ -44,6 +44,12 @@ class InOrder(Generic[T]):
     def add(self, edge: int, message: T) -> None:
         """Take in a message. Raises ValueError for a second one of the same number on the same edge."""
         sequence, number = message.sequence, message.number
+        if self._edges == 1 and number == self._following.get(sequence, 0):  # as most
+            self._ready.append([message])
+            self._following[sequence] = number + message.count
+            if self._parked:
+                self._advance(sequence, number + message.count)
+            return
         group = self._parked.setdefault((sequence, number), [None] * self._edges)
         if group[edge] is not None or self.is_stale(message):
             raise ValueError(f"item {sequence}:{number} came twice on edge {edge}")

@@ -21,6 +21,7 @@ from pardata.runtime.worker.state import Saved
 
 # A batch leaves after this long even if it is not full: its source may be waiting for its next item.
 LATENCY_S: Final = 0.005
+_POLL_EACH: Final = 16  # messages of a fixed size; a wait, and a choice among workers, looks anyway
 
 
 class Port(Protocol):
@@ -96,6 +97,7 @@ class Batcher:
         self._pace = BatchSize(sizes.width, time.perf_counter())
         self._items: list[Any] = []
         self._number = 0
+        self._sent = 0  # messages
         self._flusher: _Flusher | None = None
 
     def skip_to(self, number: int) -> None:
@@ -112,7 +114,8 @@ class Batcher:
             if self._fixed is None and item_bytes >= INLINE_BYTES:
                 most = min(most, self._port.message_bytes // item_bytes)
             if most < 2:
-                self.flush()
+                if self._items:
+                    self.flush()
                 self._publish(items)
                 return
             if len(self._items) + 1 >= most:
@@ -144,9 +147,12 @@ class Batcher:
             self._port.count(count)
         self._number += count
         items.clear()
-        self._port.poll()
+        self._sent += 1
         if self._fixed is None:
+            self._port.poll()
             self._adapt(count)
+        elif not self._sent % _POLL_EACH:
+            self._port.poll()
 
     def _adapt(self, count: int) -> None:
         port, now = self._port, time.perf_counter()

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from pardata.channel.channel import socket_pair
+from pardata.channel.channel import CAN_ELIDE_WAKEUPS, socket_pair
 from pardata.channel.outbox import EdgeSenders, Outbox
 from pardata.codec.access import Access
 from pardata.codec.object_codec import Encoded
@@ -107,7 +107,7 @@ class Topology:
             (nbytes,) = record_sizes([setup.workers], MOST_RECORD_BYTES - CHUNKS_BYTES)
             for worker in images:
                 worker.record_in(nbytes)
-        connect([parent], images, 0, {}, _SLOTS)
+        connect([parent], images, 0, {}, _SLOTS, elides_wakeups=CAN_ELIDE_WAKEUPS)  # a worker waits in its collector
         connect(images, [parent], 0, {}, _SLOTS)
         self._socks += [sock for worker in (parent, *images) for sock in worker.socks.all()]
         limit = available_bytes() // 2 if setup.memory_limit is None else int(setup.memory_limit)

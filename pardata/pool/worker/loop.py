@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pardata.channel.channel import CAN_ELIDE_WAKEUPS
 from pardata.channel.order import Arrival
 from pardata.codec.batch_codec import Batch
 from pardata.codec.unpicklable import explain_unpicklable, is_picklable
@@ -175,13 +176,12 @@ class _Loop:
         port = self._port
         begin = time.perf_counter()
         batches = port.try_take()
-        while batches is None and self._gap_s < 2 * _SPIN_S:
+        if batches is None and self._gap_s < 2 * _SPIN_S:
             port.poll()
-            batches = port.try_take()
-            if batches is None:
-                if time.perf_counter() - begin > _SPIN_S:
-                    break
+            while (batches := port.try_take()) is None and time.perf_counter() - begin < _SPIN_S:
                 os.sched_yield()
+                if not CAN_ELIDE_WAKEUPS:
+                    port.poll()
         if batches is None:
             batches = port.take()
         self._gap_s = time.perf_counter() - begin

@@ -159,6 +159,7 @@ class AwaitingPort(WorkerPort):
 
     def wake(self, has_news: bool) -> None:
         """End the rest; without news give free memory back."""
+        self.collector.end_sleep()
         account = self._account
         if account.rests_for is not None:
             account.end_rest()

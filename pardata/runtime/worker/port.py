@@ -94,19 +94,19 @@ class WorkerPort(WorkNotes):
         budget = spec.budget.open(segment)
         is_successor, in_parent = self._recovery.is_successor, shared_arena is not None
         arena = recover(spec, segment, budget, ends, is_successor) if shared_arena is None else shared_arena
-        self.outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.writers)
-        self.control = Control(ends.control)
+        self.outbox = outbox = Outbox(arena, ends.leases, ends.edges, in_parent, spec.writers)
+        self.control, self.lock, self.last_bytes = Control(ends.control), threading.RLock(), 0
         following = {sequence: words[NEXT_NUMBER + sequence] for sequence in spec.sequences}
         self.collector = ends.collector(program.order(following), self.control.receive)
-        self.lock, self.last_bytes = threading.RLock(), 0
         self._at_hand = Transaction()
         self._account = account = self.account_kind(words, self.control, self.collector, arena)
         access = getattr(program, "access", Access.INPLACE if program.inplace else Access.READ)
         self._reader = ClaimReader(access, getattr(program, "blames_senders", False), spec.inputs)
-        self._gate = None if ends.tokens is None else TokenGate(ends.tokens, words, budget, account, is_successor)
+        tokens = ends.tokens
+        self._gate = None if tokens is None else TokenGate(tokens, words, budget, account, is_successor, outbox.chooses)
         self._unreported = UnreportedCommits(spec.most_owed, spec.budget.limit_bytes, ends.retirers)
-        self.memory = MemoryWait(spec, segment, budget, self._at_hand, self.lock, self.outbox, account, in_parent)
-        self._recovery.resume(ends, self.collector, self.outbox, words[TURN])
+        self.memory = MemoryWait(spec, segment, budget, self._at_hand, self.lock, outbox, account, in_parent)
+        self._recovery.resume(ends, self.collector, outbox, words[TURN])
 
     def enter_thread(self) -> None:
         """Say that the calling thread is the worker, and that its time counts from now on."""

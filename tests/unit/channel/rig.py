@@ -13,6 +13,7 @@ from pardata.channel.sender import Sender
 from pardata.codec.batch_codec import Batch
 from pardata.memory.arena import HEADER_BYTES, Arena, Span
 from pardata.memory.segment import Segment
+from pardata.runtime.header import ASLEEP
 
 SPAN_BYTES = 1 << 30
 LARGE = 4096  # float64 in an array that is too large for a message: it leaves in a block
@@ -54,7 +55,8 @@ class Rig:
         self.segment = Segment.create()
         self._span = Span(SPAN_BYTES, SPAN_BYTES)
         self._control_bytes = HEADER_BYTES + TABLE_BYTES + ChannelSpec.sender_bytes(slots)
-        self.spec = ChannelSpec(slots, self._span.offset + HEADER_BYTES + TABLE_BYTES, HEADER_BYTES, elides_wakeups)
+        asleep_at = 8 * ASLEEP if elides_wakeups else None
+        self.spec = ChannelSpec(slots, self._span.offset + HEADER_BYTES + TABLE_BYTES, HEADER_BYTES, asleep_at)
         self.socks = socket_pair()
         self.start_sender()
         self.receiver = Receiver(self.spec, self.socks[1], self.segment, 0)

@@ -40,7 +40,7 @@ def make_outbox(segment):
             for _ in range(workers):
                 rests_at = span.offset + 8 * (32 + index)  # words of the header that nobody uses here
                 spec = ChannelSpec(
-                    SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096, False, FARM_WINDOW, ALONE, rests_at
+                    SLOTS, at + index * CHANNEL_BYTES, HEADER_BYTES + index * 4096, None, FARM_WINDOW, ALONE, rests_at
                 )
                 ours, theirs = socket_pair()
                 socks.extend((ours, theirs))
