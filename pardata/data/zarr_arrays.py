@@ -227,6 +227,7 @@ class NewZarr(NewFile):
         for path in Path(self.part).rglob("*.partial"):
             path.unlink()
         Path(self.part, "zarr.json").write_bytes(description)
+        sync(os.path.join(self.part, "zarr.json"))  # where no more rows come, nothing else flushes it
         try:
             made = zarr.open_array(LocalStore(self.part), mode="r+")
         except (OSError, KeyError, ValueError) as error:

@@ -228,14 +228,16 @@ class _Band:
         )
 
     def flush(self) -> None:
-        """Write the rows that are there."""
+        """Write the rows that are there. Without any nothing is written: a cut has flushed the array as it is."""
+        if not self._held:
+            return
         end = self._written + self._held
         if self._new is not None:
             self._new.grow(end)
         elif end > self._target.shape[0]:
             raise ValueError(f"{self._target.location} has {self._target.shape[0]} rows, and got more")
         # A chunk of which there are only some rows keeps the others: then the items were too few.
-        if self._forgets and self._held and (self._held == len(self._rows) or end == self._target.shape[0]):
+        if self._forgets and (self._held == len(self._rows) or end == self._target.shape[0]):
             self._target.forget(self._written, end)
         self._target[self._written : end] = self._rows[: self._held]
         self._written, self._held = end, 0

@@ -1,29 +1,38 @@
-"""A job in a forked child that ends at its n-th write to the disk: killed, or with the power cut.
+"""A job in a forked child that ends at its n-th step on the disk: killed, with the power cut, or with the disk full.
+
+Steps are writes and flushes by way of `os`, and what the interpreter audits, whichever library does it: files that are
+opened for writing, and names that are made, changed or removed.
 
 A power cut takes what was not flushed: the child puts every file back to what it was at its last `fsync`, or to the
-half of itself if there was none, and then ends.
+half of itself if there was none, and then ends. A full disk takes nothing more: the step raises, and those behind it.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 from functools import partial
 
 from tests.faults.children import exit_after
 
-STEPS = ("write", "fsync", "replace", "ftruncate", "unlink", "mkdir")
+ENDS = ("kill", "power cut", "full disk")
+CALLS = ("write", "fsync")
+AUDITED = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "os.link"}
+TAKE_NO_SPACE = {"os.remove", "os.truncate", "os.rmdir"}
+WRITES = os.O_WRONLY | os.O_RDWR
 DIED = 9
 
 
 class Cut:
     """Ends this process in front of the n-th step."""
 
-    def __init__(self, folder, step, is_power_cut):
-        self.folder, self.left, self.is_power_cut = str(folder), step, is_power_cut
+    def __init__(self, folder, step, end):
+        self.folder, self.left, self.end = str(folder), step, end
         # By inode: a file may have another name by now, and another file the inode of one that is gone.
         self.flushed = dict(self.read(path) for path in self.files())
-        for name in STEPS:
+        for name in CALLS:
             setattr(os, name, self.trapped(name, getattr(os, name)))
+        sys.addaudithook(self.audit)
 
     def files(self):
         return [os.path.join(at, name) for at, _, names in os.walk(self.folder) for name in names]
@@ -34,10 +43,7 @@ class Cut:
 
     def trapped(self, name, call):
         def step(*arguments, **options):
-            if any(self.is_ours(argument) for argument in arguments):
-                self.left -= 1
-                if not self.left:
-                    self.die()
+            self.step(name, arguments[:1])
             made = call(*arguments, **options)
             if name == "fsync":
                 path = os.readlink(f"/proc/self/fd/{arguments[0]}")
@@ -48,16 +54,30 @@ class Cut:
 
         return step
 
+    def audit(self, event, arguments):
+        if event in AUDITED and (event != "open" or arguments[2] & WRITES):
+            self.step(event, arguments[:2])
+
+    def step(self, name, paths):
+        if not any(map(self.is_ours, paths)):
+            return
+        self.left -= 1
+        if self.end == "full disk":
+            if self.left <= 0 and name not in TAKE_NO_SPACE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        elif not self.left:
+            self.die()
+
     def is_ours(self, argument):
-        if isinstance(argument, int) and not isinstance(argument, bool):
+        if isinstance(argument, int):
             try:
                 argument = os.readlink(f"/proc/self/fd/{argument}")
             except OSError:
                 return False
-        return isinstance(argument, str) and argument.startswith(self.folder)
+        return isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(self.folder)
 
     def die(self):
-        if self.is_power_cut:
+        if self.end == "power cut":
             for path in self.files():
                 with contextlib.suppress(FileNotFoundError):  # other threads go on meanwhile
                     self.put_back(path)
@@ -74,7 +94,12 @@ class Cut:
 def _do(job, cut):
     if cut is not None:
         Cut(*cut)
-    job()
+    try:
+        job()
+    except BaseException as error:
+        if cut is not None and getattr(error, "errno", None) == errno.ENOSPC:
+            os._exit(DIED)
+        raise
 
 
 def in_child(job, cut=None):
@@ -85,13 +110,13 @@ def in_child(job, cut=None):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def end_at_each_step(make_folder, job, check, is_power_cut, every=1):
+def end_at_each_step(make_folder, job, check, end, every=1):
     """Have the job end in front of each step, do it again to its end, and check what it has made; return the steps."""
     for step in itertools.count(1, every):
         folder = make_folder()
-        status = in_child(partial(job, folder), (folder, step, is_power_cut))
-        assert status in (0, DIED)
+        status = in_child(partial(job, folder), (folder, step, end))
+        assert status in (0, DIED), (step, end)
         if not status:
             return step - 1
-        assert in_child(partial(job, folder)) == 0
+        assert in_child(partial(job, folder)) == 0, (step, end)
         check(folder)

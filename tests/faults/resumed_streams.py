@@ -87,6 +87,10 @@ def wide(values):
     return np.repeat(values, 15_000)  # 6 rows are a chunk of a new file
 
 
+def wide_row(number):
+    return np.full(300_000, float(number))  # more than half of a chunk of a new file
+
+
 def is_no_third(number):
     return number % 3 != 0
 
@@ -163,6 +167,11 @@ def stored(source, work, folder):
     array = zarr.open_array(path, mode="r+")
     rows = source.map(work, workers=2).map(lambda number: np.full(6, number, float))
     return [rows.map(wide).to(f"{folder}/a.zarr"), rows.to(array)]
+
+
+def grown(source, work, folder):
+    """A new Zarr array of few rows: of chunks that are one row."""
+    return [source.map(work).map(wide_row).to(f"{folder}/a.zarr")]
 
 
 def tabled(source, work, folder):

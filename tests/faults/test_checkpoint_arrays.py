@@ -8,7 +8,7 @@ import pytest
 
 import pardata
 from pardata.checkpoint import folder as folders
-from tests.faults.cuts import end_at_each_step
+from tests.faults.cuts import ENDS, end_at_each_step
 
 ROWS = np.arange(600.0).reshape(60, 10)
 
@@ -28,8 +28,8 @@ def map_rows(folder, fn=half, rows=ROWS, out="x.npy", kind="thread", **options):
         return np.array(pool.map_array(fn, rows, out=f"{folder}/{out}", checkpoint=f"{folder}/c", **options))
 
 
-@pytest.mark.parametrize("is_power_cut", [False, True], ids=["kill", "power cut"])
-def test_ended_at_any_step_it_goes_on(make_folder, tmp_path, is_power_cut):
+@pytest.mark.parametrize("end", ENDS)
+def test_ended_at_any_step_it_goes_on(make_folder, tmp_path, end):
     np.save(tmp_path / "whole.npy", half(ROWS))
     whole = (tmp_path / "whole.npy").read_bytes()
 
@@ -41,7 +41,7 @@ def test_ended_at_any_step_it_goes_on(make_folder, tmp_path, is_power_cut):
             assert file.read() == whole
         assert sorted(os.listdir(folder)) == ["c", "x.npy"]
 
-    assert end_at_each_step(make_folder, job, check, is_power_cut) > 10
+    assert end_at_each_step(make_folder, job, check, end) > 10
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])

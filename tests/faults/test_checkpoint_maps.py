@@ -9,7 +9,7 @@ import pytest
 import pardata
 from pardata.checkpoint import folder as folders
 from pardata.checkpoint import results as logs
-from tests.faults.cuts import end_at_each_step
+from tests.faults.cuts import ENDS, end_at_each_step
 
 KINDS = ["process", "thread"]
 
@@ -46,8 +46,8 @@ def expected(count):
     return [(number**2, [number] * 3) for number in range(count)]
 
 
-@pytest.mark.parametrize("is_power_cut", [False, True], ids=["kill", "power cut"])
-def test_ended_at_any_step_it_goes_on(make_folder, is_power_cut):
+@pytest.mark.parametrize("end", ENDS)
+def test_ended_at_any_step_it_goes_on(make_folder, end):
     def job(folder):
         with pardata.WorkerPool(1, kind="thread") as pool:
             for number, result in enumerate(pool.map(str, range(6), chunksize=2, checkpoint=f"{folder}/c")):
@@ -57,7 +57,7 @@ def test_ended_at_any_step_it_goes_on(make_folder, is_power_cut):
         with pardata.WorkerPool(1, kind="thread") as pool:
             assert list(pool.map(str, range(6), checkpoint=f"{folder}/c")) == [str(number) for number in range(6)]
 
-    assert end_at_each_step(make_folder, job, check, is_power_cut) > 8
+    assert end_at_each_step(make_folder, job, check, end) > 8
 
 
 @pytest.mark.parametrize("kind", KINDS)

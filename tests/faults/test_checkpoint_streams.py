@@ -19,11 +19,12 @@ from pardata.pipeline import going_on
 from pardata.pipeline.programs.sink import committing
 from tests.conformance.data_formats import warm_up
 from tests.faults import resumed_streams as streams
-from tests.faults.cuts import end_at_each_step
+from tests.faults.cuts import ENDS, end_at_each_step
 from tests.faults.resumed_streams import ITEMS, Lines, Repairable, Running, calls_in, outputs
 from tests.faults.windows import CUTTER, TrappedFilter
 
 ENGINES = ["serial", "threads", "processes"]
+needs_zarr = pytest.mark.skipif(find_spec("zarr") is None, reason="not installed")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,19 +79,26 @@ def test_what_has_reached_the_sink_is_not_done_again(make_folder, engine):
         assert np.array_equal(np.load(f"{folder}/a.npy"), np.arange(ITEMS) * 2.0)
 
 
-@pytest.mark.parametrize("is_power_cut", [False, True], ids=["kill", "power cut"])
-@pytest.mark.parametrize("engine", ["serial", "threads"])
-def test_ended_at_any_step_it_goes_on(make_folder, tmp_path, engine, is_power_cut):
-    whole = streams.expected(streams.written, f"{tmp_path}/whole", range(4))
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    ("graph", "engine", "every"),
+    [
+        (streams.written, "serial", 29),
+        (streams.written, "threads", 23),
+        pytest.param(streams.grown, "serial", 19, marks=needs_zarr),
+    ],
+)
+def test_ended_at_any_step_it_goes_on(make_folder, tmp_path, graph, engine, every, end):
+    """Some of the steps; `python -m tests.faults.every_step` takes all."""
+    whole = streams.expected(graph, f"{tmp_path}/whole", range(4))
 
     def job(folder):
-        streams.run(streams.written, folder, Repairable(folder), engine, range(4), checkpoint=f"{folder}/c", tokens=2)
+        streams.run(graph, folder, Repairable(folder), engine, range(4), checkpoint=f"{folder}/c", tokens=2)
 
     def check(folder):
         assert outputs(folder) == whole
 
-    every = 11 if engine == "serial" else 9
-    assert end_at_each_step(make_folder, job, check, is_power_cut, every) > 20
+    assert end_at_each_step(make_folder, job, check, end, every) > 20
 
 
 def test_a_worker_that_is_killed_meanwhile_is_replaced(make_folder, tmp_path):
@@ -279,7 +287,7 @@ def test_a_full_disk_ends_the_run_and_the_cut_before_it_counts(make_folder, monk
     assert np.array_equal(np.load(f"{folder}/a.npy"), np.arange(ITEMS, dtype=float))
 
 
-@pytest.mark.skipif(find_spec("zarr") is None, reason="not installed")
+@needs_zarr
 def test_a_new_zarr_file_takes_the_place_of_nothing(make_folder):
     folder = make_folder()
 

@@ -65,6 +65,22 @@ def test_a_new_file_is_that_of_the_cut(tmp_path):
     assert list(again(iter(ROWS[7:]))) == [] and np.array_equal(zarr.open_array(part)[:], ROWS)
 
 
+def test_where_no_more_rows_come_the_description_is_on_the_disk(tmp_path, monkeypatch):
+    path, part = f"{tmp_path}/x.zarr", f"{tmp_path}/x.begun"
+    sink, states, flushed, fsync = FileSink(path).going_on(part), [], [], os.fsync
+
+    def items():
+        yield from ROWS[:6]
+        states.append(sink.snapshot())
+
+    assert list(sink(items())) == [] and states[0][0] == 6
+    monkeypatch.setattr(os, "fsync", lambda fd: (flushed.append(os.fstat(fd).st_ino), fsync(fd)))
+    again = FileSink(path).going_on(part)
+    again.restore(states[0])
+    assert list(again(iter(()))) == [] and np.array_equal(zarr.open_array(part)[:], ROWS[:6])
+    assert os.stat(f"{part}/zarr.json").st_ino in flushed
+
+
 def test_too_few_rows_leave_the_others_of_their_chunk(tmp_path):
     array = zarr.create_array(tmp_path / "x.zarr", shape=(10,), chunks=(4,), dtype="f8")
     array[:] = 7
