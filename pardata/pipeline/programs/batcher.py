@@ -61,6 +61,13 @@ class Port(Protocol):
     def came_out(self) -> int: ...
 
 
+class Marking(Protocol):
+    """Marks cuts."""
+
+    def mark(self, number: int) -> int:
+        """Return the flag of a batch that begins with an item."""
+
+
 def publish(port: Port, batch: Batch, stage: str) -> None:
     """Publish a batch; an error names stage and item, and the part of it that cannot be sent."""
     try:
@@ -83,11 +90,21 @@ class Batcher:
     """Collects items into batches of a new numbering and publishes them.
 
     Small items are batched, as `pace` says, unless `chunksize` says how many. An item that is a large array leaves
-    alone, and so does one of which a stage makes a large array.
+    alone, and so does one of which a stage makes a large array. `cuts`, of a run with a checkpoint, says in front of
+    which batches one lies.
     """
 
-    def __init__(self, port: Port, stage: str, sequence: int, sizes: Sizes, counts: bool) -> None:
+    def __init__(
+        self,
+        port: Port,
+        stage: str,
+        sequence: int,
+        sizes: Sizes,
+        counts: bool,
+        cuts: Marking | None = None,
+    ) -> None:
         self._port = port
+        self._cuts = cuts
         self._stage = stage
         self._failure: BaseException | None = None
         self._counts = counts  # a source counts the items that it sends; a filter those that it takes, elsewhere
@@ -139,10 +156,15 @@ class Batcher:
                 items, self._items = self._items, []
                 self._publish(items)
 
+    def _send(self, items: list[Any], count: int) -> None:
+        cell = self._port.token(self._number)
+        if self._cuts is not None:
+            cell |= self._cuts.mark(self._number)
+        publish(self._port, Batch(self._sequence, self._number, count, cell, items), self._stage)
+
     def _publish(self, items: list[Any]) -> None:
         count = len(items)
-        cell = self._port.token(self._number)
-        publish(self._port, Batch(self._sequence, self._number, count, cell, items), self._stage)
+        self._send(items, count)
         if self._counts:
             self._port.count(count)
         self._number += count
@@ -190,9 +212,7 @@ class Batcher:
         """Publish the rest and a failure behind it, and stop the timer."""
         self.close()
         with self._port.lock:
-            failed: list[Any] = [self._port.failed_item(failure)]
-            cell = self._port.token(self._number)
-            publish(self._port, Batch(self._sequence, self._number, 1, cell, failed), self._stage)
+            self._send([self._port.failed_item(failure)], 1)
             self._number += 1
 
     def abandon(self) -> None:

@@ -10,6 +10,7 @@ Where several sources meet, their cuts do as well: see `pipeline.programs.reache
 
 from __future__ import annotations
 
+import marshal
 import os
 import pickle
 import struct
@@ -121,34 +122,6 @@ class Clock:
         return CUT
 
 
-class _Delegate:
-    """A port that does some things itself, and leaves the others to another port.
-
-    What is asked for with every item or batch is taken from that once: `__getattr__` takes ten times as long.
-    """
-
-    def __init__(self, port: Port) -> None:
-        self._port: Any = port
-        self.lock, self.passed = port.lock, port.passed
-        self.publish, self.commit, self.attempt, self.poll = port.publish, port.commit, port.attempt, port.poll
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._port, name)
-
-
-class SourcePort(_Delegate):
-    """The port of a source that marks cuts."""
-
-    def __init__(self, port: Port, cuts: Cuts, begin: int) -> None:
-        super().__init__(port)
-        self._clock = Clock(cuts, begin)
-
-    def token(self, number: int) -> int:
-        """Return a token, with the flag if a cut lies in front of the batch."""
-        cell: int = self._port.token(number)
-        return cell | self._clock.mark(number)
-
-
 class Position(Protocol):
     """The work of a filter."""
 
@@ -228,26 +201,31 @@ class FilterCuts:
         return CUT if is_behind else 0
 
 
-class CutPort(_Delegate):
-    """The port of a filter: it finds the cuts in the input, and marks them in the output."""
+class CutPort:
+    """The input side of a filter's port: it finds the cuts. What it does not do itself, the port behind it does."""
 
     def __init__(self, port: Port, cuts: FilterCuts) -> None:
-        super().__init__(port)
+        self._port: Any = port
         self._cuts = cuts
         self._presence = present(cuts.folder, cuts.owner)
+        self.commit = port.commit  # called with every batch: `__getattr__` takes ten times as long
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
 
     def load_state(self) -> Saved | None:
         """Return the state that a predecessor in this run has saved, else that with which the run begins."""
         saved: Saved | None = self._port.load_state()
         if saved is None:
             return self._cuts.load()
-        data, reached = pickle.loads(saved.data)
+        data, reached = marshal.loads(saved.data)
         self._cuts.reached.load(reached)
         return replace(saved, data=data)
 
     def save_state(self, saved: Saved) -> None:
         """Save a state for a successor."""
-        self._port.save_state(replace(saved, data=pickle.dumps((saved.data, self._cuts.reached.save()), 5)))
+        data = marshal.dumps((saved.data, self._cuts.reached.save()))
+        self._port.save_state(Saved(data, saved.next_output, saved.sequence, saved.number, saved.has_ended))
 
     def take(self) -> list[Batch] | None:
         """Return the next batch; store the state if a cut lies in front of it, or if all is done.
@@ -271,8 +249,3 @@ class CutPort(_Delegate):
         """Count items, also for the state."""
         self._cuts.count(items)
         self._port.count(items, dropped, failed)
-
-    def token(self, number: int) -> int:
-        """Return a token, with the flag if a cut lies in front of the batch."""
-        cell: int = self._port.token(number)
-        return cell | self._cuts.mark(number)

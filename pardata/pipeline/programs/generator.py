@@ -104,8 +104,6 @@ class GeneratorProgram:
         """Run the generator to its end, then let the rest of the input pass by."""
         context = self.identity.enter(port)
         port.loaded()
-        if self.cuts is not None:
-            port = CutPort(port, self.cuts)
         running = _GeneratorRun(self, port)
         context.at_work = running.taken
         if not running.has_ended:
@@ -119,13 +117,16 @@ class _GeneratorRun:
 
     def __init__(self, program: GeneratorProgram, port: Port) -> None:
         self._program = program
+        bare = port
+        if program.cuts is not None:
+            port = CutPort(port, program.cuts)
         self._port = port
         self._fn: Any = program.fn
         if can_restore(program.fn):
             self._fn = copy.copy(self._fn)  # the threads of several runs have one object
         if program.cuts is not None:
             program.cuts.watch(self._fn, self)
-        self._batcher = Batcher(port, program.name, program.sequence, program.sizes, counts=False)
+        self._batcher = Batcher(bare, program.name, program.sequence, program.sizes, counts=False, cuts=program.cuts)
         self._saved = port.load_state() if can_restore(program.fn) else None
         self.next_output = self._saved.next_output if self._saved is not None else 0
         self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many

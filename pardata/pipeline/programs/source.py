@@ -11,7 +11,7 @@ from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.programs.batch_size import Sizes
 from pardata.pipeline.programs.batcher import Batcher, Port
 from pardata.pipeline.programs.context import StageIdentity
-from pardata.pipeline.programs.cuts import SourcePort
+from pardata.pipeline.programs.cuts import Clock
 from pardata.pipeline.programs.user_code import ERRORS, closing, failure_of
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
@@ -52,9 +52,8 @@ class SourceProgram:
         """Send every item."""
         self.identity.enter(port)
         port.loaded()
-        if self.cuts is not None:
-            port = SourcePort(port, self.cuts, self.begin)
-        batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True)
+        clock = None if self.cuts is None else Clock(self.cuts, self.begin)
+        batcher = Batcher(port, self.name, self.sequence, self.sizes, counts=True, cuts=clock)
         try:
             items = self.make(port.poll)
             port.expect_generator(items)
