@@ -9,14 +9,13 @@ Events come in threads of the engine and are handled in the event loop of the st
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from pardata.cluster import wire
+from pardata.cluster.handover import Handover
 from pardata.cluster.island import add_counts
 from pardata.cluster.ledger import BLAMED_AFTER, SUSPECT_AFTER, Ledger, Send
 from pardata.cluster.messages import Broken, Message, News
@@ -78,8 +77,7 @@ class Crossing:
         self._ledger = Ledger(most_bytes)
         self._away: dict[int, _Away] = {}
         self._finishing: dict[str, asyncio.Future[News | None]] = {}
-        self._events: deque[PortEvent] = deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._events: Handover[PortEvent] = Handover(self._handle)
         self._alarm: asyncio.TimerHandle | None = None  # while there is no node
         self._over = ""  # why there will be none
         self._heaviest = 0  # bytes of a large answer, lately
@@ -88,7 +86,7 @@ class Crossing:
     def open(self, code: Frames) -> int:
         """Open islands; return how many there are. Raises as `ClusterPort.open`."""
         self._port.open(code, self.on_event)
-        return sum(isinstance(event, NodeJoined) for event in self._events)
+        return sum(isinstance(event, NodeJoined) for event in self._events.waiting)
 
     def close(self) -> None:
         """End all islands."""
@@ -105,20 +103,15 @@ class Crossing:
 
     def on_event(self, event: PortEvent) -> None:
         """Take in an event, in any thread."""
-        self._events.append(event)
-        loop = self._loop
-        if loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
-                loop.call_soon_threadsafe(self._handle)
+        self._events.put(event)
 
     def begin(self) -> None:
         """Handle events in the running event loop from now on."""
-        self._loop = asyncio.get_running_loop()
-        self._handle()
+        self._events.open()
 
     def _handle(self) -> None:
-        while self._events:
-            event = self._events.popleft()
+        while self._events.waiting:
+            event = self._events.waiting.popleft()
             if isinstance(event, NodeJoined):
                 self.nodes[event.node] = NodeStatistics(event.node, self._island)
                 self._on_joined(event)

@@ -12,11 +12,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 from distributed import Client
 from distributed.actor import ProxyRPC
+from distributed.comm import Comm
 from distributed.protocol import to_serialize
 
-from pardata.cluster.dask_node import DaskIsland
+from pardata.cluster.dask_link import Link
+from pardata.cluster.dask_node import EXCHANGE, DaskIsland
 from pardata.cluster.opening import versions
 from pardata.cluster.port import Frames
+from pardata.errors import ConfigError
 from pardata.memory.born.nursery import Reception
 
 _SPARE: Final = 16  # connections that messages leave to what is urgent: to drop tasks, to end an island
@@ -37,6 +40,8 @@ class PlacedIsland:
         self._client = client
         self._key = f"pardata-island-{self.node}"
         self._gone = asyncio.get_running_loop().create_future()
+        self._comm: Comm | None = None
+        self.link: Link | None = None  # to it; None: home reaches none but the scheduler
         self._actor: Any = client.submit(
             DaskIsland, actor=True, key=self._key, workers=[address], allow_other_workers=False, pure=False, retries=0
         )
@@ -50,10 +55,27 @@ class PlacedIsland:
                 actor.cancel()
                 raise WorkerGone
         actor.result()
-        limit_bytes: int = await self.call("open", versions(), memory_limit, share, *code)
+        limit_bytes: int = await self.call("open", self._key, versions(), memory_limit, share, *code)
+        if self._is_direct:
+            await self._connect()
         if self._gone.done():  # its port was told before it could know of this island, and is not told again
             raise WorkerGone
         return limit_bytes
+
+    @property
+    def _is_direct(self) -> bool:
+        return self._client.direct_to_workers is not False
+
+    async def _connect(self) -> None:
+        """Have a connection of the client's for messages."""
+        if self._client.rpc.open > self._client.rpc.limit - _SPARE:
+            raise ConfigError(
+                f"the client opens {self._client.rpc.limit} connections at most, and each node takes one: "
+                "Client(address, connection_limit=...)"
+            )
+        self._comm = comm = await self._client.rpc.connect(self.address)
+        await comm.write({"op": EXCHANGE, "key": self._key, "reply": False})
+        self.link = Link(comm)
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the actor, past the scheduler unless the client is not to talk to workers."""
@@ -61,8 +83,7 @@ class PlacedIsland:
         self._reception.enter()
         if self.address.startswith("inproc:"):  # it hands on the objects themselves, and their memory is used again
             arguments = tuple(np.copy(part) if isinstance(part, np.ndarray) else part for part in arguments)
-        is_direct = client.direct_to_workers is not False
-        rpc = client.rpc(self.address) if is_direct else ProxyRPC(client.scheduler, self.address)
+        rpc = client.rpc(self.address) if self._is_direct else ProxyRPC(client.scheduler, self.address)
         answer = await self._unless_gone(
             rpc.actor_execute(function=method, actor=self._key, args=[to_serialize(part) for part in arguments])
         )
@@ -93,7 +114,11 @@ class PlacedIsland:
             await self.call("close")
 
     def release(self) -> None:
-        """Let go of the actor."""
+        """Let go of the actor, and of the connection to it."""
+        comm, self._comm = self._comm, None
+        if comm is not None:
+            comm.abort()
+            self._client.rpc.reuse(self.address, comm)
         actor, self._actor = self._actor, None
         if actor is not None:
             actor.release()
@@ -114,7 +139,8 @@ class WorkerWatch:
     Attributes
     ----------
     room : asyncio.Semaphore
-        For the messages that are away: each has a connection to itself, and a client has so many (`connection_limit`).
+        For the messages that are away by way of the scheduler: each has a connection to itself, and a client has so
+        many (`connection_limit`).
     """
 
     def __init__(self, client: Client) -> None:

@@ -1,7 +1,7 @@
-"""The port over Dask: an island is an actor on one worker of each host; calls go to it directly.
+"""The port over Dask: an island is an actor on one worker of each host, and messages go there over a connection.
 
-Dask's scheduler places the actors, and says which workers have come and gone. It sees no messages: a call is a request
-from the client to the worker, and its answer. A pinned task would wait for ever for a worker that has died.
+Dask's scheduler places the actors, and says which workers have come and gone. It sees no messages, but of a client that
+is to talk to none but it. A pinned task would wait for ever for a worker that has died.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 from distributed import Client
 from distributed.comm import get_address_host
 
+from pardata.cluster.dask_link import Link
 from pardata.cluster.dask_node import aligned
 from pardata.cluster.dask_placed import PlacedIsland, WorkerGone, WorkerWatch, watch
 from pardata.cluster.opening import refusal
@@ -52,12 +53,13 @@ class DaskPort:
         self._wanted = nodes
         self._memory_limit = memory_limit
         self._islands: dict[str, PlacedIsland] = {}  # by host
+        self._placed: dict[str, PlacedIsland] = {}  # the same by node
         self._opening: set[str] = set()  # hosts
         self._refused: set[str] = set()
         self._is_open = True
         self._watch: WorkerWatch | None = None
         self._reception: Reception | None = None
-        self._filling: set[asyncio.Task[None]] = set()  # an event loop holds tasks weakly
+        self._tasks: set[asyncio.Task[None]] = set()  # an event loop holds tasks weakly
         self._on_event: Callable[[PortEvent], None] = lambda event: None
         self._code: Frames = []
 
@@ -75,15 +77,23 @@ class DaskPort:
 
     def call(self, node: str, number: int, frames: Frames) -> None:
         """Send a message to an island."""
-        if not self._has_closed_client:  # its event loop may stand still
-            send = self._call if number < 0 else self._call_in_turn
-            sending = send(node, number, frames)
-            try:
-                self._start(sending)
-                return
-            except RuntimeError:  # its event loop was closed just now
-                sending.close()
-        self._on_event(EngineLost(self._why_lost("")))
+        if self._has_closed_client:  # its event loop may stand still
+            self._on_event(EngineLost(self._why_lost("")))
+            return
+        placed = self._placed.get(node)  # None: it was said to be lost
+        if placed is not None and placed.link is not None:
+            placed.link.put(number, frames)
+        elif placed is not None:
+            self._send_by_scheduler(placed, number, frames)
+
+    def _send_by_scheduler(self, placed: PlacedIsland, number: int, frames: Frames) -> None:
+        send = self._call if number < 0 else self._call_in_turn
+        sending = send(placed, number, frames)
+        try:
+            self._start(sending)
+        except RuntimeError:  # its event loop was closed just now
+            sending.close()
+            self._on_event(EngineLost(self._why_lost("")))
 
     def close(self) -> None:
         """End all islands."""
@@ -153,17 +163,36 @@ class DaskPort:
         if not self._is_open:
             placed.release()
             return
-        self._islands[host] = placed
+        self._islands[host] = self._placed[placed.node] = placed
         self._on_event(NodeJoined(placed.node, limit_bytes))
+        if placed.link is not None:
+            self._begin(self._read(placed, placed.link))
+
+    async def _read(self, placed: PlacedIsland, link: Link) -> None:
+        """Tell the answers that come over a link, until it is closed."""
+        assert self._reception is not None
+
+        def tell(number: int, frames: Frames) -> None:
+            if self._is_open:
+                self._on_event(Returned(placed.node, number, frames))
+
+        self._reception.enter()  # for this task, which reads from the connection
+        try:
+            await link.read(tell)
+        except Exception as error:
+            self._lose(placed, f"{type(error).__name__}: {error}")
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def fill_soon(self) -> None:
         """Open islands on hosts that have none."""
         if self._is_open and self._has_closed_client:
             self._on_event(EngineLost(self._why_lost("")))
         elif self._is_open:
-            task = asyncio.ensure_future(self._fill())
-            self._filling.add(task)
-            task.add_done_callback(self._filling.discard)
+            self._begin(self._fill())
 
     async def _fill(self) -> None:
         try:
@@ -197,20 +226,17 @@ class DaskPort:
     def _lose(self, placed: PlacedIsland, why: str) -> None:
         host = get_address_host(placed.address)
         if self._islands.get(host) is placed:
-            del self._islands[host]
+            del self._islands[host], self._placed[placed.node]
             placed.lose()
             self._on_event(NodeLost(placed.node, f"node {placed.address}: {why}"))
             self.fill_soon()
 
-    async def _call_in_turn(self, node: str, number: int, frames: Frames) -> None:
+    async def _call_in_turn(self, placed: PlacedIsland, number: int, frames: Frames) -> None:
         assert self._watch is not None
         async with self._watch.room:
-            await self._call(node, number, frames)
+            await self._call(placed, number, frames)
 
-    async def _call(self, node: str, number: int, frames: Frames) -> None:
-        placed = next((placed for placed in self._islands.values() if placed.node == node), None)
-        if placed is None:
-            return  # it was said to be lost
+    async def _call(self, placed: PlacedIsland, number: int, frames: Frames) -> None:
         try:
             answer = await placed.call("call", number, *aligned(frames))
         except WorkerGone:
@@ -219,10 +245,10 @@ class DaskPort:
             self._lose(placed, f"{type(error).__name__}: {error}")
             return
         if self._is_open:
-            self._on_event(Returned(node, number, answer))
+            self._on_event(Returned(placed.node, number, answer))
 
     async def _close_all(self) -> None:
-        islands, self._islands = list(self._islands.values()), {}
+        islands, self._islands, self._placed = list(self._islands.values()), {}, {}
         if islands:
             await asyncio.wait([asyncio.ensure_future(placed.close()) for placed in islands], timeout=_CLOSE_S)
         for placed in islands:

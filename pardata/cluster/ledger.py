@@ -15,11 +15,15 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 SUSPECT_AFTER: Final = 2
 BLAMED_AFTER: Final = 3  # as items of local workers: `process.lifecycle.DEATHS_PER_ITEM`
+_FEW: Final = 64
+
+_Entry = tuple[int, int, str]  # of a node: its credits that are taken, less all of them; its bytes; its name
 
 
 class Send(NamedTuple):
@@ -56,6 +60,53 @@ class _Node:
         return not self.at or not is_full
 
 
+class _Free:
+    """The nodes that have room, that with the most free credits first; of those the one with fewest bytes.
+
+    A heap, in which an entry that no longer holds stays until it comes first, or until most of them are such.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._heap: list[_Entry] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._nodes)
+
+    def put(self, name: str, node: _Node) -> None:
+        """Take in a node as it is now: it has room, or none any more."""
+        if not node.has_room:
+            self.discard(name)
+            return
+        self._nodes[name] = node
+        self._entries[name] = entry = len(node.at) - node.credits, node.nbytes, name
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > 4 * len(self._entries) + _FEW:
+            self._heap = sorted(self._entries.values())
+
+    def discard(self, name: str) -> None:
+        """Forget a node."""
+        if self._nodes.pop(name, None) is not None:
+            del self._entries[name]
+
+    def first(self, may_have: Callable[[_Node], bool]) -> str | None:
+        """Return the first node that may have a message; None if none may."""
+        passed = []
+        found = None
+        while self._heap and found is None:
+            entry = self._heap[0]
+            if self._entries.get(entry[2]) != entry:
+                heapq.heappop(self._heap)
+            elif may_have(self._nodes[entry[2]]):
+                found = entry[2]
+            else:
+                passed.append(heapq.heappop(self._heap))
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return found
+
+
 class Ledger:
     """The messages of one stage that are on nodes or on their way there.
 
@@ -73,7 +124,7 @@ class Ledger:
         self._most_bytes = most_bytes
         self._nbytes = 0  # on all nodes
         self._nodes: dict[str, _Node] = {}
-        self._free: dict[str, _Node] = {}  # those of them that have room: few, while many nodes are busy
+        self._free = _Free()
         self._messages: dict[int, _Sending] = {}
         self._waiting: list[int] = []  # a heap
         self.redone = 0
@@ -111,7 +162,8 @@ class Ledger:
         """Take in a node."""
         if node in self._nodes:
             raise ValueError(f"node {node!r} has joined already")
-        self._free[node] = self._nodes[node] = _Node(credits, most_bytes)
+        joined = self._nodes[node] = _Node(credits, most_bytes)
+        self._free.put(node, joined)
         return self.send()
 
     def done(self, node: str, number: int) -> tuple[bool, list[Send]]:
@@ -120,7 +172,7 @@ class Ledger:
         if at is None or number not in at.at:  # the node counts as lost, or has answered twice
             return False, []
         self._take_from(at, number)
-        self._free[node] = at
+        self._free.put(node, at)
         del self._messages[number]
         return True, self.send()
 
@@ -129,7 +181,7 @@ class Ledger:
         lost = self._nodes.pop(node, None)
         if lost is None:
             return Loss([], [])
-        self._free.pop(node, None)
+        self._free.discard(node)
         self._nbytes -= lost.nbytes
         blamed: list[int] = []
         suspects: list[int] = []
@@ -165,8 +217,7 @@ class Ledger:
             node.nbytes += message.nbytes
             self._nbytes += message.nbytes
             node.has_suspect = message.cost >= SUSPECT_AFTER
-            if not node.has_room:
-                del self._free[name]
+            self._free.put(name, node)
             sends.append(Send(name, number))
         return sends
 
@@ -175,15 +226,8 @@ class Ledger:
         if self._nbytes and self._nbytes + message.nbytes > self._most_bytes:
             return None
         is_suspect = message.cost >= SUSPECT_AFTER
-        free = [
-            (len(node.at) - node.credits, node.nbytes, name)
-            for name, node in self._free.items()
-            if not node.at
-            or not (
-                is_suspect
-                or node.has_suspect
-                or len(node.at) >= node.credits
-                or node.nbytes + message.nbytes > node.most_bytes
-            )
-        ]
-        return min(free)[2] if free else None
+
+        def may_have(node: _Node) -> bool:
+            return not node.at or not (is_suspect or node.nbytes + message.nbytes > node.most_bytes)
+
+        return self._free.first(may_have)

@@ -7,7 +7,6 @@ several answers: a few threads do, however many messages are away.
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -15,15 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from pardata.cluster.bundle import BUNDLE_BYTES, Bundle, pack, unpack
 from pardata.cluster.opening import HeldIsland, open_island
 from pardata.cluster.port import Frames
 from pardata.cluster.wire import count_bytes
 from pardata.errors import BrokenError
 from pardata.memory.born.nursery import Reception, in_shared_memory
 
-Bundle = list[tuple[int, Frames]]  # messages, or answers, with their numbers
-
-BUNDLE_BYTES: Final = 1 << 20  # no more are added to a bundle that has so many: the next call carries them meanwhile
 ENVIRONMENT: Final = "/proc/self/environ"  # that a process began with
 CALLS: Final = 2  # that bring messages at a time, and that fetch answers: one is on its way while the other is at work
 
@@ -56,11 +53,11 @@ class RayIsland:
         self._island = open_island(home, _set_here(), memory_bytes, own, on_answer)
         self._reception = Reception()
 
-    def take(self, call: int, packed: Any) -> None:
+    def take(self, call: int, given: Any) -> None:
         """Send messages to the island, those of one call after those of the one before: calls overtake each other."""
         if self._island is None:
             raise BrokenError("the island is not open")
-        bundle = unpack(packed)
+        bundle = received(given)
         with self._lock:
             self._early[call] = bundle
             while (turn := self._early.pop(self._following, None)) is not None:
@@ -78,7 +75,7 @@ class RayIsland:
             except Empty:
                 break
             nbytes += count_bytes(bundle[-1][1])
-        return pack(bundle)
+        return carried(bundle)
 
     def close(self) -> None:
         """End the island's run, whatever it is at; returns when its processes are gone."""
@@ -88,21 +85,17 @@ class RayIsland:
             self._reception.close()
 
 
-def pack(bundle: Bundle) -> Any:
+def carried(bundle: Bundle) -> Any:
     """Return what carries a bundle: bytes, or a list of bytes and arrays of uint8. Ray pickles no more than these."""
-    arrays = [part for _, frames in bundle for part in frames if not isinstance(part, bytes)]
-    head = pickle.dumps(
-        [(number, [part if isinstance(part, bytes) else None for part in frames]) for number, frames in bundle], 5
-    )
-    return [head, *arrays] if arrays else head
+    packed = pack(bundle)
+    return packed if len(packed) > 1 else packed[0]
 
 
-def unpack(packed: Any) -> Bundle:
+def received(given: Any) -> Bundle:
     """Return a bundle. Its arrays are copied to shared memory: Ray's are read-only, and in a file without a name."""
-    head, *arrays = [packed] if isinstance(packed, bytes) else packed
+    head, *arrays = [given] if isinstance(given, bytes) else given
     with in_shared_memory():
-        own = iter([np.array(part) for part in arrays])
-    return [(number, [next(own) if part is None else part for part in frames]) for number, frames in pickle.loads(head)]
+        return unpack([head, *[np.array(part) for part in arrays]])
 
 
 def _set_here() -> dict[str, str]:

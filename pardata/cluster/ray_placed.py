@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pardata.cluster.bundle import take_bundle
 from pardata.cluster.opening import versions
 from pardata.cluster.port import Frames
-from pardata.cluster.ray_node import BUNDLE_BYTES, CALLS, Bundle, RayIsland, pack
-from pardata.cluster.wire import count_bytes
+from pardata.cluster.ray_node import CALLS, RayIsland, carried
 
 _OTHERS: Final = 1  # calls: to open or to close it
 
@@ -105,14 +105,7 @@ class IslandActor:
         while self._waiting and self._sending < CALLS:
             self._sending += 1
             call, self._sent = self._sent, self._sent + 1
-            self._follow(self._actor.take.remote(call, pack(self._bundle())), done)
-
-    def _bundle(self) -> Bundle:
-        bundle, nbytes = [], 0
-        while self._waiting and nbytes < BUNDLE_BYTES:
-            bundle.append(self._waiting.popleft())
-            nbytes += count_bytes(bundle[-1][1])
-        return bundle
+            self._follow(self._actor.take.remote(call, carried(take_bundle(self._waiting))), done)
 
     def fetch(self, done: Callable[[Future[Any]], None]) -> None:
         """Have `done` told of the next answers."""

@@ -21,7 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from pardata.cluster.opening import refusal
 from pardata.cluster.port import EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
-from pardata.cluster.ray_node import CALLS, unpack
+from pardata.cluster.ray_node import CALLS, received
 from pardata.cluster.ray_placed import IslandActor, PortStep, RayNode, nodes_there, store_bytes_here
 from pardata.errors import ConfigError
 from pardata.memory.born.nursery import Reception
@@ -220,7 +220,7 @@ class RayPort:
             self._lose_by(placed, error)
         elif self._islands.get(placed.at.id) is placed:
             placed.fetch(partial(self._on_answers, placed))  # they are on their way while these are copied
-            for number, frames in unpack(call.result()):
+            for number, frames in received(call.result()):
                 self._on_event(Returned(placed.node, number, frames))
 
     def _lose_by(self, placed: IslandActor, error: BaseException) -> None:

@@ -27,6 +27,25 @@ class Placed:
         pass
 
 
+class FakeComm:
+    """A connection over which nothing comes."""
+
+    peer_address = FIRST
+
+    async def write(self, message):
+        assert message["op"] == dask_node.EXCHANGE
+
+    async def read(self):
+        await asyncio.Event().wait()
+
+    def abort(self):
+        pass
+
+
+async def connected(address):
+    return FakeComm()
+
+
 class FakeClient:
     """A cluster whose first worker goes while an island is opened there; its answer is on the way, or lost."""
 
@@ -60,7 +79,7 @@ class FakeClient:
 
         return SimpleNamespace(actor_execute=execute)
 
-    rpc.limit = 512
+    rpc.limit, rpc.open, rpc.connect, rpc.reuse = 512, 0, connected, lambda address, comm: None
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -71,8 +90,10 @@ def test_where_a_worker_goes_as_its_island_opens_another_of_the_host_has_one(ans
         port = DaskPort(client)
         port._watch, port._on_event, port._reception = watch(client, port), told.append, SimpleNamespace(enter=int)
         port.fill_soon()
-        while port._filling:
-            await asyncio.gather(*port._filling)
+        while not told:
+            await asyncio.sleep(0)
+        for task in port._tasks:
+            task.cancel()
         port._watch.discard(port)
 
     asyncio.run(fill())
@@ -97,18 +118,19 @@ def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
 
     monkeypatch.setattr(opening, "island_of", lacks)
     with pytest.raises(pardata.ConfigError, match=r"FileNotFoundError: .*model\.npy"):
-        asyncio.run(dask_node.DaskIsland().open(opening.versions(), 1000, 1))
+        asyncio.run(dask_node.DaskIsland().open("island", opening.versions(), 1000, 1))
 
 
 def test_what_is_urgent_does_not_wait_for_messages_that_are_away(monkeypatch):
     port, called, tasks = DaskPort(FakeClient(True)), [], []
 
-    async def stays(node, number, frames):
+    async def stays(placed, number, frames):
         called.append(number)
         await asyncio.Event().wait()
 
     async def call_all():
         port._watch = SimpleNamespace(room=asyncio.Semaphore(1))
+        port._placed["a"] = SimpleNamespace(link=None)
         for number in (0, 1, FINISH - 1):
             port.call("a", number, [])
         for _ in range(3):

@@ -8,7 +8,7 @@ import pytest
 import pardata
 from pardata.cluster import opening, ray_node
 from pardata.cluster.opening import versions
-from pardata.cluster.ray_node import BUNDLE_BYTES, RayIsland, pack, unpack
+from pardata.cluster.ray_node import BUNDLE_BYTES, RayIsland, carried, received
 
 
 class FakeIsland:
@@ -37,33 +37,33 @@ def actor(monkeypatch):
 def test_what_a_call_carries_arrives_and_may_be_written_to():
     array = np.arange(100_000, dtype=np.uint8)
     array.setflags(write=False)  # as Ray's are
-    bundle = unpack(pack([(3, [b"head", array, b"tail"]), (4, [b"small"])]))
+    bundle = received(carried([(3, [b"head", array, b"tail"]), (4, [b"small"])]))
     assert [(number, [bytes(part) for part in frames]) for number, frames in bundle] == [
         (3, [b"head", array.tobytes(), b"tail"]),
         (4, [b"small"]),
     ]
     bundle[0][1][1][0] = 7
-    assert type(pack([(4, [b"small"])])) is bytes
+    assert type(carried([(4, [b"small"])])) is bytes
 
 
 def test_calls_that_overtake_each_other_are_taken_in_their_order(actor):
-    actor.take(1, pack([(12, [b""])]))
+    actor.take(1, carried([(12, [b""])]))
     assert actor._island.taken == []
-    actor.take(0, pack([(10, [b""]), (11, [b""])]))
+    actor.take(0, carried([(10, [b""]), (11, [b""])]))
     assert actor._island.taken == [10, 11, 12]
 
 
 def test_answers_are_fetched_together_but_for_large_ones(actor):
     large = np.zeros(BUNDLE_BYTES, np.uint8)
-    actor.take(0, pack([(0, [b"a"]), (1, [b"b"]), (2, [b"c", large]), (3, [b"d"])]))
-    assert [[number for number, _ in unpack(actor.answers())] for _ in range(2)] == [[0, 1, 2], [3]]
+    actor.take(0, carried([(0, [b"a"]), (1, [b"b"]), (2, [b"c", large]), (3, [b"d"])]))
+    assert [[number for number, _ in received(actor.answers())] for _ in range(2)] == [[0, 1, 2], [3]]
 
 
 def test_answers_wait_for_the_first(actor):
     found = []
-    waiting = threading.Thread(target=lambda: found.extend(unpack(actor.answers())))
+    waiting = threading.Thread(target=lambda: found.extend(received(actor.answers())))
     waiting.start()
-    actor.take(0, pack([(5, [b"x"])]))
+    actor.take(0, carried([(5, [b"x"])]))
     waiting.join(60)
     assert found == [(5, [b"x"])]
 
