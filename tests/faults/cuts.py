@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import os
+import sys
 from functools import partial
 
 from tests.faults.children import exit_after
