@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
 
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
-from pardata.pipeline.plan.totals import totals
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.faults import Fault
 from pardata.runtime.library_limits import usable_cores
 from pardata.runtime.recording.record import GraphEdge, RunRecord, Surroundings
-from pardata.runtime.stage_bars import Bars
 
 
 def original_error(error: BaseException, fault: Fault) -> BaseException:
@@ -23,12 +20,6 @@ def original_error(error: BaseException, fault: Fault) -> BaseException:
     if fault.note not in getattr(error, "__notes__", ()):  # an error that has come from another machine has it
         add_note(error, fault.note)
     return error
-
-
-def bars_of(plan: Plan, kind: Any) -> Bars:
-    """Return a progress bar for each stage: tqdm's own, or the bars of `kind`, a class or function like it."""
-    known = totals(plan)
-    return Bars([stage.name for stage in plan.worker_stages], known, kind=kind)
 
 
 def surroundings_of(

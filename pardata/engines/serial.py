@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pardata.codec.access import Access
 from pardata.codec.batch_codec import Batch
-from pardata.engines.local import bars_of, original_error, surroundings_of, traceback_text
+from pardata.engines.local import original_error, surroundings_of, traceback_text
 from pardata.engines.nesting import check_nesting
 from pardata.engines.pulling import (
     Giver,
@@ -33,17 +33,20 @@ from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
-from pardata.pipeline.programs.build import begins_of, identity_of, pairing_of, passed_of, program_of, source_maker
+from pardata.pipeline.plan.totals import totals
+from pardata.pipeline.programs.build import identity_of, pairing_of, passed_of, program_of, source_maker
 from pardata.pipeline.programs.context import StageContext, Taken
 from pardata.pipeline.programs.cuts import Clock
 from pardata.pipeline.programs.generator import begin_filter, can_restore
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.pairing import Pairing
+from pardata.pipeline.programs.reached import begins_of
 from pardata.pipeline.programs.user_code import ERRORS, close_generator, failure_of
 from pardata.pipeline.run import Run, RunOptions
 from pardata.runtime.context import of_thread
 from pardata.runtime.isolation import isolate
 from pardata.runtime.progress import RunReport, StageStatistics
+from pardata.runtime.stage_bars import Bars
 from pardata.runtime.worker.program import StageFailure
 
 T = TypeVar("T")
@@ -68,7 +71,7 @@ class SerialRun(Run):
         for stage in plan.stages:
             self._givers[stage] = self._giver(stage)
         self._ends = InterleavedInputs([OutputReader(self._givers[stage]) for stage in plan.ends], "arrival")
-        self._bars = bars_of(plan, options.progress) if options.progress else None
+        self._bars = Bars(totals(plan), kind=options.progress) if options.progress else None
         self._life.on(RunEvent.BEGIN)
 
     def __next__(self) -> Any:
@@ -128,11 +131,9 @@ class SerialRun(Run):
         policy = stage.fanin.policy
         if policy == "position":
             return PairedInputs(readers, self._pairing(stage))
-        return (
-            JoinedInputs(readers, policy, self._plan.following)
-            if stage.fanin.is_zipped
-            else InterleavedInputs(readers, policy, begins_of(stage, self._plan))
-        )
+        if stage.fanin.is_zipped:
+            return JoinedInputs(readers, policy, self._plan.following)
+        return InterleavedInputs(readers, policy, begins_of(stage, self._plan))
 
     def _pairing(self, stage: Stage) -> Pairing:
         return Pairing(pairing_of(stage, self._plan))

@@ -9,7 +9,6 @@ tells quickly whether any of that has changed.
 from __future__ import annotations
 
 import types
-import weakref
 from typing import Any, Final
 
 import numpy as np
@@ -18,9 +17,8 @@ from pardata.modules.names import parts_of
 from pardata.modules.own import is_of_user, reach
 from pardata.modules.plain import is_simple
 from pardata.modules.reads import NOTHING, Reads, in_order
-from pardata.modules.walk import MOST_PARTS, Walk
+from pardata.modules.walk import MOST_PARTS, reads_of
 
-_looks: weakref.WeakKeyDictionary[Any, tuple[Any, Reads]] = weakref.WeakKeyDictionary()
 _OPAQUE: Final = (type, types.BuiltinFunctionType, np.ufunc, np.ndarray)
 
 
@@ -29,7 +27,7 @@ def look(root: Any) -> Reads:
     reach.refresh()
     if not reach.own:
         return NOTHING
-    found = [reads for leaf in _code_in(root) if (reads := _look_at(leaf)) is not NOTHING]
+    found = [reads for leaf in _code_in(root) if (reads := reads_of(leaf)) is not NOTHING]
     if len(found) < 2:
         return found[0] if found else NOTHING
     joined = Reads()
@@ -52,13 +50,3 @@ def _code_in(root: Any) -> list[Any]:
             seen[id(part)] = part
             waiting += parts_of(part)
     return list(found.values())
-
-
-def _look_at(code: types.FunctionType | type) -> Reads:
-    state, found = _looks.get(code, (None, NOTHING))
-    if state != reach.state or not found.is_same() or not found.is_as_in_files():
-        found = Walk(code).run()
-        if not found.values and not found.functions and not found.classes:
-            found = NOTHING
-        _looks[code] = reach.state, found
-    return found

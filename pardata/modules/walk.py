@@ -6,6 +6,7 @@ import copy
 import enum
 import sys
 import types
+import weakref
 from collections.abc import Set
 from typing import Any, Final
 
@@ -22,10 +23,22 @@ from pardata.modules.changes import (
 from pardata.modules.names import functions_of, imports_in, names_in, parts_of, stores_in, texts_in
 from pardata.modules.own import SCRIPTS, is_of_user, is_own, reach
 from pardata.modules.plain import is_plain, is_record, is_simple, plain_contents
-from pardata.modules.reads import ABSENT, Attribute, Reads, in_order
+from pardata.modules.reads import ABSENT, NOTHING, Attribute, Reads, in_order
 from pardata.modules.source import ModuleSource, is_code
 
 MOST_PARTS: Final = 1000  # of a container that is looked through
+_walked: weakref.WeakKeyDictionary[Any, tuple[Any, Reads]] = weakref.WeakKeyDictionary()
+
+
+def reads_of(code: types.FunctionType | type) -> Reads:
+    """Return what a function or a class uses; as it was found before, if nothing of that has changed."""
+    state, found = _walked.get(code, (None, NOTHING))
+    if state != reach.state or not found.is_same() or not found.is_as_in_files():
+        found = Walk(code).run()
+        if not found.values and not found.functions and not found.classes:
+            found = NOTHING
+        _walked[code] = reach.state, found
+    return found
 
 
 class Walk:

@@ -157,5 +157,5 @@ class MapMethods:
             log=log,
         )  # fmt: skip
         total = (length_hint(items) or None) if lazy else len(given)
-        bars = Bars(["map"], [total], "item", progress) if progress else None
+        bars = Bars({"map": total}, "item", progress) if progress else None
         return Results(backend, job, deadline, ends, bars)

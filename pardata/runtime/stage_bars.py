@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,13 +24,11 @@ def check_progress(progress: Any) -> None:
 class Bars:
     """One tqdm bar per stage, refreshed at most every `REFRESH_S` seconds."""
 
-    def __init__(
-        self, names: Sequence[str], totals: Sequence[int | None], unit: str = "item", kind: Any = True
-    ) -> None:
-        """Make the bars: tqdm's own, or what `kind`, a class or function like tqdm, returns."""
+    def __init__(self, totals: Mapping[str, int | None], unit: str = "item", kind: Any = True) -> None:
+        """Make a bar for each name: tqdm's own, or what `kind`, a class or function like tqdm, returns."""
         if not callable(kind):
             kind = bar_kind()
-        names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
+        names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in totals]
         width = max(map(len, names), default=0)
         self._bars: list[Any] = [
             kind(
@@ -41,7 +39,7 @@ class Bars:
                 dynamic_ncols=True,
                 mininterval=0,
             )
-            for name, total in zip(names, totals, strict=True)
+            for name, total in zip(names, totals.values(), strict=True)
         ]
         self._due_s = 0.0
         self._moved_s = [time.time()] * len(self._bars)

@@ -80,10 +80,10 @@ def test_totals_of_the_bars():
     kept = numbers.map(abs).filter(len).map(abs)
     joined = pardata.merge(numbers.map(abs), pardata.source([1, 2])).map(abs)
     paired = pardata.zip(numbers.map(abs), numbers).map(len)
-    assert totals(Plan(kept._node, iterated=False)) == [30, 30, 30, None]
-    assert totals(Plan(joined._node, iterated=False)) == [30, 30, 2, 32]
-    assert totals(Plan(paired._node, iterated=False)) == [30, 30, 30]
-    assert totals(Plan(letters.map(str)._node, iterated=True)) == [None, None]
+    assert list(totals(Plan(kept._node, iterated=False)).values()) == [30, 30, 30, None]
+    assert list(totals(Plan(joined._node, iterated=False)).values()) == [30, 30, 2, 32]
+    assert list(totals(Plan(paired._node, iterated=False)).values()) == [30, 30, 30]
+    assert list(totals(Plan(letters.map(str)._node, iterated=True)).values()) == [None, None]
 
 
 def test_worker_is_called_by_the_name_of_its_stage():

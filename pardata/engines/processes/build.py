@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pardata.codec.access import Access
 from pardata.engines.processes.layout import Layout, descriptors_of, fit_into, runs_here
@@ -24,8 +24,6 @@ from pardata.engines.processes.run import Loop
 from pardata.engines.processes.tuner import ProcessTuner
 from pardata.errors import InternalError
 from pardata.memory.budget import available_bytes
-from pardata.pipeline.builtin_generators import ListOf
-from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
@@ -42,6 +40,8 @@ from pardata.runtime.watching.plates import RUN, hang_plates
 from pardata.runtime.wiring import HeapSink, PlacedSpec, count_control, encode_program, surroundings_of_parent
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.spec import BudgetSpec, WorkerSpec
+
+_HERE: Final = '; kind="thread" has it called in this process'
 
 
 class _ConsumerProgram:
@@ -60,13 +60,6 @@ class _ConsumerProgram:
 
     def run(self, port: WorkerPort) -> None:
         raise InternalError("the consumer is the caller's loop")
-
-
-def _way_out(stage: Stage) -> str:
-    """Return what can be done if the function of a stage cannot be sent to a process, if anything."""
-    if stage.kind in (Kind.MAP, Kind.FILTER, Kind.SINK) and not isinstance(stage.fn, ListOf):
-        return '; kind="thread" has it called in this process'
-    return ""
 
 
 class Builder:
@@ -96,7 +89,11 @@ class Builder:
         sink = HeapSink(parts.heap)
         self._encoded = {
             stage: encode_program(
-                self._programs[stage], f"stage {stage.name!r} ({stage.node.where})", stage.fn, sink, way=_way_out(stage)
+                self._programs[stage],
+                f"stage {stage.name!r} ({stage.node.where})",
+                stage.fn,
+                sink,
+                way=_HERE if stage.node.may_be_thread else "",
             )
             for stage in processes
         }

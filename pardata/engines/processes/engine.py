@@ -33,10 +33,12 @@ from pardata.memory.shared_heap import shared_heap
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.totals import totals
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.interrupts import Aside, Hastened, Uninterrupted, aside
 from pardata.runtime.progress import RunReport
 from pardata.runtime.settings import as_here
+from pardata.runtime.stage_bars import Bars
 from pardata.runtime.stopping import RUN_CALLS_S
 
 
@@ -61,7 +63,7 @@ class ProcessRun(Run):
             open_runs[id(self)] = weakref.ref(self)
             aside(as_here(partial(self._build, builder)))
             if options.progress:
-                self._statistics.open_bars(options.progress)
+                self._statistics.bars = Bars(totals(plan.whole), kind=options.progress)
         except BaseException:  # as Ctrl-C
             self.close()
             raise

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from pardata.engines.local import bars_of, surroundings_of
+from pardata.engines.local import surroundings_of
 from pardata.engines.processes.parts import Parts
 from pardata.engines.processes.recording import Recording
 from pardata.engines.processes.tuner import ProcessTuner
@@ -98,10 +97,6 @@ class Statistics:
         return replace(report, surroundings=surroundings_of(self._plan, "processes", failure, record, limit_bytes))
 
     # -- the bars --------------------------------------------------------------------------------------------------
-
-    def open_bars(self, kind: Any) -> None:
-        """Show a bar per stage: tqdm's own, or the bars of `kind`, a class or function like it."""
-        self.bars = bars_of(self._plan, kind)
 
     def show(self) -> None:
         """Bring the bars up to date, if there are any."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final
 
-from pardata.engines.local import bars_of, surroundings_of
+from pardata.engines.local import surroundings_of
 from pardata.engines.threads.awaiting_port import AwaitingThreadPort
 from pardata.engines.threads.hub import Hub
 from pardata.engines.threads.port import ThreadPort
@@ -25,6 +25,7 @@ from pardata.errors import ConfigError
 from pardata.pipeline.lifecycle import RunEvent, RunState
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
+from pardata.pipeline.plan.totals import totals
 from pardata.pipeline.programs.joining import join_batches
 from pardata.pipeline.run import Run, RunOptions
 from pardata.process.capacity import explained
@@ -63,7 +64,7 @@ class ThreadRun(Run):
         self._life.on(RunEvent.BEGIN)
         try:
             if options.progress:
-                self._bars = bars_of(plan, options.progress)
+                self._bars = Bars(totals(plan), kind=options.progress)
             for stage in reversed(plan.worker_stages):
                 for _ in range(stage.first_workers):
                     self._start(stage)

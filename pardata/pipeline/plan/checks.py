@@ -39,7 +39,7 @@ def check_turns(stage: Stage, joined: Node) -> None:
     """Refuse inputs that wait for each other: while one is read the source of both would stand still."""
     seen: set[Stage] = set()
     for edge in stage.edges:
-        above = upstream(edge.stage)
+        above = edge.stage.upstream
         if above & seen:
             shared = min(above & seen, key=lambda common: common.index)
             raise PlanError(
@@ -88,18 +88,6 @@ def _count_of(stage: Stage) -> int | None:
     return count
 
 
-def upstream(stage: Stage) -> set[Stage]:
-    """Return a stage and all that its items come from."""
-    seen: set[Stage] = set()
-    waiting = [stage]
-    while waiting:
-        found = waiting.pop()
-        if found not in seen:
-            seen.add(found)
-            waiting += (edge.stage for edge in found.edges)
-    return seen
-
-
 def check_inplace(stage: Stage) -> None:
     """Refuse a stage that changes arrays which others read as well."""
     for edge in stage.edges:
@@ -137,7 +125,7 @@ def check_sequences(stages: list[Stage]) -> None:
     """Refuse a concat beside a join that reads the same sources by turns: each would wait for what the other leaves."""
     joins = [stage for stage in stages if len(stage.edges) > 1 and stage.fanin.policy in _BY_TURNS]
     places = {
-        stage: {above: place for place, edge in enumerate(stage.edges) for above in upstream(edge.stage)}
+        stage: {above: place for place, edge in enumerate(stage.edges) for above in edge.stage.upstream}
         for stage in joins
     }
     for concat in (stage for stage in joins if stage.fanin.policy == "sequence"):
@@ -176,7 +164,7 @@ def check_scatters(stages: list[Stage], taken: set[Stage]) -> None:
     scatters = [stage for stage in stages if stage.kind is Kind.SCATTER and stage.node.branches > 1]
     ends = [stage for stage in stages if getattr(stage.fn, "ends_early", False)] if scatters else []
     for end in ends:
-        above = upstream(end)
+        above = end.upstream
         for scatter in scatters:
             if scatter in above and (scatter in taken or not above.issuperset(scatter.consumers)):
                 raise PlanError(

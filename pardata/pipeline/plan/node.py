@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from pardata.errors import ConfigError
 from pardata.modules.function_name import function_name
+from pardata.pipeline.builtin_generators import ListOf
 from pardata.pipeline.plan.error_policy import ErrorPolicy
 from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.ordering import Policy
@@ -106,6 +107,11 @@ class Node:
     def at_home(self) -> bool:
         """Whether it never runs on another machine."""
         return "home" in self.workplace
+
+    @property
+    def may_be_thread(self) -> bool:
+        """Whether the user may say kind="thread" of it."""
+        return self.kind in (Kind.MAP, Kind.FILTER, Kind.SINK) and not isinstance(self.fn, ListOf)
 
     @property
     def inplace(self) -> bool:

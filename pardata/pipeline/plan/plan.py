@@ -21,7 +21,6 @@ from pardata.pipeline.plan.checks import (
     check_sequences,
     check_turns,
     check_zip,
-    upstream,
 )
 from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.node import JOINS, Kind, Node, reachable, with_branches
@@ -190,11 +189,6 @@ class Plan:
         fewest = 2 * self.at_work(self.worker_stages) + lanes + len(self.stages)
         widest = max(stage.width for stage in self.stages)
         return Window(fewest, min(MOST_TOKENS, max(fewest, _SMALL, _WINDOW * widest)))
-
-    def is_sole_reader(self, stage: Stage) -> bool:
-        """Return whether all that a stage's items come from is read by nothing else."""
-        above = upstream(stage)
-        return all(reader in above for other in above if other is not stage for reader in other.consumers)
 
     def _build(self, last: Node) -> None:
         """Make the stages of a node and of all that it reads: those first, by a list in place of calls within calls."""

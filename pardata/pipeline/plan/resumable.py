@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from pardata.errors import PlanError
-from pardata.pipeline.plan.checks import upstream
 from pardata.pipeline.plan.file_writer import FileWriter
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
@@ -57,7 +56,7 @@ def _check_meeting(stage: Stage, plan: Plan) -> None:
         return
     for sequence in sorted(stage.taken_sequences):
         begin = next(other for other in plan.stages if other.own_sequence == plan.roots[sequence])
-        if any(_mixes(above) for above in upstream(begin)):
+        if any(_mixes(above) for above in begin.upstream):
             _refuse(
                 stage,
                 f"beside others it gets the items of {begin.name!r}, which numbers them behind a merge by arrival, so "

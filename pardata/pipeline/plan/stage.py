@@ -64,6 +64,24 @@ class Stage:
         return None if taken is None or made is None else made(taken)
 
     @property
+    def upstream(self) -> set[Stage]:
+        """The stage and all that its items come from."""
+        seen: set[Stage] = set()
+        waiting = [self]
+        while waiting:
+            found = waiting.pop()
+            if found not in seen:
+                seen.add(found)
+                waiting += (edge.stage for edge in found.edges)
+        return seen
+
+    @property
+    def is_sole_reader(self) -> bool:
+        """Whether all that its items come from is read by nothing else."""
+        above = self.upstream
+        return all(reader in above for other in above if other is not self for reader in other.consumers)
+
+    @property
     def is_auto(self) -> bool:
         """Whether the run finds out how many of its workers are in use."""
         return self.node.is_auto

@@ -9,8 +9,8 @@ from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Stage
 
 
-def totals(plan: Plan) -> list[int | None]:
-    """Return a number for each stage that has workers; None behind filters, branches and sources that do not know."""
+def totals(plan: Plan) -> dict[str, int | None]:
+    """Return a number per stage that has workers; None behind filters, branches and sources that do not know."""
     made: dict[Stage, int | None] = {}  # items of its output
     taken: dict[Stage, int | None] = {}
     for stage in plan.stages:
@@ -19,7 +19,7 @@ def totals(plan: Plan) -> list[int | None]:
             stage.kind in (Kind.SOURCE, Kind.MAP, Kind.ZIP, Kind.MERGE) and stage.node.on_error.errors == "raise"
         )
         made[stage] = taken[stage] if keeps_all else stage.made_of(taken[stage])
-    return [taken[stage] for stage in plan.worker_stages]
+    return {stage.name: taken[stage] for stage in plan.worker_stages}
 
 
 def _taken(stage: Stage, made: dict[Stage, int | None]) -> int | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from pardata.pipeline.plan.cuts import Cuts
 from pardata.pipeline.plan.error_policy import Errors
 from pardata.pipeline.plan.node import Kind
 from pardata.pipeline.plan.plan import Plan
@@ -19,7 +18,7 @@ from pardata.pipeline.programs.generator import GeneratorProgram, is_redoable
 from pardata.pipeline.programs.item import ItemProgram
 from pardata.pipeline.programs.own import OwnProgram
 from pardata.pipeline.programs.pairing import Paired
-from pardata.pipeline.programs.reached import Reached
+from pardata.pipeline.programs.reached import Reached, begins_of
 from pardata.pipeline.programs.sink import SinkCuts, SinkProgram, takes_part
 from pardata.pipeline.programs.source import SourceProgram
 from pardata.pipeline.queue_items import QueueItems
@@ -60,7 +59,7 @@ def _filter_program(stage: Stage, plan: Plan, identity: StageIdentity) -> Genera
     assert stage.own_sequence is not None and stage.fn is not None
     sizes, pairing, cuts = _sizes(stage, plan), pairing_of(stage, plan), filter_cuts(stage, plan)
     return GeneratorProgram(
-        stage.name, stage.fn, stage.own_sequence, stage.fanin, sizes, identity, pairing, plan.is_sole_reader(stage),
+        stage.name, stage.fn, stage.own_sequence, stage.fanin, sizes, identity, pairing, stage.is_sole_reader,
         is_redoable(stage), plan.sends_failures(stage), cuts,
     )  # fmt: skip
 
@@ -75,7 +74,7 @@ def _item_program(stage: Stage, plan: Plan, identity: StageIdentity) -> ItemProg
     if node.concurrency and stage.fn is node.fn:  # a trial of the plan has functions of its own
         return AwaitingProgram(*options, node.concurrency, node.on_error.timeout_s)
     if plan.cuts is not None and stage.kind is Kind.SINK:
-        reached = _reached(stage, plan.cuts, inputs_of(stage, plan))
+        reached = Reached.of(stage, plan, plan.cuts)
         return SinkProgram(SinkCuts(plan.cuts, stage.index, reached, stage.name, takes_part(stage.fn)), *options)
     return ItemProgram(*options)
 
@@ -84,27 +83,7 @@ def filter_cuts(stage: Stage, plan: Plan) -> FilterCuts | None:
     """Return the cuts of a filter, if the run makes any."""
     if plan.cuts is None:
         return None
-    reached, begins = _reached(stage, plan.cuts, inputs_of(stage, plan)), begins_of(stage, plan)
-    return FilterCuts(plan.cuts, stage.index, reached, begins)
-
-
-def _reached(stage: Stage, cuts: Cuts, inputs: list[Mapping[int, int]]) -> Reached:
-    """Return how far a stage is when the run begins."""
-    roots = {sequence: root for given in inputs for sequence, root in given.items()}
-    begin = cuts.starts[stage.index][0] if stage.index in cuts.starts else (0,) * len(set(roots.values()))
-    return Reached(roots, begin, stage.fanin.policy == "position")
-
-
-def inputs_of(stage: Stage, plan: Plan) -> list[Mapping[int, int]]:
-    """Return, per input of a stage, its numberings, each with its name where it begins."""
-    taken = [[edge.renamed.get(sequence, sequence) for sequence in edge.stage.sequences] for edge in stage.edges]
-    return [{sequence: plan.roots[sequence] for sequence in sequences} for sequences in taken]
-
-
-def begins_of(stage: Stage, plan: Plan) -> list[int]:
-    """Return, per input of a stage, how many items it had given at the cut at which the run begins."""
-    numbers = {} if plan.cuts is None else plan.cuts.numbers
-    return [sum(numbers.get(root, 0) for root in roots.values()) for roots in inputs_of(stage, plan)]
+    return FilterCuts(plan.cuts, stage.index, Reached.of(stage, plan, plan.cuts), begins_of(stage, plan))
 
 
 def pairing_of(stage: Stage, plan: Plan) -> list[Paired]:

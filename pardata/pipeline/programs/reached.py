@@ -14,6 +14,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from pardata.codec.batch_codec import CUT, Batch
+from pardata.pipeline.plan.cuts import Cuts
+from pardata.pipeline.plan.plan import Plan
+from pardata.pipeline.plan.stage import Stage
+
+
+def begins_of(stage: Stage, plan: Plan) -> list[int]:
+    """Return, per input of a stage, how many items it had given at the cut at which the run begins."""
+    numbers = {} if plan.cuts is None else plan.cuts.numbers
+    return [sum(numbers.get(root, 0) for root in roots.values()) for roots in _inputs_of(stage, plan)]
+
+
+def _inputs_of(stage: Stage, plan: Plan) -> list[dict[int, int]]:
+    """Return, per input of a stage, its numberings, each with its name where it begins."""
+    taken = [[edge.renamed.get(sequence, sequence) for sequence in edge.stage.sequences] for edge in stage.edges]
+    return [{sequence: plan.roots[sequence] for sequence in sequences} for sequences in taken]
 
 
 class Reached:
@@ -37,6 +52,13 @@ class Reached:
         self._cuts = {sequence: first[root] for sequence, root in roots.items()}
         self._next = dict(self._cuts)
         self._first = dict(self._cuts)  # items below were done in the run before
+
+    @classmethod
+    def of(cls, stage: Stage, plan: Plan, cuts: Cuts) -> Reached:
+        """Return how far a stage is when the run begins."""
+        roots = {sequence: root for given in _inputs_of(stage, plan) for sequence, root in given.items()}
+        begin = cuts.starts[stage.index][0] if stage.index in cuts.starts else (0,) * len(set(roots.values()))
+        return cls(roots, begin, stage.fanin.policy == "position")
 
     def pass_cut(self, batch: Batch) -> tuple[int, ...] | None:
         """Return the cut in front of a batch that is about to be taken; None: there is no new one."""

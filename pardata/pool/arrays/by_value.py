@@ -121,7 +121,7 @@ def sending(
     results: Callable[..., Results], what: str, inputs: InputArrays, block: int, chunksize: Any, progress: Any
 ) -> Iterator[RowSender]:
     """Give a `RowSender`; `chunksize` and `progress` are those of the method `what`."""
-    bars = Bars([what], [inputs.rows], "row", progress) if progress else None
+    bars = Bars({what: inputs.rows}, "row", progress) if progress else None
     is_of_calls = parse_chunksize(chunksize).kind in ("fixed", "bytes")  # else of what travels together
     try:
         yield RowSender(results, inputs, block, "auto" if is_of_calls else chunksize, bars)

@@ -138,7 +138,7 @@ class ArrayMethods(MapMethods):
             self._map_by_workers(work, inputs, cuts, output, progress)
 
     def _map_by_one_writer(self, work: Work, inputs: InputArrays, block: int, output: Output, progress: Any) -> None:
-        bars = Bars(["map_array"], [inputs.rows], "row", progress) if progress else None
+        bars = Bars({"map_array": inputs.rows}, "row", progress) if progress else None
         try:
             map_by_one_writer(partial(self.results, window=2 * self.workers), work, inputs, block, output, bars)
         finally:

@@ -44,7 +44,7 @@ def run_job(
 
     number, retries = backend.next_number(), backend.setup.retries
     job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits, going_on)
-    bars = Bars([what], [inputs.rows], "row", progress) if progress else None
+    bars = Bars({what: inputs.rows}, "row", progress) if progress else None
     try:
         backend.add(job)
         job.end.wait(backend.run_inline, lambda: job.progress, bars, None if going_on is None else going_on.tick)

@@ -320,7 +320,7 @@ def test_a_call_that_waits_for_output_is_made_although_its_like_raises_and_also_
 def test_where_nothing_can_be_drawn_a_bar_is_a_line_now_and_then(monkeypatch, capsys):
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
-    bars = stage_bars.Bars(["read", "denoise"], [40, None])
+    bars = stage_bars.Bars({"read": 40, "denoise": None})
     for count in range(1, 40):
         now += 1
         bars._due_s = 0.0
