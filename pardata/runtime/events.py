@@ -88,11 +88,18 @@ class CutPassed:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Lines that the worker `tag` has written to `stream`: "stdout" or "stderr"."""
+    """Lines that the worker `tag` has written to `stream`: "stdout" or "stderr".
+
+    Attributes
+    ----------
+    goes_on : bool
+        The last line is a long one, and the next text of that worker and stream is more of it.
+    """
 
     tag: str
     stream: str
     text: str
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ def test_what_a_task_says_comes_before_its_result(capsys):
             assert untagged(capsys.readouterr().out) == ["x" * (x + 100)]
         pool.map_array(lambda block: print("block") or block, np.zeros(3), chunksize=1)
         assert untagged(capsys.readouterr().out) == ["block"] * 3
+        assert pool.submit(loud, 40_000).result() == 40_000
+        assert untagged(capsys.readouterr().out) == ["x" * 40_000]
 
 
 class Unpicklable:

@@ -100,7 +100,7 @@ class Console:
 
     def close_bars(self, tag: str) -> None:
         """Take the bars of a worker away that has died, behind all that it has said."""
-        self._socket.after(lambda: self._bars.close(tag), can_pass=False)
+        self._socket.after(partial(self._end_of, tag), can_pass=False)
 
     def hurry(self) -> None:
         """Have `close` not wait for a stream that takes nothing: the user has interrupted the program."""
@@ -141,6 +141,7 @@ class Console:
                 self._show(found)
             self._relief.rest()
         self._relief.begin()
+        self._show(self._finish)
         self._bars.close_all()
         self._relief.end()
         self._socket.close()  # before the wait: a call that is made in place of this thread may wait for another one
@@ -165,6 +166,14 @@ class Console:
             pass
         except BaseException as error:  # this thread has to go on
             self._tell(error)
+
+    def _end_of(self, tag: str) -> None:
+        self._shower.finish(tag)
+        self._bars.close(tag)
+
+    def _finish(self) -> None:
+        self._shower.finish()
+        self._shower.flush()
 
     def _tell(self, error: BaseException) -> None:
         """Tell once of an exception of the user's code for output, as of a log handler that exits."""

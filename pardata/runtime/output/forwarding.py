@@ -99,7 +99,7 @@ def forward_output(sock: socket.socket, spec: ConsoleSpec, segment: Segment) -> 
     sender = _sender = OutputSender(sock, spec.tag)
 
     def lines_of(name: str) -> Lines:
-        return Lines(name, lambda text: sender.send(Said(sender.tag, name, text)))
+        return Lines(name, lambda text, goes_on: sender.send(Said(sender.tag, name, text, goes_on)))
 
     def draw(key: int, state: bars.BarState | None) -> None:
         sender.send(BarChanged(sender.tag, key, state))
@@ -146,7 +146,7 @@ def _forward_warnings(sender: OutputSender, filters: list[_Filter]) -> None:
 def flush_output() -> bool:
     """In a worker: send lines that were begun. Return whether anything was said since the last call."""
     for lines in _lines:
-        if lines.begun:
+        if lines.is_begun:
             lines.finish()
     sender = _sender
     if sender is None or not sender.has_sent:

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from pardata.runtime.output.records import LONGEST
-
 _FD: Final = {"stdout": 1, "stderr": 2}
+_LONGEST: Final = 16_000  # characters of what is handed on at a time
 
 
 class Lines(io.TextIOBase):
@@ -21,16 +20,17 @@ class Lines(io.TextIOBase):
     name : str
         "stdout" or "stderr".
     send : callable
-        Gets whole lines, and the line that was begun at `flush`.
+        Gets whole lines, and the line that was begun at `flush`; of a long line a part, and whether it goes on.
     """
 
-    def __init__(self, name: str, send: Callable[[str], None]) -> None:
+    def __init__(self, name: str, send: Callable[[str, bool], None]) -> None:
         self.begun = ""
         self.buffer = _LineBytes(self)
         self._name = name
         self._hand_on = send
         self._is_rewritten = False  # the line that was begun
         self._is_sent = False  # what was begun of a line, which may end now
+        self._goes_on = False  # a long line of which a part was handed on
         self._lock = threading.RLock()  # threads of user code print too, and handlers of signals in between
 
     @property
@@ -62,38 +62,46 @@ class Lines(io.TextIOBase):
                 added, self._is_sent = added.removeprefix("\n"), False
             self.begun += added
             at = self.begun.rfind("\n") + 1
-            if at or len(self.begun) > LONGEST:
-                at = at or len(self.begun)
+            if at or len(self.begun) > _LONGEST:
+                goes_on, at = not at, at or len(self.begun)
                 lines, self.begun = self.begun[:at], self.begun[at:]
                 self._is_rewritten = False
-                self._send(lines)
+                self._send(lines, goes_on)
             if "\r" in self.begun:
                 self._is_rewritten = True
                 self.begun = self.begun[self.begun.rindex("\r") :]
         return len(text)
 
     def flush(self) -> None:
-        if self.begun and not self._is_rewritten:
+        if self.is_begun and not self._is_rewritten:
             self.finish()
             self._is_sent = True
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a line that has not ended."""
+        return bool(self.begun) or self._goes_on
 
     def finish(self) -> None:
         """Send the line that was begun."""
         with self._lock:
             text, self.begun, self._is_rewritten = self.begun, "", False
-            if text.strip("\r "):
+            if text.strip("\r ") or self._goes_on:
                 self._send(text)
 
     def begin_anew(self) -> None:
         """Forget the line that was begun, and another thread's hold of the stream."""
         self._lock = threading.RLock()
-        self.begun, self._is_rewritten = "", False
+        self.begun, self._is_rewritten, self._goes_on = "", False, False
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, goes_on: bool = False) -> None:
         if "\r" in text:
             text = "".join(line.rpartition("\r")[2] for line in text.splitlines(keepends=True))
-        for start in range(0, len(text), LONGEST):
-            self._hand_on(text[start : start + LONGEST])
+        self._goes_on = goes_on
+        while len(text) > _LONGEST:
+            part, text = text[:_LONGEST], text[_LONGEST:]
+            self._hand_on(part, not part.endswith("\n"))
+        self._hand_on(text, goes_on)
 
 
 class _LineBytes(io.BufferedIOBase):

@@ -21,7 +21,7 @@ import cloudpickle
 from pardata.errors import RemoteTraceback
 from pardata.runtime.events import shortened
 
-LONGEST: Final = 16_000  # characters of a text, and bytes of a pickle
+_LONGEST: Final = 150_000  # characters of a text, and bytes of a pickle: they are to fit a message
 _PLAIN: Final = (str, int, float, bool, type(None))
 _MADE_UP: Final = {"msg", "args", "message", "exc_info", "exc_text", "processName"}
 
@@ -39,7 +39,7 @@ class _PickledValue:
 def pack_value(value: object) -> Any:
     """Return a value as it travels."""
     if isinstance(value, str):
-        return shortened(str(value), LONGEST)
+        return shortened(str(value), _LONGEST)
     if value is None or isinstance(value, bool):
         return value
     try:
@@ -47,10 +47,10 @@ def pack_value(value: object) -> Any:
             return int(value)
         if isinstance(value, Real):
             return float(value)
-        text = shortened(str(value), LONGEST)
+        text = shortened(str(value), _LONGEST)
     except Exception as error:
         return f"<its __str__ raised {type(error).__name__}>"
-    return value if _is_plain(value) and len(text) < LONGEST else _pickled(value, text)
+    return value if _is_plain(value) and len(text) < _LONGEST else _pickled(value, text)
 
 
 def unpack_value(value: Any) -> Any:
@@ -81,7 +81,7 @@ def _pickled(value: object, text: str) -> Any:
         pickle.loads(data)
     except Exception:
         return text
-    return _PickledValue(data, text) if len(data) <= LONGEST else text
+    return _PickledValue(data, text) if len(data) <= _LONGEST else text
 
 
 def _is_plain(value: object, depth: int = 4) -> bool:
@@ -102,15 +102,15 @@ def pack_record(record: logging.LogRecord) -> dict[str, Any]:
     """
     kept = {key: pack_value(value) for key, value in record.__dict__.items() if key not in _MADE_UP}
     args: Any = record.args
-    is_whole = _is_plain(record.msg) and _is_plain(args) and len(f"{record.msg}{args}") < LONGEST
+    is_whole = _is_plain(record.msg) and _is_plain(args) and len(f"{record.msg}{args}") < _LONGEST
     if is_whole or (_is_plain(record.msg) and not args):
         kept["msg"], kept["args"] = pack_value(record.msg), args
     else:
-        kept["msg"], kept["args"] = shortened(_message_of(record), LONGEST), None
+        kept["msg"], kept["args"] = shortened(_message_of(record), _LONGEST), None
     kept["exc_info"], kept["exc_text"] = None, record.exc_text
     if record.exc_info and record.exc_info[0] is not None:
         text = record.exc_text or logging.Formatter().formatException(record.exc_info)
-        kept["exc_text"] = shortened(text, LONGEST)
+        kept["exc_text"] = shortened(text, _LONGEST)
         kept["exc_info"] = pack_value(record.exc_info[1])
     return kept
 
@@ -153,7 +153,7 @@ def pack_warning(message: Warning | str, category: type[Warning]) -> tuple[Any, 
     with contextlib.suppress(Exception):
         text = str(made)
         own = next(kind.__name__ for kind in type(made).__mro__ if kind.__module__ == "builtins")
-        return _pickled(made, shortened(text, LONGEST)), own
+        return _pickled(made, shortened(text, _LONGEST)), own
     return str(category), "UserWarning"
 
 

@@ -6,11 +6,13 @@ import logging
 import sys
 import traceback
 import warnings
-from typing import Any
+from typing import Any, Final
 
 from pardata.runtime.events import Logged, Said, Warned
 from pardata.runtime.line_bar import beside_bars
 from pardata.runtime.output.records import unpack_record, unpack_warning
+
+_LONGEST: Final = 1 << 24  # characters of a line: of a longer one the parts are lines
 
 
 class Shower:
@@ -19,16 +21,30 @@ class Shower:
     def __init__(self) -> None:
         self._unflushed: Any = None  # the stream that was written to last
         self._has_complained = False
+        self._begun: dict[tuple[str, str], list[str]] = {}  # of long lines, by worker and stream
 
     def show(self, event: Said | Logged | Warned) -> None:
         """Write what a worker has said; `flush` is due afterwards."""
         if isinstance(event, Said):
-            lines = event.text.splitlines(keepends=True)
-            self._write(event.stream, "".join(f"[{event.tag}] {line}" for line in lines).rstrip("\n") + "\n")
+            self._say(event)
         elif isinstance(event, Logged):
             self._log(event)
         else:
             self._warn(event)
+
+    def _say(self, event: Said) -> None:
+        parts = self._begun.pop((event.tag, event.stream), [])
+        parts.append(event.text)
+        if event.goes_on and sum(map(len, parts)) < _LONGEST:
+            self._begun[event.tag, event.stream] = parts
+            return
+        lines = "".join(parts).splitlines(keepends=True)
+        self._write(event.stream, "".join(f"[{event.tag}] {line}" for line in lines).rstrip("\n") + "\n")
+
+    def finish(self, tag: str | None = None) -> None:
+        """Write the long lines that have not ended; `tag`: those of a worker that has died."""
+        for key in [key for key in self._begun if tag in (key[0], None)]:
+            self._say(Said(*key, ""))
 
     @property
     def is_due(self) -> bool:

@@ -64,6 +64,40 @@ def test_lines_of_both_streams_and_records_come_in_their_order(console, monkeypa
     assert [(record.name, record.message, record.levelname) for record in caplog.records] == [("lab", "text", "ERROR")]
 
 
+def test_parts_of_a_long_line_are_one_line_whoever_speaks_in_between(monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", out)
+    console = Console(shared_heap())
+    say(console, Said("f 0", "stdout", "one " * 9, True), Said("f 1", "stdout", "x\n"), Said("f 0", "stderr", "e\n"))
+    say(
+        console,
+        Said("f 0", "stdout", "two\nthree\n"),
+        Said("f 0", "stdout", "left", True),
+        Said("f 1", "stdout", "l", True),
+    )
+    console.close_bars("f 0")  # that worker has died
+    say(console, Said("f 0", "stdout", "its successor\n"))
+    console.close()
+    told = [
+        "[f 1] x",
+        "[f 0] e",
+        "[f 0] " + "one " * 9 + "two",
+        "[f 0] three",
+        "[f 0] left",
+        "[f 0] its successor",
+        "[f 1] l",
+    ]
+    assert out.getvalue().splitlines() == told
+
+
+def test_a_long_record_comes_whole(console, caplog):
+    say(console, logged("x" * 100_000, extra="y" * 40_000))
+    console.catch_up()
+    (record,) = caplog.records
+    assert (record.message, record.extra) == ("x" * 100_000, "y" * 40_000)
+
+
 def test_a_stream_that_takes_nothing_holds_up_the_workers_and_loses_nothing(console, monkeypatch):
     stuck = Stuck(monkeypatch)
     monkeypatch.setattr(sys, "stdout", stuck)
