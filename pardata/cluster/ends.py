@@ -14,6 +14,7 @@ from typing import Any, Final
 from pardata.cluster import wire
 from pardata.cluster.messages import Message, News, Result
 from pardata.cluster.port import Frames
+from pardata.cluster.rows import together
 from pardata.codec.batch_codec import Batch
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.plan.plan import Plan
@@ -175,7 +176,7 @@ class Outlet(OwnProgram):
     def answer(self, batches: list[Batch], error: UnloadableError | None) -> None:
         """Answer a message with a batch of each outlet, and of each end behind them."""
         place = self._inlet.places.pop(batches[0].number)
-        outlets = [(place.outwards(batch.positions), batch.items) for batch in batches[: self._outlets]]
+        outlets = [(place.outwards(batch.positions), together(batch.items)) for batch in batches[: self._outlets]]
         failures = [] if error is None else error.failures()
         found = [(at, failure.fault) for at, failure in failures]
         places = place.outwards([at for at, _ in found]) or []

@@ -14,6 +14,7 @@ from typing import Any
 
 from pardata.cluster.crossing import Answered, Crossing
 from pardata.cluster.messages import Broken, Message, News, Result
+from pardata.cluster.rows import together
 from pardata.codec.batch_codec import Batch
 from pardata.errors import WorkerLostError
 from pardata.pipeline.plan.node import Kind
@@ -72,7 +73,7 @@ class RemoteProgram(AwaitingProgram):
 
     def outcomes(self, batch: Batch, port: Any, calls: Any) -> Coroutine[Any, Any, Answered]:  # type: ignore[override]
         """Send a message; return what awaits its answer."""
-        message = Message(batch.number, batch.count, batch.positions, batch.items)
+        message = Message(batch.number, batch.count, batch.positions, together(batch.items))
         try:
             future = self.crossing.send(batch.number, message)
         except Exception as error:
