@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from typing import Final
 
 from pardata.cluster.engine import ClusterEngine, Connection
 from pardata.errors import ConfigError, MissingExtraError
 from pardata.process.capacity import loading
 
+_ANSWER_S: Final = 5.0  # for whoever listens at an address
 _START = (
     "Ray is not initialised, and pardata starts no cluster. Two lines do:\n"
     "    import ray\n"
@@ -68,9 +71,21 @@ class Ray(ClusterEngine):
             raise ConfigError(f"Ray: address must be a str, that of a cluster which is there, not {self._address!r}")
         if ray.is_initialized():
             raise ConfigError("Ray is initialised in this process, and a process has one cluster: leave address out")
+        check_there(self._address)
         try:
             ray.init(address=self._address, log_to_driver=False, configure_logging=False)
         except Exception as error:
             raise ConfigError(f"there is no Ray cluster at {self._address!r}: {error}") from error
         close: Callable[[], object] = ray.shutdown
         return close
+
+
+def check_there(address: str) -> None:
+    """Raise ConfigError if nobody listens at an address: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():  # a name, as "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except OSError as error:
+        raise ConfigError(f"there is no Ray cluster at {address!r}: {error}") from error

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from pardata.cluster import wire
 from pardata.cluster.crossing import Crossing
 from pardata.cluster.messages import Message
 from pardata.cluster.port import FINISH, EngineLost, NodeJoined
+from pardata.cluster.ray import check_there
 from pardata.engines.processes.report import Statistics
 from pardata.memory.born.library import why_not
 from pardata.process.launcher import fork_server
@@ -498,6 +500,15 @@ def test_a_pool_on_dask(dask_client, capsys):
 def test_an_address_of_no_ray_cluster_is_refused(address, ray_cluster):
     with pytest.raises(pardata.ConfigError, match="must be a str, that of a cluster"):
         numbers().map(drawn).run(engine=pardata.cluster.Ray(address))
+
+
+def test_an_address_of_ray_where_nobody_listens_is_refused_at_once():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(pardata.ConfigError, match=f"no Ray cluster at '{address}': .*refused"):
+            check_there(address)
+    check_there("auto")  # Ray knows where that is
 
 
 def test_ray_that_is_not_initialised_is_not_started(monkeypatch, ray_cluster):
