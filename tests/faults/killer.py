@@ -18,16 +18,25 @@ from pardata.runtime.supervisor import Worker
 
 
 class Killer(threading.Thread):
-    """Kills workers of a run, one after the other, until it is told to stop or has killed `most`."""
+    """Kills workers of a run, one after the other, until it is told to stop or has killed `most`.
 
-    def __init__(self, run: Any, seed: int, most: int | None = None) -> None:
+    `others`: returns the runs of the nodes, if it is one on a cluster in this process.
+    """
+
+    def __init__(
+        self, run: Any, seed: int, most: int | None = None, others: Callable[[], list[Any]] = lambda: []
+    ) -> None:
         super().__init__()
         pool = run._loop if isinstance(run, Dispatcher) else None
         self.kills = 0
         self._most = most
-        self._workers: Callable[[], list[Worker]] = lambda: list(
-            run._parts.supervisor.workers if pool is None else pool._supervisor.workers
-        )
+        self._workers: Callable[[], list[Worker]] = lambda: [
+            worker
+            for supervisor in (
+                [each._parts.supervisor for each in [run, *others()]] if pool is None else [pool._supervisor]
+            )
+            for worker in list(supervisor.workers)
+        ]
         self._tasks: Callable[[], list[Task]] = lambda: [] if pool is None else list(pool.assignments.tasks.values())
         self._random = random.Random(seed)
         self._stopped = threading.Event()

@@ -1,6 +1,7 @@
 """Random graphs of streams whose workers are killed at random, until enough kills have been counted.
 
-    python -m tests.faults.random_plans 1000 0      # a thousand kills, beginning with seed 0
+    python -m tests.faults.random_plans 1000 0           # a thousand kills, beginning with seed 0
+    python -m tests.faults.random_plans 1000 0 cluster   # on nodes that are in this process, and of which some are lost
 
 What comes out, or what a sink has got, is compared with what the serial engine gives: in its order as far as the plan
 promises one, else as what it is without an order. A kill counts if a worker was lost by it and had to be
@@ -15,11 +16,13 @@ import sys
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
 
+from pardata.cluster.island import OpenIsland
 from pardata.engines.processes.engine import ProcessRun
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Engine, RunOptions, start
@@ -27,6 +30,7 @@ from tests.faults.killer import Killer
 from tests.faults.restless import restless_workers
 from tests.property.graph_stages import number_of
 from tests.property.graphs import build, graphs
+from tests.unit.cluster.fake_port import FakeCluster, FakePort
 
 MOST_ITEMS = 500
 MOST_KILLS = 10  # of one run: it is to have many plans
@@ -43,7 +47,24 @@ class Count:
     kinds: Counter[str] = field(default_factory=Counter)  # steps of the plans that were hit
 
 
-def items_of(steps: Any, known: Any, engine: Engine, end: str = "loop", seed: int = 0) -> tuple[Any, int]:
+def losing(seed: int) -> FakeCluster:
+    """Return a cluster that loses a node at two of its calls."""
+    lost_at = {1 + seed % 7, 10 + seed % 89}
+
+    def on_call(port: FakePort, node: str, number: int) -> None:
+        if len(port.calls) in lost_at:
+            port.lose(node)
+
+    return FakeCluster(on_call=on_call)
+
+
+def runs_of(cluster: FakeCluster) -> list[Any]:
+    """Return the runs on its nodes."""
+    islands = [island for port in list(cluster.ports) for island in list(port.islands.values())]
+    return [line._run for island in islands if isinstance(island, OpenIsland) for line in list(island._lines)]
+
+
+def items_of(steps: Any, known: Any, engine: Engine | FakeCluster, end: str = "loop", seed: int = 0) -> tuple[Any, int]:
     """Return the items as they can be compared, and how many workers were replaced."""
     items: list[Any] = []
     stream = build(steps)
@@ -51,7 +72,8 @@ def items_of(steps: Any, known: Any, engine: Engine, end: str = "loop", seed: in
     share = Plan(sink._node, iterated=end == "loop").share
     cores = share.others + share.stages + 2  # three workers for each stage with workers="auto"
     with start(Plan(sink._node, iterated=end == "loop", cores=cores), engine, RunOptions(seed=1)) as run:
-        killer = Killer(run, seed, MOST_KILLS) if isinstance(run, ProcessRun) else None
+        others = partial(runs_of, engine) if isinstance(engine, FakeCluster) else list
+        killer = Killer(run, seed, MOST_KILLS, others) if isinstance(run, ProcessRun) else None
         if killer is not None:
             killer.start()
         try:
@@ -80,14 +102,15 @@ def kind_of(step: Any) -> str:
     return f"merge {step[-1]}" if step[0] == "merge" else f"{step[0]} auto" if workers == "auto" else str(step[0])
 
 
-def play(kills: int, seed: int = 0) -> Count:
+def play(kills: int, seed: int = 0, on_cluster: bool = False) -> Count:
     """Run plans until `kills` kills have been counted; raises AssertionError for the first plan that is not exact."""
     count = Count()
 
     def compare(graph: Any, end: str, kill_seed: int) -> None:
         steps, known = graph
         with restless_workers():
-            found, restarts = items_of(steps, known, "processes", end, kill_seed)
+            engine = losing(kill_seed) if on_cluster else "processes"
+            found, restarts = items_of(steps, known, engine, end, kill_seed)
         count.plans += 1
         count.plans_hit += restarts > 0
         count.kills += restarts
@@ -106,9 +129,9 @@ def play(kills: int, seed: int = 0) -> Count:
 
 
 def main() -> None:
-    kills, seed = (int(argument) for argument in sys.argv[1:])
+    kills, seed = (int(argument) for argument in sys.argv[1:3])
     begin = time.monotonic()
-    count = play(kills, seed)
+    count = play(kills, seed, on_cluster=sys.argv[3:] == ["cluster"])
     print(
         f"{count.kills} workers killed and replaced in {count.plans_hit} of {count.plans} random plans, "
         f"in {time.monotonic() - begin:.0f} s: nothing lost, nothing doubled, all in order"
