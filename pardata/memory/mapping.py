@@ -31,8 +31,10 @@ def advise(memory: mmap.mmap, advice: str, *place: int) -> None:
 
     A refusal is ignored: a kernel may be built without that feature, or have no more mappings to give.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    try:  # `contextlib.suppress` would take as long as the call
         memory.madvise(getattr(mmap, advice), *place)
+    except (AttributeError, OSError):
+        pass
 
 
 def keep_out_of_dumps(memory: mmap.mmap) -> None:
