@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
+from pardata.memory.data_pointer import data_pointer
 from pardata.memory.layout import is_like, is_overlapping, memory_of, order_of
+from pardata.process.system import libc
+from pardata.runtime.library_limits import usable_cores
 
 Array = np.ndarray[Any, Any]
 
-_BLOCK_BYTES: Final = 128 << 10  # compared at a time: what NumPy makes of it stays in the cache
+_PART_BYTES: Final = 8 << 20  # worth a thread, which takes a tenth of the time of the comparison to start
 _WORD_BYTES: Final = (1, 2, 4, 8)
 
 
@@ -57,16 +63,39 @@ def _is_equal(array: Array, copy: Array) -> bool:
     else:
         order = order_of(array)
         array, copy = array.transpose(order), copy.transpose(order)
-    if array.flags.c_contiguous:
-        ours, theirs = _words(array), _words(copy)
-        step = _BLOCK_BYTES // ours.itemsize
-        return all(np.array_equal(ours[at : at + step], theirs[at : at + step]) for at in range(0, len(ours), step))
+    if array.flags.c_contiguous and copy.flags.c_contiguous:
+        return _is_same_memory(data_pointer(array), data_pointer(copy), array.nbytes)
     if array.itemsize not in _WORD_BYTES:
         return False
     word = f"u{array.itemsize}"
     return np.array_equal(array.view(word), copy.view(word))
 
 
-def _words(array: Array) -> Array:
-    flat = np.ndarray.view(array, np.ndarray).reshape(-1).view(np.uint8)
-    return flat.view(np.uint64) if array.nbytes % 8 == 0 else flat
+def _is_same_memory(ours: int, theirs: int, nbytes: int) -> bool:
+    """Return whether the bytes at two addresses are the same. All cores compare large ones: one alone waits for memory.
+
+    The workers have no task of the caller's before it is known that its function is the same.
+    """
+    parts = min(usable_cores(), nbytes // _PART_BYTES)
+    compare = _memcmp()
+    if parts < 2:
+        return compare(ours, theirs, nbytes) == 0
+    step = -(-nbytes // parts)
+
+    def is_same(at: int) -> bool:
+        return compare(ours + at, theirs + at, min(step, nbytes - at)) == 0
+
+    try:
+        with ThreadPoolExecutor(parts, "pardata-compare") as threads:
+            return all(list(threads.map(is_same, range(0, nbytes, step))))
+    except RuntimeError:  # the system has no thread
+        return compare(ours, theirs, nbytes) == 0
+
+
+@cache
+def _memcmp() -> Callable[[int, int, int], int]:
+    import ctypes
+
+    address, size = ctypes.c_void_p, ctypes.c_size_t
+    made: Callable[[int, int, int], int] = ctypes.CFUNCTYPE(ctypes.c_int, address, address, size)(("memcmp", libc()))
+    return made

@@ -13,6 +13,7 @@ import pardata
 from pardata.codec.code import encode_code
 from pardata.memory import layout as layouts
 from pardata.memory.shared_heap import shared_heap
+from pardata.runtime import captured_arrays
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.wiring import HeapSink
 
@@ -89,3 +90,13 @@ def test_two_functions_with_one_array_take_one_block():
 def test_a_small_array_in_shared_memory_is_taken_as_it_is():
     flag = pardata.zeros(1, bool)
     assert len(encode_code(lambda: flag, HeapSink(shared_heap())).anchors) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1 << 20, (3 << 20) - 2])
+def test_a_large_array_is_compared_by_all_cores_to_its_last_entry(monkeypatch, place):
+    monkeypatch.setattr(captured_arrays, "usable_cores", lambda: 3)
+    array, copies = np.zeros((3 << 20) - 1), CapturedArrays()
+    copies.keep(array, array.copy())
+    assert copies.find(array) is not None
+    array[place] = 1
+    assert copies.find(array) is None
