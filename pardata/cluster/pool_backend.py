@@ -21,7 +21,7 @@ from pardata.cluster.pool_messages import PoolCode
 from pardata.cluster.port import Frames
 from pardata.errors import ConfigError, InternalError
 from pardata.pool.arrays.addresses import HomePlaces
-from pardata.pool.arrays.rows import Work
+from pardata.pool.arrays.work import Work
 from pardata.pool.configuration import Setup
 from pardata.pool.fed_backend import FedBackend
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pardata.pool.arrays.addresses import Places
-from pardata.pool.arrays.rows import Work
+from pardata.pool.arrays.work import Work
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from pardata.errors import WorkerLostError
 from pardata.pool.arrays.addresses import LocalPlaces, Places, array_here
-from pardata.pool.arrays.rows import OpenWork, Work
+from pardata.pool.arrays.rows import OpenWork
+from pardata.pool.arrays.work import Work
 from pardata.pool.backend import let_go, open_backends
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
@@ -45,6 +46,8 @@ def _take(effects: Iterable[Effect | None]) -> None:
 
 class ThreadBackend:
     """Threads that take tasks from one queue."""
+
+    places: ClassVar[Places] = LocalPlaces()
 
     def __init__(self, setup: Setup) -> None:
         self.setup, self._perform = setup, performer(setup.native)
@@ -80,10 +83,6 @@ class ThreadBackend:
                 self._leave(end)
             self.end_now()
             raise
-
-    @property
-    def places(self) -> Places:
-        return LocalPlaces()
 
     @property
     def is_open(self) -> bool:

@@ -17,7 +17,8 @@ from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.row_results import RowSpan, naming_rows, take_all
-from pardata.pool.arrays.rows import Array, OpenWork, Work, combined, cut, place
+from pardata.pool.arrays.rows import Array, OpenWork, combined, cut, place
+from pardata.pool.arrays.work import Work
 from pardata.pool.jobs.chunking import parse_chunksize
 from pardata.pool.options import check_awaits_nothing
 from pardata.pool.results import Results

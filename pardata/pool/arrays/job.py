@@ -8,7 +8,8 @@ from typing import Any
 
 from pardata.errors import WorkerLostError
 from pardata.pool.arrays.going_on import ArrayCheckpoint
-from pardata.pool.arrays.rows import NONE_COMBINED, Array, Work, place
+from pardata.pool.arrays.rows import NONE_COMBINED, Array, place
+from pardata.pool.arrays.work import Work
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Death, Effect, Outcome, Task
 from pardata.pool.jobs.range import RangeJob

@@ -21,8 +21,8 @@ from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.one_writer import captured, map_by_one_writer
 from pardata.pool.arrays.output import Output
-from pardata.pool.arrays.rows import Work
 from pardata.pool.arrays.running import RowCuts, run_job
+from pardata.pool.arrays.work import Work
 from pardata.pool.jobs.chunking import Chunksize, parse_chunksize
 from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing

@@ -19,7 +19,8 @@ from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.row_results import RowSpan, naming_rows, take_all
-from pardata.pool.arrays.rows import Array, OpenWork, Work, check_fit, place
+from pardata.pool.arrays.rows import Array, OpenWork, check_fit, place
+from pardata.pool.arrays.work import Work
 from pardata.pool.results import Results
 from pardata.runtime.stage_bars import Bars
 

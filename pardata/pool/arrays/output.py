@@ -21,7 +21,8 @@ from pardata.memory.plain import plain_array
 from pardata.pool.arrays.addresses import Places, allocate_mapped, overlap
 from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
-from pardata.pool.arrays.rows import Array, Work, result_shape, writing
+from pardata.pool.arrays.rows import Array, result_shape, writing
+from pardata.pool.arrays.work import Work
 
 _NEW_CHUNK_BYTES: Final = 4 << 20  # of the input, for a chunk of a new file: as the formats' own advice, 1 MB and more
 

@@ -8,7 +8,8 @@ from typing import Any
 from pardata.pool.arrays.going_on import ArrayCheckpoint
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.job import ArrayJob
-from pardata.pool.arrays.rows import Array, Work
+from pardata.pool.arrays.rows import Array
+from pardata.pool.arrays.work import Work
 from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.chunking import ChunkPolicy, Chunks
 from pardata.pool.options import check_awaits_nothing

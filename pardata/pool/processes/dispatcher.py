@@ -19,7 +19,7 @@ from typing import Any
 from pardata.codec.object_codec import Encoded
 from pardata.memory.shared_heap import shared_heap
 from pardata.pool.arrays.addresses import SharedPlaces
-from pardata.pool.arrays.rows import Work
+from pardata.pool.arrays.work import Work
 from pardata.pool.configuration import Setup
 from pardata.pool.fed_backend import FedBackend
 from pardata.pool.processes.function_store import Code, FunctionStore, describe_function

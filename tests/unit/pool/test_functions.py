@@ -7,7 +7,7 @@ import pytest
 
 from pardata.codec import main_globals
 from pardata.memory.shared_heap import shared_heap
-from pardata.pool.arrays.rows import Work
+from pardata.pool.arrays.work import Work
 from pardata.pool.processes.function_store import Code
 from pardata.pool.worker import functions as functions_module
 from pardata.pool.worker.functions import Functions
