@@ -153,9 +153,7 @@ class Collector:
         if sleep is None:
             events = self.selector.select(limit)
         else:
-            sleep.begin()
-            if self._scan():  # SYNC POINT: sleep. Later messages come with a doorbell
-                sleep.end()
+            if not self.begin_sleep():
                 return
             events = self.selector.select(limit)
             sleep.end()
@@ -170,11 +168,8 @@ class Collector:
         Return for how many seconds at the most it may sleep, 0: something has come already.
         """
         flushed = self.flush()
-        if for_input and self._sleep is not None:
-            self._sleep.begin()
-            if self._scan():  # SYNC POINT: sleep. Later messages come with a doorbell
-                self._sleep.end()
-                return 0.0
+        if for_input and not self.begin_sleep():
+            return 0.0
         return IDLE_S if flushed else _SOON_S
 
     def idle(self) -> None:
@@ -182,8 +177,23 @@ class Collector:
         if self._on_idle is not None:
             self._on_idle()
 
+    def begin_sleep(self) -> bool:
+        """Say that this process sleeps from now on. Return False, and do not, if a message is here already."""
+        sleep = self._sleep
+        if sleep is not None:
+            sleep.begin()
+            if self._scan():  # SYNC POINT: sleep. Later messages come with a doorbell
+                sleep.end()
+                return False
+        return True
+
+    @property
+    def has_unseen(self) -> bool:
+        """Whether a message has come without a doorbell."""
+        return any([receiver.has_unseen for receiver in self._eliding])
+
     def end_sleep(self) -> None:
-        """Say that the sleep which `prepare_sleep` has begun is over."""
+        """Say that this process is awake."""
         if self._sleep is not None:
             self._sleep.end()
 

@@ -112,8 +112,7 @@ class Receiver(ChannelEnd):
 
     @property
     def _used(self) -> range:
-        """The slots that the sender has ever used."""
-        return range(self._words[TOP])
+        return range(self._words[TOP])  # the slots that the sender has ever used
 
     def _published(self) -> tuple[int, list[int]]:
         """Return the stamp of the newest message, and those of the unfinished ones up to it.
@@ -138,12 +137,10 @@ class Receiver(ChannelEnd):
         return [(self.renamed.get(sequence, sequence), number) for sequence, number in heads]
 
     def receive(self) -> list[Claim]:
-        """Return the messages that have been published since the last time.
-
-        With wake-up elision there is one doorbell, mostly: others are left to the next time.
-        """
+        """Return the messages that have been published since the last time."""
         claims: list[Claim] = []
-        for data in receive_all(self.sock, DOORBELL.size, most=1 if self.asleep is not None else inf):
+        most = inf if self.asleep is None else 1  # there is mostly one in a sleep, and others are left to the next time
+        for data in receive_all(self.sock, DOORBELL.size, most):
             (doorbell,) = DOORBELL.unpack(data)
             if doorbell >= 0 and self.asleep is not None:
                 claims += self.poll()
@@ -167,6 +164,12 @@ class Receiver(ChannelEnd):
         claims.sort(key=_stamp_of)
         return claims
 
+    @property
+    def has_unseen(self) -> bool:
+        """Whether a message has been published that was not seen; of a channel with wake-up elision."""
+        slot = self._words[NEWEST]
+        return slot >= len(self._seen) or self._words[slot_at(slot) + STAMP] != self._seen[slot]
+
     def poll(self) -> list[Claim]:
         """Return the messages that have been published since the last time, with or without doorbells."""
         claims: list[Claim] = []
@@ -178,10 +181,7 @@ class Receiver(ChannelEnd):
         return claims
 
     def _take_in(self, slot: int, claims: list[Claim], newest: float = inf) -> int | None:
-        """Add a claim of the message in a slot if it was not seen and is not newer than `newest`.
-
-        Return the slot of the message before it; None if there is nothing to add.
-        """
+        """Add a claim of a message not seen, nor newer than `newest`; return the slot of the one before, or None."""
         at, seen = slot_at(slot), self._seen
         stamp = self._words[at + STAMP]
         if slot >= len(seen):
@@ -192,9 +192,8 @@ class Receiver(ChannelEnd):
         seen[slot] = stamp
         self._unfinished += 1
         self._taken += 1
-        head: tuple[int, ...] = HEAD.unpack_from(self._bytes, 8 * (at + SEQUENCE))
-        claims.append(Claim(self, slot, stamp, head))
-        return head[BEFORE - SEQUENCE]
+        claims.append(Claim(self, slot, stamp, HEAD.unpack_from(self._bytes, 8 * (at + SEQUENCE))))
+        return claims[-1].head[BEFORE - SEQUENCE]
 
     def open(self, claim: Claim) -> int:
         """Give `claim` the anchors of its blocks; return where the rest of the message begins."""

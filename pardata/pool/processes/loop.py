@@ -124,8 +124,13 @@ class PoolLoop:
         """Feed the workers until the pool is over; then end them."""
         try:
             while not self._is_to_end():
-                self.topology.waiting.wait(self._due_s())
+                due_s = self._due_s()
                 with self._lock:
+                    may_sleep = self._collector.begin_sleep()
+                if may_sleep:
+                    self.topology.waiting.wait(due_s)
+                with self._lock:
+                    self._collector.end_sleep()
                     self._handle()
                     if not self._collector.flush():
                         self.topology.wake()
@@ -144,24 +149,43 @@ class PoolLoop:
 
     def _stand_in(self, is_there: Callable[[], bool], end_s: float) -> None:
         """In a caller: do the work of the pool's thread, until `is_there` or that time."""
-        has_news = self.topology.waiting.has_news
+        has_news, collector = self.topology.waiting.has_news, self._collector
         try:
+            with self._lock:
+                if self.is_over:
+                    return
+                collector.end_sleep()  # it looks for messages itself: workers need not ring
             while not is_there() and time.perf_counter() < end_s:
-                if not has_news():
+                is_message = collector.has_unseen
+                if not is_message and not has_news():
                     os.sched_yield()
                     continue
                 with self._lock:
                     if self.is_over:
                         return
                     try:
-                        self._handle()
+                        if is_message:
+                            self._take_in()
+                        else:
+                            self._handle()
                     except BaseException as error:  # what was half done would be waited for
                         self._life.on(PoolEvent.BREAK, error if isinstance(error, PardataError) else torn_by(error))
                         raise
                 self.effects.take()
         finally:  # an event that concerns the thread may have been read here: a late call, the pool's end
+            try:
+                self._say_asleep()
+            except BaseException:  # of another thread's making
+                self._say_asleep()
+                raise
             if self._is_timed or self.terminations.causes or not self._life.is_open:
                 self.topology.wake()  # it finds that as soon as events wake it again
+
+    def _say_asleep(self) -> None:
+        """Say that this process sleeps, as its pool's thread does when nobody stands in for it."""
+        with self._lock:
+            if not self.is_over and not self._collector.begin_sleep():
+                self.topology.wake()
 
     def _due_s(self) -> float | None:
         """Start workers whose pause is over; return the seconds until the next look."""
@@ -178,6 +202,12 @@ class PoolLoop:
         while self._losses:
             self._lose(self._losses.pop())
         self.terminations.enforce()
+        self.scheduler.dispatch()
+
+    def _take_in(self) -> None:
+        """Take in outcomes alone, and hand out tasks. Called with the lock held."""
+        while self._intake.collect():
+            pass
         self.scheduler.dispatch()
 
     def _tell_releases(self) -> None:

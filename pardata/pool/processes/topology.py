@@ -107,8 +107,8 @@ class Topology:
             (nbytes,) = record_sizes([setup.workers], MOST_RECORD_BYTES - CHUNKS_BYTES)
             for worker in images:
                 worker.record_in(nbytes)
-        connect([parent], images, 0, {}, _SLOTS, elides_wakeups=CAN_ELIDE_WAKEUPS)  # a worker waits in its collector
-        connect(images, [parent], 0, {}, _SLOTS)
+        connect([parent], images, 0, {}, _SLOTS, elides_wakeups=CAN_ELIDE_WAKEUPS)
+        connect(images, [parent], 0, {}, _SLOTS, elides_wakeups=CAN_ELIDE_WAKEUPS)
         self._socks += [sock for worker in (parent, *images) for sock in worker.socks.all()]
         limit = available_bytes() // 2 if setup.memory_limit is None else int(setup.memory_limit)
         spans = [(worker.span, "the pool's workers") for worker in images]

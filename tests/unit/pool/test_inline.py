@@ -1,8 +1,12 @@
 import selectors
+import threading
+from types import SimpleNamespace
 
 import pytest
 
+from pardata.pool.lifecycle import PoolEvent, PoolLife
 from pardata.pool.processes.inline import InlineRunner
+from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.processes.waiting import Waiting
 
 
@@ -64,3 +68,49 @@ def test_an_error_of_the_work_leaves_the_place_to_the_next_caller(waiting):
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             runner.run(lambda: True)
+
+
+class Ends:
+    """As much of a pool's loop as a caller that stands in uses: what it says of its sleep, and whom it wakes."""
+
+    def __init__(self, comes_late=False):
+        self.said, self.woken = [], []
+        self.has_unseen = False
+        self._comes_late = comes_late
+        self.loop = loop = PoolLoop.__new__(PoolLoop)
+        loop._lock, loop._collector, loop._is_timed = threading.RLock(), self, False
+        loop._life = PoolLife()
+        loop._life.on(PoolEvent.STARTED)
+        loop.terminations = SimpleNamespace(ends_all=False, causes={})
+        loop.topology = SimpleNamespace(
+            waiting=SimpleNamespace(has_news=lambda: False), wake=lambda: self.woken.append(1)
+        )
+
+    def end_sleep(self):
+        self.said.append("awake")
+
+    def begin_sleep(self):
+        self.said.append("asleep")
+        return not self._comes_late
+
+
+@pytest.mark.parametrize("comes_late", [False, True])
+def test_a_caller_that_leaves_says_that_the_pools_thread_sleeps_and_wakes_it_for_what_came_meanwhile(comes_late):
+    ends = Ends(comes_late)
+    ends.loop._stand_in(lambda: False, 0.0)
+    assert ends.said == ["awake", "asleep"]
+    assert bool(ends.woken) is comes_late
+
+
+def test_an_error_of_a_caller_that_stands_in_does_not_leave_the_pools_thread_unheard():
+    ends = Ends()
+    with pytest.raises(ZeroDivisionError):
+        ends.loop._stand_in(lambda: 1 // 0, 0.0)
+    assert ends.said == ["awake", "asleep"]
+
+
+def test_nothing_is_said_of_a_pool_that_is_over_whose_memory_may_be_another_ones():
+    ends = Ends()
+    ends.loop.terminations.ends_all = True
+    ends.loop._stand_in(lambda: False, 0.0)
+    assert ends.said == []
