@@ -16,6 +16,10 @@ _START = (
     "    import ray\n"
     '    ray.init()  # a cluster on this machine; ray.init(address="10.0.0.1:6379") for one that is there'
 )
+_CLIENT = (
+    "Ray Client (ray://) hands calls on through one process of the cluster, and has no object store here. Run the "
+    "script on a node of it, as `ray job submit` does, or make this machine one, `ray start --address=10.0.0.1:6379`"
+)
 
 
 class Ray(ClusterEngine):
@@ -62,10 +66,13 @@ class Ray(ClusterEngine):
     def _attach(self) -> Callable[[], object] | None:
         """Make sure that Ray is initialised; return what ends that, if it was done here."""
         import ray
+        from ray.util.client import ray as ray_client
 
         if self._address is None:
             if not ray.is_initialized():
                 raise ConfigError(_START)
+            if ray_client.is_connected():
+                raise ConfigError(_CLIENT)
             return None
         if not isinstance(self._address, str) or self._address == "local":
             raise ConfigError(f"Ray: address must be a str, that of a cluster which is there, not {self._address!r}")
@@ -81,7 +88,9 @@ class Ray(ClusterEngine):
 
 
 def check_there(address: str) -> None:
-    """Raise ConfigError if nobody listens at an address: Ray would try for minutes."""
+    """Raise ConfigError if nobody listens at an address, where Ray would try for minutes; or if it is Ray Client's."""
+    if address.startswith("ray://"):
+        raise ConfigError(_CLIENT)
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():  # a name, as "auto"
         return

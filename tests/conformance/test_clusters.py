@@ -509,6 +509,8 @@ def test_an_address_of_ray_where_nobody_listens_is_refused_at_once():
         with pytest.raises(pardata.ConfigError, match=f"no Ray cluster at '{address}': .*refused"):
             check_there(address)
     check_there("auto")  # Ray knows where that is
+    with pytest.raises(pardata.ConfigError, match="ray job submit"):
+        check_there("ray://10.0.0.1:10001")
 
 
 def test_ray_that_is_not_initialised_is_not_started(monkeypatch, ray_cluster):
