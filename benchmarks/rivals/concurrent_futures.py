@@ -60,13 +60,16 @@ class Rival(rival.Rival):
         """Each call reads a page of the file; the main process writes the results."""
         import tifffile
 
+        options: dict[str, Any] = {"contiguous": True}  # else without its descriptions, as each page were a series
+        if work.compression is not None:
+            options = {"compression": work.compression, "metadata": None}
         with _executor(workers) as executor:
 
             def call() -> None:
                 work.remove_target()
                 with tifffile.TiffWriter(work.target) as target:
                     for made in executor.map(partial(_read_and_call, work), range(work.shape[0])):
-                        target.write(made, contiguous=work.compression is None, compression=work.compression)
+                        target.write(made, **options)
 
             yield call
 
