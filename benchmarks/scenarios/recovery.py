@@ -6,6 +6,7 @@ is there; and the cost of a kill for a run.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.case import Case, Outcome
 from benchmarks.rivals import Rival
@@ -143,22 +145,72 @@ CUT_ITEMS, CUT_ROUNDS = 1_000_000, 3
 
 
 def _cuts(rival: Rival, seconds: float) -> Outcome:
-    """Seconds that a cut per second adds to a run of small items that are written to a file."""
-    plain, cut = (min(_written_s(has_cuts) for _ in range(CUT_ROUNDS)) for has_cuts in (False, True))
-    return {"value": cut - plain, "items": CUT_ITEMS, "plain_s": plain, "share": cut / plain - 1}
+    """Seconds that cuts, one per second, add to a run of small items that are written to a file.
+
+    Beside them: what a checkpoint adds that makes none, with its folder, and the flushes at the end.
+    """
+    from pardata.checkpoint import folder as folders
+
+    taken: dict[str, list[float]] = {"plain": [], "none": [], "cuts": []}
+    for _ in range(CUT_ROUNDS):
+        for what, times in taken.items():
+            with mock.patch.object(folders, "CUT_S", float("inf") if what == "none" else folders.CUT_S):
+                times.append(_written_s(what != "plain"))
+    plain, none, cuts = map(min, taken.values())
+    return {
+        "value": cuts - none,
+        "items": CUT_ITEMS,
+        "plain_s": plain,
+        "share": cuts / none - 1,
+        "ends_s": none - plain,
+    }
 
 
-def _written_s(has_cuts: bool) -> float:
+def _written_s(has_checkpoint: bool) -> float:
     import pardata
 
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = f"{folder}/c" if has_cuts else None
+        checkpoint = f"{folder}/c" if has_checkpoint else None
         stream = pardata.source(range(CUT_ITEMS)).map(float).to(f"{folder}/x.npy")
         begin = time.perf_counter()
         report = stream.run(checkpoint=checkpoint)
         taken = time.perf_counter() - begin
         assert report.stages[-1].items == CUT_ITEMS
         return taken
+
+
+class Interrupted:
+    """A stage that fails near the end of the items, and in the next run notes when it is at work again."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._is_first = True
+
+    def __call__(self, number: int) -> float:
+        if self._is_first:
+            self._is_first = False
+            if os.path.exists(f"{self._folder}/failed"):
+                Path(self._folder, "first").write_text(f"{time.perf_counter()} {number}")
+        if number == CUT_ITEMS - 1000 and not os.path.exists(f"{self._folder}/failed"):
+            raise InterruptedError
+        return float(number)
+
+
+def _resumed(rival: Rival, seconds: float) -> Outcome:
+    """From the second call until the stage has its first item behind the cut."""
+    import pardata
+
+    with tempfile.TemporaryDirectory() as folder:
+        stream = pardata.source(list(range(CUT_ITEMS))).map(Interrupted(folder)).to(f"{folder}/x.npy")
+        with contextlib.suppress(InterruptedError):
+            stream.run(checkpoint=f"{folder}/c")
+        Path(folder, "failed").touch()
+        begin = time.perf_counter()
+        stream.run(checkpoint=f"{folder}/c")
+        whole = time.perf_counter() - begin
+        moment, number = Path(folder, "first").read_text().split()
+        assert 0 < int(number) <= CUT_ITEMS - 1000, "no cut counted"
+        return {"value": float(moment) - begin, "items": CUT_ITEMS, "at": int(number), "whole_s": whole}
 
 
 OWNER = "from {} import SharedMemory; print(SharedMemory(create=True, size=1 << 20).name, flush=True); input()"
@@ -201,4 +253,5 @@ CASES = (
     Case("recovery_named", "a killed program's named block gone", "s", ("pardata", "mp.shared_memory"), _named),
     Case("recovery_cost", "what three kills add to a run", "s", ("pardata",), _cost),
     Case("checkpoint_cost", "what a cut per second adds to a run of a million items", "s", ("pardata",), _cuts),
+    Case("checkpoint_resume", "a run of a million items at work again", "s", ("pardata",), _resumed, quick=()),
 )
