@@ -20,6 +20,7 @@ from pardata.pipeline.plan.file_writer import FileWriter
 Array = np.ndarray[Any, Any]
 
 _HELD_BYTES: Final = 1 << 18  # at most: a call of the system costs as much as to copy some 10 kB
+_SMALL_BYTES: Final = 1 << 12  # below, to copy a row once more takes less time than to make a view of its bytes
 _AGAIN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -98,12 +99,13 @@ class NpyWriter(FileWriter):
         os.ftruncate(file, nbytes)
 
     def _write(self, row: Array) -> None:
-        if len(self._held) + row.nbytes > _HELD_BYTES:
+        nbytes = row.nbytes
+        if len(self._held) + nbytes > _HELD_BYTES:
             self._flush()
-        if row.nbytes > _HELD_BYTES:
-            self._put(_bytes_of(row), self._rows, row.nbytes)
+        if nbytes > _HELD_BYTES:
+            self._put(_bytes_of(row), self._rows, nbytes)
         else:
-            self._held += _bytes_of(row)
+            self._held += row.tobytes() if nbytes < _SMALL_BYTES else _bytes_of(row)
         self._rows += 1
 
     def _flush(self) -> None:
@@ -121,12 +123,14 @@ class NpyWriter(FileWriter):
 
     def _check(self, row: Array) -> None:
         kind = row.dtype, row.shape
+        if kind == self._kind:
+            return
         if row.dtype.hasobject:
             raise ValueError(f"{self.path}: rows of {row.dtype} hold Python objects, which a .npy file cannot")
         if self._kind is None:
             check_npy(row.dtype, self.path)
             self._kind = kind
-        elif self._kind != kind:
+        else:
             raise ValueError(
                 f"row {self._rows} of {self.path} has shape {row.shape} and dtype {row.dtype}; those before it have "
                 f"{self._kind[1]} and {self._kind[0]}"
