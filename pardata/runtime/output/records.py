@@ -22,6 +22,7 @@ from pardata.errors import RemoteTraceback
 from pardata.runtime.events import shortened
 
 _LONGEST: Final = 150_000  # characters of a text, and bytes of a pickle: they are to fit a message
+_SHORT: Final = 16_000  # characters of a text that is cut
 _PLAIN: Final = (str, int, float, bool, type(None))
 _MADE_UP: Final = {"msg", "args", "message", "exc_info", "exc_text", "processName"}
 
@@ -36,10 +37,14 @@ class _PickledValue:
         return self if len(self.data) <= longest else shortened(self.text, longest)
 
 
+def _fitting(text: str) -> str:
+    return text if len(text) <= _LONGEST else shortened(text, _SHORT)
+
+
 def pack_value(value: object) -> Any:
     """Return a value as it travels."""
     if isinstance(value, str):
-        return shortened(str(value), _LONGEST)
+        return _fitting(str(value))
     if value is None or isinstance(value, bool):
         return value
     try:
@@ -47,7 +52,7 @@ def pack_value(value: object) -> Any:
             return int(value)
         if isinstance(value, Real):
             return float(value)
-        text = shortened(str(value), _LONGEST)
+        text = _fitting(str(value))
     except Exception as error:
         return f"<its __str__ raised {type(error).__name__}>"
     return value if _is_plain(value) and len(text) < _LONGEST else _pickled(value, text)
@@ -106,11 +111,11 @@ def pack_record(record: logging.LogRecord) -> dict[str, Any]:
     if is_whole or (_is_plain(record.msg) and not args):
         kept["msg"], kept["args"] = pack_value(record.msg), args
     else:
-        kept["msg"], kept["args"] = shortened(_message_of(record), _LONGEST), None
+        kept["msg"], kept["args"] = _fitting(_message_of(record)), None
     kept["exc_info"], kept["exc_text"] = None, record.exc_text
     if record.exc_info and record.exc_info[0] is not None:
         text = record.exc_text or logging.Formatter().formatException(record.exc_info)
-        kept["exc_text"] = shortened(text, _LONGEST)
+        kept["exc_text"] = _fitting(text)
         kept["exc_info"] = pack_value(record.exc_info[1])
     return kept
 
@@ -153,7 +158,7 @@ def pack_warning(message: Warning | str, category: type[Warning]) -> tuple[Any, 
     with contextlib.suppress(Exception):
         text = str(made)
         own = next(kind.__name__ for kind in type(made).__mro__ if kind.__module__ == "builtins")
-        return _pickled(made, shortened(text, _LONGEST)), own
+        return _pickled(made, _fitting(text)), own
     return str(category), "UserWarning"
 
 
