@@ -1,28 +1,28 @@
 """A Ray node's side: the actor that holds an island; and what a call of it carries.
 
-Ray makes a thread for each call that an actor may have at a time. So calls bring several messages, and others fetch
-several answers: a few threads do, however many messages are away.
+Ray makes a thread for each call that an actor may have at a time. So a call brings several messages, and takes home the
+answers that are there next, whichever messages they are of: a few threads do, however many messages are away.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import numpy as np
 
-from pardata.cluster.bundle import BUNDLE_BYTES, Bundle, pack, unpack
+from pardata.cluster.bundle import Bundle, pack, take_bundle, unpack
 from pardata.cluster.opening import HeldIsland, open_island
 from pardata.cluster.port import Frames
-from pardata.cluster.wire import count_bytes
 from pardata.errors import BrokenError
 from pardata.memory.born.nursery import Reception, in_shared_memory
 
 ENVIRONMENT: Final = "/proc/self/environ"  # that a process began with
-CALLS: Final = 2  # that bring messages at a time, and that fetch answers: one is on its way while the other is at work
+CALLS: Final = 4  # at a time: some are on their way while others wait for answers
+_WAITING: Final = 2  # so many of them wait
 
 
 class RayIsland:
@@ -31,10 +31,10 @@ class RayIsland:
     def __init__(self) -> None:
         self._island: HeldIsland | None = None
         self._reception: Reception | None = None
-        self._answers: SimpleQueue[tuple[int, Frames]] = SimpleQueue()
+        self._answers: deque[tuple[int, Frames]] = deque()
         self._early: dict[int, Bundle] = {}  # by the numbers of calls
         self._following = 0
-        self._lock = threading.Lock()
+        self._news = threading.Condition()  # of answers and of calls; an island may answer while it takes a message
 
     def open(self, home: dict[str, str], memory_bytes: int, code: Frames) -> None:
         """Open the island.
@@ -44,38 +44,39 @@ class RayIsland:
         ConfigError
             The versions here are not those of `home`, or the code cannot be loaded.
         """
-        answers = self._answers
+        answers, news = self._answers, self._news
 
         def on_answer(number: int, frames: Frames) -> None:
-            answers.put((number, frames))
+            with news:
+                answers.append((number, frames))
+                news.notify()
 
         own = [part if isinstance(part, bytes) else np.array(part) for part in code]  # its workers may write to it
         self._island = open_island(home, _set_here(), memory_bytes, own, on_answer)
         self._reception = Reception()
 
-    def take(self, call: int, given: Any) -> None:
-        """Send messages to the island, those of one call after those of the one before: calls overtake each other."""
+    def exchange(self, call: int, given: Any) -> Any:
+        """Take messages in, those of one call after those of the one before; return answers that are there then.
+
+        Calls overtake each other, so they have numbers. A call waits for the first answer, but no longer than until
+        two of those behind it wait.
+        """
         if self._island is None:
             raise BrokenError("the island is not open")
         bundle = received(given)
-        with self._lock:
+        with self._news:
             self._early[call] = bundle
+            del bundle
             while (turn := self._early.pop(self._following, None)) is not None:
                 self._following += 1
                 for number, frames in turn:
                     self._island.take(number, frames)
-
-    def answers(self) -> Any:
-        """Return the answers that are there; waits for the first."""
-        bundle = [self._answers.get()]
-        nbytes = count_bytes(bundle[0][1])
-        while nbytes < BUNDLE_BYTES:
-            try:
-                bundle.append(self._answers.get_nowait())
-            except Empty:
-                break
-            nbytes += count_bytes(bundle[-1][1])
-        return carried(bundle)
+                    del frames  # while this waits, they are the island's alone
+                del turn
+            self._news.notify_all()
+            while not self._answers and self._following <= call + _WAITING:
+                self._news.wait()
+            return carried(take_bundle(self._answers))
 
     def close(self) -> None:
         """End the island's run, whatever it is at; returns when its processes are gone."""

@@ -69,13 +69,15 @@ class IslandActor:
         self.is_open = False
         self._post = post
         self._waiting: deque[tuple[int, Frames]] = deque()
-        self._sending = 0  # calls
+        self._calls = 0  # that are away
         self._sent = 0
+        self._told: Callable[[Any], None] = lambda given: None
+        self._lost: Callable[[BaseException], None] = lambda error: None
         # Without a CPU of its own it takes none from others, and has a place where all are taken.
         self._actor: Any = (
             ray.remote(RayIsland)
             .options(
-                num_cpus=0, memory=told_bytes or None, max_concurrency=2 * CALLS + _OTHERS, max_restarts=0,
+                num_cpus=0, memory=told_bytes or None, max_concurrency=CALLS + _OTHERS, max_restarts=0,
                 max_task_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(at.id, soft=False),
             )
             .remote()
@@ -88,28 +90,31 @@ class IslandActor:
         """Open the island; `done` is told."""
         self._follow(self._actor.open.remote(versions(), memory_bytes, code), done)
 
-    def send(self, number: int, frames: Frames, lost: Callable[[BaseException], None]) -> None:
-        """Send a message, with others that wait; `lost` is told if the island is gone."""
+    def begin(self, told: Callable[[Any], None], lost: Callable[[BaseException], None]) -> None:
+        """Begin to exchange messages; `told` is called with what carries answers, `lost` if the island is gone."""
+        self._told, self._lost = told, lost
+        self._exchange()
+
+    def send(self, number: int, frames: Frames) -> None:
+        """Send a message, with others that wait."""
         self._waiting.append((number, frames))
-        self._send(lost)
+        self._exchange()
 
-    def _send(self, lost: Callable[[BaseException], None]) -> None:
-        def done(call: Future[Any]) -> None:
-            self._sending -= 1
-            error = call.exception()
-            if error is None:
-                self._send(lost)
-            else:
-                lost(error)
-
-        while self._waiting and self._sending < CALLS:
-            self._sending += 1
+    def _exchange(self) -> None:
+        """Call for what waits to be sent; one call is always there, and brings answers."""
+        while self._calls < CALLS and (self._waiting or not self._calls):
+            self._calls += 1
             call, self._sent = self._sent, self._sent + 1
-            self._follow(self._actor.take.remote(call, carried(take_bundle(self._waiting))), done)
+            self._follow(self._actor.exchange.remote(call, carried(take_bundle(self._waiting))), self._done)
 
-    def fetch(self, done: Callable[[Future[Any]], None]) -> None:
-        """Have `done` told of the next answers."""
-        self._follow(self._actor.answers.remote(), done)
+    def _done(self, call: Future[Any]) -> None:
+        self._calls -= 1
+        error = call.exception()
+        if error is not None:
+            self._lost(error)
+            return
+        self._exchange()  # the next one is on its way while these are copied
+        self._told(call.result())
 
     def close(self) -> Any:
         """Begin to end the island's run; return the call."""

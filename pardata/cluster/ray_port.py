@@ -21,7 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from pardata.cluster.opening import refusal
 from pardata.cluster.port import EngineLost, Frames, NodeJoined, NodeLost, PortEvent, Returned
-from pardata.cluster.ray_node import CALLS, received
+from pardata.cluster.ray_node import received
 from pardata.cluster.ray_placed import IslandActor, PortStep, RayNode, nodes_there, store_bytes_here
 from pardata.errors import ConfigError
 from pardata.memory.born.nursery import Reception
@@ -176,8 +176,7 @@ class RayPort:
         stored_bytes = min(placed.at.store_bytes, self._most_bytes) // self._share
         self._on_event(NodeJoined(placed.node, min(limit_bytes, stored_bytes)))
         self._settle(placed.at)
-        for _ in range(CALLS):
-            placed.fetch(partial(self._on_answers, placed))
+        placed.begin(partial(self._on_answers, placed), partial(self._lose_by, placed))
 
     def _on_not_opened(self, placed: IslandActor, error: BaseException) -> None:
         """Try again on a node that is there and has lost the actor; refuse one that cannot run it."""
@@ -212,18 +211,15 @@ class RayPort:
     def _send(self, node: str, number: int, frames: Frames) -> None:
         placed = next((placed for placed in self._islands.values() if placed.node == node), None)
         if placed is not None:  # else it was said to be lost
-            placed.send(number, frames, partial(self._lose_by, placed))
+            placed.send(number, frames)
 
-    def _on_answers(self, placed: IslandActor, call: Future[Any]) -> None:
-        error = _error_of(call)
-        if error is not None:
-            self._lose_by(placed, error)
-        elif self._islands.get(placed.at.id) is placed:
-            placed.fetch(partial(self._on_answers, placed))  # they are on their way while these are copied
-            for number, frames in received(call.result()):
+    def _on_answers(self, placed: IslandActor, given: Any) -> None:
+        if self._islands.get(placed.at.id) is placed:
+            for number, frames in received(given):
                 self._on_event(Returned(placed.node, number, frames))
 
     def _lose_by(self, placed: IslandActor, error: BaseException) -> None:
+        error = error.cause if isinstance(error, RayTaskError) else error
         self._lose(placed, f"{type(error).__name__}: {error}")
 
     def _lose(self, placed: IslandActor, why: str) -> None:

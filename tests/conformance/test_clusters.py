@@ -518,6 +518,9 @@ def test_ray_that_is_not_initialised_is_not_started(monkeypatch, ray_cluster):
 
     with pytest.raises(pardata.ConfigError, match="a process has one cluster"):
         numbers().map(drawn).run(engine=pardata.cluster.Ray(ray_cluster.address))
+    monkeypatch.setattr(ray.util.client.ray, "is_connected", lambda: True)
+    with pytest.raises(pardata.ConfigError, match="ray job submit"):
+        numbers().map(drawn).run(engine="ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(pardata.ConfigError, match=r"import ray\n    ray.init\(\)"):
         numbers().map(drawn).run(engine="ray")

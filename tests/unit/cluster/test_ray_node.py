@@ -1,5 +1,6 @@
 """The actor of an island on Ray, without Ray: calls that overtake each other, and answers that are fetched together."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 import pardata
 from pardata.cluster import opening, ray_node
+from pardata.cluster.bundle import BUNDLE_BYTES
 from pardata.cluster.opening import versions
-from pardata.cluster.ray_node import BUNDLE_BYTES, RayIsland, carried, received
+from pardata.cluster.ray_node import RayIsland, carried, received
 
 
 class FakeIsland:
@@ -46,26 +48,45 @@ def test_what_a_call_carries_arrives_and_may_be_written_to():
     assert type(carried([(4, [b"small"])])) is bytes
 
 
-def test_calls_that_overtake_each_other_are_taken_in_their_order(actor):
-    actor.take(1, carried([(12, [b""])]))
-    assert actor._island.taken == []
-    actor.take(0, carried([(10, [b""]), (11, [b""])]))
-    assert actor._island.taken == [10, 11, 12]
-
-
-def test_answers_are_fetched_together_but_for_large_ones(actor):
-    large = np.zeros(BUNDLE_BYTES, np.uint8)
-    actor.take(0, carried([(0, [b"a"]), (1, [b"b"]), (2, [b"c", large]), (3, [b"d"])]))
-    assert [[number for number, _ in received(actor.answers())] for _ in range(2)] == [[0, 1, 2], [3]]
-
-
-def test_answers_wait_for_the_first(actor):
+def in_a_thread(actor, call, given):
+    """Make a call; return its thread, and the list that gets the numbers of the answers that it takes home."""
     found = []
-    waiting = threading.Thread(target=lambda: found.extend(received(actor.answers())))
+    waiting = threading.Thread(target=lambda: found.append(answers_of(actor, call, given)))
     waiting.start()
-    actor.take(0, carried([(5, [b"x"])]))
+    return waiting, found
+
+
+def answers_of(actor, call, given):
+    return [number for number, _ in received(actor.exchange(call, carried(given)))]
+
+
+def test_calls_that_overtake_each_other_are_taken_in_their_order(actor):
+    waiting, found = in_a_thread(actor, 1, [(12, [b""])])
+    assert set(answers_of(actor, 0, [(10, [b""]), (11, [b""])])) >= {10, 11}
+    for call in (2, 3):
+        answers_of(actor, call, [(11 + call, [b""])])
     waiting.join(60)
-    assert found == [(5, [b"x"])]
+    assert actor._island.taken == [10, 11, 12, 13, 14] and len(found) == 1
+
+
+def test_answers_go_together_but_for_large_ones(actor):
+    large = np.zeros(BUNDLE_BYTES, np.uint8)
+    given = [(0, [b"a"]), (1, [b"b"]), (2, [b"c", large]), (3, [b"d"])]
+    assert [answers_of(actor, 0, given), answers_of(actor, 1, [])] == [[0, 1, 2], [3]]
+
+
+def test_two_calls_wait_for_answers_and_no_more(actor):
+    calls = [in_a_thread(actor, call, []) for call in range(3)]
+    calls[0][0].join(60)
+    assert [found for _, found in calls] == [[[]], [], []]
+    numbers, given = itertools.count(5), []
+    for waiting, _ in calls[1:]:
+        while waiting.is_alive():
+            given.append(next(numbers))
+            actor._island.on_answer(given[-1], [b"x"])
+            waiting.join(0.01)
+    told = [number for _, found in calls for numbers in found for number in numbers]
+    assert sorted([*told, *(number for number, _ in actor._answers)]) == given
 
 
 def test_another_version_at_home_is_told(actor):
