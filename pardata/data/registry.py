@@ -79,7 +79,7 @@ FORMATS: Final = (
     FileFormat("pardata.data.netcdf_variables", "netCDF4", "1.7", "netcdf", (), is_output=False),
     FileFormat("pardata.data.dicom", "pydicom", "3.0", "dicom", (".dcm",), is_output=False),
     FileFormat("pardata.data.blosc2_arrays", "blosc2", "3.0", "blosc2", (".b2nd",)),
-    FileFormat("pardata.data.tensorstore_arrays", "tensorstore", "0.1.75", "tensorstore", (), is_output=False),
+    FileFormat("pardata.data.tensorstore_arrays", "tensorstore", "0.1.64", "tensorstore", (), is_output=False),
     FileFormat(
         "pardata.data.videos",
         "av",
