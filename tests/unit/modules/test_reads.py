@@ -43,7 +43,7 @@ case_chain = a = None  # a package, set by a fixture; and one that is only named
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    many = "\n".join(f"V{n} = {n}\ndef f{n}(x): return x + V{n}" for n in range(2000))
+    many = "\n".join(f"V{n} = {n}\ndef f{n}(x): return x + V{n}" for n in range(100))
     (tmp_path / "case_reads.py").write_text(f"{TEXT}\n{many}\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("case_reads")
