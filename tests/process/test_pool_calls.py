@@ -536,7 +536,7 @@ def test_statistics_tell_what_was_done(pool):
     for worker in told["workers"]:
         assert 0 < worker["start_s"] < told["seconds"] and worker["wait_s"] >= 0
     assert sum(worker["tasks"] for worker in told["workers"]) == told["chunks"][-1]["chunks"]
-    assert told["longest"][0][0] >= 0.05 and "item 10" in told["longest"][0][1]
+    assert any(seconds >= 0.05 and "item 10" in name for seconds, name in told["longest"])
     assert sum(worker["work_s"] for worker in told["workers"]) >= 0.05
 
 
