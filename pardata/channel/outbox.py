@@ -52,6 +52,11 @@ class EdgeSenders:
         ahead = self._alone if count > 1 and len(senders) == 1 else self.ahead
         return best if best.slots.outstanding < ahead and best.slots.has_room else None
 
+    def receive(self) -> None:
+        """Take in what receivers have told: results that are found without a doorbell come before one has read it."""
+        for sender in self.senders:
+            sender.receive()
+
     @property
     def load(self) -> int:
         """Messages that the least loaded worker has not finished."""
@@ -175,6 +180,9 @@ class Outbox:
     def _prepare(self, index: int, batch: Batch, packed: _Packed, shared: bool) -> Sender:
         edge = self.edges[index]
         sender = edge.pick(batch.count)
+        if sender is None:
+            edge.receive()
+            sender = edge.pick(batch.count)
         if sender is None:
             assert edge.may_rest or not batch.items, "publish without room"
             sender = edge.any()

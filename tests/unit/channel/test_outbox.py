@@ -115,6 +115,17 @@ def test_new_array_in_shared_memory_is_not_copied_and_its_reader_may_change_it(o
     assert received.flags.writeable
 
 
+def test_what_receivers_have_told_makes_room_though_nobody_has_read_it(outbox):
+    for number in range(SLOTS):
+        publish(outbox, [number], number)
+    (receiver,) = outbox.receivers[0]
+    for claim in receiver.receive():
+        receiver.commit(claim)
+    receiver.flush()
+    publish(outbox, [SLOTS], SLOTS)
+    assert receive(outbox) == [SLOTS]
+
+
 def test_array_elsewhere_is_copied_once_into_a_block(outbox):
     sent = np.ones(LARGE)
     publish(outbox, [sent])
