@@ -33,7 +33,7 @@ class DoneRanges:
 
     @property
     def count(self) -> int:
-        """How many numbers are done."""
+        """The count of the numbers that are done."""
         return sum(self._ends) - sum(self._begins)
 
     def missing(self, total: int) -> list[tuple[int, int]]:

@@ -59,7 +59,7 @@ class _Renumbered:
 
 
 class Inlet(OwnProgram):
-    """Where messages enter: the function of an island's source.
+    """The function of an island's source: messages enter here.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class InletProgram:
 
 
 class Outlet(OwnProgram):
-    """Where results leave: the function of an island's last stage.
+    """The function of an island's last stage: results leave here.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class Connection(NamedTuple):
 
 
 class ClusterEngine(Elsewhere):
-    """What `engine=` and `cluster=` take: the options of an engine, which give a connection."""
+    """The options of an engine, which give a connection: a value of `engine=` and of `cluster=`."""
 
     def __init__(self, address: Any = None, *, nodes: int | None = None, memory_limit: float | str | None = None):
         if nodes is not None and not is_count(nodes, 1):

@@ -1,4 +1,4 @@
-"""What threads put and one event loop takes: it is woken once for all that has come until it looks."""
+"""A queue from threads to one event loop, which is woken once for all that has come until it looks."""
 
 from __future__ import annotations
 

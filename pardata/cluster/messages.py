@@ -1,4 +1,4 @@
-"""What home and an island say to each other. Plain data, of which `cluster.wire` makes frames. Pure."""
+"""The messages between home and an island. Plain data, of which `cluster.wire` makes frames. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pardata.runtime.progress import StageStatistics
 
 
 class IslandCode(NamedTuple):
-    """What an island runs, once for each node; `seed`: of the run's random numbers."""
+    """The plan that an island runs, sent once to each node; `seed`: of the run's random numbers."""
 
     replica: Replica
     outlets: int
@@ -29,7 +29,7 @@ class Message(NamedTuple):
 
 
 class News(NamedTuple):
-    """What an island tells beside its answers.
+    """The news of an island beside its answers.
 
     Attributes
     ----------

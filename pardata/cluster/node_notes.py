@@ -1,4 +1,4 @@
-"""What home notes of the tasks of a pool on nodes: errors with their node, and counts of workers."""
+"""The notes of home on the tasks of a pool on nodes: errors with their node, and counts of workers."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from pardata.process.environment import limit
 
 
 class HeldIsland(Protocol):
-    """What a node holds: when it lets go of it, the work there ends."""
+    """An island as a node holds it: when the node lets go of it, the work there ends."""
 
     def take(self, number: int, frames: Frames) -> None:
         """Take in a message, or `port.FINISH`, after which there is none. Never waits."""

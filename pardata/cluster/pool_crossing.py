@@ -92,7 +92,7 @@ class Away(NamedTuple):
 
 
 class NodePools:
-    """What is known of the pools of the nodes.
+    """The pools of the nodes, as home knows them.
 
     Attributes
     ----------

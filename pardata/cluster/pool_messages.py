@@ -1,4 +1,4 @@
-"""What a pool past one machine sends to its islands, and what they answer. Pure.
+"""The messages between a pool past one machine and its islands. Pure.
 
 Messages with a number below `cluster.port.FINISH` are for one node; they are no tasks, and no other node gets them.
 """
@@ -14,7 +14,7 @@ from pardata.runtime.faults import Fault
 
 
 class PoolCode(NamedTuple):
-    """What an island is made of: the options of its pool; `workers`: its own, None: the cores of the node."""
+    """The options of an island's pool; `workers`: its own number of them, None: the cores of the node."""
 
     setup: Setup
     workers: int | None
@@ -61,7 +61,7 @@ class PoolTask(NamedTuple):
 
 
 class TaskDone(NamedTuple):
-    """What has become of a task: its outcome. `worker`: of the node's pool."""
+    """The outcome of a task. `worker`: of the node's pool."""
 
     outcome: Outcome
     worker: int

@@ -25,7 +25,7 @@ _TAGS: Final = [*_FORM, *_PLACE, *_SCALE, *_GROUPS, "NumberOfFrames"]
 
 
 class Frame(NamedTuple):
-    """Where an image is: a file, its number in that, and what tells whether the file is another one.
+    """The place of an image: a file, its number in that, and a mark that tells whether the file is another one.
 
     `scale`: a slope and an intercept of the frame's own, which pydicom does not apply.
     """

@@ -25,7 +25,7 @@ _GROUP_BYTES: Final = 16 << 20  # of a new file, in memory: small tables are put
 
 
 class RowGroup(NamedTuple):
-    """Where some rows are: the number of the file, and that of the group in it."""
+    """The place of some rows: the number of the file, and that of the group in it."""
 
     file: int
     number: int

@@ -189,7 +189,7 @@ class _Band:
 
     @property
     def state(self) -> _State:
-        """Where it is, for a run that goes on."""
+        """Its position, with the rows that are not written yet, for a run that goes on."""
         description = b"" if self._new is None else self._new.description()
         return self._written, self._rows[: self._held].copy(), description
 

@@ -1,4 +1,4 @@
-"""What is refused before a job on arrays begins: functions that cannot be called so, arrays that cannot be changed."""
+"""Refusals before a job on arrays begins: functions that cannot be called so, arrays that cannot be changed."""
 
 from __future__ import annotations
 
