@@ -61,8 +61,8 @@ HOLDS: Final = -3
 # store be seen before an earlier one.
 CAN_ELIDE_WAKEUPS: Final = platform.machine().lower() in ("x86_64", "amd64", "i686")
 FARM_WINDOW: Final = 2  # of a worker that has one message at work: that, and one ahead
-WORDS_PER_MESSAGE: Final = 4000  # of the socket
-MESSAGE_BYTES: Final = 64 << 10
+WORDS_PER_MESSAGE: Final = 4000  # of the socket: 32 kB, so that there is room for a head
+MESSAGE_BYTES: Final = 64 << 10  # that are received at once; the kernel drops the rest of a longer message
 
 
 class RunGone(BrokenError):

@@ -146,7 +146,7 @@ class Collector:
             os.sched_yield()  # the process that makes the next message may wait for this core: cheaper than a wake-up
             if self._scan():
                 return
-        flushed = self.flush()
+        flushed = self.flush()  # before the sleep: others may wait for these slots and leases
         limit = timeout_s if flushed else min(_SOON_S, timeout_s or _SOON_S)
         if limit is None and self._on_idle is not None:
             limit = IDLE_S
@@ -156,7 +156,7 @@ class Collector:
             if not self.begin_sleep():
                 return
             events = self.selector.select(limit)
-            sleep.end()
+            sleep.end()  # a Ctrl-C before this costs one doorbell: the word tells of a sleep until the next one
         for key, _ in events:
             key.data()
         if not events and limit == IDLE_S and self._on_idle is not None:

@@ -19,7 +19,7 @@ from pardata.memory.array import Anchor, Drop
 from pardata.memory.budget import CONTROL
 from pardata.memory.segment import PAGE_BYTES
 
-ROWS: Final = 1 << 17
+ROWS: Final = 1 << 17  # 8 MiB of addresses; memory only for the rows that were used
 ROW_WORDS: Final = 8
 _STAMP: Final = 0  # above 0: given out, no other row of this table has had it; below 0: released; 0: never used
 _CHANNEL: Final = 1  # index among the outgoing channels of the owner
@@ -130,6 +130,7 @@ class LeaseTable:
             self._top += 1
             if not row % _PAGE_ROWS:
                 self._header[CONTROL] += PAGE_BYTES
+        # While the other words change, the stamp is 0 or that of a lease which was released: the row does not count.
         self._stamp += 1
         at, words = row * ROW_WORDS, self._words
         words[at + _CHANNEL], words[at + _MESSAGE] = channel, message
@@ -183,7 +184,7 @@ class LeaseTable:
 
     def _used_rows(self) -> int:
         """Return how many rows were ever written, the stamp of the last one maybe missing."""
-        words = self._words
+        words = self._words  # without the stamp; the last word, the extent, is never 0 in a row that was written
         return next(
             (row for row in range(ROWS) if not any(words[row * ROW_WORDS + _CHANNEL : (row + 1) * ROW_WORDS])), ROWS
         )

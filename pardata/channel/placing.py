@@ -21,8 +21,8 @@ from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import align
 from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
 
-_ALIGNMENT: Final = 64  # of each array in a block, in bytes
-_LARGEST_CLASS: Final = 1 << 20
+_ALIGNMENT: Final = 64  # of each array in a block, in bytes: a cache line
+_LARGEST_CLASS: Final = 1 << 20  # bytes; a larger block, rounded up to a power of two, could waste as much again
 _NO_BLOCK: Final = id(None)
 
 Array = np.ndarray[Any, Any]
@@ -135,7 +135,7 @@ class BlockPlacer:
                 self._take_over(message, indices)
             else:
                 self._pass_on(message, indices, is_only)
-        for is_shared in (False, True):
+        for is_shared in (False, True):  # apart, as a block has one flag for all arrays in it
             rest = [index for index in message.rest() if (index in message.shared) is is_shared]
             if rest:
                 self._copy(message, rest, is_shared)

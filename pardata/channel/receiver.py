@@ -104,7 +104,7 @@ class Receiver(ChannelEnd):
         self.renamed = renamed or {}
         self.held = HeldBlocks(segment.map)
         self.returns = Returns()
-        done = self._done[: self._words[TOP]].tolist()
+        done = self._done[: self._words[TOP]].tolist()  # what a predecessor has finished counts as seen, no more
         self._seen = done or [0]  # stamps by slot, as far as slots have been looked at
         self._unfinished = 0  # claims of this process that are not committed
         newest, unfinished = self._published()
@@ -127,7 +127,7 @@ class Receiver(ChannelEnd):
     @property
     def at_end(self) -> bool:
         """Return whether the sender has closed and all its messages are committed."""
-        closed = self._words[CLOSED]  # SYNC POINT: close
+        closed = self._words[CLOSED]  # SYNC POINT: close. The number of messages plus one: stamps count from 1
         return bool(closed) and not self._unfinished and self._taken == closed - 1
 
     def waiting(self) -> list[tuple[int, int]]:
@@ -174,7 +174,7 @@ class Receiver(ChannelEnd):
         """Return the messages that have been published since the last time, with or without doorbells."""
         claims: list[Claim] = []
         slot: int | None = self._words[NEWEST]
-        while slot is not None:
+        while slot is not None:  # back to one that was seen: so were all before it
             slot = self._take_in(slot, claims)
         if len(claims) > 1:
             claims.sort(key=_stamp_of)  # the slot of one that was seen may have the next one already
@@ -249,7 +249,8 @@ class Receiver(ChannelEnd):
 
     def commit(self, claim: Claim) -> None:
         """Finish a message: it will not be processed again. Its leases end when its arrays are gone."""
-        self._done[claim.slot] = claim.stamp  # SYNC POINT: commit. From here on no successor gets the message
+        # SYNC POINT: commit. From here on no successor gets the message; the sender reads the word if it is not told.
+        self._done[claim.slot] = claim.stamp
         for block in claim.anchors:
             block.claimed = False
         claim.anchors.clear()

@@ -109,7 +109,10 @@ class Sender(ChannelEnd):
         if spilled is None:
             nbytes += 8 * max(count, 0) + len(encoded.payload)
         position = body = 8 * (at + HEAD_WORDS) if nbytes <= SMALL_BYTES else slots.area(slot, nbytes)
+        # None of what follows counts before the stamp of `complete`. Killed in here, a process leaves rows that name a
+        # message above the last stamp, which its successor frees, and a slot whose old message is finished.
         for block, origin in zip(blocks, origins, strict=True):
+            # Another live row: a reader has the block from an earlier message.
             unshared = not (shared or block.shared or block.live_rows)
             lease = self._leases.give(block, self.index, stamp, origin)
             LEASE.pack_into(
@@ -122,6 +125,8 @@ class Sender(ChannelEnd):
                 self._bytes[position : position + len(raw)] = raw
                 position += len(raw)
             self._bytes[position : position + len(encoded.payload)] = encoded.payload
+        # BEFORE of the first message is slot 0, its own: a reader that goes back finds a message there that it has
+        # seen.
         HEAD.pack_into(
             self._bytes, 8 * (at + SEQUENCE), batch.sequence, batch.number, batch.count, batch.cell,
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(slots.last_slot, 0),
@@ -142,6 +147,8 @@ class Sender(ChannelEnd):
         slots = self.slots
         slot, stamp = self._prepared
         self._words[slot_at(slot) + STAMP] = stamp  # SYNC POINT: publish. From here on the message exists
+        # Behind the stamp, so that a reader which goes by NEWEST finds the message there. Killed in between, a process
+        # leaves a message that NEWEST does not name: the HELLO of its successor has all slots looked at.
         self._words[NEWEST] = slot
         slots.last_stamp, slots.last_slot = stamp, slot
         return slot
@@ -168,7 +175,7 @@ class Sender(ChannelEnd):
             slot = words[PLEDGED_SLOT]
             self.slots.use_pledged(slot)
             self._prepared = slot, words[PLEDGED]
-            self._store()
+            self._store()  # without a doorbell: `hello` follows
 
     def abandon(self, number: int) -> None:
         """Finish message `number` in place of a receiver that is dead: nobody will process it.
@@ -195,7 +202,7 @@ class Sender(ChannelEnd):
         """Wake the receiver; later if the socket is full: then one scan of all slots stands for all that is owed."""
         if self._owed is None and try_send(self.sock, DOORBELL.pack(doorbell)):
             return
-        self._owed = HELLO if HELLO in (doorbell, self._owed) else SCAN
+        self._owed = HELLO if HELLO in (doorbell, self._owed) else SCAN  # HELLO is a SCAN, and asks for a report
 
     @property
     def owes(self) -> bool:

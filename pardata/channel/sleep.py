@@ -48,6 +48,7 @@ class Sleep:
 
     def end(self) -> None:
         """Say that it is awake: it looks for messages by itself."""
+        # Without a fence: a sender that still sees the sleep rings once too often, and no message is missed by that.
         self._word[0] = -abs(self._word[0])
 
 

@@ -36,6 +36,8 @@ class SenderSlots:
         self._words = words
         self._done = done
         self._header = header
+        # Stamps rise by one, so the largest is that of the last message. A slot that is counted in TOP, and that never
+        # got a stamp because the process was killed before, has 0 there, as in done: it is free.
         self.top = words[TOP]
         stamps = [words[slot_at(slot) + STAMP] for slot in range(self.top)]
         self.last_stamp = max(stamps, default=0)
@@ -74,6 +76,8 @@ class SenderSlots:
             self._free.pop()
             self._is_free[slot] = False
             return
+        # Killed between the two counts, a process leaves a page that its successor counts once more. The limit is not
+        # exact to a page, so that needs no transaction.
         self._header[CONTROL] += words_bytes(slot + 1) - words_bytes(slot)
         self.top = self._words[TOP] = slot + 1
         self._is_free.append(False)
@@ -95,7 +99,7 @@ class SenderSlots:
     def _add_free(self, slot: int) -> None:
         self._is_free[slot] = True  # beside the list, so that a stamp which is told twice frees a slot once
         if slot == self.last_slot:
-            self._free.insert(0, slot)
+            self._free.insert(0, slot)  # `next` takes from the other end, and not the only one
         else:
             self._free.append(slot)
 

@@ -25,7 +25,7 @@ from typing import Final
 from pardata.memory.gaps import align
 from pardata.memory.segment import PAGE_BYTES
 
-RECORD_BYTES: Final = 256
+RECORD_BYTES: Final = 256  # four cache lines: a head of 13 words, and 152 bytes for a small message
 _RECORD_WORDS: Final = RECORD_BYTES // 8
 AREA_BYTES: Final = 64 << 10
 CAPACITY: Final = AREA_BYTES  # bytes of the contents of a message
