@@ -71,7 +71,7 @@ class _Lock:
         """Enter if no thread is inside, this one included; return whether it did."""
         if not self._lock.acquire(blocking=False):
             return False
-        if self._depth:
+        if self._depth:  # this thread's own, if a finalizer has come between two lines of it: the lock lets it in again
             self._lock.release()
             return False
         self._depth = 1
@@ -178,7 +178,7 @@ class Arena:
         """Return an offset, and whether its block is warm; None if the budget has no room, and `on_shortage` waits."""
         with self.lock:
             self.collect()
-            if not self._free.get(extent):
+            if not self._free.get(extent):  # to ask costs system calls, which a warm block of this size needs not
                 self._ask_for_memory()
             if self.budget is not None and not may_pass:
                 if self.on_shortage is None:
@@ -187,7 +187,7 @@ class Arena:
                     return None
             free = self._free.get(extent)
             is_warm = bool(free)
-            offset = free.pop() if free else self._carve(extent)
+            offset = free.pop() if free else self._carve(extent)  # killed behind this: a gap to the successor
             usage = self._usage
             usage.live_bytes += extent
             usage.publish()
@@ -214,9 +214,9 @@ class Arena:
                     self._held.append((offset, extent))
                     continue
                 usage.live_bytes -= extent
-                if offset == NUMPYS:
+                if offset == NUMPYS:  # its bytes alone are counted here
                     continue
-                if self.budget is not None and not self.budget.has_room(0):
+                if self.budget is not None and not self.budget.has_room(0):  # others are in want
                     self._give_back(offset, extent)
                 else:
                     self._free.setdefault(extent, []).append(offset)

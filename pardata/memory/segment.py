@@ -84,6 +84,8 @@ class Segment:
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""
         if nbytes > 0 and os.getpid() == self._pid:
+            # Frees the pages in the object itself: MADV_DONTNEED would only unmap them here, and they would stay
+            # allocated.
             self.map.madvise(mmap.MADV_REMOVE, offset, nbytes)
 
     def close_fd(self) -> None:

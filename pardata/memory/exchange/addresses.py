@@ -220,7 +220,7 @@ def _name_of(address: BlockAddress) -> str:
 
 def _before_fork() -> None:
     """Hold for the child the blocks that this process holds now: the child inherits views of them, without locks."""
-    _lock.acquire()
+    _lock.acquire()  # until after the fork: the child is to inherit no view that is not held for it
     if _exports is not None:
         _fds_at_fork.extend(_exports.hold_for_child())
     forget_the_gone()

@@ -86,6 +86,8 @@ class Cells:
 
     @contextmanager
     def _alone(self, cell: int) -> Iterator[None]:
+        # The kernel's lock is that of the open file, which all threads of this process use: among them it excludes
+        # nobody.
         with self._lock:
             lock_range(self._fd, fcntl.F_WRLCK, CELL_LOCKS + cell, 1, wait=True)
             try:
@@ -95,6 +97,8 @@ class Cells:
 
     def begin(self, cell: int, serial: int) -> None:
         """Set a cell up for a block."""
+        # Nobody has an address with this serial yet, so no lock is needed; one with an older serial is refused before
+        # and after.
         for word, value in ((_SENT, 0), (_RECEIVED, 0), (_SERIAL, serial)):
             self[cell, word] = value
 
@@ -161,6 +165,8 @@ class Exports:
                 self._addresses[place] = address
             self._anchors[place] = block
             address = self._addresses[place]
+        # Outside of the lock: another process may have that of the cell for a moment. The caller's anchor keeps the
+        # block until it is counted.
         self._cells.send(address.cell)
         return address
 

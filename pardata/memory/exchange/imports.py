@@ -58,6 +58,8 @@ class ImportedSegment:
                 raise gone(address)
             start, memory, _ = self._window(*place)
             cells = self._window(address.cell, CELL_BYTES)[2]
+            # Once for all anchors here: locks of one open file do not add up, and the first unlock would end all of
+            # them.
             if place not in self._leases:
                 lock_range(self.fd, fcntl.F_RDLCK, *place)
             self._leases[place] += 1

@@ -1,7 +1,8 @@
 """Locks on ranges of a file's bytes, which the kernel ends with the last process that has the open file.
 
-They belong to an open file (F_OFD_*), not to a process: threads exclude each other, no other descriptor's close ends
-them, and a descriptor that a child inherits holds them for the child.
+They belong to an open file (F_OFD_*), not to a process: no other descriptor's close ends them, and a descriptor that a
+child inherits holds them for the child. Threads that share an open file do not exclude each other; those that each open
+it do.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ fcntl: Any = module("fcntl")
 _GET: Final = 36
 _SET: Final = 37
 _SET_WAITING: Final = 38
+# struct flock: kind, whence, offset, length, process (0 for these locks), and padding.
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
