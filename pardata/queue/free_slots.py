@@ -88,6 +88,7 @@ class FreeSlots:
         Raises `queue.Full` at the deadline.
         """
         while self.count:
+            # Before the byte is read: who counts places in between would put it back, and there would be one too many.
             self._pipe.enter()
             try:
                 os.read(self.fd, 1)

@@ -48,7 +48,7 @@ class _Counter:
 
     @property
     def value(self) -> int:
-        with open(f"/proc/self/fdinfo/{self.fd}") as file:
+        with open(f"/proc/self/fdinfo/{self.fd}") as file:  # to read the eventfd would set it to 0
             return next(int(line.split()[1], 16) for line in file if line.startswith("eventfd-count"))
 
     def dispose(self) -> None:
@@ -210,7 +210,7 @@ class JoinableQueue(Queue):
             if self.unfinished <= 0:
                 raise ValueError("task_done() called too many times")
             self._counts.done.add()
-            self._got = max(0, self._got - 1)
+            self._got = max(0, self._got - 1)  # the item may be one that another process has got
             self._hold_hands()  # SYNC POINT: hands. Behind the count
 
     def join(self) -> None:
@@ -223,6 +223,8 @@ class JoinableQueue(Queue):
             has come while `get` took an item. Those count as done from here on.
         """
         with contextlib.closing(select.epoll()) as news:
+            # By edges: nobody reads the counter, so it is readable all the time. What is counted between `unfinished`
+            # and `poll` is an edge that waits.
             news.register(self._counts.done.fd, select.EPOLLIN | select.EPOLLET)
             while self.unfinished > 0:
                 if news.poll(_LOOK_S):

@@ -165,6 +165,7 @@ class PacketPipe:
         """
         with self._mutex:
             if not self._in_between:
+                # Waits for a process that counts (`try_alone`), for a moment: all others share the lock.
                 lock_range(self.locks, fcntl.F_RDLCK, 0, 1, wait=True)
             self._in_between.add(place or threading.get_ident())
 
@@ -180,6 +181,7 @@ class PacketPipe:
 
         Uninterrupted, until it is closed: one that nobody knows would keep all processes out.
         """
+        # By an open file of its own: the threads of this process are to be outside, too.
         alone = reopen(self.locks, os.O_RDWR)
         try:
             lock_range(alone, fcntl.F_WRLCK, 0, 1)
@@ -208,6 +210,8 @@ class PacketPipe:
 
     def after_fork(self, writer: int) -> None:
         """In a forked child: replace what it shares with its parent by its own; what is read may be shared."""
+        # At once: as long as the inherited descriptor is open, it holds the parent's locks, also when the parent is
+        # killed.
         shared, self.locks = self.locks, reopen(self.locks, os.O_RDWR)
         os.close(shared)
         if self.reader < 0:  # the parent is about to end

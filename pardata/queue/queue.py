@@ -143,7 +143,7 @@ class Queue(QueueEnds, OtherForms):
         """
         self._has_ended = False
         self._pipe.hold_writer()
-        if not self._buffer and self._pipe.write(packet):
+        if not self._buffer and self._pipe.write(packet):  # behind those in the buffer, as they were put
             return True
         if self._free_slots.are_pipes:
             return False

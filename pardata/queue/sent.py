@@ -28,7 +28,7 @@ class Sent:
         self._addresses += addresses
         if len(self._addresses) > self._most:
             self._addresses = list(filter(is_awaited, self._addresses))
-            self._most = max(64, 2 * len(self._addresses))
+            self._most = max(64, 2 * len(self._addresses))  # so an address is looked at a few times at the most
 
     @property
     def are_awaited(self) -> bool:
