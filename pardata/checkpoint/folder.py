@@ -168,6 +168,7 @@ class Folder:
             finally:
                 os.close(fd)
             os.replace(part, self.file("plan"))
+            # The name in the folder, then that of the folder.
             sync_directory(part)
             sync_directory(self.path)
 
@@ -212,6 +213,8 @@ class Folder:
                 os.fsync(fd)
         finally:
             os.close(fd)
+        # The first contents are on the disk before their name is: where a power cut takes the name, the state before
+        # counts.
         if is_first:
             sync_directory(name)
         self._number, self.state = number, state

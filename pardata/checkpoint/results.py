@@ -31,7 +31,7 @@ from pardata.process.interrupts import start_thread
 APPEND_S: float = 0.25  # a test makes it 0
 
 _MAGIC: Final = 0x72617064
-_RECORD: Final = struct.Struct("<IIQII")  # magic, checksum of what follows in the head and of the ranges, ...
+_RECORD: Final = struct.Struct("<IIQII")  # magic, checksum of the rest and of the ranges; as in `_append`
 _RANGE: Final = struct.Struct("<QQ")
 
 
@@ -71,7 +71,7 @@ class ResultLog:
         self.done = DoneRanges()
         self._last: tuple[int, list[list[bytes]]] | None = None  # the body that was loaded last
         self._waiting: list[tuple[int, int, bytes]] = []
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # re-entrant, as `close` may be called in the midst of `put`
         self._is_closing = False
         self._putting: int | None = None  # the thread that is at `put`
         self.error: BaseException | None = None
@@ -137,7 +137,7 @@ class ResultLog:
                     if not self._waiting and not self._is_closing:
                         self._changed.wait(None if is_flushed else folders.CUT_S)
                     if not self._is_closing:
-                        self._changed.wait(APPEND_S)
+                        self._changed.wait(APPEND_S)  # for what belongs into the same record; `close` ends it
                     waiting, self._waiting = self._waiting, []
                     is_closing = self._is_closing
                 if waiting:

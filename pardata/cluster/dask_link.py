@@ -51,6 +51,8 @@ class Link:
         except OSError:
             self._given.waiting.clear()
         finally:
+            # Nothing is awaited between the last look at `waiting` and this, so what is put later finds no task, and
+            # makes one.
             self._writing = None
 
     def _message(self, bundle: Bundle) -> list[Any]:
@@ -69,7 +71,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection."""
-        self._comm.abort()
+        self._comm.abort()  # at once: `close` would wait until all is written
 
 
 def _hand_on(told: Any, take: Callable[[int, Frames], None]) -> None:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-SUSPECT_AFTER: Final = 2
+SUSPECT_AFTER: Final = 2  # nodes; one may be lost for any reason
 BLAMED_AFTER: Final = 3  # as items of local workers: `process.lifecycle.DEATHS_PER_ITEM`
-_FEW: Final = 64
+_FEW: Final = 64  # entries that no longer hold, which are not worth a new heap
 
 _Entry = tuple[int, int, str]  # of a node: its credits that are taken, less all of them; its bytes; its name
 
@@ -204,6 +204,7 @@ class Ledger:
 
     def send(self) -> list[Send]:
         """Assign messages that wait, the smallest number first; one that fits nowhere holds up those behind it."""
+        # Or small ones would pass a large one for ever, and where order is kept nothing behind it could come out.
         sends = []
         while self._waiting:
             number = self._waiting[0]

@@ -150,10 +150,11 @@ class Rule(NamedTuple):
 
 
 RULES: Final = (
-    Rule(Decision.FAIL, (fits_never,)),
+    Rule(Decision.FAIL, (fits_never,)),  # whatever is given back
     Rule(Decision.TAKE, (fits_now,)),
-    Rule(Decision.PASS_LIMIT, (is_first, fits_as_one_item)),
-    Rule(Decision.PASS_LIMIT, (is_first, has_company, fits_twice_the_limit)),
+    Rule(Decision.PASS_LIMIT, (is_first, fits_as_one_item)),  # its items became large on their way
+    Rule(Decision.PASS_LIMIT, (is_first, has_company, fits_twice_the_limit)),  # the others come out behind it
+    # Nobody but the consumer can give memory back, and its loop waits for this batch.
     Rule(Decision.PASS_LIMIT, (is_stuck, is_alone, fits_by_itself, fits_beside_an_item)),
     Rule(Decision.FAIL, (is_hopeless,)),  # what is live is kept, and there will never be enough
     Rule(Decision.WAIT, ()),
