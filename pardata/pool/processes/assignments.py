@@ -84,6 +84,7 @@ class Assignments:
             task.job.note_sent(task, placer.sent_bytes)
         self.sent_bytes += placer.sent_bytes
         placer.sent_bytes = 0
+        # Behind the publication, which may raise. With the pool's lock held, no outcome is taken in meanwhile.
         self.tasks[task.number] = task
         slot.numbers.append(task.number)
         task.position = slot.position if len(slot.numbers) == 1 else int

@@ -67,6 +67,7 @@ class Intake:
         except BaseException as failure:  # the result cannot be unpickled; a Ctrl-C is delayed (`Uninterrupted`)
             fault = Fault.of(failure, "pool", place="a task of the pool, while its result was being loaded here")
             outcome = Outcome(1, None, fault, 0.0, is_unread=True)
+        # Before the outcome is acted on: this process has no successor that would take the message again.
         claim.receiver.commit(claim)
         if claim.receiver.owes >= _MOST_OWED and not claim.receiver.flush():
             self._wake()  # its socket is full: the pool's thread tries again

@@ -199,7 +199,7 @@ class PoolLoop:
             key.data()
         while self._intake.collect():
             pass
-        while self._losses:
+        while self._losses:  # behind the outcomes: a worker may have died when its task was done
             self._lose(self._losses.pop())
         self.terminations.enforce()
         self.scheduler.dispatch()
