@@ -91,6 +91,9 @@ class Sender(ChannelEnd):
     ) -> None:
         """Write a batch into a slot, but for the stamp that makes it a message: `complete` publishes it.
 
+        A process that is killed in here leaves rows that name a message above the last stamp, which its successor
+        frees, and a slot whose old message is finished.
+
         Parameters
         ----------
         spilled : Anchor, optional
@@ -109,11 +112,8 @@ class Sender(ChannelEnd):
         if spilled is None:
             nbytes += 8 * max(count, 0) + len(encoded.payload)
         position = body = 8 * (at + HEAD_WORDS) if nbytes <= SMALL_BYTES else slots.area(slot, nbytes)
-        # None of what follows counts before the stamp of `complete`. Killed in here, a process leaves rows that name a
-        # message above the last stamp, which its successor frees, and a slot whose old message is finished.
         for block, origin in zip(blocks, origins, strict=True):
-            # Another live row: a reader has the block from an earlier message.
-            unshared = not (shared or block.shared or block.live_rows)
+            unshared = not (shared or block.shared or block.live_rows)  # given before: another reader has it
             lease = self._leases.give(block, self.index, stamp, origin)
             LEASE.pack_into(
                 self._bytes, position, lease.row, lease.stamp, block.offset, block.extent_bytes, not unshared
@@ -125,8 +125,6 @@ class Sender(ChannelEnd):
                 self._bytes[position : position + len(raw)] = raw
                 position += len(raw)
             self._bytes[position : position + len(encoded.payload)] = encoded.payload
-        # BEFORE of the first message is slot 0, its own: a reader that goes back finds a message there that it has
-        # seen.
         HEAD.pack_into(
             self._bytes, 8 * (at + SEQUENCE), batch.sequence, batch.number, batch.count, batch.cell,
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(slots.last_slot, 0),
