@@ -17,7 +17,7 @@ def open_path(path: str, key: str | None) -> Any:
         if path.lower().endswith(".npz"):
             return _open_member(path, key)
         found = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:  # EOFError: it is empty
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"open({path!r}): {error}") from error

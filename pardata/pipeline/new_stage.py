@@ -136,9 +136,9 @@ def new_sink(
 def _file_sink(sink: Any, key: str | None, compression: Any) -> FileSink | None:
     """Return the sink for an array in a file, or for the path of a new one that an adapter writes."""
     if isinstance(sink, str | os.PathLike):
-        path = os.path.abspath(os.fspath(sink))
-        if new_output(path, key, compression) is not None:
-            return FileSink(path, key, compression)
+        path = os.fspath(sink)
+        if new_output(path, key, compression) is not None:  # it refuses a URL, which `abspath` would make a folder of
+            return FileSink(os.path.abspath(path), key, compression)
     if compression is not None:
         raise ConfigError(
             f"to({describe_item(sink)}): compression={compression!r} goes with a new .h5, .tif or .parquet file"

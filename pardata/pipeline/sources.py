@@ -37,7 +37,7 @@ def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
         )
     try:
         shape = np.load(name, mmap_mode="r").shape
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:  # EOFError: it is empty
         hint = f": for several files give their paths, glob.glob({str(path)!r})" if "*" in name else ""
         raise ConfigError(f"source({str(path)!r}): {error}{hint}") from error
     if not shape:

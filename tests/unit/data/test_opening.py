@@ -35,6 +35,9 @@ def test_npy_and_members_of_npz_are_mapped(tmp_path, order):
 
 def test_what_cannot_be_opened_is_told(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(pardata.ConfigError, match=r"source\(.*empty.npy'\): No data left"):
+        pardata.source(tmp_path / "empty.npy")
     np.savez(tmp_path / "a.npz", empty=np.zeros((0, 3), "i2"), objects=np.array([None]))
     (tmp_path / "no.npz").write_bytes(b"nothing")
     assert pardata.open(tmp_path / "a.npz", key="empty").shape == (0, 3)
@@ -42,6 +45,7 @@ def test_what_cannot_be_opened_is_told(tmp_path):
         ("a.csv", None, "must end in one of .zarr, .h5, .hdf5, .tif, .tiff, .fits, .*.npy, .npz"),
         ("ct", None, "a folder of DICOM files, and there is none"),
         ("none.npy", None, "No such file"),
+        ("empty.npy", None, r"open\(.*empty.npy'\): No data left"),
         ("a.npy", "x", "has no key"),
         ("no.npz", None, "not a zip file"),
         ("a.npz", "x", "has no array 'x'; it has 'empty', 'objects'"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pardata
 from pardata.data.registry import file_array
 from pardata.pipeline.file_sink import FileSink
 from tests.conformance.data_formats import warm_up
@@ -112,3 +113,8 @@ def test_rows_of_another_byte_order(tmp_path):
     rows = np.arange(6).astype(">i4").reshape(2, 3)
     assert list(FileSink(f"{tmp_path}/x.zarr")(iter(rows))) == []
     assert np.array_equal(zarr.open_array(tmp_path / "x.zarr")[:], rows)
+
+
+def test_a_url_is_refused_as_what_it_is():
+    with pytest.raises(pardata.ConfigError, match="^s3://bucket/x.zarr: a new file is made in a folder"):
+        pardata.source([1]).map(abs).to("s3://bucket/x.zarr")
