@@ -18,7 +18,8 @@ class _Fence:
 
     A free lock is taken by one atomic instruction, in each build of CPython, and processors that wake-ups are elided on
     (`channel.CAN_ELIDE_WAKEUPS`) have earlier stores done in front of one. Each fence is one thread's at a time, so its
-    lock is free.
+    lock is free, unless an exception of a signal's handler came between the two steps, or this is called by one. A
+    lock that is not free is no fence: another one takes its place.
     """
 
     __slots__ = ("_lock",)
@@ -28,7 +29,8 @@ class _Fence:
 
     def pass_through(self) -> None:
         lock = self._lock
-        lock.acquire()
+        while not lock.acquire(False):
+            lock = self._lock = threading.Lock()
         lock.release()
 
 

@@ -1,11 +1,13 @@
 """A sender rings for a receiver that sleeps, once for each of its sleeps."""
 
 import contextlib
+import signal
 from array import array
 
 import pytest
 
 from pardata.channel.sleep import Sleep, Waker
+from tests.faults.interrupting import interrupt_at, lines_of
 from tests.unit.channel.rig import Rig, numbers
 
 
@@ -46,6 +48,21 @@ def test_a_sleep_that_was_not_ended_is_followed_by_another_one(word):
     assert waker.is_needed()
     sleep.begin()
     assert waker.is_needed()
+
+
+def test_a_handler_of_a_signal_may_raise_at_each_step_or_come_to_the_same_steps(word):
+    sleep = Sleep(word)
+    before = signal.signal(signal.SIGUSR1, lambda *_: sleep.begin())
+    try:
+        lines = lines_of(sleep.begin)[1]
+        for line in lines:
+            with pytest.raises(KeyboardInterrupt):
+                interrupt_at(line, sleep.begin)
+            sleep.begin()
+            interrupt_at(line, sleep.begin, signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert word[0] > 3 * len(lines)
 
 
 def test_what_comes_behind_the_doorbell_of_a_sleep_is_found_with_it():
