@@ -48,8 +48,11 @@ class Link:
         try:
             while self._given.waiting:
                 await self._comm.write(self._message(take_bundle(self._given.waiting)), on_error="raise")
-        except OSError:
+        except BaseException as error:
             self._given.waiting.clear()
+            self._comm.abort()  # both ends hear of it: whatever could not be written would be waited for for ever
+            if not isinstance(error, OSError):
+                raise
         finally:
             # Nothing is awaited between the last look at `waiting` and this, so what is put later finds no task, and
             # makes one.

@@ -93,3 +93,30 @@ def test_a_link_that_is_closed_drops_what_is_put():
         link.put(0, [b"x"])
 
     assert over_a_link("tcp://127.0.0.1", use)[0] == []
+
+
+def test_a_link_that_cannot_write_a_message_is_closed_at_both_ends():
+    refused = []
+
+    async def run():
+        async def serve(comm):
+            with pytest.raises(OSError):
+                await Link(comm).read(lambda number, frames: None)
+            refused.append("there")
+
+        async def write(message, **options):
+            raise MemoryError
+
+        async with listen("tcp://127.0.0.1", serve) as listener:
+            asyncio.get_running_loop().set_exception_handler(lambda loop, told: refused.append(told["exception"]))
+            comm = await connect(listener.contact_address)
+            comm.write = write
+            link = Link(comm)
+            link.put(0, [b"x"])
+            with pytest.raises(OSError):
+                await link.read(lambda number, frames: None)
+            while "there" not in refused:
+                await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert {type(each) for each in refused} == {str, MemoryError}
