@@ -88,8 +88,8 @@ class TokenGate:
         in_flight, room = tokens.in_flight, tokens.room(max(self._sent_bytes, budget.largest_bytes()))
         if not budget.may_widen():
             room = min(room, tokens.spec.window.fewest - in_flight)
-        more = min(room, _MOST_AT_ONCE) - 1
-        if more > 0 and budget.has_room_on_its_way(in_flight + more):
-            self._more = more
+        at_once = min(room, _MOST_AT_ONCE)
+        if at_once > 1 and budget.has_room_on_its_way(in_flight, at_once):
+            self._more = at_once - 1
             return True
         return room > 0 and (not in_flight or budget.has_room_on_its_way(in_flight))

@@ -32,8 +32,8 @@ class Surroundings:
     def may_widen(self):
         return True
 
-    def has_room_on_its_way(self, in_flight):
-        return in_flight < self.room_left
+    def has_room_on_its_way(self, in_flight, more=1):
+        return in_flight + more <= self.room_left
 
     def wait(self, waits_for, ready):
         self.waits += 1
