@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import weakref
 from collections import deque
@@ -16,15 +14,11 @@ from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Job
-from pardata.process.system import at_fork
+from pardata.pool.open_backends import OpenBackend
 from pardata.runtime.recording.record import Surroundings
 
-# The backends whose threads run, also after their handles are gone. Not weak references: these have callbacks, which
-# may be called in the main thread, and a Ctrl-C at that moment gets lost.
-open_backends: set[Backend] = set()
 
-
-class Backend(Protocol):
+class Backend(OpenBackend, Protocol):
     """Workers, and the part of the parent that feeds them."""
 
     setup: Setup
@@ -87,21 +81,8 @@ class Backend(Protocol):
     def cancel_waiting(self) -> None:
         """Cancel the tasks that no worker has."""
 
-    def close(self, wait: bool, kill: bool = False) -> None:
-        """Take no more jobs; end when those that are here are done, or at once."""
-
-    def end_now(self) -> None:
-        """Close at once, and return when everything is gone: for a caller that was interrupted.
-
-        Within seconds, and at once after another Ctrl-C; a third one is raised without a further wait. Threads that are
-        at the user's code cannot be ended, and are not waited for.
-        """
-
     def abandon(self) -> None:
         """As `close` without waiting, for a pool that nobody holds. Takes no lock."""
-
-    def forget(self, error: BaseException) -> None:
-        """In a forked child: wait for nothing of the parent's, and refuse with `error` what is asked for."""
 
     def statistics(self) -> dict[str, Any]:
         """Return the statistics of each worker, and the longest calls."""
@@ -121,23 +102,3 @@ def let_go(lazy: weakref.WeakSet[Any]) -> None:
     for results in list(lazy):
         if not results.is_taken:
             lazy.discard(results)
-
-
-def _forget_all() -> None:
-    while open_backends:
-        told = f"it belongs to the process of which process {os.getpid()} was forked: make a pool here"
-        open_backends.pop().forget(RuntimeError(told))
-
-
-at_fork(after_in_child=_forget_all)
-
-
-def close_all() -> None:
-    """At the end of the interpreter wait for submitted tasks, unless an exception ends it."""
-    failed = getattr(sys, "last_value", None) is not None
-    for backend in list(open_backends):
-        try:
-            backend.close(wait=True, kill=failed)
-        except KeyboardInterrupt:  # it is to end now, and a traceback would tell nothing
-            failed = True
-            backend.end_now()

@@ -14,10 +14,11 @@ from typing import Any, Literal, NoReturn
 
 from pardata.errors import ConfigError
 from pardata.pool.arrays.map import ArrayMethods
-from pardata.pool.backend import Backend, close_all
+from pardata.pool.backend import Backend
 from pardata.pool.configuration import Setup, Switches
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.new_backend import cluster_backend, kind_of_workers, new_backend
+from pardata.pool.open_backends import close_all
 from pardata.pool.options import MAY_AWAIT, check_awaits_nothing, check_setup, check_writable, count_workers
 from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture

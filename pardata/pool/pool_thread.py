@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pardata.pool.backend import Backend, open_backends
+from pardata.pool.open_backends import OpenBackend, open_backends
 from pardata.process.interrupts import Latch, start_thread
 from pardata.runtime.settings import as_here
 
@@ -22,7 +22,7 @@ class PoolThread:
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None  # of the start
 
-    def start(self, backend: Backend, begin: Callable[[Any], Callable[[], None]], program: Any) -> None:
+    def start(self, backend: OpenBackend, begin: Callable[[Any], Callable[[], None]], program: Any) -> None:
         """Have the thread call ``begin(program)``, and then its result. Raises the errors of `begin`.
 
         It may be interrupted at any step: `join` waits for the thread if there is one.
@@ -38,7 +38,7 @@ class PoolThread:
             finally:
                 del failure
 
-    def _run(self, backend: Backend, begin: Callable[[Any], Callable[[], None]], program: Any) -> None:
+    def _run(self, backend: OpenBackend, begin: Callable[[Any], Callable[[], None]], program: Any) -> None:
         open_backends.add(backend)
         try:
             try:

@@ -7,13 +7,13 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pardata.pool.jobs.job import Outcome, Task
 from pardata.pool.statistics import Log, kind_of
-from pardata.runtime.recording.record import Chunk, DeathRecord, RunRecord, Surroundings, WorkerRecord
+from pardata.runtime.recording.record import Chunk, RunRecord, Surroundings, WorkerNotes, WorkerRecord
 from pardata.runtime.recording.recorder import (
     CALL_BEGIN_NS,
     CALL_END_NS,
@@ -25,16 +25,6 @@ from pardata.runtime.recording.recorder import (
     Recorded,
     is_kept,
 )
-
-CHUNKS_BYTES: Final = 7_000_000  # of `MOST_CALLS` chunks in the main process, measured
-
-
-class WorkerNotes(NamedTuple):
-    """The notes of worker processes themselves: `recorded` of each; of threads none."""
-
-    recorded: list[Recorded] = []  # noqa: RUF012 -- nothing is added
-    deaths: list[DeathRecord] = []  # noqa: RUF012
-    limit_bytes: int = 0
 
 
 @dataclass

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import PENDING, RUNNING
-from typing import Any
+from typing import Any, TypeVar
 
 from pardata.pool.backend import Backend, give_up
 from pardata.pool.jobs.call import CallJob
@@ -16,6 +16,8 @@ from pardata.pool.jobs.map import MapJob
 from pardata.pool.jobs.values import ResultTimeoutError
 from pardata.process.interrupts import steps
 from pardata.runtime.stage_bars import Bars
+
+T = TypeVar("T")
 
 
 def wait_until_done(future: Future[Any], timeout: float | None = None) -> None:
@@ -101,6 +103,14 @@ def taking(made: Results) -> Iterator[Results]:
         raise
     finally:
         made.close()
+
+
+def take_all(made: Results, names: Iterable[T], take: Callable[[T, Any], None]) -> None:
+    """Call `take` with the name of each item and its result, in their order; Ctrl-C also there ends the map's calls."""
+    with taking(made):
+        for name, value in zip(names, made, strict=True):
+            take(name, value)
+            del value
 
 
 class Results:

@@ -18,12 +18,13 @@ from pardata.errors import WorkerLostError
 from pardata.pool.arrays.addresses import LocalPlaces, Places, array_here
 from pardata.pool.arrays.rows import OpenWork
 from pardata.pool.arrays.work import Work
-from pardata.pool.backend import let_go, open_backends
+from pardata.pool.backend import let_go
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
 from pardata.pool.jobs.job import Effect, Job, Outcome, Task
 from pardata.pool.lifecycle import PoolEvent, PoolLife, PoolState
+from pardata.pool.open_backends import open_backends
 from pardata.pool.recording import log_of
 from pardata.pool.worker.copies import OnCopies
 from pardata.pool.worker.finalizer import finalize

@@ -13,7 +13,7 @@ import pytest
 
 import pardata
 from pardata.cluster.port import FINISH, EngineLost
-from pardata.pool.arrays.row_results import take_all
+from pardata.pool.results import take_all
 from tests.unit.cluster.fake_port import FakeCluster
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import pardata
 from pardata.pool import threads
-from pardata.pool.backend import open_backends
 from pardata.pool.configuration import Setup
+from pardata.pool.open_backends import open_backends
 
 KINDS = ["process", "thread"]
 

@@ -22,6 +22,7 @@ from pardata.memory.layout import bounds
 from pardata.memory.mapped import FileAddress, file_address, is_mapped, mapping_of
 from pardata.memory.segment import Segment
 from pardata.memory.shared_heap import new_array, shared_copy, shared_heap
+from pardata.pool.arrays.work import ArrayRef
 
 Array = np.ndarray[Any, Any]
 
@@ -41,13 +42,6 @@ class RowReader(Protocol):
 
     def __getitem__(self, rows: slice, /) -> Any:
         """Return an array of these rows."""
-
-
-class ArrayRef(Protocol):
-    """An address that a worker opens as an array."""
-
-    def open(self, segment: Segment) -> Any:
-        """Return the array, writable where it can be."""
 
 
 class ArrayAddress(NamedTuple):

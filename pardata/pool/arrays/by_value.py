@@ -16,12 +16,12 @@ from pardata.modules.function_name import function_name
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
-from pardata.pool.arrays.row_results import RowSpan, naming_rows, take_all
+from pardata.pool.arrays.row_spans import RowSpan, naming_rows
 from pardata.pool.arrays.rows import Array, OpenWork, combined, cut, place
 from pardata.pool.arrays.work import Work
 from pardata.pool.jobs.chunking import parse_chunksize
 from pardata.pool.options import check_awaits_nothing
-from pardata.pool.results import Results
+from pardata.pool.results import Results, take_all
 from pardata.runtime.stage_bars import Bars
 
 
@@ -72,7 +72,7 @@ class RowsCall:
 
 
 class RowSender(NamedTuple):
-    """How a pool sends rows.
+    """A way to send rows as the items of a pool's map.
 
     Attributes
     ----------
@@ -112,7 +112,8 @@ class RowSender(NamedTuple):
                 self.bars.update([span[1]])
 
         blocks: Iterable[RowBlock] = (self.cut(*span) for span in spans)
-        take_all(self.results(call, blocks, chunksize=self.chunksize, lazy=True), spans, take_one)
+        with naming_rows(spans):
+            take_all(self.results(call, blocks, chunksize=self.chunksize, lazy=True), spans, take_one)
         if self.bars is not None:
             self.bars.update([self.inputs.rows], final=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,16 @@ from pardata.checkpoint.outputs import check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync, sync_directory
 from pardata.modules.function_name import function_name
-from pardata.pool.arrays.inputs import InputArrays
+from pardata.pool.arrays.work import Work
 
 
 class ArrayCheckpoint:
     """Rows are noted when they are done, and committed behind a flush of the file about once in a second.
+
+    Parameters
+    ----------
+    work, arrays : Work without inputs, and these
+    dtype : that which the caller has asked for
 
     Attributes
     ----------
@@ -33,16 +38,14 @@ class ArrayCheckpoint:
         Of the `Work` that writes into the file; None: the first block is not done.
     """
 
-    def __init__(
-        self, folder: Any, fn: Callable[..., Any], inputs: InputArrays, out: Any, dtype: Any, restart: bool
-    ) -> None:
+    def __init__(self, folder: Any, work: Work, arrays: Sequence[Any], out: Any, dtype: Any, restart: bool) -> None:
         if not isinstance(out, str | os.PathLike) or not os.fspath(out).endswith(".npy"):
             raise ConfigError("map_array: checkpoint= needs the path of a .npy file as out=")
         self._path = os.path.abspath(os.fspath(out))
-        options = (inputs.axis, inputs.halo, None if dtype is None else np.dtype(dtype).str)
+        options = (work.axis, work.halo, None if dtype is None else np.dtype(dtype).str)
         parts = [
-            (f"the function {function_name(fn)!r}", digest(fn)),
-            *((f"array {number}", digest_of_array(array)) for number, array in enumerate(inputs.arrays)),
+            (f"the function {function_name(work.fn)!r}", digest(work.fn)),
+            *((f"array {number}", digest_of_array(array)) for number, array in enumerate(arrays)),
             ("axis, halo or dtype", digest(*options)),
             ("out", digest(self._path)),
         ]
@@ -53,7 +56,7 @@ class ArrayCheckpoint:
         self.place: int | None = state.get("place")
         self.exact: bool = state.get("exact", False)
         self.done = DoneRanges(state.get("done", ()))
-        self._rows = inputs.rows
+        self._rows: int = arrays[0].shape[work.axis]
         self._lock = threading.Lock()
         self._is_changed = False
         try:

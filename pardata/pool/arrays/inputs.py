@@ -14,7 +14,8 @@ from pardata.data.registry import file_array, with_names
 from pardata.errors import ConfigError
 from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
-from pardata.pool.arrays.addresses import ArrayRef, Places, is_paged
+from pardata.pool.arrays.addresses import Places, is_paged
+from pardata.pool.arrays.work import ArrayRef
 from pardata.pool.jobs.chunking import BLOCK_BYTES, ChunkPolicy, parse_chunksize
 
 _HALO_SHARE: Final = 8  # a call gets so many times its halo, if there are rows for all workers

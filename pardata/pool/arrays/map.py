@@ -105,11 +105,12 @@ class ArrayMethods(MapMethods):
         parse_chunksize(chunksize)
         check_progress(progress)
         check_restart(checkpoint, restart)
+        work = Work(fn, (), "first", inputs.axis, inputs.halo, native=backend.setup.native)
         if checkpoint is not None:
             check_awaits_nothing(fn)
             if backend.places.go_by_value:
                 raise ConfigError("map_array: checkpoint= is for pools on this machine")
-            output.going_on = ArrayCheckpoint(checkpoint, fn, inputs, out, dtype, restart)
+            output.going_on = ArrayCheckpoint(checkpoint, work, inputs.arrays, out, dtype, restart)
         going_on = output.going_on
         try:
             if going_on is not None and going_on.is_complete:
@@ -117,7 +118,6 @@ class ArrayMethods(MapMethods):
                 return np.load(out, mmap_mode="r+")
             if inputs.rows == 0:
                 return _map_nothing(fn, inputs, out, output, backend.setup.native)
-            work = Work(fn, (), "first", inputs.axis, halo, native=backend.setup.native)
             self._map_rows(work, inputs, chunksize, output, progress)
             return output.finish(out)
         finally:

@@ -18,10 +18,10 @@ from pardata.modules.function_name import function_name
 from pardata.pool.arrays.addresses import LocalRef, array_here
 from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.arrays.output import Output
-from pardata.pool.arrays.row_results import RowSpan, naming_rows, take_all
+from pardata.pool.arrays.row_spans import RowSpan, naming_rows
 from pardata.pool.arrays.rows import Array, OpenWork, check_fit, place
 from pardata.pool.arrays.work import Work
-from pardata.pool.results import Results
+from pardata.pool.results import Results, take_all
 from pardata.runtime.stage_bars import Bars
 
 
@@ -108,7 +108,8 @@ def map_by_one_writer(
         if bars is not None:
             bars.update([span[1]])
 
-    take_all(results(call, spans[1:], chunksize=1, lazy=True), spans[1:], take)
+    with naming_rows(spans[1:]):
+        take_all(results(call, spans[1:], chunksize=1, lazy=True), spans[1:], take)
     if bars is not None:
         bars.update([rows], final=True)
 

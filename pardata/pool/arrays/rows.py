@@ -12,12 +12,7 @@ from pardata.codec.access import Access
 from pardata.memory import write_check
 from pardata.memory.byte_order import native_array
 from pardata.memory.plain import plain_array
-from pardata.pool.arrays.addresses import ArrayRef
-from pardata.pool.arrays.work import Work
-from pardata.pool.jobs.job import Outcome
-from pardata.pool.worker.call_times import CallTimes
-from pardata.pool.worker.faults import fault_of
-from pardata.pool.worker.words import TaskProgress
+from pardata.pool.arrays.work import ArrayRef, Work
 from pardata.process import forked_child
 from pardata.process.forked_child import leave_if_forked
 from pardata.runtime.carried_errors import add_note
@@ -226,37 +221,3 @@ def writing(work: Work, out: Any, axis: int, exact: bool) -> Work:
 def result_shape(first: Array, axis: int, rows: int) -> tuple[int, ...]:
     """Return the shape of a whole result by that of its first block."""
     return (*first.shape[:axis], rows, *first.shape[axis + 1 :])
-
-
-def run_rows(
-    opened: OpenWork,
-    begin: int,
-    end: int,
-    block: int,
-    limit_ns: int,
-    progress: TaskProgress,
-    enter: Callable[[int, int], None],
-    job: int,
-) -> Outcome:
-    """Call the function for the entries ``[begin, end)``, `block` of them at a time.
-
-    `enter` notes for which job and row a call begins.
-    """
-    value: Any = None
-    fault = None
-    here = forked_child.generation
-    upto, end = begin, min(begin + block, end) if opened.work.kind == "first" else end
-    times = CallTimes()
-    while upto < end:
-        at, upto = upto, min(upto + block, end)
-        progress.begin(at - begin, upto - at)
-        enter(job, at)
-        try:
-            value = opened.do(at, upto, value, at == begin)
-        except BaseException as error:
-            leave_if_forked(here, error)
-            fault = fault_of(error, opened.work.fn, rows=f" for rows {at} to {upto}")
-        spent_ns = times.end(at - begin)
-        if fault is not None or progress.must_stop(spent_ns, upto - begin, end - upto, limit_ns):
-            break
-    return times.outcome(upto - begin, value, fault)

@@ -1,12 +1,19 @@
-"""The description of a job on arrays, as workers get it."""
+"""The description of a job on arrays, as workers get it: the function, and the addresses of its arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from pardata.pool.arrays.addresses import ArrayRef
+from pardata.memory.segment import Segment
+
+
+class ArrayRef(Protocol):
+    """An address that a worker opens as an array."""
+
+    def open(self, segment: Segment) -> Any:
+        """Return the array, writable where it can be."""
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from pardata.pool.configuration import Setup
 from pardata.pool.lifecycle import PoolLife
 from pardata.pool.processes.assignments import WorkerSlot
 from pardata.pool.processes.waiting import Waiting
-from pardata.pool.recording import CHUNKS_BYTES, WorkerNotes
 from pardata.process.capacity import check_descriptors, explained
 from pardata.process.launcher import fork_server
 from pardata.runtime.events import Spoken, WorkerEvent
 from pardata.runtime.output.console import Console
+from pardata.runtime.recording.record import CHUNKS_BYTES, WorkerNotes
 from pardata.runtime.recording.recorder import MOST_RECORD_BYTES, read, record_sizes
 from pardata.runtime.stopping import POOL_CALLS_S
 from pardata.runtime.supervisor import Lost, Supervisor, Worker, deaths_of

@@ -11,9 +11,8 @@ from pardata.codec.code import decode_code, own_bytes
 from pardata.codec.main_globals import Captured, script
 from pardata.memory.array import anchor
 from pardata.memory.segment import Segment
-from pardata.pool.arrays.addresses import ArrayRef
 from pardata.pool.arrays.rows import OpenWork
-from pardata.pool.arrays.work import Work
+from pardata.pool.arrays.work import ArrayRef, Work
 from pardata.pool.worker.messages import CodeAddress
 
 _MOST_KEPT: Final = 64

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from pardata.pool.arrays.rows import run_rows
+from pardata.pool.arrays.rows import OpenWork
 from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.call_times import CallTimes
 from pardata.pool.worker.faults import fault_of
@@ -122,3 +122,37 @@ def run_items(
         if not careful:
             stride = min(2 * stride, _MOST_AT_ONCE) if spent_ns < _SHORT_NS * at else 1
     return times.outcome(len(values) + (fault is not None), values, fault)
+
+
+def run_rows(
+    opened: OpenWork,
+    begin: int,
+    end: int,
+    block: int,
+    limit_ns: int,
+    progress: TaskProgress,
+    enter: Callable[[int, int], None],
+    job: int,
+) -> Outcome:
+    """Call the function for the entries ``[begin, end)``, `block` of them at a time.
+
+    `enter` notes for which job and row a call begins.
+    """
+    value: Any = None
+    fault = None
+    here = forked_child.generation
+    upto, end = begin, min(begin + block, end) if opened.work.kind == "first" else end
+    times = CallTimes()
+    while upto < end:
+        at, upto = upto, min(upto + block, end)
+        progress.begin(at - begin, upto - at)
+        enter(job, at)
+        try:
+            value = opened.do(at, upto, value, at == begin)
+        except BaseException as error:
+            leave_if_forked(here, error)
+            fault = fault_of(error, opened.work.fn, rows=f" for rows {at} to {upto}")
+        spent_ns = times.end(at - begin)
+        if fault is not None or progress.must_stop(spent_ns, upto - begin, end - upto, limit_ns):
+            break
+    return times.outcome(upto - begin, value, fault)

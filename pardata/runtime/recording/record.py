@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from pardata.runtime.recording.recorder import (
 )
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+CHUNKS_BYTES: Final = 7_000_000  # of `MOST_CALLS` chunks of a pool's tasks in the main process, measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,14 @@ class DeathRecord:
     at_ns: int
     how: str
     kind: str = "item"
+
+
+class WorkerNotes(NamedTuple):
+    """The notes of the worker processes of a pool themselves: `recorded` of each; of threads none."""
+
+    recorded: list[Recorded] = []  # noqa: RUF012 -- nothing is added
+    deaths: list[DeathRecord] = []  # noqa: RUF012
+    limit_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
