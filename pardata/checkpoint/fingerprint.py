@@ -104,7 +104,11 @@ class _Digest:
             self._put("memoryview", value.tobytes())
         elif kind is types.MappingProxyType:
             self.add(dict(value))
-        elif kind is types.CodeType:
+        else:
+            self._add_code_or_object(value, kind)
+
+    def _add_code_or_object(self, value: Any, kind: type) -> None:
+        if kind is types.CodeType:
             self._add_code(value)
         elif kind is types.FunctionType:
             self._add_function(value)

@@ -117,13 +117,7 @@ def new_sink(
         )
     if isinstance(sink, str | os.PathLike):
         path = os.path.abspath(os.fspath(sink))
-        if not path.endswith(".npy"):
-            raise ConfigError(
-                f"to({str(sink)!r}): a path must be that of a {output_endings(tables=True)} or .npy file; for others "
-                f"give a function"
-            )
-        writer = NpyWriter(path)
-        writer.check_free()
+        writer = _npy_writer(path, sink)
         return new_stage(given, Kind.GENERATOR, writer, name or os.path.basename(path), workplace=where)
     if not callable(sink):
         raise ConfigError(
@@ -131,6 +125,17 @@ def new_sink(
             f'file.write with kind="thread"'
         )
     return new_stage(given, Kind.SINK, sink, name, workplace=where, concurrency=concurrency)
+
+
+def _npy_writer(path: str, sink: object) -> NpyWriter:
+    if not path.endswith(".npy"):
+        raise ConfigError(
+            f"to({str(sink)!r}): a path must be that of a {output_endings(tables=True)} or .npy file; for others "
+            f"give a function"
+        )
+    writer = NpyWriter(path)
+    writer.check_free()
+    return writer
 
 
 def _file_sink(sink: Any, key: str | None, compression: Any) -> FileSink | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pardata.channel.takeover import StateWords, Step, decide
+from pardata.codec.batch_codec import Batch
 from pardata.codec.by_value import dumps
 from pardata.pipeline.plan.ordering import Arrival, Fanin, InOrder, InTurn
 from pardata.pipeline.plan.stage import Stage
@@ -215,22 +216,9 @@ class _GeneratorRun:
         pairing = Pairing(self._program.paired) if self._program.paired else None
         while True:
             self._flush()  # the next input may take long, and the readers can work on these outputs
-            failed: tuple[int, StageFailure] | None = None
-            try:
-                batches = port.take()
-            except UnloadableError as error:
-                batches, failed = error.batches, error.failures()[0]
-            if batches is None:
-                self.taken.has_ended = True
-                if pairing is not None:
-                    pairing.end()
+            batch, failure = self._next_batch(pairing)
+            if batch is None:
                 return
-            batch = join_batches(batches, self._program.fanin.policy)
-            del batches
-            if failed is not None:
-                batch = batch.before(failed[0])
-            if pairing is not None:
-                batch = pairing.add(batch)
             sequence, number = batch.sequence, batch.number
             if self._saved is not None:
                 saved, self._saved = self._saved, None  # it tells about the first batch alone
@@ -245,11 +233,28 @@ class _GeneratorRun:
                 leave_if_forked(here)
             port.count(taken)
             del batch
-            if failed is not None and not self.has_ended:
-                self.taken.failure = failed[1]
-                raise failed[1] from None
+            if failure is not None and not self.has_ended:
+                self.taken.failure = failure
+                raise failure from None
             self._save(sequence, number)
             port.commit()
+
+    def _next_batch(self, pairing: Pairing | None) -> tuple[Batch | None, StageFailure | None]:
+        """Return the next batch (None: there is none), up to an item that cannot be loaded, and the failure of that."""
+        failed: tuple[int, StageFailure] | None = None
+        try:
+            batches = self._port.take()
+        except UnloadableError as error:
+            batches, failed = error.batches, error.failures()[0]
+        if batches is None:
+            self.taken.has_ended = True
+            if pairing is not None:
+                pairing.end()
+            return None, None
+        batch = join_batches(batches, self._program.fanin.policy)
+        if failed is not None:
+            batch = batch.before(failed[0])
+        return batch if pairing is None else pairing.add(batch), None if failed is None else failed[1]
 
     def _flush(self) -> None:
         if not self.has_ended:

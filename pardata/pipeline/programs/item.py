@@ -161,11 +161,7 @@ class ItemProgram:
         items, batch.items = batch.items, []
         taken = len(items)
         if fn is None:
-            port.count(taken)
-            made = batch.with_items(items, batch.positions)
-            if self.what is Kind.SCATTER and self.branches > 1:
-                made.branches = [port.choose(self.branches)] * taken
-            return made
+            return self._passed_on(batch, items, port)
         context.at_work = out = _Made(batch, self.branches > 1)
         here = forked_child.generation
         for index in range(taken):
@@ -189,6 +185,14 @@ class ItemProgram:
             places = [place for index, place in enumerate(all_places) if index not in out.lost]
         made = batch.with_items(out.results, places)
         made.branches = out.branches
+        return made
+
+    def _passed_on(self, batch: Batch, items: list[Any], port: Port) -> Batch:
+        """Return the batch of a stage without a function: the same items, of a scatter for one of its branches."""
+        port.count(len(items))
+        made = batch.with_items(items, batch.positions)
+        if self.what is Kind.SCATTER and self.branches > 1:
+            made.branches = [port.choose(self.branches)] * len(items)
         return made
 
     def _do(self, fn: Callable[[Any], Any], items: list[Any], index: int, out: _Made) -> bool:

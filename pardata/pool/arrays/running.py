@@ -33,18 +33,7 @@ def run_job(
     Raises the error of the job.
     """
     check_progress(progress)
-    workers = backend.setup.workers
-    block, policy, splits = cuts
-    chunks = Chunks(policy, workers, inputs.rows, block)
-    backend.recent.append(chunks)
-    check_awaits_nothing(work.fn)
-    code = backend.encode(work.fn)
-
-    def encode(work: Work) -> Any:
-        return backend.encode_work(work, code)
-
-    number, retries = backend.next_number(), backend.setup.retries
-    job = ArrayJob(encode, work, number, inputs.rows, block, chunks, inputs.arrays, make_out, retries, splits, going_on)
+    job = _new_job(backend, work, inputs, cuts, make_out, going_on)
     bars = Bars({what: inputs.rows}, "row", progress) if progress else None
     try:
         backend.add(job)
@@ -66,3 +55,24 @@ def run_job(
         finally:
             del error, job  # or its traceback would keep what the job has until the next garbage collection
     return job
+
+
+def _new_job(
+    backend: Backend,
+    work: Work,
+    inputs: InputArrays,
+    cuts: RowCuts,
+    make_out: Callable[[Array, int], tuple[Array, Work]] | None,
+    going_on: ArrayCheckpoint | None,
+) -> ArrayJob:
+    block, policy, splits = cuts
+    chunks = Chunks(policy, backend.setup.workers, inputs.rows, block)
+    backend.recent.append(chunks)
+    check_awaits_nothing(work.fn)
+    code = backend.encode(work.fn)
+
+    def encode(work: Work) -> Any:
+        return backend.encode_work(work, code)
+
+    number, rows, retries = backend.next_number(), inputs.rows, backend.setup.retries
+    return ArrayJob(encode, work, number, rows, block, chunks, inputs.arrays, make_out, retries, splits, going_on)

@@ -106,13 +106,7 @@ class Fingerprint:
             for part in value:
                 self._add(part)
         elif kind is types.ModuleType:
-            if (
-                value.__name__ in SCRIPTS
-                or value.__name__ in reach.by_value
-                or sys.modules.get(value.__name__) is not value
-            ):
-                raise _ChangeableError
-            self._parts.append(value)
+            self._add_module(value)
         elif kind is types.GenericAlias:
             self._add((value.__origin__, *value.__args__))
         elif kind is types.UnionType:
@@ -131,6 +125,12 @@ class Fingerprint:
             self._parts.append(value)
         else:
             raise _ChangeableError
+
+    def _add_module(self, module: types.ModuleType) -> None:
+        name = module.__name__
+        if name in SCRIPTS or name in reach.by_value or sys.modules.get(name) is not module:
+            raise _ChangeableError
+        self._parts.append(module)
 
     def _add_array(self, array: Array) -> None:
         if array.dtype.hasobject or find_named(array) is not None:
