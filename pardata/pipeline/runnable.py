@@ -252,7 +252,10 @@ class Runnable:
         return as_svg(plan, stages_away(plan))
 
     def __str__(self) -> str:
-        """Return the graph as text: a line per stage, from the sources down; ``○`` runs on the nodes of a cluster."""
+        """Return the graph as text: a line per stage, from the sources down; ``○`` runs on the nodes of a cluster.
+
+        Of a sink that writes a file it says that one thread, or one process, does.
+        """
         note_used(self._node)
         plan = Plan(self._node, iterated=False, is_whole=False)
         return as_text(plan, stages_away(plan))

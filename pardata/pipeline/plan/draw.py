@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
+from pardata.pipeline.plan.file_writer import FileWriter
 from pardata.pipeline.plan.node import JOINS, Kind
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.stage import Edge, Stage
@@ -69,8 +70,10 @@ def _bar(lanes: list[Stage | None], column: int, others: list[int], corners: str
 
 
 def label_of(stage: Stage) -> str:
-    """Return the name of a stage, how many workers it has, and which branches it reads."""
+    """Return the name of a stage, how many workers it has or that one writes its file, and which branches it reads."""
     workers = " ×auto" if stage.is_auto else f" ×{stage.workers}" if stage.workers > 1 else ""
+    if isinstance(stage.fn, FileWriter):
+        workers = f" (one {'thread' if stage.node.thread else 'process'} writes)"
     joins = f" of {len(stage.edges)}" if len(stage.edges) > 1 else ""
     policy = f" ({stage.fanin.policy}{joins})" if joins and stage.kind not in JOINS else joins
     branches = ", ".join(_branch_of(edge) for edge in stage.edges if edge.branch is not None)

@@ -36,6 +36,19 @@ def test_a_stage_that_shares_the_cores():
     assert str(source().map(work, workers="auto")) == "● source\n○ work ×auto"
 
 
+def test_a_file_has_one_writer(tmp_path):
+    plans = [str(source().to(tmp_path / "x.npy", kind=kind)) for kind in ("process", "thread")]
+    assert plans == ["● source\n● x.npy (one process writes)", "● source\n● x.npy (one thread writes)"]
+
+
+@pytest.mark.parametrize(("library", "name"), [("h5py", "x.h5"), ("tifffile", "x.tif"), ("zarr", "x.zarr")])
+def test_a_sink_of_a_library_is_one_thread(library, name, tmp_path):
+    pytest.importorskip(library)
+    stream = source().map(work, workers=2).to(tmp_path / name)
+    assert lines(str(stream))[-1] == f"● {name} (one thread writes)"
+    assert f"{name} (one thread writes)" in stream._repr_svg_()
+
+
 def test_branches_that_meet():
     assert lines(str(diamond())) == lines(
         """
