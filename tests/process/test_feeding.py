@@ -1,9 +1,12 @@
 """Batches for training loops, by real workers: whole, equal whatever happens, and with nothing left."""
 
+import importlib.util
 import itertools
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from functools import partial
 
@@ -425,3 +428,40 @@ def test_workers_stay_for_the_next_epoch_and_go_with_the_feed():
 def test_wrong_arguments(make, match):
     with pytest.raises(pardata.ConfigError, match=match):
         make()
+
+
+TRAIN = """
+import jax
+import numpy as np
+import pardata
+
+X = np.random.default_rng(0).standard_normal((1000, 784), np.float32)
+y = X @ np.linspace(-1, 1, 784, dtype=np.float32)
+
+
+@jax.jit
+def step(weights, x, y):
+    value, slope = jax.value_and_grad(lambda weights: ((x @ weights - y) ** 2).mean())(weights)
+    return weights - 0.03 * slope, value
+
+
+weights, losses, kept = np.zeros(784, np.float32), [], []
+with pardata.batches(list(zip(X, y)), batch_size=100, shuffle=True, workers=2, seed=1) as batches:
+    for epoch in range(3):
+        for x, target in batches:
+            shared = jax.dlpack.from_dlpack(x)
+            assert shared.unsafe_buffer_pointer() == x.ctypes.data
+            weights, loss = step(weights, shared, target)
+            losses.append(float(loss))
+            kept.append((shared, np.array(x)))
+            del x, target
+assert losses[-1] < losses[0] / 3, losses
+assert len(kept) == 30 and all(np.array_equal(shared, copy) for shared, copy in kept)  # no memory was used again
+"""
+
+
+def test_jax_trains_on_the_memory_of_the_batches():
+    """In a program of its own: JAX has threads, and warns of each fork behind its import."""
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("not installed")
+    subprocess.run([sys.executable, "-W", "error", "-c", TRAIN], check=True, timeout=120)
