@@ -18,6 +18,7 @@ import numpy as np
 from pardata.memory.cgroups import own_groups, quota_cores
 from pardata.process.environment import limit
 from pardata.process.system import libc
+from pardata.runtime.thread_calls import tell_threads
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -30,6 +31,8 @@ THREAD_VARIABLES: Final = (
     "OPENCV_FOR_THREADS_NUM",
     "POLARS_MAX_THREADS",
     "RAYON_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+    "TIFFFILE_NUM_THREADS",
 )
 
 KEEP_VARIABLE: Final = "PARDATA_KEEP_FREED_MEMORY"
@@ -105,6 +108,7 @@ def limit_process(cores: int, given: Mapping[str, str]) -> None:
     for variable in THREAD_VARIABLES:
         if variable not in given:
             limit(variable, str(cores))
+    tell_threads(cores, given)
     if "OPENBLAS_NUM_THREADS" in given or "OMP_NUM_THREADS" in given:
         return
     for threads, set_threads in numpys_openblas():  # it is loaded already, with one thread: see `process.launcher`

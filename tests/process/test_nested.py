@@ -17,7 +17,17 @@ from pardata.pool.default import default_pool
 from pardata.runtime import library_limits
 from pardata.runtime.library_limits import limit_thread, usable_cores
 
-COUNTERS = {"polars": "thread_pool_size", "pyarrow": "cpu_count"}
+COUNTERS = {
+    "polars": lambda polars: polars.thread_pool_size(),
+    "pyarrow": lambda pyarrow: pyarrow.cpu_count(),
+    "cv2": lambda cv2: cv2.getNumThreads(),
+    "SimpleITK": lambda sitk: sitk.MedianImageFilter().GetNumberOfThreads(),
+    "blosc2": lambda blosc2: blosc2.nthreads,
+    "numexpr": lambda numexpr: numexpr.get_num_threads(),  # also where blosc2 has set it
+    "tifffile": lambda tifffile: tifffile.TIFF.MAXWORKERS,
+    "duckdb": lambda duckdb: duckdb.sql(THREADS_OF_DUCKDB).fetchall()[0][0],
+}
+THREADS_OF_DUCKDB = "SELECT current_setting('threads')"
 INSTALLED = {name: counter for name, counter in COUNTERS.items() if importlib.util.find_spec(name)}
 LIMITS = (*library_limits.THREAD_VARIABLES, "PYTHON_CPU_COUNT")
 
@@ -46,7 +56,7 @@ def counted():
         "joblib": joblib.effective_n_jobs(-1),
         "joblib on pardata": _jobs_on_pardata(),
         "BLAS": max(library["num_threads"] for library in threadpoolctl.threadpool_info()),
-        **{name: getattr(importlib.import_module(name), counter)() for name, counter in INSTALLED.items()},
+        **{name: counter(importlib.import_module(name)) for name, counter in INSTALLED.items()},
         "a Python started here": _cores_of_a_child(),
     }
 
