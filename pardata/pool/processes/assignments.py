@@ -78,9 +78,6 @@ class Assignments:
             message = squeeze(message)  # addresses and numbers
         outbox = slot.outbox
         outbox.is_private = task.job.writable
-        sender = outbox.edges[0].senders[0]
-        if not sender.slots.has_room:  # what the worker has told is in the socket: a caller that stands in reads none
-            sender.receive()
         outbox.publish(Batch(0, task.number, 1, 0, [message]))
         placer = outbox.placer
         if not is_call:
