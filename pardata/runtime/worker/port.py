@@ -161,19 +161,20 @@ class WorkerPort(WorkNotes):
         return Batch(first.sequence, first.number, first.count, first.cell, [])
 
     def publish(self, batch: Batch) -> None:
-        """Hand a batch to every edge; waits while all workers of a farm behind are busy."""
-        outbox = self.outbox
+        """Hand a batch to every edge; waits while all workers of a farm behind are busy. Raises `Cancelled`."""
+        words, outbox = self.words, self.outbox
         if not outbox.edges:
             return
+        if words[LEAVE]:  # a filter may make many messages of one, and looks at its sockets at times only
+            leave(words)
         with self.lock:
             if not outbox.has_room_for(batch):
                 self._account.wait(BLOCKED_NS, lambda: outbox.has_room_for(batch))
             at_hand, placer = self._at_hand, outbox.placer
             at_hand.publishing, placer.made_bytes = batch, 0
             packets = outbox.pack(batch)
-            words = self.words  # counted first: whoever receives the batch finds it counted
             self.last_bytes = sent_bytes = placer.sent_bytes
-            words[SENT_BYTES] += sent_bytes
+            words[SENT_BYTES] += sent_bytes  # counted first: whoever receives the batch finds it counted
             words[LARGEST] = max(words[LARGEST], sent_bytes)
             words[WIDEST] = max(words[WIDEST], outbox.block_bytes)
             placer.sent_bytes = outbox.block_bytes = 0
@@ -262,9 +263,8 @@ class WorkerPort(WorkNotes):
 
     def save_state(self, saved: Saved) -> None:
         """Save a state for a successor."""
-        state = self._recovery.state
-        if state is not None:
-            state.save(saved)
+        if self._recovery.state is not None:
+            self._recovery.state.save(saved)
 
     def report(self, event: WorkerEvent) -> None:
         """Tell the parent."""

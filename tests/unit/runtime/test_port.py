@@ -8,12 +8,25 @@ import threading
 import pytest
 
 from pardata.channel.channel import socket_pair
+from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.runtime.events import Said, decode, send_event
-from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, MEMORY, SENT_BYTES, WAITS_FOR
+from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, LEAVE, MEMORY, SENT_BYTES, WAITS_FOR
 from pardata.runtime.worker.disown import STEPS
 from pardata.runtime.worker.port import WorkerPort
+from pardata.runtime.worker.program import Cancelled
 from tests.unit.runtime.chain import LARGE, Chain
+
+
+def test_a_worker_that_is_to_leave_sends_nothing_more_also_if_it_does_not_look_at_its_sockets():
+    with contextlib.closing(Chain()) as chain:
+        port = chain._ports["source"]
+        cell = port.token(0)
+        port.words[LEAVE] = 1
+        with pytest.raises(Cancelled):
+            port.publish(Batch(0, 0, 1, cell, [1]))
+        chain.step("middle")
+        assert not port.words[SENT_BYTES] and not chain.slots_in_use
 
 
 def test_bytes_are_counted_before_the_message_is_there():
