@@ -177,8 +177,11 @@ def _as_table(rows: Any, path: str) -> Any:
     convert = getattr(rows, "to_arrow", None)  # of polars: its texts in a form that old readers of Parquet know
     try:
         table = convert() if callable(convert) else _of_pandas(rows) if _is_pandas(rows) else pa.table(rows)
-    except (TypeError, pa.ArrowException) as error:
-        raise ValueError(f"{path} takes tables, and was given a {type(rows).__name__}: {error}") from error
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise ValueError(
+            f"{path} takes tables, as a dict of arrays ({{name: [1, 2]}}), and was given a {type(rows).__name__}: "
+            f"{error}"
+        ) from error
     return table
 
 

@@ -107,7 +107,9 @@ def test_a_new_table_appears_whole_or_not_at_all(tmp_path):
 
     for wrong, message in (
         ([{"a": [1]}, {"a": [1.5]}], r"row 1 of .* has the columns a \(double\), and the first row a \(int64\)"),
-        ([{"a": [1]}, np.zeros(3)], "takes tables, and was given a ndarray"),
+        ([{"a": [1]}, np.zeros(3)], "takes tables, .* and was given a ndarray"),
+        ([[{"a": 1}]], r"a.parquet takes tables, as a dict of arrays .*, and was given a list"),
+        ([{"a": 1}], r"a.parquet takes tables, as a dict of arrays \(\{name: \[1, 2\]\}\), and was given a dict"),
     ):
         with pytest.raises(ValueError, match=message):
             stream(wrong).run(engine="serial")
