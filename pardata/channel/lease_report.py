@@ -44,12 +44,16 @@ class ReportReader:
         self._parts: list[memoryview] = []
 
     def take(self, words: memoryview) -> LeaseReport | None:
-        """Take in a message; return the report that it completes. A report of which parts are missing is void."""
+        """Take in a message; return the report that it completes.
+
+        A receiver that died between two parts has left some, and its successor's report comes behind them.
+        """
         if words[0] == HOLDS:
             self._parts.append(words[1:])
             return None
         count, newest, unfinished = words[1:4]
         parts, self._parts = self._parts, []
-        if count != len(parts):
-            return None  # its receiver died between two parts
-        return LeaseReport(newest, set(words[4 : 4 + unfinished]), {row for part in parts for row in part})
+        if count > len(parts):
+            return None
+        own = parts[len(parts) - count :]
+        return LeaseReport(newest, set(words[4 : 4 + unfinished]), {row for part in own for row in part})

@@ -197,7 +197,8 @@ class Outbox:
         if not encoded.anchors and batch.positions is None and len(encoded.payload) <= CAPACITY:
             placer.sent_bytes += len(encoded.payload)
             return encoded, None, []  # as most small messages are
-        if self.leases.room <= len(encoded.anchors) * len(self.edges):  # each edge gives leases of its own
+        # Each edge gives leases of its own, one of them of the block for what does not fit into a slot.
+        if self.leases.room < (len(encoded.anchors) + 1) * len(self.edges):
             raise CapacityError(
                 f"{ROWS} arrays made by {self.arena.who} are held by their consumers: keep copies, or fewer of them"
             )

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pardata.channel.channel import WORDS_PER_MESSAGE
+from pardata.channel.lease_report import ReportReader, encode_report
 from pardata.channel.leases import OWN, ROW_WORDS, TABLE_BYTES, Lease, LeaseTable
 from pardata.memory.arena import HEADER_BYTES, Span
 
@@ -116,3 +118,12 @@ def test_room_counts_what_is_out(table, arena):
     assert table.room == room - 1
     table.release(lease.row, lease.stamp)
     assert table.room == room
+
+
+def test_a_report_is_read_behind_the_parts_of_one_that_was_not_finished():
+    reader = ReportReader()
+    held = list(range(WORDS_PER_MESSAGE + 5))
+    last = encode_report([7, *held], 3, [2])[:1]  # its receiver dies between the parts
+    found = [reader.take(memoryview(data).cast("q")) for data in [*last, *encode_report(held[1:], 4, [])]]
+    assert found[:-1] == [None] * (len(found) - 1)
+    assert (found[-1].newest, found[-1].held) == (4, set(held[1:]))

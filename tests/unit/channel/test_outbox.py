@@ -560,3 +560,11 @@ def test_full_lease_table_is_an_error_that_says_what_to_do(make_outbox, monkeypa
         publish(outbox, [np.ones(LARGE)])
     assert outbox.arena.statistics()["live_bytes"] == 0
     assert outbox.edges[0].senders[0].slots.outstanding == 0
+
+
+def test_each_edge_has_a_lease_of_the_block_for_what_does_not_fit_into_a_slot(make_outbox, monkeypatch):
+    monkeypatch.setattr(LeaseTable, "room", 1)
+    outbox = make_outbox(1, 1)
+    with pytest.raises(CapacityError, match="held by their consumers: keep copies"):
+        publish(outbox, [b"x" * 100_000])
+    assert outbox.edges[0].senders[0].slots.outstanding == 0
