@@ -94,7 +94,7 @@ class TaskLoop:
     @property
     def is_busy(self) -> bool:
         """Return whether something is to be done."""
-        return bool(self.jobs or self.tasks or self._lazy)
+        return bool(self.jobs or self.tasks or self._lazy or self._life.callers)
 
     def call(self, what: Callable[[], object]) -> None:
         """Have something done by the pool's thread, unless it has ended. Takes no lock."""

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pardata.pool.arrays.addresses import Places
@@ -60,6 +61,12 @@ class Backend(OpenBackend, Protocol):
     def next_number(self) -> int:
         """Return the number of the next job."""
 
+    def calling(self) -> AbstractContextManager[None]:
+        """Return a context for a call that does more than to add one job: if the pool is open now, it ends behind it.
+
+        Until then this thread's jobs are taken, also after `close`.
+        """
+
     def add(self, job: Job) -> None:
         """Give the workers a job. Raises RuntimeError after `close`, `WorkerLostError` if the pool broke."""
 
@@ -95,10 +102,3 @@ def give_up(backend: Backend, job: Job | None, error: BaseException) -> None:
     """
     thread, ends_all = threading.get_ident(), not isinstance(error, Exception)
     backend.end_jobs(lambda each: each is job or (ends_all and each.thread == thread))
-
-
-def let_go(lazy: weakref.WeakSet[Any]) -> None:
-    """Wait for no map whose caller waits for the end of the pool; but for those that a method of the pool is at."""
-    for results in list(lazy):
-        if not results.is_taken:
-            lazy.discard(results)

@@ -17,11 +17,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
 from pardata.errors import WorkerLostError
 from pardata.pool.arrays.addresses import Places
-from pardata.pool.backend import Backend, let_go
+from pardata.pool.backend import Backend
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
@@ -120,6 +121,10 @@ class FedBackend(ABC, Generic[T]):
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
+    def calling(self) -> AbstractContextManager[None]:
+        """Return a context for a call that does more than to add one job."""
+        return self._life.calling(self.wake)
+
     def add(self, job: Job) -> None:
         """Give the pool a job, and a worker that is idle its first task.
 
@@ -186,6 +191,7 @@ class FedBackend(ABC, Generic[T]):
                 for job in loop.jobs:
                     loop.effects.note(job.drop_rest(CancelledError()))
                 self.lazy.clear()
+                self._life.callers.clear()
             loop.effects.take()
             loop.wake()
 
@@ -198,7 +204,7 @@ class FedBackend(ABC, Generic[T]):
         with self._lock:
             self._life.on(PoolEvent.CLOSE)
             if wait:
-                let_go(self.lazy)  # nobody takes their results while this waits
+                self._life.let_go(self.lazy)
             if kill:
                 self._life.on(PoolEvent.BREAK, WorkerLostError("the pool was ended before its work was done"))
         self.wake()

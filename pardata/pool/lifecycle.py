@@ -5,10 +5,14 @@ A transition that is not in the table cannot happen: `PoolLife.on` raises then, 
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from pardata.errors import WorkerLostError
+from pardata.pool.callers import Callers
 from pardata.process.transitions import LifeCycle
 
 
@@ -74,12 +78,14 @@ class PoolLife(LifeCycle[PoolState, PoolEvent, PoolState]):
         lock: a transition at the same moment would overwrite it.
     is_hurried : bool
         Somebody who waits for the end of the workers does not want to wait any longer: they are killed.
+    callers : Callers
     """
 
     def __init__(self) -> None:
         super().__init__("a pool", PoolState.STARTING, _TABLE)
         self.error: BaseException | None = None
         self.is_abandoned = self.is_hurried = False
+        self.callers = Callers()
 
     def on(self, event: PoolEvent, error: BaseException | None = None) -> None:
         """Take in an event; `error`: of `BREAK`. Raises `InternalError`, and stays, if it cannot happen here."""
@@ -104,9 +110,20 @@ class PoolLife(LifeCycle[PoolState, PoolEvent, PoolState]):
         """Return whether the pool has not been broken or abandoned: its start goes on."""
         return self.error is None and not self.is_abandoned
 
+    def calling(self, wake: Callable[[], object]) -> AbstractContextManager[None]:
+        """Return a context for a call that this pool ends behind; `wake` has it look whether it is over."""
+        return self.callers.calling(lambda: self.is_open, wake)
+
+    def let_go(self, lazy: weakref.WeakSet[Any]) -> None:
+        """Wait neither for the maps whose results somebody may take, nor for a call of this thread: it waits itself."""
+        lazy.clear()
+        self.callers.let_go()
+
     def check_open(self) -> None:
         """Raise `WorkerLostError` if the pool is broken, RuntimeError if it takes no more jobs."""
         if self.state is PoolState.OPEN and not self.is_abandoned:
+            return
+        if self.state is PoolState.CLOSING and self.callers.has_this:
             return
         if self.state is PoolState.BROKEN:
             raise WorkerLostError(f"the pool has ended: {self.error}") from self.error

@@ -90,11 +90,7 @@ class TaskFuture(Future[Any]):
 
 @contextlib.contextmanager
 def taking(made: Results) -> Iterator[Results]:
-    """Take the results of a map, then close them; Ctrl-C, wherever it comes meanwhile, ends its running calls too.
-
-    A pool that another thread closes meanwhile does not end before the map.
-    """
-    made.is_taken = True
+    """Take the results of a map, then close them; Ctrl-C, wherever it comes meanwhile, ends its running calls too."""
     try:
         yield made
     except BaseException as error:
@@ -136,7 +132,6 @@ class Results:
         self._error: BaseException | None = None
         self._number = 0
         self._was_asked = False
-        self.is_taken = False  # by a method of the pool, to the end (see `taking`)
         self._pull()
         try:
             if not job.ranges.is_complete:

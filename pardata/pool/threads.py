@@ -18,7 +18,6 @@ from pardata.errors import WorkerLostError
 from pardata.pool.arrays.addresses import LocalPlaces, Places, array_here
 from pardata.pool.arrays.rows import OpenWork
 from pardata.pool.arrays.work import Work
-from pardata.pool.backend import let_go
 from pardata.pool.configuration import Setup
 from pardata.pool.jobs.call import CallJob
 from pardata.pool.jobs.chunking import Chunks
@@ -53,7 +52,7 @@ class ThreadBackend:
     def __init__(self, setup: Setup) -> None:
         self.setup, self._perform = setup, performer(setup.native)
         self.recent: deque[Chunks] = deque(maxlen=20)
-        self._numbers = itertools.count()
+        self.next_number: Callable[[], int] = itertools.count().__next__
         self._parent = memoryview(array("q", bytes(512)))
         self._begin_anew()
 
@@ -91,7 +90,7 @@ class ThreadBackend:
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._jobs or self._running or self.lazy)
+        return bool(self._jobs or self._running or self.lazy or self._life.callers)
 
     def encode(self, fn: Any) -> Any:
         return SimpleNamespace(wire=fn)  # in the same process tasks name it by itself
@@ -102,8 +101,8 @@ class ThreadBackend:
     def catch_up(self) -> None:
         """Do nothing: threads print to the streams themselves."""
 
-    def next_number(self) -> int:
-        return next(self._numbers)
+    def calling(self) -> contextlib.AbstractContextManager[None]:
+        return self._life.calling(self.wake)
 
     def add(self, job: Job) -> None:
         with self._changed:
@@ -150,13 +149,14 @@ class ThreadBackend:
         with self._changed:
             effects = [job.drop_rest(CancelledError()) for job in self._jobs]
             self.lazy.clear()
+            self._life.callers.clear()
         _take(effects)
 
     def close(self, wait: bool, kill: bool = False) -> None:
         with self._changed:
             self._life.on(PoolEvent.CLOSE)
             if wait:
-                let_go(self.lazy)  # nobody takes their results while this waits
+                self._life.let_go(self.lazy)
             effects = self._fail(WorkerLostError("the pool was ended before its work was done")) if kill else []
         self.wake()
         _take(effects)

@@ -243,21 +243,22 @@ def test_workers_of_nodes_are_ended_and_replaced_as_those_of_one_machine(tmp_pat
     assert capsys.readouterr().out.count("ended") == 2
 
 
-def waits_for_shutdown(rows, path):
-    if rows[0] == 3:
+def waits_for_shutdown(rows, path, first):
+    if rows[0] == first:
         open(f"{path}/here", "w").close()
         wait_for(f"{path}/go")
     return rows
 
 
+@pytest.mark.parametrize("first", [0, 3])
 @pytest.mark.parametrize("out", [None, "made.h5"])
-def test_a_pool_that_another_thread_shuts_down_ends_behind_map_array(tmp_path, out):
+def test_a_pool_that_another_thread_shuts_down_ends_behind_map_array(tmp_path, out, first):
     if out is not None:
         pytest.importorskip("h5py")
         out = f"{tmp_path}/{out}"
     pool = pardata.WorkerPool(1, cluster=FakeCluster(nodes=1)) if out is None else pardata.WorkerPool(1)
     made = []
-    fn = functools.partial(waits_for_shutdown, path=tmp_path)
+    fn = functools.partial(waits_for_shutdown, path=tmp_path, first=first)
     caller = threading.Thread(target=lambda: made.append(pool.map_array(fn, np.arange(200), chunksize=1, out=out)))
     caller.start()
     wait_for(tmp_path / "here")

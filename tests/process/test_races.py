@@ -2,11 +2,14 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 import pardata
 from pardata.pool import threads
+from pardata.pool.arrays.inputs import InputArrays
 from pardata.pool.configuration import Setup
 from pardata.pool.open_backends import open_backends
 
@@ -77,6 +80,58 @@ def test_a_map_that_takes_items_on_the_way_goes_on_when_its_pool_is_closed(kind)
     pool.shutdown(wait=False)
     assert list(results) == [4, 3, 2, 1]
     pool.shutdown()
+
+
+CALLS = {
+    "map_array": lambda pool: pool.map_array(np.sqrt, np.full(9, 4.0)).sum() == 18,
+    "reduce_array": lambda pool: pool.reduce_array(np.max, np.arange(9), max) == 8,
+    "foreach_array": lambda pool: pool.foreach_array(np.ndarray.sort, np.arange(9)) is None,
+}
+
+
+def before_its_job(monkeypatch, what):
+    """Have something done while a call copies its arrays, before it gives the pool its job."""
+
+    def hold(*args, hold=InputArrays.hold):
+        what()
+        hold(*args)
+
+    monkeypatch.setattr(InputArrays, "hold", hold)
+
+
+@pytest.mark.parametrize(("call", "kind"), [("map_array", "process"), *((call, "thread") for call in CALLS)])
+def test_a_call_that_copies_its_arrays_while_its_pool_is_shut_down_finishes(call, kind, monkeypatch):
+    pool = pardata.WorkerPool(1, kind=kind)
+    with ThreadPoolExecutor(2) as others:
+
+        def close():
+            closed = threading.Event()
+            with monkeypatch.context() as patch:
+                patch.setattr(pool._backend, "wake", lambda wake=pool._backend.wake: (wake(), closed.set()))
+                others.submit(pool.shutdown)
+                closed.wait()
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                others.submit(pool.submit, abs, 1).result()
+
+        before_its_job(monkeypatch, close)
+        assert CALLS[call](pool)
+
+
+@pytest.mark.parametrize("is_by_others", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_ends_that_is_cancelled_or_broken_off_by_a_shutdown_before_it_has_a_job(kind, is_by_others, monkeypatch):
+    pool = pardata.WorkerPool(1, kind=kind)
+    with ThreadPoolExecutor(1) as others:
+
+        def close():
+            if is_by_others:
+                others.submit(pool.shutdown, cancel_futures=True).result()
+            else:
+                pool.shutdown()  # as a signal's handler may
+
+        before_its_job(monkeypatch, close)
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            CALLS["map_array"](pool)
 
 
 def test_nobody_stands_in_for_the_thread_of_a_pool_that_ends_the_workers(monkeypatch):

@@ -100,28 +100,29 @@ class ArrayMethods(MapMethods):
         """
         check_function("map_array", fn)
         backend = self._backend
-        inputs = InputArrays("map_array", (array, *arrays), axis, halo)
-        output = Output(backend.places, out, inputs, dtype, compression)
-        parse_chunksize(chunksize)
-        check_progress(progress)
-        check_restart(checkpoint, restart)
-        work = Work(fn, (), "first", inputs.axis, inputs.halo, native=backend.setup.native)
-        if checkpoint is not None:
-            check_awaits_nothing(fn)
-            if backend.places.go_by_value:
-                raise ConfigError("map_array: checkpoint= is for pools on this machine")
-            output.going_on = ArrayCheckpoint(checkpoint, work, inputs.arrays, out, dtype, restart)
-        going_on = output.going_on
-        try:
-            if going_on is not None and going_on.is_complete:
-                going_on.finish()
-                return np.load(out, mmap_mode="r+")
-            if inputs.rows == 0:
-                return _map_nothing(fn, inputs, out, output, backend.setup.native)
-            self._map_rows(work, inputs, chunksize, output, progress)
-            return output.finish(out)
-        finally:
-            output.discard()
+        with backend.calling():
+            inputs = InputArrays("map_array", (array, *arrays), axis, halo)
+            output = Output(backend.places, out, inputs, dtype, compression)
+            parse_chunksize(chunksize)
+            check_progress(progress)
+            check_restart(checkpoint, restart)
+            work = Work(fn, (), "first", inputs.axis, inputs.halo, native=backend.setup.native)
+            if checkpoint is not None:
+                check_awaits_nothing(fn)
+                if backend.places.go_by_value:
+                    raise ConfigError("map_array: checkpoint= is for pools on this machine")
+                output.going_on = ArrayCheckpoint(checkpoint, work, inputs.arrays, out, dtype, restart)
+            going_on = output.going_on
+            try:
+                if going_on is not None and going_on.is_complete:
+                    going_on.finish()
+                    return np.load(out, mmap_mode="r+")
+                if inputs.rows == 0:
+                    return _map_nothing(fn, inputs, out, output, backend.setup.native)
+                self._map_rows(work, inputs, chunksize, output, progress)
+                return output.finish(out)
+            finally:
+                output.discard()
 
     def _map_rows(self, work: Work, inputs: InputArrays, chunksize: Chunksize, output: Output, progress: Any) -> None:
         """Have the rows computed, and written by those who may write to the output."""
@@ -192,18 +193,19 @@ class ArrayMethods(MapMethods):
         check_function("reduce_array", combine)
         check_combine(combine)
         backend = self._backend
-        inputs = InputArrays("reduce_array", [array], axis, 0)
-        parse_chunksize(chunksize)
-        if inputs.rows == 0:
-            return fn(*inputs.whole(backend.setup.native))
-        inputs.hold(backend.places, backend.setup.native)
-        cuts = inputs.blocks(chunksize, backend.setup.workers)
-        work = Work(fn, (), "reduce", inputs.axis, combine=combine, native=backend.setup.native)
-        if backend.places.go_by_value:
-            with sending(self.results, "reduce_array", inputs, cuts[0], chunksize, progress) as sender:
-                return reduce_rows(sender, work)
-        work = replace(work, inputs=inputs.addresses(backend.places))
-        return run_job(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
+        with backend.calling():
+            inputs = InputArrays("reduce_array", [array], axis, 0)
+            parse_chunksize(chunksize)
+            if inputs.rows == 0:
+                return fn(*inputs.whole(backend.setup.native))
+            inputs.hold(backend.places, backend.setup.native)
+            cuts = inputs.blocks(chunksize, backend.setup.workers)
+            work = Work(fn, (), "reduce", inputs.axis, combine=combine, native=backend.setup.native)
+            if backend.places.go_by_value:
+                with sending(self.results, "reduce_array", inputs, cuts[0], chunksize, progress) as sender:
+                    return reduce_rows(sender, work)
+            work = replace(work, inputs=inputs.addresses(backend.places))
+            return run_job(backend, "reduce_array", work, inputs, cuts, progress).results.combined()
 
     def foreach_array(
         self,
@@ -229,29 +231,30 @@ class ArrayMethods(MapMethods):
         """
         check_function("foreach_array", fn)
         backend = self._backend
-        found = file_array(array)
-        if found is not None:
-            check_changeable(found, backend)
-        elif not isinstance(array, np.ndarray) or not array.flags.writeable:
-            raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
-        inputs = InputArrays("foreach_array", [array], axis, 0)
-        parse_chunksize(chunksize)
-        if inputs.rows == 0:
-            return
-        if found is None:
-            allocate_mapped(array)
-        inputs.hold(backend.places, backend.setup.native)
-        unit = 1 if found is None else found.unit_shape[inputs.axis]
-        cuts = inputs.blocks(chunksize, backend.setup.workers, unit)
-        work = Work(fn, (), "each", inputs.axis, native=backend.setup.native)
-        if backend.places.go_by_value:
-            with sending(self.results, "foreach_array", inputs, cuts[0], chunksize, progress) as sender:
-                change_rows(sender, work, array if found is None else found)
-            return
-        work = replace(work, inputs=inputs.addresses(backend.places))
-        run_job(backend, "foreach_array", work, inputs, cuts, progress)
-        if found is None and not backend.places.reaches(array):
-            array[...] = inputs.arrays[0]
+        with backend.calling():
+            found = file_array(array)
+            if found is not None:
+                check_changeable(found, backend)
+            elif not isinstance(array, np.ndarray) or not array.flags.writeable:
+                raise ConfigError("foreach_array changes its array in place: give it a writable numpy array")
+            inputs = InputArrays("foreach_array", [array], axis, 0)
+            parse_chunksize(chunksize)
+            if inputs.rows == 0:
+                return
+            if found is None:
+                allocate_mapped(array)
+            inputs.hold(backend.places, backend.setup.native)
+            unit = 1 if found is None else found.unit_shape[inputs.axis]
+            cuts = inputs.blocks(chunksize, backend.setup.workers, unit)
+            work = Work(fn, (), "each", inputs.axis, native=backend.setup.native)
+            if backend.places.go_by_value:
+                with sending(self.results, "foreach_array", inputs, cuts[0], chunksize, progress) as sender:
+                    change_rows(sender, work, array if found is None else found)
+                return
+            work = replace(work, inputs=inputs.addresses(backend.places))
+            run_job(backend, "foreach_array", work, inputs, cuts, progress)
+            if found is None and not backend.places.reaches(array):
+                array[...] = inputs.arrays[0]
 
 
 def _map_nothing(fn: Callable[..., Any], inputs: InputArrays, out: Any, output: Output, native: bool) -> Any:

@@ -79,7 +79,7 @@ class PoolLoop:
     @property
     def is_busy(self) -> bool:
         """Return whether something is to be done."""
-        return bool(self.scheduler.jobs or self.assignments.tasks or self._lazy)
+        return bool(self.scheduler.jobs or self.assignments.tasks or self._lazy or self._life.callers)
 
     # -- for the callers' threads; see `fed_backend.FeedingLoop` -------------------------------------------------------
 

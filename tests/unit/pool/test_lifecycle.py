@@ -1,4 +1,6 @@
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakSet
 
 import pytest
 
@@ -28,6 +30,40 @@ def test_only_an_open_pool_takes_jobs():
         after(PoolEvent.STARTED, PoolEvent.CLOSE).check_open()
     with pytest.raises(RuntimeError, match="after shutdown"):
         after(PoolEvent.STARTED, PoolEvent.CLOSE, PoolEvent.ENDED).check_open()
+
+
+def closed_elsewhere(life):
+    with ThreadPoolExecutor(1) as others:
+        others.submit(life.on, PoolEvent.CLOSE).result()
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            others.submit(life.check_open).result()
+
+
+def test_a_call_that_had_begun_may_give_a_closed_pool_jobs_until_its_end():
+    life, woken = after(PoolEvent.STARTED), []
+    with life.calling(lambda: woken.append(1)):
+        with life.calling(lambda: woken.append(2)):
+            closed_elsewhere(life)
+        life.check_open()
+        assert life.callers and not woken
+    assert not life.callers and woken == [1]
+    with life.calling(lambda: woken.append(3)), pytest.raises(RuntimeError, match="after shutdown"):
+        assert not life.callers
+        life.check_open()
+
+
+def test_no_call_is_waited_for_by_its_own_thread_or_keeps_a_broken_pool():
+    life = after(PoolEvent.STARTED)
+    with life.calling(list):
+        life.on(PoolEvent.CLOSE)
+        life.let_go(WeakSet())
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            life.check_open()
+    life = after(PoolEvent.STARTED)
+    with life.calling(list):
+        life.on(PoolEvent.BREAK, ValueError("it"))
+        with pytest.raises(WorkerLostError, match="it"):
+            life.check_open()
 
 
 def test_a_broken_pool_tells_its_first_error_also_after_its_end():
