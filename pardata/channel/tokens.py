@@ -94,10 +94,9 @@ class Tokens(TokenTable):
         """Return whether `take` is allowed."""
         return bool(self._free)
 
-    def room(self, largest_bytes: int) -> int:
-        """Return how many more cells may be taken, as far as the window is open."""
-        free = len(self._free)
-        return min(free, self.spec.window.room(self.spec.cells - free, self.came_out, largest_bytes))
+    def allows(self, largest_bytes: int) -> bool:
+        """Return whether `take` is allowed, and the window open for one more."""
+        return bool(self._free) and self.spec.window.allows(self.in_flight, self.came_out, largest_bytes)
 
     def take(self, number: int) -> int:
         """Return a free cell, now held by batch `number`."""

@@ -20,11 +20,8 @@ class Window:
     fewest: int
     most: int
 
-    def room(self, in_flight: int, retired: int, largest_bytes: int) -> int:
-        """Return how many more batches may be sent; `largest_bytes`: of the batches that were sent so far."""
-        most = min(self.most, self.fewest * (1 + retired), WIDE_BYTES // max(1, largest_bytes))
-        return max(self.fewest, most) - in_flight
-
     def allows(self, in_flight: int, retired: int, largest_bytes: int) -> bool:
-        """Return whether one more batch may be sent."""
-        return self.room(in_flight, retired, largest_bytes) > 0
+        """Return whether one more batch may be sent; `largest_bytes`: of the batches that were sent so far."""
+        if in_flight < self.fewest:
+            return True
+        return in_flight < min(self.most, self.fewest * (1 + retired)) and (in_flight + 1) * largest_bytes <= WIDE_BYTES

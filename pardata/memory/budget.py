@@ -96,14 +96,14 @@ class Budget:
         most = [max(header[WIDEST] for header in group) for group in self._groups]
         return sum(most) + max(most)
 
-    def has_room_on_its_way(self, in_flight: int, more: int = 1) -> bool:
-        """Return whether `more` batches fit on their way, by the sizes known so far; `in_flight` are under way.
+    def has_room_on_its_way(self, in_flight: int) -> bool:
+        """Return whether one more batch fits on its way, by the sizes known so far; `in_flight` are under way.
 
         Live bytes beyond the needs of those count as kept by a consumer.
         """
         per_batch = self.path_bytes()
         kept = max(0, self.live_bytes() - in_flight * per_batch)
-        return kept + (in_flight + more) * per_batch <= self.limit_bytes
+        return kept + (in_flight + 1) * per_batch <= self.limit_bytes
 
     def has_room(self, nbytes: int) -> bool:
         """Return whether `nbytes` more may be kept, warm free blocks included."""

@@ -12,9 +12,6 @@ from pardata.runtime.worker.accounting import TimeAccount
 # More than that saves nothing measurable of what a message costs, and does not stay in a core's cache.
 _MESSAGE_BYTES: Final = 1 << 20
 _SHARE_OF_LIMIT: Final = 128  # each stage may have several messages
-# So many batches set out before the words of all workers are added up again, if there is room for all of them. Those
-# words are as late: what a stage makes of a batch is known when it has come there, behind a window of others.
-_MOST_AT_ONCE: Final = 16
 
 
 class TokenGate:
@@ -31,17 +28,7 @@ class TokenGate:
         The most that large arrays in one message may have together.
     """
 
-    __slots__ = (
-        "_account",
-        "_budget",
-        "_chooses",
-        "_is_successor",
-        "_more",
-        "_sent_bytes",
-        "_words",
-        "message_bytes",
-        "tokens",
-    )
+    __slots__ = ("_account", "_budget", "_chooses", "_is_successor", "_words", "message_bytes", "tokens")
 
     def __init__(
         self,
@@ -58,8 +45,6 @@ class TokenGate:
         self._account = account
         self._is_successor = is_successor
         self._chooses = chooses
-        self._more = 0  # batches that may set out unasked, unless one of this source is larger than `_sent_bytes`
-        self._sent_bytes = 0
         self.message_bytes = min(_MESSAGE_BYTES, budget.limit_bytes // _SHARE_OF_LIMIT)
 
     def take(self, number: int) -> int:
@@ -72,24 +57,17 @@ class TokenGate:
                 return held
         if self._chooses:
             self._account.collector.poll()
-        if self._more and tokens.has_free and self._words[LARGEST] <= self._sent_bytes:
-            self._more -= 1
-        elif not self._may_begin():
+        if not self._may_begin():
             self._account.wait(BLOCKED_NS, self._may_begin)
         return tokens.take(number)
 
     def _may_begin(self) -> bool:
         """Return whether one more batch may set out; one alone may always be on its way."""
         tokens, budget = self.tokens, self._budget
-        self._more = 0
         if not tokens.has_free:
             return False
-        self._sent_bytes = self._words[LARGEST]
-        in_flight, room = tokens.in_flight, tokens.room(max(self._sent_bytes, budget.largest_bytes()))
-        if not budget.may_widen():
-            room = min(room, tokens.spec.window.fewest - in_flight)
-        at_once = min(room, _MOST_AT_ONCE)
-        if at_once > 1 and budget.has_room_on_its_way(in_flight, at_once):
-            self._more = at_once - 1
-            return True
-        return room > 0 and (not in_flight or budget.has_room_on_its_way(in_flight))
+        in_flight = tokens.in_flight
+        largest = max(self._words[LARGEST], budget.largest_bytes())
+        if not tokens.allows(largest) or not (in_flight < tokens.spec.window.fewest or budget.may_widen()):
+            return False
+        return not in_flight or budget.has_room_on_its_way(in_flight)
