@@ -150,7 +150,7 @@ class Receiver(ChannelEnd):
                 claims += self.scan()
             if doorbell == HELLO:
                 self.report_leases()  # the old sender may have read that leases had ended, and died before it noted it
-        return claims
+        return sorted(claims, key=_stamp_of)  # a doorbell that a predecessor left may name a later message
 
     def scan(self) -> list[Claim]:
         """Return the unfinished messages that have not been returned before, whether or not a doorbell has come.

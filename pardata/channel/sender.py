@@ -104,6 +104,8 @@ class Sender(ChannelEnd):
             Whether the blocks go to another receiver as well.
         """
         slots = self.slots
+        if slots.next() == slots.top:
+            self.receive()  # one that is free by now is taken before a fresh one, whose memory is taken for good
         slot, stamp = slots.next(), slots.last_stamp + 1
         at = slot_at(slot)
         blocks = encoded.anchors if spilled is None else [*encoded.anchors, spilled]
