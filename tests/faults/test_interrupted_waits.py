@@ -237,3 +237,4 @@ def test_ctrl_c_as_a_call_of_a_queue_goes_to_sleep_arrives(wait):
         made.close()
         while made.qsize():
             made.get()
+        made.join_thread()  # it may have an item in its hands, which counts nowhere
