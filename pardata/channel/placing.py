@@ -9,20 +9,19 @@ from typing import Any, Final
 import numpy as np
 
 from pardata.channel.births import Births
+from pardata.channel.block_copies import ROW_ALIGNMENT, copied, copied_rows, packed_bytes
 from pardata.channel.leases import BORROWED, OWN, Lease
 from pardata.codec.access import Access
 from pardata.codec.object_codec import BARE, PACKED_BYTES, PART, Placed, is_small_part
 from pardata.codec.ownership import is_held_by, is_owned_with, is_sole_owner, is_sole_view
 from pardata.memory.arena import Arena
-from pardata.memory.array import Anchor, find_anchor, is_adopted, is_in, view
+from pardata.memory.array import Anchor, find_anchor, is_adopted, is_in
 from pardata.memory.born.library import LEAST_BORN_BYTES
 from pardata.memory.byte_order import native_dtype
 from pardata.memory.data_pointer import data_pointer
 from pardata.memory.gaps import align
-from pardata.memory.layout import copy_records, fill, held_bytes, layout_of
+from pardata.memory.layout import held_bytes
 
-_ALIGNMENT: Final = 64  # of each array in a block, in bytes: a cache line
-_LARGEST_CLASS: Final = 1 << 20  # bytes; a larger block, rounded up to a power of two, could waste as much again
 _NO_BLOCK: Final = id(None)
 
 Array = np.ndarray[Any, Any]
@@ -141,6 +140,13 @@ class BlockPlacer:
                 self._copy(message, rest, is_shared)
         return message.placed  # type: ignore[return-value]
 
+    def place_rows(self, arrays: list[Array]) -> tuple[Anchor, Array]:
+        """Copy arrays of one layout, which are in no block, beside each other into one; return it, and all as rows."""
+        first, count = arrays[0], len(arrays)
+        self.sent_bytes += count * first.nbytes
+        block = self.reserve(packed_bytes(count * align(first.nbytes, ROW_ALIGNMENT)))
+        return block, copied_rows(native_dtype(first.dtype) if self.makes_native else first.dtype, arrays, block)
+
     def _place_only(self, message: _Message) -> None:
         """Place the array of a message that has no other."""
         block = find_anchor(message.arrays[0])
@@ -239,8 +245,8 @@ class BlockPlacer:
         sizes, placed = message.sizes, message.placed
         small = [index for index in rest if sizes[index] < PACKED_BYTES]
         if len(small) > 1:
-            begins = list(accumulate([align(sizes[index], _ALIGNMENT) for index in small], initial=0))
-            block = self.reserve(_packed_bytes(begins[-1]))
+            begins = list(accumulate([align(sizes[index], ROW_ALIGNMENT) for index in small], initial=0))
+            block = self.reserve(packed_bytes(begins[-1]))
             block.shared = is_shared
             for index, begin in zip(small, begins, strict=False):
                 placed[index] = self._copied(message, index, block, begin)
@@ -254,8 +260,8 @@ class BlockPlacer:
         """Copy an array into a block, from there on."""
         array = message.arrays[index]
         if self.makes_native and message.holders[index] != PART:
-            return _copied_as(native_dtype(array.dtype), array, block, begin)
-        return _copied_as(array.dtype, array, block, begin)
+            return copied(native_dtype(array.dtype), array, block, begin)
+        return copied(array.dtype, array, block, begin)
 
     def reserve(self, nbytes: int) -> Anchor:
         """Return a new block."""
@@ -272,25 +278,3 @@ class BlockPlacer:
         if self.in_parent or not isinstance(block.token, Lease):
             return Lease(BORROWED, 0, 0)
         return block.token
-
-
-def _packed_bytes(nbytes: int) -> int:
-    """Return the size of a block for several arrays: one of a few, so that free ones are used again."""
-    return 1 << (nbytes - 1).bit_length() if nbytes <= _LARGEST_CLASS else nbytes
-
-
-def _copied_as(dtype: np.dtype[Any], array: Array, block: Anchor, begin: int) -> Placed:
-    """Copy an array into a block; `dtype` differs from its own in the order of bytes at the most."""
-    if not array.flags.c_contiguous:
-        layout = layout_of(array)
-        if layout.nbytes < array.nbytes:  # entries share memory, which is copied
-            dtype = array.dtype
-        copied = view(block, begin + layout.offset, dtype, array.shape, layout.strides)
-        fill(copied, array)
-        return block, begin + layout.offset, copied
-    copied = view(block, begin, dtype, array.shape, None)
-    if dtype.names:
-        copy_records(copied, array)
-    else:
-        np.copyto(copied, array)
-    return block, begin, copied

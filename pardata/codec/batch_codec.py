@@ -1,9 +1,10 @@
 """Object <-> payload bytes + the blocks that its arrays live in. No I/O.
 
-Five encodings: `BYTES` (one item that is bytes: itself), `ARRAYS` (bare arrays that live in blocks: their addresses, by
-marshal), `RAW` (equal small arrays in C order: one header and their bytes), `PICKLE` (anything else: pickle protocol 5,
-in which every array is a persistent id), `APART` (items that have an array in common and may be changed: each encoded
-by itself).
+Six encodings: `BYTES` (one item that is bytes: itself), `ARRAYS` (bare arrays that live in blocks: their addresses, by
+marshal), `ROWS` (new arrays of one layout beside each other in one block: the layout, and how far apart they are),
+`RAW` (equal small arrays in C order: one header and their bytes), `PICKLE` (anything else: pickle protocol 5, in which
+every array is a persistent id), `APART` (items that have an array in common and may be changed: each encoded by
+itself).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import marshal
 import pickle
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from pardata.codec.by_value import INLINE_BYTES as INLINE_BYTES
 from pardata.codec.by_value import is_script_in
 from pardata.codec.object_codec import (
     BARE,
+    PACKED_BYTES,
     PICKLE,
     BlockSink,
     Encoded,
@@ -40,7 +42,7 @@ from pardata.memory.layout import held_bytes
 from pardata.memory.mapped import is_mapped
 from pardata.memory.shared_array import is_array
 
-ARRAYS, RAW, BYTES, APART = 1, 2, 3, 4
+ARRAYS, RAW, BYTES, APART, ROWS = 1, 2, 3, 4, 5
 _NO_ADDRESSES: Final = bytes(4)
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
@@ -162,8 +164,15 @@ def _encode_apart(items: list[Any], sink: BlockSink) -> Encoded:
     return Encoded(APART, marshal.dumps(parts), anchors)
 
 
+class BatchSink(BlockSink, Protocol):
+    """Takes the arrays of batches into blocks."""
+
+    def place_rows(self, arrays: list[Array]) -> tuple[Anchor, Array]:
+        """Copy arrays of one layout, which are in no block, beside each other into one; return it, and all as rows."""
+
+
 def encode(
-    items: list[Any], sink: BlockSink, apart: bool = False, is_lasting: bool = False, is_private: bool = False
+    items: list[Any], sink: BatchSink, apart: bool = False, is_lasting: bool = False, is_private: bool = False
 ) -> Encoded:
     """Encode the items of a batch; else as `encode_pickle`."""
     if len(items) == 1 and type(items[0]) is bytes:
@@ -184,6 +193,10 @@ def encode(
                 return encode_pickle(items, sink, apart, is_lasting, is_private)
     del item
     if items[0].nbytes >= INLINE_BYTES:
+        if len(items) > 1 and items[0].nbytes < PACKED_BYTES and _are_new_rows(items):
+            block, rows = sink.place_rows(items)
+            layout = rows.dtype.str, items[0].shape, len(items), rows.strides[0]
+            return Encoded(ROWS, marshal.dumps(layout), [block])
         if len(items) > MOST_BLOCKS or not all(map(_fills_block, items)):
             return encode_pickle(items, sink, apart, is_lasting, is_private)
         return _encode_arrays(items, sink)
@@ -195,6 +208,18 @@ def encode(
         if item.shape != shape or item.dtype != dtype:
             return encode_pickle(items, sink, apart, is_lasting, is_private)
     return Encoded(RAW, b"".join([_raw_head(dtype, shape), *[item.tobytes() for item in items]]), [])
+
+
+def _are_new_rows(items: list[Array]) -> bool:
+    """Return whether all arrays have one layout, in C order, and lie in memory of NumPy's: they can only be copied."""
+    dtype, shape = items[0].dtype, items[0].shape
+    for item in items:
+        if item.shape != shape or item.dtype != dtype or not item.flags.c_contiguous:
+            return False
+        base = item.base
+        if base is not None and (type(base) is not np.ndarray or base.base is not None):
+            return False
+    return True
 
 
 def _fills_block(array: Array) -> bool:
@@ -236,6 +261,12 @@ def decode(kind: int, payload: Any, anchors: Sequence[Anchor], access: Access = 
         return [
             accessed(anchors[index], view(anchors[index], offset, dtype, shape, strides), access)
             for index, offset, dtype, shape, strides in (marshal.loads(payload) if len(payload) else ())
+        ]
+    if kind == ROWS:
+        name, shape, count, step = marshal.loads(payload)
+        (block,), dtype = anchors, np.dtype(name)
+        return [
+            accessed(block, view(block, offset, dtype, shape, None), access) for offset in range(0, count * step, step)
         ]
     if kind == BYTES:
         return [bytes(payload)]

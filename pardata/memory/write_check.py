@@ -33,7 +33,7 @@ class _Watched:
 
     def pages(self, array: Array) -> range:
         """Return the addresses of the whole pages within an array of another process; empty if it is none."""
-        if not self.segment or not array.size:
+        if not array.size:
             return range(0)
         start = data_pointer(array)
         low, high = (start + end for end in bounds(array.shape, array.strides, array.itemsize))
@@ -64,13 +64,11 @@ def begin(memory: mmap.mmap, own_offset: int, own_bytes: int) -> None:
 
 def note_read_only(array: Array) -> None:
     """Take in that this process must not write to an array."""
-    pages = _watched.pages(array)
-    if pages:
+    if _watched.segment and (pages := _watched.pages(array)):
         protect(pages.start, len(pages), True)
 
 
 def note_writable(array: Array) -> None:
     """Take in that this process may write to an array."""
-    pages = _watched.pages(array)
-    if pages:
+    if _watched.segment and (pages := _watched.pages(array)):
         protect(pages.start, len(pages), False)

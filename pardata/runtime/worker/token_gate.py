@@ -9,8 +9,8 @@ from pardata.memory.budget import LARGEST, Budget
 from pardata.runtime.header import BLOCKED_NS
 from pardata.runtime.worker.accounting import TimeAccount
 
-# More than that saves nothing measurable of what a message costs, and does not stay in a core's cache.
-_MESSAGE_BYTES: Final = 1 << 20
+# What a message costs by itself, some 150 us while arrays pass through the caches, is shared by so many bytes of items.
+_MESSAGE_BYTES: Final = 2 << 20
 _SHARE_OF_LIMIT: Final = 128  # each stage may have several messages
 
 

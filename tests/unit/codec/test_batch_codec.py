@@ -13,7 +13,7 @@ import pytest
 import pardata
 from pardata.channel.placing import BlockPlacer
 from pardata.codec.access import Access
-from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, RAW, decode, encode
+from pardata.codec.batch_codec import APART, ARRAYS, INLINE_BYTES, MOST_BLOCKS, RAW, ROWS, decode, encode
 from pardata.codec.code import decode_code, encode_code
 from pardata.codec.object_codec import PACKED_BYTES, PICKLE
 from pardata.memory.array import find_anchor, view
@@ -103,6 +103,47 @@ KINDS = list(made(1))
 def test_array_arrives_as_it_was(send, kind, n, wrap):
     sent = wrap(made(n)[kind])
     assert_same(send(sent)[0], sent)
+
+
+IN_ROWS = {*KINDS[:3], "longdouble", "complex", "uint64", "big-endian", "NaN", "text", "bytes", "timedelta64"}
+IN_ROWS |= {kind for kind in KINDS if kind.startswith(("datetime64", "NaT"))}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_arrays_of_one_layout_arrive_as_they_were_and_apart(sink, kind):
+    n = 2 * LARGE if kind == "float16" else LARGE
+    sent = [made(n)[kind] for _ in range(3)]
+    if kind in IN_ROWS:
+        sent = [np.roll(item, shift) for shift, item in enumerate(sent)]
+    encoded = encode(list(sent), sink)
+    assert (encoded.kind == ROWS) == (kind in IN_ROWS)
+    received = decode(encoded.kind, memoryview(encoded.payload), encoded.anchors, Access.INPLACE)
+    assert_same(received, sent)
+    if encoded.kind == ROWS:
+        assert len(encoded.anchors) == 1
+        assert not any(item.__array_interface__["data"][0] % 64 for item in received)
+        for item in received[::2]:
+            item[...] = np.zeros(1, item.dtype)
+        assert_same(received[1], sent[1])
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        lambda: [np.ones(LARGE, "f4")],
+        lambda: [np.ones(LARGE + 1)],
+        lambda: [np.ones((LARGE, 1))],
+        lambda: [np.ones((2, LARGE // 2)).T.copy("F")],
+        lambda: [np.ones(2 * LARGE)[::2]],
+        lambda: [np.ones(3 * LARGE)[LARGE : 2 * LARGE]],
+        lambda: [np.ones(LARGE, ">f8")],
+        lambda: [np.ones(SMALL)],
+        lambda: [b"x"],
+    ],
+)
+def test_other_items_among_arrays_of_one_layout_arrive_as_they_were(send, others):
+    for sent in ([np.zeros(LARGE), *others(), np.ones(LARGE)], [*others(), np.zeros(LARGE)]):
+        assert_same(send(*sent), sent)
 
 
 @pytest.mark.parametrize("n", [SMALL, LARGE], ids=["small", "large"])
