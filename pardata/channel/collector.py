@@ -110,8 +110,8 @@ class Collector:
 
     def next(self) -> list[Claim] | None:
         """Return the next claims (one, or one of each edge of a zip) if they are here."""
-        claims = self._order.pop()
-        return self._order.pop() if claims is None and self._scan() else claims
+        claims = self._order.take_next()
+        return self._order.take_next() if claims is None and self._scan() else claims
 
     def _scan(self) -> bool:
         """Take in messages that have come without a doorbell; return whether there were any."""

@@ -39,7 +39,7 @@ class Order(Protocol[T]):
 
     def is_stale(self, message: T) -> bool: ...
     def add(self, edge: int, message: T) -> None: ...
-    def pop(self) -> list[T] | None: ...
+    def take_next(self) -> list[T] | None: ...
 
 
 class Arrival(Generic[T]):
@@ -58,7 +58,7 @@ class Arrival(Generic[T]):
         """Take in a message."""
         self._ready.append([message])
 
-    def pop(self) -> list[T] | None:
+    def take_next(self) -> list[T] | None:
         """Return the next message, in a list of one; None if there is none now."""
         return self._ready.popleft() if self._ready else None
 

@@ -133,7 +133,7 @@ class JoinedInputs:
 
     def take(self) -> Taking[Batch | None]:
         """Return the next batch; None at the end."""
-        while (joined := self._order.pop()) is None:
+        while (joined := self._order.take_next()) is None:
             has_come = False
             for edge, reader in enumerate(self._readers):
                 batch = yield reader

@@ -40,7 +40,7 @@ def feed(order, messages):
     handed_out = []
     for message in messages:
         order.add(message.edge, message)
-        while (group := order.pop()) is not None:
+        while (group := order.take_next()) is not None:
             handed_out.append(group)
     return handed_out
 

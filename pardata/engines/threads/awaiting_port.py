@@ -43,7 +43,7 @@ class AwaitingThreadPort(ThreadPort):
         """Return the next batch, or one of each edge of a zip, if it is here; others may be at work."""
         found, self._found = self._found, None
         with self._hub.lock:
-            found = self._inbox.pop() if found is None else found
+            found = self._inbox.take_next() if found is None else found
         if self._hub.is_disturbed:
             self._look_for_failed_items(found or [])
         return found
@@ -53,7 +53,7 @@ class AwaitingThreadPort(ThreadPort):
         """Whether nothing more will come."""
         with self._hub.lock:
             if self._found is None:
-                self._found = self._inbox.pop()  # it may have come, with the end of its sender, since `try_begin`
+                self._found = self._inbox.take_next()  # it may have come, with the end of its sender, since `try_begin`
             return self._found is None and not any(self._inbox.senders)
 
     def has_room_for(self, batch: Batch) -> bool:

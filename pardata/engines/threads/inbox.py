@@ -54,9 +54,9 @@ class Inbox:
         self.waiting += 1
         self.changed.notify(self._wakes)
 
-    def pop(self) -> list[Batch] | None:
+    def take_next(self) -> list[Batch] | None:
         """Return the next batch, or one of each edge of a zip."""
-        batches = self.order.pop()
+        batches = self.order.take_next()
         self.waiting -= len(batches or ())
         return batches
 

@@ -119,7 +119,7 @@ class ThreadPort:
         """Return the next batch, or one of each edge of a zip; [] when the time is over, None at the end."""
         inbox = self._inbox
         with self._hub.lock:
-            while (batches := inbox.pop() if self._is_in_use else None) is None and any(inbox.senders):
+            while (batches := inbox.take_next() if self._is_in_use else None) is None and any(inbox.senders):
                 waited = self._sleep(inbox.changed, timeout_s)
                 self.statistics.starved_s += waited if self._is_in_use else 0.0
                 if timeout_s is not None and waited >= timeout_s:

@@ -70,7 +70,7 @@ class InOrder(Generic[T]):
             number += complete[0].count
             self._following[sequence] = number
 
-    def pop(self) -> list[T] | None:
+    def take_next(self) -> list[T] | None:
         """Return the next message of each edge; None if they are not there yet."""
         return self._ready.popleft() if self._ready else None
 
@@ -112,11 +112,11 @@ class InTurn(Generic[T]):
         """Take in a message."""
         self._inputs[edge].add(0, message)
 
-    def pop(self) -> list[T] | None:
+    def take_next(self) -> list[T] | None:
         """Return the next message, in a list of one; None if there is none now."""
         for _ in self._inputs:
             turn = self.turn
-            message = self._inputs[turn].pop()
+            message = self._inputs[turn].take_next()
             if message is None and self._policy != "fair" and not self.has_ended(turn):
                 return None
             if message is None or self._policy != "sequence":
@@ -142,10 +142,10 @@ class ByPosition(InTurn[T]):
         super().__init__(inputs, "position")
         self._reached = [0] * len(inputs) if reached is None else list(reached)
 
-    def pop(self) -> list[T] | None:
+    def take_next(self) -> list[T] | None:
         """Return the next message, in a list of one; None if there is none now."""
         for edge in sorted(range(len(self._inputs)), key=self._reached.__getitem__):
-            message = self._inputs[edge].pop()
+            message = self._inputs[edge].take_next()
             if message is not None:
                 self._reached[edge] += message[0].count
                 return message

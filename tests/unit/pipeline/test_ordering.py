@@ -15,9 +15,9 @@ class Message:
     edge: int = 0
 
 
-def pop_all(order):
+def take_all(order):
     steps = []
-    while (messages := order.pop()) is not None:
+    while (messages := order.take_next()) is not None:
         steps.append(messages)
     return steps
 
@@ -25,7 +25,7 @@ def pop_all(order):
 def add(order, *messages):
     for message in messages:
         order.add(message.edge, message)
-    return pop_all(order)
+    return take_all(order)
 
 
 # -- by arrival --------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def test_arrival_hands_out_what_comes_first():
 
 def test_arrival_is_empty_before_something_comes():
     order = Arrival()
-    assert order.pop() is None
+    assert order.take_next() is None
     assert order.parked == 0
 
 
