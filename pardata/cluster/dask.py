@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pardata.cluster.engine import ClusterEngine, Connection
+from pardata.cluster.engine import ClusterEngine, Connection, check_listens
 from pardata.errors import ConfigError, MissingExtraError
 from pardata.process.capacity import loading
 
@@ -62,9 +62,13 @@ class Dask(ClusterEngine):
     def _client(self) -> Any:
         """Return the client. One for an address is made here: whoever gets it closes it."""
         from distributed import Client
+        from distributed.comm import parse_address, parse_host_port
 
         if isinstance(self._address, str):
             try:
+                scheme, place = parse_address(self._address)
+                if scheme in ("tcp", "tls"):
+                    check_listens(*parse_host_port(place))
                 return Client(self._address, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise ConfigError(f"there is no Dask scheduler at {self._address!r}: {error}") from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pardata.cluster.port import NewPort
 from pardata.errors import ConfigError
@@ -13,6 +14,8 @@ from pardata.pipeline.plan.numbers import is_count
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import Elsewhere, Run, RunOptions
 from pardata.process.capacity import loading
+
+_ANSWER_S: Final = 5.0  # for whoever listens at an address
 
 
 class Connection(NamedTuple):
@@ -53,3 +56,8 @@ class ClusterEngine(Elsewhere):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address!r}, nodes={self._nodes}, memory_limit={self._memory_limit})"
+
+
+def check_listens(host: str, port: int) -> None:
+    """Raise an OSError in a few seconds if nobody listens there: engines would try for half a minute and more."""
+    socket.create_connection((host.strip("[]"), port), _ANSWER_S).close()

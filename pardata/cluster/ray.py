@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
-from typing import Final
 
-from pardata.cluster.engine import ClusterEngine, Connection
+from pardata.cluster.engine import ClusterEngine, Connection, check_listens
 from pardata.errors import ConfigError, MissingExtraError
 from pardata.process.capacity import loading
 
-_ANSWER_S: Final = 5.0  # for whoever listens at an address
 _START = (
     "Ray is not initialised, and pardata starts no cluster. Two lines do:\n"
     "    import ray\n"
@@ -95,6 +92,6 @@ def check_there(address: str) -> None:
     if not host or not port.isdecimal():  # a name, as "auto"
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+        check_listens(host, int(port))
     except OSError as error:
         raise ConfigError(f"there is no Ray cluster at {address!r}: {error}") from error

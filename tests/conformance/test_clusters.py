@@ -1,5 +1,6 @@
 """One suite for all ports of clusters: runs equal to the serial engine, through lost nodes and killed workers."""
 
+import contextlib
 import logging
 import os
 import re
@@ -80,7 +81,10 @@ RAY_NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 @pytest.fixture(scope="module")
 def ray_cluster():
-    """Two raylets on this machine, with which Ray is initialised; it takes 1.5 s until a dead one is given up."""
+    """Two raylets on this machine, with which Ray is initialised; it takes 1.5 s until a dead one is given up.
+
+    Workers have no niceness, which is 15 by default: on a busy machine they would wait for all else.
+    """
     if os.environ.get("PARDATA_TEST_RAY") != "1":
         pytest.skip("a Ray cluster takes a minute: PARDATA_TEST_RAY=1 asks for it")
     with warnings.catch_warnings():
@@ -89,7 +93,9 @@ def ray_cluster():
         from ray.cluster_utils import Cluster
 
         checks = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 3}
-        cluster = Cluster(initialize_head=True, head_node_args=RAY_NODE | {"_system_config": checks})
+        cluster = Cluster(
+            initialize_head=True, head_node_args=RAY_NODE | {"_system_config": checks | {"worker_niceness": 0}}
+        )
         try:
             cluster.add_node(**RAY_NODE)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -502,12 +508,23 @@ def test_an_address_of_no_ray_cluster_is_refused(address, ray_cluster):
         numbers().map(drawn).run(engine=pardata.cluster.Ray(address))
 
 
-def test_an_address_of_ray_where_nobody_listens_is_refused_at_once():
+@contextlib.contextmanager
+def nobodys_address():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(pardata.ConfigError, match=f"no Ray cluster at '{address}': .*refused"):
-            check_there(address)
+        yield f"127.0.0.1:{unused.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("scheme", ["", "tcp://", "tls://"])
+def test_an_address_of_dask_where_nobody_listens_is_refused_at_once(scheme):
+    pytest.importorskip("distributed")
+    with nobodys_address() as address, pytest.raises(pardata.ConfigError, match="no Dask scheduler at .*refused"):
+        pardata.cluster.Dask(scheme + address).connect()
+
+
+def test_an_address_of_ray_where_nobody_listens_is_refused_at_once():
+    with nobodys_address() as address, pytest.raises(pardata.ConfigError, match="no Ray cluster at .*refused"):
+        check_there(address)
     check_there("auto")  # Ray knows where that is
     with pytest.raises(pardata.ConfigError, match="ray job submit"):
         check_there("ray://10.0.0.1:10001")
