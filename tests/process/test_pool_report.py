@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import pardata
-from tests.conformance.test_recording import check_trace_format, page_of
+from tests.conformance.test_recording import page_of
+from tests.conformance.traces import check_format
 
 
 class DeadlyOnce:
@@ -60,7 +61,7 @@ def test_each_task_is_recorded(kind, tmp_path):
     assert "map_array 1" in page.text and "idle tail" in page.text and ("SIGKILL" in page.text) == (kind == "process")
     assert "&lt;b&gt; 1" in told and "<b> 1" in str(report) and "<b> 1" in page.text
     report.trace(tmp_path / "pool.json")
-    slices = check_trace_format(json.loads((tmp_path / "pool.json").read_text()))
+    slices = check_format(json.loads((tmp_path / "pool.json").read_text()))
     assert len(slices) == len(record.chunks)
 
 

@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from pardata.runtime.recording.measures import lanes_of, memory_over_time
 from pardata.runtime.recording.record import (
     GraphEdge,
@@ -35,8 +37,7 @@ from pardata.runtime.recording.recorder import (
 )
 
 TraceEvent = dict[str, Any]
-_LANES: Final = 1000  # threads of one worker
-_MEMORY: Final = 0  # the process of the counters
+_LANES: Final = 10_000  # threads of one worker
 _BEFORE_END: Final = 0.999  # of a slice: where an arrow leaves it, so that it is within
 
 _AT_ONCE: Final = 100  # events that are one piece of the text
@@ -66,11 +67,11 @@ def as_trace(around: Surroundings) -> Iterator[str]:
 
 
 def _events(record: RunRecord, around: Surroundings) -> Iterator[TraceEvent]:
-    yield from _counters(record, around.limit_bytes)
     shift = sample_shift(record.workers)
     tracks: dict[str, Track] = {}
     for worker in record.workers:
         tracks.setdefault(worker.stage, Track(len(tracks) + 1, [])).workers.append(worker)
+    yield from _counters(record, len(tracks) + 1, around.limit_bytes)
     digits = len(str(len(tracks)))
     for name, track in tracks.items():
         # Chromium sorts processes by their index, Perfetto by their names: numbers put them into the plan's order.
@@ -80,15 +81,24 @@ def _events(record: RunRecord, around: Surroundings) -> Iterator[TraceEvent]:
         for worker in track.workers:
             yield from _calls(record, worker, track.process, shift)
     for death in record.deaths:
-        event = _event("i", f"worker died: {death.how}", tracks[death.stage].process, death.index * _LANES)
+        event = _event("i", f"worker died: {death.how}", tracks[death.stage].process, _thread(death.index))
         yield {**event, "ts": _us(record, death.at_ns), "s": "t", "args": {"item": death.number}}
     numbers = itertools.count(1)
     for edge in around.edges:
         yield from _arrows(record, edge, tracks[edge.giver], tracks[edge.reader], shift, numbers)
 
 
+def _thread(worker: int, lane: int = 0) -> int:
+    """Return the number of a thread: to Perfetto those of number 0, and of its process's number, are one thread."""
+    return (worker + 1) * _LANES + lane
+
+
 def _us(record: RunRecord, at_ns: float) -> float:
     return round((float(at_ns) - record.begin_ns) / 1e3, 3)
+
+
+def _near_end(begin: float, end: float) -> float:
+    return round(begin + _BEFORE_END * (end - begin), 3)
 
 
 def _event(kind: str, name: str, process: int, thread: int) -> TraceEvent:
@@ -114,12 +124,12 @@ def _calls(record: RunRecord, worker: WorkerRecord, process: int, shift: int) ->
     calls, stage = calls_of(worker, shift), worker.stage
     lanes = _lanes(worker, calls)
     for lane in dict.fromkeys([0, *lanes]):
-        thread = worker.index * _LANES + lane
+        thread = _thread(worker.index, lane)
         name = f"{stage} {worker.index}" + (f", call {lane}" if worker.lanes > 1 else "")
         yield _named("thread_name", process, thread, name)
         yield _sorted("thread_sort_index", process, thread, thread)
     for call, lane in zip(calls.tolist(), lanes, strict=True):
-        number, count, thread = call[CALL_NUMBER], call[CALL_COUNT], worker.index * _LANES + lane
+        number, count, thread = call[CALL_NUMBER], call[CALL_COUNT], _thread(worker.index, lane)
         name = f"item {number}" if count == 1 else f"items {number} to {number + count - 1}"
         begin, end = _us(record, call[CALL_BEGIN_NS]), _us(record, call[CALL_END_NS])
         told = {"waited_us": call[CALL_WAITED_NS] / 1e3, "bytes": call[CALL_BYTES]}
@@ -135,17 +145,22 @@ def _taken(record: RunRecord, track: Track, shift: int) -> MessagePlaces:
         calls = calls_of(worker, shift)
         for call, lane in zip(calls.tolist(), _lanes(worker, calls), strict=True):
             begin, end = _us(record, call[CALL_BEGIN_NS]), _us(record, call[CALL_END_NS])
-            found[call[CALL_SEQUENCE], call[CALL_NUMBER]] = worker.index * _LANES + lane, begin, end
+            found[call[CALL_SEQUENCE], call[CALL_NUMBER]] = _thread(worker.index, lane), begin, end
     return found
 
 
 def _sent(record: RunRecord, track: Track, shift: int) -> MessagePlaces:
-    """Return the moments when a generator filter has sent messages with numbers of its own."""
+    """Return the moments when a generator filter has sent messages with numbers of its own, within its slices."""
     found: MessagePlaces = {}
     for worker in track.workers:
+        calls = calls_of(worker, shift)
         for row in sent_of(worker, shift).tolist():
-            at = _us(record, row[CALL_BEGIN_NS])
-            found[row[CALL_SEQUENCE], row[CALL_NUMBER]] = worker.index * _LANES, at, at
+            before = int(np.searchsorted(calls[:, CALL_BEGIN_NS], row[CALL_BEGIN_NS], "right")) - 1
+            if before < 0 or (shift and calls[before, CALL_END_NS] < row[CALL_BEGIN_NS]):
+                continue  # the call that has sent it is not in the sample
+            begin, end = (_us(record, calls[before, column]) for column in (CALL_BEGIN_NS, CALL_END_NS))
+            at = min(_us(record, row[CALL_BEGIN_NS]), _near_end(begin, end))
+            found[row[CALL_SEQUENCE], row[CALL_NUMBER]] = _thread(worker.index), at, at
     return found
 
 
@@ -160,19 +175,21 @@ def _arrows(
             if found is None:
                 continue
             other, reached, _ = found
-            leaves = round(begin + _BEFORE_END * (end - begin), 3)
+            # A reader may have its message, and be done with it, before the giver's call ends.
+            leaves = min(_near_end(begin, end), max(begin, reached))
             common = {"cat": "items", "id": next(numbers)}
             yield {**_event("s", "item", giver.process, thread), **common, "ts": leaves}
             yield {**_event("f", "item", reader.process, other), **common, "ts": max(reached, leaves), "bp": "e"}
 
 
-def _counters(record: RunRecord, limit_bytes: int) -> Iterator[TraceEvent]:
+def _counters(record: RunRecord, process: int, limit_bytes: int) -> Iterator[TraceEvent]:
     """Return the counter of shared memory."""
     at, nbytes = memory_over_time(record)
     if limit_bytes and len(at):
-        yield _named("process_name", _MEMORY, 0, "shared memory")
+        yield _named("process_name", process, 0, "shared memory")
+        yield _sorted("process_sort_index", process, 0, 0)
         last = -1.0
         for time, value in zip(at.tolist(), nbytes.tolist(), strict=True):
             if value != last:
-                yield {**_event("C", "in use", _MEMORY, 0), "ts": _us(record, time), "args": {"bytes": int(value)}}
+                yield {**_event("C", "in use", process, 0), "ts": _us(record, time), "args": {"bytes": int(value)}}
                 last = value
