@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import compare, pages, report, results, runner
 from benchmarks.bars import bars_of, judge
 from benchmarks.results import Results
+from benchmarks.rivals import EARLIER
 from benchmarks.scenarios import scenarios, select
 
 SECONDS, ROUNDS = 0.5, 5
@@ -67,6 +68,7 @@ def _options(arguments: argparse.Namespace) -> runner.Options:
         patience_s=arguments.patience,
         add=arguments.add,
         folder=arguments.out,
+        earlier=arguments.earlier,
     )
 
 
@@ -86,6 +88,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help="measure nothing, show what is there")
     parser.add_argument("--compare", type=Path, metavar="OLD", help="a file or folder of older results")
     parser.add_argument("--docs", action="store_true", help="write the plots, and the figures and tables of the pages")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        metavar="FOLDER",
+        help=f"a work tree of {EARLIER.split()[1]} (git worktree add), which is measured beside pardata",
+    )
     parser.add_argument(
         "--patience",
         type=float,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.results import Results
+from benchmarks.rivals import EARLIER
 
 Kind = Literal["faster than", "as long as", "at most", "at least", "alike", "of case", "more than case"]
 UPWARDS, ABSOLUTE = ("faster than", "at least"), ("at most", "at least", "more than case")
@@ -109,6 +110,21 @@ BARS = (
     Bar(15, "windows", "of case", 1.3, "windows_shared"),
     Bar(15, "memory_windows", "more than case", 10, "memory_windows_shared"),
     Bar(15, "memmap_tasks", "as long as", 1.5, "joblib"),
+    Bar(17, "chain_copy", "faster than", 1.5, EARLIER),
+    Bar(17, "chain_copy", "faster than", 16, "mp.Queue"),
+    Bar(17, "chain_copy_80MB", "faster than", 1.5, EARLIER),
+    Bar(17, "chain_copy_80MB", "faster than", 1.0, "mp.shared_memory"),
+    Bar(17, "farm", "faster than", 1.25, EARLIER),
+    Bar(17, "farm", "faster than", 1.0, "threads"),
+    Bar(17, "diamond", "faster than", 1.2, EARLIER),
+    *(Bar(17, f"chain_{how}_80KB", "faster than", 4, "mp.Queue") for how in ("copy", "inplace", "nocopy")),
+    Bar(17, "chain_small", "faster than", 8, "mp.Queue"),
+    Bar(17, "hop_single", "faster than", 1.0, "mp.Queue"),
+    Bar(17, "gather", "faster than", 1.0, "mp.Queue"),
+    Bar(17, "ping_pong", "as long as", 1.15, "mp.Pipe"),
+    Bar(17, "ping_pong_p99", "as long as", 2, "mp.Pipe"),
+    Bar(17, "map_array_closure", "as long as", 1.3, "threads"),
+    Bar(17, "start_up", "as long as", 2.5, "mp.Pool"),
     Bar(17, "temporaries", "as long as", 1.02, "pardata, copying"),
     Bar(19, "cluster_8MB", "faster than", 0.9, "dask actors"),
     Bar(19, "cluster_small", "faster than", 1.5, "dask actors"),

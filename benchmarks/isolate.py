@@ -37,11 +37,14 @@ def become_reaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def run_side(case: str, side: str, seconds: float, peak_is_value: bool = False) -> dict[str, Any]:
+def run_side(
+    case: str, side: str, seconds: float, peak_is_value: bool = False, root: Path | None = None
+) -> dict[str, Any]:
     """The side's outcome and its cost.
 
     Added are "cpu_s" (of all its processes), "foreign_cpu" (the share of the cores that other programs had),
-    "peak_bytes" (of all its processes together), "left_processes" and, if it wrote there, "stderr".
+    "peak_bytes" (of all its processes together), "left_processes" and, if it wrote there, "stderr". `root`: of other
+    sources, which are run in place of these.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def run_side(case: str, side: str, seconds: float, peak_is_value: bool = False) 
     cpu_s = -_children_cpu_s()
     with Watch() as watch, PeakMemory(os.getpid()) as memory:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=root
         )
         try:
             out, err = process.communicate(timeout=TIMEOUT_S)

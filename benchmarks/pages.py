@@ -6,7 +6,7 @@
     <!-- end -->
 
 `table` also knows "bars" (all of them), "falls-short" (those that do), "machine", "versions", "disturbed", "readme",
-"behind" (where others are better), and "scenario NAME".
+"behind" (where others are better), "earlier" (beside an earlier pardata), and "scenario NAME".
 A figure that was not measured is "not measured". An author of a page writes the marks, and never the text between them.
 """
 
@@ -59,6 +59,10 @@ def write(results: Results) -> list[Path]:
     for name, record in results.records.items():
         plots.draw(results, list(record["cases"]), PLOTS / f"{name}.svg")
         written.append(PLOTS / f"{name}.svg")
+    factors = report.earlier_factors(results)
+    if factors:
+        plots.draw_earlier(factors, PLOTS / "earlier.svg")
+        written.append(PLOTS / "earlier.svg")
     measured = [name for name in README_PLOT if name in results.cases]
     if measured:
         plots.draw(results, measured, PLOTS / "readme.svg")
@@ -103,6 +107,7 @@ def _table(what: str, results: Results) -> str:
         "machine": _machine,
         "versions": _versions,
         "disturbed": _disturbed,
+        "earlier": lambda found: report.as_markdown(report.earlier_rows(found)),
         "behind": lambda found: report.as_markdown(report.behind_rows(found)),
         "readme": lambda found: report.as_markdown(report.comparison_rows(found, README_TABLE)),
     }

@@ -1,4 +1,5 @@
-"""Plots of the results, one SVG for each scenario: a row of points for each case, pardata's in colour.
+"""Plots of the results, one SVG for each scenario: a row of points for each case, pardata's in colour; and one of now
+and earlier.
 
 Points, not bars, as the axes are logarithmic: the figures differ by factors of up to a thousand. The line through a
 point is the range of the rounds. matplotlib is imported only here.
@@ -18,12 +19,7 @@ ROW_INCHES, TITLE_INCHES, WIDTH_INCHES = 0.22, 0.75, 8.0
 
 def draw(results: Results, names: list[str], path: Path) -> None:
     """Write the plot of some cases; the same results give the same bytes."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "pardata", "font.size": 9, "svg.fonttype": "path"})
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     heights = [TITLE_INCHES + ROW_INCHES * len(_sides(results, name)) for name in names]
     figure, axes = pyplot.subplots(
         len(names),
@@ -35,6 +31,48 @@ def draw(results: Results, names: list[str], path: Path) -> None:
     )
     for name, axis in zip(names, axes[:, 0], strict=True):
         _draw_case(results, name, axis)
+    _save(pyplot, figure, path)
+
+
+def draw_earlier(factors: list[tuple[str, float, float]], path: Path) -> None:
+    """Write the plot of what each case takes of the time, and of the CPU time, that an earlier pardata took."""
+    from matplotlib import ticker
+
+    pyplot = _pyplot()
+    size = (WIDTH_INCHES, TITLE_INCHES + ROW_INCHES * len(factors))
+    figure, axis = pyplot.subplots(figsize=size, layout="constrained")
+    rows = range(len(factors))[::-1]
+    axis.axvline(1, color=LIMIT, linewidth=1)
+    for row, (_, seconds, cpu) in zip(rows, factors, strict=True):
+        axis.plot([seconds, cpu], [row, row], color="#d5dade", linewidth=2.2, zorder=1)
+        axis.plot([cpu], [row], "o", color=OURS_TOO, markersize=5, label="CPU time per item" if not row else None)
+        axis.plot([seconds], [row], "o", color=OURS, markersize=6, label="time" if not row else None)
+    axis.set_xscale("log")
+    axis.set_ylim(-0.7, len(factors) - 0.3)
+    axis.set_yticks(rows, [name for name, _, _ in factors])
+    axis.grid(axis="both", color="#e3e7eb", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=9))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.2g} x")
+    axis.minorticks_off()
+    axis.tick_params(axis="y", length=0)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.legend(loc="lower right", frameon=False)
+    axis.set_title("now, of what pardata took at f60c095 (less is better)", loc="left", fontsize=9, fontweight="bold")
+    _save(pyplot, figure, path)
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "pardata", "font.size": 9, "svg.fonttype": "path"})
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _save(pyplot: Any, figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None, "Creator": None}, facecolor="white")
     pyplot.close(figure)

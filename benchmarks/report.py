@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bars import ABSOLUTE, Bar, Judgement
 from benchmarks.results import Results
+from benchmarks.rivals import EARLIER
 from benchmarks.scenarios import find
 
 _ALIKE = 0.05  # a side that is better by less is as good
@@ -128,6 +129,50 @@ def behind_rows(results: Results) -> list[Row]:
                 found.append((factor, (f"{name}: {case['title']}", side, *cells)))
     worse = sorted((each for each in found if each[0] > 1 + _ALIKE), key=lambda each: -each[0])
     return [("case", "side", "its figure", "pardata", "is better by"), *(row for _, row in worse)]
+
+
+def earlier_rows(results: Results) -> list[Row]:
+    """A row for each case that an earlier pardata was measured in: both figures, and time, CPU and memory of now."""
+    rows: list[Row] = [("case", EARLIER, "now", "better by", "CPU per item", "peak memory")]
+    for name, case in results.cases.items():
+        old, new = results.median(name, EARLIER), results.median(name, "pardata")
+        if old and new:
+            factor = times(new / old if results.more_is_better(name) else old / new)
+            shares = [_share(results, name, key) for key in ("cpu_s", "peak_bytes")]
+            figures = number(old, case["unit"]), number(new, case["unit"])
+            rows.append((f"{name}: {case['title']}", *figures, factor, *shares))
+    return rows
+
+
+def earlier_factors(results: Results) -> list[tuple[str, float, float]]:
+    """For each such case its name, and the time and the CPU per item that it takes now, of those of earlier."""
+    found = []
+    for name in results.cases:
+        old, new = results.median(name, EARLIER), results.median(name, "pardata")
+        cpu = _cpu_share(results, name)
+        if old and new and cpu and results.cases[name]["unit"] != "MB":
+            found.append((name, old / new if results.more_is_better(name) else new / old, cpu))
+    return sorted(found, key=lambda each: each[1])
+
+
+def _share(results: Results, name: str, key: str) -> str:
+    """What is taken now of a quantity of earlier."""
+    if key == "cpu_s":
+        found = _cpu_share(results, name)
+    else:
+        old, new = (results.median(name, side, key) for side in (EARLIER, "pardata"))
+        found = new / old if old and new else None
+    return "-" if found is None else times(found)
+
+
+def _cpu_share(results: Results, name: str) -> float | None:
+    per_item = []
+    for side in (EARLIER, "pardata"):
+        cpu_s, items = results.median(name, side, "cpu_s"), results.median(name, side, "items")
+        if not cpu_s or not items:
+            return None
+        per_item.append(cpu_s / items)
+    return per_item[1] / per_item[0]
 
 
 def remarks(results: Results, names: list[str]) -> list[str]:

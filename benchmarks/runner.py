@@ -31,6 +31,7 @@ class Options:
     patience_s : for each side, to wait for an idle machine and to repeat a disturbed run in
     add : keep the rounds that are there, and add to them
     folder : of the results
+    earlier : a work tree of the commit in `rivals.EARLIER`, which is measured beside pardata; None: it is not
     """
 
     rounds: int
@@ -40,6 +41,7 @@ class Options:
     patience_s: float
     add: bool
     folder: Path
+    earlier: Path | None = None
 
 
 def measure(chosen: dict[str, list[Case]], options: Options) -> None:
@@ -64,6 +66,8 @@ def _measure_case(case: Case, old: dict[str, Any] | None, options: Options) -> d
     for side, reason in skipped.items():
         print(f"{case.name}: {side} is left out: {reason}", file=sys.stderr, flush=True)
     sides = [side for side in wanted if side not in skipped]
+    if options.earlier and "pardata" in sides:
+        sides.insert(1, rivals.EARLIER)
     kept = old if old and options.add else {"rounds": {}, "skipped": {}, "versions": {}}
     rounds: dict[str, list[dict[str, Any]]] = {side: list(each) for side, each in kept["rounds"].items()}
     for i in range(options.rounds):
@@ -78,10 +82,14 @@ def _measure_case(case: Case, old: dict[str, Any] | None, options: Options) -> d
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "commit": _commit(),
         "seconds": options.seconds,
-        "versions": kept["versions"] | {side: found for side in sides if (found := rivals.RIVALS[side].version)},
+        "versions": kept["versions"] | {side: found for side in sides if (found := _version(side))},
         "skipped": kept["skipped"] | skipped,
-        "rounds": {side: rounds[side] for side in case.sides if side in rounds},
+        "rounds": {side: rounds[side] for side in (*case.sides, rivals.EARLIER) if side in rounds},
     }
+
+
+def _version(side: str) -> str | None:
+    return None if side == rivals.EARLIER else rivals.RIVALS[side].version
 
 
 def _attempt_in_quiet(case: Case, side: str, options: Options) -> dict[str, Any]:
@@ -90,16 +98,18 @@ def _attempt_in_quiet(case: Case, side: str, options: Options) -> dict[str, Any]
     outcomes: list[dict[str, Any]] = []
     while True:
         machine.wait_for_quiet(end - time.perf_counter())
-        outcomes.append(_attempt(case, side, options.seconds))
+        outcomes.append(_attempt(case, side, options))
         disturbed = outcomes[-1].get("foreign_cpu") or 0.0
         if disturbed <= NOISE or time.perf_counter() >= end:
             return min(outcomes, key=lambda outcome: outcome.get("foreign_cpu") or 0.0)
 
 
-def _attempt(case: Case, side: str, seconds: float) -> dict[str, Any]:
+def _attempt(case: Case, side: str, options: Options) -> dict[str, Any]:
     """One outcome; a failure is an outcome too."""
     try:
-        return isolate.run_side(case.name, side, seconds, case.peak)
+        if side == rivals.EARLIER:
+            return isolate.run_side(case.name, "pardata", options.seconds, case.peak, options.earlier)
+        return isolate.run_side(case.name, side, options.seconds, case.peak)
     except isolate.SideFailed as error:
         return {"error": str(error)}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from benchmarks.rivals.rival import ArrayWork, FileWork, Flow, Link, Pool, Rival
 
-__all__ = ["RIVALS", "ArrayWork", "Entry", "FileWork", "Flow", "Link", "Pool", "Rival", "load", "missing"]
+__all__ = ["EARLIER", "RIVALS", "ArrayWork", "Entry", "FileWork", "Flow", "Link", "Pool", "Rival", "load", "missing"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Entry:
         except importlib.metadata.PackageNotFoundError:
             return None
 
+
+EARLIER = "pardata f60c095"  # pardata at that commit, as its own sources measure it (``--earlier FOLDER``)
 
 RIVALS = {
     "pardata": Entry("pardata", "pardata"),

@@ -31,13 +31,13 @@ def test_rivals_do_what_their_jobs_ask_for(names):
 
 
 def test_command_measures_compares_and_shows(tmp_path):
-    done = run("-m", "benchmarks", "--quick", "--rounds", "3", "--out", tmp_path, "block_free")
+    done = run("-m", "benchmarks", "--quick", "--rounds", "3", "--out", tmp_path, "--earlier", ROOT, "block_free")
     assert done.returncode == 0, done.stderr
     assert "falls short" in done.stdout or "pass" in done.stdout
     record = json.loads((tmp_path / "blocks.json").read_text())
     rounds = record["cases"]["block_free"]["rounds"]
-    assert rounds.keys() == {"pardata", "mp.shared_memory"}
-    for outcome in rounds["pardata"] + rounds["mp.shared_memory"]:
+    assert rounds.keys() == {"pardata", "mp.shared_memory", rivals.EARLIER}
+    for outcome in (outcome for side in rounds.values() for outcome in side):
         assert outcome["value"] > 0 and outcome["cpu_s"] > 0 and outcome["left_processes"] == 0, outcome
         assert 5e6 < outcome["peak_bytes"] < 500e6, outcome  # an interpreter with NumPy, and a guardian
     faster = {"value": 1e-9}

@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks import pages, results
+from benchmarks import pages, report, results
 from benchmarks.results import Results
+from benchmarks.rivals import EARLIER
 
 RECORD = {
     "scenario": "blocks",
@@ -48,6 +49,20 @@ def test_tables_are_filled_in_and_filling_again_changes_nothing():
     assert "None falls short." in filled
     assert filled.rstrip().endswith("not measured\n<!-- end -->")
     assert pages.filled(filled, MEASURED) == filled
+
+
+def test_what_is_better_than_earlier_is_told():
+    rounds = {
+        "pardata": [{"value": 2e-6, "cpu_s": 2.0, "items": 4, "peak_bytes": 3e6}],
+        EARLIER: [{"value": 3e-6, "cpu_s": 1.0, "items": 4, "peak_bytes": 6e6}],
+    }
+    results = Results(
+        {"blocks": RECORD | {"cases": {"block_free": RECORD["cases"]["block_free"] | {"rounds": rounds}}}}
+    )
+    filled = pages.filled("<!-- table earlier -->\n<!-- end -->", results)
+    assert "| block_free: made | 3 us | 2 us | 1.5 x | 2 x | 0.5 x |" in filled
+    assert report.earlier_factors(results) == [("block_free", 2 / 3, 2.0)]
+    assert report.earlier_factors(MEASURED) == []
 
 
 def test_a_mark_for_a_case_that_there_is_not_is_an_error():
