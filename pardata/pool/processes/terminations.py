@@ -75,8 +75,8 @@ class Terminations:
             started, position = slot.started_ns, slot.position()
             if not started or not slot.numbers or slot in self.causes or now - started < timeout_s * 1e9:
                 continue
-            # The worker writes while its words are read here. If the call is still the one that was late, the position
-            # is its own.
+            # SYNC POINT: position. The worker writes while its words are read here. If the time is still that of the
+            # late call, the position, which was read before this, is its own.
             if slot.at_work == slot.numbers[0] and slot.started_ns == started:
                 self.causes[slot] = Cause(slot.numbers[0], position, True)
 

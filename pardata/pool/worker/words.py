@@ -37,8 +37,10 @@ class TaskProgress:
     def begin(self, position: int, stride: int) -> None:
         """Note that the calls ``position .. position + stride - 1`` begin."""
         words = self.words
-        words[POSITION], words[STRIDE] = position, stride
+        # SYNC POINT: position. The time goes first, so a parent that found the call before late does not take the
+        # position of this one for that of the late one (`Terminations`): it sees that the time has changed.
         words[STARTED_NS] = time.perf_counter_ns()
+        words[POSITION], words[STRIDE] = position, stride
 
     def end(self) -> None:
         """Note that no task is being worked on."""
