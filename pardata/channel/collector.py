@@ -85,6 +85,8 @@ class Collector:
             Whether `first` is unfinished.
         """
         claims = [claim for receiver in self.receivers for claim in receiver.scan()]
+        # False comes first, and the sort keeps the order of all others: that of the receivers, and in each that of the
+        # stamps.
         claims.sort(key=lambda claim: (claim.sequence, claim.number) != first)
         is_there = (
             bool(claims) and (claims[0].sequence, claims[0].number) == first and not self._order.is_stale(claims[0])
@@ -111,6 +113,7 @@ class Collector:
     def next(self) -> list[Claim] | None:
         """Return the next claims (one, or one of each edge of a zip) if they are here."""
         claims = self._order.take_next()
+        # A scan reads a word of each sender, so it is left out while the order has something.
         return self._order.take_next() if claims is None and self._scan() else claims
 
     def _scan(self) -> bool:
@@ -147,6 +150,8 @@ class Collector:
             if self._scan():
                 return
         flushed = self.flush()  # before the sleep: others may wait for these slots and leases
+        # No event tells that a full socket has room again: the selector looks for reading alone. So it is tried by the
+        # clock.
         limit = timeout_s if flushed else min(_SOON_S, timeout_s or _SOON_S)
         if limit is None and self._on_idle is not None:
             limit = IDLE_S

@@ -116,6 +116,7 @@ class LeaseTable:
     def __init__(self, words: memoryview, header: memoryview) -> None:
         self._words = words
         self._header = header
+        # By row. They are of this process alone: a successor makes new ones from the words (`restore`).
         self._anchors: dict[int, Anchor] = {}
         self._free: list[int] = []
         self._top = 0
@@ -129,7 +130,7 @@ class LeaseTable:
             row = self._top
             self._top += 1
             if not row % _PAGE_ROWS:
-                self._header[CONTROL] += PAGE_BYTES
+                self._header[CONTROL] += PAGE_BYTES  # killed here: the successor counts the page again
         # While the other words change, the stamp is 0 or that of a lease which was released: the row does not count.
         self._stamp += 1
         at, words = row * ROW_WORDS, self._words
@@ -200,6 +201,7 @@ class LeaseTable:
                 self._anchors[row] = rows[row]
                 rows[row].live_rows += 1
             else:
+                # One whose stamp was not stored any more keeps its 0, and is free as well.
                 words[row * ROW_WORDS + _STAMP] = -abs(words[row * ROW_WORDS + _STAMP])
                 self._free.append(row)
 

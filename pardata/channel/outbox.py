@@ -181,6 +181,7 @@ class Outbox:
         edge = self.edges[index]
         sender = edge.pick(batch.count)
         if sender is None:
+            # What the receivers have told lies in the sockets until somebody reads it.
             edge.receive()
             sender = edge.pick(batch.count)
         if sender is None:

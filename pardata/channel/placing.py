@@ -213,6 +213,7 @@ class BlockPlacer:
                 "or a copy"
             )
         block.shared = not is_alone
+        # Of a fan-out each reader has the block, so none may write to it.
         block.given_away = is_alone and not self.fan_out
         if self.given is not None and block.given_away:
             self.given.append(block)

@@ -211,8 +211,8 @@ class Receiver(ChannelEnd):
             if block is None:
                 block = anchor(held.memory, offset, extent, self.returns, lease)
                 block.shared, block.crowded = bool(shared), is_crowded
-            held.live[lease] = (offset, extent)
-            block.claimed = True
+            held.live[lease] = (offset, extent)  # in front of the commit: a report counts all others as ended
+            block.claimed = True  # `BlockPlacer` counts the reference of the claim
             claim.anchors.append(block)
         return start
 

@@ -132,6 +132,7 @@ class Sender(ChannelEnd):
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(slots.last_slot, 0),
             body,
         )  # fmt: skip
+        # Behind the words of the record and in front of its stamp, which `complete` stores.
         slots.use(slot)
         self._prepared = slot, stamp
 
@@ -156,6 +157,7 @@ class Sender(ChannelEnd):
     def pledge(self, leader: Sender) -> None:
         """Note in words that survive: the message prepared here is published as soon as that of `leader` is."""
         words = self._words
+        # These words are written for each batch anew, and read by a successor alone.
         words[PLEDGED] = 0  # no pledge while its other words are written
         words[PLEDGED_SLOT] = self._prepared[0]
         words[LEADER], words[LEADER_STAMP] = leader.index, leader._prepared[1]
@@ -186,6 +188,7 @@ class Sender(ChannelEnd):
             at = slot_at(slot)
             stamp = self._words[at + STAMP]
             if stamp != self._done[slot] and self._words[at + NUMBER] == number:
+                # SYNC POINT: commit. Stored before the receiver's successor starts, which finds no such message then.
                 self._done[slot] = stamp
                 self.slots.free(slot, stamp)
 

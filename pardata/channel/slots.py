@@ -39,6 +39,7 @@ class SenderSlots:
         # Stamps rise by one, so the largest is that of the last message. A slot that is counted in TOP, and that never
         # got a stamp because the process was killed before, has 0 there, as in done: it is free.
         self.top = words[TOP]
+        # Once, at the begin: from here on this process is the single writer, and counts in its own variables.
         stamps = [words[slot_at(slot) + STAMP] for slot in range(self.top)]
         self.last_stamp = max(stamps, default=0)
         self.last_slot = stamps.index(self.last_stamp) if self.last_stamp else -1

@@ -120,6 +120,8 @@ class Tokens(TokenTable):
         for data in receive_all(sock):
             for (cell,) in struct.iter_unpack("<q", data):
                 if cell not in self._known and self._is_free(cell):
+                    # In this set a cell that is told again, by another worker or after `resume`, is found to be free
+                    # already.
                     self._known.add(cell)
                     if cell in self._taken:
                         self._taken.discard(cell)

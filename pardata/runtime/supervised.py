@@ -113,6 +113,8 @@ class Worker:
     def late_in_s(self) -> float:
         """Seconds until it may be late with its item, or with the next one; not positive: it is late."""
         assert self.shortest_s is not None
+        # SYNC POINT: begun. The call is read before the time: if the worker goes on meanwhile, the time is too young,
+        # not too old.
         doing = self.words[CURRENT_CALL]
         batch = batch_of_word(max(0, doing))
         if batch is None or doing == self.late:

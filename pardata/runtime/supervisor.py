@@ -227,6 +227,8 @@ class Supervisor:
         if left_s > 0:
             return left_s
         assert worker.shortest_s is not None
+        # What it is killed for. It may go on until the signal is there: its last CURRENT_CALL is compared with this
+        # then.
         worker.late = worker.words[CURRENT_CALL]
         self._do(worker, worker.life.on(Event.TOO_LATE), None)
         return worker.shortest_s  # its end is an event

@@ -85,6 +85,8 @@ class TimeAccount:
             self._mark_ns += waited
             if not is_timer:  # also where it raised: the user's code may go on without the memory
                 words[BEGUN_NS] = time.monotonic_ns()
+                # `ready` may have taken a batch, and noted its call; else the one before goes on. SYNC POINT: begun.
+                # The time first.
                 words[CURRENT_CALL], words[WAITS_FOR] = words[CURRENT_CALL] or call, counter
         return result
 

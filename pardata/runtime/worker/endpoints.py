@@ -39,12 +39,14 @@ class Endpoints:
         self.senders: list[Sender] = []
         self.edges: list[EdgeSenders] = []
         for output in spec.outputs:
+            # A sender's index counts over all outputs: LEADER and the rows of the lease table name channels by it.
             first = len(self.senders)
             self.senders += [
                 Sender(channel, next(rest), segment, self.leases, first + index, header)
                 for index, channel in enumerate(output.channels)
             ]
             self.edges.append(EdgeSenders(self.senders[first:], output.branch))
+        # Before anything else is decided: which leases count follows from the last stamps, to which this may add some.
         redeem_pledges(self.senders)
         self.tokens: Tokens | None = None
         if spec.tokens is not None:

@@ -45,6 +45,8 @@ class WorkNotes:
             raise poison[sequence, number]
         if words[LEAVE]:
             leave(words)
+        # SYNC POINT: begun. The time goes first: the parent reads the call, then the time (`Worker.late_in_s`), and
+        # takes no old time for that of a new call.
         words[BEGUN_NS] = time.monotonic_ns()
         words[CURRENT_CALL] = batch_word(sequence, number)
 

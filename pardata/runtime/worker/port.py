@@ -136,7 +136,7 @@ class WorkerPort(WorkNotes):
                 if recovery.inherited is not None and self._commits_inherited(claims):
                     continue
                 self._at_hand.claims = claims
-                words[BEGUN_NS] = time.monotonic_ns()
+                words[BEGUN_NS] = time.monotonic_ns()  # SYNC POINT: begun. Before the call that it belongs to
                 # SYNC POINT: choice. From here on it is this batch that a successor begins with, whatever else has come
                 # by then: nothing of it can have been published, nor saved, before this store.
                 words[CURRENT_BATCH] = words[CURRENT_CALL] = batch_word(claims[0].sequence, claims[0].number)
@@ -200,7 +200,7 @@ class WorkerPort(WorkNotes):
             for claim in claims:
                 claim.receiver.commit(claim)
             at_hand.claims = []
-            words[CURRENT_BATCH] = words[CURRENT_CALL] = 0
+            words[CURRENT_BATCH] = words[CURRENT_CALL] = 0  # behind done: killed before it, no input has that batch
             words[BATCHES] += 1
             self._account.count_busy()
             if is_due:

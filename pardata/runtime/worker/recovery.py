@@ -44,6 +44,7 @@ class Recovery:
         self._receivers: Sequence[Receiver] = ()
         self._step = Step.TAKE_TURN
         self.is_successor = self.holds_recovered = words[INCARNATION] > 0
+        # Before all else that this process writes: whoever follows it is a successor, and reads the words.
         words[INCARNATION] += 1
         self.inherited = batch_of_word(words[CURRENT_BATCH])
         self.state = None if spec.areas.state is None else StateArea(segment, *spec.areas.state, spec.label, words)
@@ -106,8 +107,10 @@ def recover(spec: WorkerSpec, segment: Segment, budget: Budget, ends: Endpoints,
     """
     if not is_successor:
         return Arena(segment, spec.span, spec.control_bytes, budget, spec.label)
+    # SYNC POINT: lease. `Endpoints` has redeemed the pledges, so these are the stamps of all that was published.
     last = {sender.index: sender.slots.last_stamp for sender in ends.senders}
     steps = [(row, decide(RowWords(row.message, last[row.channel], row.origin.channel))) for row in ends.leases.rows()]
+    # All that no row of a published message names is a gap of the new arena.
     own = [(row.offset, row.extent_bytes) for row, step in steps if step is Step.ADOPT]
     arena = Arena(segment, spec.span, spec.control_bytes, budget, spec.label, own)
     anchors: dict[tuple[int, int], Anchor] = {}  # one per block of the arena, one per lease of a receiver
@@ -134,5 +137,6 @@ def _held(segment: Segment, receivers: list[Receiver], row: Row) -> Anchor:
     made = anchor(segment.map, row.offset, row.extent_bytes, receiver.returns, row.origin)
     made.shared = True  # a reader behind this worker has it as well, so nobody may change it in place
     receiver.held.recovered[row.origin] = made
+    # So the report to the sender in front, which follows (`Endpoints.announce`), does not let it free the block.
     receiver.held.live[row.origin] = (row.offset, row.extent_bytes)
     return made

@@ -42,6 +42,8 @@ class StateArea:
 
     def __init__(self, segment: Segment, at: int, nbytes: int, label: str, header: memoryview) -> None:
         self._bytes = memoryview(segment.map)[at : at + nbytes]
+        # Word 0: the number of the last save, 0: none. Words 1 and 2: bytes of each copy that were ever used. The
+        # worker is the single writer of them all, and only its successor reads them.
         self._turn = self._bytes[:8].cast("q")
         self._used = self._bytes[8:24].cast("q")
         self._header = header
@@ -64,6 +66,7 @@ class StateArea:
         self._count(turn, 8 * _HEAD_WORDS + length)
         copy = self._copy(turn)
         head = copy[: 8 * _HEAD_WORDS].cast("q")
+        # A head of five words, in this order (`load`), and the state behind it.
         head[0], head[1], head[2] = length, saved.next_output, saved.sequence
         head[3], head[4] = saved.number, saved.has_ended
         copy[8 * _HEAD_WORDS : 8 * _HEAD_WORDS + length] = saved.data
@@ -72,8 +75,10 @@ class StateArea:
     def _count(self, turn: int, nbytes: int) -> None:
         used = self._used[turn % 2]
         if nbytes > used:
-            self._used[turn % 2] = align(nbytes, PAGE_BYTES)
-            self._header[CONTROL] += self._used[turn % 2] - used
+            touched = align(nbytes, PAGE_BYTES)
+            # In this order: killed in between, the process has its successor count them twice, and not never.
+            self._header[CONTROL] += touched - used
+            self._used[turn % 2] = touched
 
     def load(self) -> Saved | None:
         """Return the state that was saved last, if any was."""

@@ -51,6 +51,8 @@ class TokenGate:
         """Return a token for batch `number`; waits until there is one, and memory for one more batch."""
         tokens = self.tokens
         if self._is_successor:  # the predecessor may have taken it, for the first batch that it had not published
+            # SYNC POINT: token. Asked once: a predecessor has taken at most one cell for a batch that it did not
+            # publish.
             self._is_successor = False
             held = tokens.holder(number)
             if held is not None:
