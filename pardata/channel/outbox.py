@@ -199,6 +199,7 @@ class Outbox:
             placer.sent_bytes += len(encoded.payload)
             return encoded, None, []  # as most small messages are
         # Each edge gives leases of its own, one of them of the block for what does not fit into a slot.
+        # Asked before a slot is begun: `Sender.prepare` is not to fail in the middle.
         if self.leases.room < (len(encoded.anchors) + 1) * len(self.edges):
             raise CapacityError(
                 f"{ROWS} arrays made by {self.arena.who} are held by their consumers: keep copies, or fewer of them"

@@ -103,7 +103,7 @@ class Folder:
         _check_foreign(self.path)
         self._lock = HolderLock(self.file(LOCK), "used")
         try:
-            wait_until_alone(self.path)
+            wait_until_alone(self.path)  # SYNC POINT: presence. This process's id stands in the lock file by now
             self.token: str = (plan_of(self.path) or {}).get("token") or secrets.token_hex(4)
             if is_new:
                 self.clear()
@@ -209,7 +209,7 @@ class Folder:
             made = encoded(number, state)
             write_all(fd, made, 0, name)
             with naming(name):
-                os.ftruncate(fd, len(made))
+                os.ftruncate(fd, len(made))  # the rest of a longer one; the head says where this one ends
                 os.fsync(fd)
         finally:
             os.close(fd)

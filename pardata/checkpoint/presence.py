@@ -41,6 +41,7 @@ class Presence:
         if os.getpid() == owner or fcntl is None:
             return  # a thread of the run itself
         self._fd = _opened(folder)
+        # This waits at most for a run that has the lock alone, which it gives up at once.
         fcntl.flock(self._fd, fcntl.LOCK_SH)
         try:
             with open(os.path.join(folder, f"{LOCK}.lock")) as file:  # SYNC POINT: presence

@@ -169,6 +169,7 @@ class ResultLog:
         packed = b"".join(_RANGE.pack(*pair) for pair in ranges)
         rest = struct.pack("<QII", len(body), zlib.crc32(body), len(ranges)) + packed
         record = struct.pack("<II", _MAGIC, zlib.crc32(rest)) + rest + body
+        # A kill in here leaves a torn record at the end, which the next `_scan` does not count, and cuts off.
         write_all(self._fd, record, self._end, self._path)
         self._end += len(record)
 

@@ -153,6 +153,7 @@ class Crossing:
         self.nodes[event.node].received_bytes += nbytes
         self._heaviest = max(nbytes, self._heaviest * 7 // 8)
         is_first, sends = self._ledger.done(event.node, event.number)
+        # In front of the answer, which takes time to be loaded here: the node works meanwhile.
         self._call(sends)
         if is_first:
             _settle_by(self._away.pop(event.number).answer, event)
@@ -203,6 +204,7 @@ class Crossing:
         away = self._away.pop(number)
         message = message_in(away.frames)
         if message is not None:
+            # Numbers of messages are not negative, so no message has this one.
             number = FINISH - 1 - number
             self._away[number] = _Away(wire.encode(BlamedItem(message, why)), away.answer)
             self._add(number, 0)
@@ -217,6 +219,7 @@ class Crossing:
         for node, number in sends:
             self.nodes[node].messages += 1
             self.nodes[node].sent_bytes += wire.count_bytes(self._away[number].frames)
+            # A list of its own: an island empties what it is given, and the message may have to be sent again.
             self._port.call(node, number, list(self._away[number].frames))
 
     # -- messages ------------------------------------------------------------------------------------------------------

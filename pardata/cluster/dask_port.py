@@ -163,6 +163,7 @@ class DaskPort:
         if not self._is_open:
             placed.release()
             return
+        # In front of the event: messages for the node follow it, from another thread (`call`).
         self._islands[host] = self._placed[placed.node] = placed
         self._on_event(NodeJoined(placed.node, limit_bytes))
         if placed.link is not None:
@@ -227,6 +228,7 @@ class DaskPort:
         host = get_address_host(placed.address)
         if self._islands.get(host) is placed:
             del self._islands[host], self._placed[placed.node]
+            # In front of the event as well: what is called from here on finds no node.
             placed.lose()
             self._on_event(NodeLost(placed.node, f"node {placed.address}: {why}"))
             self.fill_soon()

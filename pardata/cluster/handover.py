@@ -33,6 +33,7 @@ class Handover(Generic[T]):
 
     def open(self) -> None:
         """Have the running event loop take what was put, and what will be."""
+        # What was put before this woke nobody; the look that follows finds it.
         self._loop = asyncio.get_running_loop()
         self._look()
 
@@ -40,6 +41,7 @@ class Handover(Generic[T]):
         """Put something, in any thread; once the loop is closed nobody takes it."""
         self.waiting.append(given)
         loop = self._loop
+        # Two threads may both find it asleep, and wake it twice: one of the looks finds nothing.
         if loop is not None and not self._is_woken:
             self._is_woken = True
             with contextlib.suppress(RuntimeError):

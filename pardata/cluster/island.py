@@ -78,6 +78,7 @@ class Line:
             if error is None:
                 self._waiting.add(number)
         if error is None:
+            # If the run fails just now, `_fail` answers this number, and nobody reads what is put.
             self._inlet.put(number, frames)
         else:
             self._on_answer(number, wire.encode(Broken(error)))
@@ -101,6 +102,7 @@ class Line:
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._error = pack_error(error)
+            # An answer that is on its way just now may be told twice: the first one counts (`Ledger.done`).
             waiting, self._waiting = sorted(self._waiting), set()
         for number in waiting:
             self._on_answer(number, wire.encode(Broken(self._error)))
@@ -183,6 +185,7 @@ class OpenIsland:
             self._on_answer(number, wire.encode(Broken(pack_error(error))))
             return
         with self._lock:
+            # In front: the last one is the run that takes messages.
             self._lines.insert(0, line)
             is_closed = self._is_closed
         line.take(item.message.number, wire.encode(item.message))
@@ -205,6 +208,7 @@ class OpenIsland:
                 self._refuse_kept(error)
                 return
             with self._lock:
+                # While any is kept, `take` keeps what comes behind it as well: the messages stay in their order.
                 self._lines.append(line)
                 while self._kept and self._fits(self._kept[0][0]):
                     line.take(*self._kept.popleft())

@@ -57,6 +57,7 @@ class _Node:
     @property
     def has_room(self) -> bool:
         is_full = self.has_suspect or len(self.at) >= self.credits or self.nbytes >= self.most_bytes
+        # A node that has nothing may get any message, also one that is larger than all its credits.
         return not self.at or not is_full
 
 
@@ -217,6 +218,7 @@ class Ledger:
             node.at.add(number)
             node.nbytes += message.nbytes
             self._nbytes += message.nbytes
+            # `_node_for` has found a node without messages for it, and none is added until its answer.
             node.has_suspect = message.cost >= SUSPECT_AFTER
             self._free.put(name, node)
             sends.append(Send(name, number))

@@ -153,7 +153,7 @@ class Arena:
             start = offset + extent
         self._gaps.add(start, end - start)
         for offset, size in self._gaps.ranges:
-            segment.punch(offset, size)
+            segment.punch(offset, size)  # what a predecessor has left there
         usage.reserved_bytes = usage.live_bytes
         usage.publish()
 
@@ -209,7 +209,7 @@ class Arena:
         usage = self._usage
         with self.lock:
             while self.dropped:
-                offset, extent = self.dropped.popleft()
+                offset, extent = self.dropped.popleft()  # finalizers append meanwhile, in any thread: a deque allows it
                 if self.is_held is not None and self.is_held(offset, extent):
                     self._held.append((offset, extent))
                     continue

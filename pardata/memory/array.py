@@ -54,6 +54,7 @@ class Anchor(np.ndarray[Any, np.dtype[np.uint8]]):
     root: np.ndarray[Any, Any]  # of a block in which NumPy has made it: the block is NumPy's again without it
 
     def __array_finalize__(self, parent: object) -> None:
+        # For a slice of an anchor, which keeps that as its base, and drops nothing itself; `anchor` sets its own.
         self.drop = None
 
     def __del__(self, _is_over: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -70,6 +71,7 @@ def anchor(memory: mmap.mmap, offset: int, extent_bytes: int, drop: Drop | None,
     made.shared = made.given_away = made.claimed = made.crowded = False
     made.live_rows = 0
     made.token = token
+    # Last: `__del__` goes by it, and a signal may come between two lines.
     made.drop = drop
     return made
 

@@ -110,6 +110,7 @@ class HolderLock:
             return  # the holder has just removed it
         try:
             text = os.read(fd, _MOST_DIGITS + 1)
+            # It is empty while its holder has not written its id, or if that was killed before.
             if len(text) > _MOST_DIGITS or (not text.isdigit() and text):
                 raise foreign
             if fcntl is None:
@@ -134,6 +135,8 @@ class HolderLock:
         if self.is_mine:
             if _is_at(self._fd, self._path):
                 os.unlink(self._path)
+            # The name goes before the lock: another process that gets the lock of this file sees that it has no name
+            # any more.
             self.forget()
 
     def forget(self) -> None:

@@ -44,7 +44,7 @@ def private_copy(segment: Segment | None, block: Anchor, array: Array) -> Array:
         try:
             memory = map_untracked(fd, lead + array.nbytes, start - lead, is_private=True)
         finally:
-            os.close(fd)
+            os.close(fd)  # the mapping keeps the open file, and so the lock
     except (OSError, CapacityError):  # no descriptors, addresses or mappings are left
         return array.copy(order="K")
     if array.nbytes >= HUGE_PAGE_BYTES:

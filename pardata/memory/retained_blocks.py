@@ -67,6 +67,8 @@ class RetainedBlocks:
                 self._heap.segment.punch(*block)  # another anchor may die in here and call this method
             self._depth -= 1
             spans: list[Span] = []
+            # By the outermost call alone, behind its `punch`: a span that somebody has taken anew is not to lose a
+            # page.
             if not self._blocks and not self._depth:
                 spans, self._spans = self._spans, []
         self._heap.return_spans(spans)

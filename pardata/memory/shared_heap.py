@@ -73,7 +73,7 @@ class SharedHeap:
     def return_spans(self, spans: Iterable[Span]) -> None:
         """Give spans back, which no process uses any more."""
         for span in spans:
-            self.segment.punch(span.offset, span.size_bytes)
+            self.segment.punch(span.offset, span.size_bytes)  # first: `take_span` promises zeros
             with self._lock:
                 self._free_spans.append(span.offset // self.span_bytes)
 

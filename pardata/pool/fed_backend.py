@@ -150,6 +150,7 @@ class FedBackend(ABC, Generic[T]):
                         loop.dispatch()
                     else:
                         loop.effects.note(job.fail(None, error))
+                # Without the lock: callbacks of futures are the user's code.
                 loop.effects.take()
             except BaseException:  # of another thread's making: the tasks of others may have waited for this
                 loop.wake()

@@ -124,6 +124,7 @@ class _Server:
                 pid = os.fork()
                 if pid == 0:
                     self._become_worker(request, fds)
+                # It may have ended, and is not reaped before this: `serve` does that, in the same thread.
                 pidfd = _pidfd_of(pid)
             except OSError as failure:
                 error = failure.errno or errno.EAGAIN
@@ -147,6 +148,7 @@ class _Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _die_with(self._pid)
+            # Those of other workers: with a copy of one here, its reader would not see that the server has died.
             close_all(list(self._reports.values()))
             for end in (self._sock, self._wake, self._wake_write):
                 end.close()

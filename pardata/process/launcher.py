@@ -182,7 +182,7 @@ class ForkServer:
             sock.close()
         if process is not None:
             try:
-                process.wait(_STOP_S)
+                process.wait(_STOP_S)  # the closed socket tells it to end, unless it is stopped
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -243,7 +243,7 @@ class Process:
                 os.close(self._report)
                 raise
             finally:
-                os.close(theirs)
+                os.close(theirs)  # the server has the only write end then: its death is an end of file here
         self.sentinel = self._report if self._pidfd < 0 else self._pidfd
 
     def receive(self) -> bool:

@@ -67,6 +67,8 @@ class QueueEnds:
     def __setstate__(self, state: Any) -> None:
         reader, lent, shared, count, places = state
         fds = [reader.detach(), from_lent(lent.detach()), places.detach() if places is not None else -1]
+        # As multiprocessing hands them over, they are inherited by each program that this process starts, which would
+        # count as a reader and a producer.
         for fd in fds:
             if fd >= 0:
                 os.set_inheritable(fd, False)

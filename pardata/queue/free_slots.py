@@ -130,6 +130,7 @@ class FreeSlots:
         with Uninterrupted():
             alone = self._pipe.try_alone()  # SYNC POINT: between. No place is without its byte and its packet now
             if alone >= 0:
+                # Each place has its byte or its packet, but for those of processes that were killed between the two.
                 missing = self.count - self._pipe.packets - unread_bytes(self.fd)
                 os.write(self.fd, b"." * missing)
                 os.close(alone)

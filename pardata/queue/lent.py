@@ -19,6 +19,7 @@ def lend(writer: int) -> int:
     ours, theirs = socket.socketpair()
     with ours:
         socket.send_fds(ours, [b"."], [writer])
+    # In the socket the kernel keeps the end open, whoever closes this descriptor of it.
     os.close(writer)
     return theirs.detach()
 
@@ -43,6 +44,7 @@ class Lent:
         """Close the sockets for processes that have been started, or could not be."""
         for entry in list(self._entries):
             started = entry[0]()
+            # It has a pid once it is started. By then the new process has a copy of the socket.
             if started is None or hasattr(started, "pid"):
                 self._entries.remove(entry)
                 os.close(entry[1])

@@ -167,6 +167,7 @@ class PacketPipe:
             if not self._in_between:
                 # Waits for a process that counts (`try_alone`), for a moment: all others share the lock.
                 lock_range(self.locks, fcntl.F_RDLCK, 0, 1, wait=True)
+            # Behind the lock, and `leave` takes it out in front of the unlock: nobody is noted without the lock.
             self._in_between.add(place or threading.get_ident())
 
     def leave(self, place: int = 0) -> None:

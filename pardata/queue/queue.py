@@ -141,7 +141,7 @@ class Queue(QueueEnds, OtherForms):
 
         Return False, and do neither, if the places are those of the pipe and none is free.
         """
-        self._has_ended = False
+        self._has_ended = False  # the end of file that `get` saw is past
         self._pipe.hold_writer()
         if not self._buffer and self._pipe.write(packet):  # behind those in the buffer, as they were put
             return True
@@ -165,7 +165,7 @@ class Queue(QueueEnds, OtherForms):
 
     def _feed(self) -> None:
         while True:
-            wait_for(self._pipe.writer, select.POLLOUT)
+            wait_for(self._pipe.writer, select.POLLOUT)  # `_update_ends` keeps it for the feeder
             with self._lock:
                 try:
                     while self._buffer and self._pipe.write(self._buffer[0]):
@@ -203,8 +203,8 @@ class Queue(QueueEnds, OtherForms):
                 packet = self._pipe.read()
                 if packet:
                     self._has_ended = False
-                    self._free_slots.emptied()
-                    obj = unpack(packet)
+                    self._free_slots.emptied()  # killed before it: `_recount` finds the place
+                    obj = unpack(packet)  # in between still: the sender keeps the arrays until they are open
                     self._pipe.leave()
                     return obj
                 self._pipe.leave()

@@ -69,6 +69,7 @@ def _is_given_up(pipe: PacketPipe) -> bool:
     """
     if wait_for(pipe.writer, 0, 0):
         return True
+    # A packet that is in the pipe may still be read, as there is a reader. One that has left it is in somebody's hands.
     alone = pipe.try_alone() if not pipe.packets else -1
     if alone >= 0:
         os.close(alone)

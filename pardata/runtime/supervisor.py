@@ -78,6 +78,7 @@ class Supervisor:
     def _launch(self, worker: Worker) -> None:
         socks = [sock.fileno() for sock in worker.child_socks]
         worker.words[CURRENT_CALL], worker.words[BEGUN_NS] = LOADING, time.monotonic_ns()
+        # All of them are written while the span has no process.
         worker.words[EXITS_NS] = worker.words[LEAVE] = 0
         with Uninterrupted():  # a process that was started is known
             with standard_streams() as streams:

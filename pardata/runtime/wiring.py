@@ -182,6 +182,8 @@ def connect(
             rests_at = receiver.span.offset + 8 * RESTS if alone is not None and receiver.index else None
             asleep_at = receiver.span.offset + 8 * ASLEEP if elides_wakeups else None
             spec = ChannelSpec(slots, sender_at, receiver_at, asleep_at, ahead, alone or ahead, rests_at)
+            # The pair is that of all processes which the two ends will have: a successor finds in it what its
+            # predecessor has not read.
             forward, backward = socket_pair()
             channels.append(spec)
             sender.socks.outputs.append(forward)
@@ -221,6 +223,7 @@ def count_control(segment: Segment, workers: list[WorkerImage], limit_bytes: int
             f"the limit of {format_bytes(limit_bytes)}: raise memory_limit=, or ask for fewer workers"
         )
     for worker in workers:
+        # The spans have no processes yet; from their start on each counts its own.
         worker.span.words(segment)[CONTROL] = worker.touched
 
 

@@ -70,6 +70,7 @@ class ProcessRun(Run):
 
     def _build(self, builder: Builder) -> None:
         with self._changing:
+            # Else it was closed before this thread had the lock, and `_end` has found nothing to take back.
             if self._life.state is RunState.OPEN:
                 self._loop = builder.build(self._away)
 
@@ -158,6 +159,7 @@ class ProcessRun(Run):
                     self._parts.supervisor.stop(RUN_CALLS_S)
             finally:
                 if self._loop is not None:
+                    # From the headers of the spans, which `take_back` gives back: they may be another run's then.
                     self._report = self.report()
                 take_back(self._parts)
                 open_runs.pop(id(self), None)

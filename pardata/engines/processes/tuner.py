@@ -92,7 +92,7 @@ class ProcessTuner(Tuner):
                 return False
             headers[index][RESTS] = 0  # SYNC POINT: rest. Behind `_start`
             for sock in image.socks.inputs:
-                try_send(sock, _WAKE_UP)
+                try_send(sock, _WAKE_UP)  # where the socket is full, that wakes the sender
         return True
 
     def _start(self, worker: Worker, image: WorkerImage) -> bool:

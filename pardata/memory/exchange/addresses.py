@@ -165,6 +165,7 @@ def _hand_over_all() -> None:
 
     A worker that returns an array and ends, as a replaced worker of a pool does, may be faster than the receiver.
     """
+    # One that is received meanwhile has no pickles left below, and gets no name.
     awaited = _exports.awaited() if _exports is not None else []
     for address in awaited:
         with contextlib.suppress(OSError):  # no room: it is lost, and its receiver gets an error
@@ -179,6 +180,7 @@ def _hand_over(address: BlockAddress) -> None:
     fd = os_objects.create_nameless()
     slot = owner.note(name, id_of(os.fstat(fd)), nbytes, 0)
     try:
+        # Where there is no room this is an error; a write to the mapping would be a SIGBUS.
         os.posix_fallocate(fd, 0, nbytes)
         memory = memoryview(os_objects.map_block(fd, nbytes))
         memory[: address.extent] = _exports.content(address)

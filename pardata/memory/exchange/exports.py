@@ -135,6 +135,8 @@ class Exports:
         self.arena = arena
         self._pages: list[Anchor] = []
         self._free_cells: list[int] = []
+        # From a random number on: the segment of another process may get the inode of one that is gone, and an old
+        # address is not to fit it.
         self._serial = int.from_bytes(os.urandom(6), "little")
         self._addresses: dict[tuple[int, int], BlockAddress] = {}
         self._anchors: weakref.WeakValueDictionary[tuple[int, int], Anchor] = weakref.WeakValueDictionary()
@@ -242,6 +244,7 @@ class Exports:
         # can reach this block, which has no anchor.
         del self._addresses[place]
         self._watched.discard(place)
+        # Its serial is 0 until `begin` gives it another one, so an old address fits no later block.
         self._free_cells.append(cell)
         return False
 
@@ -254,6 +257,7 @@ class Exports:
         live = self.arena.live_ranges()
         if not live:
             return []
+        # From now on a child may hold blocks that have no address: `is_held` looks for locks on each.
         self._has_forked = True
         return [hold(self.fd, live)]
 

@@ -117,6 +117,7 @@ class ImportedSegment:
             del self._leases[place]
             if self.fd >= 0:
                 lock_range(self.fd, fcntl.F_UNLCK, *place)
+                # The owner may have ended, and nothing here needs its segment any more.
                 if not self._leases:
                     self._close_if_gone()
 
@@ -171,6 +172,7 @@ def _open_segment(address: BlockAddress) -> int:
         fd = reopen(address.fd, os.O_RDWR, address.pid)
     except (FileNotFoundError, ProcessLookupError):
         raise gone(address) from None
+    # The process may have ended meanwhile, and its id, or the number of the descriptor, may be another's.
     if id_of(os.fstat(fd)) != address.file:
         os.close(fd)
         raise gone(address)

@@ -53,6 +53,7 @@ class WorkerSlot:
     def clear(self) -> None:
         """Reset the words of a dead worker: it works on nothing."""
         words = self.worker.words
+        # The span has no process now, so its parent may write to it.
         words[POSITION] = words[STRIDE] = words[STARTED_NS] = 0
 
     def __repr__(self) -> str:
@@ -87,6 +88,7 @@ class Assignments:
         # Behind the publication, which may raise. With the pool's lock held, no outcome is taken in meanwhile.
         self.tasks[task.number] = task
         slot.numbers.append(task.number)
+        # ``int()`` is 0: of a task that waits behind another one nothing is done.
         task.position = slot.position if len(slot.numbers) == 1 else int
 
     def leave(self, number: int) -> Task | None:

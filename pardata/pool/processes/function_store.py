@@ -77,6 +77,7 @@ class FunctionStore:
         """Return the code of a function as it is now."""
         if isinstance(fn, _NAMED):
             reads, state = self._reads.get(fn, (NOTHING, None))
+            # Read without a lock: at worst another thread encodes the same function again.
             if state is not None and state == _state() and reads.is_same():  # its own name is one of them
                 return self._functions[fn]
             if is_importable(fn):

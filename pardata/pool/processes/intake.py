@@ -77,6 +77,7 @@ class Intake:
             self._finish(task, outcome)  # first: who waits for a task that has left waits for nothing that anybody has
         self._dropped.discard(number)
         if task is not None:
+            # Its number leaves the worker's row, so that a death from here on is not blamed on it.
             self._assignments.leave(number)
             if is_wanted:
                 self._queue(task.job)

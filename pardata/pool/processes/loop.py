@@ -126,6 +126,7 @@ class PoolLoop:
             while not self._is_to_end():
                 due_s = self._due_s()
                 with self._lock:
+                    # SYNC POINT: sleep. Outcomes that come behind this look ring.
                     may_sleep = self._collector.begin_sleep()
                 if may_sleep:
                     self.topology.waiting.wait(due_s)
@@ -184,6 +185,7 @@ class PoolLoop:
     def _say_asleep(self) -> None:
         """Say that this process sleeps, as its pool's thread does when nobody stands in for it."""
         with self._lock:
+            # SYNC POINT: sleep. What has come while nobody rang is found here, and the thread told.
             if not self.is_over and not self._collector.begin_sleep():
                 self.topology.wake()
 

@@ -65,6 +65,7 @@ class Scheduler:
             self._fill(load)
         has_idle = not jobs and bool(self._assignments.tasks) and not all([slot.numbers for slot in self._slots])
         if has_idle != self._has_idle_worker:
+            # Busy workers read it between two calls (`TaskProgress.must_stop`): it is a hint, and comes late at worst.
             self._words[HAS_IDLE_WORKER] = self._has_idle_worker = has_idle
 
     def _fill(self, load: int) -> None:

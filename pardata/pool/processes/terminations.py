@@ -88,6 +88,7 @@ class Terminations:
         if not slot.numbers or slot.numbers[0] != cause.number:
             del self.causes[slot]  # it has come to its end by itself
         elif not process.ended and slot.at_work == cause.number:  # else it has not begun: later
+            # It may get over the call before the signal is there: `on_worker_death` compares once more.
             process.signal(signal.SIGKILL)
 
     def on_worker_death(self, slot: WorkerSlot, number: int) -> tuple[Task | None, Effect | None, bool]:

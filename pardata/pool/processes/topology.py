@@ -139,6 +139,8 @@ class Topology:
             socks = [child, *worker.socks.all(), self.console.sock]
             process = Worker("pool", placed.at, words, control, socks, redoable=True)
             edge = EdgeSenders([outbox.edges[0].senders[index]])
+            # Each worker has an outbox, as the scheduler chooses the worker. All give leases of one table: a span has
+            # one.
             own = Outbox(self._heap.arena, outbox.leases, [edge], True, Access.RESULT)  # of what was copied
             own.is_lasting, own.placer.makes_native = True, setup.native
             self.slots.append(WorkerSlot(index, process, own, spec.areas.record))

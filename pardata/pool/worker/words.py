@@ -1,7 +1,8 @@
 """Words 16 to 19 of a span's header, which a pool's worker and its parent read of each other while a task runs.
 
-Each word is written by the owner of the span only. They are hints for progress, time limits and blame. Tasks
-and their outcomes go over the channels alone.
+Each word is written by the owner of the span only; while a worker's has no process, by the parent
+(`WorkerSlot.clear`). They are hints for progress, time limits and blame. Tasks and their outcomes go over the channels
+alone.
 """
 
 from __future__ import annotations

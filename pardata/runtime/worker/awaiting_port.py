@@ -152,6 +152,7 @@ class AwaitingPort(WorkerPort):
             if not calls or words[BATCHES] >= words[ALONE_UNTIL]:  # as `makes_one_call`, without a call per rest
                 words[CURRENT_CALL] = AWAITS if calls else 0
             waits_for = MEMORY if is_short else rests_for or STARVED_NS
+            # A wait for memory that goes on keeps the time at which it began.
             if waits_for != MEMORY or words[WAITS_FOR] != MEMORY:
                 words[WAITS_FOR], words[BEGUN_NS] = waits_for, time.monotonic_ns()
             longest_s = self.collector.prepare_sleep(wants_input)

@@ -70,6 +70,7 @@ class Endpoints:
         for sender in self.senders:
             sender.hello()
         for receiver in self.receivers:
+            # What a predecessor had noted to give back, and not sent, is not in it: so it ends now.
             receiver.report_leases()
         for retirer in self.retirers.values():
             retirer.resume()

@@ -134,4 +134,5 @@ class MemoryWait:
                 self._outbox.arena.collect()
                 if not self._live():
                     return
+                # No input is waited for, only leases, whose messages always come by the socket.
                 self._account.collector.wait(for_input=False)

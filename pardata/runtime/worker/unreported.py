@@ -41,6 +41,7 @@ class UnreportedCommits:
                 self._nbytes += block.extent_bytes
                 has_blocks = True
         self._count += 1
+        # A bool is an index: 0 without blocks, 1 with.
         if self._count < self._most[has_blocks] and self._nbytes <= self._most_bytes:
             return False
         self._count = self._nbytes = 0
