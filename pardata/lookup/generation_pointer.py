@@ -82,6 +82,7 @@ class GenerationPointer:
         """Make `generation` the current one; its file lies at `path`."""
         place, data = _SLOTS_AT[generation % 2], os.fsencode(path)
         _SLOT.pack_into(self._memory, place, generation, len(data))
+        # In the slot that the current generation does not have: its readers find theirs whole.
         self._memory[place + _SLOT.size : place + _SLOT.size + len(data)] = data
         self.words[0] = generation  # SYNC POINT: publication
 

@@ -162,7 +162,9 @@ class StreamCheckpoint:
             if any(taken) and _has_state(self._plan.stages[index])
         ]
         parts = [stage.fn.part for stage in self._files() if os.path.exists(stage.fn.part)]
+        # From here on the new cut counts. What only older ones need is removed behind this, not before.
         self._folder.commit(state, data + parts)
+        # The cut before the last is kept: the last state may be torn by a power cut, and then that one counts.
         old, self._before = self._before, self._line.cut
         dropped = self._line.commit(cut)
         self._forget(_names_of(old) | {state_name(*told) for told in dropped})
@@ -184,6 +186,7 @@ class StreamCheckpoint:
             self._folder.commit(state, [stage.fn.part for stage in self._files()])
         for writer in [stage.fn for stage in self._files()]:
             if not is_finished and os.path.exists(writer.part):
+                # The contents before the name: nobody finds a file of that name which is not whole.
                 sync(writer.part)
                 (rename_new if isinstance(writer, FileSink) else os.replace)(writer.part, writer.path)
                 sync_directory(writer.path)
@@ -191,6 +194,7 @@ class StreamCheckpoint:
                 check_done(self._folder.path, writer.path, files.get(writer.path))
         if not is_finished:
             files = {stage.fn.path: identity_of(stage.fn.path) for stage in self._files()}
+            # Behind all names: without this the next call goes through them again.
             self._folder.commit({**state, "finished": True, "files": files})
         for name in os.listdir(self._folder.path):  # no state refers to those of cuts any more
             if name.startswith("stage-"):

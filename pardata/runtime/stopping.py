@@ -41,6 +41,7 @@ def _press(worker: Worker, until_s: float, sent: dict[Worker, signal.Signals]) -
         steps = [(until_s, signal.SIGTERM), (until_s + TERMINATE_S, signal.SIGKILL)]
     now_s = time.monotonic()
     for at_s, number in steps:
+        # Each signal is sent once; behind SIGKILL nothing is left to do but to wait for the kernel.
         if sent.get(worker) in (number, signal.SIGKILL):
             continue
         if now_s < at_s:

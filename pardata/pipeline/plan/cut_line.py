@@ -81,6 +81,7 @@ class CutLine:
             if not ahead:
                 return Cut(numbers, {stage.stage: told[stage.stage][-1] for stage in self._stages})
             for stage in ahead:
+                # The cut of the run's begin, or the last committed one, is never taken out: no stage is ahead of it.
                 told[stage.stage].pop()
 
     def commit(self, cut: Cut) -> list[tuple[int, tuple[int, ...]]]:

@@ -64,6 +64,7 @@ def write_state(path: str, state: Any) -> None:
         write_all(fd, _HEAD.pack(_MAGIC, zlib.crc32(data), len(data)) + data, 0, part)
     finally:
         os.close(fd)
+    # Not flushed: the main process does that before it commits a cut that names this file (`Folder.commit`).
     os.replace(part, path)
 
 
@@ -187,6 +188,7 @@ class FilterCuts:
             data = dumps(self._fn.snapshot() if has_snapshot else self._items)
         state = self.reached.position, self._items, position.has_ended, data
         write_state(state_path(self.folder, self._stage, taken), state)
+        # The batch of this output is marked, so the cut goes on behind the filter where its numbers begin anew.
         self._pending = position.next_output
         return CutPassed(self._stage, taken, position.next_output)
 

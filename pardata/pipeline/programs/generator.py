@@ -131,6 +131,7 @@ class _GeneratorRun:
         self._saved = port.load_state() if can_restore(program.fn) else None
         self.next_output = self._saved.next_output if self._saved is not None else 0
         self._sent = port.resume_point() if program.redoable else 0  # a predecessor has sent as many
+        # Outputs below `_sent` are made once more, and left out by `_send`.
         self._batcher.skip_to(max(self._sent, self.next_output))
         self._number = -1
         self.taken = Taken()
@@ -236,6 +237,8 @@ class _GeneratorRun:
             if failure is not None and not self.has_ended:
                 self.taken.failure = failure
                 raise failure from None
+            # SYNC POINT: save. In front of the commit: killed in between, the successor gets the batch again and finds
+            # its numbers in the state, so it drops the items.
             self._save(sequence, number)
             port.commit()
 
@@ -263,6 +266,7 @@ class _GeneratorRun:
     def _save(self, sequence: int, number: int) -> None:
         if self._program.redoable and not self.has_ended:
             self._batcher.flush()
+            # Behind `flush`: all outputs of the batch are published, so the state is that behind all of them.
             data = dumps(self._fn.snapshot())
             self._port.save_state(Saved(data, self._batcher.next_number, sequence, number, False))
 

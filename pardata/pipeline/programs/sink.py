@@ -104,6 +104,7 @@ class SinkCuts:
             return
         if self.commits:
             state = self.reached.position, self._call(committing(fn).commit)
+            # In front of the report: the main process may commit the cut as soon as it hears of it.
             write_state(state_path(self._cuts.folder, self._stage, taken), state)
         port.report(CutPassed(self._stage, taken, 0))
 

@@ -176,6 +176,7 @@ class RangeJob(ABC):
         elif deaths >= DEATHS_PER_ITEM and is_one_call:
             self.put_error(begin, end, death.error(self.describe(begin, end), deaths))
         else:
+            # As a task of their own, which says before each call which it is: so the next death names one item.
             self.repeats.suspects.append((begin, end, deaths))
         return None
 

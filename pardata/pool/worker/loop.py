@@ -106,6 +106,7 @@ class TaskProgram:
 
     def _finalize(self, port: WorkerPort) -> None:
         """Call the finalizer, within the time that a worker has for its end."""
+        # From here on the parent gives it the time of an end, and not that of a call (`runtime.stopping`).
         port.words[EXITS_NS] = time.monotonic_ns()
         if self.finalizer is not None:
             with bounded():
@@ -163,6 +164,7 @@ class _Loop:
         outcomes = [outcome]
         del outcome
         self._publish(batch, outcomes, kind == ITEMS)
+        # Behind the outcome: a death up to here still has the position of its last call.
         self._progress.end()
         port.commit()
         return True
