@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -100,3 +102,119 @@ def test_a_large_array_is_compared_by_all_cores_to_its_last_entry(monkeypatch, p
     assert copies.find(array) is not None
     array[place] = 1
     assert copies.find(array) is None
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """A large array whose pages are watched, what has its copy, and the comparisons since."""
+    array, copies, compared = np.zeros((9 << 20) + 5, np.uint8), CapturedArrays(), []
+    compare = captured_arrays._is_same_memory
+    monkeypatch.setattr(captured_arrays, "_is_same_memory", lambda *where: compared.append(1) or compare(*where))
+    copies.keep(array, array.copy())
+    for _ in range(6):
+        assert copies.find(array) is not None
+    if len(compared) == 6:
+        pytest.skip("this system does not tell what was written")
+    assert len(compared) == 4  # without the watch, with it, and once more
+    compared.clear()
+    return array, copies, compared
+
+
+@pytest.mark.parametrize("place", [0, 4 << 20, -1])
+def test_a_watched_array_is_compared_when_it_was_written(watched, place):
+    array, copies, compared = watched
+    array[place] = 1
+    assert copies.find(array) is None
+    array[place] = 0
+    assert copies.find(array) is not None
+    assert copies.find(array) is not None and copies.find(array) is not None and copies.find(array) is not None
+    assert len(compared) <= 4
+    array[place] = 1
+    assert copies.find(array) is None
+
+
+def test_an_array_that_is_written_time_and_again_is_watched_less_and_less(watched, monkeypatch):
+    array, copies, _ = watched
+    begun = []
+    start = captured_arrays.PageWatch.start
+    monkeypatch.setattr(captured_arrays.PageWatch, "start", lambda watch: begun.append(call) or start(watch))
+    for call in range(31):  # noqa: B007
+        array[4 << 20] = 0
+        assert copies.find(array) is not None
+    assert begun == [0, 2, 6, 14, 30]
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_no_write_is_missed_wherever_a_comparison_was_left(watched, is_before):
+    array, copies, _ = watched
+    kept = copies._kept[id(array)]
+    steps = {kept._is_same_watched.__code__, kept._begin_watch.__code__, captured_arrays.PageWatch.start.__code__}
+
+    class Interruptions:
+        def __init__(self, line):
+            self.left, self.is_over = line, True
+
+        def __call__(self, frame, event, argument):
+            if frame.f_code not in steps:
+                return self if frame.f_code is kept.is_same.__func__.__code__ else None
+            if event == "line":
+                self.left -= 1
+                if self.left == 0:
+                    self.is_over = False
+                    raise KeyboardInterrupt
+            return self
+
+    for line in range(1, 99):
+        array[4 << 20] = 0
+        kept._wait = 0
+        for _ in range(line % 4):
+            assert copies.find(array) is not None
+        array[4 << 20] = is_before
+        kept._wait = 0
+        interruptions, before = Interruptions(line), sys.gettrace()
+        sys.settrace(interruptions)
+        try:
+            copies.find(array)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        if not is_before:
+            array[4 << 20] = 1
+        for _ in range(3):
+            assert copies.find(array) is None
+        if interruptions.is_over and line > 30:
+            break
+
+
+def test_a_comparison_in_the_middle_of_another_one_leaves_its_watch_alone(watched, monkeypatch):
+    array, copies, _ = watched
+    kept, compare = copies._kept[id(array)], captured_arrays._is_same_memory
+    array[4 << 20] = kept._wait = 0
+    assert copies.find(array) is not None
+
+    def interrupted(*where):
+        is_same = compare(*where)
+        array[4 << 20] = 1  # a handler of signals
+        kept._wait = 0
+        monkeypatch.setattr(captured_arrays, "_is_same_memory", left)
+        with pytest.raises(KeyboardInterrupt):
+            copies.find(array)
+        return is_same
+
+    def left(*where):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(captured_arrays, "_is_same_memory", interrupted)
+    assert copies.find(array) is not None
+    monkeypatch.setattr(captured_arrays, "_is_same_memory", compare)
+    assert copies.find(array) is None
+
+
+def test_threads_that_compare_one_array_miss_no_write(watched):
+    array, copies, _ = watched
+    with ThreadPoolExecutor(3) as threads:
+        for number in range(60):
+            array[4 << 20] = number % 3 == 2
+            found = [each.result() for each in [threads.submit(copies.find, array) for _ in range(3)]]
+            assert {copy is None for copy in found} == {number % 3 == 2}

@@ -1,0 +1,189 @@
+"""Each way to change watched memory is seen; memory that others may write to is not watched."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import socket
+
+import numpy as np
+import pytest
+
+from pardata.memory import page_watch
+from pardata.memory.page_watch import PageWatch
+from pardata.process.system import libc
+
+NBYTES = 9 << 20
+AT = 5 << 20
+
+
+def watch_of(array):
+    watch = PageWatch(array.ctypes.data, array.nbytes)
+    watch.start()
+    return watch
+
+
+@pytest.fixture
+def array():
+    made = np.ones(NBYTES, np.uint8)
+    try:
+        watch_of(made)
+    except OSError as error:
+        pytest.skip(f"this system does not tell: {error}")
+    return made
+
+
+def store(array):
+    array[AT] = 2
+
+
+def read_a_file(array):
+    with open("/dev/zero", "rb", buffering=0) as file:
+        file.readinto(memoryview(array)[AT : AT + 1])
+
+
+def receive(array):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(b"x")
+        theirs.recv_into(memoryview(array)[AT : AT + 1])
+
+
+def write_as_a_debugger(array):
+    with open("/proc/self/mem", "r+b", buffering=0) as file:
+        file.seek(array.ctypes.data + AT)
+        file.write(b"x")
+
+
+def write_from_another_process(array):
+    pid, address = os.getpid(), array.ctypes.data + AT
+    child = os.fork()
+    if child == 0:
+        byte = ctypes.create_string_buffer(b"x", 1)
+        here = (ctypes.c_size_t * 2)(ctypes.addressof(byte), 1)
+        there = (ctypes.c_size_t * 2)(address, 1)
+        os._exit(libc().process_vm_writev(pid, here, ctypes.c_long(1), there, ctypes.c_long(1), ctypes.c_long(0)) != 1)
+    if os.waitpid(child, 0)[1]:
+        pytest.skip("one process may not write to another one's memory here")
+
+
+def advise(array, advice):
+    begin = (array.ctypes.data + AT) // mmap.PAGESIZE * mmap.PAGESIZE
+    assert libc().madvise(ctypes.c_void_p(begin), ctypes.c_size_t(mmap.PAGESIZE), advice) == 0
+
+
+def throw_away(array):
+    advise(array, mmap.MADV_DONTNEED)
+
+
+def throw_away_and_read(array):
+    advise(array, mmap.MADV_DONTNEED)
+    assert array[AT] == 0
+
+
+def map_anew(array):
+    begin = (array.ctypes.data + AT) // mmap.PAGESIZE * mmap.PAGESIZE
+    call = libc()["mmap"]
+    call.restype = ctypes.c_void_p
+    fixed = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10
+    size, rights = ctypes.c_size_t(mmap.PAGESIZE), mmap.PROT_READ | mmap.PROT_WRITE
+    assert call(ctypes.c_void_p(begin), size, rights, fixed, -1, ctypes.c_long(0)) == begin
+
+
+WAYS = [
+    store, read_a_file, receive, write_as_a_debugger, write_from_another_process, throw_away, throw_away_and_read,
+    map_anew,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WAYS)
+@pytest.mark.parametrize("is_forked", [False, True], ids=["", "behind a fork"])
+def test_a_change_is_seen(array, change, is_forked):
+    watch = watch_of(array)
+    assert watch.is_untouched() and array.sum() == NBYTES and watch.is_untouched()  # reading is no change
+    if is_forked and os.fork() == 0:
+        array[AT] = 3  # of the child's own memory
+        os._exit(watch.is_untouched())
+    assert watch.is_untouched()
+    change(array)
+    assert not watch.is_untouched()
+    if is_forked:
+        assert os.wait()[1] == 0
+    if change is not map_anew:
+        watch.start()
+        array.max()  # an empty page counts from then on
+        assert watch.is_untouched()
+
+
+def test_a_child_cannot_begin_the_watch_of_its_parent(array):
+    watch = watch_of(array)
+    child = os.fork()
+    if child == 0:
+        try:
+            watch.start()
+        except OSError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0 and watch.is_untouched()
+
+
+def test_one_memory_has_one_watch_and_another_one_when_that_is_gone(array):
+    first = watch_of(array)
+    with pytest.raises(OSError):
+        watch_of(array[mmap.PAGESIZE :])
+    assert first.is_untouched()
+    del first
+    assert watch_of(array).is_untouched()
+
+
+@pytest.mark.parametrize("flags", [mmap.MAP_SHARED, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS, mmap.MAP_PRIVATE])
+def test_memory_that_others_may_write_to_is_not_watched(array, tmp_path, flags):
+    (tmp_path / "file").write_bytes(bytes(NBYTES))
+    with open(tmp_path / "file", "r+b") as file:
+        mapped = np.frombuffer(mmap.mmap(-1 if flags & mmap.MAP_ANONYMOUS else file.fileno(), NBYTES, flags), np.uint8)
+    mapped[0] = 1
+    with pytest.raises(OSError, match="others"):
+        watch_of(mapped)
+
+
+def device(monkeypatch, folder):
+    monkeypatch.setattr(page_watch, "_PLAIN_DEVICES", ())
+    return os.open("/dev/null", os.O_RDONLY)
+
+
+def direct_file(monkeypatch, folder):
+    return os.open(folder / "file", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+
+
+def ring(monkeypatch, folder):
+    parameters = ctypes.create_string_buffer(120)
+    fd = libc().syscall(ctypes.c_long(425), 1, parameters)
+    return fd if fd >= 0 else pytest.skip("there is no io_uring here")
+
+
+def strange_socket(monkeypatch, folder):
+    monkeypatch.setattr(page_watch, "_PLAIN_SOCKETS", ("AF_INET",))
+    return socket.socket(socket.AF_UNIX).detach()
+
+
+@pytest.mark.parametrize("opened", [device, direct_file, ring, strange_socket])
+def test_nothing_is_watched_beside_what_writes_past_the_page_table(monkeypatch, tmp_path, array, opened):
+    try:
+        fd = opened(monkeypatch, tmp_path)
+    except OSError as error:
+        pytest.skip(str(error))
+    try:
+        with pytest.raises(OSError, match="others"):
+            watch_of(array)
+    finally:
+        os.close(fd)
+
+
+def test_what_a_process_has_usually_is_no_obstacle(array):
+    opened = [*os.pipe(), *os.pipe2(os.O_DIRECT), os.eventfd(0), os.pidfd_open(os.getpid()), os.memfd_create("a file")]
+    with socket.socket() as server, socket.socket(socket.AF_UNIX):
+        server.listen()
+        watch_of(array)
+    for fd in opened:
+        os.close(fd)
