@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import types
 import weakref
@@ -25,8 +26,10 @@ _NAMED: Final = types.FunctionType | types.BuiltinFunctionType  # anything else 
 
 
 def describe_function(fn: object) -> str:
-    """Return the name of a function for messages."""
-    return f"the function {getattr(fn, '__name__', fn)!r}"
+    """Return the name of a function for messages. Each call asks: a repr would show all that a partial has captured."""
+    if isinstance(fn, functools.partial):
+        return f"a partial of {describe_function(fn.func)}"
+    return f"the function {getattr(fn, '__name__', type(fn).__name__)!r}"
 
 
 class Code:

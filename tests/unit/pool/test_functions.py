@@ -1,5 +1,6 @@
 """The functions that a worker keeps: one with a large state is decoded once, however many calls have works for it."""
 
+import functools
 import os
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from pardata.codec import main_globals
 from pardata.memory.shared_heap import shared_heap
 from pardata.pool.arrays.work import Work
-from pardata.pool.processes.function_store import Code
+from pardata.pool.processes.function_store import Code, describe_function
 from pardata.pool.worker import functions as functions_module
 from pardata.pool.worker.functions import Functions
 from pardata.pool.worker.messages import CodeAddress
@@ -72,3 +73,15 @@ def test_no_more_than_so_many_are_kept(functions):
     made = [functions.get(code) for code in codes]
     assert [functions.get(code) is each for code, each in zip(codes[:1:-1], made[:1:-1], strict=True)] == [True] * 4
     assert functions.get(codes[0]) is not made[0]
+
+
+def test_a_partial_is_described_without_what_it_has_captured():
+    class Large:
+        def __repr__(self):
+            raise AssertionError("this takes a second")
+
+        def __call__(self):
+            pass
+
+    assert describe_function(functools.partial(abs, Large())) == "a partial of the function 'abs'"
+    assert describe_function(Large()) == "the function 'Large'"
