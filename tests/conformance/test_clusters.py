@@ -393,50 +393,57 @@ def stays_after_the_first(number):
     return number
 
 
+# A run is in the midst of its items, and a pool's task is encoded, and sent to no node yet.
 _DRIVER = """
-import sys, time, pardata
-from distributed import Client
-from tests.conformance.test_clusters import numbers, stays_after_the_first
+import sys, threading, pardata
+from pardata.cluster.pool_crossing import PoolCrossing
+from tests.conformance.test_clusters import numbers, same, stays_after_the_first
 
-client = Client(sys.argv[1])
-for item in numbers().map(stays_after_the_first, workers=2, chunksize=1).iterate(engine="dask"):
+ENGINE
+run = numbers().map(stays_after_the_first, workers=2, chunksize=1).iterate(engine=engine)
+next(run)
+pool = pardata.WorkerPool(1, cluster=engine)
+pool.submit(same, 1).result()
+
+def told(crossing, number, away):
     print("running", flush=True)
+    threading.Event().wait()
+
+PoolCrossing.begin_task = told
+pool.submit(same, 2).result()
 """
+_ON_DASK = "from distributed import Client; client = Client(sys.argv[1]); engine = 'dask'"
+_ON_RAY = "import ray; ray.init(address=sys.argv[1], log_to_driver=False); engine = 'ray'"
+
+
+def kill_driver(script, address, nodes_of):
+    """Kill a calling process with a run and a pool; see that the workers of both end, and return the nodes of them."""
+    psutil = pytest.importorskip("psutil")
+    with subprocess.Popen([sys.executable, "-c", script, address], stdout=subprocess.PIPE) as driver:
+        assert driver.stdout.readline()
+        nodes = nodes_of()
+        workers = [worker for node in nodes for server in node.children() for worker in server.children()]
+        assert len(workers) == 6
+        driver.kill()
+    assert psutil.wait_procs(workers, timeout=240)[1] == []
+    return nodes
 
 
 def test_islands_end_with_the_calling_process(dask_client):
     psutil = pytest.importorskip("psutil")
     dask_client.wait_for_workers(2, timeout=240)
-    command = [sys.executable, "-c", _DRIVER, dask_client.scheduler.address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as driver:
-        assert driver.stdout.readline()
-        nodes = [psutil.Process(pid) for pid in dask_client.run(os.getpid).values()]
-        workers = [worker for node in nodes for server in node.children() for worker in server.children()]
-        assert len(workers) == 4
-        driver.kill()
-    assert psutil.wait_procs(workers, timeout=240)[1] == []
-
-
-_RAY_DRIVER = """
-import sys, ray, pardata
-from tests.conformance.test_clusters import numbers, stays_after_the_first
-
-ray.init(address=sys.argv[1], log_to_driver=False)
-for item in numbers().map(stays_after_the_first, workers=2, chunksize=1).iterate(engine="ray"):
-    print("running", flush=True)
-"""
+    kill_driver(
+        _DRIVER.replace("ENGINE", _ON_DASK),
+        dask_client.scheduler.address,
+        lambda: [psutil.Process(pid) for pid in dask_client.run(os.getpid).values()],
+    )
 
 
 def test_islands_on_ray_end_with_the_calling_process(ray_cluster):
     psutil = pytest.importorskip("psutil")
-    command = [sys.executable, "-c", _RAY_DRIVER, ray_cluster.address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as driver:
-        assert driver.stdout.readline()
-        nodes = ray_islands()
-        workers = [worker for node in nodes for server in node.children() for worker in server.children()]
-        assert len(nodes) == 2 and len(workers) == 4
-        driver.kill()
-    assert psutil.wait_procs([*nodes, *workers], timeout=240)[1] == []
+    nodes = kill_driver(_DRIVER.replace("ENGINE", _ON_RAY), ray_cluster.address, ray_islands)
+    assert len(nodes) == 4
+    assert psutil.wait_procs(nodes, timeout=240)[1] == []
 
 
 def test_leaving_the_loop_ends_the_run(cluster):
