@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from pardata.data.file_array import Array, EncodedChunks, Encoder, FileArray, Selection, check_same, gone, page_of_rows
-from pardata.data.hdf5_chunks import encoder_of
+from pardata.data.hdf5_chunks import codec_of, read_chunks
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
@@ -50,10 +50,13 @@ class DatasetArray(FileArray):
 
     def read_into(self, selection: Selection, out: Array) -> None:
         with self._open() as dataset:
-            if out.flags.c_contiguous:
-                dataset.read_direct(out, selection)
-            else:
-                out[...] = dataset[selection]
+            # What grows or is written to meanwhile HDF5 reads: it knows which chunks it has in memory.
+            is_still = self.writers == "none" and not self._swmr
+            for part, place in read_chunks(dataset, selection, out) if is_still else [(selection, out)]:
+                if place.flags.c_contiguous:
+                    dataset.read_direct(place, part)
+                else:
+                    place[...] = dataset[part]
 
     def write(self, selection: Selection, values: Array) -> None:
         # A chunk takes its place as a whole, also where it has one entry only. Filters rarely make it longer.
@@ -65,7 +68,7 @@ class DatasetArray(FileArray):
             self._dataset[selection] = values
 
     def encoder(self) -> Encoder | None:
-        return encoder_of(self._dataset)
+        return codec_of(self._dataset)
 
     def write_encoded(self, chunks: EncodedChunks) -> None:
         with self._writing(sum(data.nbytes for _, data in chunks)):

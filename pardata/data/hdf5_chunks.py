@@ -6,7 +6,9 @@ HDF5 compresses where it writes, and holds a lock meanwhile. To compress takes m
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,13 +17,21 @@ import numpy as np
 
 from pardata.data.file_array import Array, EncodedChunks, Selection
 
+try:
+    import imagecodecs
+except ImportError:
+    _libdeflate: Any = None
+else:
+    _libdeflate = imagecodecs if imagecodecs.DEFLATE.available else None
+
 _DEFLATE, _SHUFFLE = 1, 2  # numbers of HDF5's own filters
 _KINDS: Final = "biuf"  # of dtypes: plain numbers
+_LEAST_BYTES: Final = 1 << 16  # of a chunk: HDF5 reads many small ones in less time than they are asked for one by one
 
 
 @dataclass(frozen=True)
-class ChunkEncoder:
-    """Compresses chunks as HDF5's filters do: the bytes shuffled, if they are to be, then deflated.
+class ChunkCodec:
+    """Compresses and decompresses chunks as HDF5's filters do: the bytes shuffled, if they are to be, then deflated.
 
     Parameters
     ----------
@@ -61,11 +71,86 @@ class ChunkEncoder:
             whole[tuple(map(slice, values.shape))] = values
         if self.shuffles:
             whole = np.ascontiguousarray(whole.reshape(-1).view(np.uint8).reshape(-1, self.dtype.itemsize).T)
-        return zlib.compress(whole.data, self.level)
+        return _deflated(whole, self.level)
+
+    def decode_into(self, data: bytes, out: Array) -> bool:
+        """Fill `out` with the beginning of a chunk; False if the bytes are none."""
+        fits = out.shape == self.chunks and out.flags.c_contiguous
+        whole = out if fits else np.empty(self.chunks, self.dtype)
+        stored = np.empty(whole.nbytes, np.uint8) if self.shuffles else _bytes_of(whole)
+        if not _inflate(data, stored):
+            return False
+        if self.shuffles:
+            _bytes_of(whole).reshape(-1, self.dtype.itemsize)[...] = stored.reshape(self.dtype.itemsize, -1).T
+        if not fits:
+            out[...] = whole[tuple(map(slice, out.shape))]
+        return True
 
 
-def encoder_of(dataset: Any) -> ChunkEncoder | None:
-    """Return the encoder of a dataset; None if its filters are others, or none, or HDF5 has to convert its numbers.
+def _bytes_of(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _deflated(array: Array, level: int) -> bytes:
+    if _libdeflate is None:
+        return zlib.compress(array.data, level)
+    made: bytes = _libdeflate.deflate_encode(_bytes_of(array), level=level)
+    return made
+
+
+def _inflate(data: bytes, out: Array) -> bool:
+    """Fill `out` with what `data` was made of; False if that is damaged, or of another length."""
+    if _libdeflate is None:
+        try:
+            made = zlib.decompress(data, bufsize=out.nbytes)
+        except zlib.error:
+            return False
+        if len(made) == out.nbytes:
+            out[...] = np.frombuffer(made, np.uint8)
+        return len(made) == out.nbytes
+    try:
+        return bool(_libdeflate.deflate_decode(data, out=out).nbytes == out.nbytes)
+    except _libdeflate.DeflateError:
+        return False
+
+
+def read_chunks(dataset: Any, selection: Selection, out: Array) -> Iterator[tuple[Selection, Array]]:
+    """Fill `out` with what can be decompressed here; yields the parts that HDF5 has to read, and where they belong.
+
+    These are parts of chunks, which it may have in its cache; chunks that are not there, that are damaged, or to which
+    not all filters were applied; and all that has other filters.
+    """
+    codec = codec_of(dataset) if out.dtype == dataset.dtype else None
+    if codec is None or math.prod(codec.chunks) * codec.dtype.itemsize < _LEAST_BYTES:
+        yield selection, out
+        return
+    for corner, part, place in _cut(selection, codec.chunks):
+        ends = zip(part, corner, codec.chunks, dataset.shape, strict=True)
+        whole = all((one.start, one.stop) == (at, min(at + step, length)) for one, at, step, length in ends)
+        if not (whole and _read_chunk(dataset, codec, corner, out[place])):
+            yield part, out[place]
+
+
+def _read_chunk(dataset: Any, codec: ChunkCodec, corner: tuple[int, ...], out: Array) -> bool:
+    try:
+        skipped, data = dataset.id.read_direct_chunk(corner)
+    except (RuntimeError, OSError):  # it was never written
+        return False
+    return not skipped and codec.decode_into(data, out)
+
+
+def _cut(selection: Selection, chunks: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Selection, Selection]]:
+    """Yield for each chunk where it begins, what the selection has of it, and where this is in the selection."""
+    starts = [range(one.start // step * step, one.stop, step) for one, step in zip(selection, chunks, strict=True)]
+    for corner in itertools.product(*starts):
+        ends = zip(selection, corner, chunks, strict=True)
+        part = tuple(slice(max(one.start, at), min(one.stop, at + step)) for one, at, step in ends)
+        place = tuple(slice(a.start - one.start, a.stop - one.start) for a, one in zip(part, selection, strict=True))
+        yield corner, part, place
+
+
+def codec_of(dataset: Any) -> ChunkCodec | None:
+    """Return the codec of a dataset; None if its filters are others, or none, or HDF5 has to convert its numbers.
 
     It has to where the file's type is not the one that h5py makes of the dtype: a bfloat16 is float32 in memory, an
     integer of 12 bits has 16 there, and may lie elsewhere among them.
@@ -79,4 +164,6 @@ def encoder_of(dataset: Any) -> ChunkEncoder | None:
     codes = [found[0] for found in filters]
     if codes not in ([_DEFLATE], [_SHUFFLE, _DEFLATE]):
         return None
-    return ChunkEncoder(dataset.chunks, dataset.dtype, filters[-1][2][0], len(codes) == 2, dataset.fillvalue)
+    if len(codes) == 2 and filters[0][2][:1] != (dataset.dtype.itemsize,):
+        return None
+    return ChunkCodec(dataset.chunks, dataset.dtype, filters[-1][2][0], len(codes) == 2, dataset.fillvalue)
