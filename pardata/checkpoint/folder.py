@@ -27,7 +27,7 @@ from typing import Any, Final
 from pardata.checkpoint.fingerprint import FingerprintPart
 from pardata.checkpoint.presence import LOCK, wait_until_alone
 from pardata.errors import ConfigError
-from pardata.memory.disk import create_new, naming, sync, sync_directory, write_all
+from pardata.memory.disk import create_new, home_hint, naming, sync, sync_directory, write_all
 from pardata.memory.locking import HolderLock
 
 CUT_S: float = 1.0  # between two states; a test makes it 0
@@ -291,8 +291,9 @@ def _checked(path: Any) -> str:
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise ConfigError(f"checkpoint must be the path of a folder, not {path!r}")
     made = os.path.abspath(os.fspath(path))
-    if not os.path.isdir(os.path.dirname(made)):
-        raise ConfigError(f"checkpoint={made!r}: there is no folder {os.path.dirname(made)!r}")
+    folder = os.path.dirname(made)
+    if not os.path.isdir(folder) or "\0" in made:
+        raise ConfigError(f"checkpoint={made!r}: there is no folder {folder!r}{home_hint(folder)}")
     if os.path.exists(made) and not os.path.isdir(made):
         raise ConfigError(f"checkpoint={made!r} is a file: give the path of a folder")
     return made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from pardata.errors import ConfigError
 
@@ -13,6 +15,15 @@ def identity_of(path: str) -> FileIdentity:
     """Return what tells a file from others that have its name later."""
     found = os.stat(path)
     return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
+def check_apart(folder: Any, paths: Iterable[str]) -> None:
+    """Raise `ConfigError` if the folder of a checkpoint that is to be made is, or lies in, what the job writes."""
+    if isinstance(folder, str | os.PathLike):
+        made = os.path.abspath(os.fspath(folder))
+        for path in paths:
+            if os.path.commonpath([made, path]) == path:
+                raise ConfigError(f"checkpoint={made!r}: the job writes {path!r}: give a folder of its own")
 
 
 def check_done(folder: str, path: str, known: FileIdentity | None) -> None:

@@ -24,6 +24,7 @@ from pardata.pool.arrays.addresses import HomePlaces
 from pardata.pool.arrays.work import Work
 from pardata.pool.configuration import Setup
 from pardata.pool.fed_backend import FedBackend
+from pardata.process.interrupts import is_of_handler
 
 
 class ClusterBackend(FedBackend[TaskLoop]):
@@ -51,6 +52,7 @@ class ClusterBackend(FedBackend[TaskLoop]):
 
     def run_inline(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do nothing: the work is elsewhere."""
+        self._loop.effects.check_may_wait()
         return False
 
     def encode(self, fn: Callable[..., Any]) -> HomeCode:
@@ -85,6 +87,8 @@ def _encode(code: PoolCode) -> Frames:
     try:
         return wire.encode(code)
     except Exception as error:
+        if is_of_handler(error):
+            raise
         raise ConfigError(
             f"the pool's initializer or finalizer, or what it shares, cannot be sent to other nodes: {error}"
         ) from error

@@ -23,6 +23,7 @@ from pardata.cluster.pool_messages import DropTasks, Hello, NewFunction, Nothing
 from pardata.cluster.port import FINISH, ClusterPort, Frames, NodeJoined, NodeLost, Returned
 from pardata.codec.unpicklable import explain_unpicklable
 from pardata.errors import ConfigError
+from pardata.process.interrupts import is_of_handler
 from pardata.runtime.events import Spoken
 
 AHEAD: Final = 4  # tasks that a node may have beside those of its workers: on their way there and back
@@ -62,6 +63,8 @@ class HomeFunctions:
         except wire.LocalOnly as error:
             raise ConfigError(f"the function {_name(fn)} cannot run on other nodes: {error}") from error
         except Exception as error:
+            if is_of_handler(error):
+                raise
             why = explain_unpicklable(fn)
             raise ConfigError(f"the function {_name(fn)} cannot be sent to other nodes: {why} ({error})") from error
         digest = hashlib.blake2b()

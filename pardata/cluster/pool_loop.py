@@ -142,7 +142,7 @@ class TaskLoop:
             self._woken.clear()
             with self._lock:
                 self.dispatch()
-            self.effects.take()
+            self.effects.take_as_feeder()
         finishing = asyncio.ensure_future(self.crossing.finish())
         while self._life.error is None and not finishing.done():  # until somebody wants it to end at once
             woken = asyncio.ensure_future(self._woken.wait())
@@ -277,7 +277,7 @@ class TaskLoop:
             with self._lock:
                 self._fail_rest()
                 self.log.keep()
-            self.effects.take()
+            self.effects.take_as_feeder()
 
     def _close(self) -> None:
         with contextlib.ExitStack() as undo:

@@ -23,6 +23,7 @@ from pardata.pipeline.plan.node import MOST_CONCURRENT, Kind, Node
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.replica import Replica
 from pardata.pipeline.run import RunOptions
+from pardata.process.interrupts import is_of_handler
 from pardata.runtime.events import Spoken
 from pardata.runtime.node_statistics import NodeStatistics
 from pardata.runtime.progress import StageStatistics
@@ -114,6 +115,8 @@ def _code_of(island: Island, seed: int) -> Frames:
     try:
         return wire.encode(IslandCode(Replica(island), len(island.outlets), seed))
     except Exception as error:
+        if is_of_handler(error):
+            raise
         for stage in island.stages:
             _check_leaves(stage.name, stage.node)
         raise ConfigError(f"{island.name!r} cannot be sent to other nodes: {error}") from error
@@ -125,6 +128,8 @@ def _check_leaves(name: str, node: Node) -> None:
     except wire.LocalOnly as error:
         raise ConfigError(f"stage {name!r} ({node.where}) cannot run on other nodes: {error}") from error
     except Exception as error:
+        if is_of_handler(error):
+            raise
         raise ConfigError(
             f"stage {name!r} ({node.where}) cannot be sent to other nodes: {explain_unpicklable(node.fn)} ({error}); "
             f'on="home" has it run here'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -13,21 +14,32 @@ import numpy as np
 
 from pardata.data.file_array import FileArray, Writers
 from pardata.errors import ConfigError
-from pardata.memory.disk import rename_new
+from pardata.memory.disk import home_hint, rename_new
 
 
-def check_folder(path: str) -> None:
-    """Raise `ConfigError` if a file or folder of this name cannot be made, as there is no folder for it."""
+def check_folder(path: str, part: str) -> None:
+    """Raise `ConfigError` if a file or folder cannot be made: there is no folder for it, or it cannot have this name.
+
+    `part`: its name until it is whole.
+    """
+    if "\0" in path:
+        raise ConfigError(f"{path!r}: the name of a file holds no NUL character")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise ConfigError(f"{path}: there is no such directory")
+        raise ConfigError(f"{path}: there is no such directory{home_hint(folder)}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"{path}: no files may be made in that directory")
+    try:
+        os.lstat(part)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            told = "too long, at least with what it has at its end until the file is whole"
+            raise ConfigError(f"{path}: the name is {told}") from None
 
 
-def check_replaceable(path: str) -> None:
+def check_replaceable(path: str, part: str) -> None:
     """Raise `ConfigError` if a file of this name cannot be made, or cannot take the place of what is there."""
-    check_folder(path)
+    check_folder(path, part)
     if os.path.isdir(path):
         raise ConfigError(f"{path} is a directory: give the name of a file")
 
@@ -50,15 +62,16 @@ class NewPath(ABC):
 
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path.rstrip("/"))
-        check_folder(path)
         self.path = os.path.join(folder, name)
         ending = os.path.splitext(name)[1]
         self.part = os.path.join(folder, f".{name}{secrets.token_hex(4)}{ending}")
+        check_folder(path, self.part)
 
     def check_free(self) -> None:
         """Raise `ConfigError` if there is something under the name: a file of these formats may hold other arrays."""
         if os.path.lexists(self.path):
             raise self._is_taken()
+        check_folder(self.path, self.part)  # of a run with a checkpoint it is another one
 
     def _is_taken(self) -> ConfigError:
         return ConfigError(

@@ -23,6 +23,7 @@ from pardata.data.file_items import FileItems
 from pardata.data.file_table import FileTable
 from pardata.data.new_file import NewFile, NewTable
 from pardata.errors import ConfigError, MissingExtraError
+from pardata.memory.disk import home_hint
 from pardata.process.capacity import loading
 
 
@@ -261,7 +262,7 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     is_series = os.path.isdir(name) and not name.rstrip("/").lower().endswith(entry.endings)
     adapter = entry.load(f"{name}, a folder that is read as a series of DICOM," if is_series else name)
     if "://" not in name and not os.path.exists(name):
-        hint = f": for several files give their paths, glob.glob({name!r})" if "*" in name else ""
+        hint = f": for several files give their paths, glob.glob({name!r})" if "*" in name else home_hint(name)
         raise ConfigError(f"open({name!r}): No such file or directory: {os.path.abspath(name)!r}{hint}")
     return adapter.open_path(name, key)
 

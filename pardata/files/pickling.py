@@ -6,6 +6,7 @@ import pickle
 
 from pardata.codec import by_value
 from pardata.errors import SerializationError
+from pardata.process.interrupts import is_of_handler
 
 _PROTOCOL = 5
 
@@ -24,4 +25,6 @@ def dumps(value: object) -> bytes:
     try:
         return by_value.dumps(value)
     except Exception as error:
+        if is_of_handler(error):
+            raise
         raise SerializationError(f"a value of type {type(value).__name__} cannot be pickled: {error}") from error

@@ -40,6 +40,13 @@ def naming(path: str) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, path) from None
 
 
+def home_hint(path: str) -> str:
+    """Return what an error about a path that is not there says if it is meant to begin in a home directory."""
+    if any(name.startswith("~") for name in path.split(os.sep)):
+        return ' ("~" is not expanded, as by open() and NumPy: os.path.expanduser does that)'
+    return ""
+
+
 def create_new(path: str) -> int:
     """Return a descriptor of a new empty file. A file that an earlier writer has left under this name is removed."""
     with contextlib.suppress(FileNotFoundError):

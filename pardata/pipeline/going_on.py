@@ -19,7 +19,7 @@ from typing import Any
 from pardata.checkpoint import folder as folders
 from pardata.checkpoint.fingerprint import digest, digest_of_array, digest_of_items
 from pardata.checkpoint.folder import Folder
-from pardata.checkpoint.outputs import check_begun, check_done, identity_of
+from pardata.checkpoint.outputs import check_apart, check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import rename_new, sync, sync_directory
 from pardata.pipeline.file_sink import FileSink
@@ -82,6 +82,8 @@ class StreamCheckpoint:
         self._stages = [stage for stage in plan.stages if stage.kind in (Kind.GENERATOR, Kind.SINK)]
         self._sources = [stage for stage in plan.stages if stage.kind is Kind.SOURCE]
         parts = [(f"stage {stage.name!r}", _digest_of(stage)) for stage in plan.stages]
+        writers: list[Any] = [stage.fn for stage in self._stages if isinstance(stage.fn, FileWriter)]
+        check_apart(folder, [writer.path for writer in writers if writer.path])
         parts += [] if options.seed is None else [("the seed", digest(options.seed))]
         self._folder = Folder(folder, "run", parts, restart, {"seed": options.random_seed})
         self._lock = threading.Lock()

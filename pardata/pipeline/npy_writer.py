@@ -45,7 +45,7 @@ class NpyWriter(FileWriter):
 
     def check_free(self) -> None:
         """Raise `ConfigError` if the file cannot be made, or cannot take the place of what is there."""
-        check_replaceable(self.path)
+        check_replaceable(self.path, self.part)
 
     def why_not(self) -> str:
         return ""

@@ -15,6 +15,7 @@ from pardata.data.file_items import FileItems
 from pardata.data.file_table import FileTable
 from pardata.data.registry import in_files, labels_of
 from pardata.errors import ConfigError
+from pardata.memory.disk import home_hint
 from pardata.memory.foreign import rows_of_table
 from pardata.memory.mapped import read_only
 from pardata.modules.function_name import innermost
@@ -38,7 +39,7 @@ def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
     try:
         shape = np.load(name, mmap_mode="r").shape
     except (OSError, ValueError, EOFError) as error:  # EOFError: it is empty
-        hint = f": for several files give their paths, glob.glob({str(path)!r})" if "*" in name else ""
+        hint = f": for several files give their paths, glob.glob({str(path)!r})" if "*" in name else home_hint(name)
         raise ConfigError(f"source({str(path)!r}): {error}{hint}") from error
     if not shape:
         raise ConfigError(f"source({str(path)!r}): the array in it is a single number, which has no rows")

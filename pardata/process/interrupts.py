@@ -49,6 +49,23 @@ def join(thread: threading.Thread) -> None:
         thread.join(INTERRUPT_S)
 
 
+def is_of_handler(error: BaseException) -> bool:
+    """Return whether a signal's handler has raised an error: it may come out of any code of the main thread."""
+    codes = set()
+    for number in signal.valid_signals():
+        handler: Any = _get(number)
+        while isinstance(handler, partial):
+            handler = handler.func
+        for made in (handler, getattr(handler, "__func__", None), vars(type(handler)).get("__call__")):
+            codes.add(getattr(made, "__code__", None))
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code in codes:
+            return True
+        at = at.tb_next
+    return False
+
+
 class Uninterrupted:
     """A context that delays handlers of the main thread, those of Ctrl-C and of `_DELAYED`, until its end."""
 

@@ -36,6 +36,7 @@ from pardata.memory.shared_array import is_meant_shared
 from pardata.memory.shared_heap import SharedHeap
 from pardata.process.capacity import descriptor_limit
 from pardata.process.environment import given_environment, working_directory
+from pardata.process.interrupts import is_of_handler
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.captured_arrays import CapturedArrays
 from pardata.runtime.header import ASLEEP, RESTS
@@ -93,6 +94,8 @@ def encode_program(
     except MemoryError:
         raise
     except Exception as error:
+        if is_of_handler(error):
+            raise
         told = f"{what} cannot be sent to a worker process: {explain_unpicklable(fn)} ({error}){way}"
         raise ConfigError(told) from error
 

@@ -150,6 +150,15 @@ def plain(folder, source=range(ITEMS), work=float, name="a.npy"):
     return pardata.source(source, name="numbers").map(work, name="work").to(f"{folder}/{name}")
 
 
+def test_a_folder_that_the_job_writes_is_refused_and_not_made(tmp_path):
+    stream = pardata.source(range(3)).map(float).to(tmp_path / "k.npy")
+    with pytest.raises(pardata.ConfigError, match=r"the job writes '.*k.npy': give a folder of its own"):
+        stream.run(checkpoint=tmp_path / "k.npy")
+    with pardata.WorkerPool(1, kind="thread") as pool, pytest.raises(pardata.ConfigError, match="of its own"):
+        pool.map_array(np.sqrt, np.ones(3), out=tmp_path / "k.npy", checkpoint=tmp_path / "k.npy")
+    assert not os.listdir(tmp_path)
+
+
 def test_another_stream_is_refused(make_folder):
     folder = make_folder()
     options = {"engine": "serial", "checkpoint": f"{folder}/c"}

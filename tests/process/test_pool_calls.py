@@ -125,6 +125,29 @@ def test_callbacks_may_use_the_pool(pool):
     assert {future.result() for future in as_completed([pool.submit(abs, -n) for n in range(9)])} == set(range(9))
 
 
+def test_a_callback_for_which_the_pool_waits_cannot_wait_for_it(tmp_path):
+    """It was for ever: the callback is called by the thread that takes results in, or by a caller in its place."""
+    errors, is_told = [], threading.Event()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def waits(_):
+        for one in (pool.submit(abs, 1).result, lambda: list(pool.map(abs, range(3)))):
+            try:
+                one()
+            except RuntimeError as error:
+                errors.append(str(error))
+        is_told.set()
+
+    with pardata.WorkerPool(1) as pool:
+        waited = pool.submit(gate.read_text)
+        waited.add_done_callback(waits)
+        gate.write_text("open")  # when the worker has begun to read
+        assert is_told.wait(30) and waited.result() == "open"
+        assert len(errors) == 2 and "cannot wait for another result of its pool" in errors[0]
+        assert pool.submit(abs, -2).result() == 2
+
+
 def test_a_call_that_takes_too_long_is_ended_and_named():
     with pardata.WorkerPool(2, timeout_s=0.2) as pool:
         with pytest.raises(pardata.DeadlineExceeded, match=r"a call with \(600,\) took longer than timeout_s=0.2"):

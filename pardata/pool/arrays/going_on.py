@@ -13,7 +13,7 @@ import numpy as np
 from pardata.checkpoint.done import DoneRanges
 from pardata.checkpoint.fingerprint import digest, digest_of_array
 from pardata.checkpoint.folder import Folder
-from pardata.checkpoint.outputs import check_begun, check_done, identity_of
+from pardata.checkpoint.outputs import check_apart, check_begun, check_done, identity_of
 from pardata.errors import ConfigError
 from pardata.memory.disk import sync, sync_directory
 from pardata.modules.function_name import function_name
@@ -42,6 +42,7 @@ class ArrayCheckpoint:
         if not isinstance(out, str | os.PathLike) or not os.fspath(out).endswith(".npy"):
             raise ConfigError("map_array: checkpoint= needs the path of a .npy file as out=")
         self._path = os.path.abspath(os.fspath(out))
+        check_apart(folder, [self._path])
         options = (work.axis, work.halo, None if dtype is None else np.dtype(dtype).str)
         parts = [
             (f"the function {function_name(work.fn)!r}", digest(work.fn)),

@@ -59,7 +59,7 @@ class Output:
             return
         if not path.endswith(".npy"):
             raise ConfigError(f"out must be an array or the path of a {output_endings()} or .npy file, not {path!r}")
-        check_replaceable(path)
+        check_replaceable(path, _new_partial(path))
         if self._dtype is not None:
             check_npy(self._dtype, f"out={path!r}")
         self._path = path
@@ -140,8 +140,7 @@ class Output:
 
     def _begin_file(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array over a new file beside `path`, with a place on the disk for all of it."""
-        folder, name = os.path.split(os.path.abspath(path))
-        self._partial = os.path.join(folder, f".{name}{secrets.token_hex(4)}.npy")
+        self._partial = _new_partial(path)
         if self.going_on is not None:
             self._partial = self.going_on.part
         with naming(path):
@@ -185,6 +184,12 @@ class Output:
         elif self._partial is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._partial)
+
+
+def _new_partial(path: str) -> str:
+    """Return a name for a file beside `path`."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(folder, f".{name}{secrets.token_hex(4)}.npy")
 
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any] | None:

@@ -7,6 +7,7 @@ as the callbacks of a future, is returned as a function, to be called without th
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -25,6 +26,25 @@ class Effects:
 
     def __init__(self) -> None:
         self._waiting: deque[Effect] = deque()
+        self._feeders: set[int] = set()  # threads that take them while the pool waits for them
+
+    def take_as_feeder(self) -> None:
+        """As `take`, by the thread that feeds the pool's workers now: nobody does meanwhile."""
+        if self._waiting:
+            thread = threading.get_ident()
+            self._feeders.add(thread)
+            try:
+                self.take()
+            finally:
+                self._feeders.discard(thread)
+
+    def check_may_wait(self) -> None:
+        """Raise RuntimeError in a callback for which the pool waits: what it would wait for cannot come."""
+        if self._feeders and threading.get_ident() in self._feeders:
+            raise RuntimeError(
+                "a callback of a result cannot wait for another result of its pool, which goes on when the callback "
+                "has returned: wait in another thread, or where the callback was added"
+            )
 
     def note(self, effect: Effect | None) -> None:
         """Add a call. Called with the lock held."""

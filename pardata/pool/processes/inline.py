@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from pardata.pool.jobs.job import Effects
 from pardata.pool.processes.waiting import Waiting
 from pardata.process.interrupts import Uninterrupted
 
@@ -31,17 +32,23 @@ class InlineRunner:
     ----------
     stand_in : callable
         Does the thread's work, until the result is there or that time (of `time.perf_counter`).
+    effects : Effects
+        A caller whom they keep from waiting is told so.
     """
 
-    def __init__(self, waiting: Waiting, stand_in: Callable[[Callable[[], bool], float], None]) -> None:
+    def __init__(
+        self, waiting: Waiting, stand_in: Callable[[Callable[[], bool], float], None], effects: Effects
+    ) -> None:
         self._waiting = waiting
         self._stand_in = stand_in
+        self._effects = effects
         self._turn = threading.Lock()  # of the one caller that stands in
         self._pid = os.getpid()
         self._gap_s = 0.0  # that callers of late have looked in vain
 
     def run(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do the pool's thread's work for a moment, while the caller waits for `is_there`; return its last value."""
+        self._effects.check_may_wait()
         if self._gap_s > 2 * _INLINE_S or os.getpid() != self._pid:
             self._gap_s *= 0.8  # the calls of late took longer than this: try again some time
             return False

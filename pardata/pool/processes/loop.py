@@ -73,7 +73,7 @@ class PoolLoop:
             self.terminations.end_dropped, self.scheduler.queue, topology.wake,
             topology.console.after,
         )  # fmt: skip
-        self.inline = InlineRunner(topology.waiting, self._stand_in)
+        self.inline = InlineRunner(topology.waiting, self._stand_in, self.effects)
         self._is_timed = setup.timeout_s is not None
 
     @property
@@ -135,7 +135,7 @@ class PoolLoop:
                     self._handle()
                     if not self._collector.flush():
                         self.topology.wake()
-                self.effects.take()
+                self.effects.take_as_feeder()
         except BaseException as error:
             with self._lock:
                 self._life.on(PoolEvent.BREAK, error)
@@ -172,7 +172,7 @@ class PoolLoop:
                     except BaseException as error:  # what was half done would be waited for
                         self._life.on(PoolEvent.BREAK, error if isinstance(error, PardataError) else torn_by(error))
                         raise
-                self.effects.take()
+                self.effects.take_as_feeder()
         finally:  # an event that concerns the thread may have been read here: a late call, the pool's end
             try:
                 self._say_asleep()
@@ -276,7 +276,7 @@ class PoolLoop:
                 self.count()
                 self.log.keep()
                 self.topology.close()
-            self.effects.take()
+            self.effects.take_as_feeder()
 
     def _fail_rest(self) -> None:
         """Fail the jobs that are not done."""

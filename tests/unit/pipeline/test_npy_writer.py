@@ -62,7 +62,13 @@ def test_a_file_that_cannot_be_made_is_refused_before_anything_starts(tmp_path, 
     folder.rmdir()
     with pytest.raises(pardata.ConfigError, match="no such directory"):  # it is gone since
         later.run(engine="serial")
-    for path, words in ((folder / "x.npy", "no such directory"), (taken, "taken.npy is a directory: give the name")):
+    for path, words in (
+        (folder / "x.npy", "no such directory"),
+        (taken, "taken.npy is a directory: give the name"),
+        (f"~{folder}/x.npy", "no such directory .*expanduser does that"),
+        (tmp_path / "x\0.npy", "holds no NUL character"),
+        (tmp_path / f"{'x' * 252}.npy", "the name is too long"),
+    ):
         with pytest.raises(pardata.ConfigError, match=words):
             stream.to(path)
         with pardata.WorkerPool(1, kind="thread") as pool, pytest.raises(pardata.ConfigError, match=words):

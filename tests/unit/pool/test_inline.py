@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pardata.pool.jobs.job import Effects
 from pardata.pool.lifecycle import PoolEvent, PoolLife
 from pardata.pool.processes.inline import InlineRunner
 from pardata.pool.processes.loop import PoolLoop
@@ -20,7 +21,7 @@ def waiting():
 
 def test_a_caller_stands_in_and_tells_whether_the_result_is_there(waiting):
     done = []
-    runner = InlineRunner(waiting, lambda is_there, end_s: done.append(1))
+    runner = InlineRunner(waiting, lambda is_there, end_s: done.append(1), Effects())
     assert runner.run(lambda: bool(done))
 
 
@@ -30,14 +31,14 @@ def test_only_one_caller_stands_in_at_a_time(waiting):
     def stand_in(is_there, end_s):
         nested.append(runner.run(is_there))
 
-    runner = InlineRunner(waiting, stand_in)
+    runner = InlineRunner(waiting, stand_in, Effects())
     assert runner.run(lambda: True)
     assert nested == [False]
 
 
 def test_callers_that_have_looked_in_vain_leave_it_for_a_while_and_try_again(waiting):
     times = []
-    runner = InlineRunner(waiting, lambda is_there, end_s: times.append(end_s))
+    runner = InlineRunner(waiting, lambda is_there, end_s: times.append(end_s), Effects())
     found = [runner.run(lambda: False) for _ in range(20)]
     assert not any(found)
     assert 3 < len(times) < 20
@@ -53,7 +54,7 @@ def test_an_exception_of_another_threads_making_does_not_leave_the_pools_thread_
         resume()
 
     monkeypatch.setattr(waiting, "resume", resume)
-    runner = InlineRunner(waiting, lambda is_there, end_s: None)
+    runner = InlineRunner(waiting, lambda is_there, end_s: None, Effects())
     with pytest.raises(ZeroDivisionError):
         runner.run(lambda: True)
     assert len(resumed) == 2
@@ -64,7 +65,7 @@ def test_an_error_of_the_work_leaves_the_place_to_the_next_caller(waiting):
     def stand_in(is_there, end_s):
         raise ZeroDivisionError
 
-    runner = InlineRunner(waiting, stand_in)
+    runner = InlineRunner(waiting, stand_in, Effects())
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             runner.run(lambda: True)

@@ -4,7 +4,9 @@ import signal
 
 import pytest
 
+from pardata.errors import ConfigError
 from pardata.process.interrupts import _DELAYED, Latch, Uninterrupted
+from pardata.runtime.wiring import encode_program
 
 
 class Came(Exception):
@@ -35,6 +37,26 @@ def test_every_handler_that_raises_is_called_behind_the_block_and_is_back(came):
             done.append(number)
     assert done == [*_DELAYED, *_DELAYED] and sorted(came) == sorted(_DELAYED)
     assert list(map(signal.getsignal, _DELAYED)) == handlers
+
+
+class Signals:
+    """What sends a signal when it is pickled."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        signal.raise_signal(self.number)
+        raise TypeError("no handler was called")
+
+
+def test_what_a_handler_raises_while_a_program_is_encoded_comes_out(came):
+    with pytest.raises(Came):
+        encode_program(Signals(signal.SIGALRM), "it", abs, None)
+    signal.signal(signal.SIGALRM, lambda number, frame: came.append(-number))
+    with pytest.raises(ConfigError, match="no handler was called"):
+        encode_program(Signals(signal.SIGALRM), "it", abs, None)
+    assert came == [signal.SIGALRM, -signal.SIGALRM]
 
 
 @pytest.mark.parametrize("when", range(2 * len(_DELAYED)))
