@@ -132,8 +132,7 @@ class Sender(ChannelEnd):
             encoded.kind, len(blocks), count, len(encoded.payload), spilled is not None, max(slots.last_slot, 0),
             body,
         )  # fmt: skip
-        # Behind the words of the record and in front of its stamp, which `complete` stores.
-        slots.use(slot)
+        slots.use(slot)  # behind the words of the record, in front of its stamp
         self._prepared = slot, stamp
 
     def complete(self) -> None:

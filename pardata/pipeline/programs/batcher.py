@@ -89,7 +89,7 @@ def publish(port: Port, batch: Batch, stage: str) -> None:
 class Batcher:
     """Collects items into batches of a new numbering and publishes them.
 
-    Small items are batched, as `pace` says, unless `chunksize` says how many. An item that is a large array leaves
+    Small items are batched, as `BatchSize` says, unless `chunksize` says how many. An item that is a large array leaves
     alone, and so does one of which a stage makes a large array. `cuts`, of a run with a checkpoint, says in front of
     which batches one lies.
     """
@@ -111,7 +111,7 @@ class Batcher:
         self._sequence = sequence
         self._fixed = sizes.fixed
         self._target = sizes.fixed or 1
-        self._pace = BatchSize(sizes.width, time.perf_counter())
+        self._batch_size = BatchSize(sizes.width, time.perf_counter())
         self._items: list[Any] = []
         self._number = 0
         self._sent = 0  # messages
@@ -178,9 +178,9 @@ class Batcher:
 
     def _adapt(self, count: int) -> None:
         port, now = self._port, time.perf_counter()
-        self._pace.sent(count, now)
-        self._pace.came_out(port.came_out, now)
-        self._target = self._pace.items
+        self._batch_size.sent(count, now)
+        self._batch_size.came_out(port.came_out, now)
+        self._target = self._batch_size.items
         if self._target > 1:
             item_bytes = max(port.last_bytes / count, port.heaviest_item_bytes())
             if item_bytes >= INLINE_BYTES:

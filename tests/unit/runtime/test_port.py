@@ -35,9 +35,9 @@ def test_bytes_are_counted_before_the_message_is_there():
         port = chain._ports["source"]
         send = port.outbox.send
 
-        def send_and_look(parcels):
+        def send_and_look(packets):
             counted.append(port.words[SENT_BYTES])
-            send(parcels)
+            send(packets)
 
         port.outbox.send = send_and_look
         chain.step("source")
