@@ -52,6 +52,7 @@ def _is_sole(arrays: list[Array], index: int, holders: int) -> bool:
         if type(array.base) is not np.ndarray or not is_sole_owner_of_base(array):
             return False
         array = array.base
+    # Memory of others may be an array without a base, too: variables of Fortran modules.
     return bool(array.flags.owndata)
 
 

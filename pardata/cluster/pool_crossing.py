@@ -218,6 +218,8 @@ class PoolCrossing(Crossing):
         for key in gone:
             del known[key]
         known[code.key] = weakref.ref(code)
+        # In front of its first task. Messages to a node may overtake each other: it keeps a task until its function is
+        # there.
         self._note(node, NewFunction(code.key, code.frames, gone))
 
     def _note(self, node: str, message: Any) -> None:

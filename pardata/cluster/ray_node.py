@@ -73,6 +73,7 @@ class RayIsland:
                     self._island.take(number, frames)
                     del frames  # while this waits, they are the island's alone
                 del turn
+            # A call in front of this one may have enough others behind it now, and goes home.
             self._news.notify_all()
             while not self._answers and self._following <= call + _WAITING:
                 self._news.wait()

@@ -32,6 +32,7 @@ def layout_of(array: Array) -> ArrayLayout:
     if array.flags.c_contiguous:
         return ArrayLayout(array.nbytes, 0, None)
     low, high = bounds(array.shape, array.strides, array.itemsize)
+    # Entries share memory: a copy has that memory once, and a view like this one over it.
     if high - low < array.nbytes:
         return ArrayLayout(high - low, -low, array.strides)
     return ArrayLayout(array.nbytes, 0, compact_strides(array))

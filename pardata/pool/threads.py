@@ -217,7 +217,7 @@ class ThreadBackend:
                     self._life.end()  # what is queued from now on fails: nobody would do it
                     self.wake()  # the others, which may sleep
                     return None
-                self._idle += 1
+                self._idle += 1  # under the lock: a job that is queued from here on wakes it
                 self._parent[HAS_IDLE_WORKER] = int(bool(self._running) and not self._jobs)
             self._wakes.get()
             with self._changed:

@@ -37,6 +37,7 @@ def watch(threads: Iterable[threading.Thread], at_end: Callable[[], None]) -> No
     """See that `at_end` is called when one of these threads has ended."""
     with _lock:
         new = [thread for thread in threads if thread not in _watched]
+        # Noted first, under the lock: no other call has them watched as well.
         _watched.update(new)
     try:
         with explained("a queue"):

@@ -39,6 +39,7 @@ class CapturedArrays:
             copies = owner()
             if copies is not None:
                 kept = copies._kept.get(key)
+                # The id may be that of a later array by now, whose copy stays.
                 if kept is not None and kept.array is gone:
                     copies._kept.pop(key, None)
 

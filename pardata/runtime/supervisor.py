@@ -148,6 +148,7 @@ class Supervisor:
         self._collector.unwatch(process.sentinel)
         process.close()
         self._hear(worker)  # its events before it ended
+        # Asked behind its last events: one that said that it was done, or leaving, has not been lost.
         if worker.life.state in (State.ALIVE, State.OVERDUE):
             worker.note_death()
             event, lost = self._decide(worker)

@@ -124,6 +124,7 @@ class Builder:
             self._add_workers(layout, budget)
             tuner = self._statistics.tuner = self._tuner(layout)
             for worker in parts.processes:
+                # Behind the tuner, which has laid those aside that are not needed yet.
                 if not worker.words[RESTS]:
                     supervisor.start(worker)
             for local in parts.threads:
@@ -146,6 +147,7 @@ class Builder:
         parts.port = port = WorkerPort(
             spec, self._segment, [control, *layout.consumer.socks.all()], consumer, parts.heap.arena
         )
+        # SYNC POINT: consumer. It may still let go of memory until it has asked for its first item.
         port.words[CONSUMER_BUSY] = 1
         on_event, on_lost = _weakly(outcome.on_event), _weakly(outcome.on_lost)
         parts.supervisor = supervisor = Supervisor(self._segment, port.collector, on_event, on_lost)

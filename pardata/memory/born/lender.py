@@ -205,6 +205,7 @@ class Lender:
             return None
         with arena.lock:
             arena.collect()
+            # It is live no more if user code has forked since that was asked.
             if not self.has_leave(extent) or not library.hand_over(at):
                 return None
             arena._usage.live_bytes += extent

@@ -83,6 +83,7 @@ class Nursery:
         with self._arena.lock:
             self._entered -= 1
             if not self._entered:
+                # Nothing more is carved from here on, and what was not carved is a gap again.
                 left = self._library.carve_in(0, 0)
                 offset, size = self._range
                 if size:

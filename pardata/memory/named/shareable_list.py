@@ -250,6 +250,8 @@ class ShareableList(Sequence[T]):
             form, code = INT, NUMBER
         else:
             form, code = self._write(index, item, place)
+        # Behind the value. Where a number replaces one of its kind, these two are as they were, so the change is one
+        # store.
         self._formats[index] = form
         self._codes[index] = code
 

@@ -191,6 +191,7 @@ class ArrayJob(RangeJob):
         if self.results.work.kind == "first":
             try:
                 self.results.begin_out(task.begin, task.begin + count, *outcome.values)
+                # Tasks from here on write their rows into the output themselves.
                 self.code = self._encode(self.results.work)
             except BaseException as error:
                 self._stop(error)

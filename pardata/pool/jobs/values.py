@@ -65,6 +65,7 @@ class MapValues:
 
     def has(self, number: int) -> bool:
         """Return whether the next values (in order: from item `number` on) are there, or none will come."""
+        # Without the lock: what is there stays until this consumer takes it.
         return self._ended is not None or (number in self._done if self._ordered else bool(self._arrived))
 
     def take(

@@ -15,6 +15,8 @@ from pardata.memory.segment import Segment
 from pardata.runtime.admission.inflight import InFlightSpec
 from pardata.runtime.poison_items import POISON_BYTES
 
+# A span: header | table of leases | notes of poison items | channels, tokens, state, record, as `wiring` takes them, up
+# to `control_bytes` | arena. In bytes from its beginning:
 LEASES_AT: Final = HEADER_BYTES
 POISON_AT: Final = LEASES_AT + TABLE_BYTES
 CHANNELS_AT: Final = POISON_AT + POISON_BYTES
