@@ -157,10 +157,10 @@ class Arena:
         usage.reserved_bytes = usage.live_bytes
         usage.publish()
 
-    def reserve(self, nbytes: int, *, zeroed: bool = False) -> Anchor:
+    def reserve(self, nbytes: int, *, zeroed: bool = False, is_filled: bool = True) -> Anchor:
         """Return the anchor of a writable block of at least `nbytes`, contents undefined or `nbytes` zeros.
 
-        Zeros cost nothing where no block of that size is warm: the system fills fresh pages with zeros.
+        Zeros cost nothing where no block of that size is warm. `is_filled`: the caller writes all of `nbytes`.
         Raises `CapacityError` and changes nothing if the budget or the span has no room.
         """
         extent = size_class(nbytes)
@@ -170,6 +170,8 @@ class Arena:
             may_pass = self.on_shortage(extent)  # without the lock, which the threads of user code need
         offset, is_warm = taken
         block = self.adopt(offset, extent)
+        if is_filled and not (is_warm or zeroed):
+            self.segment.fill(offset, nbytes)
         if zeroed and is_warm:
             block[:nbytes] = 0
         return block
@@ -188,9 +190,8 @@ class Arena:
             free = self._free.get(extent)
             is_warm = bool(free)
             offset = free.pop() if free else self._carve(extent)  # killed behind this: a gap to the successor
-            usage = self._usage
-            usage.live_bytes += extent
-            usage.publish()
+            self._usage.live_bytes += extent
+            self._usage.publish()
             return offset, is_warm
 
     def adopt(self, offset: int, extent: int) -> Anchor:

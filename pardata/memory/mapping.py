@@ -22,6 +22,8 @@ _OWN_MAPPINGS: Final = "/proc/self/maps"
 _TRACKS_DESCRIPTORS: Final = sys.version_info < (3, 13)
 _NO_RESERVE: Final = 0x4000  # MAP_NORESERVE
 _FIXED: Final = 0x10  # MAP_FIXED
+_FIXED_NOREPLACE: Final = 0x100000  # MAP_FIXED_NOREPLACE
+_FAILED: Final = ctypes.c_void_p(-1).value  # MAP_FAILED
 _PIECE: Final = bytearray(1 << 12)  # of that list: made ahead, since without mappings no memory may be left
 _NEAR: Final = 64  # mappings: a refusal with so few left counts as a lack of them, as a new one may split others
 
@@ -56,12 +58,37 @@ def map_untracked(fd: int, nbytes: int, offset: int = 0, *, is_private: bool = F
         return mmap.mmap(fd, nbytes, sharing, offset=offset, trackfd=False)  # type: ignore[call-arg, unused-ignore]
     # An anonymous mapping, which has no descriptor, and the file's pages in its place.
     made = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(made))
+    address = address_of(made)
     access = mmap.PROT_READ | mmap.PROT_WRITE
     if _libc().mmap(address, nbytes, access, sharing | _FIXED, fd, offset) != address:
         number = ctypes.get_errno()
         raise OSError(number, f"{os.strerror(number)} while mapping {nbytes} bytes")
     return made
+
+
+def map_aligned(fd: int, nbytes: int, alignment: int) -> mmap.mmap:
+    """Map a file, at a multiple of `alignment` if the system lets it lie there. Raises `OSError`.
+
+    The system puts a mapping at the upper end of a gap. So what is too much at that end is taken for a moment.
+    """
+    made = mmap.mmap(fd, nbytes)
+    begin = address_of(made)
+    excess = begin % alignment
+    if not excess:
+        return made
+    made.close()
+    kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _FIXED_NOREPLACE
+    taken = _libc().mmap(begin + nbytes - excess, excess, 0, kind, -1, 0)
+    try:
+        return mmap.mmap(fd, nbytes)
+    finally:
+        if taken != _FAILED:
+            _libc().munmap(taken, excess)
+
+
+def address_of(memory: mmap.mmap) -> int:
+    """Return where a writable mapping begins."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
 def protect(address: int, nbytes: int, is_read_only: bool) -> None:
@@ -74,6 +101,7 @@ def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return libc
 

@@ -6,12 +6,13 @@ so the kernel frees it when the last process that maps it is gone, whatever ende
 
 from __future__ import annotations
 
+import functools
 import gc
 import mmap
 import os
 from typing import Final
 
-from pardata.memory.mapping import advise, keep_out_of_dumps, mapping_error
+from pardata.memory.mapping import address_of, advise, keep_out_of_dumps, map_aligned, mapping_error
 from pardata.process.capacity import lacks_descriptors
 from pardata.process.system import check_linux, memory_file
 
@@ -23,6 +24,19 @@ SEGMENT_NAME: Final = "pardata"  # /proc tells it; nothing can be opened by it
 # 32 TiB of the 128 TiB that a Linux process has: mapping it took 6 us here, and no page table exists before a touch.
 _LARGEST_BYTES: Final = 32 << 40
 _SMALLEST_BYTES: Final = 2 << 30
+
+_MADV_COLLAPSE: Final = 25
+_HUGE_PAGES_OF_FILES: Final = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+
+@functools.cache
+def _are_huge_by_default() -> bool:
+    """Return whether the system gives huge pages to shared memory that has not asked for them, or whether it may."""
+    try:
+        with open(_HUGE_PAGES_OF_FILES) as file:
+            return not {"[never]", "[advise]", "[deny]"} & set(file.read().split())
+    except OSError:
+        return True
 
 
 class Segment:
@@ -38,10 +52,11 @@ class Segment:
         """Map the segment behind `fd`, which the segment owns from now on."""
         self.fd = fd
         self.size_bytes = size_bytes
-        self.map = mmap.mmap(fd, size_bytes)
+        self.map = map_aligned(fd, size_bytes, HUGE_PAGE_BYTES)
         keep_out_of_dumps(self.map)
-        # With huge pages by default a table of 100 bytes would take 2 MiB: only large blocks ask for them.
-        advise(self.map, "MADV_NOHUGEPAGE")
+        if _are_huge_by_default():  # a table of 100 bytes would take 2 MiB: only large blocks ask for them
+            advise(self.map, "MADV_NOHUGEPAGE")
+        self._has_huge = not address_of(self.map) % HUGE_PAGE_BYTES
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
 
     @classmethod
@@ -80,6 +95,22 @@ class Segment:
         """
         if nbytes >= HUGE_PAGE_BYTES:
             advise(self.map, "MADV_HUGEPAGE", offset, nbytes)
+
+    def fill(self, offset: int, nbytes: int) -> None:
+        """Put huge pages behind an unused range that is to be written from end to end; a rest gets small ones.
+
+        A first write to 8 MiB of small pages takes 8 ms, to huge ones 1 ms with their making, and later ones half as
+        long as to small ones. The kernel makes one of the small pages that are there: so one is written first.
+        """
+        nbytes -= nbytes % HUGE_PAGE_BYTES
+        if not nbytes or not self._has_huge:
+            return
+        for at in range(offset, offset + nbytes, HUGE_PAGE_BYTES):
+            self.map[at] = 0
+        try:
+            self.map.madvise(_MADV_COLLAPSE, offset, nbytes)
+        except OSError:  # an older kernel, or memory is short or in small pieces: from now on, small ones
+            self._has_huge = False
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""

@@ -154,12 +154,13 @@ def new_array(
     dtype: DTypeLike,
     *,
     zeroed: bool = False,
+    is_filled: bool = True,
     strides: tuple[int, ...] | None = None,
 ) -> Any:
     """Return a new writable array in a block of `arena`, contents undefined or all bytes zero; else as `empty`."""
     sizes, kind, nbytes = check_shape(shape, dtype)
     make = view if arena is _worker_arena else shared_view
-    return make(arena.reserve(max(1, nbytes), zeroed=zeroed), 0, kind, sizes, strides)
+    return make(arena.reserve(max(1, nbytes), zeroed=zeroed, is_filled=is_filled), 0, kind, sizes, strides)
 
 
 def shared_copy(arena: Arena, array: np.ndarray[Any, Any]) -> Any:
@@ -189,8 +190,7 @@ def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray[Any, An
     arena, kind = _worker_arena or getattr(_of_thread, "arena", None), np.dtype(dtype)
     if arena is None or (nbytes := math.prod(shape) * kind.itemsize) < _WARM_BYTES:
         return np.empty(shape, kind)
-    made: np.ndarray[Any, Any] = view(arena.reserve(nbytes), 0, kind, shape, None)
-    return made
+    return view(arena.reserve(nbytes), 0, kind, shape, None)  # type: ignore[no-any-return]
 
 
 def _arena() -> Arena:
@@ -231,7 +231,7 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     >>> float(frame.sum())
     6.0
     """
-    return new_array(_arena(), shape, dtype)
+    return new_array(_arena(), shape, dtype, is_filled=_worker_arena is not None)
 
 
 def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:

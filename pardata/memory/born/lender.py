@@ -108,7 +108,7 @@ class Lender:
             self._short.remove(extent)
             with self._arena.lock:
                 for _ in range(max(1, min(self._vain, _MOST_AT_ONCE))):
-                    self._lend(extent, fresh=True)
+                    self._lend(extent, nbytes)
                 self._arena._usage.publish()
 
     def _wait_for_warm(self, extent: int) -> bool:
@@ -165,8 +165,8 @@ class Lender:
                 arena._give_back(offset, size_bytes)
         return taken >= extent
 
-    def _lend(self, extent: int, fresh: bool = False) -> bool:
-        """Lend a warm block, or a fresh one; return whether there was one, or room for one."""
+    def _lend(self, extent: int, fresh: int = 0) -> bool:
+        """Lend a warm block, or a fresh one for so many bytes; return whether there was one, or room for one."""
         arena, library = self._arena, self._library
         free = arena._free.setdefault(extent, [])
         if not free and not (fresh and self._budget.has_room(extent)):
@@ -174,9 +174,12 @@ class Lender:
         if library.kept_bytes() + extent > self._most_bytes and not self._exchange(extent):
             return False
         try:
+            is_warm = bool(free)
             offset = free.pop() if free else arena._carve(extent)
         except CapacityError:  # no addresses: where they are limited
             return False
+        if not is_warm:
+            arena.segment.fill(offset, fresh)
         is_lent = library.lend(offset, extent)
         if not is_lent:
             free.append(offset)

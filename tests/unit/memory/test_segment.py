@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from pardata.memory import segment as segments
 from pardata.memory.segment import HUGE_PAGE_BYTES, PAGE_BYTES, Segment
 
 HANG_S = 60
@@ -49,6 +50,60 @@ def test_punched_range_gives_its_pages_back_and_reads_as_zeros(segment, resident
     segment.punch(size, size)
     assert resident_bytes() == before - size
     assert [int(written[at]) for at in (size - 1, size, 2 * size - 1, 2 * size)] == [7, 0, 0, 7]
+
+
+@pytest.fixture
+def with_huge_pages(segment):
+    segment.fill(0, HUGE_PAGE_BYTES)
+    if not segment._has_huge:
+        pytest.skip("this system has no huge pages for shared memory")
+    return segment
+
+
+def test_a_range_that_is_going_to_be_filled_has_whole_huge_pages_and_nothing_beyond(with_huge_pages, resident_bytes):
+    segment, before = with_huge_pages, resident_bytes()
+    segment.fill(8 * HUGE_PAGE_BYTES, 2 * HUGE_PAGE_BYTES + PAGE_BYTES)
+    assert resident_bytes() == before + 2 * HUGE_PAGE_BYTES
+    filled = np.frombuffer(segment.map, np.uint8, 12 * HUGE_PAGE_BYTES)[7 * HUGE_PAGE_BYTES :]
+    assert not filled.any()
+    filled[:] = 5
+    other = Segment(os.dup(segment.fd), 1 << 30)
+    assert np.all(np.frombuffer(other.map, np.uint8, 12 * HUGE_PAGE_BYTES)[7 * HUGE_PAGE_BYTES :] == 5)
+    other.close_fd()
+    segment.punch(7 * HUGE_PAGE_BYTES, 5 * HUGE_PAGE_BYTES)
+    assert resident_bytes() == before and not filled.any()
+
+
+def test_a_part_of_a_huge_page_is_given_back(with_huge_pages, resident_bytes):
+    written = np.frombuffer(with_huge_pages.map, np.uint8, HUGE_PAGE_BYTES)
+    written[:] = 3
+    with_huge_pages.punch(PAGE_BYTES, 2 * PAGE_BYTES)
+    assert resident_bytes() == HUGE_PAGE_BYTES - 2 * PAGE_BYTES
+    assert written.sum() == 3 * (HUGE_PAGE_BYTES - 2 * PAGE_BYTES)
+
+
+def test_a_system_that_refuses_huge_pages_is_asked_once(segment, monkeypatch, resident_bytes):
+    monkeypatch.setattr(segments, "_MADV_COLLAPSE", 9999)
+    segment._has_huge = True
+    segment.fill(0, 2 * HUGE_PAGE_BYTES)
+    assert not segment._has_huge and resident_bytes() == 2 * PAGE_BYTES
+    segment.fill(4 * HUGE_PAGE_BYTES, HUGE_PAGE_BYTES)
+    assert resident_bytes() == 2 * PAGE_BYTES
+
+
+def test_only_what_is_written_of_an_empty_array_takes_memory(shared_heap):
+    arena, status = shared_heap.arena, shared_heap.segment
+    before = os.fstat(status.fd).st_blocks
+    kept = [arena.reserve(64 << 20, is_filled=False), arena.reserve(64 << 20, zeroed=True)]
+    assert os.fstat(status.fd).st_blocks - before < 100, kept
+
+
+@pytest.mark.parametrize(("text", "are"), [("always [never]", False), ("[always] never", True), (None, True)])
+def test_where_huge_pages_are_the_rule_tables_have_none(monkeypatch, tmp_path, text, are):
+    if text is not None:
+        (tmp_path / "file").write_text(text)
+    monkeypatch.setattr(segments, "_HUGE_PAGES_OF_FILES", str(tmp_path / "file"))
+    assert segments._are_huge_by_default.__wrapped__() is are
 
 
 def test_second_mapping_of_the_same_descriptor_sees_the_same_bytes(segment):
