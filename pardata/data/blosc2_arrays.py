@@ -73,7 +73,7 @@ class Blosc2Array(FileArray):
             for part, step in zip(selection, self.page_shape, strict=True)
         )
         self._check_free(stored * self.dtype.itemsize)
-        self._array[selection] = values
+        self._array[selection] = np.ascontiguousarray(values, self.dtype)
 
     def encoder(self) -> Encoder | None:
         given = self._array

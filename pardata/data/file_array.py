@@ -89,10 +89,11 @@ class FileArray(ABC):
                 f"they cannot be shared. Read what is needed, and give it as an array of fixed width"
             )
         self.location = location
-        self.shape = shape
+        # nibabel has lengths of NumPy's int32, which no description of a new file takes.
+        self.shape, self.page_shape, self.unit_shape = (
+            tuple(map(int, lengths)) for lengths in (shape, page_shape, unit_shape)
+        )
         self.dtype = dtype
-        self.page_shape = page_shape
-        self.unit_shape = unit_shape
         self.writers = writers
         self.obstacle = obstacle
 

@@ -135,6 +135,7 @@ class NewTiff(NewFile):
     """A file with one series, whose shape is that of the array."""
 
     _appended: AppendedImages | None = None
+    _place: tuple[np.dtype[Any], int, tuple[int, ...]] | None = None  # where the pixels are, if they are mapped
 
     def __init__(self, path: str, compression: Any) -> None:
         super().__init__(path, "")
@@ -174,6 +175,7 @@ class NewTiff(NewFile):
             )
             with open(self.part, "r+b") as file:
                 allocate(file.fileno(), nbytes, self.path, made.offset)
+        self._place = made.dtype, made.offset, shape
         return MappedImages(self.part, made.offset, shape, dtype)
 
     def grow(self, rows: int) -> None:
@@ -191,7 +193,11 @@ class NewTiff(NewFile):
         super().commit()
 
     def open(self) -> Any:
-        return tifffile.memmap(self.path, mode="r") if self._compression is None else opened_file(self.path).series[0]
+        if self._compression is not None:
+            return opened_file(self.path).series[0]
+        assert self._place is not None
+        dtype, offset, shape = self._place
+        return np.memmap(self.path, dtype, "r", offset, shape)  # the library maps no pixels of 128 bits
 
 
 def _byte_order(dtype: np.dtype[Any]) -> Any:

@@ -117,6 +117,18 @@ def test_workers_write_blocks(pools, kind, backend, tmp_path):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", LIBRARIES)
+def test_a_new_file_takes_results_of_any_order(pools, ending, backend, tmp_path):
+    """Of bytes, which not every format keeps, and of entries; and complex ones."""
+    pytest.importorskip(LIBRARIES[ending])
+    values = values_of()
+    for number, dtype in enumerate((">f8", ">c16")):
+        path = tmp_path / f"new{number}{ending}"
+        made = pools[backend].map_array(lambda block, to=dtype: block.astype(to, order="F"), values, out=str(path))
+        assert np.array_equal(made[...], values.astype(dtype))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ending", LIBRARIES)
 def test_a_new_file_appears_whole_or_not_at_all(pools, ending, backend, tmp_path, monkeypatch):
     pytest.importorskip(LIBRARIES[ending])
     values, pool, path = values_of(), pools[backend], str(tmp_path / f"new{ending}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -200,7 +200,10 @@ def place(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) 
 
 
 def check_fit(out: Any, axis: int, begin: int, end: int, value: Array, exact: bool) -> None:
-    """Raise ValueError if the shape or (`exact`) the dtype of a result is not that of its place in `out`."""
+    """Raise ValueError if the shape or (`exact`) the dtype of a result is not that of its place in `out`.
+
+    The byte order may be another one: new files of some formats have the machine's, whatever the first result had.
+    """
     shape = (*out.shape[:axis], end - begin, *out.shape[axis + 1 :])
     if value.shape != shape and not value.ndim:
         raise ValueError(_wrong(value, end - begin))
@@ -209,7 +212,8 @@ def check_fit(out: Any, axis: int, begin: int, end: int, value: Array, exact: bo
             f"the function returned shape {value.shape} for {end - begin} rows where {shape} was expected: it must "
             f"return one row per row, all of one shape"
         )
-    if not (value.dtype == out.dtype if exact else np.can_cast(value.dtype, out.dtype, "same_kind")):
+    casting: Literal["equiv", "same_kind"] = "equiv" if exact else "same_kind"
+    if not np.can_cast(value.dtype, out.dtype, casting):
         raise ValueError(f"the function returned {value.dtype}, which does not fit the output's {out.dtype}")
 
 

@@ -63,3 +63,13 @@ def test_a_proxy_that_was_reshaped_and_what_is_no_proxy(tmp_path):
         pardata.open(tmp_path / "a.nii", key="x")
     with pytest.raises(pardata.ConfigError, match="No such file|no file"):
         pardata.open(tmp_path / "b.nii")
+
+
+def test_lengths_are_plain_ints(tmp_path):
+    """An MGH image has those of NumPy, which stand in no description of a new file."""
+    nib.save(nib.MGHImage(VALUES.astype("i4"), np.eye(4)), tmp_path / "a.mgz")
+    array = file_array(nib.load(tmp_path / "a.mgz").dataobj)
+    assert [type(length) for length in array.shape + array.page_shape] == [int] * 6
+    with pardata.WorkerPool(1, kind="thread") as pool:
+        made = pool.map_array(np.negative, nib.load(tmp_path / "a.mgz").dataobj, out=str(tmp_path / "a.npy"))
+        assert np.array_equal(made, -VALUES)
