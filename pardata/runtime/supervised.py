@@ -109,13 +109,13 @@ class Worker:
         """The number of batches that its processes have finished; of a source, of items that it has sent."""
         return int(self.words[BATCHES] + self.words[ITEMS])
 
-    @property
-    def late_in_s(self) -> float:
-        """Seconds until it may be late with its item, or with the next one; not positive: it is late."""
+    def late_in_s(self, doing: int) -> float:
+        """Return the seconds until it may be late with `doing`, its CURRENT_CALL, or with the next one.
+
+        Not positive: it is late. SYNC POINT: begun. The call was read before the time is: if the worker goes on
+        meanwhile, the time is too young, not too old.
+        """
         assert self.shortest_s is not None
-        # SYNC POINT: begun. The call is read before the time: if the worker goes on meanwhile, the time is too young,
-        # not too old.
-        doing = self.words[CURRENT_CALL]
         batch = batch_of_word(max(0, doing))
         if batch is None or doing == self.late:
             return self.shortest_s

@@ -225,13 +225,12 @@ class Supervisor:
 
     def _look(self, worker: Worker) -> float:
         """Kill a worker if it is late; return in how many seconds it may be."""
-        left_s = worker.late_in_s
+        call = worker.words[CURRENT_CALL]  # read once: it may be at another one any moment, until the signal is there
+        left_s = worker.late_in_s(call)
         if left_s > 0:
             return left_s
         assert worker.shortest_s is not None
-        # What it is killed for. It may go on until the signal is there: its last CURRENT_CALL is compared with this
-        # then.
-        worker.late = worker.words[CURRENT_CALL]
+        worker.late = call  # its last CURRENT_CALL is compared with this, so that no other call is blamed
         self._do(worker, worker.life.on(Event.TOO_LATE), None)
         return worker.shortest_s  # its end is an event
 
