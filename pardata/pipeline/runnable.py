@@ -192,6 +192,7 @@ class Runnable:
         >>> asyncio.run(total())
         6.0
         """
+        note_run(self._node)
         try:
             made = RunOptions(**options)
         except TypeError as error:  # it names the method that was called

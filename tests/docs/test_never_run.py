@@ -107,3 +107,6 @@ def test_the_repr_says_whether_a_stream_was_run():
     sink = numbers.to([])
     pardata.run(sink, engine="serial")
     assert "not run" not in repr(sink)
+    looped = numbers.map(float)
+    looped.aiter(engine="serial")  # runs with its loop; the stream is in use
+    assert "not run" not in repr(looped)
