@@ -30,7 +30,7 @@ _HUGE_PAGES_OF_FILES: Final = "/sys/kernel/mm/transparent_hugepage/shmem_enabled
 
 
 @functools.cache
-def _are_huge_by_default() -> bool:
+def are_huge_by_default() -> bool:
     """Return whether the system gives huge pages to shared memory that has not asked for them, or whether it may."""
     try:
         with open(_HUGE_PAGES_OF_FILES) as file:
@@ -54,7 +54,7 @@ class Segment:
         self.size_bytes = size_bytes
         self.map = map_aligned(fd, size_bytes, HUGE_PAGE_BYTES)
         keep_out_of_dumps(self.map)
-        if _are_huge_by_default():  # a table of 100 bytes would take 2 MiB: only large blocks ask for them
+        if are_huge_by_default():  # a table of 100 bytes would take 2 MiB: only large blocks ask for them
             advise(self.map, "MADV_NOHUGEPAGE")
         self._has_huge = not address_of(self.map) % HUGE_PAGE_BYTES
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back

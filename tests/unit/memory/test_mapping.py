@@ -16,7 +16,7 @@ from pardata.errors import CapacityError
 from pardata.memory import mapping
 from pardata.memory.named import os_objects
 from pardata.memory.sealed import SealedHandle
-from pardata.memory.segment import HUGE_PAGE_BYTES, Segment, _are_huge_by_default
+from pardata.memory.segment import HUGE_PAGE_BYTES, Segment, are_huge_by_default
 
 HANG_S = 60
 
@@ -42,7 +42,7 @@ def test_the_segment_is_left_out_of_core_dumps_and_gets_no_huge_pages_unasked(se
     flags = flags_of(address_of(segment.map))
     assert "dd" in flags
     has_them = os.path.exists("/sys/kernel/mm/transparent_hugepage")
-    assert "hg" not in flags and ("nh" in flags) == (has_them and _are_huge_by_default())
+    assert "hg" not in flags and ("nh" in flags) == (has_them and are_huge_by_default())
 
 
 def test_named_blocks_and_tables_are_left_out_of_core_dumps():

@@ -103,7 +103,7 @@ def test_where_huge_pages_are_the_rule_tables_have_none(monkeypatch, tmp_path, t
     if text is not None:
         (tmp_path / "file").write_text(text)
     monkeypatch.setattr(segments, "_HUGE_PAGES_OF_FILES", str(tmp_path / "file"))
-    assert segments._are_huge_by_default.__wrapped__() is are
+    assert segments.are_huge_by_default.__wrapped__() is are
 
 
 def test_second_mapping_of_the_same_descriptor_sees_the_same_bytes(segment):
