@@ -10,6 +10,7 @@ import functools
 import gc
 import mmap
 import os
+import time
 from typing import Final
 
 from pardata.memory.mapping import address_of, advise, keep_out_of_dumps, map_aligned, mapping_error
@@ -26,6 +27,8 @@ _LARGEST_BYTES: Final = 32 << 40
 _SMALLEST_BYTES: Final = 2 << 30
 
 _MADV_COLLAPSE: Final = 25
+_SMALL_S: Final = 1e-9  # of CPU time for each byte: a first write to small pages
+_MOST_SPARE_S: Final = 0.05
 _HUGE_PAGES_OF_FILES: Final = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 
@@ -56,6 +59,7 @@ class Segment:
         keep_out_of_dumps(self.map)
         if are_huge_by_default():  # a table of 100 bytes would take 2 MiB: only large blocks ask for them
             advise(self.map, "MADV_NOHUGEPAGE")
+        self._spare_s = _MOST_SPARE_S  # of what huge pages have saved
         self._has_huge = not address_of(self.map) % HUGE_PAGE_BYTES
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
 
@@ -100,17 +104,22 @@ class Segment:
         """Put huge pages behind an unused range that is to be written from end to end; a rest gets small ones.
 
         A first write to 8 MiB of small pages takes 8 ms, to huge ones 1 ms with their making, and later ones half as
-        long as to small ones. The kernel makes one of the small pages that are there: so one is written first.
+        long as to small ones. The kernel makes one of the small pages that are there: so one is written first. Where
+        memory is in small pieces it moves pages for that: once this has taken longer than it saves, it is left out.
         """
         nbytes -= nbytes % HUGE_PAGE_BYTES
         if not nbytes or not self._has_huge:
             return
+        begin = time.thread_time()
         for at in range(offset, offset + nbytes, HUGE_PAGE_BYTES):
             self.map[at] = 0
         try:
             self.map.madvise(_MADV_COLLAPSE, offset, nbytes)
-        except OSError:  # an older kernel, or memory is short or in small pieces: from now on, small ones
+        except OSError:  # an older kernel, or there is no memory for it: from now on, small ones
             self._has_huge = False
+        saved_s = _SMALL_S * nbytes - (time.thread_time() - begin)
+        self._spare_s = min(_MOST_SPARE_S, self._spare_s + saved_s)
+        self._has_huge &= self._spare_s > 0
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""

@@ -91,6 +91,14 @@ def test_a_system_that_refuses_huge_pages_is_asked_once(segment, monkeypatch, re
     assert resident_bytes() == 2 * PAGE_BYTES
 
 
+def test_huge_pages_that_cost_more_than_they_save_are_left_out(with_huge_pages, monkeypatch, resident_bytes):
+    segment, clock = with_huge_pages, iter(range(9))
+    monkeypatch.setattr(segments.time, "thread_time", lambda: next(clock) * 0.03)
+    for at in range(1, 4):
+        segment.fill(at * HUGE_PAGE_BYTES, HUGE_PAGE_BYTES)
+    assert not segment._has_huge and resident_bytes() == 3 * HUGE_PAGE_BYTES
+
+
 def test_only_what_is_written_of_an_empty_array_takes_memory(shared_heap):
     arena, status = shared_heap.arena, shared_heap.segment
     before = os.fstat(status.fd).st_blocks
