@@ -14,13 +14,22 @@ Bundle = list[tuple[int, Frames]]  # messages, or answers, with their numbers
 BUNDLE_BYTES: Final = 1 << 20  # no more are added to a bundle that has so many: the next one carries them meanwhile
 
 
-def take_bundle(waiting: deque[tuple[int, Frames]]) -> Bundle:
-    """Take what goes together from those that wait."""
+def take_bundle(waiting: deque[tuple[int, Frames]], inline_bytes: int = 0) -> Bundle:
+    """Take what goes together from those that wait.
+
+    Parameters
+    ----------
+    inline_bytes : int
+        What has so many costs its carrier less: nothing is added that would take it beyond.
+    """
     bundle: Bundle = []
     nbytes = 0
     while waiting and nbytes < BUNDLE_BYTES:
+        more = count_bytes(waiting[0][1])
+        if bundle and nbytes <= inline_bytes < nbytes + more:
+            break
         bundle.append(waiting.popleft())
-        nbytes += count_bytes(bundle[-1][1])
+        nbytes += more
     return bundle
 
 

@@ -23,6 +23,7 @@ from pardata.memory.born.nursery import Reception, in_shared_memory
 ENVIRONMENT: Final = "/proc/self/environ"  # that a process began with
 CALLS: Final = 4  # at a time: some are on their way while others wait for answers
 _WAITING: Final = 2  # so many of them wait
+CARRIED_BYTES: Final = 96 << 10  # together: what has more than 100 KiB goes through the object store, which costs more
 
 
 class RayIsland:
@@ -77,7 +78,7 @@ class RayIsland:
             self._news.notify_all()
             while not self._answers and self._following <= call + _WAITING:
                 self._news.wait()
-            return carried(take_bundle(self._answers))
+            return carried(take_bundle(self._answers, CARRIED_BYTES))
 
     def close(self) -> None:
         """End the island's run, whatever it is at; returns when its processes are gone."""

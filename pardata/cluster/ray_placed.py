@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pardata.cluster.bundle import take_bundle
 from pardata.cluster.opening import versions
 from pardata.cluster.port import Frames
-from pardata.cluster.ray_node import CALLS, RayIsland, carried
+from pardata.cluster.ray_node import CALLS, CARRIED_BYTES, RayIsland, carried
 
 _OTHERS: Final = 1  # calls: to open or to close it
 
@@ -105,7 +105,8 @@ class IslandActor:
         while self._calls < CALLS and (self._waiting or not self._calls):
             self._calls += 1
             call, self._sent = self._sent, self._sent + 1
-            self._follow(self._actor.exchange.remote(call, carried(take_bundle(self._waiting))), self._done)
+            given = carried(take_bundle(self._waiting, CARRIED_BYTES))
+            self._follow(self._actor.exchange.remote(call, given), self._done)
 
     def _done(self, call: Future[Any]) -> None:
         self._calls -= 1

@@ -6,6 +6,7 @@ answers all the time, so that is told at once. Nothing tells of a node that has 
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import logging
 import threading
@@ -29,6 +30,7 @@ from pardata.memory.budget import format_bytes
 
 _CLOSE_S: Final = 5.0  # for islands to end
 _LOOK_S: Final = 1.0  # for nodes that have joined
+_PATIENCE_S: Final = 30.0  # until it is told that an island is not there
 _TRIES: Final = 2  # to open an island on a node that is there and loses its actor
 _SHARE_OF_NODE: Final = 2  # of what Ray gives to actors
 
@@ -91,13 +93,20 @@ class RayPort:
         for at in chosen:
             self._steps.put(partial(self._open_on, at))
         try:
-            for opened in waiting:
-                opened.result()
+            for at, opened in zip(chosen, waiting, strict=True):
+                self._wait_for(at, opened)
             if not any(placed.is_open for placed in list(self._islands.values())):
                 raise ConfigError("all nodes were lost while islands were opened there")
         except BaseException:
             self.close()
             raise
+
+    def _wait_for(self, at: RayNode, opened: Future[None]) -> None:
+        """Wait for the island of a node. Ray says nothing of an actor that has to wait."""
+        if not concurrent.futures.wait([opened], _PATIENCE_S).done:
+            why = "" if self._memory_limit is None else ", or its memory_limit is promised to others (ray status)"
+            log.warning("node %s has no island after %g s: it is busy%s", at.address, _PATIENCE_S, why)
+        opened.result()
 
     def _check_memory(self, chosen: list[RayNode]) -> None:
         """Refuse a limit that Ray would wait for, for ever."""

@@ -576,6 +576,24 @@ def test_what_ray_does_not_have_is_refused(ray_cluster):
     assert len(run.report().nodes) == 2  # one for each island
 
 
+def test_an_island_that_waits_for_memory_of_ray_is_told_of(ray_cluster, monkeypatch, caplog):
+    from pardata.cluster import ray_port
+
+    monkeypatch.setattr(ray_port, "_PATIENCE_S", 0.1)
+    engine = pardata.cluster.Ray(nodes=1, memory_limit=min(at.memory_bytes for at in ray_port.nodes_there().values()))
+    first = numbers().map(same).iterate(engine=engine)
+    made = []
+    second = threading.Thread(target=lambda: made.extend(numbers().map(same).iterate(engine=engine)))
+    caplog.clear()
+    second.start()
+    while "is promised to others" not in caplog.text:
+        assert second.is_alive()
+        second.join(0.1)
+    assert list(first) == list(range(200)) and not made
+    second.join(240)
+    assert made == list(range(200))
+
+
 # Last: a nanny may need long to replace the process of a node on a busy machine.
 @pytest.mark.parametrize("kind", ["farm and filter", "zip"])
 def test_a_killed_node_loses_nothing(cluster, kind):

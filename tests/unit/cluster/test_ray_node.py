@@ -10,7 +10,7 @@ import pardata
 from pardata.cluster import opening, ray_node
 from pardata.cluster.bundle import BUNDLE_BYTES
 from pardata.cluster.opening import versions
-from pardata.cluster.ray_node import RayIsland, carried, received
+from pardata.cluster.ray_node import CARRIED_BYTES, RayIsland, carried, received
 
 
 class FakeIsland:
@@ -69,10 +69,13 @@ def test_calls_that_overtake_each_other_are_taken_in_their_order(actor):
     assert actor._island.taken == [10, 11, 12, 13, 14] and len(found) == 1
 
 
-def test_answers_go_together_but_for_large_ones(actor):
-    large = np.zeros(BUNDLE_BYTES, np.uint8)
-    given = [(0, [b"a"]), (1, [b"b"]), (2, [b"c", large]), (3, [b"d"])]
-    assert [answers_of(actor, 0, given), answers_of(actor, 1, [])] == [[0, 1, 2], [3]]
+def test_answers_go_together_as_far_as_that_costs_ray_no_more(actor):
+    large, half = np.zeros(BUNDLE_BYTES, np.uint8), bytes(CARRIED_BYTES // 2)
+    given = [(0, [b"a"]), (1, [b"b"]), (2, [b"c", large]), (3, [half]), (4, [half]), (5, [b"d"])]
+    found = [answers_of(actor, 0, given), *(answers_of(actor, call, []) for call in (1, 2, 3))]
+    assert found == [[0, 1], [2], [3, 4], [5]]
+    stored = np.zeros(CARRIED_BYTES + 1, np.uint8)
+    assert answers_of(actor, 4, [(6, [stored]), (7, [stored])]) == [6, 7]  # in the object store, whatever is added
 
 
 def test_two_calls_wait_for_answers_and_no_more(actor):
