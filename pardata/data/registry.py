@@ -115,6 +115,7 @@ FORMATS: Final = (
     ),
     FileFormat("pardata.data.npy", "numpy", "1.26", "", (".npy", ".npz"), is_output=False),
 )
+_OF_ZARR: Final = ("zarr.json", ".zarray", ".zgroup")  # a folder with one of these is an array or a group
 _ENDINGS: Final = tuple(ending for entry in FORMATS for ending in entry.endings)
 
 
@@ -172,9 +173,14 @@ def is_of_format(found: Any) -> bool:
 
 
 def format_of(path: str) -> FileFormat | None:
-    """Return the format of a path or a URL by its ending; a folder with another one is a series of DICOM."""
-    name = path.rstrip("/").lower()
-    ending = ".dcm" if os.path.isdir(path) and not name.endswith(_ENDINGS) else name
+    """Return the format of a path or a URL by its ending.
+
+    A folder with another one is of Zarr if it has a description of it, and a series of DICOM if not.
+    """
+    ending = path.rstrip("/").lower()
+    if os.path.isdir(path) and not ending.endswith(_ENDINGS):
+        is_zarr = any(os.path.exists(os.path.join(path, name)) for name in _OF_ZARR)
+        ending = ".zarr" if is_zarr else ".dcm"
     return next((entry for entry in FORMATS if ending.endswith(entry.endings)), None)
 
 
@@ -224,9 +230,10 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     Parameters
     ----------
     path : path or URL
-        Of a ``.zarr`` array or group (a folder, or a URL of fsspec), a ``.h5`` or ``.hdf5`` file, a ``.tif`` or
-        ``.tiff`` file, a ``.b2nd``, ``.fits``, ``.nii``, ``.nc``, ``.npy`` or ``.npz`` file; a ``.mp4``, ``.mkv``,
-        ``.wav`` or another file of videos and sound; a ``.dcm`` file, or a folder of DICOM files; a table in a
+        Of a Zarr array or group (a folder of any name, or a URL of fsspec that ends in ``.zarr``), a ``.h5`` or
+        ``.hdf5`` file, a ``.tif`` or ``.tiff`` file, a ``.b2nd``, ``.fits``, ``.nii``, ``.nc``, ``.npy`` or ``.npz``
+        file; a ``.mp4``, ``.mkv``, ``.wav`` or another file of videos and sound; a ``.dcm`` file, or a folder of DICOM
+        files; a table in a
         ``.parquet`` file, or in a folder of such files with that ending.
     key : str, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
@@ -259,7 +266,7 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
         endings = ", ".join(ending for known in FORMATS for ending in known.endings)
         is_folder = ", or be that of a folder of DICOM files, and there is none" * (not os.path.exists(name))
         raise ConfigError(f"open({name!r}): the name must end in one of {endings}{is_folder}")
-    is_series = os.path.isdir(name) and not name.rstrip("/").lower().endswith(entry.endings)
+    is_series = os.path.isdir(name) and ".dcm" in entry.endings
     adapter = entry.load(f"{name}, a folder that is read as a series of DICOM," if is_series else name)
     if "://" not in name and not os.path.exists(name):
         hint = f": for several files give their paths, glob.glob({name!r})" if "*" in name else home_hint(name)

@@ -47,6 +47,7 @@ def is_frame(values: object) -> bool:
 
 
 _ROWS: Final = {
+    "to_arrow_reader": "table.to_arrow_reader(10_000), which gives batches of so many rows",
     "itertuples": "table.itertuples()",
     "iter_rows": "table.iter_rows(named=True)",
     "collect_schema": "table.collect().iter_rows(named=True)",

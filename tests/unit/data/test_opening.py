@@ -211,3 +211,15 @@ def test_a_dataset_under_a_name_of_another_file_is_refused(tmp_path):
     assert registry.file_array(link)[:].tolist() == [1, 2, 3]
     with pytest.raises(pardata.ConfigError, match=r"by a link to another file, .*a.h5, and has another name"):
         pickle.dumps(registry.file_array(link))
+
+
+@pytest.mark.skipif(not is_there("zarr"), reason="not installed")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_folder_of_any_name_may_be_of_zarr(tmp_path, zarr_format):
+    import zarr
+
+    group = zarr.open_group(tmp_path / "group", mode="w", zarr_format=zarr_format)
+    group.create_array("a/b", data=values_of())
+    for path, key in (("group", "a/b"), ("group", None), ("group/a/b", None)):
+        assert np.array_equal(pardata.open(tmp_path / path, key=key)[...], values_of())
+    assert np.array_equal(np.array(list(pardata.source(tmp_path / "group" / "a" / "b"))), values_of())

@@ -24,6 +24,7 @@ TABLES = {
     "polars, lazy": (lambda m: m.LazyFrame({"a": [1, 2]}), r"LazyFrame .*table\.collect\(\)\.iter_rows"),
     "pyarrow": (lambda m: m.table({"a": [1, 2]}), r"Table .*table\.to_pylist\(\), or table\.to_batches\(\)"),
     "pyarrow, a batch": (lambda m: m.record_batch({"a": [1, 2]}), r"RecordBatch .*table\.to_pylist\(\)$"),
+    "duckdb": (lambda m: m.sql("SELECT 1 AS a"), r"DuckDBPyRelation .*table\.to_arrow_reader\(10_000\)"),
     "builtins": (lambda m: Dataset(), r"Dataset .*dataset\[\"name\"\]\.values.*dataset\.isel"),
 }
 
