@@ -36,7 +36,7 @@ def as_pool_html(report: Any) -> str:
     rows = []
     for index, worker in enumerate(report.statistics["workers"]):
         seconds = {part: worker[f"{key}_s"] for part, key in zip(_POOL_PARTS, ("work", "wait", "start"), strict=True)}
-        cells = "".join(f'<td style="{_CELL}">{worker[head]:.0f}</td>' for head in ("tasks", "deaths"))
+        cells = "".join(f'<td style="{_CELL}">{worker[head]:,.0f}</td>' for head in ("tasks", "deaths"))
         bar = f'<td style="{_NAME}">{_bar(seconds, _POOL_PARTS)} {seconds["worked"]:.2f} s worked</td>'
         rows.append(f'<tr><td style="{_NAME}">{escape(report.name)} {index}</td>{cells}{bar}</tr>')
     workers = _table("worker", ["tasks", "deaths"], _POOL_PARTS, rows)
@@ -79,7 +79,7 @@ def _any(stages: Sequence[Any], head: str) -> bool:
 
 
 def _row(stage: Any, heads: list[str], is_slowest: bool) -> str:
-    values = [format_bytes(stage.bytes) if head == "sent" else str(getattr(stage, head)) for head in heads]
+    values = [format_bytes(stage.bytes) if head == "sent" else f"{getattr(stage, head):,}" for head in heads]
     cells = "".join(f'<td style="{_CELL}">{value}</td>' for value in values)
     name = f"<b>{escape(stage.name)}</b>" if is_slowest else escape(stage.name)
     seconds = {part: getattr(stage, f"{part}_s") for part in _PARTS}

@@ -65,7 +65,7 @@ def test_the_numbers_on_the_page_are_those_of_the_report(width, report, tab, tmp
     assert "Skipped items: 1" in seen["text"] and "c.png" in seen["text"]
     for stage, row, share in zip(report.stages, seen["rows"], seen["shares"], strict=True):
         assert row[0] == stage.name
-        assert {str(stage.workers), str(stage.items), format_bytes(stage.bytes)} <= set(row[1:-1])
+        assert {str(stage.workers), f"{stage.items:,}", format_bytes(stage.bytes)} <= set(row[1:-1])
         assert f"busy {stage.busy_s:.2f} s" in row[-1] and f"starved {stage.starved_s:.2f} s" in row[-1]
         check_share(stage, share)
     (graph,) = seen["graphs"]

@@ -71,7 +71,7 @@ def check_page(report, folder):
         cells = dict(zip(heads, row, strict=True))
         assert cells["stage"] == stage.name and cells["sent"] == format_bytes(stage.bytes)
         for head in set(heads) & {"workers", "items", "dropped", "failed", "restarts"}:
-            assert cells[head] == str(getattr(stage, head))
+            assert cells[head] == f"{getattr(stage, head):,}"
         assert f"busy {stage.busy_s:.2f} s" in cells["time of the workers"]
     return page
 

@@ -146,7 +146,7 @@ def _stages(report: Any) -> str:
     rows = [
         [
             f"<b>{escape(stage.name)}</b>" if stage.name == report.bottleneck else escape(stage.name),
-            *(_number(head, str(getattr(stage, head))) for head in ("workers", "items", *used)),
+            *(_number(head, f"{getattr(stage, head):,}") for head in ("workers", "items", *used)),
             _number("sent", format_bytes(stage.bytes)),
             f'<td class="left">{_share(stage)}</td>',
         ]

@@ -30,6 +30,7 @@ _MOST_LANES: Final = 16  # of one worker
 _SHOWN_FROM: Final = 0.05  # of the limit: from here on the chart of memory goes up to the limit
 
 TOGETHER: Final = "Items that travel together in one message are one bar, and have its mean."
+_FULL: Final = "Calls that are too short to be told apart fill a line: how busy it was is told by the shares of time."
 TIMES: Final = legend(
     ("busy", "busy"),
     ("starved", "starved: waits for input"),
@@ -85,7 +86,7 @@ def lanes(record: RunRecord, note: str = TOGETHER) -> str:
         colours.append(("retried", "tried again"))
     axis = row("", "", charts.time_axis(seconds_of(record)))
     return (
-        f'<h2>Calls of the workers</h2><p class="note">{sample_text(shift, note)}</p>{legend(*colours)}'
+        f'<h2>Calls of the workers</h2><p class="note">{sample_text(shift, note)} {_FULL}</p>{legend(*colours)}'
         f'<div class="lanes">{"".join(rows)}</div>{axis}{_slow_table(record, slow)}{deaths(record)}'
     )
 
