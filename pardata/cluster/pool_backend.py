@@ -52,7 +52,7 @@ class ClusterBackend(FedBackend[TaskLoop]):
 
     def run_inline(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do nothing: the work is elsewhere."""
-        self._loop.effects.check_may_wait()
+        self._loop.effects.check_may_wait(timeout_s)
         return False
 
     def encode(self, fn: Callable[..., Any]) -> HomeCode:

@@ -38,9 +38,9 @@ class Effects:
             finally:
                 self._feeders.discard(thread)
 
-    def check_may_wait(self) -> None:
+    def check_may_wait(self, timeout_s: float | None) -> None:
         """Raise RuntimeError in a callback for which the pool waits: what it would wait for cannot come."""
-        if self._feeders and threading.get_ident() in self._feeders:
+        if self._feeders and timeout_s != 0 and threading.get_ident() in self._feeders:
             raise RuntimeError(
                 "a callback of a result cannot wait for another result of its pool, which goes on when the callback "
                 "has returned: wait in another thread, or where the callback was added"

@@ -48,7 +48,7 @@ class InlineRunner:
 
     def run(self, is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Do the pool's thread's work for a moment, while the caller waits for `is_there`; return its last value."""
-        self._effects.check_may_wait()
+        self._effects.check_may_wait(timeout_s)
         if self._gap_s > 2 * _INLINE_S or os.getpid() != self._pid:
             self._gap_s *= 0.8  # the calls of late took longer than this: try again some time
             return False
