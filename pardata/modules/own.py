@@ -152,9 +152,9 @@ class Reach:
 
 
 def _home_of(module: types.ModuleType) -> Home | None:
-    """Return the home of a module that has a file."""
+    """Return the home of a module that was imported from a file; `runpy.run_path` imports none, and runs a script."""
     file = vars(module).get("__file__")
-    if not (isinstance(file, str) and os.path.isfile(file)):
+    if vars(module).get("__spec__") is None or not (isinstance(file, str) and os.path.isfile(file)):
         return None
     locations = getattr(module, "__path__", None)
     return os.path.abspath(file), None if locations is None else [os.path.abspath(each) for each in locations]

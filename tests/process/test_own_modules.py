@@ -9,6 +9,7 @@ import gc
 import importlib
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -594,6 +595,18 @@ with pardata.WorkerPool(1) as pool:
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_script_that_runpy_runs_is_not_run_again_by_workers(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import pardata\n"
+        "class Kept:\n    pass\n"
+        "def double(n): return 2 * n, Kept()\n"
+        "found = list(pardata.source([1, 2]).map(double))\n"
+        "kinds = {type(kept) for _, kept in found} == {Kept}\n"
+    )
+    names = runpy.run_path(str(tmp_path / "script.py"))
+    assert [number for number, _ in names["found"]] == [2, 4] and names["kinds"]
 
 
 def test_nothing_of_a_local_function_is_kept(pool):
