@@ -73,9 +73,9 @@ class Ray(ClusterEngine):
             return None
         if not isinstance(self._address, str) or self._address == "local":
             raise ConfigError(f"Ray: address must be a str, that of a cluster which is there, not {self._address!r}")
+        check_there(self._address)
         if ray.is_initialized():
             raise ConfigError("Ray is initialised in this process, and a process has one cluster: leave address out")
-        check_there(self._address)
         try:
             ray.init(address=self._address, log_to_driver=False, configure_logging=False)
         except Exception as error:

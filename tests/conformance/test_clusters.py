@@ -542,6 +542,8 @@ def test_ray_that_is_not_initialised_is_not_started(monkeypatch, ray_cluster):
 
     with pytest.raises(pardata.ConfigError, match="a process has one cluster"):
         numbers().map(drawn).run(engine=pardata.cluster.Ray(ray_cluster.address))
+    with pytest.raises(pardata.ConfigError, match="ray job submit"):
+        numbers().map(drawn).run(engine=pardata.cluster.Ray("ray://10.0.0.1:10001"))
     monkeypatch.setattr(ray.util.client.ray, "is_connected", lambda: True)
     with pytest.raises(pardata.ConfigError, match="ray job submit"):
         numbers().map(drawn).run(engine="ray")
