@@ -4,9 +4,9 @@
 and goes on, and `PAGEMAP_SCAN` finds the pages that have lost it: 20 us for 80 MB in huge pages, 0.5 ms in small ones.
 
 Only a write that goes through the page table is seen. So memory is not watched that anybody else could write to: that
-of a file, shared memory, and all memory while this process has a descriptor of something that may have been given its
-pages - a device, an io_uring, a file that is read past the page cache. A system call of another process that writes
-here, as `process_vm_writev`, holds a page for less than a millisecond: whoever watches compares once more, later on.
+of a file, shared memory, and all memory while this process has something that may have been given its pages
+(`unseen_writers`). A system call of another process that writes here, as `process_vm_writev`, holds a page for about a
+millisecond: whoever watches compares once more, later on.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from __future__ import annotations
 import os
 import platform
 import re
-import socket
-import stat
 import struct
 import weakref
 from array import array
+from contextlib import suppress
 from ctypes import c_int, c_long
 from typing import Final
 
+from pardata.memory.unseen_writers import check_unpinned, has_unseen_writers
+from pardata.process import forked_child
 from pardata.process.system import libc, module
 
 fcntl = module("fcntl")
@@ -41,10 +42,7 @@ _WRITTEN: Final = 2
 _PRESENT: Final = 8  # a page that was thrown away (MADV_DONTNEED) is not, and has other contents
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-_MAPPING: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ...(.) \S+ \S+ (\d+)")
-_PLAIN_SOCKETS: Final = ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK")
-_PLAIN_DEVICES: Final = {1, 4, 5, *range(136, 144)}  # /dev/null and its like, terminals
-_PLAIN_INODES: Final = re.compile(r"anon_inode:\[?(event|signalfd|timerfd|inotify|pidfd|userfaultfd)")
+_MAPPING: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ...(.) \S+ (\S+) (\d+)")
 
 
 class PageWatch:
@@ -65,9 +63,9 @@ class PageWatch:
         self.begin = -(-address // _PAGE) * _PAGE
         self.end = (address + nbytes) // _PAGE * _PAGE
         self._memory = address, nbytes
-        self._pid = os.getpid()
         self._fd = _open()
-        weakref.finalize(self, _close, self._fd, self._pid).atexit = False
+        self._identity = _identity(self._fd)
+        weakref.finalize(self, _close, self._fd, self._identity).atexit = False
         fcntl.ioctl(self._fd, _UFFDIO_API, bytearray(_API))
 
     def is_of(self, address: int, nbytes: int) -> bool:
@@ -76,13 +74,16 @@ class PageWatch:
 
     def start(self) -> None:
         """Count writes from now on; raises OSError if some may not be seen."""
-        if os.getpid() != self._pid:
-            raise OSError("the pages are those of the process that this one was forked from")
-        if _has_unseen_writers() or not _is_private(self.begin, self.end):
+        if _identity(self._fd) != self._identity:
+            raise OSError("the pages are those of the process that this one was forked from, or the descriptor is gone")
+        check_unpinned()
+        if not _is_private(self.begin, self.end):
             raise OSError("others may write to these pages")
         begin, length = self.begin, self.end - self.begin
         fcntl.ioctl(self._fd, _UFFDIO_REGISTER, bytearray(struct.pack("4Q", begin, length, _REGISTER_PROTECTION, 0)))
         fcntl.ioctl(self._fd, _UFFDIO_WRITEPROTECT, bytearray(struct.pack("3Q", begin, length, _PROTECT)))
+        if has_unseen_writers():  # behind the protection: who gets pages from now on loses it
+            raise OSError("others may write to these pages")
 
     def is_untouched(self) -> bool:
         """Return whether no page was written, thrown away or moved since `start`; False also if that is not known."""
@@ -105,9 +106,7 @@ class PageWatch:
 
 
 def _open() -> int:
-    with open("/proc/self/status") as file:
-        if "\nSeccomp:\t0\n" not in file.read():  # a filter may kill a process for a call that it does not know
-            raise OSError("the calls of this process are filtered")
+    check_unpinned()
     number = _SYSCALLS.get(platform.machine())
     fd = -1 if number is None else libc().syscall(c_long(number), c_int(os.O_CLOEXEC | os.O_NONBLOCK | _USER_MODE_ONLY))
     if fd < 0:
@@ -115,9 +114,16 @@ def _open() -> int:
     return int(fd)
 
 
-def _close(fd: int, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child may have closed its own, and opened something else
-        os.close(fd)
+def _identity(fd: int) -> tuple[int, ...]:
+    """Return what nobody else's descriptor has: the user's code may close all, and a forked child has other memory."""
+    found = os.fstat(fd)
+    return os.getpid(), forked_child.generation, found.st_dev, found.st_ino
+
+
+def _close(fd: int, identity: tuple[int, ...]) -> None:
+    with suppress(OSError):
+        if _identity(fd) == identity:
+            os.close(fd)
 
 
 def _is_private(begin: int, end: int) -> bool:
@@ -126,37 +132,9 @@ def _is_private(begin: int, end: int) -> bool:
         for line in file:
             found = _MAPPING.match(line)
             if found is not None and int(found[2], 16) > begin:
-                if int(found[1], 16) > begin or found[3] != b"p" or found[4] != b"0":
+                if int(found[1], 16) > begin or found.groups()[2:] != (b"p", b"00:00", b"0"):
                     return False
                 begin = int(found[2], 16)
                 if begin >= end:
                     return True
     return False
-
-
-def _has_unseen_writers() -> bool:
-    """Return whether this process has a descriptor of something that may write to its memory past the page table."""
-    return not all(_is_plain(int(fd)) for fd in os.listdir("/proc/self/fd"))
-
-
-def _is_plain(fd: int) -> bool:
-    try:
-        target, status = os.readlink(f"/proc/self/fd/{fd}"), os.fstat(fd)
-        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    except OSError:  # it is closed
-        return True
-    if target.startswith(("anon_inode:", "/dmabuf")):
-        return _PLAIN_INODES.match(target) is not None
-    if stat.S_ISCHR(status.st_mode):
-        return os.major(status.st_rdev) in _PLAIN_DEVICES
-    if stat.S_ISSOCK(status.st_mode):
-        return _family(fd) in _PLAIN_SOCKETS
-    return stat.S_ISFIFO(status.st_mode) or not flags & os.O_DIRECT  # of a pipe it means packets
-
-
-def _family(fd: int) -> str:
-    try:
-        with socket.socket(fileno=os.dup(fd)) as connection:
-            return socket.AddressFamily(connection.family).name
-    except (OSError, ValueError):
-        return "unknown"

@@ -10,7 +10,7 @@ import socket
 import numpy as np
 import pytest
 
-from pardata.memory import page_watch
+from pardata.memory import page_watch, unseen_writers
 from pardata.memory.page_watch import PageWatch
 from pardata.process.system import libc
 
@@ -148,12 +148,18 @@ def test_memory_that_others_may_write_to_is_not_watched(array, tmp_path, flags):
 
 
 def device(monkeypatch, folder):
-    monkeypatch.setattr(page_watch, "_PLAIN_DEVICES", ())
+    monkeypatch.setattr(unseen_writers, "_PLAIN_DEVICES", ())
     return os.open("/dev/null", os.O_RDONLY)
 
 
 def direct_file(monkeypatch, folder):
     return os.open(folder / "file", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+
+
+def file_of_a_strange_system(monkeypatch, folder):
+    """As one of FUSE: its daemon may take its time with a read, and the pages of it."""
+    monkeypatch.setattr(unseen_writers, "_PLAIN_SYSTEMS", {"proc", "devtmpfs", "devpts"})
+    return os.open(folder / "file", os.O_RDWR | os.O_CREAT)
 
 
 def ring(monkeypatch, folder):
@@ -163,11 +169,11 @@ def ring(monkeypatch, folder):
 
 
 def strange_socket(monkeypatch, folder):
-    monkeypatch.setattr(page_watch, "_PLAIN_SOCKETS", ("AF_INET",))
+    monkeypatch.setattr(unseen_writers, "_PLAIN_SOCKETS", (socket.AF_INET,))
     return socket.socket(socket.AF_UNIX).detach()
 
 
-@pytest.mark.parametrize("opened", [device, direct_file, ring, strange_socket])
+@pytest.mark.parametrize("opened", [device, direct_file, file_of_a_strange_system, ring, strange_socket])
 def test_nothing_is_watched_beside_what_writes_past_the_page_table(monkeypatch, tmp_path, array, opened):
     try:
         fd = opened(monkeypatch, tmp_path)
@@ -178,6 +184,72 @@ def test_nothing_is_watched_beside_what_writes_past_the_page_table(monkeypatch, 
             watch_of(array)
     finally:
         os.close(fd)
+
+
+def test_nothing_is_watched_beside_a_ring_that_is_only_mapped(monkeypatch, array):
+    fd = ring(monkeypatch, None)
+    with mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED):
+        os.close(fd)
+        with pytest.raises(OSError, match="others"):
+            watch_of(array)
+
+
+def test_nothing_is_watched_while_memory_is_locked_or_pinned(monkeypatch, tmp_path, array):
+    page = ctypes.create_string_buffer(1)
+    if libc().mlock(page, ctypes.c_size_t(1)):
+        pytest.skip("no memory may be locked here")
+    try:
+        with pytest.raises(OSError, match="locked"):
+            watch_of(array)
+    finally:
+        libc().munlock(page, ctypes.c_size_t(1))
+    status = tmp_path / "status"
+    status.write_text("VmLck:\t0 kB\nVmPin:\t4 kB\nSeccomp:\t0\n")
+    monkeypatch.setattr(unseen_writers, "_STATUS", status)
+    with pytest.raises(OSError, match="pinned"):
+        watch_of(array)
+
+
+def test_what_comes_open_while_the_watch_begins_is_seen(monkeypatch, tmp_path, array):
+    watch, ioctl, opened = PageWatch(array.ctypes.data, array.nbytes), page_watch.fcntl.ioctl, []
+
+    def protecting(*arguments):
+        if arguments[1] == page_watch._UFFDIO_WRITEPROTECT:
+            opened.append(direct_file(monkeypatch, tmp_path))
+        return ioctl(*arguments)
+
+    monkeypatch.setattr(page_watch.fcntl, "ioctl", protecting)
+    try:
+        with pytest.raises(OSError, match="others"):
+            watch.start()
+    finally:
+        os.close(opened[0])
+
+
+def test_another_descriptor_of_its_number_is_left_alone(array):
+    watch = watch_of(array)
+    number = watch._fd
+    with open("/dev/null") as other:
+        os.dup2(other.fileno(), number)
+    assert not watch.is_untouched()
+    with pytest.raises(OSError, match="gone"):
+        watch.start()
+    del watch
+    os.close(number)  # it is still open
+    assert watch_of(array).is_untouched()
+
+
+def test_connections_are_left_as_they_are(array):
+    before = socket.getdefaulttimeout()
+    ours, theirs = socket.socketpair()
+    socket.setdefaulttimeout(60)
+    try:
+        watch_of(array)
+        assert os.get_blocking(ours.fileno())
+    finally:
+        socket.setdefaulttimeout(before)
+        ours.close()
+        theirs.close()
 
 
 def test_what_a_process_has_usually_is_no_obstacle(array):
