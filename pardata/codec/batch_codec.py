@@ -45,6 +45,7 @@ from pardata.memory.shared_array import is_array
 ARRAYS, RAW, BYTES, APART, ROWS = 1, 2, 3, 4, 5
 _NO_ADDRESSES: Final = bytes(4)
 _LAYOUTS: Final = 64  # dtypes and shapes of small arrays whose headers are remembered
+_MOST_AXES: Final = 31  # NumPy 1 has 32, NumPy 2 has 64, and equal arrays are the rows of one that has one more
 _ALIGNMENT: Final = 16  # of the first small array within its message; a `bytes` object's contents are aligned so
 
 CUT: Final = 1 << 12
@@ -192,6 +193,8 @@ def encode(
                 del item
                 return encode_pickle(items, sink, apart, is_lasting, is_private)
     del item
+    if items[0].ndim > _MOST_AXES:
+        return encode_pickle(items, sink, apart, is_lasting, is_private)
     if items[0].nbytes >= INLINE_BYTES:
         if len(items) > 1 and items[0].nbytes < PACKED_BYTES and _are_new_rows(items):
             block, rows = sink.place_rows(items)

@@ -147,6 +147,14 @@ def test_other_items_among_arrays_of_one_layout_arrive_as_they_were(send, others
 
 
 @pytest.mark.parametrize("n", [SMALL, LARGE], ids=["small", "large"])
+def test_arrays_of_as_many_axes_as_numpy_has_arrive_as_they_were(send, n):
+    axes = 64 if np.__version__[0] == "2" else 32
+    for count in (1, 3):
+        sent = [np.full((1,) * (axes - 1) + (n,), number) for number in range(count)]
+        assert_same(send(*sent), sent)
+
+
+@pytest.mark.parametrize("n", [SMALL, LARGE], ids=["small", "large"])
 def test_masked_array_keeps_its_mask_and_fill_value(send, n):
     sent = np.ma.masked_array(np.arange(n) * 1.0, np.arange(n) % 2, fill_value=-1)
     (received,) = send(sent)
