@@ -22,7 +22,7 @@ try:
 except ImportError:
     _libdeflate: Any = None
 else:
-    _libdeflate = imagecodecs if imagecodecs.DEFLATE.available else None
+    _libdeflate = imagecodecs if getattr(getattr(imagecodecs, "DEFLATE", None), "available", False) else None
 
 _DEFLATE, _SHUFFLE = 1, 2  # numbers of HDF5's own filters
 _KINDS: Final = "biuf"  # of dtypes: plain numbers
@@ -121,22 +121,30 @@ def read_chunks(dataset: Any, selection: Selection, out: Array) -> Iterator[tupl
     not all filters were applied; and all that has other filters.
     """
     codec = codec_of(dataset) if out.dtype == dataset.dtype else None
-    if codec is None or math.prod(codec.chunks) * codec.dtype.itemsize < _LEAST_BYTES:
+    if (
+        codec is None
+        or math.prod(codec.chunks) * codec.dtype.itemsize < _LEAST_BYTES
+        or not any(_is_whole(part, corner, codec, dataset.shape) for corner, part, _ in _cut(selection, codec.chunks))
+    ):
         yield selection, out
         return
     for corner, part, place in _cut(selection, codec.chunks):
-        ends = zip(part, corner, codec.chunks, dataset.shape, strict=True)
-        whole = all((one.start, one.stop) == (at, min(at + step, length)) for one, at, step, length in ends)
-        if not (whole and _read_chunk(dataset, codec, corner, out[place])):
+        is_whole = _is_whole(part, corner, codec, dataset.shape)
+        if not (is_whole and _read_chunk(dataset, codec, corner, out[place])):
             yield part, out[place]
 
 
+def _is_whole(part: Selection, corner: tuple[int, ...], codec: ChunkCodec, shape: tuple[int, ...]) -> bool:
+    ends = zip(part, corner, codec.chunks, shape, strict=True)
+    return all((one.start, one.stop) == (at, min(at + step, length)) for one, at, step, length in ends)
+
+
 def _read_chunk(dataset: Any, codec: ChunkCodec, corner: tuple[int, ...], out: Array) -> bool:
-    try:
-        skipped, data = dataset.id.read_direct_chunk(corner)
-    except (RuntimeError, OSError):  # it was never written
+    # Of one that was never written HDF5 2.0 may tell any size, which h5py would reserve: so the index is asked first.
+    found = dataset.id.get_chunk_info_by_coord(corner)
+    if found.byte_offset is None or found.filter_mask:
         return False
-    return not skipped and codec.decode_into(data, out)
+    return codec.decode_into(dataset.id.read_direct_chunk(corner)[1], out)
 
 
 def _cut(selection: Selection, chunks: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Selection, Selection]]:

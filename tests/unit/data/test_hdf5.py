@@ -90,6 +90,15 @@ def test_parts_of_chunks_and_chunks_without_the_filter_are_read_by_hdf5(library,
         assert [(part[0].start, part[1].start) for part in left] == [(5, 3), (5, 6), (8, 3)]
 
 
+def test_a_dataset_that_nothing_was_written_to_has_its_fill_value(library, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("fixed", SHAPE, "f4", chunks=CHUNKS, fillvalue=7, **GZIP)
+        file.create_dataset("growing", SHAPE, "f4", chunks=CHUNKS, maxshape=(None, 7), fillvalue=7, **GZIP)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        for name in file:
+            assert (adapt(file[name])[...] == 7).all()
+
+
 def test_a_damaged_chunk_is_an_error_of_hdf5(library, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         dataset = file.create_dataset("x", SHAPE, "f4", chunks=CHUNKS, data=values_of("f4"), **GZIP)
