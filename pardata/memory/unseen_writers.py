@@ -20,7 +20,7 @@ from pardata.process.system import libc
 _STATUS: Final = "/proc/thread-self/status"
 _UNPINNED: Final = re.compile(r"\nVmLck:\s+0 kB\nVmPin:\s+0 kB\n")
 _FLAGS: Final = re.compile(r"flags:\s+([0-7]+)\s+mnt_id:\s+(\d+)")
-_MOUNT: Final = re.compile(r"(\d+) .*? - (\S+) ")
+_MOUNT: Final = re.compile(r"(\d+) \d+ (\d+):(\d+) .*? - (\S+) ")
 
 _PLAIN_SOCKETS: Final = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _PLAIN_DEVICES: Final = {1, 4, 5, *range(136, 144)}  # /dev/null and its like, terminals
@@ -49,26 +49,40 @@ def has_unseen_writers() -> bool:
     with open("/proc/self/maps", "rb") as file:
         if any(map(_DEVICE_MAPPING.search, file)):
             return True
-    with open("/proc/self/mountinfo") as mounts:
-        found = [_MOUNT.match(line) for line in mounts]
-    plain = {one[1] for one in found if one is not None and one[2] in _PLAIN_SYSTEMS}
-    return not all(_is_plain(int(fd), plain) for fd in os.listdir("/proc/self/fd"))
+    mounts = _Mounts()
+    return not all(_is_plain(int(fd), mounts) for fd in os.listdir("/proc/self/fd"))
 
 
-def _is_plain(fd: int, plain_mounts: set[str]) -> bool:
+class _Mounts:
+    """What is mounted here: each mount, and whether it is of a plain system; the devices that are."""
+
+    def __init__(self) -> None:
+        self.plain: dict[str, bool] = {}
+        self.plain_devices: set[int] = set()
+        with open("/proc/self/mountinfo") as file:
+            for found in filter(None, map(_MOUNT.match, file)):
+                self.plain[found[1]] = found[4] in _PLAIN_SYSTEMS
+                if self.plain[found[1]]:
+                    self.plain_devices.add(os.makedev(int(found[2]), int(found[3])))
+
+
+def _is_plain(fd: int, mounts: _Mounts) -> bool:
     try:
         target = os.readlink(f"/proc/self/fd/{fd}")
         if target.startswith("socket:"):
             return _family(fd) in _PLAIN_SOCKETS
         if not target.startswith("/") or _PLAIN_TARGETS.match(target):
             return _PLAIN_TARGETS.match(target) is not None
-        with open(f"/proc/self/fdinfo/{fd}") as file:  # a file itself is not asked: its server may not answer
+        with open(f"/proc/self/fdinfo/{fd}") as file:
             found = _FLAGS.search(file.read())
-        if found is None or found[2] not in plain_mounts or int(found[1], 8) & os.O_DIRECT:
+        # A file of another system is not asked even for its status: its server may not answer.
+        if found is None or int(found[1], 8) & os.O_DIRECT or not mounts.plain.get(found[2], True):
             return False
         status = os.fstat(fd)
     except OSError as error:
         return error.errno in (errno.ENOENT, errno.EBADF)  # it is closed
+    if found[2] not in mounts.plain and status.st_dev not in mounts.plain_devices:  # as what a container has inherited
+        return False
     if stat.S_ISCHR(status.st_mode):
         return os.major(status.st_rdev) in _PLAIN_DEVICES
     return not stat.S_ISBLK(status.st_mode)
