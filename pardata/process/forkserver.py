@@ -27,7 +27,7 @@ import socket
 import sys
 from typing import Final, NoReturn
 
-from pardata.process import title
+from pardata.process import imports, title
 from pardata.process.capacity import limit_descriptors
 from pardata.process.ending import end_in_peace
 from pardata.process.messages import Ended, Signal, Start, StartAnswer, close_all, decode, receive, send
@@ -155,6 +155,7 @@ class _Server:
             if self._parent_fd >= 0:
                 os.close(self._parent_fd)
             os.close(fds[0])
+            imports.is_worker = True
             module, _, name = self._work.partition(":")
             code = getattr(importlib.import_module(module), name)(request.offset, request.length, fds[1:])
         except SystemExit as exit_:

@@ -35,6 +35,7 @@ from pardata.pipeline.plan.failures import Failures
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.plan.totals import totals
 from pardata.pipeline.run import Run, RunOptions
+from pardata.process.imports import refuse_start_by_import
 from pardata.process.interrupts import Aside, Hastened, Uninterrupted, aside
 from pardata.runtime.progress import RunReport
 from pardata.runtime.settings import as_here
@@ -46,6 +47,7 @@ class ProcessRun(Run):
     """A run on processes."""
 
     def __init__(self, plan: Plan, options: RunOptions) -> None:
+        refuse_start_by_import()
         super().__init__()
         self._items: deque[Any] = deque()
         self._away: set[int] = set()  # threads that have taken an item and not come back

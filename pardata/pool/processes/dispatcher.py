@@ -27,6 +27,7 @@ from pardata.pool.processes.inline import Inline
 from pardata.pool.processes.loop import PoolLoop
 from pardata.pool.worker.loop import TaskProgram
 from pardata.pool.worker.shared import SharedValue
+from pardata.process.imports import refuse_start_by_import
 from pardata.runtime.events import Spoken
 from pardata.runtime.wiring import HeapSink, encode_program
 
@@ -48,7 +49,8 @@ class Dispatcher(FedBackend[PoolLoop]):
         self._functions = FunctionStore(Code)
 
     def start(self) -> None:
-        """Have the workers started. Raises `ConfigError` if their program cannot be pickled."""
+        """Have the workers started. Raises `ConfigError` if their program cannot be pickled, or a worker must not."""
+        refuse_start_by_import()
         self._start(_encode_program(self.setup))  # calls into the user's code, which may want to be in this thread
 
     def _open(self, program: tuple[TaskProgram, Encoded]) -> PoolLoop:
