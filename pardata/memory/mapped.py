@@ -132,7 +132,7 @@ def _named(address: int) -> tuple[str, int]:
 
     Behind the path of a deleted file the kernel writes so.
     """
-    with open(_MAPS) as maps:
+    with open(_MAPS, errors="surrogateescape") as maps:
         for line in maps:
             fields = line.rstrip("\n").split(maxsplit=5)
             first, last = (int(bound, 16) for bound in fields[0].split("-"))
@@ -190,7 +190,7 @@ def _is_untouched(array: Array, mapping: _Mapping) -> bool:
     pages = {"Anonymous:": 0, "Swap:": 0}
     position = -1
     try:
-        with open("/proc/self/smaps") as maps:
+        with open("/proc/self/smaps", errors="surrogateescape") as maps:
             for line in maps:
                 fields = line.split(maxsplit=5)
                 if "-" in fields[0]:

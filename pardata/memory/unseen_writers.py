@@ -36,7 +36,7 @@ def check_unpinned() -> None:
 
     A filter may kill a process for a call that it does not know.
     """
-    with open(_STATUS) as file:
+    with open(_STATUS, errors="replace") as file:  # the name of a thread may be any bytes
         status = file.read()
     if "\nSeccomp:\t0\n" not in status:
         raise OSError("the calls of this process are filtered")
@@ -59,7 +59,7 @@ class _Mounts:
     def __init__(self) -> None:
         self.plain: dict[str, bool] = {}
         self.plain_devices: set[int] = set()
-        with open("/proc/self/mountinfo") as file:
+        with open("/proc/self/mountinfo", errors="replace") as file:
             for found in filter(None, map(_MOUNT.match, file)):
                 self.plain[found[1]] = found[4] in _PLAIN_SYSTEMS
                 if self.plain[found[1]]:

@@ -58,6 +58,14 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_the_name_of_a_file_may_be_any_bytes(path, mode):
+    name = os.path.join(os.path.dirname(path), os.fsdecode(b"\xff"))
+    os.rename(path, name)
+    address = file_address(opened(name, mode), True)
+    assert address is not None and address.file[0] == name
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("part", [slice(None), 3, (slice(2, 4), slice(None, None, -7)), (0, slice(0, 2))], ids=repr)
 def test_a_memmap_that_is_handed_to_a_task_is_opened_there(pool, path, route, mode, part):

@@ -250,6 +250,17 @@ def test_another_descriptor_of_its_number_is_left_alone(array):
     assert watch_of(array).is_untouched()
 
 
+def test_the_name_of_the_thread_is_no_obstacle(array):
+    """The system cuts it off within a letter."""
+    before = ctypes.create_string_buffer(16)
+    libc().prctl(16, before)
+    libc().prctl(15, "größe".encode()[:3])
+    try:
+        watch_of(array)
+    finally:
+        libc().prctl(15, before)
+
+
 def test_connections_are_left_as_they_are(array):
     before = socket.getdefaulttimeout()
     ours, theirs = socket.socketpair()
