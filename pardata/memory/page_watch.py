@@ -63,9 +63,10 @@ class PageWatch:
         self.begin = -(-address // _PAGE) * _PAGE
         self.end = (address + nbytes) // _PAGE * _PAGE
         self._memory = address, nbytes
+        self._process = _this_process()
         self._fd = _open()
-        self._identity = _identity(self._fd)
-        weakref.finalize(self, _close, self._fd, self._identity).atexit = False
+        self._file = _file_of(self._fd)
+        weakref.finalize(self, _close, self._fd, self._file).atexit = False
         fcntl.ioctl(self._fd, _UFFDIO_API, bytearray(_API))
 
     def is_of(self, address: int, nbytes: int) -> bool:
@@ -74,8 +75,10 @@ class PageWatch:
 
     def start(self) -> None:
         """Count writes from now on; raises OSError if some may not be seen."""
-        if _identity(self._fd) != self._identity:
-            raise OSError("the pages are those of the process that this one was forked from, or the descriptor is gone")
+        if _this_process() != self._process:
+            raise OSError("the pages are those of the process that this one was forked from")
+        if _file_of(self._fd) != self._file:
+            raise OSError("the descriptor is gone")
         check_unpinned()
         if not _is_private(self.begin, self.end):
             raise OSError("others may write to these pages")
@@ -114,15 +117,19 @@ def _open() -> int:
     return int(fd)
 
 
-def _identity(fd: int) -> tuple[int, ...]:
-    """Return what nobody else's descriptor has: the user's code may close all, and a forked child has other memory."""
+def _this_process() -> tuple[int, int]:
+    return os.getpid(), forked_child.generation  # in a namespace of its own a child may have the id of its parent
+
+
+def _file_of(fd: int) -> tuple[int, int]:
+    """Return what tells a descriptor from all others: the user's code may close it, and get its number for another."""
     found = os.fstat(fd)
-    return os.getpid(), forked_child.generation, found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino
 
 
-def _close(fd: int, identity: tuple[int, ...]) -> None:
+def _close(fd: int, file: tuple[int, int]) -> None:
     with suppress(OSError):
-        if _identity(fd) == identity:
+        if _file_of(fd) == file:
             os.close(fd)
 
 

@@ -119,16 +119,20 @@ def test_a_change_is_seen(array, change, is_forked):
         assert watch.is_untouched()
 
 
-def test_a_child_cannot_begin_the_watch_of_its_parent(array):
+def test_a_child_cannot_begin_the_watch_of_its_parent_nor_end_it(array):
     watch = watch_of(array)
     child = os.fork()
     if child == 0:
+        number, is_told = watch._fd, False
         try:
             watch.start()
         except OSError:
-            os._exit(0)
-        os._exit(1)
+            is_told = True
+        del watch
+        os._exit(not is_told or os.path.exists(f"/proc/self/fd/{number}"))
     assert os.waitpid(child, 0)[1] == 0 and watch.is_untouched()
+    array[AT] = 2
+    assert not watch.is_untouched()
 
 
 def test_one_memory_has_one_watch_and_another_one_when_that_is_gone(array):
