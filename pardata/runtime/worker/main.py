@@ -120,7 +120,7 @@ def _work(spec: ProcessSpec, segment: Segment, socks: list[socket.socket], outpu
         program: Program = decode_code(spec.program, blocks, segment)
     except BaseException as error:
         return _cannot_load(spec.worker.stage, error, socks)
-    # From here on the words of the span change: a process that could not load its program has left them as they were.
+    # From here on the words of the span change: a process that could not load its program has left all but EXITS_NS.
     port = open_port(spec.worker, segment, socks, program)
     set_worker_arena(port.outbox.arena)
     port.outbox.arena.before_growth = port.memory.poll
