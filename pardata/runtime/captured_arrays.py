@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ Array = np.ndarray[Any, Any]
 _PART_BYTES: Final = 8 << 20  # worth a thread, which takes a tenth of the time of the comparison to start
 _UNWATCHED: Final = 2  # an array that changes in every call is compared in the call that copies it, and in the next
 _MOST_UNWATCHED: Final = 63
+_SETTLE_S: Final = 0.02  # many times as long as a system call of another process that writes here holds a page
 _WORD_BYTES: Final = (1, 2, 4, 8)
 
 
@@ -64,7 +67,7 @@ class _Kept:
     """An array and its copy.
 
     The pages of a large array that stays the same are watched, from the third call on: as long as none is written it
-    goes on being the same. Two comparisons come first. The watch begins in front of the one; the other, in the next
+    goes on being the same. Two comparisons come first. The watch begins in front of the one; the other, in a later
     call, sees what another process was writing here at that moment. If pages are written though nothing changes, the
     watch is left out of the next 1, 3, 7 ... 63 calls: with it the first write to a page takes 1.4 us more.
     """
@@ -74,6 +77,7 @@ class _Kept:
         self.copy = copy
         self._lock = threading.Lock()  # never waited for: a handler of signals may come in between
         self._watch: PageWatch | None = None
+        self._begun_s = math.inf  # of `time.monotonic`: when the watch began
         self._is_sure = False  # the copy was the same as the array while the watch lasted
         self._wait = _UNWATCHED
         self._pause = 0
@@ -104,8 +108,9 @@ class _Kept:
         self._is_sure = False
         if not is_untouched:
             self._begin_watch(ours, nbytes)
+        is_settled = time.monotonic() >= self._begun_s + _SETTLE_S
         is_same = _is_same_memory(ours, theirs, nbytes)
-        self._is_sure = is_same and is_untouched
+        self._is_sure = is_same and is_untouched and is_settled
         return is_same
 
     def _begin_watch(self, ours: int, nbytes: int) -> None:
@@ -117,7 +122,9 @@ class _Kept:
         try:
             if self._watch is None or not self._watch.is_of(ours, nbytes):
                 self._watch = PageWatch(ours, nbytes)
+            self._begun_s = math.inf  # until it has begun, wherever this is interrupted
             self._watch.start()
+            self._begun_s = time.monotonic()
         except OSError:  # it is compared each time
             self._watch = None
 

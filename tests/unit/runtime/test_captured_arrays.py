@@ -110,6 +110,7 @@ def watched(monkeypatch):
     array, copies, compared = np.zeros((9 << 20) + 5, np.uint8), CapturedArrays(), []
     compare = captured_arrays._is_same_memory
     monkeypatch.setattr(captured_arrays, "_is_same_memory", lambda *where: compared.append(1) or compare(*where))
+    monkeypatch.setattr(captured_arrays, "_SETTLE_S", 0)
     copies.keep(array, array.copy())
     for _ in range(6):
         assert copies.find(array) is not None
@@ -131,6 +132,20 @@ def test_a_watched_array_is_compared_when_it_was_written(watched, place):
     assert len(compared) <= 4
     array[place] = 1
     assert copies.find(array) is None
+
+
+def test_what_another_process_writes_while_the_watch_begins_may_take_a_while(watched, monkeypatch):
+    array, copies, compared = watched
+    monkeypatch.setattr(captured_arrays, "_SETTLE_S", 3600)
+    kept = copies._kept[id(array)]
+    array[4 << 20] = kept._wait = 0
+    for _ in range(4):
+        assert copies.find(array) is not None
+    assert len(compared) == 4
+    monkeypatch.setattr(captured_arrays, "_SETTLE_S", 0)
+    for _ in range(3):
+        assert copies.find(array) is not None
+    assert len(compared) == 5
 
 
 def test_an_array_that_is_written_time_and_again_is_watched_less_and_less(watched, monkeypatch):
