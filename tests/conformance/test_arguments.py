@@ -84,6 +84,11 @@ def test_a_loop_ends_with_take(engine):
     assert list(pardata.source(endless).map(abs).take(3).iterate(engine=engine)) == [0, 1, 2]
 
 
+def test_a_run_without_a_sink_ends_with_take(engine):
+    """Each is a thread of the caller with no reader: it is at its end, though its input never is."""
+    pardata.run(pardata.source(endless).map(abs).take(3), pardata.source(endless).take(0), engine=engine)
+
+
 def test_sources_of_what_is_taken_stop_while_the_rest_goes_on(engine):
     """The second stream takes far more messages than a source may have in flight."""
     first, second = [], []

@@ -12,7 +12,7 @@ from pardata.memory.shared_heap import set_thread_arena, shared_heap
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
-from pardata.runtime.events import Failed, WorkerEvent, receive_event
+from pardata.runtime.events import Closed, Done, Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import LEAVE
 from pardata.runtime.library_limits import limit_thread
@@ -37,6 +37,7 @@ class LocalWorker:
         self.port = port
         self.control = control
         self.error: BaseException | None = None
+        self.closed = False  # nothing more will come out of it
         self.life = Life(f"a thread of {stage.name!r}")
         self._lock = threading.Lock()  # of its life: the thread itself and the parent change it
         self._program = program
@@ -47,11 +48,6 @@ class LocalWorker:
         """Start the thread."""
         self._on(Event.STARTED)
         self.thread.start()
-
-    @property
-    def done(self) -> bool:
-        """True once its work is done."""
-        return self.life.state in (State.DONE, State.ENDED)
 
     def _on(self, event: Event) -> Action:
         with self._lock:
@@ -91,7 +87,10 @@ class LocalWorker:
 
     def hear(self) -> WorkerEvent | None:
         """Return the next event that the thread reports; None after the last."""
-        return receive_event(self.control)
+        event = receive_event(self.control)
+        if isinstance(event, Closed | Done):
+            self.closed = True
+        return event
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

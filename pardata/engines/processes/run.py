@@ -110,7 +110,7 @@ class Loop:
         if self._iterated:
             return self._port.collector.at_end
         return all(worker.closed for worker in self._last_workers) and all(
-            local.done for local in self._threads if not local.stage.consumers
+            local.closed for local in self._threads if not local.stage.consumers
         )
 
     def _listen(self) -> None:
