@@ -16,6 +16,7 @@ order of these stores matters.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -115,9 +116,15 @@ class Budget:
 
     def check(self, nbytes: int, who: str) -> None:
         """Raise `CapacityError` if `nbytes` more would pass the limit."""
-        live = self.live_bytes()
+        live, control = self.live_bytes(), self.control_bytes()
         if live + nbytes <= self.limit_bytes:
             return
+        if control + nbytes > self.limit_bytes:
+            raise CapacityError(
+                f"{who} needs {format_bytes(nbytes)} of shared memory at once, more than the limit of "
+                f"{format_bytes(self.limit_bytes)} without the {format_bytes(control)} of tables and channels: raise "
+                f"memory_limit="
+            )
         raise CapacityError(
             f"{who} needs {format_bytes(nbytes)} of shared memory, but {format_bytes(live)} of the limit of "
             f"{format_bytes(self.limit_bytes)} are in use ({self.holders()}). Arrays that are kept by their consumer "
@@ -127,7 +134,9 @@ class Budget:
 
     def holders(self) -> str:
         """Return the makers of most of the memory in use, for people."""
-        held = sorted(((h[LIVE], name) for h, name in zip(self._headers, self._names, strict=True)), reverse=True)
-        made_by = ", ".join(f"{name} {format_bytes(size)}" for size, name in held[:4] if size) or "nobody"
+        held: Counter[str] = Counter()  # the workers of a pool or a stage have one name
+        for header, name in zip(self._headers, self._names, strict=True):
+            held[name] += header[LIVE]
+        made_by = ", ".join(f"{name} {format_bytes(size)}" for name, size in held.most_common(4) if size) or "nobody"
         control = self.control_bytes()
         return f"arrays made by: {made_by}" + (f"; tables and channels: {format_bytes(control)}" if control else "")

@@ -21,7 +21,7 @@ _MOST_PARTS: Final = 10_000  # of an item that are looked at
 _COPY: Final = "change a copy (array.copy()), or"
 
 
-def explain_read_only(error: BaseException, item: object, way_out: str) -> None:
+def explain_read_only(error: BaseException, item: object, way_out: str, name: str = "the item") -> None:
     """Add notes to an error about a read-only array: the name of the array, and the two ways out.
 
     The array is one that the line of the innermost frame names and that is a part of the item or of the function's own
@@ -33,11 +33,13 @@ def explain_read_only(error: BaseException, item: object, way_out: str) -> None:
         The argument of the function; `NO_ITEM`: it is not known.
     way_out : str
         The way to get arrays that may be changed.
+    name : str
+        Of the item, for people.
     """
     if not isinstance(error, ValueError) or not _ABOUT.search(text_of(error)):
         return
     traces = _traces(error.__traceback__)
-    received = list(_received(item))
+    received = list(_received(item, name))
     state = [named for trace in traces[:1] for named in _visible(trace.tb_frame)]
     if item is NO_ITEM:
         received, state = state, []
@@ -79,9 +81,9 @@ def _in_line(trace: types.TracebackType, known: list[_Named]) -> list[Any]:
     return [array for name, array in visible if not line or re.findall(r"\w+", name)[-1] in words]
 
 
-def _received(item: object) -> Iterator[_Named]:
-    """Yield the read-only arrays of an item."""
-    waiting: list[_Named] = [("the item", item)]
+def _received(item: object, name: str) -> Iterator[_Named]:
+    """Yield the read-only arrays of an item, which has this name."""
+    waiting: list[_Named] = [(name, item)]
     for _ in range(_MOST_PARTS):
         if not waiting:
             return

@@ -399,6 +399,12 @@ def test_error_in_a_pool_names_it_as_well():
             assert any(
                 note.startswith("the item") and "writable=True to the pool" in note for note in caught.value.__notes__
             )
+        for arrays, name in (([np.zeros(LARGE)], "the block"), ([np.ones(LARGE), np.zeros(LARGE)], "the block[1]")):
+            with pytest.raises(ValueError, match="read-only") as caught:
+                pool.map_array(lambda *blocks: add_one(blocks[-1]), *arrays)
+            (note,) = [note for note in caught.value.__notes__ if "Two ways out" in note]
+            assert note.startswith(f"{name} is read-only") and "foreach_array" in note
+            assert "rows.py" not in str(caught.value.__cause__)  # of the frames those of user code are shown
 
 
 @pytest.mark.parametrize("engine", ENGINES)

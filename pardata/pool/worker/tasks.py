@@ -9,7 +9,7 @@ from typing import Any, Final
 from pardata.pool.arrays.rows import OpenWork
 from pardata.pool.jobs.job import Outcome
 from pardata.pool.worker.call_times import CallTimes
-from pardata.pool.worker.faults import fault_of
+from pardata.pool.worker.faults import fault_of, fault_of_rows
 from pardata.pool.worker.messages import CALL, ITEMS, unpack
 from pardata.pool.worker.words import TaskProgress
 from pardata.process import forked_child
@@ -151,7 +151,7 @@ def run_rows(
             value = opened.do(at, upto, value, at == begin)
         except BaseException as error:
             leave_if_forked(here, error)
-            fault = fault_of(error, opened.work.fn, rows=f" for rows {at} to {upto}")
+            fault = fault_of_rows(error, opened.work.fn, opened.inputs, at, upto)
         spent_ns = times.end(at - begin)
         if fault is not None or progress.must_stop(spent_ns, upto - begin, end - upto, limit_ns):
             break
