@@ -66,7 +66,7 @@ def after(owner: type, name: str, call: int, when: Callable[[Any], bool] = lambd
 
 def half_written_block(die: Die) -> None:
     """The third array is copied into its block to the half."""
-    copied, left = placing._copied_as, [3]
+    copied, left = placing.copied, [3]
 
     def trapped(dtype: Any, array: Any, block: Anchor, begin: int) -> Any:
         left[0] -= 1
@@ -75,7 +75,7 @@ def half_written_block(die: Die) -> None:
             die()
         return copied(dtype, array, block, begin)
 
-    placing._copied_as = trapped
+    placing.copied = trapped
 
 
 class HalfHead:
