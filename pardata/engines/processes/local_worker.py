@@ -12,7 +12,7 @@ from pardata.memory.shared_heap import set_thread_arena, shared_heap
 from pardata.pipeline.plan.stage import Stage
 from pardata.pipeline.programs.build import StageProgram
 from pardata.process.lifecycle import Action, Event, Life, State
-from pardata.runtime.events import Closed, Done, Failed, WorkerEvent, receive_event
+from pardata.runtime.events import Closed, Failed, WorkerEvent, receive_event
 from pardata.runtime.faults import Fault, exit_as_error
 from pardata.runtime.header import LEAVE
 from pardata.runtime.library_limits import limit_thread
@@ -37,10 +37,10 @@ class LocalWorker:
         self.port = port
         self.control = control
         self.error: BaseException | None = None
-        self.closed = False  # nothing more will come out of it
         self.life = Life(f"a thread of {stage.name!r}")
         self._lock = threading.Lock()  # of its life: the thread itself and the parent change it
         self._program = program
+        self._has_closed = False  # its outputs, as it has told
         self._cores = cores
         self.thread = threading.Thread(target=as_here(self._run), name=f"pardata-{stage.name}", daemon=True)
 
@@ -48,6 +48,11 @@ class LocalWorker:
         """Start the thread."""
         self._on(Event.STARTED)
         self.thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing more will come out of it."""
+        return self._has_closed or self.life.state in (State.DONE, State.ENDED)
 
     def _on(self, event: Event) -> Action:
         with self._lock:
@@ -88,8 +93,8 @@ class LocalWorker:
     def hear(self) -> WorkerEvent | None:
         """Return the next event that the thread reports; None after the last."""
         event = receive_event(self.control)
-        if isinstance(event, Closed | Done):
-            self.closed = True
+        if isinstance(event, Closed):
+            self._has_closed = True
         return event
 
     # -- ending ----------------------------------------------------------------------------------------------------
