@@ -267,7 +267,8 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
         is_folder = ", or be that of a folder of DICOM files, and there is none" * (not os.path.exists(name))
         raise ConfigError(f"open({name!r}): the name must end in one of {endings}{is_folder}")
     is_series = os.path.isdir(name) and ".dcm" in entry.endings
-    adapter = entry.load(f"{name}, a folder that is read as a series of DICOM," if is_series else name)
+    series = f"{name}, a folder that is read as a series of DICOM (of other files give the paths),"
+    adapter = entry.load(series if is_series else name)
     if "://" not in name and not os.path.exists(name):
         hint = f": for several files give their paths, glob.glob({name!r})" if "*" in name else home_hint(name)
         raise ConfigError(f"open({name!r}): No such file or directory: {os.path.abspath(name)!r}{hint}")

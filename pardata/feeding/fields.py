@@ -55,7 +55,8 @@ class _ArrayField:
         if array.shape != self._shape:
             raise ValueError(
                 f"{_named(self._place)}has the shape {array.shape} in one item and {self._shape} in the first one of "
-                f"the batch: make them equal, or put them together by collate="
+                f"the batch: make them equal, or put them together by collate= (of arrays that belong together, as "
+                f"images and labels, a dataset is list(zip(images, labels)))"
             )
         if tensor != self._tensor or array.dtype != self._dtype:
             self._widen(array, tensor, row)

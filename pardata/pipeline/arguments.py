@@ -15,6 +15,7 @@ _OPTIONS = (
     "workers", "ordered", "inplace", "writable", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind",
     "concurrency", "on", "name",
 )  # fmt: skip
+_ELSEWHERE = {"n_jobs": "workers", "processes": "workers", "num_processes": "workers"}  # names of other libraries
 
 
 class Wrapped(ABC):
@@ -78,9 +79,10 @@ def _check(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], unpacks: bool
     except (TypeError, ValueError):  # of some functions written in C
         return
     for name in kwargs:
-        meant = difflib.get_close_matches(name, _OPTIONS, 1, 0.75)
-        if meant and name not in signature.parameters:
-            raise ConfigError(f"map({name_of(fn)}): there is no option {name!r}; did you mean {meant[0]!r}?")
+        close = difflib.get_close_matches(name, _OPTIONS, 1, 0.75)
+        meant = _ELSEWHERE.get(name) or next(iter(close), None)
+        if meant is not None and name not in signature.parameters:
+            raise ConfigError(f"map({name_of(fn)}): there is no option {name!r}; did you mean {meant!r}?")
     try:
         if unpacks:
             signature.bind_partial(**kwargs)

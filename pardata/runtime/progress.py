@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from pardata.errors import ConfigError
 from pardata.memory.budget import format_bytes
@@ -117,6 +117,12 @@ class RunReport:
     skipped: list[Skipped] = field(default_factory=list)
     surroundings: Surroundings = field(default_factory=Surroundings, repr=False, compare=False)
     nodes: list[NodeStatistics] = field(default_factory=list)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "a report has counts, not the results: loop over the stream itself, or give them to a list, "
+            "stream.to(results).run()"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return all counts as dicts, lists, texts and numbers, as JSON has them.

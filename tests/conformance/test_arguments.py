@@ -113,6 +113,7 @@ def test_what_others_read_goes_on_behind_take(engine):
     [
         (lambda: numbers().map(abs, worker=2), r"map\(abs\): there is no option 'worker'; did you mean 'workers'"),
         (lambda: numbers().map(lambda x: x, chunk_size=2), "did you mean 'chunksize'"),
+        (lambda: numbers().map(abs, n_jobs=2), "no option 'n_jobs'; did you mean 'workers'"),
         (lambda: numbers().map(lambda x: x, writeable=True), "did you mean 'writable'"),
         (lambda: numbers().map(lambda x: x, 1), r"cannot be called with \(item, \.\.\.\): too many positional"),
         (lambda: numbers().map(lambda x: x, axis=1), r"\(item, axis=...\): got an unexpected keyword argument 'axis'"),

@@ -186,6 +186,7 @@ STREAMS = [
     (lambda: numbers().to(note), "it fills 'seen', a dict of this process"),
     (lambda: numbers().to(print).map(abs), "nothing comes out of 'print' .*: what `to` returns can be run"),
     # runs
+    (lambda: list(numbers().run(engine="serial")), "a report has counts, not the results: loop over the stream itself"),
     (lambda: numbers().run(engine="process"), 'engine must be .*, "dask" or "ray", not \'process\''),
     (lambda: numbers().run(engine=["tcp://host:1"]), r"not \['tcp://host:1'\]; .*Dask\(client or address"),
     (
@@ -252,6 +253,7 @@ POOLS = [
         lambda pool: pool.map_array(np.sqrt, ROWS, axis=2),
         r"axis=2 for an array of shape \(10, 3\), which has no such axis",
     ),
+    (lambda pool: pool.map_array(np.power, ROWS, 2), r"not int: .* into the function, as lambda rows: fn\(rows, 2\)"),
     (lambda pool: pool.map_array(np.add, ROWS, ROWS[:5]), r"shape \(5, 3\) has not 10 entries along axis 0"),
     (
         lambda pool: pool.map_array(np.sqrt, ROWS, out=np.empty((10, 2))),

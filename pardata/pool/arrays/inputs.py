@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 import os
 from collections.abc import Sequence
@@ -128,6 +129,8 @@ def _checked(what: str, array: Any) -> Any:
     given = plain_array(array, f"{what} got")
     if given.ndim == 0:
         way = ": pardata.open(path) opens an array in a file" if isinstance(array, str | os.PathLike) else ""
+        if isinstance(array, numbers.Number):
+            way = f": what is no array goes into the function, as lambda rows: fn(rows, {array!r})"
         raise ConfigError(f"{what} needs an array or a list, with at least one axis, not {type(array).__name__}{way}")
     if given.dtype.hasobject:
         raise ConfigError(f"{what} cannot share an array of {given.dtype}: it holds Python objects")

@@ -173,7 +173,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch, tm
     entry = registry.FileFormat("pardata.data.dicom", "no_such_library", "1", "dicom", (".dcm",))
     monkeypatch.setattr(registry, "FORMATS", (entry,))
     for use in (pardata.open, pardata.source):
-        with pytest.raises(pardata.MissingExtraError, match="a folder that is read as a series of DICOM, needs"):
+        with pytest.raises(pardata.MissingExtraError, match="series of DICOM .of other files give the paths., needs"):
             use(tmp_path)
 
 
