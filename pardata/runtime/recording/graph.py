@@ -11,6 +11,7 @@ from pardata.runtime.recording.record import GraphEdge
 _LETTER: Final = 7.4  # px, of the font at 13 px
 _BOX_HEIGHT: Final = 44
 _LABEL_WIDTH: Final = 92  # of the rates on an edge
+_STRAIGHT: Final = 68  # of that an edge goes straight before it bends
 _GAP_ACROSS: Final = 26
 _GAP_DOWN: Final = 46
 _MARGIN: Final = 4
@@ -123,13 +124,16 @@ def _curve(
     width: float,
     is_across: bool,
 ) -> str:
-    """Return an edge: straight past the stages of other columns, and bent between the columns."""
+    """Return an edge: straight past its rates and the stages of other columns, and bent between the columns."""
     along, beside = (0, 1) if is_across else (1, 0)
     depth, half = (width, _BOX_HEIGHT / 2) if is_across else (_BOX_HEIGHT, width / 2)
     at, side = start[along] + depth, start[beside] + half
     path = f"M{_point(at, side, is_across)}"
     for spot in [*passed, end]:
         to, to_side = spot[along], spot[beside] + half
+        if is_across and to_side != side:
+            at += _STRAIGHT
+            path += f"L{_point(at, side, is_across)}"
         bends = ((at + to) / 2, side), ((at + to) / 2, to_side), (to, to_side)
         path += "C" + " ".join(_point(*bend, is_across) for bend in bends)
         at, side = to + depth, to_side

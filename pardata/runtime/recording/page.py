@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any, Final
 
 from pardata.memory.budget import format_bytes
@@ -89,7 +90,7 @@ def _head(report: Any) -> str:
     kind = "advice failed" if around.error else "advice"
     failed = " The run has failed: its error is below." if around.error else ""
     return (
-        f"<h1>{escape(' → '.join(_ends(report.stages)) or 'An empty run')}</h1>"
+        f"<h1>{escape(_title(report)) or 'An empty run'}</h1>"
         f'<p class="soft">{seconds_text(report.seconds)}, {_count(len(report.stages), "stage")}, '
         f"{_count(workers, 'worker')} on {_count(around.cores, 'core')}, {engine}</p>"
         f'<div class="{kind}">{escape(advice_on(report))}{failed}</div>'
@@ -98,6 +99,13 @@ def _head(report: Any) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _title(report: Any) -> str:
+    """Return the names of the stages; with arrows if they are one after the other."""
+    names = [stage.name for stage in report.stages]
+    edges = {(edge.giver, edge.reader) for edge in report.surroundings.edges}
+    return (" → " if edges == set(pairwise(names)) else ", ").join(_ends(report.stages))
 
 
 def _ends(stages: Sequence[Any]) -> list[str]:

@@ -18,6 +18,7 @@ from pardata.runtime.recording.style import page, row, table
 _MOST_JOBS: Final = 8  # that have a chart: the last ones
 _WORTH: Final = 0.1  # of a map's time: an idle tail that is worth a word
 _NOTE: Final = "A bar is a task: a chunk of a map, or a call."
+_LATENCY: Final = "an item in its task, which loads arguments and sends results as well"
 
 
 class Tail(NamedTuple):
@@ -88,7 +89,7 @@ def pool_body_of(report: Any) -> str:
             sections.lanes(record, _NOTE),
             sections.times(record) if has_samples else "",
             sections.memory(record, report.surroundings.limit_bytes),
-            sections.latency_cards(_by_job(record, jobs)),
+            sections.latency_cards(_by_job(record, jobs), _LATENCY),
         ]
     return "\n".join(filter(None, parts))
 

@@ -217,14 +217,14 @@ def memory(record: RunRecord, limit_bytes: int) -> str:
     )
 
 
-def latency_cards(record: RunRecord) -> str:
-    """Return a histogram of the latencies of each stage."""
+def latency_cards(record: RunRecord, what: str = "an item in its stage, without waits") -> str:
+    """Return a histogram of the latencies of each stage; `what`: that which takes so many seconds."""
     shift = sample_shift(record.workers)
     found = [(stage, latencies(workers, shift)) for stage, workers in by_stage(record).items()]
     cards = "".join(_card(stage, figures) for stage, figures in found if figures is not None)
     if not cards:
         return ""
-    note = "Seconds of an item in its stage, without waits. The axis is logarithmic."
+    note = f"Seconds of {what}. The axis is logarithmic."
     return f'<h2>Latencies</h2><p class="note">{note}</p><div class="cards">{cards}</div>'
 
 
