@@ -7,6 +7,7 @@ become slower beyond the noise, or if nothing could be compared.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def _options(arguments: argparse.Namespace) -> runner.Options:
     )
 
 
+def _commit_of(folder: Path) -> str:
+    """The commit of a work tree, in seven digits; empty if it is none."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _parse() -> argparse.Namespace:
     known = "; ".join(f"{name}: {', '.join(case.name for case in cases)}" for name, cases in scenarios().items())
     parser = argparse.ArgumentParser(
@@ -101,6 +108,8 @@ def _parse() -> argparse.Namespace:
         help="seconds per side to wait for an idle machine, and to repeat a disturbed run in",
     )
     arguments = parser.parse_args()
+    if arguments.earlier and f"pardata {_commit_of(arguments.earlier)}" != EARLIER:
+        parser.error(f"--earlier: {arguments.earlier} is no work tree of {EARLIER.split()[1]}")
     arguments.out = arguments.out or (QUICK_FOLDER if arguments.quick else results.FOLDER)
     try:
         arguments.chosen = select(arguments.scenarios)

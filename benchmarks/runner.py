@@ -73,6 +73,8 @@ def _measure_case(case: Case, old: dict[str, Any] | None, options: Options) -> d
     for i in range(options.rounds):
         for side in sides:
             outcome = _attempt_in_quiet(case, side, options)
+            if side == rivals.EARLIER and "error" in outcome:  # a case that there was not yet
+                continue
             rounds.setdefault(side, []).append(outcome)
             said = outcome.get("error") or number(outcome["value"], case.unit)
             print(f"{case.name}  {i + 1}/{options.rounds}  {side}: {said}", file=sys.stderr, flush=True)

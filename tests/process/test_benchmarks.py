@@ -31,13 +31,13 @@ def test_rivals_do_what_their_jobs_ask_for(names):
 
 
 def test_command_measures_compares_and_shows(tmp_path):
-    done = run("-m", "benchmarks", "--quick", "--rounds", "3", "--out", tmp_path, "--earlier", ROOT, "block_free")
+    done = run("-m", "benchmarks", "--quick", "--rounds", "3", "--out", tmp_path, "block_free")
     assert done.returncode == 0, done.stderr
     assert "falls short" in done.stdout or "pass" in done.stdout
     record = json.loads((tmp_path / "blocks.json").read_text())
     rounds = record["cases"]["block_free"]["rounds"]
-    assert rounds.keys() == {"pardata", "mp.shared_memory", rivals.EARLIER}
-    for outcome in (outcome for side in rounds.values() for outcome in side):
+    assert rounds.keys() == {"pardata", "mp.shared_memory"}
+    for outcome in rounds["pardata"] + rounds["mp.shared_memory"]:
         assert outcome["value"] > 0 and outcome["cpu_s"] > 0 and outcome["left_processes"] == 0, outcome
         assert 5e6 < outcome["peak_bytes"] < 500e6, outcome  # an interpreter with NumPy, and a guardian
     faster = {"value": 1e-9}
@@ -47,6 +47,22 @@ def test_command_measures_compares_and_shows(tmp_path):
     old.write_text(json.dumps(record))
     done = run("-m", "benchmarks", "--show", "--out", tmp_path, "--compare", old, "block")
     assert done.returncode == 1 and "slower: block_free, pardata: 1e-09 -> " in done.stdout, done.stderr
+
+
+def test_other_sources_are_measured_in_turn_with_these(tmp_path):
+    script = (
+        "import pathlib, sys; from benchmarks import runner, scenarios\n"
+        "root, out = map(pathlib.Path, sys.argv[1:])\n"
+        "options = runner.Options(1, 0.1, ('pardata',), False, 0.0, False, out, root)\n"
+        "runner.measure(scenarios.select(['block_free']), options)\n"
+    )
+    done = run("-c", script, ROOT, tmp_path)
+    assert done.returncode == 0, done.stderr
+    rounds = json.loads((tmp_path / "blocks.json").read_text())["cases"]["block_free"]["rounds"]
+    assert rounds.keys() == {"pardata", rivals.EARLIER}
+    assert all(outcome["value"] > 0 for (outcome,) in rounds.values())
+    done = run("-m", "benchmarks", "--earlier", tmp_path, "block_free")
+    assert done.returncode == 2 and "is no work tree of f60c095" in done.stderr
 
 
 def test_a_side_that_gives_a_wrong_result_does_not_count(tmp_path):
