@@ -20,6 +20,7 @@ ROW_INCHES, TITLE_INCHES, WIDTH_INCHES = 0.22, 0.75, 8.0
 def draw(results: Results, names: list[str], path: Path) -> None:
     """Write the plot of some cases; the same results give the same bytes."""
     pyplot = _pyplot()
+    names = [name for name in names if _sides(results, name)]  # no growth at all has no place on a logarithmic axis
     heights = [TITLE_INCHES + ROW_INCHES * len(_sides(results, name)) for name in names]
     figure, axes = pyplot.subplots(
         len(names),
@@ -93,7 +94,7 @@ def _draw_case(results: Results, name: str, axis: Any) -> None:
     for row, side in zip(rows, sides, strict=True):
         values, colour = results.values(name, side), _colour(side)
         middle = results.median(name, side) or 0.0
-        lows.append(min(value for value in values if value > 0))  # no growth at all has no place on this axis
+        lows.append(min(value for value in values if value > 0))
         highs.append(max(values))
         axis.plot([lows[-1], highs[-1]], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", alpha=0.6)
         axis.plot([middle], [row], "o", color=colour, markersize=6)
