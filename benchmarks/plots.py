@@ -58,7 +58,7 @@ def draw_earlier(factors: list[tuple[str, float, float]], path: Path) -> None:
     axis.minorticks_off()
     axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.legend(loc="lower right", frameon=False)
+    axis.legend(loc="upper right", frameon=False)
     axis.set_title("now, of what pardata took at f60c095 (less is better)", loc="left", fontsize=9, fontweight="bold")
     _save(pyplot, figure, path)
 

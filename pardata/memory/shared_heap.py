@@ -231,7 +231,7 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
     >>> float(frame.sum())
     6.0
     """
-    return new_array(_arena(), shape, dtype, is_filled=_worker_arena is not None)
+    return new_array(_arena(), shape, dtype, is_filled=False)
 
 
 def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> Any:
