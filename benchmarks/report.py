@@ -138,9 +138,10 @@ def earlier_rows(results: Results) -> list[Row]:
         old, new = results.median(name, EARLIER), results.median(name, "pardata")
         if old and new:
             factor = times(new / old if results.more_is_better(name) else old / new)
-            shares = [_share(results, name, key) for key in ("cpu_s", "peak_bytes")]
+            shares = [_cpu_share(results, name), _peak_share(results, name)]
             figures = number(old, case["unit"]), number(new, case["unit"])
-            rows.append((f"{name}: {case['title']}", *figures, factor, *shares))
+            told = ["-" if share is None else times(share) for share in shares]
+            rows.append((f"{name}: {case['title']}", *figures, factor, *told))
     return rows
 
 
@@ -155,17 +156,14 @@ def earlier_factors(results: Results) -> list[tuple[str, float, float]]:
     return sorted(found, key=lambda each: each[1])
 
 
-def _share(results: Results, name: str, key: str) -> str:
-    """What is taken now of a quantity of earlier."""
-    if key == "cpu_s":
-        found = _cpu_share(results, name)
-    else:
-        old, new = (results.median(name, side, key) for side in (EARLIER, "pardata"))
-        found = new / old if old and new else None
-    return "-" if found is None else times(found)
+def _peak_share(results: Results, name: str) -> float | None:
+    """The peak of memory that a case has now, of that of earlier; None if one of them is not known."""
+    old, new = (results.median(name, side, "peak_bytes") for side in (EARLIER, "pardata"))
+    return new / old if old and new else None
 
 
 def _cpu_share(results: Results, name: str) -> float | None:
+    """The CPU time per item that a case takes now, of that of earlier; None if one of them is not known."""
     per_item = []
     for side in (EARLIER, "pardata"):
         cpu_s, items = results.median(name, side, "cpu_s"), results.median(name, side, "items")
