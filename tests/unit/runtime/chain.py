@@ -32,6 +32,8 @@ SPAN_BYTES = 1 << 30
 TOKENS = 3
 SLOTS = TOKENS + 4  # as engines.processes has it
 LARGE = 4096
+ROWS = 3  # arrays of a message that are copied into one block
+HUGE = 1 << 19  # entries that take two huge pages
 
 
 class Killed(BaseException):
@@ -119,6 +121,10 @@ class Chain:
         Whether a second worker, "other", shares the work of the middle.
     spills : bool
         Whether the items are too large for a slot, besides their arrays.
+    rows : bool
+        Whether a message has several arrays, which are copied into one block.
+    huge : bool
+        Whether the first array is so large that its block gets huge pages.
     passes_on : bool
         Whether the middle returns what it gets, or a new array.
     keeps : bool
@@ -136,6 +142,8 @@ class Chain:
         edges=1,
         farm=False,
         spills=False,
+        rows=False,
+        huge=False,
         passes_on=True,
         keeps=False,
         sink_is_worker=False,
@@ -148,6 +156,7 @@ class Chain:
         self._passes_on = passes_on
         self._keeps = keeps
         self._rest = b"x" * 70_000 if spills else b""
+        self._rows, self._huge = rows, huge
         middles = ["middle", "other"] if farm else ["middle"]
         self.sources = ["source", "rival"] if policy else ["source"]
         self.names = [*self.sources, *middles, "sink"]
@@ -208,8 +217,10 @@ class Chain:
         elif name not in self.sources:
             self._begun.clear()
 
-    def _item(self, number):
-        return np.full(LARGE, float(number)), self._rest
+    def _items(self, number):
+        if self._rows:
+            return [np.full(LARGE, float(number)) for _ in range(ROWS)]
+        return [(np.full(HUGE if self._huge and not number else LARGE, float(number)), self._rest)]
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -233,7 +244,9 @@ class Chain:
         )
         if has_token and port.outbox.has_room:  # else it would wait
             cell = port.token(number)
-            port.publish(Batch(self.sources.index(name), number, 1, cell, [self._item(number)]))
+            items = self._items(number)
+            places = [0] * len(items) if self._rows else None
+            port.publish(Batch(self.sources.index(name), number, 1, cell, items, places))
             self._next[name] += 1
 
     def _overlap(self, port):
@@ -262,10 +275,10 @@ class Chain:
             (batch,) = batches
             items, batch.items = batch.items, []
             if not self._passes_on:
-                items = [(items[0][0] + 0, items[0][1])]
-            port.publish(batch.with_items(items, None))
+                items = [item + 0 for item in items] if self._rows else [(items[0][0] + 0, items[0][1])]
+            port.publish(batch.with_items(items, batch.positions))
         else:
-            arrays = [batch.items[0][0] for batch in batches]
+            arrays = [item if self._rows else item[0] for batch in batches for item in batch.items]
             value = value_of(arrays)
             (self.rival_values if batches[0].sequence else self.values).append(value)
             self.came.append(batches[0].sequence)

@@ -17,6 +17,8 @@ SETUPS = {  # which stage is killed, after how many items, and what the run is l
     "source": ("source", 4, {"keeps": True}),
     "source of a farm": ("source", 4, {"farm": True, "passes_on": False}),
     "source of large messages": ("source", 4, {"spills": True}),
+    "source of several arrays": ("source", 4, {"rows": True, "keeps": True}),
+    "source of an array in huge pages": ("source", 0, {"huge": True}),
     "stage at its first item": ("middle", 0, {"keeps": True}),
     "stage that passes on": ("middle", 4, {"keeps": True}),
     "stage that makes new arrays": ("middle", 4, {"passes_on": False}),
