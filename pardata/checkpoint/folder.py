@@ -19,9 +19,11 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from pardata.checkpoint.fingerprint import FingerprintPart
@@ -33,6 +35,7 @@ from pardata.memory.locking import HolderLock
 CUT_S: float = 1.0  # between two states; a test makes it 0
 COST: Final = 50  # a state is written no sooner than so many times the seconds that the last one took: 2 %
 
+_PYTHON: Final = "{}.{}".format(*sys.version_info)
 _MAGIC: Final = b"pardata checkpoint 1"
 _HEAD: Final = re.compile(_MAGIC + rb" (\d+) ([0-9a-f]{8}) (\d+)\n")
 _STATES: Final = ("state.0", "state.1")
@@ -132,7 +135,7 @@ class Folder:
                     f"checkpoint={self.path!r}: the folder holds {left!r} and no whole plan of a checkpoint: "
                     f"restart=True begins again"
                 )
-            known = {"kind": kind, "parts": [list(part) for part in parts], "extra": extra, "token": self.token}
+            known = {"kind": kind, "parts": list(parts), "extra": extra, "token": self.token, "python": _PYTHON}
             self._write_plan(known)
         elif known["kind"] != kind:
             raise ConfigError(
@@ -140,23 +143,20 @@ class Folder:
                 f"restart=True to begin again"
             )
         else:
-            self._compare(known["parts"], parts)
+            self._compare(known, parts)
         made: dict[str, Any] = known["extra"]
         return made
 
-    def _compare(self, known: list[list[str]], parts: Sequence[FingerprintPart]) -> None:
-        for old, now in zip(known, parts, strict=False):
+    def _compare(self, known: dict[str, Any], parts: Sequence[FingerprintPart]) -> None:
+        for old, now in zip_longest(known["parts"], parts, fillvalue=("nothing", "")):
             if tuple(old) != tuple(now):
                 what = now[0] if old[0] == now[0] else f"{old[0]} (now {now[0]})"
+                begun = known.get("python", _PYTHON)
+                by = f" by Python {begun} (for {_PYTHON} all functions count as changed)" * (begun != _PYTHON)
                 raise ConfigError(
-                    f"checkpoint={self.path!r}: {what} changed since the checkpoint was begun: what was done would "
+                    f"checkpoint={self.path!r}: {what} changed since the checkpoint was begun{by}: what was done would "
                     f"not fit what is still to be done; restart=True begins again"
                 )
-        if len(known) != len(parts):
-            raise ConfigError(
-                f"checkpoint={self.path!r}: the job had {len(known)} parts when the checkpoint was begun, now it has "
-                f"{len(parts)}; restart=True begins again"
-            )
 
     def _write_plan(self, plan: dict[str, Any]) -> None:
         part = self.file("plan.part")

@@ -72,11 +72,15 @@ def test_rows_that_were_done_are_not_done_again(make_folder, kind):
     assert 0 in calls()[len(before) + len(again) :]
 
 
-def test_another_job_is_refused(make_folder):
+def test_another_job_is_refused(make_folder, monkeypatch):
     folder = make_folder()
     map_rows(folder)
     with pytest.raises(pardata.ConfigError, match="the function 'half'.* changed"):
         map_rows(folder, np.sqrt)
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "_PYTHON", "3.99")
+        with pytest.raises(pardata.ConfigError, match=r"begun by Python 3\.\d+ \(for 3\.99"):
+            map_rows(folder, np.sqrt)
     with pytest.raises(pardata.ConfigError, match="array 0 changed"):
         map_rows(folder, rows=ROWS + 1)
     with pytest.raises(pardata.ConfigError, match="out changed"):
