@@ -1,6 +1,8 @@
 """Datasets of HDF5: chunks of gzip are decompressed here, outside of HDF5's lock, and all others by HDF5."""
 
 import itertools
+import types
+import zlib
 
 import numpy as np
 import pytest
@@ -88,6 +90,33 @@ def test_parts_of_chunks_and_chunks_without_the_filter_are_read_by_hdf5(library,
         left.clear()
         assert np.array_equal(array[5:12, 3:], values[5:12, 3:])
         assert [(part[0].start, part[1].start) for part in left] == [(5, 3), (5, 6), (8, 3)]
+
+
+class Watched:
+    """An identifier of a dataset that is not asked for what HDF5 goes through all chunks for."""
+
+    def __init__(self, found):
+        self._found = found
+
+    def __getattr__(self, name):
+        assert not name.startswith(("get_chunk_info", "get_num_chunks", "chunk_iter"))
+        return getattr(self._found, name)
+
+
+def test_the_time_for_a_chunk_does_not_depend_on_how_many_there_are(library, left, tmp_path):
+    values = values_of("f4")
+    long = zlib.compress(np.ascontiguousarray(values[4:8, :3]).tobytes()) + bytes(300)  # longer than any of HDF5
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", SHAPE, "f4", chunks=CHUNKS, data=values, **GZIP).id.write_direct_chunk((4, 0), long)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        array = adapt(file["x"])
+        found = array._dataset
+        array._dataset = types.SimpleNamespace(
+            id=Watched(found.id), dtype=found.dtype, shape=SHAPE, chunks=CHUNKS, fillvalue=0,
+            read_direct=found.read_direct,
+        )  # fmt: skip
+        assert np.array_equal(array[:, :3], values[:, :3])
+        assert [part[0].start for part in left] == [4]
 
 
 def test_a_dataset_that_nothing_was_written_to_has_its_fill_value(library, tmp_path):
