@@ -1,13 +1,16 @@
 """Variables of netCDF4 itself: read in parts, by any process, scaled and masked as the variable was told to.
 
 A worker opens the file for each read, as its lock stays until it is closed (`data/hdf5.py`). The library is not made
-for threads, so one at a time reads. An array has no mask: a part with masked values is refused.
+for threads, so one at a time reads. An array has no mask: a part with masked values is refused. So is a file that is
+open for writing: what was written may be in the memory of this process, and the library does not tell its mode.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
 import netCDF4
@@ -16,8 +19,12 @@ import numpy as np
 from pardata.data.file_array import Array, FileArray, Selection, check_same, gone, page_of_rows
 from pardata.errors import ConfigError
 from pardata.memory.plain import plain_array
+from pardata.process.system import module
 
 _lock: Final = threading.Lock()
+_DESCRIPTORS: Final = "/proc/self/fd"
+
+fcntl: Any = module("fcntl")
 
 
 class NetCDFVariable(FileArray):
@@ -48,8 +55,7 @@ class NetCDFVariable(FileArray):
         shape, dtype = _found(variable)
         chunks = variable.chunking()
         pages = tuple(chunks) if isinstance(chunks, list) else page_of_rows(shape, dtype)
-        obstacle = "" if os.path.isfile(self._path) else "it is in no file; give its values, variable[:]"
-        super().__init__(f"{self._path}:{self._key}", shape, dtype, pages, pages, "none", obstacle)
+        super().__init__(f"{self._path}:{self._key}", shape, dtype, pages, pages, "none", _obstacle(self._path))
 
     def read_into(self, selection: Selection, out: Array) -> None:
         with _lock:
@@ -82,6 +88,30 @@ def _found(variable: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     shape = tuple(map(int, variable.shape))
     part = variable[(slice(0, 0),) * len(shape)] if shape else variable[...]
     return shape, np.asarray(part).dtype
+
+
+def _obstacle(path: str) -> str:
+    """Return the reason why other processes cannot read what this one has; "" if they can."""
+    modes = list(_modes(path)) if os.path.isfile(path) else []
+    if not modes:
+        return "it is in no file, or in the memory of this process (diskless=True); give its values, variable[:]"
+    if set(modes) != {os.O_RDONLY}:
+        return 'the file is open for writing, and what was written may not be in it yet: close it, and open it with "r"'
+    return ""
+
+
+def _modes(path: str) -> Iterator[int]:
+    """Yield how this process has a file open, for each descriptor."""
+    found = os.stat(path)
+    try:
+        descriptors = list(map(int, os.listdir(_DESCRIPTORS)))
+    except OSError:  # no system with worker processes
+        yield os.O_RDONLY
+        return
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # that of the list itself is closed
+            if os.path.samestat(os.fstat(descriptor), found):
+                yield fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
 
 
 def adapt(found: Any) -> FileArray | None:
