@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import zipfile
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError
 
+_MAPPED: Final = ((1, 0), (2, 0))  # versions of the header that NumPy has public functions for
+
 
 def open_path(path: str, key: str | None) -> Any:
-    """Return a memmap; of a compressed member, which can only be read whole, an array."""
+    """Return a memmap; of a member that is compressed, or has names that Latin-1 lacks, an array: it is read whole."""
     try:
         if path.lower().endswith(".npz"):
             return _open_member(path, key)
@@ -31,9 +33,10 @@ def _open_member(path: str, key: str | None) -> Any:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         member = archive.getinfo(f"{chosen_key(path, key, names)}.npy")
         with archive.open(member) as file:
-            if member.compress_type != zipfile.ZIP_STORED:
+            version = np.lib.format.read_magic(file) if member.compress_type == zipfile.ZIP_STORED else None
+            if version not in _MAPPED:
+                file.seek(0)
                 return np.lib.format.read_array(file)
-            version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, is_fortran, dtype = read(file)
             header_bytes = file.tell()

@@ -48,7 +48,7 @@ def _reduce(tensor: Any) -> Any:
 def can_pin() -> bool:
     """Return whether memory can be pinned: there is an accelerator. Warns if not, as DataLoader does."""
     torch = load_torch()
-    if torch.accelerator.is_available():
+    if getattr(torch, "accelerator", torch.cuda).is_available():  # before torch 2.6 it has no name for all of them
         return True
     warnings.warn("pin_memory=True, but torch finds no accelerator: nothing is pinned", stacklevel=4)
     return False

@@ -232,7 +232,10 @@ def test_the_batches_before_an_error_arrive_also_when_they_are_pinned(accelerato
     assert found == [1, 2] and loader.state_dict()["batches"] == 2
 
 
-def test_without_an_accelerator_nothing_is_pinned():
+@pytest.mark.parametrize("is_named", [True, False])
+def test_without_an_accelerator_nothing_is_pinned(is_named, monkeypatch):
+    if not is_named:
+        monkeypatch.delattr(torch, "accelerator", raising=False)  # as in torch 2.5
     with pytest.warns(UserWarning, match="torch finds no accelerator"):
         loader = pardata.torch.Loader(range(4), 2, pin_memory=True, workers=0)
     assert [batch.is_pinned() for batch in loader] == [False, False]

@@ -29,6 +29,10 @@ def test_npy_and_members_of_npz_are_mapped(tmp_path, order):
     for found in (pardata.open(tmp_path / "a.npy"), pardata.open(tmp_path / "a.npz", key="deep/second")):
         assert isinstance(found, np.memmap) and found.mode == "r" and np.array_equal(found, values)
     assert np.array_equal(pardata.open(tmp_path / "b.npz"), values)
+    named = np.zeros(3, [("λ", "f4"), ("b", "i2")])  # a header of the third version
+    with pytest.warns(UserWarning, match="format 3.0"):
+        np.savez(tmp_path / "c.npz", named)
+    assert pardata.open(tmp_path / "c.npz").dtype == named.dtype
     with pytest.raises(pardata.ConfigError, match="has 2 arrays, 'first', 'deep/second': name one"):
         pardata.open(tmp_path / "a.npz")
 
