@@ -37,6 +37,8 @@ _NO_PLACE: Final = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
+# Of NFS without its lock daemon, of Lustre without the mount option `flock`, of some file systems of FUSE.
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _FLAGS: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _held: weakref.WeakSet[HolderLock] = weakref.WeakSet()
@@ -56,7 +58,7 @@ class HolderLock:
     ------
     ConfigError
         Another process, or another object of this one, holds the lock; `path` is a directory, or in one that does not
-        exist; the lock file is some other file.
+        exist; the lock file is some other file; the file system has no locks.
     OSError
         The disk is full.
     """
@@ -71,6 +73,11 @@ class HolderLock:
             while not self._make():
                 self._remove_stale(path, doing)
         except OSError as error:
+            if error.errno in _NO_LOCKS:
+                raise ConfigError(
+                    f"{path} cannot be {doing}: its file system has no locks (flock: {error.strerror}); give a place "
+                    f"in another one"
+                ) from error
             if error.errno not in _NO_PLACE:
                 raise
             raise ConfigError(f"{path} cannot be {doing}: {error}") from error

@@ -1,5 +1,6 @@
 """A folder that strangers share: what they have put under a name that the package uses is neither followed nor cut."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import pardata
 from pardata.files import write_pieces
+from pardata.memory import locking
 from pardata.memory.locking import HolderLock
 
 ROWS = np.arange(20.0).reshape(10, 2)
@@ -97,6 +99,19 @@ def test_a_pipe_where_a_lock_belongs_is_not_waited_for(folder):
         HolderLock(str(folder / "a"))
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_named(folder, monkeypatch, number):
+    """NFS without its lock daemon; Lustre without the mount option."""
+
+    def flock(fd, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locking.fcntl, "flock", flock)
+    with pytest.raises(pardata.ConfigError, match=r"/a cannot be written: its file system has no locks .*another one"):
+        HolderLock(str(folder / "a"))
+    assert not (folder / "a.lock").exists()
+
+
 def test_a_lock_that_was_taken_away_is_not_removed_by_who_had_it(folder):
     lock = HolderLock(str(folder / "a"))
     os.unlink(folder / "a.lock")
@@ -109,6 +124,7 @@ def test_a_lock_that_was_taken_away_is_not_removed_by_who_had_it(folder):
 
 HOLDER = """
 import os, signal, sys
+from pardata.memory import locking
 from pardata.memory.locking import HolderLock
 lock = HolderLock(sys.argv[1])
 os.kill(os.getpid(), signal.SIGKILL)
