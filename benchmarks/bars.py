@@ -134,6 +134,7 @@ BARS = (
     Bar(19, "cluster_ray_small", "faster than", 1.0, "ray tasks"),
     Bar(19, "cluster_ray_single", "faster than", 0.7, "ray tasks"),
     Bar(19, "cluster_ray_chain", "faster than", 3, "ray tasks"),
+    Bar(19, "cluster_ray_made", "faster than", 2.5, "ray data"),
     Bar(20, "data_zarr", "faster than", 1.2, "dask threads"),
     Bar(20, "data_zarr", "faster than", 3, "dask processes"),
     Bar(20, "data_zarr_peak", "at most", 60),

@@ -25,7 +25,7 @@ class Entry:
     ----------
     module : the file in this package
     package : name of the package to import, or "" if it needs only Python and NumPy
-    distribution : name of the package for pip, if that is different
+    distribution : name of the package for pip, if that is different; with its extra, if the package comes with that
     """
 
     module: str
@@ -38,7 +38,7 @@ class Entry:
         if not self.package:
             return None
         try:
-            return importlib.metadata.version(self.distribution or self.package)
+            return importlib.metadata.version((self.distribution or self.package).partition("[")[0])
         except importlib.metadata.PackageNotFoundError:
             return None
 
@@ -71,6 +71,7 @@ RIVALS = {
     "ray tasks": Entry("ray_tasks", "ray"),
     "ray actors": Entry("ray_actors", "ray"),
     "ray compiled graph": Entry("ray_graph", "ray"),
+    "ray data": Entry("ray_data", "pyarrow", "ray[data]"),
     "dask threads": Entry("dask_threads", "dask"),
     "dask processes": Entry("dask_processes", "dask"),
     "dask distributed": Entry("dask_distributed", "distributed"),

@@ -5,8 +5,8 @@
 "cluster_8MB": an array of 8 MB goes there and comes back, and the function does nothing. "cluster_small": small arrays,
 64 in a message. "cluster_single": a message for each. "cluster_chain": five stages with 8 MB between them, numbers go
 there and come back. "cluster_made": the arrays are made on the nodes. The rivals are actors and tasks (futures) of
-the same engine, called so that the nodes always have something to do. "cluster_..." is on Dask, "cluster_ray_..." on
-Ray; both nodes are processes of this machine.
+the same engine, called so that the nodes always have something to do, and Ray Data for what is made. "cluster_..." is
+on Dask, "cluster_ray_..." on Ray; both nodes are processes of this machine.
 """
 
 from __future__ import annotations
@@ -97,13 +97,15 @@ WORKS = {
 }
 
 
-def _cases(prefix: str, engine: str, sides: tuple[str, ...]) -> Iterator[Case]:
+def _cases(prefix: str, engine: str, sides: tuple[str, ...], makers: tuple[str, ...] = ()) -> Iterator[Case]:
+    """The cases of an engine; `makers`: sides that have sources of their own."""
     for name, (title, work) in WORKS.items():
         measure = replace(work, engine=engine).measure
-        yield Case(prefix + name, title, "items/s", ("pardata", *sides), measure, quick=())
+        rivals = sides + makers if name == "made" else sides
+        yield Case(prefix + name, title, "items/s", ("pardata", *rivals), measure, quick=())
 
 
 CASES = (
     *_cases("cluster_", "dask", ("dask actors", "dask distributed")),
-    *_cases("cluster_ray_", "ray", ("ray actors", "ray tasks")),
+    *_cases("cluster_ray_", "ray", ("ray actors", "ray tasks"), ("ray data",)),
 )

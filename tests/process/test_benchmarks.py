@@ -13,7 +13,8 @@ from benchmarks import rivals
 
 ROOT = Path(__file__).parents[2]
 HANG_S = 120  # seconds; a rival that hangs fails its test
-ALONE = ("torch", "ray tasks", "ray actors", "ray compiled graph", "dask distributed", "dask actors")  # slow to start
+# Slow to start.
+ALONE = ("torch", "ray tasks", "ray actors", "ray compiled graph", "ray data", "dask distributed", "dask actors")
 SAME_CODE = ("mp.Pool spawn", "dask processes")  # as "mp.Pool" and "dask threads", but for one word
 INSTALLED = [name for name in rivals.RIVALS if rivals.missing(name) is None and name not in SAME_CODE]
 GROUPS = [[name for name in INSTALLED if name not in ALONE], *([name] for name in INSTALLED if name in ALONE)]
