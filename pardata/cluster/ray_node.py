@@ -26,16 +26,72 @@ _WAITING: Final = 2  # so many of them wait
 CARRIED_BYTES: Final = 96 << 10  # together: what has more than 100 KiB goes through the object store, which costs more
 
 
+class _Answers:
+    """The answers of an island, and the calls that wait for some: they are woken one by one, as far as there is need.
+
+    All but `put` is done with the lock held.
+
+    Attributes
+    ----------
+    lock : RLock
+        An island may answer while it takes a message.
+    waiting : deque
+        Answers that no call has taken home.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.waiting: deque[tuple[int, Frames]] = deque()
+        self._behind = 0  # calls in front of this one wait no more
+        self._alarms: dict[int, threading.Lock] = {}  # of the calls that wait
+        self._is_woken = False  # a call, for the answers that are there
+
+    def put(self, number: int, frames: Frames) -> None:
+        """Take in an answer, in any thread."""
+        with self.lock:
+            self.waiting.append((number, frames))
+            self._wake()
+
+    def let_go(self, behind: int) -> None:
+        """Have the calls in front of one wait no more."""
+        self._behind = behind
+        for call in [call for call in self._alarms if call < behind]:
+            self._alarms.pop(call).release()
+
+    def take(self, call: int) -> Bundle:
+        """Return what a call takes home: nothing, if it is not to wait."""
+        while not self.waiting and call >= self._behind:
+            self._wait(call)
+        bundle = take_bundle(self.waiting, CARRIED_BYTES)
+        self._wake()
+        return bundle
+
+    def _wait(self, call: int) -> None:
+        alarm = self._alarms[call] = threading.Lock()
+        alarm.acquire()
+        self.lock.release()
+        try:
+            alarm.acquire()
+        finally:
+            self.lock.acquire()
+            self._is_woken = False
+
+    def _wake(self) -> None:
+        """Wake the first call for what is there, unless one is awake already: it takes all that it can."""
+        if self.waiting and self._alarms and not self._is_woken:
+            self._is_woken = True
+            self._alarms.pop(min(self._alarms)).release()
+
+
 class RayIsland:
     """An island as an actor with threads. None of them holds it but those of Ray's calls."""
 
     def __init__(self) -> None:
         self._island: HeldIsland | None = None
         self._reception: Reception | None = None
-        self._answers: deque[tuple[int, Frames]] = deque()
+        self._answers = _Answers()
         self._early: dict[int, Bundle] = {}  # by the numbers of calls
         self._following = 0
-        self._news = threading.Condition()  # of answers and of calls; an island may answer while it takes a message
 
     def open(self, home: dict[str, str], memory_bytes: int, code: Frames) -> None:
         """Open the island.
@@ -45,15 +101,8 @@ class RayIsland:
         ConfigError
             The versions here are not those of `home`, or the code cannot be loaded.
         """
-        answers, news = self._answers, self._news
-
-        def on_answer(number: int, frames: Frames) -> None:
-            with news:
-                answers.append((number, frames))
-                news.notify()
-
         own = [part if isinstance(part, bytes) else np.array(part) for part in code]  # its workers may write to it
-        self._island = open_island(home, _set_here(), memory_bytes, own, on_answer)
+        self._island = open_island(home, _set_here(), memory_bytes, own, self._answers.put)
         self._reception = Reception()
 
     def exchange(self, call: int, given: Any) -> Any:
@@ -65,7 +114,7 @@ class RayIsland:
         if self._island is None:
             raise BrokenError("the island is not open")
         bundle = received(given)
-        with self._news:
+        with self._answers.lock:
             self._early[call] = bundle
             del bundle
             while (turn := self._early.pop(self._following, None)) is not None:
@@ -75,10 +124,9 @@ class RayIsland:
                     del frames  # while this waits, they are the island's alone
                 del turn
             # A call in front of this one may have enough others behind it now, and goes home.
-            self._news.notify_all()
-            while not self._answers and self._following <= call + _WAITING:
-                self._news.wait()
-            return carried(take_bundle(self._answers, CARRIED_BYTES))
+            self._answers.let_go(self._following - _WAITING)
+            made = self._answers.take(call)
+        return carried(made)
 
     def close(self) -> None:
         """End the island's run, whatever it is at; returns when its processes are gone."""

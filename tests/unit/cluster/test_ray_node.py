@@ -89,7 +89,7 @@ def test_two_calls_wait_for_answers_and_no_more(actor):
             actor._island.on_answer(given[-1], [b"x"])
             waiting.join(0.01)
     told = [number for _, found in calls for numbers in found for number in numbers]
-    assert sorted([*told, *(number for number, _ in actor._answers)]) == given
+    assert sorted([*told, *(number for number, _ in actor._answers.waiting)]) == given
 
 
 def test_another_version_at_home_is_told(actor):
