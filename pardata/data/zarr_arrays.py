@@ -47,8 +47,11 @@ class ZarrArray(FileArray):
         self._array().get_basic_selection(selection, out=buffer)
 
     def write(self, selection: Selection, values: Array) -> None:
+        array = self._array()
+        if not self.obstacle and values.nbytes >= _COMPARED_BYTES and _has_no_empty_chunk(array, selection, values):
+            array = _without_comparing(array)
         with naming(self.location):  # a full disk has no name
-            self._array().set_basic_selection(selection, values)
+            array.set_basic_selection(selection, values)
 
     def sync(self, begin: int, end: int) -> None:
         if not isinstance(self._store, LocalStore):
@@ -110,6 +113,34 @@ def _parents(path: str, folder: str) -> Iterator[str]:
         yield path
 
 
+def _has_no_empty_chunk(array: Any, selection: Selection, values: Array) -> bool:
+    """Return whether an entry of each chunk of a part, the one in the middle, is surely not the fill value."""
+    fill, shape = array.fill_value, tuple(part.stop - part.start for part in selection)
+    if fill is None or (values.shape, values.dtype) != (shape, array.dtype) or values.dtype.kind not in "iuf":
+        return False
+    places = [_middles(part, length) for part, length in zip(selection, array.chunks, strict=True)]
+    found = values[np.ix_(*places)]
+    return bool(((found != fill) & (found == found)).all())  # NaN may be the fill value
+
+
+def _middles(part: slice, length: int) -> list[int]:
+    """Return where in a part of an axis the middle of what it has of each chunk is."""
+    begins = [part.start, *range(-(-(part.start + 1) // length) * length, part.stop, length), part.stop]
+    return [(begin + end) // 2 - part.start for begin, end in itertools.pairwise(begins)]
+
+
+def _without_comparing(array: Any) -> Any:
+    """Return an array that zarr writes without comparing each chunk with the fill value.
+
+    It leaves chunks of nothing else out. To find that took 8 of 58 ms of a chunk of 8 MB in zstd (zarr 3.1), though
+    the first entry tells. (zarr 3.0 cannot change an array's configuration.)
+    """
+    if not hasattr(array, "with_config"):
+        return array
+    with _options_lock, zarr.config.set(_in_one_go()):
+        return array.with_config({"write_empty_chunks": True})
+
+
 def _in_one_go() -> dict[str, Any]:
     """Return the options with which zarr (3.4) encodes and decodes all chunks of a read or write in one go, if it can.
 
@@ -121,6 +152,7 @@ def _in_one_go() -> dict[str, Any]:
     return {_PIPELINE: "zarr.core.codec_pipeline.FusedCodecPipeline"}
 
 
+_COMPARED_BYTES: Final = 1 << 20  # of less the comparison takes no longer than to do without
 _options_lock: Final = threading.Lock()  # of two threads the last would put back what the first has set
 _PIPELINE: Final = "codec_pipeline.path"  # of zarr's options
 _THREADED: Final = "zarr.core.codec_pipeline.BatchedCodecPipeline"  # its default

@@ -151,7 +151,9 @@ def _is_same_memory(ours: int, theirs: int, nbytes: int) -> bool:
 
     The workers have no task of the caller's before it is known that its function is the same.
     """
-    parts = min(usable_cores(), nbytes // _PART_BYTES)
+    parts = nbytes // _PART_BYTES
+    if parts > 1:
+        parts = min(usable_cores(), parts)  # which reads files of the system: as long as to compare a megabyte
     compare = _memcmp()
     if parts < 2:
         return compare(ours, theirs, nbytes) == 0

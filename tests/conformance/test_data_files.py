@@ -355,6 +355,29 @@ def test_two_runs_at_once_read_one_file(pools, kind, tmp_path):
     assert digest(read) == (read[:], digest(read))[1]  # that of a job is the same when its process has read
 
 
+@pytest.mark.parametrize("kind", each_kind(library="zarr"))
+@pytest.mark.parametrize("fill", [0, np.nan])
+def test_chunks_of_nothing_but_the_fill_value_are_left_out_as_zarr_does(kind, fill, tmp_path, monkeypatch):
+    """Also where zarr need not compare them."""
+    zarr_arrays = pytest.importorskip("pardata.data.zarr_arrays")
+    monkeypatch.setattr(zarr_arrays, "_COMPARED_BYTES", 0)
+    seen, compared = zarr_arrays._has_no_empty_chunk, []
+    monkeypatch.setattr(
+        zarr_arrays, "_has_no_empty_chunk", lambda *given: compared.append(seen(*given)) or compared[-1]
+    )
+    whole, parts = values_of(), [(slice(0, 50), slice(0, 6)), (slice(3, 16), slice(1, 5))]
+    empty, corner, signed = np.full_like(whole, fill), np.full_like(whole, fill), np.zeros_like(whole)
+    corner[20, 5, 3], signed[20, 5, 3] = 7, -0.0
+    ours, theirs = (kind.create(tmp_path / name, fill_value=fill) for name in ("ours", "theirs"))
+    for values in (whole, empty, corner, signed):
+        for rows, columns in parts:
+            file_array(ours)[rows, columns] = values[rows, columns]
+            theirs[rows, columns] = values[rows, columns]
+            files = [sorted(path.relative_to(made) for path in made.rglob("*")) for made in tmp_path.iterdir()]
+            assert files[0] == files[1] and np.array_equal(ours[...], theirs[...], equal_nan=True)
+    assert True in compared and False in compared
+
+
 @pytest.mark.skipif(not is_there("h5py"), reason="not installed")
 @pytest.mark.parametrize(
     ("options", "is_compressed_by_workers"),

@@ -21,7 +21,7 @@ from pardata.pool.arrays.output import Output
 from pardata.pool.arrays.row_spans import RowSpan, naming_rows
 from pardata.pool.arrays.rows import Array, OpenWork, check_fit, place
 from pardata.pool.arrays.work import Work
-from pardata.pool.results import Results, take_all
+from pardata.pool.results import Results, taking
 from pardata.runtime.stage_bars import Bars
 
 
@@ -96,8 +96,6 @@ def map_by_one_writer(
     with naming_rows(spans):
         ((first, axis),) = results(FirstCall(work), spans[:1])
     target, writing = output.make(work, block)(first, axis)
-    place(target, axis, *spans[0], first, writing.exact)
-    del first
     call = RangeCall(writing, target.shape, target.dtype, target.encoder())
 
     def take(span: RowSpan, value: Any) -> None:
@@ -108,8 +106,12 @@ def map_by_one_writer(
         if bars is not None:
             bars.update([span[1]])
 
-    with naming_rows(spans[1:]):
-        take_all(results(call, spans[1:], chunksize=1, lazy=True), spans[1:], take)
+    with naming_rows(spans[1:]), taking(results(call, spans[1:], chunksize=1, lazy=True)) as made:
+        place(target, axis, *spans[0], first, writing.exact)  # which may compress, while the workers are at work
+        del first
+        for span, value in zip(spans[1:], made, strict=True):
+            take(span, value)
+            del value
     if bars is not None:
         bars.update([rows], final=True)
 
