@@ -25,7 +25,7 @@ from pardata.checkpoint.parts import contents_of, is_plain, reduced, sampled, st
 from pardata.checkpoint.sources import code_imported_by
 from pardata.data.file_array import FileArray
 from pardata.memory.mapped import mapping_of
-from pardata.modules.names import names_in
+from pardata.modules.names import globals_in, names_in
 from pardata.modules.own import SCRIPTS, is_own
 
 FingerprintPart = tuple[str, str]  # the name of a part of a job, for messages, and its digest
@@ -192,7 +192,7 @@ class _Digest:
                 self._put("empty")
         self.add(fn.__dict__)
         names = sorted(names_in(fn.__code__))
-        for name in names:
+        for name in sorted(globals_in(fn.__code__)):
             if name in fn.__globals__:
                 self._put(name)
                 self._add_used(fn.__globals__[name], names)

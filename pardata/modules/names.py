@@ -12,6 +12,7 @@ from pardata.modules.own import is_installed
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _STORES: Final = ("STORE_GLOBAL", "DELETE_GLOBAL")
+_OF_OBJECTS: Final = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER", "STORE_ATTR", "DELETE_ATTR", "IMPORT_")
 _BY_TEXT: Final = frozenset(
     {"getattr", "hasattr", "vars", "globals", "attrgetter", "__dict__", "modules", "import_module", "__import__"}
 )  # what is named by a text
@@ -28,6 +29,14 @@ def names_in(code: types.CodeType) -> frozenset[str]:
     """Return the names of the globals that code, or code defined in it, may use, and some other names."""
     inner = [names_in(part) for part in code.co_consts if type(part) is types.CodeType]
     return frozenset(code.co_names).union(*inner)
+
+
+@lru_cache(4096)
+def globals_in(code: types.CodeType) -> frozenset[str]:
+    """Return the names of the globals that code, or code defined in it, may use: no attributes, and no imports."""
+    inner = [globals_in(part) for part in code.co_consts if type(part) is types.CodeType]
+    named = [step for step in _steps(code) if step.opcode in dis.hasname]
+    return frozenset(step.argval for step in named if not step.opname.startswith(_OF_OBJECTS)).union(*inner)
 
 
 @lru_cache(4096)

@@ -144,6 +144,17 @@ def test_of_what_is_too_large_samples_count(monkeypatch):
     assert digest(array) != before[0] and digest(paths) != before[1]
 
 
+def test_a_global_counts_where_it_is_used_and_not_where_an_attribute_has_its_name():
+    def made(**scope):
+        source = "def fn(item):\n    import mode\n    class Inner:\n        kept = level\n    return item.size"
+        exec(source, scope)
+        return digest(scope["fn"])
+
+    before = made(__name__="__main__", level=1, size=1, mode=1)
+    assert made(__name__="__main__", level=1, size=2, mode=2) == before
+    assert made(__name__="__main__", level=2, size=1, mode=1) != before
+
+
 def test_parts_of_a_mapped_file_are_not_each_other(tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros((20, 3)))
     rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
