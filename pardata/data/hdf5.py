@@ -34,13 +34,14 @@ class DatasetArray(FileArray):
         if not dataset:
             raise ConfigError("the h5py dataset is of a file that was closed: open it again")
         file = dataset.file
-        self._path: str = os.path.realpath(os.fsdecode(file.filename))
+        # Links in it are left: HDF5 looks for the files of a virtual dataset beside the name that it was given.
+        self._path: str = os.path.join(os.getcwd(), os.fsdecode(file.filename))
         self._key: str | None = dataset.name
         self._dataset: Any = dataset
         self._swmr: bool = file.swmr_mode
         self._locking = _locking(file)
         is_written = file.mode != "r"
-        location = f"{self._path}:{self._key}"
+        location = f"{os.path.realpath(self._path)}:{self._key}"
         if dataset.shape is None:
             raise ConfigError(f"{location} is empty: it has a dtype, and no shape")
         shape = tuple(dataset.shape)

@@ -1,6 +1,7 @@
 """Datasets of HDF5: chunks of gzip are decompressed here, outside of HDF5's lock, and all others by HDF5."""
 
 import itertools
+import pickle
 import types
 import zlib
 
@@ -137,6 +138,25 @@ def test_a_damaged_chunk_is_an_error_of_hdf5(library, tmp_path):
         with pytest.raises(OSError, match=r"[Cc]an't"):
             array[...]
         assert np.array_equal(array[8:], file["x"][8:])
+
+
+def test_a_virtual_dataset_finds_its_files_by_the_name_that_was_opened(tmp_path):
+    """A folder of links to files in other folders: HDF5 has the fill value for files that it does not find."""
+    for folder in ("links", "of the table", "of the data"):
+        (tmp_path / folder).mkdir()
+    virtual = h5py.VirtualLayout(SHAPE, "f4")
+    virtual[:] = h5py.VirtualSource("data.h5", "x", SHAPE)
+    with h5py.File(tmp_path / "of the data" / "data.h5", "w") as file:
+        file["x"] = values_of("f4")
+    with h5py.File(tmp_path / "of the table" / "all.h5", "w") as file:
+        file.create_virtual_dataset("x", virtual, fillvalue=-1)
+    for path in tmp_path.glob("of */*.h5"):
+        (tmp_path / "links" / path.name).symlink_to(path)
+    with h5py.File(tmp_path / "links" / "all.h5") as file:
+        array = adapt(file["x"])
+        sent = pickle.dumps(array)
+    assert np.array_equal(pickle.loads(sent)[...], values_of("f4"))
+    assert array.location == f"{tmp_path.resolve()}/of the table/all.h5:/x"  # the same by any name
 
 
 def test_what_is_open_for_writing_is_read_by_hdf5(monkeypatch, tmp_path):
