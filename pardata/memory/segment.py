@@ -28,7 +28,8 @@ _SMALLEST_BYTES: Final = 2 << 30
 
 _MADV_COLLAPSE: Final = 25
 _SMALL_S: Final = 1e-9  # of CPU time for each byte: a first write to small pages
-_MOST_SPARE_S: Final = 0.05
+_MOST_AT_ONCE: Final = 32 << 20  # bytes of huge pages, until it is looked again whether they pay
+_LEFT_OUT: Final = 256 << 20  # bytes, until they are tried again
 _HUGE_PAGES_OF_FILES: Final = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 
@@ -59,7 +60,8 @@ class Segment:
         keep_out_of_dumps(self.map)
         if are_huge_by_default():  # a table of 100 bytes would take 2 MiB: only large blocks ask for them
             advise(self.map, "MADV_NOHUGEPAGE")
-        self._spare_s = _MOST_SPARE_S  # of what huge pages have saved
+        self._pays = False  # the last huge pages were made in less time than a first write to small ones takes
+        self._left_out = 0  # bytes that still get small pages, as the last huge ones did not pay
         self._has_huge = not address_of(self.map) % HUGE_PAGE_BYTES
         self._pid = os.getpid()  # a forked child has the mapping too, but nothing in it is the child's to give back
 
@@ -105,11 +107,21 @@ class Segment:
 
         A first write to 8 MiB of small pages takes 8 ms, to huge ones 1 ms with their making, and later ones half as
         long as to small ones. The kernel makes one of the small pages that are there: so one is written first. Where
-        memory is in small pieces it moves pages for that: once this has taken longer than it saves, it is left out.
+        memory is in small pieces it moves pages for that, and a virtual machine that gives free memory back to its host
+        pays for each part of a huge page: 20 ms. So one is made as a trial, and others follow if it has paid.
         """
         nbytes -= nbytes % HUGE_PAGE_BYTES
-        if not nbytes or not self._has_huge:
+        if self._left_out > 0:
+            self._left_out = max(0, self._left_out - nbytes)
             return
+        end = offset + nbytes
+        while offset < end and self._has_huge and not self._left_out:
+            size = min(end - offset, _MOST_AT_ONCE if self._pays else HUGE_PAGE_BYTES)
+            self._make_huge(offset, size)
+            offset += size
+
+    def _make_huge(self, offset: int, nbytes: int) -> None:
+        """Put huge pages behind a range, and note whether that has paid."""
         begin = time.thread_time()
         for at in range(offset, offset + nbytes, HUGE_PAGE_BYTES):
             self.map[at] = 0
@@ -117,9 +129,8 @@ class Segment:
             self.map.madvise(_MADV_COLLAPSE, offset, nbytes)
         except OSError:  # an older kernel, or there is no memory for it: from now on, small ones
             self._has_huge = False
-        saved_s = _SMALL_S * nbytes - (time.thread_time() - begin)
-        self._spare_s = min(_MOST_SPARE_S, self._spare_s + saved_s)
-        self._has_huge &= self._spare_s > 0
+        self._pays = time.thread_time() - begin < _SMALL_S * nbytes
+        self._left_out = 0 if self._pays else _LEFT_OUT
 
     def punch(self, offset: int, nbytes: int) -> None:
         """Give the pages of a page-aligned range back to the system; it reads as zeros afterwards."""

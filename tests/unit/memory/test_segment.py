@@ -53,7 +53,9 @@ def test_punched_range_gives_its_pages_back_and_reads_as_zeros(segment, resident
 
 
 @pytest.fixture
-def with_huge_pages(segment):
+def with_huge_pages(segment, monkeypatch):
+    """A segment whose huge pages cost nothing, by its clock."""
+    monkeypatch.setattr(segments.time, "thread_time", lambda: 0.0)
     segment.fill(0, HUGE_PAGE_BYTES)
     if not segment._has_huge:
         pytest.skip("this system has no huge pages for shared memory")
@@ -86,17 +88,28 @@ def test_a_system_that_refuses_huge_pages_is_asked_once(segment, monkeypatch, re
     monkeypatch.setattr(segments, "_MADV_COLLAPSE", 9999)
     segment._has_huge = True
     segment.fill(0, 2 * HUGE_PAGE_BYTES)
-    assert not segment._has_huge and resident_bytes() == 2 * PAGE_BYTES
+    assert not segment._has_huge and resident_bytes() == PAGE_BYTES
     segment.fill(4 * HUGE_PAGE_BYTES, HUGE_PAGE_BYTES)
-    assert resident_bytes() == 2 * PAGE_BYTES
+    assert resident_bytes() == PAGE_BYTES
 
 
-def test_huge_pages_that_cost_more_than_they_save_are_left_out(with_huge_pages, monkeypatch, resident_bytes):
-    segment, clock = with_huge_pages, iter(range(9))
-    monkeypatch.setattr(segments.time, "thread_time", lambda: next(clock) * 0.03)
-    for at in range(1, 4):
+def test_huge_pages_that_cost_more_than_they_save_are_left_out_for_a_while(
+    with_huge_pages, monkeypatch, resident_bytes
+):
+    segment, clock = with_huge_pages, iter(range(99))  # seconds
+    monkeypatch.setattr(segments.time, "thread_time", lambda: next(clock))
+    segment.fill(HUGE_PAGE_BYTES, 40 * HUGE_PAGE_BYTES)  # as many at once as were made the last time that it paid
+    after = resident_bytes()
+    assert after == (1 + 16) * HUGE_PAGE_BYTES
+    for at in range(50, 178):
         segment.fill(at * HUGE_PAGE_BYTES, HUGE_PAGE_BYTES)
-    assert not segment._has_huge and resident_bytes() == 3 * HUGE_PAGE_BYTES
+    assert resident_bytes() == after
+    segment.fill(200 * HUGE_PAGE_BYTES, 8 * HUGE_PAGE_BYTES)  # a trial
+    assert resident_bytes() == after + HUGE_PAGE_BYTES
+    segment._left_out = 0
+    monkeypatch.setattr(segments.time, "thread_time", lambda: 0.0)
+    segment.fill(300 * HUGE_PAGE_BYTES, 20 * HUGE_PAGE_BYTES)
+    assert resident_bytes() == after + 21 * HUGE_PAGE_BYTES
 
 
 def test_only_what_is_written_of_an_empty_array_takes_memory(shared_heap):
