@@ -123,6 +123,7 @@ BARS = (
     Bar(17, "gather", "faster than", 1.0, "mp.Queue"),
     Bar(17, "ping_pong", "as long as", 1.15, "mp.Pipe"),
     Bar(17, "ping_pong_p99", "as long as", 2, "mp.Pipe"),
+    Bar(17, "map_array_first", "as long as", 1.05, "threads"),
     Bar(17, "map_array_closure", "as long as", 1.3, "threads"),
     Bar(17, "start_up", "as long as", 2.5, "mp.Pool"),
     Bar(17, "temporaries", "as long as", 1.02, "pardata, copying"),

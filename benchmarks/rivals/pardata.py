@@ -80,10 +80,14 @@ class Rival(rival.Rival):
             )
 
     @contextmanager
-    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
-        a = work.filled(pardata.empty)
+    def map_new_arrays(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Callable[[], Any]]]:
         with pardata.WorkerPool(workers) as pool:
-            yield lambda: pool.map_array(work.fn, a)
+            yield lambda: partial(pool.map_array, work.fn, work.filled(pardata.empty))
+
+    @contextmanager
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        with self.map_new_arrays(work, workers) as new:
+            yield new()
 
     @contextmanager
     def map_file(self, work: FileWork, workers: int) -> Iterator[Callable[[], None]]:

@@ -207,6 +207,10 @@ class Rival:
         workers on parts along the first axis, as one array."""
         raise NotImplementedError
 
+    def map_new_arrays(self, work: ArrayWork, workers: int) -> AbstractContextManager[Callable[[], Callable[[], Any]]]:
+        """A function that makes one more array of the work, and gives what `map_array` gives for it."""
+        raise NotImplementedError
+
     def map_file(self, work: FileWork, workers: int) -> AbstractContextManager[Callable[[], None]]:
         """A function that fills the target of the work with ``fn(source)``, by warm workers."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,18 +45,23 @@ class Rival(QueueRival):
             )
 
     @contextmanager
-    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
-        a = work.filled()
-        out = np.empty_like(a)
-
-        def chunk(part: tuple[int, int]) -> None:
+    def map_new_arrays(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Callable[[], Any]]]:
+        def chunk(a: Any, out: Any, part: tuple[int, int]) -> None:
             lo, hi = part
             out[lo:hi] = work.fn(a[lo:hi])
 
+        def call(a: Any, out: Any) -> Any:
+            list(executor.map(partial(chunk, a, out), work.ranges(CHUNKS)))
+            return out
+
+        def new() -> Callable[[], Any]:
+            a = work.filled()
+            return partial(call, a, np.empty_like(a))
+
         with ThreadPoolExecutor(workers) as executor:
+            yield new
 
-            def call() -> Any:
-                list(executor.map(chunk, work.ranges(CHUNKS)))
-                return out
-
-            yield call
+    @contextmanager
+    def map_array(self, work: ArrayWork, workers: int) -> Iterator[Callable[[], Any]]:
+        with self.map_new_arrays(work, workers) as new:
+            yield new()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from benchmarks.rivals import ArrayWork, Rival
 from benchmarks.timing import outcome, repeat
 
 WORKERS = 2
+FIRST, FIRST_CALLS = (2**23,), 5
 WARM_UP = 2  # times what is measured: until each worker has had all pages of both arrays before it
 
 
@@ -61,6 +63,21 @@ def measure(shape: tuple[int, ...], make: Callable[[], Callable[[Any], Any]], ri
     return outcome(taken, int(np.prod(shape)))
 
 
+def _measure_first(rival: Rival, seconds: float) -> Outcome:
+    """Seconds per call over an array that is new to the workers, into a new one; they know the function."""
+    taken: list[float] = []
+    with rival.map_new_arrays(ArrayWork(transform, fill, FIRST), WORKERS) as new:
+        kept = []  # or the next ones would have their memory
+        for _ in range(1 + FIRST_CALLS):
+            call = new()
+            begin = time.perf_counter()
+            out = call()
+            taken.append(time.perf_counter() - begin)
+            assert np.isclose(out[-1], transform(1000.0)), f"the result ends with {out[-1]}"
+            kept += [call, out]
+    return outcome(taken[1:], int(np.prod(FIRST)))
+
+
 def _elementwise() -> Callable[[Any], Any]:
     return transform
 
@@ -96,6 +113,7 @@ CASES = (
         partial(measure, (2**25,), _elementwise),
         quick=("pardata", "threads", "mp.Pool"),
     ),
+    Case("map_array_first", "sqrt(x) * sin(x), 64 MB, new", "s", ("pardata", "threads"), _measure_first, quick=()),
     Case(
         "map_array_matrix",
         "each row times a 256 x 256 matrix, 128 MB",
