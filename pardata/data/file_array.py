@@ -26,6 +26,7 @@ Writers = Literal["none", "one", "in order", "many"]
 FileMark = tuple[int, int, int]  # which file it is, its length, and when it was written to
 EncodedChunks = list[tuple[tuple[int, ...], Array]]  # where each chunk begins, and its bytes
 
+NETCDF_OF_HDF5: Final = -101  # NC_EHDFERR: HDF5 has refused something
 _MOST_FILES: Final = 200_000  # a second
 READ_BYTES: Final = 1 << 20  # of a file without chunks: to open it for a read costs about as much as to read so much
 
@@ -235,7 +236,14 @@ def check_mark(location: str, path: str, mark: FileMark | None) -> None:
 
 def gone(location: str, error: Exception) -> BrokenError:
     """Return the error for an array that cannot be opened again."""
-    return BrokenError(f"{location} cannot be opened again: {error}")
+    return BrokenError(f"{location} cannot be opened again: {error}{lock_hint(error)}")
+
+
+def lock_hint(error: Exception) -> str:
+    """Return what may be behind an error that NetCDF has of HDF5, of which it tells no more than a number."""
+    if getattr(error, "errno", None) != NETCDF_OF_HDF5:
+        return ""
+    return " (HDF5 keeps all others out of a file that a process has open for writing: it must be closed first)"
 
 
 def page_of_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:

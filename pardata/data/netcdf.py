@@ -15,7 +15,17 @@ import numpy as np
 import xarray as xr
 from xarray.core.indexing import ExplicitlyIndexed
 
-from pardata.data.file_array import Array, FileArray, Selection, check_mark, file_mark, gone, page_of_rows
+from pardata.data.file_array import (
+    NETCDF_OF_HDF5,
+    Array,
+    FileArray,
+    Selection,
+    check_mark,
+    file_mark,
+    gone,
+    lock_hint,
+    page_of_rows,
+)
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError, MissingExtraError
 
@@ -50,8 +60,10 @@ class VariableArray(FileArray):
                 out[...] = variable[selection].to_numpy()
             finally:
                 _close(variable)
-        except FileNotFoundError as error:
-            raise gone(self.location, error) from error
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or error.errno == NETCDF_OF_HDF5:
+                raise gone(self.location, error) from error
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         sent = self._sent if self._variable is None else pickle.dumps(self._variable)
@@ -115,7 +127,7 @@ def open_path(path: str, key: str | None) -> Any:
     try:
         dataset = xr.open_dataset(path)
     except OSError as error:
-        raise ConfigError(f"open({path!r}): {error}") from error
+        raise ConfigError(f"open({path!r}): {error}{lock_hint(error)}") from error
     except ValueError as error:
         if "dependencies may not be installed" in str(error):
             raise MissingExtraError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, Final
@@ -27,12 +28,24 @@ _DESCRIPTORS: Final = "/proc/self/fd"
 fcntl: Any = module("fcntl")
 
 
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep all other threads out of the library: also those in xarray, which has a lock of its own for it."""
+    lock = getattr(sys.modules.get("xarray.backends.netCDF4_"), "NETCDF4_PYTHON_LOCK", None)
+    with _lock, lock or contextlib.nullcontext():
+        yield
+
+
 class NetCDFVariable(FileArray):
     """A variable: opened again by the path of the file and its name there."""
 
     way_to_write = "pardata writes no NetCDF files"
 
     def __init__(self, variable: Any) -> None:
+        with _alone():
+            self._take(variable)
+
+    def _take(self, variable: Any) -> None:
         group = variable.group()
         root = group
         while root.parent is not None:
@@ -58,7 +71,7 @@ class NetCDFVariable(FileArray):
         super().__init__(f"{self._path}:{self._key}", shape, dtype, pages, pages, "none", _obstacle(self._path))
 
     def read_into(self, selection: Selection, out: Array) -> None:
-        with _lock:
+        with _alone():
             if self._variable is not None:
                 self._read(self._variable, selection, out)
                 return

@@ -1,6 +1,9 @@
 """NetCDF files beside what the conformance suite asks of every format: what xarray makes of values, and refusals."""
 
+import fcntl
+import gc
 import pickle
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -210,3 +213,36 @@ def test_a_sink_takes_the_values_of_a_dataarray(path, tmp_path):
         pardata.source([part for _, part in data["plain"].groupby("t")]).to(tmp_path / "b.npy").run(engine="serial")
     assert np.array_equal(np.load(tmp_path / "a.npy"), VALUES)
     assert np.array_equal(np.load(tmp_path / "b.npy"), VALUES[:, None])
+
+
+def test_a_file_that_is_locked_says_who_must_close_it(tmp_path):
+    """As HDF5 locks a file that is open for writing."""
+    import netCDF4
+
+    path = tmp_path / "a.nc"
+    xr.DataArray(np.arange(6.0), name="x").to_netcdf(path, engine="netcdf4")
+    with netCDF4.Dataset(path) as file:
+        sent = [pickle.dumps(file_array(found)) for found in (file["x"], xr.open_dataset(path)["x"])]
+    gc.collect()
+    with open(path) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(pardata.ConfigError, match="must be closed first"):
+            pardata.open(path)
+        for array in sent:
+            with pytest.raises(pardata.BrokenError, match="must be closed first"):
+                pickle.loads(array)[:]
+    assert all(np.array_equal(pickle.loads(array)[:], np.arange(6.0)) for array in sent)
+
+
+def test_xarray_stays_out_of_the_library_while_a_variable_is_read(path, monkeypatch):
+    """It has a lock of its own: with both at work threads of a pool got HDF errors."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        lock = MagicMock()
+        monkeypatch.setattr("xarray.backends.netCDF4_.NETCDF4_PYTHON_LOCK", lock)
+        found = file_array(file["plain"])
+        assert lock.__exit__.call_count == 1
+        lock.__enter__.side_effect = TimeoutError
+        with pytest.raises(TimeoutError):
+            found[:]
