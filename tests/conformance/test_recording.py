@@ -201,7 +201,8 @@ def test_retries_are_recorded(engine, tmp_path):
     report = pardata.source(range(6)).map(Flaky, chunksize=1, retries=1, name="flaky").run(engine=engine, record=True)
     rows = [calls_of(worker, 0) for worker in report.surroundings.record.workers if worker.stage == "flaky"]
     assert sum(int(calls[:, CALL_RETRIES].sum()) for calls in rows) == 1
-    assert "tried again" in page_of(report, tmp_path).text
+    text = page_of(report, tmp_path).text
+    assert "Calls that were tried again" in text and "item 3" in text
 
 
 class DeadlyOnce:

@@ -22,11 +22,19 @@ from pardata.runtime.recording.measures import (
 )
 from pardata.runtime.recording.numbers import seconds_text
 from pardata.runtime.recording.record import DeathRecord, Floats, RunRecord, WorkerRecord, calls_of, sample_shift
-from pardata.runtime.recording.recorder import CALL_BEGIN_NS, CALL_END_NS, CALL_RETRIES, CALL_WAITED_NS
+from pardata.runtime.recording.recorder import (
+    CALL_BEGIN_NS,
+    CALL_COUNT,
+    CALL_END_NS,
+    CALL_NUMBER,
+    CALL_RETRIES,
+    CALL_WAITED_NS,
+)
 from pardata.runtime.recording.style import legend, row, table
 
 _BINS: Final = 120
 _MOST_LANES: Final = 16  # of one worker
+_MARK: Final = 8.0  # the width of a mark, whatever its call took
 _SHOWN_FROM: Final = 0.05  # of the limit: from here on the chart of memory goes up to the limit
 
 TOGETHER: Final = "Items that travel together in one message are one bar, and have its mean."
@@ -82,12 +90,13 @@ def lanes(record: RunRecord, note: str = TOGETHER) -> str:
         colours.append(("slow", "a slow call"))
     if record.deaths:
         colours.append(("killed", "the worker died"))
-    if any(np.any(worker.recorded.calls[:, CALL_RETRIES] > 0) for worker in record.workers):
+    if any(np.any(calls_of(worker, shift)[:, CALL_RETRIES] > 0) for worker in record.workers):
         colours.append(("retried", "tried again"))
     axis = row("", "", charts.time_axis(seconds_of(record)))
     return (
         f'<h2>Calls of the workers</h2><p class="note">{sample_text(shift, note)} {_FULL}</p>{legend(*colours)}'
-        f'<div class="lanes">{"".join(rows)}</div>{axis}{_slow_table(record, slow)}{deaths(record)}'
+        f'<div class="lanes">{"".join(rows)}</div>{axis}{_slow_table(record, slow)}{_retried_table(record, shift)}'
+        f"{deaths(record)}"
     )
 
 
@@ -130,7 +139,8 @@ def _lane(record: RunRecord, worker: WorkerRecord, shift: int, slow: Sequence[Sl
         body.append(charts.bars(done[waits], end[waits], y, charts.LANE - 4, "blocked"))
         body.append(charts.bars(begin, done, y, charts.LANE - 4, "busy"))
         again = here[:, CALL_RETRIES] > 0
-        body.append(charts.bars(begin[again], done[again], y, charts.LANE - 4, "retried"))
+        marks = np.maximum(done[again], begin[again] + _MARK)
+        body.append(charts.bars(begin[again], marks, y - 2, charts.LANE, "retried"))
     for call in slow:
         if (call.stage, call.worker) == (worker.stage, worker.index):
             body.append(
@@ -145,7 +155,7 @@ def _lane(record: RunRecord, worker: WorkerRecord, shift: int, slow: Sequence[Sl
 
 def _bar(record: RunRecord, begin_ns: int, end_ns: int, kind: str, title: str) -> str:
     left, right = _x(record, np.array([float(begin_ns), float(end_ns)]))
-    left, width = min(left, charts.WIDE - 8), max(right - left, 8.0)
+    left, width = min(left, charts.WIDE - _MARK), max(right - left, _MARK)
     return (
         f'<rect class="{kind}" x="{left:.0f}" y="0" width="{width:.0f}" height="{charts.LANE}">'
         f"<title>{escape(title)}</title></rect>"
@@ -154,7 +164,11 @@ def _bar(record: RunRecord, begin_ns: int, end_ns: int, kind: str, title: str) -
 
 def items_text(call: SlowCall) -> str:
     """Return which items a call was for."""
-    return f"item {call.number}" if call.count <= 1 else f"items {call.number} to {call.number + call.count - 1}"
+    return _items_text(call.number, call.count)
+
+
+def _items_text(number: int, count: int) -> str:
+    return f"item {number}" if count <= 1 else f"items {number} to {number + count - 1}"
 
 
 def _slow_table(record: RunRecord, slow: Sequence[SlowCall]) -> str:
@@ -171,6 +185,30 @@ def _slow_table(record: RunRecord, slow: Sequence[SlowCall]) -> str:
         for call in slow
     ]
     return f"<h2>Slow calls</h2>{table(['stage', 'for', 'took', 'began at', 'worker'], rows, 'fit')}"
+
+
+def _retried_table(record: RunRecord, shift: int) -> str:
+    found = [
+        (int(call[CALL_BEGIN_NS]), worker, call)
+        for worker in record.workers
+        for call in calls_of(worker, shift)
+        if call[CALL_RETRIES] > 0
+    ]
+    if not found:
+        return ""
+    rows = [
+        [
+            escape(worker.stage),
+            _items_text(int(call[CALL_NUMBER]), int(call[CALL_COUNT])),
+            str(call[CALL_RETRIES]),
+            f'<td class="number">{seconds_text(max(0, begin_ns - record.begin_ns) / 1e9)}</td>',
+            str(worker.index),
+        ]
+        for begin_ns, worker, call in sorted(found, key=lambda each: each[0])[:MOST_SLOW]
+    ]
+    first = f'<p class="note">The first {MOST_SLOW} of {len(found):,}.</p>' if len(found) > MOST_SLOW else ""
+    made = table(["stage", "for", "times", "began at", "worker"], rows, "fit")
+    return f"<h2>Calls that were tried again</h2>{first}{made}"
 
 
 def _death_text(death: DeathRecord) -> str:
