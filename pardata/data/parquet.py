@@ -22,6 +22,7 @@ from pardata.errors import BrokenError, ConfigError, StaleBlockError
 from pardata.memory.disk import naming
 
 _GROUP_BYTES: Final = 16 << 20  # of a new file, in memory: small tables are put together
+_OWN_BYTES: Final = 1 << 14  # of a table that is copied till then: its arrays may be memory that others wait for
 
 
 class RowGroup(NamedTuple):
@@ -136,10 +137,12 @@ class NewParquet(NewTable):
 
     def add(self, rows: Any) -> None:
         table = self._checked(_as_table(rows, self.path))
-        self._held.append(table)
-        self._held_bytes += table.nbytes
+        nbytes = table.nbytes
+        self._held_bytes += nbytes
         self._rows += table.num_rows
-        if self._held_bytes >= _GROUP_BYTES:
+        is_full = self._held_bytes >= _GROUP_BYTES
+        self._held.append(_copied(table) if nbytes >= _OWN_BYTES and not is_full else table)
+        if is_full:
             self._flush()
 
     def _checked(self, table: Any) -> Any:
@@ -183,6 +186,15 @@ def _as_table(rows: Any, path: str) -> Any:
             f"{error}"
         ) from error
     return table
+
+
+def _copied(table: Any) -> Any:
+    """Return a copy of a table; the table itself if it has types that nobody has registered with pyarrow."""
+    with pa.BufferOutputStream() as stream:
+        with pa.ipc.new_stream(stream, table.schema) as writer:
+            writer.write_table(table)
+        made = pa.ipc.open_stream(stream.getvalue()).read_all()
+    return made if made.schema.equals(table.schema) else table
 
 
 def _is_pandas(rows: Any) -> bool:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -82,6 +83,20 @@ def test_each_small_table_is_measured_once(tmp_path, monkeypatch):
         made.add(Small())
     made.discard()
     assert len(measured) == 20 and os.listdir(tmp_path) == []
+
+
+def test_rows_that_wait_for_more_hold_no_memory_of_others(tmp_path):
+    """They are shared memory, for which the stages in front may wait."""
+    new = new_output(tmp_path / "new.parquet")
+    column = np.arange(5000.0)
+    held = weakref.ref(column)
+    new.add({"a": column})
+    del column
+    assert held() is None
+    new.add({"a": np.arange(3.0)})
+    new.commit()
+    written = pq.read_table(tmp_path / "new.parquet")
+    assert written["a"].to_pylist() == [*range(5000), 0, 1, 2]
 
 
 def test_tables_of_other_libraries_are_written(tmp_path):
