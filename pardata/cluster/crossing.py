@@ -25,7 +25,7 @@ from pardata.errors import WorkerLostError
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.events import Spoken
 from pardata.runtime.faults import exit_as_error
-from pardata.runtime.node_statistics import NodeStatistics
+from pardata.runtime.node_statistics import NodeStatistics, shown
 from pardata.runtime.progress import StageStatistics
 
 _JOIN_S: Final = 120.0  # without any node, until the run fails: one that was restarted, or a job of a queue, may come
@@ -257,7 +257,7 @@ class Crossing:
     def note(self, node: str, news: News) -> None:
         """Note the counts of a node, and show what its workers have said."""
         for event in news.said:
-            self._show(replace(event, tag=f"{event.tag} on {node.partition('#')[0]}"))
+            self._show(replace(event, tag=f"{event.tag} on {shown(node)}"))
         if news.stages is not None:
             self._counts[node] = news.stages
 
@@ -279,7 +279,7 @@ def _settle_by(future: asyncio.Future[Answered], event: Returned) -> None:
         told = exit_as_error(error)
         if isinstance(told, StopIteration):  # no future takes it
             told = RuntimeError(f"StopIteration was raised: {told}")
-        add_note(told, f"while an answer of node {event.node} was loaded here")
+        add_note(told, f"while an answer of node {shown(event.node)} was loaded here")
         if not future.done():
             future.set_exception(told)
     else:

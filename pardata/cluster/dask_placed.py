@@ -148,7 +148,8 @@ class WorkerWatch:
         self.ports: set[Watching] = set()
         self.room = asyncio.Semaphore(max(1, client.rpc.limit - _SPARE))
         self.placed: weakref.WeakSet[PlacedIsland] = weakref.WeakSet()
-        self._before = getattr(client, "_event_handlers", {}).get(_TOPIC)
+        before = getattr(client, "_event_handlers", {}).get(_TOPIC)
+        self._before = None if before is _ignore else before
         client.subscribe_topic(_TOPIC, self._hear)
 
     def discard(self, port: Watching) -> None:
@@ -157,9 +158,8 @@ class WorkerWatch:
             self.ports.discard(port)
             if not self.ports and _watches.pop(self._client, None) is not None and self._client.status == "running":
                 self._client.unsubscribe_topic(_TOPIC)
-                getattr(self._client, "_event_handlers", {}).pop(
-                    _TOPIC, None
-                )  # it stays, and would pass for the user's
+                # An event that is on its way finds a handler: without one Dask logs an error.
+                getattr(self._client, "_event_handlers", {})[_TOPIC] = _ignore
                 if self._before is not None:
                     self._client.subscribe_topic(_TOPIC, self._before)
 
@@ -177,6 +177,10 @@ class WorkerWatch:
             told = self._before(event)
             if asyncio.iscoroutine(told):
                 await told
+
+
+def _ignore(event: object) -> None:
+    """Stand for no handler."""
 
 
 _TOPIC: Final = "all"

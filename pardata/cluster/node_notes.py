@@ -9,11 +9,12 @@ from pardata.pool.jobs.job import Death
 from pardata.pool.statistics import Log
 from pardata.runtime.carried_errors import add_note
 from pardata.runtime.faults import Fault
+from pardata.runtime.node_statistics import shown
 
 
 def at_node(fault: Fault, node: str) -> Fault:
     """Return a fault whose place names the node."""
-    return replace(fault, place=f"{fault.place or fault.stage} on node {node.partition('#')[0]}")
+    return replace(fault, place=f"{fault.place or fault.stage} on node {shown(node)}")
 
 
 class WorkerDeath(Death):
@@ -25,7 +26,7 @@ class WorkerDeath(Death):
 
     def error(self, what: str, deaths: int) -> WorkerLostError:
         error = super().error(what, deaths)
-        add_note(error, f"on node {self._node.partition('#')[0]}")
+        add_note(error, f"on node {shown(self._node)}")
         return error
 
 

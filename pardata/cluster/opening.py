@@ -15,7 +15,7 @@ from pardata.cluster.island import OnAnswer, OpenIsland
 from pardata.cluster.pool_island import PoolIsland
 from pardata.cluster.pool_messages import PoolCode
 from pardata.cluster.port import Frames
-from pardata.errors import ConfigError
+from pardata.errors import ConfigError, PardataError
 from pardata.process.environment import limit
 
 
@@ -86,7 +86,7 @@ def island_of(code: Frames, memory_bytes: int | None, on_answer: OnAnswer) -> He
 
 def refusal(node: str, error: BaseException) -> ConfigError:
     """Return what the caller is told of a node where no island could be opened."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, PardataError):
         return ConfigError(f"node {node}: {error}")
     return ConfigError(
         f"node {node} cannot run the stages: {type(error).__name__}: {error}. Does it have pardata, and all that the "

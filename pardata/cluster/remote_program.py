@@ -28,6 +28,7 @@ from pardata.pipeline.programs.event_loop import EventLoop
 from pardata.pipeline.programs.own import OwnProgram
 from pardata.runtime.carried_errors import add_note, unpack_error
 from pardata.runtime.faults import Fault
+from pardata.runtime.node_statistics import shown
 from pardata.runtime.worker.program import StageFailure
 
 
@@ -94,7 +95,7 @@ class RemoteProgram(AwaitingProgram):
         node, answer = outcomes
         if isinstance(answer, Broken):
             error = unpack_error(answer.error)
-            add_note(error, f"on node {node}")
+            add_note(error, f"on node {shown(node)}")
             raise StageFailure(Fault.of(error, self.name, batch.number), error)
         assert isinstance(answer, Result)
         self._tell(port, node, answer.news)
@@ -120,7 +121,7 @@ class RemoteProgram(AwaitingProgram):
 
 def _failure(fault: Fault, node: str) -> StageFailure:
     error = fault.exception()
-    add_note(error, f"on node {node}")
+    add_note(error, f"on node {shown(node)}")
     return StageFailure(fault, error)
 
 

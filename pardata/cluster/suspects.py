@@ -18,9 +18,10 @@ class BlamedItem(NamedTuple):
 
 
 def message_in(frames: Frames) -> Message | None:
-    """Return the message of items in frames; None if it is none, or its items cannot be loaded here."""
+    """Return the message of items in frames; None if it is none, or its items cannot be loaded and sent from here."""
     try:
         message = wire.decode(list(frames))
+        wire.encode(message)  # what was loaded may be an open file
     except BaseException:  # of code of the user's
         return None
     return message if isinstance(message, Message) else None

@@ -52,3 +52,8 @@ def counts_of(node: NodeStatistics) -> tuple[str, str, str, str, str]:
     """Return the counts of a node for people: messages, sent, received, redone, lost."""
     sent, received = format_bytes(node.sent_bytes), format_bytes(node.received_bytes)
     return str(node.messages), sent, received, str(node.redone), "yes" if node.is_lost else "no"
+
+
+def shown(node: str) -> str:
+    """Return the name of a node as errors and outputs have it: without what makes it one that is never used again."""
+    return node.partition("#")[0]

@@ -121,6 +121,10 @@ def test_a_file_that_a_node_lacks_is_no_lost_connection(monkeypatch):
         asyncio.run(dask_node.DaskIsland().open("island", opening.versions(), 1000, 1))
 
 
+def test_a_limit_that_is_too_small_for_an_island_is_told_as_it_is():
+    assert str(opening.refusal("a", pardata.CapacityError("raise memory_limit="))) == "node a: raise memory_limit="
+
+
 def test_what_is_urgent_does_not_wait_for_messages_that_are_away(monkeypatch):
     port, called, tasks = DaskPort(FakeClient(True)), [], []
 

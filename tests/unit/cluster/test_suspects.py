@@ -1,10 +1,14 @@
 """A message that is taken apart, whose items go through one by one, is as if it had gone as a whole."""
 
+import os
+
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
+from pardata.cluster import wire
 from pardata.cluster.messages import Message, News, Result
-from pardata.cluster.suspects import apart, together
+from pardata.cluster.suspects import apart, message_in, together
 
 
 def through(message):
@@ -30,3 +34,16 @@ def test_parts_give_what_the_whole_gives(number, size, data):
     parts = apart(message)
     assert all(part.size == 1 and number <= part.number < number + size for part in parts)
     assert together(message, [(part, through(part)) for part in parts]) == through(message)
+
+
+class Opens:
+    """It is loaded as an open file, which cannot be sent on."""
+
+    def __reduce__(self):
+        return open, (os.devnull,)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_message_whose_items_cannot_be_sent_from_here_is_not_taken_apart():
+    assert message_in(wire.encode(Message(0, 2, None, [Opens(), 1]))) is None
+    assert message_in(wire.encode(Message(0, 2, None, [3, 1]))).items == [3, 1]
