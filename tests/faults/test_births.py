@@ -125,6 +125,31 @@ def test_what_a_stage_keeps_of_its_own_takes_no_memory_of_the_run(tmp_path):
     assert is_right == "True" and 0 < int(born) < 40
 
 
+class Tells:
+    """Tells of each result whether it was born in a block."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def __call__(self, x):
+        made = x + 1
+        with open(self.told, "a") as file:
+            file.write("yes " if is_born(made) else "no ")
+        return made
+
+
+@needs_births
+def test_budget_that_is_used_up_is_told_when_a_result_is_sent_that_was_born_in_a_block_or_not(tmp_path):
+    """What the consumer keeps leaves no room for either."""
+    told, nbytes, kept = tmp_path / "told", 8 * ENTRIES, []
+    stream = pardata.source(partial(items, 60)).map(Tells(told), chunksize=1)
+    with pytest.raises(pardata.CapacityError, match="kept by their consumer"):
+        for array in stream.iterate(memory_limit=30 * nbytes):
+            kept.append(array)
+    assert all((array == number + 1).all() for number, array in enumerate(kept))
+    assert len(kept) > 15 and {"yes", "no"} == set(told.read_text().split())
+
+
 @needs_births
 def test_pool_with_a_limit_goes_on_while_results_are_let_go_of():
     given = list(items(300))
