@@ -7,6 +7,7 @@ the arrays that are made of them are large. Needs pyarrow and pandas.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -37,7 +38,8 @@ class Rival(rival.Rival):
             context = ray.data.DataContext.get_current()
             context.execution_options.preserve_order = True
             context.enable_progress_bars = False
-            rows = iter(ray.data.range(MOST_ITEMS, override_num_blocks=MOST_ITEMS).map(made).iter_rows())
-            first = next(rows)  # here, as actors are up before their flow begins
-            for _, row in zip(flow.plain(), chain([first], rows), strict=False):
-                yield row[COLUMN]
+            dataset = ray.data.range(MOST_ITEMS, override_num_blocks=MOST_ITEMS).map(made)
+            with closing(iter(dataset.iter_rows())) as rows:  # or it goes on when Ray is shut down
+                first = next(rows)  # here, as actors are up before their flow begins
+                for _, row in zip(flow.plain(), chain([first], rows), strict=False):
+                    yield row[COLUMN]
