@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 import ray
@@ -52,6 +52,12 @@ def store_bytes_here() -> int:
     return next(int(told["Resources"].get("object_store_memory", 0)) for told in ray.nodes() if told["NodeID"] == here)
 
 
+@cache
+def _actor_class() -> Any:
+    """Return the class of actors. It is one: each is sent to the cluster, which takes longer than to place an actor."""
+    return ray.remote(RayIsland)
+
+
 class IslandActor:
     """An island on a node.
 
@@ -75,7 +81,7 @@ class IslandActor:
         self._lost: Callable[[BaseException], None] = lambda error: None
         # Without a CPU of its own it takes none from others, and has a place where all are taken.
         self._actor: Any = (
-            ray.remote(RayIsland)
+            _actor_class()
             .options(
                 num_cpus=0, memory=told_bytes or None, max_concurrency=CALLS + _OTHERS, max_restarts=0,
                 max_task_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(at.id, soft=False),
