@@ -462,7 +462,6 @@ def test_islands_share_the_memory_of_a_node_and_a_client_for_an_address_is_close
     assert items(STREAMS["two islands"](), engine)[0] == items(STREAMS["two islands"](), "serial")[0]
     assert [event.memory_bytes for event in told if isinstance(event, NodeJoined)] == [32_000_000] * 2
     assert clients() == before
-    dask_client.sync(dask_client._handle_event, "all", (0.0, {}))  # one that was on its way: Dask finds a handler
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray", FakeCluster()])

@@ -52,6 +52,7 @@ class FakeClient:
     status, direct_to_workers, address = "running", True, "tcp://10.0.0.1:8786"
 
     def __init__(self, answers):
+        self._event_handlers = {}  # of Dask's own client
         self.answers = answers
         self.scheduler = self
         self.workers = [FIRST, SECOND]
@@ -63,7 +64,7 @@ class FakeClient:
         return Placed()
 
     def subscribe_topic(self, topic, hear):
-        self.hear = hear
+        self.hear = self._event_handlers[topic] = hear
 
     def unsubscribe_topic(self, topic):
         pass
@@ -99,6 +100,18 @@ def test_where_a_worker_goes_as_its_island_opens_another_of_the_host_has_one(ans
     asyncio.run(fill())
     (joined,) = told
     assert isinstance(joined, NodeJoined) and joined.node.startswith(SECOND)
+
+
+def test_an_event_that_comes_behind_the_last_port_finds_a_handler_and_that_of_the_user_is_back():
+    client, told = FakeClient(True), []
+    for handler in (None, told.append):
+        if handler is not None:
+            client.subscribe_topic("all", handler)
+        for port in (object(), object()):
+            watch(client, port).discard(port)
+            client._event_handlers["all"]((0.0, {}))
+        assert (client.hear is handler) == (handler is not None)
+    assert len(told) == 2
 
 
 def test_a_client_that_was_closed_is_told_at_once():
