@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -38,15 +39,15 @@ class StageLoad(NamedTuple):
         return seconds / max(1e-9, self.busy_s + self.starved_s + self.blocked_s)
 
 
-def advice(stages: Sequence[StageLoad], cores: int, engine: str = "processes") -> str:
+def advice(stages: Sequence[StageLoad], cores: float, engine: str = "processes") -> str:
     """Return what holds up a run, and what more workers would bring, with numbers.
 
     The estimate: the run is as long as the busiest stage is busy per worker, or as all stages are busy per core.
 
     Parameters
     ----------
-    cores : int
-        That it may use.
+    cores : int, or math.inf
+        That it may use; infinite: nobody knows, as the stages run on the nodes of a cluster.
     """
     busiest = max(stages, key=lambda stage: stage.load_s, default=None)
     if busiest is None or busiest.busy_s <= 0:
@@ -57,7 +58,7 @@ def advice(stages: Sequence[StageLoad], cores: int, engine: str = "processes") -
     return " ".join(filter(None, told))
 
 
-def _serial(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) -> str:
+def _serial(busiest: StageLoad, stages: Sequence[StageLoad], cores: float) -> str:
     total = sum(stage.busy_s for stage in stages)
     times = total / max(busiest.busy_s, total / cores)
     gain = (
@@ -66,7 +67,7 @@ def _serial(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) -> str:
     return f"{busiest.name} takes {busiest.busy_s / total:.0%} of the time of all stages.{gain}"
 
 
-def _about_busiest(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) -> str:
+def _about_busiest(busiest: StageLoad, stages: Sequence[StageLoad], cores: float) -> str:
     share = busiest.share(busiest.busy_s)
     if share < _HOLDS_UP:
         return _about_waits(busiest, share, stages)
@@ -85,10 +86,11 @@ def _about_busiest(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) 
             )
         others = [stage.name for stage in stages if stage is not busiest and stage.load_s * _WORTH > busiest.load_s]
         return f"{busy}. More workers for it alone bring little: {' and '.join(others)} would hold up the rest next."
-    return f"{busy}; {more} more worker{'s' * (more > 1)} would give {times:.1f} times the items/s."
+    there = ", as far as there are cores for them" if math.isinf(cores) else ""
+    return f"{busy}; {more} more worker{'s' * (more > 1)} would give {times:.1f} times the items/s{there}."
 
 
-def _on_cores(stages: Sequence[StageLoad], cores: int) -> float:
+def _on_cores(stages: Sequence[StageLoad], cores: float) -> float:
     """Return how many seconds all cores together need for what computes."""
     return sum(stage.busy_s for stage in stages if not stage.awaits) / max(1, cores)
 
@@ -97,7 +99,7 @@ def _workers(count: int) -> str:
     return f"{count} workers are" if count > 1 else "one worker is"
 
 
-def _more_workers(busiest: StageLoad, stages: Sequence[StageLoad], cores: int) -> tuple[int, float]:
+def _more_workers(busiest: StageLoad, stages: Sequence[StageLoad], cores: float) -> tuple[int, float]:
     """Return the number of workers behind which more bring nothing, and how many times the items/s they give."""
     others_s = max((stage.load_s for stage in stages if stage is not busiest), default=0.0)
     bound_s = max(others_s, _on_cores(stages, cores))

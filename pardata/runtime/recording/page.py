@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any, Final
 
 from pardata.memory.budget import format_bytes
-from pardata.runtime.node_statistics import NodeStatistics, counts_of
+from pardata.runtime.node_statistics import NodeStatistics, counts_of, shown
 from pardata.runtime.recording import sections
 from pardata.runtime.recording.advice import StageLoad, advice
 from pardata.runtime.recording.graph import Box, graph, graph_width
@@ -32,7 +33,7 @@ def body_of(report: Any) -> str:
     """Return what stands on the page of a `RunReport`."""
     around: Surroundings = report.surroundings
     record = around.record
-    parts = [_head(report), _error(around.error), _graph(report), _stages(report), _nodes(report.nodes)]
+    parts = [_head(report), _error(around.error), _graph(report), _stages(report), _nodes(report)]
     if record is None:
         parts.append(
             '<h2>More of it</h2><p class="note">This run was not recorded. With <code>run(record=True)</code> the page '
@@ -70,8 +71,9 @@ def loads_of(report: Any) -> list[StageLoad]:
 
 
 def advice_on(report: Any) -> str:
-    """Return advice on a run."""
-    return advice(loads_of(report), report.surroundings.cores, report.surroundings.engine)
+    """Return advice on a run. How many cores its nodes have, if there are any, is not known here."""
+    cores = math.inf if report.nodes else report.surroundings.cores
+    return advice(loads_of(report), cores, report.surroundings.engine)
 
 
 def _memory_seconds(record: RunRecord | None) -> dict[str, float]:
@@ -86,15 +88,23 @@ def _memory_seconds(record: RunRecord | None) -> dict[str, float]:
 def _head(report: Any) -> str:
     around: Surroundings = report.surroundings
     workers = sum(stage.workers for stage in report.stages)
-    engine = f"engine {around.engine}" if around.engine else "engine unknown"
     kind = "advice failed" if around.error else "advice"
     failed = " The run has failed: its error is below." if around.error else ""
     return (
         f"<h1>{escape(_title(report)) or 'An empty run'}</h1>"
         f'<p class="soft">{seconds_text(report.seconds)}, {_count(len(report.stages), "stage")}, '
-        f"{_count(workers, 'worker')} on {_count(around.cores, 'core')}, {engine}</p>"
+        f"{_count(workers, 'worker')} on {_place(report)}</p>"
         f'<div class="{kind}">{escape(advice_on(report))}{failed}</div>'
     )
+
+
+def _place(report: Any) -> str:
+    around: Surroundings = report.surroundings
+    cores = _count(around.cores, "core")
+    if report.nodes:
+        there = {shown(node.node) for node in report.nodes if not node.is_lost}
+        return f"{_count(len(there), 'node')} of a cluster and {cores} here"
+    return f"{cores}, " + (f"engine {around.engine}" if around.engine else "engine unknown")
 
 
 def _count(number: int, what: str) -> str:
@@ -164,8 +174,9 @@ def _stages(report: Any) -> str:
     return f"{parts}{table(heads, rows, 'stages')}" if rows else ""
 
 
-def _nodes(nodes: Sequence[NodeStatistics]) -> str:
+def _nodes(report: Any) -> str:
     """Return the table of the nodes of a cluster."""
+    nodes: Sequence[NodeStatistics] = report.nodes
     if not nodes:
         return ""
     heads = ["node", "messages", "sent", "received", "redone", "lost", '<th class="left">stages</th>']
@@ -177,7 +188,11 @@ def _nodes(nodes: Sequence[NodeStatistics]) -> str:
         ]
         for each in nodes
     ]
-    return f"<h2>Nodes</h2>{table(heads, rows, 'stages')}"
+    recorded = (
+        '<p class="note">The times and calls below were recorded here: stages on nodes are busy as long as messages '
+        "of theirs are away.</p>"
+    )
+    return f"<h2>Nodes</h2>{table(heads, rows, 'stages')}{'' if report.surroundings.record is None else recorded}"
 
 
 def _number(head: str, value: str) -> str:

@@ -43,6 +43,7 @@ def test_a_real_report_is_json_too():
 def test_nodes_of_a_cluster_are_on_the_page_and_in_a_notebook(report, tmp_path):
     report.nodes = [NodeStatistics("tcp://a<b:1", "read + check", 7, 8_000_000, 300, redone=2, is_lost=True)]
     report.save(tmp_path / "run.html")
+    assert "on 0 nodes of a cluster and 1 core here" in (tmp_path / "run.html").read_text()
     for text in (report._repr_html_(), (tmp_path / "run.html").read_text()):
         table = text[text.index("<table", text.index("</table>")) :]
         rows = ElementTree.fromstring(table[: table.index("</table>") + len("</table>")]).iter("tr")
