@@ -13,9 +13,8 @@ from pardata.cluster.ledger import Ledger
 MESSAGE_S = 0.1
 LATENCY_S = 1e-3  # one way
 CREDITS = 4  # of a stage with one worker on each node: `cluster.run._credits`
-HOME_S = (
-    250e-6  # the most that home may take for a message, there and back, at 512 nodes; docs/cluster.md has what it takes
-)
+HOME_S = 440e-6  # of home's CPU for a message, there and back: the most that was measured (docs/cluster.md)
+FOR_512_S = 250e-6  # the most that home may take at 512 nodes: that was not reached
 
 
 def part_at_work(nodes, home_s, rounds=12):
@@ -45,9 +44,12 @@ def part_at_work(nodes, home_s, rounds=12):
     return (done - nodes * rounds // 2) * MESSAGE_S / (nodes * (now_s - begin_s))
 
 
-@pytest.mark.parametrize(("nodes", "least"), [(8, 0.95), (64, 0.9), (512, 0.75)])
-def test_nodes_work_most_of_their_time(nodes, least):
-    assert part_at_work(nodes, HOME_S) >= least
+@pytest.mark.parametrize(
+    ("nodes", "home_s", "least"),
+    [(8, HOME_S, 0.95), (64, HOME_S, 0.9), (200, HOME_S, 0.9), (512, HOME_S, 0.4), (512, FOR_512_S, 0.75)],
+)
+def test_nodes_work_most_of_their_time(nodes, home_s, least):
+    assert part_at_work(nodes, home_s) >= least
 
 
 @pytest.mark.parametrize(("nodes", "home_s"), [(8, 2e-3), (64, 1e-3), (64, 2e-3), (256, 2e-3)])
