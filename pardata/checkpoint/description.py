@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
-from typing import Any
+from typing import Any, Final
 
 from pardata.checkpoint.done import DoneRanges
 from pardata.checkpoint.folder import newest_state, plan_of
 from pardata.checkpoint.results import records
 from pardata.memory.budget import format_bytes
+
+_COLUMNS: Final = 100
 
 
 def described(path: str) -> str:
@@ -23,10 +26,17 @@ def described(path: str) -> str:
     written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(newest))
     lines = [
         f"{path}: checkpoint of {plan['kind']}, {format_bytes(nbytes)}, last written {written}",
-        f"belongs to: {', '.join(name for name, _ in plan['parts'])}",
+        _in_lines("belongs to: ", [name for name, _ in plan["parts"]]),
         _progress(path, plan["kind"], newest_state(path)[1]),
     ]
     return "\n".join(lines)
+
+
+def _in_lines(begin: str, names: list[str]) -> str:
+    """Return names in lines, none of which ends within a name."""
+    text = begin + ", ".join(name.replace(" ", "\0") for name in names)
+    lines = textwrap.wrap(text, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def _progress(path: str, kind: str, state: Any) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 import pardata
 from pardata import __main__ as command_line
+from pardata.checkpoint import description
 from pardata.checkpoint import folder as folders
 from pardata.pipeline import going_on
 from pardata.pipeline.programs.sink import committing
@@ -273,6 +274,8 @@ def test_the_command_line_tells_what_is_there(make_folder, capsys):
     command_line.main(["checkpoint", f"{folder}/e"])
     told = capsys.readouterr().out
     assert "there is no checkpoint" in told and "checkpoint of run" in told and "'numbers', stage 'work'" in told
+    many = description._in_lines("of: ", [f"stage 'number {n}'" for n in range(30)]).splitlines()
+    assert max(map(len, many)) <= 100 and all(line.endswith(("',", "'")) for line in many)
     assert f"all items below number {ITEMS - 2} of the source are done" in told
     assert "the results of 5 items are stored" in told and told.count("\ndone\n") == 2
 

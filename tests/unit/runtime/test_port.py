@@ -12,6 +12,7 @@ from pardata.codec.batch_codec import Batch
 from pardata.errors import CapacityError
 from pardata.runtime.events import Said, decode, send_event
 from pardata.runtime.header import BLOCKED_NS, CURRENT_CALL, LEAVE, MEMORY, SENT_BYTES, WAITS_FOR
+from pardata.runtime.worker.accounting import TimeAccount
 from pardata.runtime.worker.disown import STEPS
 from pardata.runtime.worker.port import WorkerPort
 from pardata.runtime.worker.program import Cancelled
@@ -27,6 +28,11 @@ def test_a_worker_that_is_to_leave_sends_nothing_more_also_if_it_does_not_look_a
             port.publish(Batch(0, 0, 1, cell, [1]))
         chain.step("middle")
         assert not port.words[SENT_BYTES] and not chain.slots_in_use
+
+
+def test_where_nothing_is_recorded_no_code_of_the_recording_runs():
+    with contextlib.closing(Chain()) as chain:
+        assert {(type(port), type(port._account)) for port in chain._ports.values()} == {(WorkerPort, TimeAccount)}
 
 
 def test_bytes_are_counted_before_the_message_is_there():
