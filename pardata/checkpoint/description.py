@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import textwrap
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pardata.checkpoint.done import DoneRanges
@@ -20,9 +22,9 @@ def described(path: str) -> str:
     plan = plan_of(path) if os.path.isdir(path) else None
     if plan is None:
         return f"{path}: there is no checkpoint"
-    names = sorted(os.listdir(path))
-    nbytes = sum(os.stat(os.path.join(path, name)).st_size for name in names)
-    newest = max(os.stat(os.path.join(path, name)).st_mtime for name in names)
+    found = list(_statuses(path))
+    nbytes = sum(status.st_size for status in found)
+    newest = max(status.st_mtime for status in found)
     written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(newest))
     lines = [
         f"{path}: checkpoint of {plan['kind']}, {format_bytes(nbytes)}, last written {written}",
@@ -37,6 +39,13 @@ def _in_lines(begin: str, names: list[str]) -> str:
     text = begin + ", ".join(name.replace(" ", "\0") for name in names)
     lines = textwrap.wrap(text, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\0", " ")
+
+
+def _statuses(path: str) -> Iterator[os.stat_result]:
+    """Yield the status of each file; a job that is at work removes some meanwhile."""
+    for name in os.listdir(path):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.stat(os.path.join(path, name))
 
 
 def _progress(path: str, kind: str, state: Any) -> str:
