@@ -71,6 +71,8 @@ def _events(record: RunRecord, around: Surroundings) -> Iterator[TraceEvent]:
     tracks: dict[str, Track] = {}
     for worker in record.workers:
         tracks.setdefault(worker.stage, Track(len(tracks) + 1, [])).workers.append(worker)
+    for death in record.deaths:  # also of those that had not begun
+        tracks.setdefault(death.stage, Track(len(tracks) + 1, []))
     yield from _counters(record, len(tracks) + 1, around.limit_bytes)
     digits = len(str(len(tracks)))
     for name, track in tracks.items():
@@ -85,7 +87,8 @@ def _events(record: RunRecord, around: Surroundings) -> Iterator[TraceEvent]:
         yield {**event, "ts": _us(record, death.at_ns), "s": "t", "args": {"item": death.number}}
     numbers = itertools.count(1)
     for edge in around.edges:
-        yield from _arrows(record, edge, tracks[edge.giver], tracks[edge.reader], shift, numbers)
+        if edge.giver in tracks and edge.reader in tracks:  # else no worker of one of them had begun
+            yield from _arrows(record, edge, tracks[edge.giver], tracks[edge.reader], shift, numbers)
 
 
 def _thread(worker: int, lane: int = 0) -> int:

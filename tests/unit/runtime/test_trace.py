@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 
 from pardata.runtime.progress import RunReport
-from pardata.runtime.recording.record import GraphEdge, RunRecord, Surroundings, WorkerRecord
+from pardata.runtime.recording.record import DeathRecord, GraphEdge, RunRecord, Surroundings, WorkerRecord
 from pardata.runtime.recording.recorder import CALL_WORDS, SAMPLE_WORDS, SENT, Recorded
 from tests.conformance.traces import check_format
 
@@ -66,3 +66,15 @@ def test_all_slices_and_arrows_are_where_viewers_find_them(tmp_path):
     assert len(check_format(trace)) == 11
     arrows = [(event["pid"], event["ts"]) for event in trace["traceEvents"] if event["ph"] in "sf"]
     assert arrows[:4] == [(1, 0.1), (2, 0.1), (1, 1.1), (2, 1.1)] and arrows[-2:] == [(4, 0.51), (5, 0.56)]
+
+
+def test_a_run_that_ends_before_all_its_workers_have_begun_has_a_trace(tmp_path):
+    """As one whose first function cannot be loaded: a worker counts as begun when it has loaded its program."""
+    workers = [WorkerRecord("numbers", 0, recorded((0, 1000, 0, 0)))]
+    edges = GraphEdge("numbers", "killed"), GraphEdge("killed", "not begun")
+    death = DeathRecord("killed", 1, None, 500, 600, "killed by SIGKILL")
+    record = RunRecord(0, 3000, workers, [death])
+    RunReport([], 1.0, surroundings=Surroundings(edges, record=record)).trace(tmp_path / "run.json")
+    events = json.loads((tmp_path / "run.json").read_text())["traceEvents"]
+    assert [event["name"] for event in events if event["ph"] in "Xi"] == ["item 0", "worker died: killed by SIGKILL"]
+    assert {event["args"]["name"] for event in events if event["name"] == "process_name"} == {"1 numbers", "2 killed"}
