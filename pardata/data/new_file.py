@@ -93,7 +93,7 @@ class NewPath(ABC):
 
     def discard(self) -> None:
         """Remove what was begun; nothing if it has its name."""
-        with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to tell
+        with contextlib.suppress(Exception):  # each library has its own; the first error is the one to tell
             self.close()
         if os.path.isdir(self.part):
             shutil.rmtree(self.part, ignore_errors=True)

@@ -1,13 +1,14 @@
 """TIFF files beside what the conformance suite asks of every format: the places of images, and new files."""
 
 import io
+import os
 import pickle
 
 import numpy as np
 import pytest
 
 import pardata
-from pardata.data.registry import file_array
+from pardata.data.registry import file_array, new_output
 from tests.conformance.data_formats import read_all, values_of
 
 tifffile = pytest.importorskip("tifffile")
@@ -136,4 +137,15 @@ def test_what_a_new_file_cannot_hold_is_refused(tmp_path, values):
         pytest.raises(pardata.ConfigError, match="cannot hold|holds images"),
     ):
         pool.map_array(lambda block: block, values, out=str(tmp_path / "a.tif"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_a_part_that_was_cut_nothing_is_left(tmp_path):
+    """As by a full disk, of which the first error tells: that of the library, which finds no images, is dropped."""
+    new = new_output(tmp_path / "a.tif", compression="zlib")
+    images = new.create((0, 8, 8), np.dtype("u1"), (1, 8, 8))
+    new.grow(1)
+    images[:1] = np.ones((1, 8, 8), "u1")
+    os.truncate(new.part, 10)
+    new.discard()
     assert not list(tmp_path.iterdir())
