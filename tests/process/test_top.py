@@ -1,6 +1,8 @@
 """`python -m pardata top`: runs and pools of this process, as another one would find them."""
 
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -62,12 +64,30 @@ def test_q_ends_it_and_the_terminal_is_as_before(monkeypatch):
         monkeypatch.setattr(sys, "stdin", keys)
         monkeypatch.setattr(sys, "stdout", screen)
         monkeypatch.setenv("TERM", "xterm")
-        before = termios.tcgetattr(theirs)
+        before, handler = termios.tcgetattr(theirs), signal.getsignal(signal.SIGTERM)
         os.write(ours_end, b"q")
         main(["top"])
-        assert termios.tcgetattr(theirs) == before
+        assert termios.tcgetattr(theirs) == before and signal.getsignal(signal.SIGTERM) is handler
         drawn = ""
         while terminal._END not in drawn:
             drawn += os.read(ours_end, 1 << 16).decode()
     os.close(ours_end)
     assert terminal._BEGIN in drawn and "q ends" in drawn
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_it_and_the_terminal_is_as_before(name):
+    """Also without a standard input, which tells of no keys."""
+    pty = pytest.importorskip("pty")
+    ours_end, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen(["sh", "-c", 'exec "$0" -m pardata top <&-', sys.executable], stdout=theirs, env=env) as top:
+        os.close(theirs)
+        drawn = ""
+        while "q ends" not in drawn:
+            drawn += os.read(ours_end, 1 << 16).decode()
+        top.send_signal(getattr(signal, name))
+        while terminal._END not in drawn:
+            drawn += os.read(ours_end, 1 << 16).decode()
+        assert top.wait() == 128 + getattr(signal, name)
+    os.close(ours_end)

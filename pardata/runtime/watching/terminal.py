@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pardata.runtime.watching.counts import seen_in
 from pardata.runtime.watching.screen import Look, lines_of
 from pardata.runtime.watching.segments import command_of, segments
 
+_WHAT: Final = "worker processes, which `top` shows"
 _REFRESH_S: Final = 1.0
 _BEGIN: Final = "\x1b[?1049h\x1b[?25l"  # the other screen, which leaves what was printed before; no cursor
 _END: Final = "\x1b[?25h\x1b[?1049l"
@@ -29,7 +31,7 @@ tty: Any = module("tty")
 
 def look() -> Look:
     """Return what this user's runs and pools are at now."""
-    check_linux("worker processes, which `top` shows")
+    check_linux(_WHAT)
     found, commands = [], {}
     for segment in segments():
         for seen in seen_in(segment.key, segment.headers, time.monotonic_ns()):
@@ -51,9 +53,10 @@ def is_terminal() -> bool:
 
 
 def watch() -> None:
-    """Draw a screen once in a second, until `q` or Ctrl-C."""
+    """Draw a screen once in a second, until `q`, Ctrl-C, SIGTERM or the end of the terminal."""
+    check_linux(_WHAT)
     before = None
-    with contextlib.suppress(KeyboardInterrupt), _screen():
+    with contextlib.suppress(KeyboardInterrupt), _ended_by_signals(), _screen():
         while True:
             now = look()
             width, height = shutil.get_terminal_size()
@@ -65,11 +68,15 @@ def watch() -> None:
                 return
 
 
+def _has_keys() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()  # None: it was closed
+
+
 def _is_enough() -> bool:
     """Wait for the next look; return whether `q` was pressed."""
     end_s = time.monotonic() + _REFRESH_S
     while (left_s := end_s - time.monotonic()) > 0:
-        if not sys.stdin.isatty():
+        if not _has_keys():
             time.sleep(left_s)
         elif select.select([sys.stdin], [], [], left_s)[0]:
             keys = os.read(sys.stdin.fileno(), 64)
@@ -79,9 +86,21 @@ def _is_enough() -> bool:
 
 
 @contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have the signals that would end the process at once leave this block, so that the terminal is as it was."""
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    kept = {number: signal.signal(number, lambda number, _: sys.exit(128 + number)) for number in ends}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def _screen() -> Iterator[None]:
     """Use the terminal's other screen, and hear of keys as they are pressed; all is as it was afterwards."""
-    has_keys = sys.stdin.isatty()
+    has_keys = _has_keys()
     kept = termios.tcgetattr(sys.stdin) if has_keys else None
     try:
         if has_keys:
