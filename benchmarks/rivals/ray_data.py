@@ -6,8 +6,9 @@ the arrays that are made of them are large. Needs pyarrow and pandas.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any
 
@@ -20,6 +21,18 @@ from benchmarks.rivals.rival import Flow
 
 MOST_ITEMS = 1000  # of a flow; the dataset is left when the flow has no more
 COLUMN = "made"
+JOIN_S = 2.0
+
+
+@contextmanager
+def _threads_joined() -> Iterator[None]:
+    """Join the threads that were started meanwhile: one that calls Ray after its shutdown ends the process."""
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        for thread in set(threading.enumerate()) - before:
+            thread.join(JOIN_S)
 
 
 class Rival(rival.Rival):
@@ -34,7 +47,7 @@ class Rival(rival.Rival):
                 x = stage(x)
             return {COLUMN: x}
 
-        with two_nodes():
+        with two_nodes(), _threads_joined():
             context = ray.data.DataContext.get_current()
             context.execution_options.preserve_order = True
             context.enable_progress_bars = False
