@@ -80,7 +80,9 @@ def ratio_of_sleeping(name: str, best: tuple[int, ...], scale: float = 1.0) -> f
     plan = plan._replace(steps=[step._replace(cost=step.cost * scale) for step in plan.steps])
     autos = [at for at, step in enumerate(plan.steps) if step.auto]
     said_s = _seconds(sleeping(plan, dict(zip(autos, best, strict=True))), tokens=plan.tokens)
-    auto_s = _seconds(sleeping(plan, dict.fromkeys(autos, "auto")), cores=CORES, tokens=plan.tokens)
+    # A step that keeps some items is a stage and a filter here, which has a worker of its own.
+    cores = CORES + sum(step.keeps is not None for step in plan.steps)
+    auto_s = _seconds(sleeping(plan, dict.fromkeys(autos, "auto")), cores=cores, tokens=plan.tokens)
     return 100 * said_s / auto_s
 
 
