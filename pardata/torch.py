@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pardata.feeding.feed import Feed
 from pardata.feeding.tensors import can_pin, load_torch, pinned_ahead
+from pardata.runtime.option_names import OF_LOADERS, tells_options
 
 __all__ = ["Loader"]
 
@@ -48,6 +49,7 @@ class Loader(Feed):
 
     _tensors: ClassVar[bool] = True
 
+    @tells_options(OF_LOADERS)
     def __init__(
         self,
         dataset: Any,

@@ -224,7 +224,7 @@ def output_endings(tables: bool = False) -> str:
     return ", ".join(ending for entry in found for ending in entry.endings)
 
 
-def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
+def open_data(path: str | os.PathLike[str], key: str | int | None = None) -> Any:
     """Open an array in a file for reading, by its library: `map_array`, `source` and their like take what it returns.
 
     Parameters
@@ -235,7 +235,7 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
         file; a ``.mp4``, ``.mkv``, ``.wav`` or another file of videos and sound; a ``.dcm`` file, or a folder of DICOM
         files; a table in a
         ``.parquet`` file, or in a folder of such files with that ending.
-    key : str, optional
+    key : str or int, optional
         The name of the array in a group or file, of a TIFF file the number of the series, of a FITS file the name or
         number of the image, of a video the number of the stream, of a folder of DICOM the UID of the series; not needed
         if there is only one.
@@ -272,7 +272,7 @@ def open_data(path: str | os.PathLike[str], *, key: str | None = None) -> Any:
     if "://" not in name and not os.path.exists(name):
         hint = f": for several files give their paths, glob.glob({name!r})" if "*" in name else home_hint(name)
         raise ConfigError(f"open({name!r}): No such file or directory: {os.path.abspath(name)!r}{hint}")
-    return adapter.open_path(name, key)
+    return adapter.open_path(name, str(key) if isinstance(key, int) else key)
 
 
 def chosen_key(path: str, key: str | None, keys: list[str]) -> str:

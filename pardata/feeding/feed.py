@@ -19,6 +19,7 @@ from pardata.feeding.seeds import new_seed
 from pardata.feeding.tensors import send_tensors_as_arrays, tensor_of
 from pardata.feeding.trees import Leaf, with_leaves
 from pardata.pipeline.plan.numbers import is_count
+from pardata.runtime.option_names import OF_LOADERS, tells_options
 
 _CAPACITY: Final = (
     "a training loop has no memory_limit= or chunksize=: a smaller batch_size=, or fewer workers=, needs less memory. "
@@ -215,6 +216,7 @@ def _checked_seed(seed: int) -> int:
     return int(seed)
 
 
+@tells_options(OF_LOADERS)
 def batches(
     dataset: Any,
     batch_size: int | None = 1,

@@ -7,6 +7,7 @@ stream ──> .batch(size) ──> a stage that assembles: `Making` ───�
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -159,6 +160,11 @@ def route_for(dataset: Any, making: Making, sampling: Sampling, workers: int | N
         raise ConfigError(f"workers must be an int of at least 0 (0: no processes), not {workers!r}")
     if (rows := rows_of_table(dataset)) is not None:
         raise ConfigError(f"a {type(dataset).__name__} is indexed by its columns, not by its rows; use {rows}")
+    if isinstance(dataset, (str, bytes, os.PathLike)):
+        raise ConfigError(
+            f"a dataset is not a path, {dataset!r}: give an object whose __getitem__ reads an item, or a stream, as "
+            "pardata.source(path) for an array in a file"
+        )
     is_stream = isinstance(dataset, Stream)
     if not is_stream and has_keys(dataset):
         return PoolRoute(dataset, making, _with_count(sampling, dataset), workers)

@@ -179,7 +179,7 @@ def _from_rows(data: Iterable[Any], key: str | None, columns: Sequence[str] | No
 def tuple_of(row: Any, names: Sequence[str], order: Sequence[int]) -> tuple[Any, ...]:
     """Return the values of a row, a dict or a sequence, in `order` of the columns."""
     if isinstance(row, str | bytes) or not isinstance(row, Iterable):
-        raise ConfigError(f"a row is a dict or a sequence of values, not {row!r}")
+        raise ConfigError(f"a row is a dict or a sequence of values, not {row!r} (a single row is given as [row])")
     if isinstance(row, Mapping):
         if row.keys() != set(names):
             raise ConfigError(f"a row has the columns {sorted(row)} where {sorted(names)} are expected")

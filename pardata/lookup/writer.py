@@ -258,7 +258,10 @@ def _as_rows(rows: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
 def _values(column: Any) -> list[Any]:
     """Return a column as parameters for SQLite; a list is not made an array, which would change texts and bytes."""
     if isinstance(column, str | bytes) or not isinstance(column, Iterable) or getattr(column, "ndim", 1) != 1:
-        raise ConfigError(f"a column is put as an array or a sequence of one value per row, not as {column!r}")
+        raise ConfigError(
+            f"a column is put as an array or a sequence of one value per row, not as {column!r}; "
+            "a single row is put as put([row])"
+        )
     given: Any = column
     read = read_values(given)
     values: Any = read.values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,12 +9,12 @@ from typing import Any
 
 from pardata.errors import ConfigError
 from pardata.pipeline.plan.node import has_calls, name_of, no_function
+from pardata.runtime.option_names import meant_by
 
 _OPTIONS = (
     "workers", "ordered", "inplace", "writable", "chunksize", "errors", "max_errors", "retries", "timeout_s", "kind",
     "concurrency", "on", "name",
 )  # fmt: skip
-_ELSEWHERE = {"n_jobs": "workers", "processes": "workers", "num_processes": "workers"}  # names of other libraries
 
 
 class Wrapped(ABC):
@@ -79,8 +78,7 @@ def _check(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], unpacks: bool
     except (TypeError, ValueError):  # of some functions written in C
         return
     for name in kwargs:
-        close = difflib.get_close_matches(name, _OPTIONS, 1, 0.75)
-        meant = _ELSEWHERE.get(name) or next(iter(close), None)
+        meant = meant_by(name, _OPTIONS)
         if meant is not None and name not in signature.parameters:
             raise ConfigError(f"map({name_of(fn)}): there is no option {name!r}; did you mean {meant!r}?")
     try:

@@ -13,9 +13,11 @@ from pardata.pipeline.plan.node import Kind, Node, user_line
 from pardata.pipeline.plan.ordering import Policy
 from pardata.pipeline.run import STALL_S, Engine, RunOptions, plan_of
 from pardata.pipeline.stream import Stream
+from pardata.runtime.option_names import OF_STAGES, tells_options
 from pardata.runtime.progress import RunReport
 
 
+@tells_options(OF_STAGES)
 def run(
     *streams: Stream,
     engine: Engine = "processes",

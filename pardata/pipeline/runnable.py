@@ -18,6 +18,7 @@ from pardata.pipeline.plan.draw import as_svg, as_text
 from pardata.pipeline.plan.node import Node
 from pardata.pipeline.plan.plan import Plan
 from pardata.pipeline.run import STALL_S, Engine, Run, RunOptions, plan_of, start
+from pardata.runtime.option_names import OF_STAGES, tells_options
 from pardata.runtime.progress import RunReport
 
 
@@ -25,9 +26,12 @@ class Runnable:
     """A graph of stages that can be run, tried with one item, and drawn."""
 
     def __init__(self, node: Node) -> None:
+        if not isinstance(node, Node):
+            raise ConfigError("a stream is made by pardata.source(items)")
         self._node = node
         note_made(node)
 
+    @tells_options(OF_STAGES)
     def iterate(
         self,
         *,
@@ -100,6 +104,7 @@ class Runnable:
         )  # fmt: skip
         return start(plan_of(self._node, iterated=True, options=options), engine, options)
 
+    @tells_options(OF_STAGES)
     def run(
         self,
         *,

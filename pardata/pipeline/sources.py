@@ -33,8 +33,10 @@ def npy_source(path: str | os.PathLike[str]) -> RowsOfFile:
     name = os.path.abspath(os.fspath(path))
     if not name.endswith(".npy"):
         raise ConfigError(
-            f"source({str(path)!r}): a single path must be that of a file that open opens; for others give a list"
-            + " (there is no file or folder of that name)" * (not os.path.exists(name))
+            f"source({str(path)!r}): a single path must be that of a file that pardata.open opens; for the lines "
+            "of a text give open(path), for paths a list of them"
+            + " (there is no file or folder of that name)"
+            * (not os.path.exists(name))
         )
     try:
         shape = np.load(name, mmap_mode="r").shape

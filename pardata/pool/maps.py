@@ -18,6 +18,7 @@ from pardata.pool.jobs.chunking import Chunks, Chunksize, parse_chunksize
 from pardata.pool.jobs.map import MapJob
 from pardata.pool.options import check_least, check_writable
 from pardata.pool.results import Results
+from pardata.runtime.option_names import OF_POOLS, tells_options
 from pardata.runtime.stage_bars import Bars, check_progress
 
 
@@ -32,6 +33,7 @@ class MapMethods:
         """The number of workers; of all nodes, with `cluster`."""
         return self._backend.setup.workers
 
+    @tells_options(OF_POOLS)
     def map(
         self,
         fn: Callable[..., Any],
@@ -75,6 +77,8 @@ class MapMethods:
             function or other items. An error of `fn` is raised where its result
             would come.
         """
+        if not iterables:
+            raise TypeError(f"map({function_name(fn)}): the items are missing, as in map(fn, items)")
         deadline = None if timeout is None else time.monotonic() + timeout
         if buffersize is not None:
             check_least("buffersize", buffersize, int, 1)

@@ -24,6 +24,7 @@ from pardata.pool.report import PoolReport
 from pardata.pool.results import TaskFuture
 from pardata.process.capacity import loading
 from pardata.runtime.method_names import named_as_called
+from pardata.runtime.option_names import tells_options
 from pardata.runtime.recording.pool_page import pool_body_of
 from pardata.runtime.report_page import as_link
 
@@ -95,6 +96,7 @@ class WorkerPool(ArrayMethods, Executor):
     [1, 2] 1024
     """
 
+    @tells_options()
     def __init__(
         self,
         workers: int | None = None,

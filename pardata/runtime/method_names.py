@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import FunctionType
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ def named_as_called(kind: T) -> T:
         if base.__module__.split(".", 1)[0] == _PACKAGE:
             for name, method in vars(base).items():
                 if isinstance(method, FunctionType) and not name.startswith("_"):
-                    method.__qualname__ = f"{kind.__qualname__}.{name}"
-                    method.__module__ = kind.__module__  # pickle finds it there
+                    for known in {method, inspect.unwrap(method)}:  # Python's errors name the function inside
+                        known.__qualname__ = f"{kind.__qualname__}.{name}"
+                        known.__module__ = kind.__module__  # pickle finds it there
     return kind

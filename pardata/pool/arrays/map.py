@@ -26,12 +26,14 @@ from pardata.pool.arrays.work import Work
 from pardata.pool.jobs.chunking import Chunksize, parse_chunksize
 from pardata.pool.maps import MapMethods
 from pardata.pool.options import check_awaits_nothing
+from pardata.runtime.option_names import OF_POOLS, tells_options
 from pardata.runtime.stage_bars import Bars, check_progress
 
 
 class ArrayMethods(MapMethods):
     """The methods of a pool that work on blocks of arrays."""
 
+    @tells_options(OF_POOLS)
     def map_array(
         self,
         fn: Callable[..., Any],
