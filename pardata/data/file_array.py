@@ -125,7 +125,7 @@ class FileArray(ABC):
     def age(self) -> object:
         """Return what tells that it was written to; None: nothing does, as at a URL."""
         path = self.__dict__.get("_path")
-        return file_age(path) if isinstance(path, str) and os.path.isfile(path) else None
+        return ages([path]) if isinstance(path, str) else None
 
     def encoder(self) -> Encoder | None:
         """Return what workers compress with, so that the only writer of a file need not; None: it has to."""
@@ -209,6 +209,12 @@ def file_age(path: str) -> tuple[int, int]:
     """Return the size of a file and the time of its last write: equal for a copy that has kept its time."""
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns
+
+
+def ages(paths: list[str]) -> object:
+    """Return the ages of files; of a single one its own; None for what is no file."""
+    found = [file_age(path) if os.path.isfile(path) else None for path in paths]
+    return found if len(found) > 1 else found[0]
 
 
 def folder_age(folder: str) -> list[tuple[str, int, int]]:

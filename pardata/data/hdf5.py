@@ -16,7 +16,17 @@ from typing import Any, Final, Literal
 import h5py
 import numpy as np
 
-from pardata.data.file_array import Array, EncodedChunks, Encoder, FileArray, Selection, check_same, gone, page_of_rows
+from pardata.data.file_array import (
+    Array,
+    EncodedChunks,
+    Encoder,
+    FileArray,
+    Selection,
+    ages,
+    check_same,
+    gone,
+    page_of_rows,
+)
 from pardata.data.hdf5_chunks import codec_of, read_chunks
 from pardata.data.new_file import NewFile
 from pardata.data.registry import chosen_key
@@ -40,6 +50,7 @@ class DatasetArray(FileArray):
         self._dataset: Any = dataset
         self._swmr: bool = file.swmr_mode
         self._locking = _locking(file)
+        self._others = _other_files(dataset, self._path)
         is_written = file.mode != "r"
         location = f"{os.path.realpath(self._path)}:{self._key}"
         if dataset.shape is None:
@@ -67,6 +78,10 @@ class DatasetArray(FileArray):
         ]
         with self._writing(math.prod(stored) * self._dataset.id.get_type().get_size()):
             self._dataset[selection] = values
+
+    def age(self) -> object:
+        """Return the age of the file, or of all files that the values lie in."""
+        return ages([self._path, *self._others])
 
     def encoder(self) -> Encoder | None:
         return codec_of(self._dataset)
@@ -114,6 +129,14 @@ class DatasetArray(FileArray):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_dataset": None}
+
+
+def _other_files(dataset: Any, path: str) -> list[str]:
+    """Return where the other files with values of a dataset may be: beside its own, or in the current directory."""
+    names = [part.file_name for part in dataset.virtual_sources()] if dataset.is_virtual else []
+    names += [os.fsdecode(part[0]) for part in dataset.external or ()]
+    folders = (os.path.dirname(path), os.getcwd())
+    return sorted({os.path.join(folder, name) for name in names if name != "." for folder in folders})
 
 
 def _locking(file: Any) -> bool | Literal["best-effort"]:

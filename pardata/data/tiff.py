@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from pardata.data.file_array import Array, FileArray, Selection, check_same, gone, page_of_rows
+from pardata.data.file_array import Array, FileArray, Selection, ages, check_same, gone, page_of_rows
 from pardata.data.new_tiff import new_file, opened_file
 from pardata.data.registry import chosen_key
 from pardata.errors import ConfigError, StaleBlockError
@@ -37,6 +37,13 @@ class OpenImage:
         self._is_series = isinstance(image, tifffile.TiffPageSeries)
         is_plain = self._is_series and not image.is_multifile and image.transform is None
         self.offset: int | None = image.dataoffset if is_plain else None  # of an array that can be mapped
+
+    def other_files(self) -> set[str]:
+        """Return the paths of all files of a series that is in several."""
+        if not self._is_series or not self.image.is_multifile:
+            return set()
+        with self._lock:
+            return {page.parent.filehandle.path for page in self.image if page is not None}
 
     def read_all(self) -> Array:
         """Return all of it."""
@@ -75,6 +82,7 @@ class ImageArray(FileArray):
         self._place = _place(image)
         is_file = os.path.isfile(self._path)
         self._opened: OpenImage | None = self._open() if is_file else OpenImage(image, None)
+        self._others = sorted(self._opened.other_files() - {self._path})
         shape, dtype = _found(image)
         self._leading = _leading_axes(image) if is_file else None
         count = self._leading or 0
@@ -110,6 +118,10 @@ class ImageArray(FileArray):
                 out[place] = 0  # as asarray() has it
             elif not np.may_share_memory(made, out):
                 out[place] = made.reshape(shape)[inner]
+
+    def age(self) -> object:
+        """Return the age of the file, or of all files that a series is in."""
+        return ages([self._path, *self._others])
 
     def _image(self) -> OpenImage:
         if self._opened is None:

@@ -1,6 +1,7 @@
 """Datasets of HDF5: chunks of gzip are decompressed here, outside of HDF5's lock, and all others by HDF5."""
 
 import itertools
+import os
 import pickle
 import types
 import zlib
@@ -118,6 +119,28 @@ def test_the_time_for_a_chunk_does_not_depend_on_how_many_there_are(library, lef
         )  # fmt: skip
         assert np.array_equal(array[:, :3], values[:, :3])
         assert [part[0].start for part in left] == [4]
+
+
+@pytest.mark.parametrize("name", ["data.h5", "raw"])
+def test_a_checkpoint_compares_all_files_that_values_lie_in(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = values_of("f4")
+    layout = h5py.VirtualLayout(SHAPE, "f4")
+    layout[:] = h5py.VirtualSource("data.h5", "x", SHAPE)
+    with h5py.File("data.h5", "w") as file:
+        file["x"] = values
+    with h5py.File("a.h5", "w") as file:
+        if name == "raw":
+            file.create_dataset("x", SHAPE, "f4", external=[("raw", 0, h5py.h5f.UNLIMITED)])[:] = values
+        else:
+            file.create_virtual_dataset("x", layout)
+        file["plain"] = values
+    with h5py.File("a.h5", "r") as file:
+        array, plain = adapt(file["x"]), adapt(file["plain"])
+        before, other = array.age(), plain.age()
+        assert before == pickle.loads(pickle.dumps(array)).age() and np.array_equal(array[...], values)
+        os.utime(name, (0, 0))
+        assert array.age() != before and plain.age() == other
 
 
 def test_a_dataset_that_nothing_was_written_to_has_its_fill_value(library, tmp_path):

@@ -81,6 +81,10 @@ def test_images_of_several_files_are_one_series(tmp_path):
         tifffile.imwrite(tmp_path / f"{t}.ome.tif", VALUES[t, 0], description=xml, metadata=None, **GRAY)
     array = sent(pardata.open(tmp_path / "0.ome.tif"))
     assert np.array_equal(array[:], [VALUES[0, 0], VALUES[1, 0], 0 * VALUES[0, 0]])  # the third is in none of them
+    before = array.age()
+    assert before == sent(array).age()
+    os.utime(tmp_path / "1.ome.tif", (0, 0))
+    assert array.age() != before  # a checkpoint compares it
 
 
 def test_a_file_in_memory_goes_to_threads_only(tmp_path):
