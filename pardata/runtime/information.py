@@ -33,8 +33,15 @@ _EXTRAS = {
     "astropy": "fits: files as sources",
     "nibabel": "nifti: files as sources",
     "xarray": "netcdf: files as sources",
+    "pydicom": "dicom: files as sources",
+    "blosc2": "blosc2: files as sources and outputs",
+    "tensorstore": "tensorstore: arrays as sources and outputs",
+    "av": "video: films and sound as sources",
+    "pyarrow": "parquet: tables as sources and outputs",
     "werkzeug": "http: look-ups over HTTP, dashboards",
     "joblib": "joblib: a backend for it",
+    "distributed": "dask: runs and pools on its clusters",
+    "ray": "ray: runs and pools on its clusters",
     "torch": "torch: loaders for training loops",
 }
 

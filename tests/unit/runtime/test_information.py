@@ -3,6 +3,8 @@
 import platform
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,14 @@ def test_it_prints_all_parts(capsys):
         assert word in told
     rows = dict(row for part in information.information("1").values() for row in part)
     assert {"numpy", "cores", "memory", "descriptors", "processes", "joblib"} <= rows.keys()
+
+
+def test_every_extra_for_users_is_told(capsys):
+    main(["info"])
+    told = capsys.readouterr().out
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    for extra in project["optional-dependencies"].keys() - {"examples", "tables", "test", "bench"}:
+        assert f"({extra}: " in told
 
 
 def test_a_full_disk_is_told_in_one_line():
