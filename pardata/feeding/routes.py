@@ -8,8 +8,9 @@ stream ──> .batch(size) ──> a stage that assembles: `Making` ───�
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -199,6 +200,11 @@ def has_keys(dataset: Any) -> bool:
 def _with_count(sampling: Sampling, dataset: Any) -> Sampling:
     if sampling.sampler is not None or sampling.batch_sampler is not None:
         return sampling
+    if isinstance(dataset, Mapping) and dataset and 0 not in dataset:
+        raise ConfigError(
+            f"a dict is asked for its items 0 to {len(dataset) - 1}, and has {reprlib.repr(list(dataset))}: of arrays "
+            "that belong together a dataset is list(zip(images, labels)); other keys come from sampler="
+        )
     shape = getattr(dataset, "shape", None)  # arrays in files have a shape and no length
     try:
         return replace(sampling, count=shape[0] if isinstance(shape, tuple) and shape else len(dataset))

@@ -40,7 +40,9 @@ class InputArrays:
         try:
             self.axis = operator.index(axis)
         except TypeError:
-            raise ConfigError(f"axis must be an int, not {axis!r}") from None
+            dims = getattr(arrays[0], "dims", None)  # of xarray
+            hint = f": it is axis={dims.index(axis)}" if isinstance(dims, tuple) and axis in dims else ""
+            raise ConfigError(f"axis must be an int, not {axis!r}{hint}") from None
         if not -ndim <= self.axis < ndim:
             raise ConfigError(f"{what} got axis={axis} for an array of shape {first.shape}, which has no such axis")
         self.axis %= ndim

@@ -50,3 +50,12 @@ def test_methods_tell_as_well_and_keep_their_signatures():
 def test_a_path_is_no_dataset(path):
     with pytest.raises(pardata.ConfigError, match="a dataset is not a path, b?'photos'"):
         pardata.batches(path, workers=0)
+
+
+def test_a_dict_of_arrays_is_no_dataset():
+    arrays = {"x": np.zeros((4, 2)), "y": np.arange(4)}
+    with pytest.raises(pardata.ConfigError, match=r"items 0 to 1, and has \['x', 'y'\]: .* list\(zip\("):
+        pardata.batches(arrays, workers=0)
+    by_name = pardata.batches(arrays, batch_size=None, sampler=["y"], workers=0)
+    assert [item.tolist() for item in by_name] == [[0, 1, 2, 3]]
+    assert len(list(pardata.batches({0: 1.0, 1: 2.0}, workers=0))) == 2
