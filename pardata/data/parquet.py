@@ -183,7 +183,7 @@ def _as_table(rows: Any, path: str) -> Any:
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise ValueError(
             f"{path} takes tables, as a dict of arrays ({{name: [1, 2]}}), and was given a {type(rows).__name__}: "
-            f"{error} (rows, dicts of single values, become tables by .batch(1000).map(pyarrow.Table.from_pylist))"
+            f"{error} (of rows, dicts of single values, .batch(1000).map(pandas.DataFrame) makes tables)"
         ) from error
     return table
 
