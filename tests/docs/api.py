@@ -139,7 +139,8 @@ def _code(text):
 
 def _function(name, made):
     lines, node = _node(made)
-    return [f"### `{name}`", _code(_signature(lines, node)), _document(ast.get_docstring(node))]
+    signature = _signature(lines, node).replace(node.name, name.rpartition(".")[2], 1)  # by the name that is public
+    return [f"### `{name}`", _code(signature), _document(ast.get_docstring(node))]
 
 
 def _head(kind):
