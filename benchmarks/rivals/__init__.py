@@ -19,12 +19,12 @@ __all__ = ["EARLIER", "RIVALS", "ArrayWork", "Entry", "FileWork", "Flow", "Link"
 
 @dataclass(frozen=True)
 class Entry:
-    """A rival: its module, and the package that it needs.
+    """A rival: its module, and the packages that it needs.
 
     Parameters
     ----------
     module : the file in this package
-    package : name of the package to import, or "" if it needs only Python and NumPy
+    package : names of the packages to import, its own first; "" if it needs only Python and NumPy
     distribution : name of the package for pip, if that is different; with its extra, if the package comes with that
     """
 
@@ -71,7 +71,7 @@ RIVALS = {
     "ray tasks": Entry("ray_tasks", "ray"),
     "ray actors": Entry("ray_actors", "ray"),
     "ray compiled graph": Entry("ray_graph", "ray"),
-    "ray data": Entry("ray_data", "pyarrow", "ray[data]"),
+    "ray data": Entry("ray_data", "ray pyarrow pandas", "ray[data]"),
     "dask threads": Entry("dask_threads", "dask"),
     "dask processes": Entry("dask_processes", "dask"),
     "dask distributed": Entry("dask_distributed", "distributed"),
@@ -81,9 +81,9 @@ RIVALS = {
 
 def missing(name: str) -> str | None:
     """Why this rival cannot be measured here; None if it can."""
-    package = RIVALS[name].package
-    if package and importlib.util.find_spec(package) is None:
-        return f"not installed (pip install {RIVALS[name].distribution or package})"
+    entry = RIVALS[name]
+    if any(importlib.util.find_spec(package) is None for package in entry.package.split()):
+        return f"not installed (pip install {entry.distribution or entry.package})"
     return None
 
 

@@ -77,8 +77,6 @@ class MapMethods:
             function or other items. An error of `fn` is raised where its result
             would come.
         """
-        if not iterables:
-            raise TypeError(f"map({function_name(fn)}): the items are missing, as in map(fn, items)")
         deadline = None if timeout is None else time.monotonic() + timeout
         if buffersize is not None:
             check_least("buffersize", buffersize, int, 1)

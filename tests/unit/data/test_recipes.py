@@ -7,10 +7,10 @@ from tests.docs.scripts import ROOT, check_that_it_runs
 
 # Each worker would import each library, which takes 20 s in all; the suite over the formats has workers.
 IN_THIS_PROCESS = (
-    "import functools, pardata, pardata.pipeline.runnable as runnable; "
+    "import functools, inspect, pardata, pardata.pipeline.runnable as runnable; "
     "pardata.WorkerPool = functools.partial(pardata.WorkerPool, kind='thread'); "
-    "runnable.Runnable.run.__kwdefaults__['engine'] = 'serial'; "
-    "runnable.Runnable.iterate.__kwdefaults__['engine'] = 'serial'"
+    "inspect.unwrap(runnable.Runnable.run).__kwdefaults__['engine'] = 'serial'; "
+    "inspect.unwrap(runnable.Runnable.iterate).__kwdefaults__['engine'] = 'serial'"
 )
 
 
