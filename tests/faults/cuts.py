@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import sys
+import threading
 from functools import partial
 
 from tests.faults.children import exit_after
@@ -30,6 +31,7 @@ class Cut:
 
     def __init__(self, folder, step, end):
         self.folder, self.left, self.end = str(folder), step, end
+        self.cutting = None  # the thread that puts the files back
         # By inode: a file may have another name by now, and another file the inode of one that is gone.
         self.flushed = dict(self.read(path) for path in self.files())
         for name in CALLS:
@@ -63,6 +65,8 @@ class Cut:
     def step(self, name, paths):
         if not any(map(self.is_ours, paths)):
             return
+        if self.cutting not in (None, threading.get_ident()):
+            threading.Event().wait()  # the power is cut for all threads at once
         self.left -= 1
         if self.end == "full disk":
             if self.left <= 0 and name not in TAKE_NO_SPACE:
@@ -80,6 +84,7 @@ class Cut:
 
     def die(self):
         if self.end == "power cut":
+            self.cutting = threading.get_ident()
             for path in self.files():
                 with contextlib.suppress(FileNotFoundError):  # other threads go on meanwhile
                     self.put_back(path)
