@@ -100,7 +100,6 @@ def of(module, make):
 
 
 TEXT_FILE, BINARY_FILE = open(__file__, encoding="utf-8"), open(__file__, "rb")  # noqa: SIM115
-TEMPORARY_FILE = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
 
 
 def text_file():
@@ -111,8 +110,9 @@ def binary_file():
     return BINARY_FILE
 
 
+@functools.cache  # not where the module is imported, as in workers: they would leave one each
 def temporary_file():
-    return TEMPORARY_FILE
+    return tempfile.NamedTemporaryFile("w+")
 
 
 RNG = np.random.default_rng(0)
