@@ -40,6 +40,8 @@ _SLACK_BYTES: Final = 1 << 20  # of a disk, for HDF5's own tables
 class DatasetArray(FileArray):
     """A dataset: opened again by the path of the file and its name in it."""
 
+    of_process = ("_others",)  # their ages are compared, not where they are
+
     def __init__(self, dataset: Any) -> None:
         if not dataset:
             raise ConfigError("the h5py dataset is of a file that was closed: open it again")
@@ -132,11 +134,15 @@ class DatasetArray(FileArray):
 
 
 def _other_files(dataset: Any, path: str) -> list[str]:
-    """Return where the other files with values of a dataset may be: beside its own, or in the current directory."""
-    names = [part.file_name for part in dataset.virtual_sources()] if dataset.is_virtual else []
-    names += [os.fsdecode(part[0]) for part in dataset.external or ()]
-    folders = (os.path.dirname(path), os.getcwd())
-    return sorted({os.path.join(folder, name) for name in names if name != "." for folder in folders})
+    """Return the other files that a dataset's values lie in, in the order of their names."""
+    virtual = {part.file_name for part in dataset.virtual_sources()} - {"."} if dataset.is_virtual else set()
+    external = {os.fsdecode(part[0]) for part in dataset.external or ()}
+    here = os.getcwd()  # where HDF5 looks for external files, and for those of a virtual dataset that are not beside it
+    found = [os.path.join(here, name) for name in sorted(external)]
+    for name in sorted(virtual):
+        beside = os.path.join(os.path.dirname(path), name)
+        found.append(beside if os.path.exists(beside) else os.path.join(here, name))
+    return found
 
 
 def _locking(file: Any) -> bool | Literal["best-effort"]:

@@ -107,8 +107,8 @@ class Segment:
 
         A first write to 8 MiB of small pages takes 8 ms, to huge ones 1 ms with their making, and later ones half as
         long as to small ones. The kernel makes one of the small pages that are there: so one is written first. Where
-        memory is in small pieces it moves pages for that, and a virtual machine that gives free memory back to its host
-        pays for each part of a huge page: 20 ms. So one is made as a trial, and others follow if it has paid.
+        memory is in small pieces it moves pages for that. A virtual machine that gives free memory back to its host has
+        to ask for it again, which takes 5 ms for a huge page. So one is made as a trial; others follow if it has paid.
         """
         nbytes -= nbytes % HUGE_PAGE_BYTES
         if self._left_out > 0:

@@ -86,7 +86,7 @@ class Cut:
         if self.end == "power cut":
             self.cutting = threading.get_ident()
             for path in self.files():
-                with contextlib.suppress(FileNotFoundError):  # other threads go on meanwhile
+                with contextlib.suppress(FileNotFoundError):  # a call of another thread may be under way
                     self.put_back(path)
         os._exit(DIED)
 

@@ -139,6 +139,12 @@ def test_a_checkpoint_compares_all_files_that_values_lie_in(name, tmp_path, monk
         array, plain = adapt(file["x"]), adapt(file["plain"])
         before, other = array.age(), plain.age()
         assert before == pickle.loads(pickle.dumps(array)).age() and np.array_equal(array[...], values)
+        if name == "data.h5":  # beside the dataset's own file, wherever the program stands
+            (tmp_path / "sub").mkdir()
+            monkeypatch.chdir("sub")
+            with h5py.File(tmp_path / "a.h5", "r") as again:
+                assert adapt(again["x"])._compared()["age"] == before and "_others" not in array._compared()
+            monkeypatch.chdir(tmp_path)
         os.utime(name, (0, 0))
         assert array.age() != before and plain.age() == other
 
